@@ -1,0 +1,136 @@
+/* capscl/device.h: OpenCL devices, their selection, and the runtime (context + in-order queue). */
+#ifndef CAPSCL_DEVICE_H
+#define CAPSCL_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef CL_TARGET_OPENCL_VERSION
+#define CL_TARGET_OPENCL_VERSION 120
+#endif
+#include <CL/cl.h>
+
+#include <capscl/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum caps_device_type {
+    CAPS_DEVICE_GPU,
+    CAPS_DEVICE_CPU,
+    CAPS_DEVICE_ACCELERATOR,
+    CAPS_DEVICE_OTHER,
+} caps_device_type;
+
+typedef struct caps_device_info {
+    cl_platform_id platform_handle;
+    cl_device_id handle;
+    int platform_index; /* position among the platforms, from 0 */
+    int device_index;   /* position among the platform's devices, from 0 */
+    char id[24];        /* "platform:device", e.g. "0:1" */
+    char platform[160]; /* CL_PLATFORM_NAME */
+    char vendor[160];   /* CL_DEVICE_VENDOR */
+    char name[160];     /* CL_DEVICE_NAME */
+    char version[160];  /* CL_DEVICE_VERSION */
+    char driver[160];   /* CL_DRIVER_VERSION */
+    caps_device_type type;
+    uint32_t compute_units;
+    uint64_t global_mem_bytes;
+    uint64_t max_alloc_bytes;
+    uint64_t local_mem_bytes;
+    bool available; /* CL_DEVICE_AVAILABLE and a compiler */
+} caps_device_info;
+
+/* "gpu", "cpu", "accelerator" or "other". */
+CAPS_API const char *caps_device_type_name(caps_device_type type);
+
+/* All devices of all platforms, in the loader's order. *list is freed with caps_device_list_free.
+ * A machine without a platform gives CAPS_OK and *n = 0. */
+CAPS_API caps_status caps_device_list(caps_device_info **list, size_t *n, caps_error *err);
+CAPS_API void caps_device_list_free(caps_device_info *list);
+
+/* Chooses from list[0..n) by `selector`:
+ *   "0:1"               platform : device, as in caps_device_info.id
+ *   "gpu" "cpu" "accelerator"   the best of that type (most compute units; the first among equals)
+ *   any other text      part of a platform's or a device's name, case ignored; must fit exactly one
+ *   NULL or ""          $CAPSCL_DEVICE if set, else the best GPU, else the CPU, else what there is
+ * *index is the choice; `reason` (at least 256 bytes, NULL allowed) says in one phrase why.
+ * Errors: CAPS_ERR_NO_DEVICE (also: no platform at all), CAPS_ERR_AMBIGUOUS_DEVICE (the message
+ * lists the devices that fit). */
+CAPS_API caps_status caps_device_select(const caps_device_info *list, size_t n,
+    const char *selector, size_t *index, char *reason, caps_error *err);
+
+/* Kernel families: variants of the same operations written for different machines. */
+typedef enum caps_family {
+    CAPS_FAMILY_CPU, /* one work-item per tile, explicit vectors, no local memory */
+    CAPS_FAMILY_GPU, /* work-groups, coalesced access, local-memory reductions */
+} caps_family;
+
+CAPS_API const char *caps_family_name(caps_family family);
+
+typedef struct caps_runtime caps_runtime;
+
+/* Zero-initialised means defaults. Strings are copied. */
+typedef struct caps_runtime_options {
+    const char *kernels;   /* "auto", "cpu", "gpu"; NULL: $CAPSCL_KERNELS, else auto by device type */
+    const char *gemm;      /* "auto", "clblast", "packed", "direct"; NULL: $CAPSCL_GEMM, else auto */
+    const char *cache_dir; /* NULL: $CAPSCL_CACHE, else $XDG_CACHE_HOME/capscl, else ~/.cache/capscl */
+    const char *cl_path;   /* kernel sources from this directory; NULL: $CAPSCL_CL_PATH, else the
+                              sources embedded in the library */
+    bool profile;          /* time every kernel (slower); see caps_runtime_profile_* */
+} caps_runtime_options;
+
+/* Opens the device that `selector` chooses (see caps_device_select), with a context and an in-order
+ * queue of our own. Kernels are built at first use and kept on disk. A runtime, and everything made
+ * from it, is used by one thread at a time.
+ * Errors: those of caps_device_select, CAPS_ERR_OPENCL, CAPS_ERR_ARGUMENT (an unknown family). */
+CAPS_API caps_status caps_runtime_create(
+    caps_runtime **out, const char *selector, const caps_runtime_options *options, caps_error *err);
+
+/* The same on a context, device and queue that the caller has. They are retained, and released with
+ * the runtime. The queue must be in-order (CAPS_ERR_ARGUMENT otherwise); profiling needs one made
+ * with CL_QUEUE_PROFILING_ENABLE. */
+CAPS_API caps_status caps_runtime_create_from(caps_runtime **out, cl_context context,
+    cl_device_id device, cl_command_queue queue, const caps_runtime_options *options,
+    caps_error *err);
+
+/* Waits for the queue, then frees kernels, programs and handles. NULL is allowed. */
+CAPS_API void caps_runtime_free(caps_runtime *rt);
+
+CAPS_API const caps_device_info *caps_runtime_device(const caps_runtime *rt);
+CAPS_API const char *caps_runtime_reason(const caps_runtime *rt); /* why this device was chosen */
+CAPS_API caps_family caps_runtime_family(const caps_runtime *rt);
+CAPS_API cl_context caps_runtime_context(const caps_runtime *rt);
+CAPS_API cl_command_queue caps_runtime_queue(const caps_runtime *rt);
+
+/* A one-line warning the runtime wants shown (for instance an unwritable cache directory), or NULL.
+ * Each is returned once. */
+CAPS_API const char *caps_runtime_take_warning(caps_runtime *rt);
+
+/* Blocks until everything enqueued so far has run. */
+CAPS_API caps_status caps_runtime_finish(caps_runtime *rt, caps_error *err);
+
+/* Bytes of device buffers that this runtime has now, and the most it had at one time. */
+CAPS_API uint64_t caps_runtime_bytes(const caps_runtime *rt);
+CAPS_API uint64_t caps_runtime_peak_bytes(const caps_runtime *rt);
+
+/* Profiling (options.profile): time by kernel since the start or the last reset. Library GEMMs
+ * stand under "gemm:<algorithm>". */
+typedef struct caps_profile_entry {
+    const char *kernel;
+    uint64_t calls;
+    uint64_t time_ns; /* on the device, between start and end */
+} caps_profile_entry;
+
+/* Waits for the queue; *entries (sorted by time, longest first) belongs to the runtime and is valid
+ * until the next call on it. n is 0 where profiling is off. */
+CAPS_API caps_status caps_runtime_profile_get(
+    caps_runtime *rt, const caps_profile_entry **entries, size_t *n, caps_error *err);
+CAPS_API void caps_runtime_profile_reset(caps_runtime *rt);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,240 @@
+/* capscl/ops.h: the operations of a capsule network, forward and backward, on an OpenCL queue.
+ *
+ * Every function only enqueues on the runtime's queue; none waits, none allocates device memory.
+ * Arguments run: runtime, outputs, inputs, sizes. Tensors are float32, dense, row-major (labels and
+ * indices int32); offsets into their buffers are honoured. Outputs may not overlap inputs unless the
+ * function says so. Shapes are checked; one that does not fit is CAPS_ERR_ARGUMENT with the operation,
+ * the size and the need.
+ *
+ * Backward functions take d<output> and give d<input>. Weight gradients are overwritten, not
+ * accumulated. Sums run in a fixed order: the same device, family and shapes give the same bits.
+ *
+ * Letters: B batch, I/J input/output capsules, K/D their dimensions, C H W images, M N K matrices.
+ */
+#ifndef CAPSCL_OPS_H
+#define CAPSCL_OPS_H
+
+#include <capscl/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum caps_activation {
+    CAPS_ACT_NONE,
+    CAPS_ACT_RELU,    /* max(0, x); its gradient at 0 is 0 */
+    CAPS_ACT_SIGMOID, /* 1 / (1 + exp(-x)) */
+} caps_activation;
+
+/* ---- matrices ------------------------------------------------------------------------------- */
+
+/* C = alpha op(A) op(B) + beta C, row-major; op(A) is M x K, op(B) is K x N, C is M x N. lda, ldb,
+ * ldc are row strides in elements of the matrices as stored (A is K x M where trans_a). With
+ * beta = 0, C is not read. A, B, C may be any tensors; only buffer and offset are used, and `count`
+ * says how many products to make, the n-th at offset + n * stride. */
+typedef struct caps_gemm_shape {
+    bool trans_a, trans_b;
+    size_t m, n, k;
+    size_t lda, ldb, ldc;
+    float alpha, beta;
+    size_t count;                        /* 1: a single product */
+    size_t stride_a, stride_b, stride_c; /* elements; not used where count is 1 */
+} caps_gemm_shape;
+
+CAPS_API caps_status caps_gemm(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
+    const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err);
+
+/* The algorithm that caps_gemm takes for this shape on this runtime: "clblast", "packed", "direct". */
+CAPS_API const char *caps_gemm_algorithm(const caps_runtime *rt, const caps_gemm_shape *shape);
+
+/* ---- bias and activation -------------------------------------------------------------------- */
+
+/* y[n,c,s] = act(x[n,c,s] + bias[c]). x, y: [N, C, S] (or [N, C]: S = 1), bias: [C] or NULL. y may be
+ * x. */
+CAPS_API caps_status caps_bias_act_forward(caps_runtime *rt, const caps_tensor *y,
+    const caps_tensor *x, const caps_tensor *bias, caps_activation act, caps_error *err);
+
+/* From y (the forward's output) and dy: dx = dy act'(y); dbias[c] = sum over n, s of dx (NULL: not
+ * wanted). dx may be dy. */
+CAPS_API caps_status caps_bias_act_backward(caps_runtime *rt, const caps_tensor *dx,
+    const caps_tensor *dbias, const caps_tensor *dy, const caps_tensor *y, caps_activation act,
+    caps_error *err);
+
+/* ---- convolution ---------------------------------------------------------------------------- */
+
+typedef struct caps_conv2d {
+    size_t stride;  /* both directions, >= 1 */
+    size_t padding; /* zeros on every side, < kernel */
+    caps_activation act;
+} caps_conv2d;
+
+/* Output height (or width) of a convolution: (size + 2 padding - kernel) / stride + 1; 0 where the
+ * kernel does not fit. */
+CAPS_API size_t caps_conv2d_output(size_t size, size_t kernel, size_t stride, size_t padding);
+
+/* Elements of workspace that the functions below need at least (one image at a time) and at most
+ * (the whole batch at once); anything between serves, in chunks of the batch, and more is faster up
+ * to the cap of `limit_bytes`. Returns the recommended number: as many images as fit limit_bytes,
+ * never fewer than one. x: [B,C,H,W], w: [M,C,k1,k2]. */
+CAPS_API size_t caps_conv2d_workspace(
+    const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, size_t limit_bytes);
+
+/* Cross-correlation: y[b,m] = act(bias[m] + sum_c w[m,c] * x[b,c]). x: [B,C,H,W], w: [M,C,kh,kw],
+ * bias: [M] or NULL, y: [B,M,OH,OW]. workspace: float32, see above. im2col and GEMM: the column
+ * buffer holds a chunk of the batch. */
+CAPS_API caps_status caps_conv2d_forward(caps_runtime *rt, const caps_tensor *y,
+    const caps_tensor *x, const caps_tensor *w, const caps_tensor *bias, const caps_conv2d *conv,
+    const caps_tensor *workspace, caps_error *err);
+
+/* dx (NULL: not wanted), dw, dbias (NULL: not wanted) from dy, with y the forward's output (read only
+ * where act is not NONE). */
+CAPS_API caps_status caps_conv2d_backward(caps_runtime *rt, const caps_tensor *dx,
+    const caps_tensor *dw, const caps_tensor *dbias, const caps_tensor *dy, const caps_tensor *y,
+    const caps_tensor *x, const caps_tensor *w, const caps_conv2d *conv,
+    const caps_tensor *workspace, caps_error *err);
+
+/* ---- linear --------------------------------------------------------------------------------- */
+
+/* y = act(x w^T + bias). x: [B, in], w: [out, in], bias: [out] or NULL, y: [B, out]. */
+CAPS_API caps_status caps_linear_forward(caps_runtime *rt, const caps_tensor *y,
+    const caps_tensor *x, const caps_tensor *w, const caps_tensor *bias, caps_activation act,
+    caps_error *err);
+
+/* dz: [B, out], scratch that receives dy act'(y); may be dy. dx (NULL: not wanted): [B, in]. */
+CAPS_API caps_status caps_linear_backward(caps_runtime *rt, const caps_tensor *dx,
+    const caps_tensor *dw, const caps_tensor *dbias, const caps_tensor *dz, const caps_tensor *dy,
+    const caps_tensor *y, const caps_tensor *x, const caps_tensor *w, caps_activation act,
+    caps_error *err);
+
+/* ---- capsules ------------------------------------------------------------------------------- */
+
+/* Regroups channels as capsules: u[b, (t H + y) W + x, k] = z[b, t K + k, y, x].
+ * z: [B, T*K, H, W], u: [B, T*H*W, K]. backward is the inverse permutation. */
+CAPS_API caps_status caps_group_forward(
+    caps_runtime *rt, const caps_tensor *u, const caps_tensor *z, caps_error *err);
+CAPS_API caps_status caps_group_backward(
+    caps_runtime *rt, const caps_tensor *dz, const caps_tensor *du, caps_error *err);
+
+/* v = s |s| / (1 + |s|^2) over the last dimension; zero at zero, with gradient zero there.
+ * Equation 1 of Sabour, Frosst, Hinton 2017. All [..., K]. backward: ds may be dv. */
+CAPS_API caps_status caps_squash_forward(
+    caps_runtime *rt, const caps_tensor *v, const caps_tensor *s, caps_error *err);
+CAPS_API caps_status caps_squash_backward(caps_runtime *rt, const caps_tensor *ds,
+    const caps_tensor *dv, const caps_tensor *s, caps_error *err);
+
+/* Votes: votes[b,i,j,d] = sum_k w[i,j,d,k] u[b,i,k]. u: [B,I,K], w: [I,J,D,K], votes: [B,I,J,D]. */
+CAPS_API caps_status caps_votes_forward(caps_runtime *rt, const caps_tensor *votes,
+    const caps_tensor *u, const caps_tensor *w, caps_error *err);
+CAPS_API caps_status caps_votes_backward(caps_runtime *rt, const caps_tensor *du,
+    const caps_tensor *dw, const caps_tensor *dvotes, const caps_tensor *u, const caps_tensor *w,
+    caps_error *err);
+
+typedef enum caps_routing_grad {
+    CAPS_ROUTING_GRAD_FULL, /* through every iteration */
+    CAPS_ROUTING_GRAD_LAST, /* the couplings of the last iteration are constants */
+} caps_routing_grad;
+
+typedef struct caps_routing {
+    size_t iterations; /* >= 1 */
+    caps_routing_grad grad;
+} caps_routing;
+
+/* What routing keeps for its backward, and scratch; see docs/architecture.md. All float32. */
+typedef struct caps_routing_state {
+    caps_tensor couplings; /* [r, B, I, J]: c_t of every iteration */
+    caps_tensor s;         /* [r, B, J, D]: s_t before the squash */
+    caps_tensor v;         /* [r, B, J, D]: v_t */
+    caps_tensor scratch;   /* caps_routing_scratch elements */
+} caps_routing_state;
+
+/* Elements of routing_state.scratch that forward and backward need for these sizes. */
+CAPS_API size_t caps_routing_scratch(size_t b, size_t i, size_t j, size_t d,
+    const caps_routing *routing);
+
+/* Routing by agreement (procedure 1 of the paper). b_0 = 0; in each of r iterations
+ *   c = softmax_j(b), s = sum_i c votes (+ bias), v = squash(s), and, but after the last,
+ *   b += votes . v
+ * v: [B,J,D] receives the last v. votes: [B,I,J,D]. bias: [J,D] or NULL. */
+CAPS_API caps_status caps_routing_forward(caps_runtime *rt, const caps_tensor *v,
+    caps_routing_state *state, const caps_tensor *votes, const caps_tensor *bias,
+    const caps_routing *routing, caps_error *err);
+
+/* dvotes: [B,I,J,D], dbias: [J,D] or NULL, from dv: [B,J,D] and the state of the forward. dvotes may
+ * not be votes. */
+CAPS_API caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *dvotes,
+    const caps_tensor *dbias, const caps_tensor *dv, caps_routing_state *state,
+    const caps_tensor *votes, const caps_routing *routing, caps_error *err);
+
+/* ---- lengths, losses, mask ------------------------------------------------------------------ */
+
+/* lengths[b,j] = |v[b,j]|. v: [B,J,D]. */
+CAPS_API caps_status caps_lengths_forward(
+    caps_runtime *rt, const caps_tensor *lengths, const caps_tensor *v, caps_error *err);
+
+typedef struct caps_margin {
+    float positive; /* m+, 0.9 */
+    float negative; /* m-, 0.1 */
+    float down;     /* lambda, 0.5: weight of absent classes */
+} caps_margin;
+
+#define CAPS_MARGIN_DEFAULT ((caps_margin){0.9f, 0.1f, 0.5f})
+
+/* loss[b] = sum_j T max(0, m+ - |v_j|)^2 + lambda (1 - T) max(0, |v_j| - m-)^2, T = (j == labels[b]).
+ * Equation 4 of the paper, per sample. loss: [B], lengths: [B,J], labels: int32 [B]; a label that is
+ * no class means that no class is there. */
+CAPS_API caps_status caps_margin_forward(caps_runtime *rt, const caps_tensor *loss,
+    const caps_tensor *lengths, const caps_tensor *labels, const caps_margin *margin,
+    caps_error *err);
+
+/* dv[b,j,d] = scale dloss[b]/dv[b,j,d]: overwrites dv. scale is 1/B for the mean of the contract.
+ * A capsule of length 0 gets gradient 0. */
+CAPS_API caps_status caps_margin_backward(caps_runtime *rt, const caps_tensor *dv,
+    const caps_tensor *v, const caps_tensor *lengths, const caps_tensor *labels,
+    const caps_margin *margin, float scale, caps_error *err);
+
+/* best[b] = the first j with the greatest length. best: int32 [B]. */
+CAPS_API caps_status caps_argmax(
+    caps_runtime *rt, const caps_tensor *best, const caps_tensor *lengths, caps_error *err);
+
+/* masked[b, j D + d] = v[b,j,d] where j == chosen[b], else 0. masked: [B, J*D], chosen: int32 [B]. */
+CAPS_API caps_status caps_mask_forward(caps_runtime *rt, const caps_tensor *masked,
+    const caps_tensor *v, const caps_tensor *chosen, caps_error *err);
+/* dv[b,chosen[b],:] += dmasked: adds to dv, which the margin loss has written. */
+CAPS_API caps_status caps_mask_backward(caps_runtime *rt, const caps_tensor *dv,
+    const caps_tensor *dmasked, const caps_tensor *chosen, caps_error *err);
+
+/* sse[b] = sum_p (y[b,p] - x[b,p])^2, unweighted. y, x: [B,P], sse: [B]. */
+CAPS_API caps_status caps_sse_forward(caps_runtime *rt, const caps_tensor *sse,
+    const caps_tensor *y, const caps_tensor *x, caps_error *err);
+/* dy[b,p] = scale * 2 (y - x); scale is 0.0005/B for the contract's loss. */
+CAPS_API caps_status caps_sse_backward(caps_runtime *rt, const caps_tensor *dy,
+    const caps_tensor *y, const caps_tensor *x, float scale, caps_error *err);
+
+/* totals[0] += sum_b margin[b]; totals[1] += sum_b sse[b] (0 where sse is NULL); totals[2] += number
+ * of b with best[b] != labels[b]. In the order of b. totals: float32 [3]. */
+CAPS_API caps_status caps_totals_add(caps_runtime *rt, const caps_tensor *totals,
+    const caps_tensor *margin, const caps_tensor *sse, const caps_tensor *best,
+    const caps_tensor *labels, caps_error *err);
+
+/* ---- optimizers ----------------------------------------------------------------------------- */
+
+/* Kingma and Ba 2015, bias-corrected; t counts from 1. */
+typedef struct caps_adam {
+    float rate, beta1, beta2, epsilon;
+    uint64_t t;
+} caps_adam;
+
+/* w, m, v, g: the same count. Where a g is not finite, flag[0] (int32) is set to 1; the caller
+ * clears it. m_hat = m / (1 - beta1^t), v_hat likewise; w -= rate m_hat / (sqrt(v_hat) + epsilon). */
+CAPS_API caps_status caps_adam_step(caps_runtime *rt, const caps_tensor *w, const caps_tensor *m,
+    const caps_tensor *v, const caps_tensor *flag, const caps_tensor *g, const caps_adam *adam,
+    caps_error *err);
+
+/* w -= rate g; flag as above. */
+CAPS_API caps_status caps_sgd_step(caps_runtime *rt, const caps_tensor *w, const caps_tensor *flag,
+    const caps_tensor *g, float rate, caps_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,47 @@
+/* file.h: files and paths; a write that is whole or not there at all. */
+#ifndef CAPS_FILE_H
+#define CAPS_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <capscl/error.h>
+
+/* Reads a whole file, a zero byte appended (not counted in *n). Freed with free(). A file larger than
+ * `limit` bytes is CAPS_ERR_FORMAT. CAPS_ERR_NOT_FOUND where it does not exist or cannot be opened; a
+ * directory is CAPS_ERR_FORMAT. */
+caps_status caps_file_read(
+    unsigned char **data, size_t *n, const char *path, size_t limit, caps_error *err);
+
+/* A file that appears at `path` only when it is whole: written to a temporary file in the same
+ * directory, synced, renamed over `path`, and the directory synced. Until commit, or after abort, the
+ * old file is untouched. init/commit/abort; abort of a committed or zeroed one does nothing. */
+typedef struct caps_atomic_file {
+    char *path, *temporary;
+    int fd;
+} caps_atomic_file;
+
+caps_status caps_atomic_init(caps_atomic_file *f, const char *path, caps_error *err);
+caps_status caps_atomic_write(caps_atomic_file *f, const void *data, size_t n, caps_error *err);
+caps_status caps_atomic_commit(caps_atomic_file *f, caps_error *err);
+void caps_atomic_abort(caps_atomic_file *f);
+
+/* All three in one. */
+caps_status caps_file_write(const char *path, const void *data, size_t n, caps_error *err);
+
+/* mkdir -p. CAPS_ERR_IO (also where `path` is a file: the message says so). */
+caps_status caps_directory_make(const char *path, caps_error *err);
+bool caps_path_exists(const char *path);
+bool caps_path_is_directory(const char *path);
+/* "a/b", freed with free(); NULL: out of memory. */
+char *caps_path_join(const char *a, const char *b);
+
+/* printf into a new string, freed with free(); NULL: out of memory. */
+char *caps_format(const char *format, ...) CAPS_PRINTF(1, 2);
+
+/* FNV-1a, 64 bits, going on from `hash`; begin with CAPS_HASH_START. */
+#define CAPS_HASH_START 14695981039346656037ull
+uint64_t caps_hash(uint64_t hash, const void *data, size_t n);
+
+#endif

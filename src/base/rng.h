@@ -1,0 +1,34 @@
+/* rng.h: a counter-based generator, Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random
+ * numbers: as easy as 1, 2, 3", 2011). A draw is a pure function of (seed, stream, counter), so it
+ * depends on no order, thread or device. */
+#ifndef CAPS_RNG_H
+#define CAPS_RNG_H
+
+#include <stdint.h>
+
+/* The bare block function: counter and key in, four words out. */
+void caps_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
+
+/* Streams keep purposes apart: two streams of one seed never meet. */
+typedef enum caps_rng_stream {
+    CAPS_RNG_SHUFFLE = 1,
+    CAPS_RNG_SHIFT = 2,
+    CAPS_RNG_WEIGHTS = 3,
+    CAPS_RNG_TEST = 4,
+} caps_rng_stream;
+
+/* Four 32-bit words of (seed, stream, a, b): key = seed, counter = stream and a (32 bits), b. */
+void caps_rng_words(uint32_t out[4], uint64_t seed, caps_rng_stream stream, uint32_t a, uint64_t b);
+
+/* Uniform in 0..n-1 without bias, from (seed, stream, a, b). n >= 1. */
+uint64_t caps_rng_below(uint64_t n, uint64_t seed, caps_rng_stream stream, uint32_t a, uint64_t b);
+
+/* Standard normal (Box-Muller in double, rounded to float). */
+float caps_rng_normal(uint64_t seed, caps_rng_stream stream, uint32_t a, uint64_t b);
+/* Uniform in [0, 1). */
+double caps_rng_uniform(uint64_t seed, caps_rng_stream stream, uint32_t a, uint64_t b);
+
+/* order[0..n) becomes a permutation of 0..n-1 drawn from (seed, epoch): Fisher-Yates. */
+void caps_rng_shuffle(uint32_t *order, uint32_t n, uint64_t seed, uint32_t epoch);
+
+#endif

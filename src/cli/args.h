@@ -1,0 +1,115 @@
+/* args.h: command-line flags by table.
+ *
+ * A subcommand has a struct of options and a table of caps_flag that says which flag fills which
+ * member (by offsetof); the same table prints its help. `--flag value` and `--flag=value` are the
+ * same; a flag given twice counts the last time; `--` ends the flags. A value must be wholly right:
+ * "1e", "7 ", "nan", "-1" for a count are errors, and so is a flag without its value. */
+#ifndef CAPS_ARGS_H
+#define CAPS_ARGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <capscl/error.h>
+
+typedef enum caps_flag_kind {
+    CAPS_FLAG_SWITCH,  /* bool; takes no value */
+    CAPS_FLAG_TEXT,    /* const char *, borrowed from argv; not empty */
+    CAPS_FLAG_COUNT,   /* uint64_t, min..max */
+    CAPS_FLAG_REAL,    /* double, above..most: greater than `above`, at most `most` */
+    CAPS_FLAG_CHOICE,  /* int: position in `choices` */
+    CAPS_FLAG_SECONDS, /* double > 0: "90", "90s", "30m", "1.5h" */
+    CAPS_FLAG_COUNTS,  /* caps_counts: numbers up to the next flag, each min..max */
+} caps_flag_kind;
+
+/* A list of numbers: caps_args_release frees it. */
+typedef struct caps_counts {
+    uint64_t *values;
+    size_t count;
+} caps_counts;
+
+typedef struct caps_flag {
+    const char *name; /* "--batch"; NULL ends the table */
+    caps_flag_kind kind;
+    size_t offset;     /* of the member that it fills */
+    const char *value; /* how help calls its value: "N"; NULL for a switch */
+    const char *help;  /* what it does, with its default; lines broken by '\n' */
+    uint64_t min, max;
+    double above, most;
+    const char *const *choices; /* NULL-terminated */
+} caps_flag;
+
+/* Rows of a table. */
+#define CAPS_ROW_SWITCH(flag, type, member, text)                                                  \
+    {                                                                                              \
+        .name = (flag), .kind = CAPS_FLAG_SWITCH, .offset = offsetof(type, member), .help = (text) \
+    }
+#define CAPS_ROW_TEXT(flag, type, member, called, text)                                            \
+    {                                                                                              \
+        .name = (flag), .kind = CAPS_FLAG_TEXT, .offset = offsetof(type, member),                  \
+        .value = (called), .help = (text)                                                          \
+    }
+#define CAPS_ROW_COUNT(flag, type, member, least, greatest, called, text)                          \
+    {                                                                                              \
+        .name = (flag), .kind = CAPS_FLAG_COUNT, .offset = offsetof(type, member), .min = (least), \
+        .max = (greatest), .value = (called), .help = (text)                                       \
+    }
+#define CAPS_ROW_COUNTS(flag, type, member, least, greatest, called, text)                         \
+    {                                                                                              \
+        .name = (flag), .kind = CAPS_FLAG_COUNTS, .offset = offsetof(type, member),                \
+        .min = (least), .max = (greatest), .value = (called), .help = (text)                       \
+    }
+#define CAPS_ROW_REAL(flag, type, member, more_than, at_most, called, text)                        \
+    {                                                                                              \
+        .name = (flag), .kind = CAPS_FLAG_REAL, .offset = offsetof(type, member),                  \
+        .above = (more_than), .most = (at_most), .value = (called), .help = (text)                 \
+    }
+#define CAPS_ROW_CHOICE(flag, type, member, names, called, text)                                   \
+    {                                                                                              \
+        .name = (flag), .kind = CAPS_FLAG_CHOICE, .offset = offsetof(type, member),                \
+        .choices = (names), .value = (called), .help = (text)                                      \
+    }
+#define CAPS_ROW_SECONDS(flag, type, member, called, text)                                         \
+    {                                                                                              \
+        .name = (flag), .kind = CAPS_FLAG_SECONDS, .offset = offsetof(type, member),               \
+        .value = (called), .help = (text)                                                          \
+    }
+
+/* What was given. */
+typedef struct caps_args {
+    const caps_flag *flags;
+    void *options;
+    uint64_t given;    /* bit n: flags[n] was given; a table has at most 64 rows */
+    char **positional; /* what is no flag, in order; the strings are argv's */
+    size_t positional_count;
+    bool help; /* --help or -h: parsing stopped there */
+} caps_args;
+
+/* Reads argv[0..argc) (without the program's and the subcommand's name) into *options, which holds
+ * the defaults. `positional_max` is the number of other arguments that the subcommand takes. On
+ * failure everything is released. CAPS_ERR_ARGUMENT (unknown flags suggest the nearest). */
+caps_status caps_args_parse(caps_args *args, const caps_flag *flags, void *options, int argc,
+    char **argv, size_t positional_max, caps_error *err);
+void caps_args_release(caps_args *args); /* a zeroed one is allowed */
+
+/* Was the flag (a name of the table) on the command line? */
+bool caps_args_given(const caps_args *args, const char *name);
+
+/* Whole texts as numbers: CAPS_ERR_ARGUMENT, the message begins with `what`. */
+caps_status caps_parse_count(
+    uint64_t *out, const char *text, uint64_t min, uint64_t max, const char *what, caps_error *err);
+caps_status caps_parse_real(
+    double *out, const char *text, double above, double most, const char *what, caps_error *err);
+caps_status caps_parse_seconds(double *out, const char *text, const char *what, caps_error *err);
+
+/* The name nearest to `text` by edits (insert, delete, change, swap of neighbours), or NULL where
+ * none is near enough to be meant. `name(i, context)` gives the i-th, NULL past the last. */
+const char *caps_nearest(
+    const char *text, const char *(*name)(size_t i, const void *context), const void *context);
+
+/* The flag part of a help text. */
+void caps_args_help(FILE *out, const caps_flag *flags);
+
+#endif

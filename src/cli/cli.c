@@ -1,0 +1,297 @@
+/* cli.c: see cli.h. */
+#include "cli.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "file.h"
+#include "json.h"
+#include "progress.h"
+
+/* How much stderr gets: -1 errors only, 0, 1 details too. A program has one stderr. */
+static int log_level;
+
+/* ---- errors --------------------------------------------------------------------------------- */
+
+static const struct {
+    caps_status status;
+    int code;
+} exit_codes[] = {
+    {CAPS_OK, CAPS_EXIT_DONE},
+    {CAPS_ERR_ARGUMENT, CAPS_EXIT_USAGE},
+    {CAPS_ERR_AMBIGUOUS_DEVICE, CAPS_EXIT_USAGE},
+    {CAPS_ERR_EXISTS, CAPS_EXIT_USAGE},
+    {CAPS_ERR_NOT_FOUND, CAPS_EXIT_INPUT},
+    {CAPS_ERR_FORMAT, CAPS_EXIT_INPUT},
+    {CAPS_ERR_SPEC, CAPS_EXIT_INPUT},
+    {CAPS_ERR_MISMATCH, CAPS_EXIT_INPUT},
+    {CAPS_ERR_NO_DEVICE, CAPS_EXIT_DEVICE},
+    {CAPS_ERR_OPENCL, CAPS_EXIT_DEVICE},
+    {CAPS_ERR_BUILD, CAPS_EXIT_DEVICE},
+    {CAPS_ERR_DEVICE_MEMORY, CAPS_EXIT_DEVICE},
+    {CAPS_ERR_INTERRUPTED, CAPS_EXIT_INTERRUPTED},
+    {CAPS_ERR_IO, CAPS_EXIT_FAILED},
+    {CAPS_ERR_MEMORY, CAPS_EXIT_FAILED},
+    {CAPS_ERR_NOT_FINITE, CAPS_EXIT_FAILED},
+    {CAPS_ERR_INTERNAL, CAPS_EXIT_FAILED},
+};
+
+int caps_cli_exit_code(caps_status status)
+{
+    for (size_t i = 0; i < sizeof exit_codes / sizeof exit_codes[0]; i++)
+        if (exit_codes[i].status == status)
+            return exit_codes[i].code;
+    return CAPS_EXIT_FAILED;
+}
+
+/* One line stays one line, whatever is in a file's name. */
+static void flatten(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 32 || *text == 127)
+            *text = '?';
+}
+
+int caps_cli_end(caps_status status, const caps_error *err)
+{
+    caps_progress_clear();
+    if (status == CAPS_OK)
+        return CAPS_EXIT_DONE;
+    char message[sizeof err->message];
+    snprintf(
+        message, sizeof message, "%s", err->message[0] ? err->message : caps_status_text(status));
+    flatten(message);
+    fprintf(stderr, "capscl: %s\n", message);
+    if (err->build_log[0] && log_level > 0) {
+        fputs("build log:\n", stderr);
+        for (const char *line = err->build_log; *line;) {
+            size_t n = strcspn(line, "\n");
+            fprintf(stderr, "    %.*s\n", (int)n, line);
+            line += n + (line[n] == '\n');
+        }
+    }
+    return caps_cli_exit_code(status);
+}
+
+caps_status caps_cli_usage(caps_error *err, const char *format, ...)
+{
+    char message[sizeof err->message];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    return caps_fail(err, CAPS_ERR_ARGUMENT, "%s", message);
+}
+
+bool caps_cli_begin(const caps_command *command, caps_args *args, void *options,
+    const caps_common *common, int argc, char **argv, int *code)
+{
+    caps_error err = {0};
+    caps_status status =
+        caps_args_parse(args, command->flags, options, argc, argv, command->positional_max, &err);
+    if (status != CAPS_OK) {
+        caps_error full = {0};
+        *code = caps_cli_end(caps_fail(&full, status, "%s: %s (see 'capscl help %s')",
+                                 command->name, err.message, command->name),
+            &full);
+        return false;
+    }
+    if (args->help) {
+        caps_command_help_print(command);
+        caps_args_release(args);
+        *code = CAPS_EXIT_DONE;
+        return false;
+    }
+    if (common)
+        log_level = common->quiet ? -1 : common->verbose ? 1 : 0;
+    return true;
+}
+
+/* ---- log and results ------------------------------------------------------------------------ */
+
+bool caps_cli_is_quiet(void)
+{
+    return log_level < 0;
+}
+
+static void log_line(const char *before, const char *format, va_list arguments)
+{
+    char text[1024];
+    vsnprintf(text, sizeof text, format, arguments);
+    flatten(text);
+    caps_progress_clear();
+    fprintf(stderr, "%s%s\n", before, text);
+}
+
+void caps_cli_log(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (log_level >= 0)
+        log_line("", format, arguments);
+    va_end(arguments);
+}
+
+void caps_cli_detail(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (log_level > 0)
+        log_line("", format, arguments);
+    va_end(arguments);
+}
+
+void caps_cli_warn(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (log_level >= 0)
+        log_line("warning: ", format, arguments);
+    va_end(arguments);
+}
+
+caps_status caps_cli_print_json(json_t *value, caps_error *err)
+{
+    char *text = value ? caps_json_format(value, 0, 9) : NULL;
+    json_decref(value);
+    if (!text)
+        return caps_fail(err, CAPS_ERR_MEMORY, "JSON output: out of memory");
+    /* A failed write stays in the stream's error flag, which main reads. */
+    puts(text);
+    free(text);
+    return CAPS_OK;
+}
+
+json_t *caps_cli_json_text(const char *text)
+{
+    json_t *value = json_string(text);
+    if (value)
+        return value;
+    char *plain = strdup(text);
+    for (char *at = plain; at && *at; at++)
+        if ((unsigned char)*at > 126)
+            *at = '?';
+    value = plain ? json_string(plain) : NULL;
+    free(plain);
+    return value;
+}
+
+char *caps_cli_bytes(char *text, uint64_t bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    while (value >= 1024 && unit + 1 < sizeof units / sizeof units[0]) {
+        value /= 1024;
+        unit++;
+    }
+    snprintf(text, 32, "%.*f %s", unit == 0 || value >= 100 ? 0 : 1, value, units[unit]);
+    return text;
+}
+
+/* ---- devices -------------------------------------------------------------------------------- */
+
+caps_status caps_cli_open(
+    caps_runtime **rt, const caps_common *common, bool profile, caps_error *err)
+{
+    const caps_runtime_options options = {.profile = profile};
+    caps_status status = caps_runtime_create(rt, common->device, &options, err);
+    if (status == CAPS_OK) {
+        const caps_device_info *device = caps_runtime_device(*rt);
+        caps_cli_log("device: %s %s (%s), kernels %s: %s", device->id, device->name,
+            device->platform, caps_family_name(caps_runtime_family(*rt)), caps_runtime_reason(*rt));
+        caps_cli_show_warnings(*rt);
+    }
+    return status;
+}
+
+void caps_cli_show_warnings(caps_runtime *rt)
+{
+    const char *text;
+    while (rt && (text = caps_runtime_take_warning(rt)) != NULL)
+        caps_cli_warn("%s", text);
+}
+
+caps_status caps_cli_show_profile(caps_runtime *rt, caps_error *err)
+{
+    const caps_profile_entry *entries;
+    size_t n;
+    caps_status status = caps_runtime_profile_get(rt, &entries, &n, err);
+    if (status != CAPS_OK)
+        return status;
+    double total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += (double)entries[i].time_ns;
+    caps_progress_clear();
+    /* Asked for by a flag of its own, so --quiet does not take it away. */
+    fprintf(
+        stderr, "%-40s %10s %12s %10s %7s\n", "kernel", "calls", "total ms", "mean us", "share");
+    for (size_t i = 0; i < n; i++)
+        fprintf(stderr, "%-40s %10llu %12.3f %10.1f %6.1f%%\n", entries[i].kernel,
+            (unsigned long long)entries[i].calls, (double)entries[i].time_ns * 1e-6,
+            entries[i].calls ? (double)entries[i].time_ns * 1e-3 / (double)entries[i].calls : 0,
+            total > 0 ? 100 * (double)entries[i].time_ns / total : 0);
+    fprintf(stderr, "%-40s %10s %12.3f\n", "all kernels", "", total * 1e-6);
+    return CAPS_OK;
+}
+
+/* ---- models --------------------------------------------------------------------------------- */
+
+caps_status caps_cli_model_create(caps_model **out, caps_runtime *rt, const caps_model_spec *spec,
+    const caps_model_options *options, size_t *batch, caps_error *err)
+{
+    caps_model_options o = *options;
+    caps_status status = caps_model_create(out, rt, spec, &o, err);
+    while (status == CAPS_ERR_DEVICE_MEMORY && batch && o.max_batch > 1) {
+        o.max_batch /= 2;
+        status = caps_model_create(out, rt, spec, &o, err);
+    }
+    if (status == CAPS_OK && batch)
+        *batch = o.max_batch;
+    if (status != CAPS_ERR_DEVICE_MEMORY)
+        return status;
+
+    char message[CAPS_ERROR_MESSAGE_BYTES - 64];
+    snprintf(message, sizeof message, "%s", err->message);
+    caps_model *one = NULL;
+    size_t wanted = o.max_batch;
+    o.max_batch = 1;
+    if (wanted > 1 && caps_model_create(&one, rt, spec, &o, err) == CAPS_OK) {
+        caps_model_free(one);
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "--batch %zu is too large for this device: %s",
+            wanted, message);
+    }
+    if (wanted > 1 && err->status == CAPS_ERR_DEVICE_MEMORY)
+        snprintf(message, sizeof message, "%s", err->message);
+    return caps_fail(
+        err, CAPS_ERR_SPEC, "the model does not fit this device even at batch 1: %s", message);
+}
+
+caps_status caps_cli_model_load(caps_model **out, caps_runtime *rt, const char *path,
+    const caps_model_options *options, size_t *batch, caps_error *err)
+{
+    caps_checkpoint checkpoint = {0};
+    caps_status status;
+    CAPS_TRY(caps_checkpoint_load(&checkpoint, path, NULL, err));
+    CAPS_TRY(caps_cli_model_create(out, rt, &checkpoint.spec, options, batch, err));
+    status = caps_model_set_parameters(*out, checkpoint.parameters, err);
+    if (status != CAPS_OK) {
+        caps_model_free(*out);
+        *out = NULL;
+    }
+done:
+    caps_checkpoint_release(&checkpoint);
+    return status;
+}
+
+caps_status caps_cli_check_output(const char *path, caps_error *err)
+{
+    if (caps_path_is_directory(path))
+        return caps_fail(err, CAPS_ERR_IO, "%s: is a directory, need the name of a file", path);
+    caps_atomic_file file = {0};
+    caps_status status = caps_atomic_init(&file, path, err);
+    caps_atomic_abort(&file);
+    return status;
+}

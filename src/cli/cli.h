@@ -1,0 +1,135 @@
+/* cli.h: what the subcommands share: their table, errors and exit codes, log, output, devices.
+ *
+ * A subcommand is one file cmd_<name>.c that defines a `const caps_command caps_command_<name>`,
+ * named in the table in main.c. Its `run` looks like this:
+ *
+ *     static int run(const caps_command *command, int argc, char **argv)
+ *     {
+ *         options o = {.batch = 100};
+ *         caps_args args;
+ *         int code;
+ *         if (!caps_cli_begin(command, &args, &o, &o.common, argc, argv, &code))
+ *             return code;                  // --help, or wrong usage: already said
+ *         caps_error err = {0};
+ *         caps_status status = CAPS_OK;
+ *         caps_runtime *rt = NULL;
+ *         CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
+ *         ...
+ *     done:
+ *         caps_runtime_free(rt);
+ *         caps_args_release(&args);
+ *         return caps_cli_end(status, &err); // 0, or the error line and its exit code
+ *     }
+ *
+ * Results go to stdout with printf or caps_cli_print_json; everything else through the log. main
+ * flushes stdout at the end and turns a failed write into exit code 1. */
+#ifndef CAPS_CLI_H
+#define CAPS_CLI_H
+
+#include <jansson.h>
+
+#include <capscl/capscl.h>
+
+#include "args.h"
+
+/* Exit codes (contract). */
+enum {
+    CAPS_EXIT_DONE = 0,
+    CAPS_EXIT_FAILED = 1,
+    CAPS_EXIT_USAGE = 2,
+    CAPS_EXIT_INPUT = 3,
+    CAPS_EXIT_DEVICE = 4,
+    CAPS_EXIT_INTERRUPTED = 130,
+};
+
+/* Flags that every subcommand understands in the same way. */
+typedef struct caps_common {
+    const char *device; /* NULL: the default choice */
+    bool json, quiet, verbose;
+} caps_common;
+
+/* Rows for a table whose options struct `type` has a member `caps_common common`. */
+#define CAPS_ROW_DEVICE(type)                                                                      \
+    CAPS_ROW_TEXT("--device", type, common.device, "S",                                            \
+        "where to compute: 0:1 (platform:device), gpu, cpu, accelerator,\n"                        \
+        "or part of a name (default: $CAPSCL_DEVICE, else the best GPU,\n"                         \
+        "else the CPU)")
+#define CAPS_ROW_JSON(type)                                                                        \
+    CAPS_ROW_SWITCH("--json", type, common.json, "print one JSON document and nothing else")
+#define CAPS_ROW_QUIET(type) CAPS_ROW_SWITCH("--quiet", type, common.quiet, "on stderr only errors")
+#define CAPS_ROW_VERBOSE(type)                                                                     \
+    CAPS_ROW_SWITCH("--verbose", type, common.verbose, "say more on stderr")
+
+typedef struct caps_command caps_command;
+struct caps_command {
+    const char *name;
+    int (*run)(const caps_command *command, int argc, char **argv); /* the exit code */
+    const char *summary; /* one line, for `capscl help` */
+    const char *usage;   /* "capscl eval --model FILE --data D [flags]", may have several lines */
+    const char *about;   /* a paragraph or two: what it does, what it prints */
+    const caps_flag *flags; /* ends with a row whose name is NULL; NULL: it has no flags */
+    const char *notes;      /* after the flags: exit codes that matter, examples */
+    size_t positional_max;  /* arguments that are no flags */
+};
+
+extern const caps_command caps_command_devices, caps_command_train, caps_command_eval,
+    caps_command_predict, caps_command_selftest, caps_command_bench, caps_command_version,
+    caps_command_help;
+
+/* The table: the i-th command, NULL past the last; by name, NULL where there is none. */
+const caps_command *caps_command_at(size_t i);
+const caps_command *caps_command_find(const char *name);
+/* "unknown subcommand X; did you mean Y?" */
+int caps_command_unknown(const char *name);
+void caps_command_help_print(const caps_command *command);
+
+/* Parses the flags and sets the log's level from `common` (NULL allowed). False: the run is over
+ * (help was printed, or the usage was wrong and the error line is out), *code is the exit code. */
+bool caps_cli_begin(const caps_command *command, caps_args *args, void *options,
+    const caps_common *common, int argc, char **argv, int *code);
+
+/* CAPS_OK: 0. Else prints the one error line and gives the status's exit code. */
+int caps_cli_end(caps_status status, const caps_error *err);
+int caps_cli_exit_code(caps_status status);
+/* A usage error in a message of its own: fills err, returns CAPS_ERR_ARGUMENT. */
+caps_status caps_cli_usage(caps_error *err, const char *format, ...) CAPS_PRINTF(2, 3);
+
+/* The log: lines on stderr, after the progress bar (if any) is wiped. `log` is silent under
+ * --quiet, `detail` speaks only under --verbose, `warn` begins "warning: " and is silent under
+ * --quiet. */
+void caps_cli_log(const char *format, ...) CAPS_PRINTF(1, 2);
+void caps_cli_detail(const char *format, ...) CAPS_PRINTF(1, 2);
+void caps_cli_warn(const char *format, ...) CAPS_PRINTF(1, 2);
+bool caps_cli_is_quiet(void);
+
+/* Prints the document (one line, 9 digits: enough for the same float32) and frees it. NULL counts
+ * as out of memory. */
+caps_status caps_cli_print_json(json_t *value, caps_error *err);
+/* A string of any bytes as a JSON string: what is no UTF-8 becomes '?'. New reference, or NULL. */
+json_t *caps_cli_json_text(const char *text);
+
+/* Opens the device that common->device asks for and shows the runtime's warnings; profile: time
+ * every kernel. */
+caps_status caps_cli_open(
+    caps_runtime **rt, const caps_common *common, bool profile, caps_error *err);
+/* Shows what the runtime has to warn of; call it again after kernels were built. */
+void caps_cli_show_warnings(caps_runtime *rt);
+/* Time by kernel, to stderr. */
+caps_status caps_cli_show_profile(caps_runtime *rt, caps_error *err);
+/* "1.5 GiB", "12.3 MiB": text of at least 32 bytes, returned. */
+char *caps_cli_bytes(char *text, uint64_t bytes);
+
+/* Makes a model; where the device's memory is too small, says whose fault it is: CAPS_ERR_SPEC
+ * where not even a batch of 1 fits, else CAPS_ERR_ARGUMENT that names --batch. *batch may be NULL:
+ * it must be options->max_batch; else a smaller one is tried, and the batch found is given back. */
+caps_status caps_cli_model_create(caps_model **out, caps_runtime *rt, const caps_model_spec *spec,
+    const caps_model_options *options, size_t *batch, caps_error *err);
+/* Checkpoint from a file, with its parameters put into a model. */
+caps_status caps_cli_model_load(caps_model **out, caps_runtime *rt, const char *path,
+    const caps_model_options *options, size_t *batch, caps_error *err);
+
+/* Can `path` be written (a file may be made beside it, and it is no directory)? For outputs that
+ * come after long work: says no before it. CAPS_ERR_IO. */
+caps_status caps_cli_check_output(const char *path, caps_error *err);
+
+#endif

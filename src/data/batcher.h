@@ -1,0 +1,36 @@
+/* batcher.h: batches made ahead of need by a thread of their own.
+ *
+ * The sequence is a pure function of the arguments: epoch e takes the images in the order of
+ * caps_rng_shuffle(seed, e) (or 0..n-1), cut into batches of `batch`, the last one partial, each image
+ * as caps_dataset_image gives it. Threads and timing have no part in it. */
+#ifndef CAPS_BATCHER_H
+#define CAPS_BATCHER_H
+
+#include <capscl/dataset.h>
+
+typedef struct caps_batch {
+    size_t n;               /* images in it, 1..batch */
+    const float *images;    /* [n, C*H*W] */
+    const int32_t *labels;  /* [n] */
+    uint64_t epoch;         /* from 0 */
+    uint64_t index;         /* of the batch within its epoch, from 0 */
+} caps_batch;
+
+typedef struct caps_batcher_options {
+    size_t batch;
+    caps_augment augment;
+    int shuffle;
+    uint64_t seed;
+    uint64_t first_epoch, first_batch; /* where to begin */
+} caps_batcher_options;
+
+typedef struct caps_batcher caps_batcher;
+
+/* ds must outlive it. Starts the thread; a few batches are kept ready. */
+caps_status caps_batcher_create(caps_batcher **out, const caps_dataset *ds,
+    const caps_batcher_options *options, caps_error *err);
+/* The next batch, without end; blocks until it is ready. Valid until the next call. */
+const caps_batch *caps_batcher_next(caps_batcher *b);
+void caps_batcher_free(caps_batcher *b); /* stops the thread; NULL allowed */
+
+#endif

@@ -1,0 +1,33 @@
+/* image.h: pictures from and to PNG (libpng), converted for a model. */
+#ifndef CAPS_IMAGE_H
+#define CAPS_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <capscl/error.h>
+
+typedef struct caps_image {
+    size_t width, height, channels; /* 1 grey or 3 RGB, interleaved rows */
+    uint8_t *pixels;                /* [height, width, channels] */
+} caps_image;
+
+/* Any size up to 16384 x 16384, any colour type and depth; transparency is laid over black.
+ * CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT (not a PNG, damaged, too large). */
+caps_status caps_image_read_png(caps_image *image, const char *path, caps_error *err);
+/* Atomic (file.h). CAPS_ERR_IO. */
+caps_status caps_image_write_png(const caps_image *image, const char *path, caps_error *err);
+caps_status caps_image_init(
+    caps_image *image, size_t width, size_t height, size_t channels, caps_error *err);
+void caps_image_release(caps_image *image);
+
+/* Picture to network input [C,H,W], 0..1: colour to grey by Rec. 601 luma or grey to colour by
+ * repeating; inverted where asked; scaled with its proportions kept (area average when shrinking,
+ * bilinear when growing), centred, the rest 0. channels 1 or 3 (others: CAPS_ERR_MISMATCH). `said`
+ * (NULL allowed, at least 256 bytes) gets one line of what was done: "colour to grey, 100x80 to 28x22,
+ * 3 rows of black above and below". An image of the right size passes unscaled. */
+caps_status caps_image_convert(float *out, const caps_image *image, size_t channels, size_t height,
+    size_t width, bool invert, char *said, caps_error *err);
+
+#endif

@@ -1,0 +1,84 @@
+/* launch.h: how operations enqueue kernels.
+ *
+ * A kernel argument list is an array of caps_arg. A tensor becomes two kernel arguments, the buffer
+ * and a `const ulong` offset in elements:
+ *
+ *     __kernel void squash_forward(__global float *v, const ulong v_offset, ..., const uint n)
+ *
+ *     const caps_arg args[] = {CAPS_ARG_TENSOR(v), CAPS_ARG_TENSOR(s), CAPS_ARG_UINT(n)};
+ *     return caps_launch(rt, "squash_forward", CAPS_ARGS(args), 1, (size_t[]){n}, NULL, err);
+ */
+#ifndef CAPS_LAUNCH_H
+#define CAPS_LAUNCH_H
+
+#include <capscl/tensor.h>
+
+typedef enum caps_arg_kind {
+    CAPS_ARG_KIND_TENSOR, /* buffer, ulong offset; a NULL tensor gives a NULL buffer and 0 */
+    CAPS_ARG_KIND_UINT,
+    CAPS_ARG_KIND_INT,
+    CAPS_ARG_KIND_FLOAT,
+    CAPS_ARG_KIND_LOCAL, /* local memory of `size` bytes */
+} caps_arg_kind;
+
+typedef struct caps_arg {
+    caps_arg_kind kind;
+    const caps_tensor *tensor;
+    union {
+        cl_uint u;
+        cl_int i;
+        cl_float f;
+        size_t size;
+    } value;
+} caps_arg;
+
+#define CAPS_ARG_TENSOR(t) {.kind = CAPS_ARG_KIND_TENSOR, .tensor = (t)}
+#define CAPS_ARG_UINT(x)   {.kind = CAPS_ARG_KIND_UINT, .value.u = (cl_uint)(x)}
+#define CAPS_ARG_INT(x)    {.kind = CAPS_ARG_KIND_INT, .value.i = (cl_int)(x)}
+#define CAPS_ARG_FLOAT(x)  {.kind = CAPS_ARG_KIND_FLOAT, .value.f = (cl_float)(x)}
+#define CAPS_ARG_LOCAL(n)  {.kind = CAPS_ARG_KIND_LOCAL, .value.size = (n)}
+#define CAPS_ARGS(array)   (array), (sizeof(array) / sizeof((array)[0]))
+
+/* Enqueues `kernel` of the runtime's family program. global: ndim sizes; local: ndim sizes or NULL.
+ * For the GPU family, local must divide global: see caps_round_up. local NULL: the CPU family runs
+ * work-groups of one item (its kernels say reqd_work_group_size(1,1,1)). Any global size of 0 enqueues
+ * nothing. Fails with the kernel's name. */
+caps_status caps_launch(caps_runtime *rt, const char *kernel, const caps_arg *args, size_t nargs,
+    int ndim, const size_t *global, const size_t *local, caps_error *err);
+
+static inline size_t caps_round_up(size_t n, size_t multiple)
+{
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+static inline size_t caps_div_up(size_t n, size_t by)
+{
+    return (n + by - 1) / by;
+}
+
+static inline bool caps_is_gpu(const caps_runtime *rt)
+{
+    return caps_runtime_family(rt) == CAPS_FAMILY_GPU;
+}
+
+/* Largest work-group (a power of two, at most `wish`) that the device takes for any kernel. */
+size_t caps_group_size(const caps_runtime *rt, size_t wish);
+
+/* The algorithm that options.gemm or $CAPSCL_GEMM forces, or NULL for a free choice. */
+const char *caps_runtime_gemm_wish(const caps_runtime *rt);
+
+/* For time spent in a library that enqueues kernels of its own (CLBlast): begin waits for the queue
+ * where profiling is on, and end waits again and books the time under `name`. Without profiling both
+ * do nothing. */
+caps_status caps_profile_begin(caps_runtime *rt, uint64_t *start_ns, caps_error *err);
+caps_status caps_profile_end(
+    caps_runtime *rt, const char *name, uint64_t start_ns, caps_error *err);
+
+/* A device buffer of `bytes`, counted in caps_runtime_bytes; released with caps_buffer_free. Before it
+ * asks the device it checks max_alloc_bytes and global_mem_bytes (CAPS_ERR_DEVICE_MEMORY names `what`,
+ * need and have). */
+caps_status caps_buffer_create(
+    cl_mem *out, caps_runtime *rt, size_t bytes, const char *what, caps_error *err);
+void caps_buffer_free(caps_runtime *rt, cl_mem buffer, size_t bytes);
+
+#endif

@@ -1,0 +1,87 @@
+/* ref.h: every operation in plain C, double precision, one loop nest each, no cleverness. Tests,
+ * selftest and bench compare the device with these; the backward functions are themselves checked by
+ * finite differences. Same names, argument order and shapes as capscl/ops.h, with sizes in place of
+ * tensors. Arrays are dense and row-major. A NULL gradient is not wanted.
+ */
+#ifndef CAPS_REF_H
+#define CAPS_REF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* gemm_ref.c */
+void caps_ref_gemm(double *c, const double *a, const double *b, bool trans_a, bool trans_b,
+    size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc, double alpha, double beta);
+
+/* bias_act_ref.c; act: 0 none, 1 relu, 2 sigmoid (caps_activation) */
+void caps_ref_bias_act_forward(double *y /*[N,C,S]*/, const double *x, const double *bias /*[C]*/,
+    int act, size_t n, size_t c, size_t s);
+void caps_ref_bias_act_backward(double *dx, double *dbias, const double *dy, const double *y,
+    int act, size_t n, size_t c, size_t s);
+
+/* conv_ref.c */
+typedef struct caps_ref_conv {
+    size_t b, c, h, w, m, kh, kw, stride, padding;
+    int act;
+} caps_ref_conv;
+size_t caps_ref_conv_output(size_t size, size_t kernel, size_t stride, size_t padding);
+void caps_ref_conv2d_forward(double *y /*[B,M,OH,OW]*/, const double *x /*[B,C,H,W]*/,
+    const double *w /*[M,C,kh,kw]*/, const double *bias /*[M]*/, const caps_ref_conv *p);
+void caps_ref_conv2d_backward(double *dx, double *dw, double *dbias, const double *dy,
+    const double *y, const double *x, const double *w, const caps_ref_conv *p);
+
+/* linear_ref.c */
+void caps_ref_linear_forward(double *y /*[B,out]*/, const double *x /*[B,in]*/,
+    const double *w /*[out,in]*/, const double *bias, int act, size_t b, size_t in, size_t out);
+void caps_ref_linear_backward(double *dx, double *dw, double *dbias, const double *dy,
+    const double *y, const double *x, const double *w, int act, size_t b, size_t in, size_t out);
+
+/* group_ref.c */
+void caps_ref_group_forward(double *u /*[B,T*P,K]*/, const double *z /*[B,T*K,P]*/, size_t b,
+    size_t t, size_t k, size_t p);
+void caps_ref_group_backward(
+    double *dz, const double *du, size_t b, size_t t, size_t k, size_t p);
+
+/* squash_ref.c */
+void caps_ref_squash_forward(double *v /*[N,K]*/, const double *s, size_t n, size_t k);
+void caps_ref_squash_backward(
+    double *ds, const double *dv, const double *s, size_t n, size_t k);
+
+/* votes_ref.c */
+void caps_ref_votes_forward(double *votes /*[B,I,J,D]*/, const double *u /*[B,I,K]*/,
+    const double *w /*[I,J,D,K]*/, size_t b, size_t i, size_t j, size_t d, size_t k);
+void caps_ref_votes_backward(double *du, double *dw, const double *dvotes, const double *u,
+    const double *w, size_t b, size_t i, size_t j, size_t d, size_t k);
+
+/* routing_ref.c: couplings [r,B,I,J], s and v [r,B,J,D] are kept for backward */
+void caps_ref_routing_forward(double *v_last /*[B,J,D]*/, double *couplings, double *s, double *v,
+    const double *votes /*[B,I,J,D]*/, const double *bias /*[J,D] or NULL*/, size_t b, size_t i,
+    size_t j, size_t d, size_t iterations);
+void caps_ref_routing_backward(double *dvotes, double *dbias, const double *dv_last,
+    const double *couplings, const double *s, const double *v, const double *votes, bool full,
+    size_t b, size_t i, size_t j, size_t d, size_t iterations);
+
+/* losses_ref.c */
+void caps_ref_lengths_forward(double *lengths /*[B,J]*/, const double *v, size_t b, size_t j,
+    size_t d);
+void caps_ref_margin_forward(double *loss /*[B]*/, const double *lengths, const int32_t *labels,
+    double positive, double negative, double down, size_t b, size_t j);
+void caps_ref_margin_backward(double *dv /*[B,J,D]*/, const double *v, const double *lengths,
+    const int32_t *labels, double positive, double negative, double down, double scale, size_t b,
+    size_t j, size_t d);
+void caps_ref_argmax(int32_t *best, const double *lengths, size_t b, size_t j);
+void caps_ref_mask_forward(
+    double *masked /*[B,J*D]*/, const double *v, const int32_t *chosen, size_t b, size_t j, size_t d);
+void caps_ref_mask_backward(double *dv /* added to */, const double *dmasked,
+    const int32_t *chosen, size_t b, size_t j, size_t d);
+void caps_ref_sse_forward(double *sse /*[B]*/, const double *y, const double *x, size_t b, size_t p);
+void caps_ref_sse_backward(
+    double *dy, const double *y, const double *x, double scale, size_t b, size_t p);
+
+/* optimizer_ref.c */
+void caps_ref_adam_step(double *w, double *m, double *v, const double *g, double rate, double beta1,
+    double beta2, double epsilon, uint64_t t, size_t n);
+void caps_ref_sgd_step(double *w, const double *g, double rate, size_t n);
+
+#endif
