@@ -281,7 +281,7 @@ done:
 caps_status caps_atomic_init(caps_atomic_file *f, const char *path, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    struct stat st;
+    struct stat st, own;
     *f = (caps_atomic_file){.fd = -1};
     bool exists = stat(path, &st) == 0;
     if (!*name_of(path) || (exists && S_ISDIR(st.st_mode))) {
@@ -289,9 +289,10 @@ caps_status caps_atomic_init(caps_atomic_file *f, const char *path, caps_error *
         return cannot_write(err, path);
     }
     /* A link stays a link: what it points to is replaced. */
-    f->path = exists && S_ISREG(st.st_mode) ? realpath(path, NULL) : strdup(path);
+    bool is_link = lstat(path, &own) == 0 && S_ISLNK(own.st_mode);
+    f->path = is_link && exists && S_ISREG(st.st_mode) ? realpath(path, NULL) : strdup(path);
     if (!f->path)
-        CAPS_TRY(out_of_memory(err, path));
+        CAPS_TRY(cannot_write(err, path));
     if (exists && !S_ISREG(st.st_mode)) {
         /* A device or a pipe (/dev/stdout, /dev/null) is written to, never replaced. */
         f->fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -302,8 +303,8 @@ caps_status caps_atomic_init(caps_atomic_file *f, const char *path, caps_error *
         if (exists && access(path, W_OK) != 0)
             CAPS_TRY(cannot_write(err, path));
         CAPS_TRY(open_temporary(f, 0666, err));
-        if (exists && fchmod(f->fd, st.st_mode & 07777) != 0)
-            CAPS_TRY(cannot_write(err, path));
+        if (exists)
+            fchmod(f->fd, st.st_mode & 0777); /* where it fails, the umask's mode will do */
     }
 done:
     if (status != CAPS_OK)

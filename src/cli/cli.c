@@ -253,7 +253,7 @@ caps_status caps_cli_model_create(caps_model **out, caps_runtime *rt, const caps
     if (status != CAPS_ERR_DEVICE_MEMORY)
         return status;
 
-    char message[CAPS_ERROR_MESSAGE_BYTES - 64];
+    char message[sizeof err->message];
     snprintf(message, sizeof message, "%s", err->message);
     caps_model *one = NULL;
     size_t wanted = o.max_batch;

@@ -1,0 +1,519 @@
+/* cmd_train.c: trains a network into a run directory. */
+#include <float.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "clock.h"
+#include "fail.h"
+#include "file.h"
+#include "json.h"
+#include "progress.h"
+
+/* A profile is a named set of choices about how training is done. */
+static const char *const profiles[] = {"paper", NULL};
+static const char *const optimizers[] = {"adam", "sgd", NULL};
+static const char *const augments[] = {"none", "shift2", NULL};
+
+typedef struct options {
+    caps_common common;
+    const char *data, *out, *arch, *init;
+    uint64_t epochs, max_steps, batch, seed, limit, eval_every, save_every;
+    double rate, rate_decay, time_limit_seconds;
+    int profile, optimizer, augment;
+    bool no_shuffle, resume, overwrite, kernel_times;
+} options;
+
+static const caps_flag flags[] = {
+    CAPS_ROW_TEXT("--data", options, data, "D",
+        "a directory with IDX files, or a name looked for in $CAPSCL_DATA,\n"
+        "$XDG_DATA_HOME/capscl and /usr/share/datasets (required)"),
+    CAPS_ROW_TEXT("--out", options, out, "RUN", "the run directory to write (required)"),
+    CAPS_ROW_DEVICE(options),
+    CAPS_ROW_TEXT("--arch", options, arch, "FILE",
+        "the network: a JSON spec, or the name mnist (the paper's) or small\n"
+        "(default: mnist, or the spec of --init)"),
+    CAPS_ROW_CHOICE(
+        "--profile", options, profile, profiles, "P", "how to train: paper (default: paper)"),
+    CAPS_ROW_COUNT("--epochs", options, epochs, 1, 1000000000, "N",
+        "end after N epochs (default: 10, or no end where --max-steps is given)"),
+    CAPS_ROW_COUNT("--max-steps", options, max_steps, 1, 1000000000000000, "N",
+        "end after N steps; with --epochs, whichever comes first"),
+    CAPS_ROW_COUNT("--batch", options, batch, 1, 1000000, "N", "images in a step (default: 100)"),
+    CAPS_ROW_CHOICE("--optimizer", options, optimizer, optimizers, "O",
+        "adam or sgd: plain w -= rate * gradient (default: adam)"),
+    CAPS_ROW_REAL("--lr", options, rate, 0, FLT_MAX, "X", "first learning rate (default: 0.001)"),
+    CAPS_ROW_REAL("--lr-decay", options, rate_decay, 0, 1, "X",
+        "factor on the rate for each epoch, smoothly by step; 1 keeps it\n"
+        "constant; Adam only (default: 0.9)"),
+    CAPS_ROW_COUNT(
+        "--seed", options, seed, 0, UINT64_MAX, "N", "of weights, order and shifts (default: 1)"),
+    CAPS_ROW_CHOICE("--augment", options, augment, augments, "A",
+        "none, or shift2: move by -2..2 pixels each way (default: shift2)"),
+    CAPS_ROW_SWITCH(
+        "--no-shuffle", options, no_shuffle, "take the images in the order of the file"),
+    CAPS_ROW_COUNT("--limit", options, limit, 1, UINT32_MAX, "N",
+        "train on the first N images only (default: all)"),
+    CAPS_ROW_TEXT("--init", options, init, "FILE",
+        "first parameters from a checkpoint (and the spec, unless --arch is\n"
+        "given: then both must agree)"),
+    CAPS_ROW_SWITCH("--resume", options, resume,
+        "go on with the run in RUN; its settings stay, only --epochs,\n"
+        "--max-steps and --device may be given anew"),
+    CAPS_ROW_SWITCH(
+        "--overwrite", options, overwrite, "remove the files of an earlier run in RUN first"),
+    CAPS_ROW_COUNT("--eval-every", options, eval_every, 1, 1000000000, "N",
+        "evaluate on the test split every N epochs, and at the end (default: 1)"),
+    CAPS_ROW_COUNT("--save-every", options, save_every, 1, 1000000000000000, "N",
+        "save the state every N steps too (default: every epoch)"),
+    CAPS_ROW_SECONDS("--time-limit", options, time_limit_seconds, "T",
+        "stop, saved, after this time, start-up included: 90, 90s, 30m, 2h"),
+    CAPS_ROW_SWITCH("--kernel-times", options, kernel_times,
+        "time every kernel and print the sums to stderr at the end (slower)"),
+    CAPS_ROW_JSON(options),
+    CAPS_ROW_QUIET(options),
+    CAPS_ROW_VERBOSE(options),
+    {0},
+};
+
+/* ---- signals -------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t stop_signal;
+static volatile int stop_flag;
+
+/* The first signal asks the trainer to finish its step and save; the second ends the program now:
+ * what was saved last is whole, because files are renamed into place. */
+static void on_signal(int number)
+{
+    if (stop_flag)
+        _exit(CAPS_EXIT_INTERRUPTED);
+    stop_signal = number;
+    stop_flag = 1;
+}
+
+static const char *signal_name(void)
+{
+    return stop_signal == SIGTERM ? "SIGTERM" : "Ctrl-C";
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {0};
+    action.sa_handler = on_signal;
+    sigemptyset(&action.sa_mask);
+    action.sa_flags = SA_RESTART; /* a write to a file or a driver's wait goes on */
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- settings ------------------------------------------------------------------------------- */
+
+static caps_status check_usage(const options *o, const caps_args *args, caps_error *err)
+{
+    static const char *const with_resume[] = {"--out", "--resume", "--epochs", "--max-steps",
+        "--device", "--time-limit", "--kernel-times", "--json", "--quiet", "--verbose", NULL};
+    if (!o->out)
+        return caps_cli_usage(err, "train: --out is missing, need a run directory (--out RUN)");
+    if (o->resume && o->overwrite)
+        return caps_cli_usage(err, "train: --resume and --overwrite exclude each other");
+    for (const caps_flag *flag = flags; o->resume && flag->name; flag++) {
+        bool allowed = !caps_args_given(args, flag->name);
+        for (size_t i = 0; with_resume[i]; i++)
+            allowed = allowed || strcmp(flag->name, with_resume[i]) == 0;
+        if (!allowed)
+            return caps_cli_usage(err,
+                "train: %s with --resume: a run keeps its settings, only --epochs, --max-steps and "
+                "--device may change",
+                flag->name);
+    }
+    if (!o->resume && !o->data)
+        return caps_cli_usage(err, "train: --data is missing, need a data set (--data D)");
+    return CAPS_OK;
+}
+
+static caps_status copy_text(
+    char *to, size_t bytes, const char *from, const char *flag, caps_error *err)
+{
+    if (strlen(from) >= bytes)
+        return caps_cli_usage(err, "%s: a name of %zu bytes is too long, need less than %zu", flag,
+            strlen(from), bytes);
+    memcpy(to, from, strlen(from) + 1);
+    return CAPS_OK;
+}
+
+/* The spec: --arch, else that of --init, else the default. The checkpoint is read whole here, so
+ * that a bad one is refused before anything is written. */
+static caps_status choose_spec(const options *o, caps_train_config *config, caps_error *err)
+{
+    caps_checkpoint init = {0};
+    caps_status status = CAPS_OK;
+    if (o->arch || !o->init) {
+        const char *arch = o->arch ? o->arch : "mnist";
+        CAPS_TRY(caps_model_spec_load(&config->spec, arch, err));
+        CAPS_TRY(copy_text(config->arch, sizeof config->arch, arch, "--arch", err));
+    }
+    if (o->init) {
+        CAPS_TRY(copy_text(config->init, sizeof config->init, o->init, "--init", err));
+        CAPS_TRY(caps_checkpoint_load(&init, o->init, o->arch ? &config->spec : NULL, err));
+        if (o->arch && init.has_spec && !caps_model_spec_equal(&init.spec, &config->spec)) {
+            status = caps_fail(err, CAPS_ERR_MISMATCH,
+                "%s: its spec is not that of --arch %s, need both to agree", o->init, o->arch);
+            goto done;
+        }
+        if (!o->arch) {
+            config->spec = init.spec;
+            /* A long path is cut: the file itself stands under "init". */
+            snprintf(
+                config->arch, sizeof config->arch, "%.*s", (int)sizeof config->arch - 1, o->init);
+        }
+    }
+    CAPS_TRY(caps_model_spec_check(&config->spec, NULL, err));
+done:
+    caps_checkpoint_release(&init);
+    return status;
+}
+
+/* Both splits are read and checked now: a run with a damaged test set would fail hours later. */
+static caps_status check_data(const caps_train_config *config, caps_error *err)
+{
+    const caps_model_spec *spec = &config->spec;
+    caps_dataset ds = {0};
+    caps_status status = CAPS_OK;
+    static const caps_split splits[] = {CAPS_SPLIT_TRAIN, CAPS_SPLIT_TEST};
+    for (size_t i = 0; i < 2; i++) {
+        CAPS_TRY(caps_dataset_load(
+            &ds, config->data, splits[i], splits[i] == CAPS_SPLIT_TRAIN ? config->limit : 0, err));
+        CAPS_TRY(caps_dataset_check(
+            &ds, spec->input[0], spec->input[1], spec->input[2], spec->classes, err));
+        caps_cli_log("data: %s, %zu %s images of %zux%zux%zu", ds.path, ds.n,
+            i == 0 ? "training" : "test", ds.channels, ds.height, ds.width);
+        caps_dataset_release(&ds);
+    }
+done:
+    caps_dataset_release(&ds);
+    return status;
+}
+
+static caps_status new_config(
+    const options *o, const caps_args *args, caps_train_config *config, caps_error *err)
+{
+    caps_status status;
+    *config = caps_train_config_default();
+    CAPS_TRY(choose_spec(o, config, err));
+    CAPS_TRY(copy_text(config->data, sizeof config->data, o->data, "--data", err));
+    CAPS_TRY(
+        copy_text(config->profile, sizeof config->profile, profiles[o->profile], "--profile", err));
+    if (caps_args_given(args, "--epochs"))
+        config->epochs = o->epochs;
+    else if (caps_args_given(args, "--max-steps"))
+        config->epochs = 0;
+    config->max_steps = o->max_steps;
+    config->batch = (size_t)o->batch;
+    config->optimizer = o->optimizer == 0 ? CAPS_OPTIMIZER_ADAM : CAPS_OPTIMIZER_SGD;
+    config->rate = o->rate;
+    config->rate_decay = o->rate_decay;
+    config->seed = o->seed;
+    config->augment = o->augment == 0 ? CAPS_AUGMENT_NONE : CAPS_AUGMENT_SHIFT2;
+    config->shuffle = !o->no_shuffle;
+    config->limit = (size_t)o->limit;
+    config->eval_every = o->eval_every;
+    config->save_every = o->save_every;
+done:
+    return status;
+}
+
+/* A run that is continued: the end that this command line names replaces the old one whole, as it
+ * would in a new run, so that "--max-steps 500" alone means 500 steps. */
+static caps_status old_config(
+    const options *o, const caps_args *args, caps_train_config *config, caps_error *err)
+{
+    caps_status status = caps_train_config_load(config, o->out, err);
+    if (status != CAPS_OK)
+        return status;
+    bool epochs = caps_args_given(args, "--epochs"), steps = caps_args_given(args, "--max-steps");
+    if (epochs || steps) {
+        config->epochs = epochs ? o->epochs : 0;
+        config->max_steps = steps ? o->max_steps : 0;
+    }
+    return CAPS_OK;
+}
+
+/* Fits the model into the device's memory, or says what is missing, before a file is touched. */
+static caps_status check_memory(caps_runtime *rt, const caps_train_config *config, caps_error *err)
+{
+    const caps_model_options model_options = {
+        .max_batch = config->batch,
+        .training = true,
+        .adam = config->optimizer == CAPS_OPTIMIZER_ADAM,
+    };
+    caps_model_memory memory;
+    caps_model_sizes sizes;
+    caps_model *model = NULL;
+    caps_status status;
+    CAPS_TRY(caps_model_spec_check(&config->spec, &sizes, err));
+    CAPS_TRY(caps_cli_model_create(&model, rt, &config->spec, &model_options, NULL, err));
+    CAPS_TRY(caps_model_forecast(&config->spec, &model_options, &memory, err));
+
+    const caps_model_spec *spec = &config->spec;
+    char total[32], parts[4][32];
+    caps_cli_log("model: %s, input %zux%zux%zu, %llu parameters", config->arch, spec->input[0],
+        spec->input[1], spec->input[2], (unsigned long long)sizes.parameters);
+    caps_cli_log("  conv1       %zu channels, kernel %zu, stride %zu: %zux%zu",
+        spec->conv1.channels, spec->conv1.kernel, spec->conv1.stride, sizes.h1, sizes.w1);
+    caps_cli_log("  primary     %zu types of %zu, kernel %zu, stride %zu: %zux%zu, %zu capsules",
+        spec->primary.types, spec->primary.dim, spec->primary.kernel, spec->primary.stride,
+        sizes.h2, sizes.w2, sizes.i);
+    caps_cli_log("  class_caps  %zu capsules of %zu, %zu routing iterations (gradient: %s)%s",
+        spec->classes, spec->class_caps.dim, spec->class_caps.iterations,
+        spec->class_caps.routing_grad == CAPS_ROUTING_GRAD_FULL ? "full" : "last",
+        spec->class_caps.bias ? ", bias" : "");
+    if (spec->has_decoder) {
+        char layers[256];
+        size_t at =
+            (size_t)snprintf(layers, sizeof layers, "%zu", spec->classes * spec->class_caps.dim);
+        for (size_t i = 0; i < spec->decoder_hidden_count && at + 32 < sizeof layers; i++)
+            at += (size_t)snprintf(
+                layers + at, sizeof layers - at, " -> %zu", spec->decoder_hidden[i]);
+        caps_cli_log("  decoder     %s -> %zu", layers, sizes.pixels);
+    } else {
+        caps_cli_log("  decoder     none");
+    }
+    caps_cli_log(
+        "memory: %s on the device (parameters %s, gradients and moments %s, activations %s, "
+        "workspace %s)",
+        caps_cli_bytes(total, memory.total), caps_cli_bytes(parts[0], memory.parameters),
+        caps_cli_bytes(parts[1], memory.gradients + memory.moments),
+        caps_cli_bytes(parts[2], memory.activations), caps_cli_bytes(parts[3], memory.workspace));
+done:
+    caps_model_free(model);
+    return status;
+}
+
+/* ---- progress ------------------------------------------------------------------------------- */
+
+typedef struct watcher {
+    const caps_train_config *config;
+    double last_detail_seconds;
+} watcher;
+
+/* "epoch 2/10" or, where only --max-steps ends the run, "epoch 2". */
+static char *epoch_text(char *text, const watcher *w, const caps_train_metrics *m)
+{
+    if (w->config->epochs > 0)
+        snprintf(text, 48, "epoch %llu/%llu", (unsigned long long)m->epoch,
+            (unsigned long long)w->config->epochs);
+    else
+        snprintf(text, 48, "epoch %llu", (unsigned long long)m->epoch);
+    return text;
+}
+
+static void on_progress(watcher *w, const caps_train_metrics *m)
+{
+    char epoch[48], bar[32], left[32];
+    double fraction = m->images_total ? (double)m->images_done / (double)m->images_total : 0;
+    if (caps_progress_due()) {
+        caps_progress_show("%s %s %3.0f %%  loss %.4f  error %.2f %%  %.0f images/s  %s left",
+            epoch_text(epoch, w, m), caps_progress_bar(bar, fraction), 100 * fraction, m->loss,
+            m->train_error_percent, m->images_per_second,
+            caps_progress_time(left, m->seconds_left));
+    } else if (!caps_progress_enabled() && caps_clock_seconds() - w->last_detail_seconds >= 10) {
+        w->last_detail_seconds = caps_clock_seconds();
+        caps_cli_detail("%s: %3.0f %%, step %llu, loss %.4f, error %.2f %%, %.1f images/s, %s left",
+            epoch_text(epoch, w, m), 100 * fraction, (unsigned long long)m->step, m->loss,
+            m->train_error_percent, m->images_per_second,
+            caps_progress_time(left, m->seconds_left));
+    }
+}
+
+static void on_epoch(watcher *w, const caps_train_metrics *m)
+{
+    char epoch[48], sse[64] = "", test[64] = "", took[32];
+    if (!isnan(m->reconstruction_sse))
+        snprintf(sse, sizeof sse, ", reconstruction %.2f", m->reconstruction_sse);
+    if (!isnan(m->test_error_percent))
+        snprintf(test, sizeof test, ", test error %.2f %%", m->test_error_percent);
+    caps_cli_log("%s: step %llu, loss %.5f (margin %.5f%s), train error %.2f %%%s, %.1f images/s, "
+                 "%s so far",
+        epoch_text(epoch, w, m), (unsigned long long)m->step, m->loss, m->margin_loss, sse,
+        m->train_error_percent, test, m->images_per_second, caps_progress_time(took, m->seconds));
+}
+
+static void on_event(
+    void *user, caps_train_event event, const caps_train_metrics *m, const char *text)
+{
+    watcher *w = user;
+    switch (event) {
+    case CAPS_TRAIN_STARTED:
+        if (m && m->resumed_from_step > 0)
+            caps_cli_log("resumed from step %llu", (unsigned long long)m->resumed_from_step);
+        caps_cli_detail("training begins");
+        break;
+    case CAPS_TRAIN_PROGRESS:
+        on_progress(w, m);
+        break;
+    case CAPS_TRAIN_EVALUATING:
+        caps_progress_show("evaluating on the test split ...");
+        break;
+    case CAPS_TRAIN_EPOCH:
+        on_epoch(w, m);
+        break;
+    case CAPS_TRAIN_SAVED:
+        if (m)
+            caps_cli_detail("saved at step %llu", (unsigned long long)m->step);
+        break;
+    case CAPS_TRAIN_WARNING:
+        caps_cli_warn("%s", text);
+        break;
+    case CAPS_TRAIN_NOTE:
+        caps_cli_log("%s", text);
+        break;
+    }
+}
+
+/* ---- results -------------------------------------------------------------------------------- */
+
+static caps_status print_json(caps_runtime *rt, const caps_train_metrics *m, caps_error *err)
+{
+    return caps_cli_print_json(
+        json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o}", "epoch",
+            (json_int_t)m->epoch, "step", (json_int_t)m->step, "loss", caps_json_double(m->loss),
+            "margin_loss", caps_json_double(m->margin_loss), "reconstruction_sse",
+            caps_json_double(m->reconstruction_sse), "train_error_percent",
+            caps_json_double(m->train_error_percent), "test_error_percent",
+            caps_json_double(m->test_error_percent), "images_per_second",
+            caps_json_double(m->images_per_second), "seconds", caps_json_double(m->seconds),
+            "peak_device_bytes", (json_int_t)m->peak_device_bytes, "resumed_from_step",
+            (json_int_t)m->resumed_from_step, "device",
+            caps_cli_json_text(caps_runtime_device(rt)->name)),
+        err);
+}
+
+static void print_text(const options *o, const caps_train_metrics *m)
+{
+    char took[32], bytes[32];
+    printf("epoch %llu, step %llu, %s\n", (unsigned long long)m->epoch, (unsigned long long)m->step,
+        caps_progress_time(took, m->seconds));
+    printf("loss: %.5f (margin %.5f", m->loss, m->margin_loss);
+    if (!isnan(m->reconstruction_sse))
+        printf(", squared reconstruction error %.3f an image", m->reconstruction_sse);
+    printf(")\n");
+    printf("train error: %.2f %%\n", m->train_error_percent);
+    if (!isnan(m->test_error_percent))
+        printf("test error: %.2f %%\n", m->test_error_percent);
+    if (m->images_per_second > 0)
+        printf("speed: %.1f images/s\n", m->images_per_second);
+    if (m->peak_device_bytes > 0)
+        printf("peak device memory: %s\n", caps_cli_bytes(bytes, m->peak_device_bytes));
+    printf("model: %s/model.safetensors\n", o->out);
+}
+
+static int run(const caps_command *command, int argc, char **argv)
+{
+    double began = caps_clock_seconds();
+    options o = {
+        .batch = 100, .rate = 1e-3, .rate_decay = 0.9, .seed = 1, .augment = 1, .eval_every = 1};
+    caps_args args;
+    int code;
+    if (!caps_cli_begin(command, &args, &o, &o.common, argc, argv, &code))
+        return code;
+    caps_error err = {0};
+    caps_status status = CAPS_OK;
+    caps_runtime *rt = NULL;
+    caps_train_config config;
+    caps_train_end end = CAPS_TRAIN_FINISHED;
+    caps_train_metrics metrics = {0};
+    watcher w = {.config = &config, .last_detail_seconds = began};
+    caps_train_control control = {
+        .out = o.out, .resume = o.resume, .stop = &stop_flag, .event = on_event, .user = &w};
+    bool exists = false;
+
+    catch_signals();
+    /* Nothing of RUN is touched before all that can be checked is. */
+    CAPS_TRY(check_usage(&o, &args, &err));
+    CAPS_TRY(caps_train_run_exists(o.out, &exists, &err));
+    if (exists && !o.resume && !o.overwrite) {
+        status = caps_fail(&err, CAPS_ERR_EXISTS,
+            "%s: holds a run already; --resume continues it, --overwrite begins anew", o.out);
+        goto done;
+    }
+    CAPS_TRY(
+        o.resume ? old_config(&o, &args, &config, &err) : new_config(&o, &args, &config, &err));
+    CAPS_TRY(caps_cli_open(&rt, &o.common, o.kernel_times, &err));
+    if (config.optimizer == CAPS_OPTIMIZER_SGD && caps_args_given(&args, "--lr-decay") &&
+        o.rate_decay < 1)
+        caps_cli_warn("--lr-decay %g has no effect: sgd has no schedule", o.rate_decay);
+    CAPS_TRY(check_data(&config, &err));
+    CAPS_TRY(check_memory(rt, &config, &err));
+    if (stop_flag) {
+        status = caps_fail(&err, CAPS_ERR_INTERRUPTED,
+            "stopped by %s before the training began; %s is as it was", signal_name(), o.out);
+        goto done;
+    }
+    if (o.overwrite)
+        CAPS_TRY(caps_train_run_remove(o.out, &err));
+    if (o.time_limit_seconds > 0) {
+        double spent = caps_clock_seconds() - began;
+        control.time_limit_seconds =
+            o.time_limit_seconds > spent ? o.time_limit_seconds - spent : 1e-6;
+    }
+    CAPS_TRY(caps_train_run(rt, &config, &control, &end, &metrics, &err));
+    caps_progress_clear();
+    caps_cli_show_warnings(rt);
+
+    if (end == CAPS_TRAIN_WAS_FINISHED)
+        caps_cli_log(
+            "%s: this run is finished, nothing to do (--epochs N or --max-steps N extends it)",
+            o.out);
+    if (end == CAPS_TRAIN_TIME_LIMIT)
+        caps_cli_log(
+            "time limit reached at step %llu; saved; go on with: capscl train --resume --out %s",
+            (unsigned long long)metrics.step, o.out);
+    if (o.common.json)
+        CAPS_TRY(print_json(rt, &metrics, &err));
+    else
+        print_text(&o, &metrics);
+    if (o.kernel_times)
+        CAPS_TRY(caps_cli_show_profile(rt, &err));
+    if (end == CAPS_TRAIN_STOPPED)
+        status = caps_fail(&err, CAPS_ERR_INTERRUPTED,
+            "stopped by %s at step %llu, saved; go on with: capscl train --resume --out %s",
+            signal_name(), (unsigned long long)metrics.step, o.out);
+done:
+    caps_progress_clear();
+    caps_cli_show_warnings(rt);
+    caps_runtime_free(rt);
+    caps_args_release(&args);
+    return caps_cli_end(status, &err);
+}
+
+const caps_command caps_command_train = {
+    .name = "train",
+    .run = run,
+    .summary = "train a network into a run directory",
+    .usage = "capscl train --data D --out RUN [flags]\n"
+             "capscl train --resume --out RUN [--epochs N] [--max-steps N] [--device S]",
+    .about =
+        "Trains with the margin loss and 0.0005 times the squared reconstruction error, and\n"
+        "writes RUN/config.json, metrics.jsonl, model.safetensors and state.safetensors. The\n"
+        "state is saved every epoch; a run that was stopped in any way continues with --resume\n"
+        "and ends with the same bytes as one that was never stopped. The first Ctrl-C finishes\n"
+        "the step and saves, the second stops at once.\n",
+    .flags = flags,
+    .notes =
+        "With --resume, the end that is named replaces the run's own: --epochs 20 alone goes on "
+        "to\n"
+        "20 epochs whatever --max-steps was.\n"
+        "\n"
+        "exit codes: 0 done (also at the time limit), 1 failed while running or RUN cannot be\n"
+        "written, 2 wrong usage, RUN in use or --batch too large, 3 bad data, arch or checkpoint,\n"
+        "4 device, 130 stopped by Ctrl-C or SIGTERM.\n"
+        "\n"
+        "examples:\n"
+        "  capscl train --data fashion-mnist --arch small --epochs 2 --out run1\n"
+        "  capscl train --data mnist --out paper --device gpu --save-every 200\n"
+        "  capscl train --resume --out paper --epochs 20\n"
+        "  capscl train --data mnist --arch small --out quick --time-limit 5m --json\n",
+};
