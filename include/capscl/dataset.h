@@ -27,10 +27,11 @@ typedef struct caps_dataset {
     uint8_t *labels;      /* [n] */
 } caps_dataset;
 
-/* Turns `name_or_dir` into a directory that holds IDX files. A path (it has a '/', or is an existing
- * directory) is taken as it is; a name is looked for in $CAPSCL_DATA/<name>, $XDG_DATA_HOME/capscl/
- * <name> (default ~/.local/share), /usr/share/datasets/<name>. *path is freed with free().
- * Errors: CAPS_ERR_NOT_FOUND (the message lists the places). */
+/* Turns `name_or_dir` into a directory that holds IDX files. With a '/' in it, it is a path and taken as
+ * it is. A name is looked for in ./<name>, $CAPSCL_DATA/<name>, $XDG_DATA_HOME/capscl/<name> (default
+ * ~/.local/share), /usr/share/datasets/<name>: the first of them that holds an IDX file of images, else
+ * the first that is a directory. *path is freed with free().
+ * Errors: CAPS_ERR_NOT_FOUND (the message lists the places), CAPS_ERR_FORMAT (a path to a file). */
 CAPS_API caps_status caps_dataset_find(char **path, const char *name_or_dir, caps_error *err);
 
 /* Reads {train,t10k}-{images-idx3|images-idx4,labels-idx1}-ubyte, plain or .gz. `limit` 0 means all,

@@ -1,0 +1,192 @@
+/* batcher.c: a thread that fills a ring of batches; the caller takes them in order. */
+#include "batcher.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "rng.h"
+
+/* One with the caller, one ready, two to even out what the scheduler does. */
+#define SLOTS 4
+
+typedef struct slot {
+    caps_batch batch;
+    float *images;
+    int32_t *labels;
+} slot;
+
+struct caps_batcher {
+    const caps_dataset *ds;
+    caps_batcher_options options;
+    uint64_t batches_per_epoch;
+    size_t image_floats;
+    uint32_t *order; /* [n], only the thread's */
+    slot slots[SLOTS];
+
+    pthread_t thread;
+    bool started, mutex_made, filled_made, emptied_made;
+    pthread_mutex_t mutex; /* guards the rest */
+    pthread_cond_t filled, emptied;
+    uint64_t made, given; /* batches since the start; slot = number modulo SLOTS */
+    bool held;            /* the caller still reads batch `given - 1` */
+    bool stop;
+};
+
+static void order_make(caps_batcher *b, uint64_t epoch)
+{
+    uint32_t n = (uint32_t)b->ds->n;
+    if (b->options.shuffle) {
+        caps_rng_shuffle(b->order, n, b->options.seed, (uint32_t)epoch);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        b->order[i] = i;
+}
+
+static void fill(caps_batcher *b, slot *s, uint64_t epoch, uint64_t index)
+{
+    size_t first = (size_t)index * b->options.batch, left = b->ds->n - first;
+    size_t n = left < b->options.batch ? left : b->options.batch;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t which = b->order[first + i];
+        caps_dataset_image(b->ds, which, b->options.augment, b->options.seed, epoch,
+            s->images + i * b->image_floats);
+        s->labels[i] = b->ds->labels[which];
+    }
+    s->batch = (caps_batch){
+        .n = n, .images = s->images, .labels = s->labels, .epoch = epoch, .index = index};
+}
+
+static void *run(void *context)
+{
+    caps_batcher *b = context;
+    uint64_t epoch = b->options.first_epoch, index = b->options.first_batch;
+    order_make(b, epoch);
+    pthread_mutex_lock(&b->mutex);
+    for (;;) {
+        /* The held batch occupies a slot still. */
+        while (!b->stop && b->made - b->given + (b->held ? 1 : 0) >= SLOTS)
+            pthread_cond_wait(&b->emptied, &b->mutex);
+        if (b->stop)
+            break;
+        slot *s = &b->slots[b->made % SLOTS];
+        pthread_mutex_unlock(&b->mutex);
+        fill(b, s, epoch, index);
+        if (++index == b->batches_per_epoch) {
+            index = 0;
+            order_make(b, ++epoch);
+        }
+        pthread_mutex_lock(&b->mutex);
+        b->made++;
+        pthread_cond_signal(&b->filled);
+    }
+    pthread_mutex_unlock(&b->mutex);
+    return NULL;
+}
+
+/* Starts the thread with all signals blocked: Ctrl-C is for the thread that trains. */
+static int start(caps_batcher *b)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&b->thread, NULL, run, b);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    b->started = code == 0;
+    return code;
+}
+
+caps_status caps_batcher_create(caps_batcher **out, const caps_dataset *ds,
+    const caps_batcher_options *options, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    *out = NULL;
+    if (options->batch == 0)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "batcher: batch is 0, need >= 1");
+    if (options->augment != CAPS_AUGMENT_NONE && options->augment != CAPS_AUGMENT_SHIFT2)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "batcher: augment is %d, need 0 (none) or 1 (shift2)", (int)options->augment);
+    if (ds->n == 0 || ds->n > UINT32_MAX)
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "batcher: %zu images, need 1..%u", ds->n, UINT32_MAX);
+
+    caps_batcher *b = calloc(1, sizeof *b);
+    if (!b)
+        return caps_fail(err, CAPS_ERR_MEMORY, "batcher: out of memory");
+    b->ds = ds;
+    b->options = *options;
+    b->image_floats = ds->channels * ds->height * ds->width;
+    if (b->options.batch > ds->n)
+        b->options.batch = ds->n; /* the same sequence, without room that stays empty */
+    b->batches_per_epoch = (ds->n + b->options.batch - 1) / b->options.batch;
+    /* "After the last batch of an epoch" is the start of the next. */
+    b->options.first_epoch += options->first_batch / b->batches_per_epoch;
+    b->options.first_batch = options->first_batch % b->batches_per_epoch;
+
+    b->order = malloc(ds->n * sizeof *b->order);
+    bool enough =
+        b->order != NULL && b->image_floats <= SIZE_MAX / sizeof(float) / b->options.batch;
+    for (size_t i = 0; i < SLOTS && enough; i++) {
+        b->slots[i].images = malloc(b->options.batch * b->image_floats * sizeof(float));
+        b->slots[i].labels = malloc(b->options.batch * sizeof(int32_t));
+        enough = b->slots[i].images && b->slots[i].labels;
+    }
+    if (!enough)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY,
+            "batcher: out of memory for %d batches of %zu images of %zux%zux%zu", SLOTS,
+            b->options.batch, ds->channels, ds->height, ds->width));
+    b->mutex_made = pthread_mutex_init(&b->mutex, NULL) == 0;
+    b->filled_made = pthread_cond_init(&b->filled, NULL) == 0;
+    b->emptied_made = pthread_cond_init(&b->emptied, NULL) == 0;
+    if (!b->mutex_made || !b->filled_made || !b->emptied_made || start(b) != 0)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "batcher: cannot start a thread"));
+    *out = b;
+    b = NULL;
+done:
+    caps_batcher_free(b);
+    return status;
+}
+
+const caps_batch *caps_batcher_next(caps_batcher *b)
+{
+    pthread_mutex_lock(&b->mutex);
+    b->held = false;
+    pthread_cond_signal(&b->emptied);
+    while (b->made == b->given)
+        pthread_cond_wait(&b->filled, &b->mutex);
+    const caps_batch *batch = &b->slots[b->given % SLOTS].batch;
+    b->given++;
+    b->held = true;
+    pthread_mutex_unlock(&b->mutex);
+    return batch;
+}
+
+void caps_batcher_free(caps_batcher *b)
+{
+    if (!b)
+        return;
+    if (b->started) {
+        pthread_mutex_lock(&b->mutex);
+        b->stop = true;
+        pthread_cond_signal(&b->emptied);
+        pthread_mutex_unlock(&b->mutex);
+        pthread_join(b->thread, NULL);
+    }
+    if (b->emptied_made)
+        pthread_cond_destroy(&b->emptied);
+    if (b->filled_made)
+        pthread_cond_destroy(&b->filled);
+    if (b->mutex_made)
+        pthread_mutex_destroy(&b->mutex);
+    for (size_t i = 0; i < SLOTS; i++) {
+        free(b->slots[i].images);
+        free(b->slots[i].labels);
+    }
+    free(b->order);
+    free(b);
+}

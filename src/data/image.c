@@ -1,0 +1,283 @@
+/* image.c: PNG pictures and their conversion to network inputs. */
+#include "image.h"
+
+#include <math.h>
+#include <png.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "file.h"
+
+#define MAX_SIZE       16384
+#define MAX_FILE_BYTES ((size_t)1 << 31)
+
+caps_status caps_image_init(
+    caps_image *image, size_t width, size_t height, size_t channels, caps_error *err)
+{
+    *image = (caps_image){0};
+    if (width < 1 || width > MAX_SIZE || height < 1 || height > MAX_SIZE)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "image: size is %zux%zu, need 1..%d each way",
+            width, height, MAX_SIZE);
+    if (channels != 1 && channels != 3)
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "image: %zu channels, need 1 (grey) or 3 (RGB)", channels);
+    image->pixels = calloc(width * height, channels);
+    if (!image->pixels)
+        return caps_fail(err, CAPS_ERR_MEMORY, "image: out of memory for %zux%zu", width, height);
+    image->width = width;
+    image->height = height;
+    image->channels = channels;
+    return CAPS_OK;
+}
+
+void caps_image_release(caps_image *image)
+{
+    if (!image)
+        return;
+    free(image->pixels);
+    *image = (caps_image){0};
+}
+
+/* ---- PNG --------------------------------------------------------------------------------------
+ */
+
+/* deflate gives at most 1032 bytes for one: a header that promises more was damaged or made to
+ * harm, and is refused before memory is taken for it. IHDR stands at a fixed place, checked by
+ * libpng. */
+static bool file_can_hold(const unsigned char *file, size_t n, const png_image *png)
+{
+    static const unsigned char samples[7] = {1, 0, 3, 1, 2, 0, 4}; /* by colour type */
+    if (n < 33)
+        return false;
+    unsigned depth = file[24], colour = file[25];
+    uint64_t bits = (uint64_t)png->width * depth * (colour < 7 ? samples[colour] : 1);
+    return ((bits + 7) / 8 + 1) * png->height / 1032 <= n;
+}
+
+/* Colour and alpha, n pixels of `channels` + 1 bytes each, to colour alone over black, in place. */
+static void lay_over_black(uint8_t *pixels, size_t n, size_t channels)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *from = pixels + i * (channels + 1);
+        unsigned alpha = from[channels];
+        for (size_t c = 0; c < channels; c++)
+            pixels[i * channels + c] = (uint8_t)((from[c] * alpha + 127) / 255);
+    }
+}
+
+caps_status caps_image_read_png(caps_image *image, const char *path, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    unsigned char *file = NULL;
+    uint8_t *pixels = NULL;
+    size_t n = 0;
+    png_image png = {.version = PNG_IMAGE_VERSION};
+    *image = (caps_image){0};
+
+    CAPS_TRY(caps_file_read(&file, &n, path, MAX_FILE_BYTES, err));
+    if (n < 8 || png_sig_cmp(file, 0, 8) != 0)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: is not a PNG file (%zu bytes, without its signature)", path, n));
+    if (!png_image_begin_read_from_memory(&png, file, n))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: damaged PNG file: %s", path, png.message));
+    if (png.width > MAX_SIZE || png.height > MAX_SIZE)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: picture of %ux%u, need <= %d each way", path,
+            (unsigned)png.width, (unsigned)png.height, MAX_SIZE));
+    if (!file_can_hold(file, n, &png))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: damaged PNG file: %zu bytes cannot hold a picture of %ux%u", path, n,
+            (unsigned)png.width, (unsigned)png.height));
+
+    const size_t channels = png.format & PNG_FORMAT_FLAG_COLOR ? 3 : 1;
+    const size_t count = (size_t)png.width * png.height;
+    /* Alpha is asked for always and laid over black here: libpng would blend in linear light, which
+     * is not what the program's other picture tools show. Values of 16 bits are taken as display
+     * values like those of 8, not as linear ones. */
+    png.format = channels == 3 ? PNG_FORMAT_RGBA : PNG_FORMAT_GA;
+    png.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
+    pixels = malloc(count * (channels + 1));
+    if (!pixels)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for a picture of %ux%u", path,
+            (unsigned)png.width, (unsigned)png.height));
+    if (!png_image_finish_read(&png, NULL, pixels, 0, NULL))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: damaged PNG file: %s", path, png.message));
+    lay_over_black(pixels, count, channels);
+    uint8_t *shrunk = realloc(pixels, count * channels);
+    *image = (caps_image){.width = png.width,
+        .height = png.height,
+        .channels = channels,
+        .pixels = shrunk ? shrunk : pixels};
+    pixels = NULL;
+done:
+    png_image_free(&png);
+    free(pixels);
+    free(file);
+    return status;
+}
+
+caps_status caps_image_write_png(const caps_image *image, const char *path, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    png_image png = {.version = PNG_IMAGE_VERSION};
+    if (image->width > MAX_SIZE || image->height > MAX_SIZE)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "%s: picture of %zux%zu, need <= %d each way",
+            path, image->width, image->height, MAX_SIZE);
+    png.width = (png_uint_32)image->width;
+    png.height = (png_uint_32)image->height;
+    png.format = image->channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY;
+    png_alloc_size_t bytes = PNG_IMAGE_PNG_SIZE_MAX(png);
+    unsigned char *file = malloc(bytes);
+    if (!file)
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for a picture of %zux%zu", path,
+            image->width, image->height);
+    if (!png_image_write_to_memory(&png, file, &bytes, 0, image->pixels, 0, NULL))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: cannot make a PNG: %s", path, png.message));
+    CAPS_TRY(caps_file_write(path, file, bytes, err));
+done:
+    png_image_free(&png);
+    free(file);
+    return status;
+}
+
+/* ---- conversion -------------------------------------------------------------------------------
+ */
+
+/* Adds to out[0..out_n), stride out_step, the resampled in[0..in_n), stride in_step. */
+static void resample(
+    float *out, size_t out_n, size_t out_step, const float *in, size_t in_n, size_t in_step)
+{
+    const double ratio = (double)in_n / (double)out_n;
+    for (size_t o = 0; o < out_n; o++) {
+        double sum = 0;
+        if (out_n == in_n) {
+            sum = in[o * in_step];
+        } else if (out_n < in_n) {
+            /* The mean over [o, o + 1) * ratio; pixels at its ends count by their part in it. */
+            double begin = (double)o * ratio, end = (double)(o + 1) * ratio;
+            for (size_t i = (size_t)begin; i < in_n && (double)i < end; i++) {
+                double from = (double)i > begin ? (double)i : begin;
+                double to = (double)(i + 1) < end ? (double)(i + 1) : end;
+                sum += (to - from) * in[i * in_step];
+            }
+            sum /= ratio;
+        } else {
+            /* Between the two nearest pixel centres; the outermost go on to the edge. */
+            double at = ((double)o + 0.5) * ratio - 0.5;
+            at = at < 0 ? 0 : at;
+            size_t i = (size_t)at;
+            size_t next = i + 1 < in_n ? i + 1 : i;
+            double part = at - (double)i;
+            sum = (1 - part) * in[i * in_step] + part * in[next * in_step];
+        }
+        out[o * out_step] = (float)(sum < 0 ? 0 : sum > 1 ? 1 : sum);
+    }
+}
+
+/* Row y of channel c of what the network should see, unscaled. */
+static void read_row(
+    float *row, const caps_image *image, size_t y, size_t c, size_t channels, bool invert)
+{
+    const uint8_t *p = image->pixels + y * image->width * image->channels;
+    for (size_t x = 0; x < image->width; x++, p += image->channels) {
+        float value;
+        if (image->channels == channels)
+            value = p[c];
+        else if (image->channels == 3)
+            value = (float)((299 * p[0] + 587 * p[1] + 114 * p[2]) / 1000.0);
+        else
+            value = p[0];
+        row[x] = (invert ? 255.0f - value : value) / 255.0f;
+    }
+}
+
+/* The sizes of the scaled picture within width x height, proportions kept, at least 1. */
+static void fit(
+    size_t *fit_width, size_t *fit_height, const caps_image *image, size_t height, size_t width)
+{
+    double by_width = (double)width / (double)image->width;
+    double by_height = (double)height / (double)image->height;
+    double scale = by_width < by_height ? by_width : by_height;
+    size_t w = (size_t)floor((double)image->width * scale + 0.5);
+    size_t h = (size_t)floor((double)image->height * scale + 0.5);
+    *fit_width = w < 1 ? 1 : w > width ? width : w;
+    *fit_height = h < 1 ? 1 : h > height ? height : h;
+}
+
+/* Adds ", "-separated text to said[0..256). */
+CAPS_PRINTF(2, 3) static void say(char *said, const char *format, ...)
+{
+    const size_t room = 256;
+    if (!said)
+        return;
+    size_t used = strlen(said);
+    if (used)
+        used += (size_t)snprintf(said + used, room - used, ", ");
+    if (used >= room)
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(said + used, room - used, format, args);
+    va_end(args);
+}
+
+static void say_border(char *said, size_t first, size_t second, const char *one, const char *many,
+    const char *where, const char *where_second)
+{
+    if (first == second && first > 0)
+        say(said, "%zu %s of black %s and %s", first, first == 1 ? one : many, where, where_second);
+    else if (first > 0)
+        say(said, "%zu %s of black %s and %zu %s", first, first == 1 ? one : many, where, second,
+            where_second);
+    else if (second > 0)
+        say(said, "%zu %s of black %s", second, second == 1 ? one : many, where_second);
+}
+
+caps_status caps_image_convert(float *out, const caps_image *image, size_t channels, size_t height,
+    size_t width, bool invert, char *said, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    float *row = NULL, *narrowed = NULL;
+    if (said)
+        said[0] = '\0';
+    if (channels != 1 && channels != 3)
+        return caps_fail(err, CAPS_ERR_MISMATCH,
+            "image: the model takes %zu channels, a picture gives 1 or 3", channels);
+
+    size_t w, h;
+    fit(&w, &h, image, height, width);
+    const size_t left = (width - w) / 2, above = (height - h) / 2;
+    row = malloc(image->width * sizeof *row);
+    narrowed = malloc(image->height * w * sizeof *narrowed); /* [image->height, w] */
+    if (!row || !narrowed)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "image: out of memory to scale %zux%zu to %zux%zu",
+            image->width, image->height, w, h));
+
+    memset(out, 0, channels * height * width * sizeof *out);
+    for (size_t c = 0; c < channels; c++) {
+        for (size_t y = 0; y < image->height; y++) {
+            read_row(row, image, y, c, channels, invert);
+            resample(narrowed + y * w, w, 1, row, image->width, 1);
+        }
+        float *corner = out + (c * height + above) * width + left;
+        for (size_t x = 0; x < w; x++)
+            resample(corner + x, h, width, narrowed + x, image->height, w);
+    }
+
+    if (image->channels != channels)
+        say(said, channels == 1 ? "colour to grey" : "grey to colour");
+    if (invert)
+        say(said, "inverted");
+    if (w != image->width || h != image->height)
+        say(said, "%zux%zu to %zux%zu", image->width, image->height, w, h);
+    say_border(said, above, height - h - above, "row", "rows", "above", "below");
+    say_border(said, left, width - w - left, "column", "columns", "on the left", "on the right");
+    if (said && !*said)
+        say(said, "%zux%zu as it is", width, height);
+done:
+    free(row);
+    free(narrowed);
+    return status;
+}

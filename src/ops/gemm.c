@@ -1,0 +1,226 @@
+/* gemm.c: caps_gemm checks a product and hands it to one of the algorithms of a table. */
+#include "gemm.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "launch.h"
+#include "slots.h"
+
+static const caps_gemm_algorithm *const algorithms[] = {
+    &caps_gemm_packed, &caps_gemm_clblast, &caps_gemm_direct};
+enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
+
+/* Multiply-adds a product must have for CLBlast's own overhead (a call of a C++ library, a database
+ * look-up, copies into padded matrices) to be worth it on a GPU. */
+#define CLBLAST_LEAST_WORK ((size_t)96 * 96 * 96)
+/* On a CPU, where a packed product is three launches in place of one. */
+#define PACKED_LEAST_WORK ((size_t)32 * 32 * 32)
+
+/* ---- choice --------------------------------------------------------------------------------- */
+
+static const caps_gemm_algorithm *by_name(const char *name)
+{
+    for (size_t i = 0; i < ALGORITHMS; i++)
+        if (strcmp(algorithms[i]->name, name) == 0)
+            return algorithms[i];
+    return NULL;
+}
+
+/* A product of two sizes, or the greatest size where it does not fit. */
+static size_t times(size_t a, size_t b)
+{
+    return b != 0 && a > SIZE_MAX / b ? SIZE_MAX : a * b;
+}
+
+/* A simulator interprets every instruction: CLBlast would take minutes, packing gains nothing. */
+static bool simulated(const caps_runtime *rt)
+{
+    const caps_device_info *device = caps_runtime_device(rt);
+    return strstr(device->platform, "Oclgrind") || strstr(device->name, "Oclgrind");
+}
+
+/* The free choice: device and sizes decide, so that a run repeats. */
+static const caps_gemm_algorithm *prefer(const caps_runtime *rt, const caps_gemm_shape *s)
+{
+    size_t work = times(times(s->m, s->n), s->k);
+    if (simulated(rt))
+        return &caps_gemm_direct;
+    if (caps_is_gpu(rt))
+        return work >= CLBLAST_LEAST_WORK ? &caps_gemm_clblast : &caps_gemm_direct;
+    return times(work, s->count) >= PACKED_LEAST_WORK ? &caps_gemm_packed : &caps_gemm_direct;
+}
+
+static const caps_gemm_algorithm *choose(
+    const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent)
+{
+    const caps_gemm_algorithm *best = prefer(rt, shape);
+    if (!best->refuses(rt, shape, extent))
+        return best;
+    return caps_gemm_clblast.refuses(rt, shape, extent) || simulated(rt) ? &caps_gemm_direct
+                                                                         : &caps_gemm_clblast;
+}
+
+const char *caps_gemm_algorithm(const caps_runtime *rt, const caps_gemm_shape *shape)
+{
+    const char *wish = caps_runtime_gemm_wish(rt);
+    return wish ? wish : choose(rt, shape, 0)->name;
+}
+
+/* ---- scratch -------------------------------------------------------------------------------- */
+
+struct scratch {
+    cl_mem buffer;
+    size_t bytes;
+};
+
+static void scratch_release(caps_runtime *rt, void *value)
+{
+    struct scratch *s = value;
+    if (s->buffer)
+        caps_buffer_free(rt, s->buffer, s->bytes);
+    free(s);
+}
+
+caps_status caps_gemm_scratch_get(caps_runtime *rt, size_t bytes, cl_mem *buffer, caps_error *err)
+{
+    void **slot = caps_runtime_slot(rt, CAPS_SLOT_GEMM, scratch_release);
+    struct scratch *s = *slot;
+    if (!s) {
+        s = calloc(1, sizeof *s);
+        if (!s)
+            return caps_fail(err, CAPS_ERR_MEMORY, "gemm: out of memory");
+        *slot = s;
+    }
+    if (s->bytes < bytes) {
+        /* Kernels in the queue keep the old buffer alive until they have run. */
+        if (s->buffer)
+            caps_buffer_free(rt, s->buffer, s->bytes);
+        s->buffer = NULL;
+        s->bytes = 0;
+        cl_mem grown = NULL;
+        caps_status status = caps_buffer_create(&grown, rt, bytes, "gemm scratch", err);
+        if (status != CAPS_OK)
+            return status;
+        s->buffer = grown;
+        s->bytes = bytes;
+    }
+    *buffer = s->buffer;
+    return CAPS_OK;
+}
+
+size_t caps_gemm_scratch(const caps_runtime *rt, const caps_gemm_shape *shape)
+{
+    const char *wish = caps_runtime_gemm_wish(rt);
+    const caps_gemm_algorithm *algorithm = wish ? by_name(wish) : choose(rt, shape, 0);
+    return algorithm ? algorithm->scratch(shape) : 0;
+}
+
+/* ---- checks --------------------------------------------------------------------------------- */
+
+/* One operand: rows x columns as stored. */
+struct operand {
+    const char *name;
+    const caps_tensor *tensor;
+    size_t rows, columns, ld, stride;
+};
+
+static caps_status check_operand(
+    const struct operand *o, size_t count, size_t *extent, caps_error *err)
+{
+    if (!o->tensor || !o->tensor->buffer)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "gemm: %s has no buffer, need one", o->name);
+    if (o->tensor->dtype != CAPS_F32)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "gemm: %s is int32, need float32", o->name);
+    if (o->ld < o->columns)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "gemm: ld%c is %zu, need >= %zu, the row's length",
+            o->name[0] - 'A' + 'a', o->ld, o->columns);
+    size_t span = times(o->rows - 1, o->ld);
+    size_t gaps = times(count - 1, count > 1 ? o->stride : 0);
+    if (span > SIZE_MAX / 8 || gaps > SIZE_MAX / 8 || o->columns > SIZE_MAX / 8 ||
+        o->tensor->offset > SIZE_MAX / 8)
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "gemm: %s is larger than any buffer can be", o->name);
+    *extent = o->tensor->offset + gaps + span + o->columns;
+
+    size_t bytes = 0;
+    cl_int code = clGetMemObjectInfo(o->tensor->buffer, CL_MEM_SIZE, sizeof bytes, &bytes, NULL);
+    if (code != CL_SUCCESS)
+        return caps_fail_cl(err, code, "gemm: size of %s's buffer", o->name);
+    if (*extent > bytes / sizeof(float))
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "gemm: %s ends at element %zu of its buffer, need <= %zu, the buffer's size", o->name,
+            *extent, bytes / sizeof(float));
+    return CAPS_OK;
+}
+
+static caps_status check(const caps_tensor *c, const caps_tensor *a, const caps_tensor *b,
+    const caps_gemm_shape *s, size_t *extent, caps_error *err)
+{
+    const struct {
+        const char *name;
+        size_t value;
+    } sizes[] = {{"m", s->m}, {"n", s->n}, {"k", s->k}, {"count", s->count}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        if (sizes[i].value < 1 || sizes[i].value > INT32_MAX)
+            return caps_fail(err, CAPS_ERR_ARGUMENT, "gemm: %s is %zu, need 1 to %d", sizes[i].name,
+                sizes[i].value, INT32_MAX);
+    if (s->count > 1 && s->stride_c == 0)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "gemm: stride_c is 0 with count %zu, need products that do not overlap", s->count);
+    const struct operand operands[] = {
+        {"C", c, s->m, s->n, s->ldc, s->stride_c},
+        {"A", a, s->trans_a ? s->k : s->m, s->trans_a ? s->m : s->k, s->lda, s->stride_a},
+        {"B", b, s->trans_b ? s->n : s->k, s->trans_b ? s->k : s->n, s->ldb, s->stride_b},
+    };
+    *extent = 0;
+    for (size_t i = 0; i < 3; i++) {
+        size_t one = 0;
+        caps_status status = check_operand(&operands[i], s->count, &one, err);
+        if (status != CAPS_OK)
+            return status;
+        *extent = one > *extent ? one : *extent;
+    }
+    return CAPS_OK;
+}
+
+/* ---- the operation -------------------------------------------------------------------------- */
+
+caps_status caps_gemm(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
+    const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err)
+{
+    caps_gemm_shape s = *shape;
+    size_t extent = 0;
+    caps_status status = check(c, a, b, &s, &extent, err);
+    if (status != CAPS_OK)
+        return status;
+    if (s.count == 1) /* the strides mean nothing: keep them out of everybody's arithmetic */
+        s.stride_a = s.stride_b = s.stride_c = 0;
+
+    const char *wish = caps_runtime_gemm_wish(rt);
+    const caps_gemm_algorithm *algorithm = wish ? by_name(wish) : choose(rt, &s, extent);
+    if (!algorithm)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "gemm: algorithm is '%s', need auto, packed, clblast or direct", wish);
+    const char *why = algorithm->refuses(rt, &s, extent);
+    if (why)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "gemm: %s cannot take %zux%zux%zu: %s",
+            algorithm->name, s.m, s.n, s.k, why);
+
+    /* Kernels take strides as 32 bits; what is farther apart goes one by one. */
+    if (s.stride_a <= UINT32_MAX && s.stride_b <= UINT32_MAX && s.stride_c <= UINT32_MAX)
+        return algorithm->run(rt, c, a, b, &s, err);
+    caps_gemm_shape one = s;
+    one.count = 1;
+    one.stride_a = one.stride_b = one.stride_c = 0;
+    for (size_t i = 0; i < s.count && status == CAPS_OK; i++) {
+        caps_tensor ci = *c, ai = *a, bi = *b;
+        ci.offset += i * s.stride_c;
+        ai.offset += i * s.stride_a;
+        bi.offset += i * s.stride_b;
+        status = algorithm->run(rt, &ci, &ai, &bi, &one, err);
+    }
+    return status;
+}

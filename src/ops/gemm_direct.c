@@ -1,0 +1,65 @@
+/* gemm_direct.c: products by the plain kernels of cl/gemm_direct_{cpu,gpu}.cl. */
+#include "gemm.h"
+
+#include <stdint.h>
+
+#include "fail.h"
+#include "launch.h"
+
+/* Tile of the CPU family's work-item; cl/gemm_direct_cpu.cl has the same numbers. */
+enum { TILE_ROWS = 4, TILE_COLUMNS = 16 };
+
+static const char *refuses(const caps_runtime *rt, const caps_gemm_shape *s, size_t extent)
+{
+    (void)rt;
+    (void)extent;
+    if (s->lda > UINT32_MAX || s->ldb > UINT32_MAX || s->ldc > UINT32_MAX)
+        return "a row stride has more than 32 bits";
+    return NULL;
+}
+
+static size_t scratch(const caps_gemm_shape *s)
+{
+    (void)s;
+    return 0;
+}
+
+static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
+    const caps_tensor *b, const caps_gemm_shape *s, caps_error *err)
+{
+    const bool gpu = caps_is_gpu(rt);
+    /* The largest square group the device takes. */
+    size_t most = caps_group_size(rt, 256);
+    size_t t = most >= 256 ? 16 : most >= 64 ? 8 : most >= 16 ? 4 : most >= 4 ? 2 : 1;
+    const caps_arg args[] = {
+        CAPS_ARG_TENSOR(c),
+        CAPS_ARG_TENSOR(a),
+        CAPS_ARG_TENSOR(b),
+        CAPS_ARG_UINT(s->m),
+        CAPS_ARG_UINT(s->n),
+        CAPS_ARG_UINT(s->k),
+        CAPS_ARG_UINT(s->trans_a ? 1 : s->lda),
+        CAPS_ARG_UINT(s->trans_a ? s->lda : 1),
+        CAPS_ARG_UINT(s->trans_b ? 1 : s->ldb),
+        CAPS_ARG_UINT(s->trans_b ? s->ldb : 1),
+        CAPS_ARG_UINT(s->ldc),
+        CAPS_ARG_FLOAT(s->alpha),
+        CAPS_ARG_FLOAT(s->beta),
+        CAPS_ARG_UINT(s->stride_a),
+        CAPS_ARG_UINT(s->stride_b),
+        CAPS_ARG_UINT(s->stride_c),
+        CAPS_ARG_LOCAL(t * (t + 1) * sizeof(float)),
+        CAPS_ARG_LOCAL(t * (t + 1) * sizeof(float)),
+    };
+    const size_t nargs = sizeof args / sizeof args[0];
+    if (gpu)
+        return caps_launch(rt, "gemm_direct", args, nargs, 3,
+            (size_t[]){caps_round_up(s->n, t), caps_round_up(s->m, t), s->count},
+            (size_t[]){t, t, 1}, err);
+    return caps_launch(rt, "gemm_direct", args, nargs - 2, 3,
+        (size_t[]){
+            caps_div_up(s->n, TILE_COLUMNS), caps_div_up(s->m, TILE_ROWS), s->count},
+        NULL, err);
+}
+
+const caps_gemm_algorithm caps_gemm_direct = {"direct", refuses, run, scratch};
