@@ -25,32 +25,17 @@ static inline float16 bias_act_16(float16 x, uint act)
     return x;
 }
 
-static inline float bias_act_1(float x, uint act)
+// min(n, 16) elements of dy act'(y); the other lanes are 0.
+static inline float16 bias_act_slope_16(
+    __global const float *dy, __global const float *y, uint act, uint n)
 {
-    if (act == 1)
-        return x <= 0.0f ? 0.0f : x;
-    if (act == 2)
-        return 1.0f / (1.0f + exp(-x));
-    return x;
-}
-
-static inline float16 bias_act_slope_16(float16 dy, __global const float *y, uint act)
-{
+    const float16 d = caps_load16(dy, n, 0.0f);
     if (act == 0)
-        return dy;
-    const float16 v = vload16(0, y);
+        return d;
+    const float16 v = caps_load16(y, n, 0.0f);
     if (act == 1)
-        return select(dy, (float16)(0.0f), v <= (float16)(0.0f));
-    return dy * (v * ((float16)(1.0f) - v));
-}
-
-static inline float bias_act_slope_1(float dy, __global const float *y, uint act)
-{
-    if (act == 0)
-        return dy;
-    if (act == 1)
-        return *y <= 0.0f ? 0.0f : dy;
-    return dy * (*y * (1.0f - *y));
+        return select(d, (float16)(0.0f), v <= (float16)(0.0f));
+    return d * (v * ((float16)(1.0f) - v));
 }
 
 CPU_KERNEL void bias_act_forward(__global float *y, const ulong y_at, __global const float *x,
@@ -61,11 +46,8 @@ CPU_KERNEL void bias_act_forward(__global float *y, const ulong y_at, __global c
     const float add = biased ? bias[bias_at + c] : 0.0f;
     y += y_at + (n * channels + c) * s;
     x += x_at + n * x_n + c * x_c;
-    uint i = 0;
-    for (; i + 16 <= s; i += 16)
-        vstore16(bias_act_16(vload16(0, x + i) + add, act), 0, y + i);
-    for (; i < s; i++)
-        y[i] = bias_act_1(x[i] + add, act);
+    for (uint i = 0; i < s; i += 16)
+        caps_store16(bias_act_16(caps_load16(x + i, s - i, 0.0f) + add, act), y + i, s - i);
 }
 
 CPU_KERNEL void bias_act_forward_rows(__global float *y, const ulong y_at, __global const float *x,
@@ -78,15 +60,12 @@ CPU_KERNEL void bias_act_forward_rows(__global float *y, const ulong y_at, __glo
     y += y_at + n * channels;
     x += x_at + n * x_n;
     bias += bias_at;
-    uint c = c0;
-    for (; c + 16 <= c1; c += 16) {
-        float16 v = vload16(0, x + c);
+    for (uint c = c0; c < c1; c += 16) {
+        float16 v = caps_load16(x + c, c1 - c, 0.0f);
         if (biased)
-            v += vload16(0, bias + c);
-        vstore16(bias_act_16(v, act), 0, y + c);
+            v += caps_load16(bias + c, c1 - c, 0.0f);
+        caps_store16(bias_act_16(v, act), y + c, c1 - c);
     }
-    for (; c < c1; c++)
-        y[c] = bias_act_1(x[c] + (biased ? bias[c] : 0.0f), act);
 }
 
 CPU_KERNEL void bias_act_slope(__global float *dx, const ulong dx_at, __global const float *dy,
@@ -97,11 +76,8 @@ CPU_KERNEL void bias_act_slope(__global float *dx, const ulong dx_at, __global c
     dx += dx_at + n * dx_n + c * dx_c;
     dy += dy_at + at;
     y += y_at + at;
-    uint i = 0;
-    for (; i + 16 <= s; i += 16)
-        vstore16(bias_act_slope_16(vload16(0, dy + i), y + i, act), 0, dx + i);
-    for (; i < s; i++)
-        dx[i] = bias_act_slope_1(dy[i], y + i, act);
+    for (uint i = 0; i < s; i += 16)
+        caps_store16(bias_act_slope_16(dy + i, y + i, act, s - i), dx + i, s - i);
 }
 
 CPU_KERNEL void bias_act_slope_rows(__global float *dx, const ulong dx_at,
@@ -114,11 +90,8 @@ CPU_KERNEL void bias_act_slope_rows(__global float *dx, const ulong dx_at,
     dx += dx_at + n * dx_n;
     dy += dy_at + n * channels;
     y += y_at + n * channels;
-    uint c = c0;
-    for (; c + 16 <= c1; c += 16)
-        vstore16(bias_act_slope_16(vload16(0, dy + c), y + c, act), 0, dx + c);
-    for (; c < c1; c++)
-        dx[c] = bias_act_slope_1(dy[c], y + c, act);
+    for (uint c = c0; c < c1; c += 16)
+        caps_store16(bias_act_slope_16(dy + c, y + c, act, c1 - c), dx + c, c1 - c);
 }
 
 CPU_KERNEL void bias_act_sum(__global float *dbias, const ulong dbias_at,
@@ -131,19 +104,12 @@ CPU_KERNEL void bias_act_sum(__global float *dbias, const ulong dbias_at,
         const ulong at = ((ulong)n * channels + c) * s;
         __global const float *d = dy + dy_at + at;
         __global const float *v = y + y_at + at;
-        uint i = 0;
-        while (i < s) {
+        for (uint i0 = 0; i0 < s; i0 += 16 * BIAS_ACT_BLOCK) {
+            const uint i1 = i0 + min(16u * BIAS_ACT_BLOCK, s - i0);
             float16 lanes = (float16)(0.0f);
-            const uint end = i + min(16u * BIAS_ACT_BLOCK, s - i);
-            for (; i + 16 <= end; i += 16)
-                lanes += bias_act_slope_16(vload16(0, d + i), v + i, act);
-            float sum = 0.0f;
-            for (; i < end; i++)
-                sum += bias_act_slope_1(d[i], v + i, act);
-            const float8 l8 = lanes.lo + lanes.hi;
-            const float4 l4 = l8.lo + l8.hi;
-            sum += (l4.x + l4.z) + (l4.y + l4.w);
-            const float term = sum - lost, next = total + term;
+            for (uint i = i0; i < i1; i += 16)
+                lanes += bias_act_slope_16(d + i, v + i, act, i1 - i);
+            const float term = caps_sum16(lanes) - lost, next = total + term;
             lost = (next - total) - term;
             total = next;
         }
@@ -155,31 +121,16 @@ CPU_KERNEL void bias_act_sum_rows(__global float *dbias, const ulong dbias_at,
     __global const float *dy, const ulong dy_at, __global const float *y, const ulong y_at,
     const uint act, const uint count, const uint channels)
 {
-    const uint c0 = (uint)get_global_id(0) * 16, width = min(16u, channels - c0);
-    dbias += dbias_at + c0;
+    const uint c0 = (uint)get_global_id(0) * 16, width = channels - c0;
     dy += dy_at + c0;
     y += y_at + c0;
-    if (width == 16) {
-        float16 total = (float16)(0.0f), lost = (float16)(0.0f);
-        for (uint n = 0; n < count; n++) {
-            const ulong at = (ulong)n * channels;
-            const float16 term = bias_act_slope_16(vload16(0, dy + at), y + at, act) - lost;
-            const float16 next = total + term;
-            lost = (next - total) - term;
-            total = next;
-        }
-        vstore16(total, 0, dbias);
-        return;
+    float16 total = (float16)(0.0f), lost = (float16)(0.0f);
+    for (uint n = 0; n < count; n++) {
+        const ulong at = (ulong)n * channels;
+        const float16 term = bias_act_slope_16(dy + at, y + at, act, width) - lost;
+        const float16 next = total + term;
+        lost = (next - total) - term;
+        total = next;
     }
-    for (uint q = 0; q < width; q++) {
-        float total = 0.0f, lost = 0.0f;
-        for (uint n = 0; n < count; n++) {
-            const ulong at = (ulong)n * channels + q;
-            const float term = bias_act_slope_1(dy[at], y + at, act) - lost;
-            const float next = total + term;
-            lost = (next - total) - term;
-            total = next;
-        }
-        dbias[q] = total;
-    }
+    caps_store16(total, dbias + dbias_at + c0, width);
 }

@@ -36,7 +36,6 @@ CPU_KERNEL void gemm_direct(__global float *c, const ulong c_at, __global const 
         row[r] = (ulong)min(i0 + r, m - 1) * a_i;
         total[r] = (float16)(0.0f);
     }
-    const int wide = b_j == 1 && columns == 16;
     for (uint l0 = 0; l0 < k; l0 += GEMM_DIRECT_RUN) {
         const uint l1 = l0 + min((uint)GEMM_DIRECT_RUN, k - l0);
         float16 sum[GEMM_DIRECT_ROWS];
@@ -44,8 +43,8 @@ CPU_KERNEL void gemm_direct(__global float *c, const ulong c_at, __global const 
         for (uint l = l0; l < l1; l++) {
             __global const float *from = b + (ulong)l * b_l;
             float16 y;
-            if (wide) {
-                y = vload16(0, from);
+            if (b_j == 1) {
+                y = caps_load16(from, columns, 0.0f);
             } else {
                 float t[16];
                 for (uint q = 0; q < 16; q++)
@@ -62,16 +61,9 @@ CPU_KERNEL void gemm_direct(__global float *c, const ulong c_at, __global const 
         if (r < rows) {
             __global float *to = c + (ulong)r * ldc;
             float16 x = alpha * total[r];
-            if (columns == 16) {
-                if (beta != 0.0f)
-                    x = fma((float16)(beta), vload16(0, to), x);
-                vstore16(x, 0, to);
-            } else {
-                float t[16];
-                vstore16(x, 0, t);
-                for (uint q = 0; q < columns; q++)
-                    to[q] = beta != 0.0f ? fma(beta, to[q], t[q]) : t[q];
-            }
+            if (beta != 0.0f)
+                x = fma((float16)(beta), caps_load16(to, columns, 0.0f), x);
+            caps_store16(x, to, columns);
         }
     }
 }

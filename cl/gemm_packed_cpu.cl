@@ -142,16 +142,11 @@
 // row[j .. j + 16), as far as n, becomes x + keep row.
 static inline void gemm_packed_store(__global float *row, uint j, uint n, float16 x, float keep)
 {
-    if (j + 16 <= n) {
-        if (keep != 0.0f)
-            x = fma((float16)(keep), vload16(0, row + j), x);
-        vstore16(x, 0, row + j);
-    } else if (j < n) {
-        float t[16];
-        vstore16(x, 0, t);
-        for (uint q = 0; q < n - j; q++)
-            row[j + q] = keep != 0.0f ? fma(keep, row[j + q], t[q]) : t[q];
-    }
+    if (j >= n)
+        return;
+    if (keep != 0.0f)
+        x = fma((float16)(keep), caps_load16(row + j, n - j, 0.0f), x);
+    caps_store16(x, row + j, n - j);
 }
 
 GEMM_PACK_ALONG(gemm_pack_along_6, 6)

@@ -8,12 +8,11 @@
 //     item an output, coalesced). Local memory holds a tile of L * (width + 1) floats whatever J and D.
 //   routing_reduce, routing_gs: a row of `width` lanes for each (b, j), see caps_row_sum.
 //   routing_dvotes: an item a vote; groups of a sample first, then the next sample.
-//   routing_dbias: a group takes ROUTING_COLUMNS of the J D columns, L / ROUTING_COLUMNS rows at a time.
+//   routing_dbias: a group takes `columns` of the J D columns, L / columns rows at a time.
 // Numerics: as in routing_cpu.cl, but lanes of a dot product are d, d + width, ..; their sums are added
 // in order. A fixed order throughout, no assumption about warps.
 
-#define ROUTING_CHUNK   32 // as in src/ops/routing.c
-#define ROUTING_COLUMNS 16 // as in src/ops/routing.c
+#define ROUTING_CHUNK 32 // as in src/ops/routing.c
 
 // dots[n] = votes[n,:] . x[n % J,:] for the n = i J + j of a chunk. Rows of `width` lanes multiply, so
 // that reads are coalesced; the tile turns lanes into rows, and an item adds one row of lanes up.
@@ -213,25 +212,26 @@ __kernel void routing_dvotes(__global float *restrict dvotes, const ulong dvotes
     dvotes[dvotes_offset + b * votes + x] = sum;
 }
 
-// scratch: L floats. Each item adds up its rows in order, then the items of a column as a tree.
+// columns: a power of two that divides L. scratch: L floats. Each item adds up its rows in order, then the
+// items of a column as a tree.
 __kernel void routing_dbias(__global float *restrict dbias, const ulong dbias_offset,
     __global const float *restrict gs, const ulong gs_offset, __local float *scratch,
-    const uint rows, const uint j_count, const uint d_count)
+    const uint rows, const uint j_count, const uint d_count, const uint columns)
 {
-    const uint item = get_local_id(0), step = (uint)get_local_size(0) / ROUTING_COLUMNS;
+    const uint item = get_local_id(0), step = (uint)get_local_size(0) / columns;
     const uint e_count = j_count * d_count;
-    const ulong e = (ulong)get_group_id(0) * ROUTING_COLUMNS + item % ROUTING_COLUMNS;
+    const ulong e = (ulong)get_group_id(0) * columns + item % columns;
     float sum = 0.0f;
     if (e < e_count)
-        for (uint row = item / ROUTING_COLUMNS; row < rows; row += step)
+        for (uint row = item / columns; row < rows; row += step)
             sum += gs[gs_offset + (ulong)row * e_count + e];
     scratch[item] = sum;
     barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint half = step / 2; half > 0; half /= 2) {
-        if (item < half * ROUTING_COLUMNS)
-            scratch[item] += scratch[item + half * ROUTING_COLUMNS];
+    for (uint gap = step / 2; gap > 0; gap /= 2) {
+        if (item < gap * columns)
+            scratch[item] += scratch[item + gap * columns];
         barrier(CLK_LOCAL_MEM_FENCE);
     }
-    if (item < ROUTING_COLUMNS && e < e_count)
+    if (item < columns && e < e_count)
         dbias[dbias_offset + e] = scratch[item];
 }

@@ -300,7 +300,7 @@ caps_status caps_atomic_init(caps_atomic_file *f, const char *path, caps_error *
             CAPS_TRY(cannot_write(err, path));
     } else {
         /* rename() would not mind a file made read-only; its owner would. */
-        if (exists && access(path, W_OK) != 0)
+        if (exists && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0)
             CAPS_TRY(cannot_write(err, path));
         CAPS_TRY(open_temporary(f, 0666, err));
         if (exists)

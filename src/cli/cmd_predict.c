@@ -188,29 +188,36 @@ static json_t *json_floats(const float *values, size_t n)
     return list;
 }
 
+/* The capsules and what the decoder makes of the longest. */
+static void add_capsules(json_t *row, const batch *b, size_t i)
+{
+    json_t *capsules = json_array();
+    for (size_t j = 0; j < b->classes; j++)
+        json_array_append_new(
+            capsules, json_floats(b->capsules + (i * b->classes + j) * b->dim, b->dim));
+    json_object_set_new(row, "capsules", capsules);
+    json_object_set_new(row, "reconstruction",
+        b->reconstruction ? json_floats(b->reconstruction + i * b->pixels, b->pixels)
+                          : json_null());
+}
+
 static caps_status print_json(const batch *b, const options *o, caps_error *err)
 {
     json_t *all = json_array();
     for (size_t i = 0; i < b->n; i++) {
         json_t *row = json_pack(
             "{s:o, s:i}", "source", caps_cli_json_text(b->sources[i]), "label", (int)b->labels[i]);
-        if (!row)
-            continue; /* json_array_append_new below refuses NULL too: out of memory shows as null
-                       */
         if (b->true_labels[i] >= 0)
             json_object_set_new(row, "true_label", json_integer(b->true_labels[i]));
         json_object_set_new(row, "lengths", json_floats(b->lengths + i * b->classes, b->classes));
-        if (o->capsules) {
-            json_t *capsules = json_array();
-            for (size_t j = 0; j < b->classes; j++)
-                json_array_append_new(
-                    capsules, json_floats(b->capsules + (i * b->classes + j) * b->dim, b->dim));
-            json_object_set_new(row, "capsules", capsules);
-            json_object_set_new(row, "reconstruction",
-                b->reconstruction ? json_floats(b->reconstruction + i * b->pixels, b->pixels)
-                                  : json_null());
+        if (o->capsules)
+            add_capsules(row, b, i);
+        /* A row that could not be made is refused here: the document never lacks one in silence. */
+        if (json_array_append_new(all, row) != 0) {
+            json_decref(all);
+            all = NULL;
+            break;
         }
-        json_array_append_new(all, row);
     }
     return caps_cli_print_json(all, err);
 }

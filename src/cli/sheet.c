@@ -12,14 +12,15 @@ static const caps_colour paper = {250, 249, 246}, ink = {38, 38, 42}, muted = {1
                          edge = {206, 203, 195}, right = {24, 112, 72}, wrong = {196, 38, 32};
 
 enum {
-    MARGIN = 24,      /* around everything */
-    GAP = 6,          /* between the two pictures of a cell */
-    SPACE = 22,       /* between cells */
-    LINE = 20,        /* height of a line of text at zoom 2 */
-    GLYPH = 12,       /* width of a character at zoom 2 */
-    TILE = 112,       /* small pictures are scaled up to about this */
-    LEAST_TEXT = 17,  /* characters of "true 12 -> 12 0.97" that a cell has room for, about */
-    LEAST_WIDTH = 640 /* room for the heading */
+    MARGIN = 24,     /* around everything */
+    GAP = 6,         /* between the two pictures of a cell */
+    SPACE = 22,      /* between cells */
+    LINE = 20,       /* height of a line of text at zoom 2 */
+    GLYPH = 12,      /* width of a character at zoom 2 */
+    TILE = 112,      /* small pictures are scaled up to about this */
+    LEAST_TEXT = 17, /* characters of "true 12 -> 12 0.97" that a cell has room for, about */
+    LEAST_COLUMNS = 3,
+    LEAST_WIDTH = 760 /* room for the heading */
 };
 
 typedef struct layout {
@@ -70,14 +71,14 @@ static size_t write_heading(caps_image *canvas, const caps_sheet *sheet, size_t 
     y += 36;
     char text[512];
     snprintf(text, sizeof text, "model %.200s; data %.200s", sheet->model, sheet->data);
-    y += LINE * write_wrapped(canvas, MARGIN, y, text, columns, ink);
-    y += LINE * write_wrapped(canvas, MARGIN, y,
-                    "left: input; right: what the decoder makes of the longest capsule alone",
-                    columns, muted);
-    if (known) {
-        y += LINE * write_wrapped(canvas, MARGIN, y,
-                        "below: true class -> predicted class, length of its capsule (0 to 1)",
+    y += 4 + LINE * write_wrapped(canvas, MARGIN, y, text, columns, ink);
+    y += 4 + LINE * write_wrapped(canvas, MARGIN, y,
+                        "left: input; right: what the decoder makes of the longest capsule alone",
                         columns, muted);
+    if (known) {
+        y += 4 + LINE * write_wrapped(canvas, MARGIN, y,
+                            "below: true class -> predicted class, length of its capsule (0 to 1)",
+                            columns, muted);
         snprintf(text, sizeof text, "%zu of %zu predicted right", right_count, known);
         size_t lines = write_wrapped(canvas, MARGIN, y, text, columns, right);
         if (right_count < known) {
@@ -87,12 +88,13 @@ static size_t write_heading(caps_image *canvas, const caps_sheet *sheet, size_t 
             write_wrapped(
                 canvas, MARGIN + caps_canvas_text_width(before, 2), y, text, columns, wrong);
         }
-        y += LINE * lines;
+        y += 4 + LINE * lines;
     } else {
-        y += LINE * write_wrapped(canvas, MARGIN, y,
-                        "below: predicted class, length of its capsule (0 to 1)", columns, muted);
+        y += 4 + LINE * write_wrapped(canvas, MARGIN, y,
+                            "below: predicted class, length of its capsule (0 to 1)", columns,
+                            muted);
     }
-    return y + 14;
+    return y + 12;
 }
 
 static layout make_layout(const caps_sheet *sheet)
@@ -109,8 +111,8 @@ static layout make_layout(const caps_sheet *sheet)
     /* Columns for a sheet of about 4 : 3. */
     double area = (double)sheet->count * (double)(l.cell_height + SPACE);
     l.columns = (size_t)lround(sqrt(area / (double)(l.cell_width + SPACE) * 4 / 3));
-    if (l.columns < 1)
-        l.columns = 1;
+    if (l.columns < LEAST_COLUMNS)
+        l.columns = LEAST_COLUMNS;
     if (l.columns > sheet->count)
         l.columns = sheet->count;
     l.rows = (sheet->count + l.columns - 1) / l.columns;

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <png.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,17 +45,99 @@ void caps_image_release(caps_image *image)
 /* ---- PNG --------------------------------------------------------------------------------------
  */
 
-/* deflate gives at most 1032 bytes for one: a header that promises more was damaged or made to
- * harm, and is refused before memory is taken for it. IHDR stands at a fixed place, checked by
- * libpng. */
-static bool file_can_hold(const unsigned char *file, size_t n, const png_image *png)
+/* libpng's classic interface: the simplified one of 1.6.39 mixes up the pixels of interlaced
+ * pictures of 16 bits, and blends in linear light, which other picture tools do not. Errors leave
+ * by longjmp, so that all that must survive one lives in this struct, outside the function that
+ * calls setjmp. */
+typedef struct decoder {
+    png_structp png;
+    png_infop info;
+    const unsigned char *file;
+    size_t n, at;
+    size_t width, height, channels; /* channels with alpha: 1 to 4 */
+    uint8_t *pixels;
+    png_bytep *rows;
+    caps_status status;
+    char message[160];
+} decoder;
+
+static void on_error(png_structp png, png_const_charp message)
 {
-    static const unsigned char samples[7] = {1, 0, 3, 1, 2, 0, 4}; /* by colour type */
-    if (n < 33)
-        return false;
-    unsigned depth = file[24], colour = file[25];
-    uint64_t bits = (uint64_t)png->width * depth * (colour < 7 ? samples[colour] : 1);
-    return ((bits + 7) / 8 + 1) * png->height / 1032 <= n;
+    decoder *d = png_get_error_ptr(png);
+    d->status = CAPS_ERR_FORMAT;
+    snprintf(d->message, sizeof d->message, "damaged PNG file: %s", message);
+    png_longjmp(png, 1);
+}
+
+/* Without this libpng would print. What it warns of (a damaged comment) is no matter for the
+ * picture. */
+static void on_warning(png_structp png, png_const_charp message)
+{
+    (void)png;
+    (void)message;
+}
+
+static void on_read(png_structp png, png_bytep data, size_t n)
+{
+    decoder *d = png_get_io_ptr(png);
+    if (n > d->n - d->at)
+        png_error(png, "it ends before the picture does");
+    memcpy(data, d->file + d->at, n);
+    d->at += n;
+}
+
+/* deflate gives at most 1032 bytes for one: a header that promises more was damaged or made to
+ * harm, and is refused before memory is taken for it. */
+static bool file_can_hold(const decoder *d, unsigned bits_per_pixel)
+{
+    uint64_t row_bytes = ((uint64_t)d->width * bits_per_pixel + 7) / 8;
+    return row_bytes * d->height / 1032 <= d->n;
+}
+
+static caps_status refuse(decoder *d, caps_status status, const char *what, const char *need)
+{
+    snprintf(d->message, sizeof d->message, "%s of %zux%zu%s", what, d->width, d->height, need);
+    return status;
+}
+
+/* Fills d->pixels [height, width, channels], or d->status and d->message. */
+static void decode(decoder *d)
+{
+    if (setjmp(png_jmpbuf(d->png)))
+        return;
+    png_set_read_fn(d->png, d, on_read);
+    png_read_info(d->png, d->info);
+    d->width = png_get_image_width(d->png, d->info);
+    d->height = png_get_image_height(d->png, d->info);
+    unsigned bits =
+        (unsigned)png_get_channels(d->png, d->info) * png_get_bit_depth(d->png, d->info);
+    if (d->width > MAX_SIZE || d->height > MAX_SIZE) {
+        d->status = refuse(d, CAPS_ERR_FORMAT, "picture", ", need <= 16384 each way");
+        return;
+    }
+    if (!file_can_hold(d, bits)) {
+        d->status =
+            refuse(d, CAPS_ERR_FORMAT, "damaged PNG file: it is too small for a picture", "");
+        return;
+    }
+    png_set_expand(d->png);   /* palettes to RGB, grey to 8 bits, tRNS to alpha */
+    png_set_scale_16(d->png); /* 16 bits to 8, rounded */
+    png_set_interlace_handling(d->png);
+    png_read_update_info(d->png, d->info);
+    d->channels = png_get_channels(d->png, d->info);
+    const size_t row_bytes = d->width * d->channels;
+    if (png_get_rowbytes(d->png, d->info) != row_bytes)
+        png_error(d->png, "a colour type that it should not have");
+    d->pixels = malloc(d->height * row_bytes);
+    d->rows = malloc(d->height * sizeof(png_bytep));
+    if (!d->pixels || !d->rows) {
+        d->status = refuse(d, CAPS_ERR_MEMORY, "out of memory for a picture", "");
+        return;
+    }
+    for (size_t y = 0; y < d->height; y++)
+        d->rows[y] = d->pixels + y * row_bytes;
+    png_read_image(d->png, d->rows);
+    png_read_end(d->png, NULL);
 }
 
 /* Colour and alpha, n pixels of `channels` + 1 bytes each, to colour alone over black, in place. */
@@ -72,48 +155,37 @@ caps_status caps_image_read_png(caps_image *image, const char *path, caps_error 
 {
     caps_status status = CAPS_OK;
     unsigned char *file = NULL;
-    uint8_t *pixels = NULL;
     size_t n = 0;
-    png_image png = {.version = PNG_IMAGE_VERSION};
+    decoder d = {.status = CAPS_OK};
     *image = (caps_image){0};
 
     CAPS_TRY(caps_file_read(&file, &n, path, MAX_FILE_BYTES, err));
     if (n < 8 || png_sig_cmp(file, 0, 8) != 0)
         CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
             "%s: is not a PNG file (%zu bytes, without its signature)", path, n));
-    if (!png_image_begin_read_from_memory(&png, file, n))
-        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: damaged PNG file: %s", path, png.message));
-    if (png.width > MAX_SIZE || png.height > MAX_SIZE)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: picture of %ux%u, need <= %d each way", path,
-            (unsigned)png.width, (unsigned)png.height, MAX_SIZE));
-    if (!file_can_hold(file, n, &png))
-        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
-            "%s: damaged PNG file: %zu bytes cannot hold a picture of %ux%u", path, n,
-            (unsigned)png.width, (unsigned)png.height));
+    d.file = file;
+    d.n = n;
+    d.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &d, on_error, on_warning);
+    d.info = d.png ? png_create_info_struct(d.png) : NULL;
+    if (!d.info)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
+    decode(&d);
+    if (d.status != CAPS_OK)
+        CAPS_TRY(caps_fail(err, d.status, "%s: %s", path, d.message));
 
-    const size_t channels = png.format & PNG_FORMAT_FLAG_COLOR ? 3 : 1;
-    const size_t count = (size_t)png.width * png.height;
-    /* Alpha is asked for always and laid over black here: libpng would blend in linear light, which
-     * is not what the program's other picture tools show. Values of 16 bits are taken as display
-     * values like those of 8, not as linear ones. */
-    png.format = channels == 3 ? PNG_FORMAT_RGBA : PNG_FORMAT_GA;
-    png.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
-    pixels = malloc(count * (channels + 1));
-    if (!pixels)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for a picture of %ux%u", path,
-            (unsigned)png.width, (unsigned)png.height));
-    if (!png_image_finish_read(&png, NULL, pixels, 0, NULL))
-        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: damaged PNG file: %s", path, png.message));
-    lay_over_black(pixels, count, channels);
-    uint8_t *shrunk = realloc(pixels, count * channels);
-    *image = (caps_image){.width = png.width,
-        .height = png.height,
-        .channels = channels,
-        .pixels = shrunk ? shrunk : pixels};
-    pixels = NULL;
+    image->width = d.width;
+    image->height = d.height;
+    image->channels = d.channels >= 3 ? 3 : 1;
+    if (d.channels != image->channels)
+        lay_over_black(d.pixels, d.width * d.height, image->channels);
+    image->pixels = realloc(d.pixels, d.width * d.height * image->channels);
+    if (!image->pixels)
+        image->pixels = d.pixels; /* the larger one does as well */
+    d.pixels = NULL;
 done:
-    png_image_free(&png);
-    free(pixels);
+    png_destroy_read_struct(&d.png, &d.info, NULL);
+    free(d.rows);
+    free(d.pixels);
     free(file);
     return status;
 }

@@ -1,9 +1,9 @@
 /* arena.h: device memory planned first, allocated once.
  *
- * The owner asks for every tensor it will need (caps_arena_add), then caps_arena_commit lays them out
- * in as few buffers as the device's largest allocation permits and fills in their buffers and offsets.
- * Nothing is allocated after that. Tensors that belong together in one flat buffer (parameters) are
- * one request. */
+ * The owner asks for every tensor it will need (caps_arena_add), then caps_arena_commit lays them
+ * out in as few buffers as the device's largest allocation permits and fills in their buffers and
+ * offsets. Nothing is allocated after that. Tensors that belong together in one flat buffer
+ * (parameters) are one request. */
 #ifndef CAPS_ARENA_H
 #define CAPS_ARENA_H
 
@@ -30,8 +30,9 @@ caps_status caps_arena_add(caps_arena *a, caps_tensor *t, caps_purpose purpose, 
 /* Bytes planned so far for a purpose (alignment included); CAPS_PURPOSE_COUNT: in all. */
 uint64_t caps_arena_bytes(const caps_arena *a, caps_purpose purpose);
 
-/* Allocates: CAPS_ERR_DEVICE_MEMORY, before anything is allocated, where the plan is larger than the
- * device's memory or one tensor larger than its largest allocation; the message has both numbers. */
+/* Allocates: CAPS_ERR_DEVICE_MEMORY, before anything is allocated, where the plan is larger than
+ * the device's memory or one tensor larger than its largest allocation; the message has both
+ * numbers. */
 caps_status caps_arena_commit(caps_arena *a, caps_runtime *rt, caps_error *err);
 
 #endif

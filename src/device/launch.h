@@ -32,17 +32,32 @@ typedef struct caps_arg {
     } value;
 } caps_arg;
 
-#define CAPS_ARG_TENSOR(t) {.kind = CAPS_ARG_KIND_TENSOR, .tensor = (t)}
-#define CAPS_ARG_UINT(x)   {.kind = CAPS_ARG_KIND_UINT, .value.u = (cl_uint)(x)}
-#define CAPS_ARG_INT(x)    {.kind = CAPS_ARG_KIND_INT, .value.i = (cl_int)(x)}
-#define CAPS_ARG_FLOAT(x)  {.kind = CAPS_ARG_KIND_FLOAT, .value.f = (cl_float)(x)}
-#define CAPS_ARG_LOCAL(n)  {.kind = CAPS_ARG_KIND_LOCAL, .value.size = (n)}
-#define CAPS_ARGS(array)   (array), (sizeof(array) / sizeof((array)[0]))
+#define CAPS_ARG_TENSOR(t)                                                                         \
+    {                                                                                              \
+        .kind = CAPS_ARG_KIND_TENSOR, .tensor = (t)                                                \
+    }
+#define CAPS_ARG_UINT(x)                                                                           \
+    {                                                                                              \
+        .kind = CAPS_ARG_KIND_UINT, .value.u = (cl_uint)(x)                                        \
+    }
+#define CAPS_ARG_INT(x)                                                                            \
+    {                                                                                              \
+        .kind = CAPS_ARG_KIND_INT, .value.i = (cl_int)(x)                                          \
+    }
+#define CAPS_ARG_FLOAT(x)                                                                          \
+    {                                                                                              \
+        .kind = CAPS_ARG_KIND_FLOAT, .value.f = (cl_float)(x)                                      \
+    }
+#define CAPS_ARG_LOCAL(n)                                                                          \
+    {                                                                                              \
+        .kind = CAPS_ARG_KIND_LOCAL, .value.size = (n)                                             \
+    }
+#define CAPS_ARGS(array) (array), (sizeof(array) / sizeof((array)[0]))
 
 /* Enqueues `kernel` of the runtime's family program. global: ndim sizes; local: ndim sizes or NULL.
  * For the GPU family, local must divide global: see caps_round_up. local NULL: the CPU family runs
- * work-groups of one item (its kernels say reqd_work_group_size(1,1,1)). Any global size of 0 enqueues
- * nothing. Fails with the kernel's name. */
+ * work-groups of one item (its kernels say reqd_work_group_size(1,1,1)). Any global size of 0
+ * enqueues nothing. Fails with the kernel's name. */
 caps_status caps_launch(caps_runtime *rt, const char *kernel, const caps_arg *args, size_t nargs,
     int ndim, const size_t *global, const size_t *local, caps_error *err);
 
@@ -68,15 +83,15 @@ size_t caps_group_size(const caps_runtime *rt, size_t wish);
 const char *caps_runtime_gemm_wish(const caps_runtime *rt);
 
 /* For time spent in a library that enqueues kernels of its own (CLBlast): begin waits for the queue
- * where profiling is on, and end waits again and books the time under `name`. Without profiling both
- * do nothing. */
+ * where profiling is on, and end waits again and books the time under `name`. Without profiling
+ * both do nothing. */
 caps_status caps_profile_begin(caps_runtime *rt, uint64_t *start_ns, caps_error *err);
 caps_status caps_profile_end(
     caps_runtime *rt, const char *name, uint64_t start_ns, caps_error *err);
 
-/* A device buffer of `bytes`, counted in caps_runtime_bytes; released with caps_buffer_free. Before it
- * asks the device it checks max_alloc_bytes and global_mem_bytes (CAPS_ERR_DEVICE_MEMORY names `what`,
- * need and have). */
+/* A device buffer of `bytes`, counted in caps_runtime_bytes; released with caps_buffer_free. Before
+ * it asks the device it checks max_alloc_bytes and global_mem_bytes (CAPS_ERR_DEVICE_MEMORY names
+ * `what`, need and have). */
 caps_status caps_buffer_create(
     cl_mem *out, caps_runtime *rt, size_t bytes, const char *what, caps_error *err);
 void caps_buffer_free(caps_runtime *rt, cl_mem buffer, size_t bytes);

@@ -4,7 +4,8 @@
 
 #include <capscl/ops.h>
 
-/* [N,C,S] elsewhere than in a dense tensor: element (n, c, s) lies at n * n_stride + c * c_stride + s. */
+/* [N,C,S] elsewhere than in a dense tensor: element (n, c, s) lies at n * n_stride + c * c_stride +
+ * s. */
 typedef struct caps_planes {
     size_t n, c, s;
     size_t n_stride, c_stride;
@@ -14,8 +15,8 @@ typedef struct caps_planes {
 caps_status caps_bias_act_apply(caps_runtime *rt, const caps_tensor *y, const caps_tensor *x,
     const caps_planes *planes, const caps_tensor *bias, caps_activation act, caps_error *err);
 
-/* dx at (n,c,s) of `planes` = dy[n,c,s] act'(y[n,c,s]). dy and y are dense; y is read only where act is
- * not NONE, and may then be NULL. */
+/* dx at (n,c,s) of `planes` = dy[n,c,s] act'(y[n,c,s]). dy and y are dense; y is read only where
+ * act is not NONE, and may then be NULL. */
 caps_status caps_bias_act_slope(caps_runtime *rt, const caps_tensor *dx, const caps_planes *planes,
     const caps_tensor *dy, const caps_tensor *y, caps_activation act, caps_error *err);
 

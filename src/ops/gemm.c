@@ -9,7 +9,7 @@
 #include "launch.h"
 #include "slots.h"
 
-static const caps_gemm_algorithm *const algorithms[] = {
+static const caps_gemm_method *const algorithms[] = {
     &caps_gemm_packed, &caps_gemm_clblast, &caps_gemm_direct};
 enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
 
@@ -21,7 +21,7 @@ enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
 
 /* ---- choice --------------------------------------------------------------------------------- */
 
-static const caps_gemm_algorithm *by_name(const char *name)
+static const caps_gemm_method *by_name(const char *name)
 {
     for (size_t i = 0; i < ALGORITHMS; i++)
         if (strcmp(algorithms[i]->name, name) == 0)
@@ -43,7 +43,7 @@ static bool simulated(const caps_runtime *rt)
 }
 
 /* The free choice: device and sizes decide, so that a run repeats. */
-static const caps_gemm_algorithm *prefer(const caps_runtime *rt, const caps_gemm_shape *s)
+static const caps_gemm_method *prefer(const caps_runtime *rt, const caps_gemm_shape *s)
 {
     size_t work = times(times(s->m, s->n), s->k);
     if (simulated(rt))
@@ -53,10 +53,10 @@ static const caps_gemm_algorithm *prefer(const caps_runtime *rt, const caps_gemm
     return times(work, s->count) >= PACKED_LEAST_WORK ? &caps_gemm_packed : &caps_gemm_direct;
 }
 
-static const caps_gemm_algorithm *choose(
+static const caps_gemm_method *choose(
     const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent)
 {
-    const caps_gemm_algorithm *best = prefer(rt, shape);
+    const caps_gemm_method *best = prefer(rt, shape);
     if (!best->refuses(rt, shape, extent))
         return best;
     return caps_gemm_clblast.refuses(rt, shape, extent) || simulated(rt) ? &caps_gemm_direct
@@ -114,7 +114,7 @@ caps_status caps_gemm_scratch_get(caps_runtime *rt, size_t bytes, cl_mem *buffer
 size_t caps_gemm_scratch(const caps_runtime *rt, const caps_gemm_shape *shape)
 {
     const char *wish = caps_runtime_gemm_wish(rt);
-    const caps_gemm_algorithm *algorithm = wish ? by_name(wish) : choose(rt, shape, 0);
+    const caps_gemm_method *algorithm = wish ? by_name(wish) : choose(rt, shape, 0);
     return algorithm ? algorithm->scratch(shape) : 0;
 }
 
@@ -200,7 +200,7 @@ caps_status caps_gemm(caps_runtime *rt, const caps_tensor *c, const caps_tensor 
         s.stride_a = s.stride_b = s.stride_c = 0;
 
     const char *wish = caps_runtime_gemm_wish(rt);
-    const caps_gemm_algorithm *algorithm = wish ? by_name(wish) : choose(rt, &s, extent);
+    const caps_gemm_method *algorithm = wish ? by_name(wish) : choose(rt, &s, extent);
     if (!algorithm)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "gemm: algorithm is '%s', need auto, packed, clblast or direct", wish);

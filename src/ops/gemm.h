@@ -5,27 +5,28 @@
 #include <capscl/ops.h>
 
 /* One way to multiply. caps_gemm has checked the shape before it asks. */
-typedef struct caps_gemm_algorithm {
+typedef struct caps_gemm_method {
     const char *name;
-    /* NULL where it can serve, else why not. `extent` is the greatest element index, plus one, of any
-     * operand in its buffer. */
+    /* NULL where it can serve, else why not. `extent` is the greatest element index, plus one, of
+     * any operand in its buffer. */
     const char *(*refuses)(const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent);
     caps_status (*run)(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
         const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err);
     /* Most bytes of scratch (below) that `run` takes for this shape on any device. */
     size_t (*scratch)(const caps_gemm_shape *shape);
-} caps_gemm_algorithm;
+} caps_gemm_method;
 
-extern const caps_gemm_algorithm caps_gemm_packed;  /* CPU family: panels and a register tile */
-extern const caps_gemm_algorithm caps_gemm_clblast; /* the CLBlast library */
-extern const caps_gemm_algorithm caps_gemm_direct;  /* plain kernels that run anywhere */
+extern const caps_gemm_method caps_gemm_packed;  /* CPU family: panels and a register tile */
+extern const caps_gemm_method caps_gemm_clblast; /* the CLBlast library */
+extern const caps_gemm_method caps_gemm_direct;  /* plain kernels that run anywhere */
 
-/* A buffer of at least `bytes` for panels or padded copies. One a runtime, grown to the largest need
- * seen, freed with the runtime; its content lasts until the next product. Not the caller's to free. */
+/* A buffer of at least `bytes` for panels or padded copies. One a runtime, grown to the largest
+ * need seen, freed with the runtime; its content lasts until the next product. Not the caller's to
+ * free. */
 caps_status caps_gemm_scratch_get(caps_runtime *rt, size_t bytes, cl_mem *buffer, caps_error *err);
 
-/* What that buffer grows to at most for this shape on this runtime, in bytes: for a forecast of memory
- * before anything is allocated. */
+/* What that buffer grows to at most for this shape on this runtime, in bytes: for a forecast of
+ * memory before anything is allocated. */
 size_t caps_gemm_scratch(const caps_runtime *rt, const caps_gemm_shape *shape);
 
 /* Elements from the first of a stored rows x columns matrix to its last, that one included. */

@@ -1,11 +1,11 @@
 /* gemm_clblast.c: products by the CLBlast library.
  *
- * CLBlast's kernels are column-major, and a row-major call costs it two transposes. A row-major matrix
- * is its own transpose in column-major order, so C = A B is asked for as C^T = B^T A^T: the operands
- * change places, nothing is copied.
+ * CLBlast's kernels are column-major, and a row-major call costs it two transposes. A row-major
+ * matrix is its own transpose in column-major order, so C = A B is asked for as C^T = B^T A^T: the
+ * operands change places, nothing is copied.
  *
- * A batch is a loop over single products: CLBlast 1.5.3's strided batch forgets the offset and stride
- * of an operand that needs no padding, and reports success. */
+ * A batch is a loop over single products: CLBlast 1.5.3's strided batch forgets the offset and
+ * stride of an operand that needs no padding, and reports success. */
 #include "gemm.h"
 
 #include <clblast_c.h>
@@ -50,14 +50,14 @@ static caps_status fail(
         if (codes[i].code == code)
             return caps_fail_cl(err, (int)code, "gemm: %s for %zux%zux%zu: %s", what, s->m, s->n,
                 s->k, codes[i].name);
-    return caps_fail_cl(
-        err, (int)code, "gemm: %s for %zux%zux%zu", what, s->m, s->n, s->k);
+    return caps_fail_cl(err, (int)code, "gemm: %s for %zux%zux%zu", what, s->m, s->n, s->k);
 }
 
 /* ---- tuning --------------------------------------------------------------------------------- */
 
-/* CLBlast's database has no entry for PoCL, and its defaults are for GPUs: work-groups of 64 to 256 items
- * that a CPU runs as loops, and small vectors. These keep a group small and its vectors wide. */
+/* CLBlast's database has no entry for PoCL, and its defaults are for GPUs: work-groups of 64 to 256
+ * items that a CPU runs as loops, and small vectors. These keep a group small and its vectors wide.
+ */
 struct tuning {
     const char *kernel;
     size_t count;
@@ -67,13 +67,13 @@ struct tuning {
 
 static const struct tuning cpu_tuning[] = {
     {"Xgemm", 16,
-        {"GEMMK", "KREG", "KWG", "KWI", "MDIMA", "MDIMC", "MWG", "NDIMB", "NDIMC", "NWG", "SA", "SB",
-            "STRM", "STRN", "VWM", "VWN"},
+        {"GEMMK", "KREG", "KWG", "KWI", "MDIMA", "MDIMC", "MWG", "NDIMB", "NDIMC", "NWG", "SA",
+            "SB", "STRM", "STRN", "VWM", "VWN"},
         {0, 1, 32, 2, 4, 4, 64, 4, 4, 16, 0, 0, 0, 0, 8, 1}},
 };
 
-/* CLBlast keeps its settings by device for the whole process, and a change throws compiled kernels away:
- * each device is set once. */
+/* CLBlast keeps its settings by device for the whole process, and a change throws compiled kernels
+ * away: each device is set once. */
 static pthread_mutex_t tuned_lock = PTHREAD_MUTEX_INITIALIZER;
 static cl_device_id tuned[64];
 static size_t tuned_count;
@@ -150,7 +150,8 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
     for (size_t i = 0; i < s->count; i++) {
         const size_t a_at = a->offset + i * s->stride_a, b_at = b->offset + i * s->stride_b;
         const size_t c_at = c->offset + i * s->stride_c;
-        /* Its padded copies go into our scratch; by itself it would allocate a buffer every time. */
+        /* Its padded copies go into our scratch; by itself it would allocate a buffer every time.
+         */
         size_t bytes = 0;
         cl_mem buffer = NULL;
         CLBlastStatusCode code = CLBlastSGemmTempBufferSize(CLBlastLayoutColMajor, first, second,
@@ -174,4 +175,4 @@ done:
     return status;
 }
 
-const caps_gemm_algorithm caps_gemm_clblast = {"clblast", refuses, run, scratch};
+const caps_gemm_method caps_gemm_clblast = {"clblast", refuses, run, scratch};

@@ -57,9 +57,8 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
             (size_t[]){caps_round_up(s->n, t), caps_round_up(s->m, t), s->count},
             (size_t[]){t, t, 1}, err);
     return caps_launch(rt, "gemm_direct", args, nargs - 2, 3,
-        (size_t[]){
-            caps_div_up(s->n, TILE_COLUMNS), caps_div_up(s->m, TILE_ROWS), s->count},
-        NULL, err);
+        (size_t[]){caps_div_up(s->n, TILE_COLUMNS), caps_div_up(s->m, TILE_ROWS), s->count}, NULL,
+        err);
 }
 
-const caps_gemm_algorithm caps_gemm_direct = {"direct", refuses, run, scratch};
+const caps_gemm_method caps_gemm_direct = {"direct", refuses, run, scratch};

@@ -1,9 +1,9 @@
 /* gemm_packed.c: products by packed panels and a register tile, cl/gemm_packed_cpu.cl.
  *
- * The panels live in the runtime's scratch, at most SCRATCH_FLOATS of them: a larger product goes in
- * pieces, k first (C then takes the later pieces by addition), and n and m where even the least run of
- * k does not fit. Pieces end at multiples of RUN, where the kernel pauses anyway, so how a product is
- * cut does not change a bit of it. */
+ * The panels live in the runtime's scratch, at most SCRATCH_FLOATS of them: a larger product goes
+ * in pieces, k first (C then takes the later pieces by addition), and n and m where even the least
+ * run of k does not fit. Pieces end at multiples of RUN, where the kernel pauses anyway, so how a
+ * product is cut does not change a bit of it. */
 #include "gemm.h"
 
 #include <stdint.h>
@@ -20,13 +20,15 @@ enum {
     BLOCKS_A_CORE = 8, /* blocks of C a core should have at least, so that all end together */
     ALIGN = 16,        /* floats: panels begin at cache lines */
 };
-#define SCRATCH_FLOATS ((size_t)8 << 20) /* 32 MiB: large against any cache, small against a model */
+#define SCRATCH_FLOATS                                                                             \
+    ((size_t)8 << 20) /* 32 MiB: large against any cache, small against a model */
 
 /* A tile's sizes and the kernels that have it. */
 struct variant {
     size_t rows, columns;
     const char *multiply;
-    const char *pack_a[2], *pack_b[2]; /* [0]: the panel's width is contiguous in memory; [1]: k is */
+    const char *pack_a[2],
+        *pack_b[2]; /* [0]: the panel's width is contiguous in memory; [1]: k is */
 };
 
 static const struct variant variants[] = {
@@ -46,7 +48,7 @@ static const struct variant *variant_of(const caps_runtime *rt)
 
 /* How a product is cut. */
 struct plan {
-    size_t m, n, k, items; /* of one piece */
+    size_t m, n, k, items;     /* of one piece */
     size_t a_floats, b_floats; /* panels of one item of one piece */
 };
 
@@ -166,7 +168,8 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
             for (size_t i = 0; i < s->m; i += p.m) {
                 const size_t m = least(p.m, s->m - i);
                 caps_tensor from_a = *a;
-                from_a.offset += item * s->stride_a + (s->trans_a ? l * s->lda + i : i * s->lda + l);
+                from_a.offset +=
+                    item * s->stride_a + (s->trans_a ? l * s->lda + i : i * s->lda + l);
                 CAPS_TRY(pack(rt, v->pack_a, !s->trans_a, v->rows, &a_panels, &from_a, m, k, s->lda,
                     p.a_floats, s->stride_a, items, err));
                 for (size_t j = 0; j < s->n; j += p.n) {
@@ -183,8 +186,8 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
                         CAPS_ARG_TENSOR(&b_panels), CAPS_ARG_UINT(m), CAPS_ARG_UINT(n),
                         CAPS_ARG_UINT(k), CAPS_ARG_UINT(s->ldc), CAPS_ARG_FLOAT(s->alpha),
                         CAPS_ARG_FLOAT(l == 0 ? s->beta : 1), CAPS_ARG_UINT(block_m),
-                        CAPS_ARG_UINT(block_n), CAPS_ARG_UINT(p.a_floats), CAPS_ARG_UINT(p.b_floats),
-                        CAPS_ARG_UINT(s->stride_c)};
+                        CAPS_ARG_UINT(block_n), CAPS_ARG_UINT(p.a_floats),
+                        CAPS_ARG_UINT(p.b_floats), CAPS_ARG_UINT(s->stride_c)};
                     CAPS_TRY(caps_launch(rt, v->multiply, CAPS_ARGS(args), 3,
                         (size_t[]){caps_div_up(m, block_m), caps_div_up(n, block_n), items}, NULL,
                         err));
@@ -196,4 +199,4 @@ done:
     return status;
 }
 
-const caps_gemm_algorithm caps_gemm_packed = {"packed", refuses, run, scratch};
+const caps_gemm_method caps_gemm_packed = {"packed", refuses, run, scratch};

@@ -1,4 +1,4 @@
-// conv2d_gpu.cl: images to columns, and columns' gradients back to images.
+// conv_gpu.cl: images to columns, and columns' gradients back to images.
 //
 // x, dx: [N,C,H,W]. col: [C*kh*kw, N*OH*OW],
 //     col[(c kh + ky) kw + kx, (n OH + oy) OW + ox] = x[n, c, oy stride + ky - padding,

@@ -1,0 +1,151 @@
+/* launch.c: kernels by name, arguments, enqueueing. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "file.h"
+#include "runtime_state.h"
+
+/* The slot of `name`, where `found`, else where it belongs (kernels are sorted by name). */
+static size_t position(const caps_runtime *rt, const char *name, bool *found)
+{
+    size_t low = 0, high = rt->kernel_count;
+    *found = false;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(rt->kernels[middle].name, name);
+        if (order == 0) {
+            *found = true;
+            return middle;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static caps_status get_kernel(
+    caps_kernel_slot *out, caps_runtime *rt, const char *name, caps_error *err)
+{
+    bool found;
+    cl_int code = CL_SUCCESS;
+    size_t at = position(rt, name, &found);
+    if (found) {
+        *out = rt->kernels[at];
+        return CAPS_OK;
+    }
+    if (!rt->program) {
+        caps_status status = caps_registry_build(rt, err);
+        if (status != CAPS_OK)
+            return status;
+    }
+    if (rt->kernel_count == rt->kernel_room) {
+        size_t room = rt->kernel_room ? 2 * rt->kernel_room : 64;
+        caps_kernel_slot *grown = realloc(rt->kernels, room * sizeof *grown);
+        if (!grown)
+            return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu kernels", room);
+        rt->kernels = grown;
+        rt->kernel_room = room;
+    }
+    caps_kernel_slot slot = {.name = caps_format("%s", name)};
+    if (!slot.name)
+        return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a kernel's name");
+    slot.kernel = clCreateKernel(rt->program, name, &code);
+    if (code == CL_SUCCESS)
+        code = clGetKernelInfo(
+            slot.kernel, CL_KERNEL_NUM_ARGS, sizeof slot.arguments, &slot.arguments, NULL);
+    if (code != CL_SUCCESS) {
+        if (slot.kernel)
+            clReleaseKernel(slot.kernel);
+        free(slot.name);
+        return caps_fail_cl(
+            err, code, "kernel %s of family %s", name, caps_family_name(rt->family));
+    }
+    memmove(rt->kernels + at + 1, rt->kernels + at, (rt->kernel_count - at) * sizeof slot);
+    rt->kernels[at] = slot;
+    rt->kernel_count++;
+    *out = slot;
+    return CAPS_OK;
+}
+
+/* A NULL tensor: drivers differ in what they make of a NULL buffer, so a small one stands for it.
+ */
+static caps_status get_nothing(caps_runtime *rt, cl_mem *out, caps_error *err)
+{
+    cl_int code = CL_SUCCESS;
+    if (!rt->nothing)
+        rt->nothing = clCreateBuffer(rt->context, CL_MEM_READ_WRITE, 64, NULL, &code);
+    *out = rt->nothing;
+    return code == CL_SUCCESS ? CAPS_OK : caps_fail_cl(err, code, "a buffer of 64 bytes");
+}
+
+static caps_status set_arguments(caps_runtime *rt, const caps_kernel_slot *slot,
+    const caps_arg *args, size_t nargs, caps_error *err)
+{
+    cl_uint at = 0;
+    for (size_t i = 0; i < nargs; i++) {
+        cl_int code;
+        cl_mem buffer;
+        cl_ulong offset;
+        if (at >= slot->arguments)
+            return caps_fail(err, CAPS_ERR_INTERNAL, "kernel %s takes %u arguments, more are given",
+                slot->name, slot->arguments);
+        switch (args[i].kind) {
+        case CAPS_ARG_KIND_TENSOR:
+            if (args[i].tensor && args[i].tensor->buffer) {
+                buffer = args[i].tensor->buffer;
+                offset = args[i].tensor->offset;
+            } else {
+                caps_status status = get_nothing(rt, &buffer, err);
+                if (status != CAPS_OK)
+                    return status;
+                offset = 0;
+            }
+            code = clSetKernelArg(slot->kernel, at++, sizeof buffer, &buffer);
+            if (code == CL_SUCCESS)
+                code = clSetKernelArg(slot->kernel, at++, sizeof offset, &offset);
+            break;
+        case CAPS_ARG_KIND_LOCAL:
+            code = clSetKernelArg(slot->kernel, at++, args[i].value.size, NULL);
+            break;
+        case CAPS_ARG_KIND_UINT:
+        case CAPS_ARG_KIND_INT:
+        case CAPS_ARG_KIND_FLOAT:
+        default:
+            code = clSetKernelArg(slot->kernel, at++, sizeof(cl_uint), &args[i].value.u);
+            break;
+        }
+        if (code != CL_SUCCESS)
+            return caps_fail_cl(err, code, "kernel %s: argument %u", slot->name, at - 1);
+    }
+    if (at != slot->arguments)
+        return caps_fail(err, CAPS_ERR_INTERNAL, "kernel %s takes %u arguments, %u are given",
+            slot->name, slot->arguments, at);
+    return CAPS_OK;
+}
+
+caps_status caps_launch(caps_runtime *rt, const char *kernel, const caps_arg *args, size_t nargs,
+    int ndim, const size_t *global, const size_t *local, caps_error *err)
+{
+    static const size_t ones[3] = {1, 1, 1};
+    caps_kernel_slot slot = {0};
+    cl_event event = NULL;
+    for (int d = 0; d < ndim; d++)
+        if (global[d] == 0)
+            return CAPS_OK;
+    caps_status status = get_kernel(&slot, rt, kernel, err);
+    if (status != CAPS_OK)
+        return status;
+    status = set_arguments(rt, &slot, args, nargs, err);
+    if (status != CAPS_OK)
+        return status;
+    if (!local && rt->family == CAPS_FAMILY_CPU)
+        local = ones;
+    cl_int code = clEnqueueNDRangeKernel(rt->queue, slot.kernel, (cl_uint)ndim, NULL, global, local,
+        0, NULL, rt->profile ? &event : NULL);
+    if (code != CL_SUCCESS)
+        return caps_fail_cl(err, code, "kernel %s", kernel);
+    return rt->profile ? caps_profile_book(rt, kernel, event, err) : CAPS_OK;
+}

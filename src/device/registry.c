@@ -1,0 +1,276 @@
+/* registry.c: the program of a family, built once and kept on disk.
+ *
+ * A cache file is: magic, length of the key text, key text, length and CRC-32 of the binary,
+ * binary. Its name is a hash of the key text; the text itself is compared too. Whatever is wrong
+ * with a file, it is as if it were not there. Files appear whole (file.h), so two processes may
+ * write the same one. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "fail.h"
+#include "file.h"
+#include "runtime_state.h"
+#include "sources.h"
+
+#define MAGIC        "capscl-program-1"
+#define MAGIC_BYTES  (sizeof MAGIC - 1)
+#define SOURCE_LIMIT ((size_t)16 << 20)
+#define BINARY_LIMIT ((size_t)512 << 20)
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* Does the file belong to the family? common.clh is put first and is not counted here. */
+static bool belongs(const char *name, caps_family family)
+{
+    if (!ends_with(name, ".cl"))
+        return false;
+    if (ends_with(name, "_cpu.cl"))
+        return family == CAPS_FAMILY_CPU;
+    if (ends_with(name, "_gpu.cl"))
+        return family == CAPS_FAMILY_GPU;
+    return true;
+}
+
+typedef struct source_text {
+    char *text;
+    size_t bytes;
+} source_text;
+
+/* Appends `#line 1 "name"` and the file's text, embedded or from the directory cl_path. */
+static caps_status append(
+    source_text *to, const caps_runtime *rt, const caps_source *source, caps_error *err)
+{
+    unsigned char *file = NULL;
+    char *path = NULL;
+    const char *text = source->text;
+    size_t bytes = source->bytes;
+    caps_status status = CAPS_OK;
+    char line[160];
+    if (rt->cl_path) {
+        path = caps_path_join(rt->cl_path, source->name);
+        if (!path)
+            return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for kernel sources");
+        status = caps_file_read(&file, &bytes, path, SOURCE_LIMIT, err);
+        if (status != CAPS_OK) {
+            caps_fail_prefix(err, status, "kernel sources (CAPSCL_CL_PATH)");
+            goto done;
+        }
+        text = (const char *)file;
+    }
+    int head = snprintf(line, sizeof line, "#line 1 \"%s\"\n", source->name);
+    size_t head_bytes = head > 0 ? (size_t)head : 0;
+    char *grown = realloc(to->text, to->bytes + head_bytes + bytes + 2);
+    if (!grown) {
+        status = caps_fail(err, CAPS_ERR_MEMORY, "out of memory for kernel sources");
+        goto done;
+    }
+    to->text = grown;
+    memcpy(to->text + to->bytes, line, head_bytes);
+    memcpy(to->text + to->bytes + head_bytes, text, bytes);
+    to->bytes += head_bytes + bytes;
+    to->text[to->bytes++] = '\n';
+    to->text[to->bytes] = 0;
+done:
+    free(file);
+    free(path);
+    return status;
+}
+
+/* common.clh, then the family's files by name. */
+static caps_status gather(source_text *to, const caps_runtime *rt, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    for (const caps_source *s = caps_sources; s->name; s++)
+        if (ends_with(s->name, ".clh"))
+            CAPS_TRY(append(to, rt, s, err));
+    for (const caps_source *s = caps_sources; s->name; s++)
+        if (belongs(s->name, rt->family))
+            CAPS_TRY(append(to, rt, s, err));
+done:
+    return status;
+}
+
+static char *make_key(const caps_runtime *rt, const char *options, const source_text *source)
+{
+    const caps_device_info *d = &rt->device;
+    char platform[256] = "";
+    clGetPlatformInfo(d->platform_handle, CL_PLATFORM_VERSION, sizeof platform - 1, platform, NULL);
+    return caps_format("platform: %s, %s\ndevice: %s, %s, %s\ndriver: %s\noptions: %s\n"
+                       "source: %zu bytes, %016llx\n",
+        d->platform, platform, d->vendor, d->name, d->version, d->driver, options, source->bytes,
+        (unsigned long long)caps_hash(CAPS_HASH_START, source->text, source->bytes));
+}
+
+static char *cache_path(const caps_runtime *rt, const char *key)
+{
+    char *name = caps_format(
+        "program-%016llx.bin", (unsigned long long)caps_hash(CAPS_HASH_START, key, strlen(key)));
+    char *path = name ? caps_path_join(rt->cache_dir, name) : NULL;
+    free(name);
+    return path;
+}
+
+static void put64(unsigned char *at, uint64_t x)
+{
+    for (int i = 0; i < 8; i++)
+        at[i] = (unsigned char)(x >> (8 * i));
+}
+
+static uint64_t get64(const unsigned char *at)
+{
+    uint64_t x = 0;
+    for (int i = 0; i < 8; i++)
+        x |= (uint64_t)at[i] << (8 * i);
+    return x;
+}
+
+/* The binary inside a cache file, or NULL where the file is not right in every respect. */
+static const unsigned char *find_binary(
+    const unsigned char *file, size_t n, const char *key, size_t *bytes)
+{
+    size_t key_bytes = strlen(key), at = MAGIC_BYTES;
+    if (n < MAGIC_BYTES + 24 + key_bytes || memcmp(file, MAGIC, MAGIC_BYTES) != 0)
+        return NULL;
+    if (get64(file + at) != key_bytes || memcmp(file + at + 8, key, key_bytes) != 0)
+        return NULL;
+    at += 8 + key_bytes;
+    uint64_t size = get64(file + at), sum = get64(file + at + 8);
+    at += 16;
+    if (size == 0 || size != n - at || crc32_z(0, file + at, (size_t)size) != sum)
+        return NULL;
+    *bytes = (size_t)size;
+    return file + at;
+}
+
+/* Sets rt->program from the disk, or leaves it NULL. */
+static void load(caps_runtime *rt, const char *path, const char *key, const char *options)
+{
+    unsigned char *file = NULL;
+    size_t n = 0, bytes = 0;
+    cl_int code = CL_SUCCESS, binary_code = CL_SUCCESS;
+    if (caps_file_read(&file, &n, path, BINARY_LIMIT, NULL) != CAPS_OK)
+        return;
+    const unsigned char *binary = find_binary(file, n, key, &bytes);
+    if (binary) {
+        cl_program program = clCreateProgramWithBinary(
+            rt->context, 1, &rt->device.handle, &bytes, &binary, &binary_code, &code);
+        if (code == CL_SUCCESS && binary_code == CL_SUCCESS &&
+            clBuildProgram(program, 1, &rt->device.handle, options, NULL, NULL) == CL_SUCCESS)
+            rt->program = program;
+        else if (program)
+            clReleaseProgram(program);
+    }
+    free(file);
+}
+
+/* Keeps the program's binary. Failing is no error: a warning, once, and the next run builds again.
+ */
+static void keep(caps_runtime *rt, const char *path, const char *key)
+{
+    caps_error err = {0};
+    size_t bytes = 0, key_bytes = strlen(key);
+    unsigned char *file = NULL;
+    if (clGetProgramInfo(rt->program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) !=
+            CL_SUCCESS ||
+        bytes == 0 || bytes > BINARY_LIMIT)
+        return;
+    size_t head = MAGIC_BYTES + 24 + key_bytes;
+    file = malloc(head + bytes);
+    if (!file)
+        return;
+    unsigned char *binary = file + head;
+    if (clGetProgramInfo(rt->program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) !=
+        CL_SUCCESS)
+        goto done;
+    memcpy(file, MAGIC, MAGIC_BYTES);
+    put64(file + MAGIC_BYTES, key_bytes);
+    memcpy(file + MAGIC_BYTES + 8, key, key_bytes);
+    put64(file + MAGIC_BYTES + 8 + key_bytes, bytes);
+    put64(file + MAGIC_BYTES + 16 + key_bytes, crc32_z(0, binary, bytes));
+    if (caps_directory_make(rt->cache_dir, &err) != CAPS_OK ||
+        caps_file_write(path, file, head + bytes, &err) != CAPS_OK)
+        snprintf(rt->warning, sizeof rt->warning,
+            "kernels are not kept, every start will build them again: %.400s", err.message);
+done:
+    free(file);
+}
+
+/* The first line of a build log that speaks of an error, else its first line that is not empty. */
+static void first_error(char *to, size_t room, const char *log)
+{
+    const char *line = strstr(log, "error");
+    if (line)
+        while (line > log && line[-1] != '\n')
+            line--;
+    else
+        line = log + strspn(log, "\n\r\t ");
+    snprintf(to, room, "%.*s", (int)strcspn(line, "\n\r"), line);
+}
+
+static caps_status compile(
+    caps_runtime *rt, const source_text *source, const char *options, caps_error *err)
+{
+    cl_int code = CL_SUCCESS;
+    const char *text = source->text;
+    cl_program program = clCreateProgramWithSource(rt->context, 1, &text, &source->bytes, &code);
+    if (code != CL_SUCCESS)
+        return caps_fail_cl(
+            err, code, "making the program of family %s", caps_family_name(rt->family));
+    code = clBuildProgram(program, 1, &rt->device.handle, options, NULL, NULL);
+    if (code == CL_SUCCESS) {
+        rt->program = program;
+        return CAPS_OK;
+    }
+    size_t bytes = 0;
+    char *log = NULL, line[400] = "no log";
+    clGetProgramBuildInfo(program, rt->device.handle, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes);
+    if (bytes)
+        log = calloc(1, bytes + 1);
+    if (log && clGetProgramBuildInfo(program, rt->device.handle, CL_PROGRAM_BUILD_LOG, bytes, log,
+                   NULL) == CL_SUCCESS)
+        first_error(line, sizeof line, log);
+    clReleaseProgram(program);
+    caps_status status = caps_fail(err, CAPS_ERR_BUILD, "kernels of family %s do not build: %s",
+        caps_family_name(rt->family), line);
+    if (err) {
+        err->cl_code = code;
+        snprintf(err->build_log, sizeof err->build_log, "%s", log ? log : "");
+    }
+    free(log);
+    return status;
+}
+
+caps_status caps_registry_build(caps_runtime *rt, caps_error *err)
+{
+    const char *options = rt->family == CAPS_FAMILY_CPU ? "-cl-std=CL1.2 -DCAPS_FAMILY_CPU=1"
+                                                        : "-cl-std=CL1.2 -DCAPS_FAMILY_GPU=1";
+    source_text source = {0};
+    char *key = NULL, *path = NULL;
+    caps_status status;
+    CAPS_TRY(gather(&source, rt, err));
+    key = make_key(rt, options, &source);
+    if (rt->cache_dir && key)
+        path = cache_path(rt, key);
+    if (!key || (rt->cache_dir && !path)) {
+        status = caps_fail(err, CAPS_ERR_MEMORY, "out of memory for the program cache");
+        goto done;
+    }
+    if (path)
+        load(rt, path, key, options);
+    if (!rt->program) {
+        CAPS_TRY(compile(rt, &source, options, err));
+        if (path)
+            keep(rt, path, key);
+    }
+done:
+    free(source.text);
+    free(key);
+    free(path);
+    return status;
+}

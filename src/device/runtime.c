@@ -1,0 +1,347 @@
+/* runtime.c: a context, an in-order queue, and what hangs on them. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "file.h"
+#include "prepare.h"
+#include "runtime_state.h"
+
+static const char *const family_names[] = {"cpu", "gpu"};
+
+const char *caps_family_name(caps_family family)
+{
+    return family_names[family == CAPS_FAMILY_GPU];
+}
+
+/* The option, else the environment variable, else NULL; empty counts as absent. */
+static const char *option_or_environment(const char *option, const char *variable)
+{
+    if (option && *option)
+        return option;
+    option = getenv(variable);
+    return option && *option ? option : NULL;
+}
+
+static caps_status copy_text(char **to, const char *text, caps_error *err)
+{
+    *to = NULL;
+    if (!text)
+        return CAPS_OK;
+    *to = caps_format("%s", text);
+    return *to ? CAPS_OK : caps_fail(err, CAPS_ERR_MEMORY, "out of memory");
+}
+
+/* $CAPSCL_CACHE, else $XDG_CACHE_HOME/capscl, else ~/.cache/capscl; NULL where there is no home. */
+static caps_status choose_cache(char **to, const char *option, caps_error *err)
+{
+    const char *place = option_or_environment(option, "CAPSCL_CACHE");
+    *to = NULL;
+    if (place)
+        return copy_text(to, place, err);
+    const char *below = "capscl";
+    place = option_or_environment(NULL, "XDG_CACHE_HOME");
+    if (!place) {
+        place = option_or_environment(NULL, "HOME");
+        below = ".cache/capscl";
+    }
+    if (!place)
+        return CAPS_OK;
+    *to = caps_path_join(place, below);
+    return *to ? CAPS_OK : caps_fail(err, CAPS_ERR_MEMORY, "out of memory");
+}
+
+static caps_status choose_family(caps_runtime *rt, const char *option, caps_error *err)
+{
+    const char *wish = option_or_environment(option, "CAPSCL_KERNELS");
+    rt->family = rt->device.type == CAPS_DEVICE_CPU ? CAPS_FAMILY_CPU : CAPS_FAMILY_GPU;
+    /* A simulator calls itself a device of every type. */
+    if (!wish || strcmp(wish, "auto") == 0)
+        return CAPS_OK;
+    for (int f = 0; f < 2; f++) {
+        if (strcmp(wish, family_names[f]) == 0) {
+            rt->family = (caps_family)f;
+            return CAPS_OK;
+        }
+    }
+    return caps_fail(
+        err, CAPS_ERR_ARGUMENT, "kernel family \"%s\" is unknown, need auto, cpu or gpu", wish);
+}
+
+static caps_status choose_gemm(caps_runtime *rt, const char *option, caps_error *err)
+{
+    static const char *const known[] = {"clblast", "packed", "direct"};
+    const char *wish = option_or_environment(option, "CAPSCL_GEMM");
+    if (!wish || strcmp(wish, "auto") == 0)
+        return CAPS_OK;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(wish, known[i]) == 0)
+            return copy_text(&rt->gemm, wish, err);
+    return caps_fail(err, CAPS_ERR_ARGUMENT,
+        "GEMM algorithm \"%s\" is unknown, need auto, clblast, packed or direct", wish);
+}
+
+/* Everything after context and queue are there. */
+static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(choose_family(rt, o->kernels, err));
+    CAPS_TRY(choose_gemm(rt, o->gemm, err));
+    CAPS_TRY(choose_cache(&rt->cache_dir, o->cache_dir, err));
+    CAPS_TRY(copy_text(&rt->cl_path, option_or_environment(o->cl_path, "CAPSCL_CL_PATH"), err));
+    size_t group = 1;
+    cl_int code = clGetDeviceInfo(
+        rt->device.handle, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof group, &group, NULL);
+    if (code != CL_SUCCESS) {
+        status = caps_fail_cl(err, code, "asking for the largest work-group");
+        goto done;
+    }
+    rt->max_group = group;
+done:
+    return status;
+}
+
+caps_status caps_runtime_create(
+    caps_runtime **out, const char *selector, const caps_runtime_options *options, caps_error *err)
+{
+    static const caps_runtime_options defaults;
+    caps_device_info *list = NULL;
+    size_t n = 0, index = 0;
+    cl_int code = CL_SUCCESS;
+    caps_status status;
+    const caps_runtime_options *o = options ? options : &defaults;
+    *out = NULL;
+    caps_runtime *rt = calloc(1, sizeof *rt);
+    if (!rt)
+        return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a runtime");
+    CAPS_TRY(caps_device_list(&list, &n, err));
+    CAPS_TRY(caps_device_select(list, n, selector, &index, rt->reason, err));
+    rt->device = list[index];
+    rt->profile = o->profile;
+    const cl_context_properties properties[] = {
+        CL_CONTEXT_PLATFORM, (cl_context_properties)rt->device.platform_handle, 0};
+    rt->context = clCreateContext(properties, 1, &rt->device.handle, NULL, NULL, &code);
+    if (code != CL_SUCCESS) {
+        status = caps_fail_cl(
+            err, code, "device %s (%s): making a context", rt->device.id, rt->device.name);
+        goto done;
+    }
+    rt->queue = clCreateCommandQueue(
+        rt->context, rt->device.handle, rt->profile ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
+    if (code != CL_SUCCESS) {
+        status = caps_fail_cl(
+            err, code, "device %s (%s): making a queue", rt->device.id, rt->device.name);
+        goto done;
+    }
+    CAPS_TRY(set_up(rt, o, err));
+    *out = rt;
+    rt = NULL;
+done:
+    caps_device_list_free(list);
+    caps_runtime_free(rt);
+    return status;
+}
+
+/* Platform and device numbers of a caller's device, as caps_device_list has them; -1 for one that
+ * is not there (a sub-device). */
+static caps_status describe_own(caps_device_info *info, cl_device_id device, caps_error *err)
+{
+    caps_device_info *list = NULL;
+    size_t n = 0;
+    cl_platform_id platform = NULL;
+    caps_status status = caps_device_list(&list, &n, err);
+    if (status != CAPS_OK)
+        return status;
+    for (size_t i = 0; i < n; i++) {
+        if (list[i].handle == device) {
+            *info = list[i];
+            caps_device_list_free(list);
+            return CAPS_OK;
+        }
+    }
+    caps_device_list_free(list);
+    cl_int code = clGetDeviceInfo(device, CL_DEVICE_PLATFORM, sizeof platform, &platform, NULL);
+    if (code != CL_SUCCESS)
+        return caps_fail_cl(err, code, "asking the caller's device for its platform");
+    caps_device_describe(info, platform, device, -1, -1);
+    return CAPS_OK;
+}
+
+caps_status caps_runtime_create_from(caps_runtime **out, cl_context context, cl_device_id device,
+    cl_command_queue queue, const caps_runtime_options *options, caps_error *err)
+{
+    static const caps_runtime_options defaults;
+    const caps_runtime_options *o = options ? options : &defaults;
+    cl_command_queue_properties properties = 0;
+    caps_status status;
+    *out = NULL;
+    if (!context || !device || !queue)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "runtime: context, device and queue are needed");
+    cl_int code =
+        clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL);
+    if (code != CL_SUCCESS)
+        return caps_fail_cl(err, code, "asking the caller's queue for its properties");
+    if (properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "runtime: the queue is out-of-order, need in-order");
+    if (o->profile && !(properties & CL_QUEUE_PROFILING_ENABLE))
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "runtime: profiling needs a queue made with CL_QUEUE_PROFILING_ENABLE");
+    caps_runtime *rt = calloc(1, sizeof *rt);
+    if (!rt)
+        return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a runtime");
+    CAPS_TRY(describe_own(&rt->device, device, err));
+    snprintf(rt->reason, sizeof rt->reason, "the caller's own");
+    rt->profile = o->profile;
+    if ((code = clRetainContext(context)) != CL_SUCCESS) {
+        status = caps_fail_cl(err, code, "keeping the caller's context");
+        goto done;
+    }
+    rt->context = context;
+    if ((code = clRetainCommandQueue(queue)) != CL_SUCCESS) {
+        status = caps_fail_cl(err, code, "keeping the caller's queue");
+        goto done;
+    }
+    rt->queue = queue;
+    CAPS_TRY(set_up(rt, o, err));
+    *out = rt;
+    rt = NULL;
+done:
+    caps_runtime_free(rt);
+    return status;
+}
+
+void caps_runtime_free(caps_runtime *rt)
+{
+    if (!rt)
+        return;
+    if (rt->queue)
+        clFinish(rt->queue);
+    caps_runtime_slots_release(rt);
+    caps_profile_release(rt);
+    for (size_t i = 0; i < rt->kernel_count; i++) {
+        clReleaseKernel(rt->kernels[i].kernel);
+        free(rt->kernels[i].name);
+    }
+    free(rt->kernels);
+    if (rt->nothing)
+        clReleaseMemObject(rt->nothing);
+    if (rt->program)
+        clReleaseProgram(rt->program);
+    if (rt->queue)
+        clReleaseCommandQueue(rt->queue);
+    if (rt->context)
+        clReleaseContext(rt->context);
+    free(rt->gemm);
+    free(rt->cache_dir);
+    free(rt->cl_path);
+    free(rt);
+}
+
+const caps_device_info *caps_runtime_device(const caps_runtime *rt)
+{
+    return &rt->device;
+}
+
+const char *caps_runtime_reason(const caps_runtime *rt)
+{
+    return rt->reason;
+}
+
+caps_family caps_runtime_family(const caps_runtime *rt)
+{
+    return rt->family;
+}
+
+cl_context caps_runtime_context(const caps_runtime *rt)
+{
+    return rt->context;
+}
+
+cl_command_queue caps_runtime_queue(const caps_runtime *rt)
+{
+    return rt->queue;
+}
+
+caps_slots *caps_runtime_get_slots(caps_runtime *rt)
+{
+    return &rt->slots;
+}
+
+const char *caps_runtime_gemm_wish(const caps_runtime *rt)
+{
+    return rt->gemm;
+}
+
+size_t caps_group_size(const caps_runtime *rt, size_t wish)
+{
+    size_t size = 1;
+    while (size * 2 <= wish && size * 2 <= rt->max_group)
+        size *= 2;
+    return size;
+}
+
+const char *caps_runtime_take_warning(caps_runtime *rt)
+{
+    static _Thread_local char taken[sizeof rt->warning];
+    if (!rt->warning[0])
+        return NULL;
+    memcpy(taken, rt->warning, sizeof taken);
+    rt->warning[0] = 0;
+    return taken;
+}
+
+caps_status caps_runtime_finish(caps_runtime *rt, caps_error *err)
+{
+    cl_int code = clFinish(rt->queue);
+    return code == CL_SUCCESS ? CAPS_OK : caps_fail_cl(err, code, "waiting for the queue");
+}
+
+uint64_t caps_runtime_bytes(const caps_runtime *rt)
+{
+    return rt->bytes;
+}
+
+uint64_t caps_runtime_peak_bytes(const caps_runtime *rt)
+{
+    return rt->peak_bytes;
+}
+
+caps_status caps_buffer_create(
+    cl_mem *out, caps_runtime *rt, size_t bytes, const char *what, caps_error *err)
+{
+    cl_int code = CL_SUCCESS;
+    const double mib = 1.0 / (1024 * 1024);
+    *out = NULL;
+    if (bytes == 0)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "%s: 0 bytes, need at least 1", what);
+    if (bytes > rt->device.max_alloc_bytes)
+        return caps_fail(err, CAPS_ERR_DEVICE_MEMORY,
+            "%s needs one buffer of %.1f MiB; the largest that device %s gives is %.1f MiB", what,
+            (double)bytes * mib, rt->device.id, (double)rt->device.max_alloc_bytes * mib);
+    if (rt->bytes + bytes > rt->device.global_mem_bytes)
+        return caps_fail(err, CAPS_ERR_DEVICE_MEMORY,
+            "%s needs %.1f MiB beside %.1f MiB in use; device %s has %.1f MiB", what,
+            (double)bytes * mib, (double)rt->bytes * mib, rt->device.id,
+            (double)rt->device.global_mem_bytes * mib);
+    *out = clCreateBuffer(rt->context, CL_MEM_READ_WRITE, bytes, NULL, &code);
+    if (code != CL_SUCCESS) {
+        *out = NULL;
+        return caps_fail_cl(
+            err, code, "%s: a device buffer of %.1f MiB", what, (double)bytes * mib);
+    }
+    rt->bytes += bytes;
+    if (rt->bytes > rt->peak_bytes)
+        rt->peak_bytes = rt->bytes;
+    return CAPS_OK;
+}
+
+void caps_buffer_free(caps_runtime *rt, cl_mem buffer, size_t bytes)
+{
+    if (!buffer)
+        return;
+    clReleaseMemObject(buffer);
+    rt->bytes -= bytes;
+}

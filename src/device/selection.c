@@ -1,0 +1,190 @@
+/* selection.c: which device `--device` means. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <capscl/device.h>
+
+#include "fail.h"
+
+#define REASON_BYTES 256
+
+/* Is `part` in `text`, case ignored? */
+static bool contains(const char *text, const char *part)
+{
+    size_t n = strlen(part);
+    for (; *text; text++) {
+        size_t i = 0;
+        while (i < n && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i]))
+            i++;
+        if (i == n)
+            return true;
+    }
+    return n == 0;
+}
+
+static bool equal_nocase(const char *a, const char *b)
+{
+    return strlen(a) == strlen(b) && contains(a, b);
+}
+
+/* "0:0 name (platform), 0:1 ..." of the devices for which marks[] is set (NULL: all). */
+static void describe(
+    char *to, size_t room, const caps_device_info *list, size_t n, const bool *marks)
+{
+    size_t at = 0;
+    to[0] = 0;
+    for (size_t i = 0; i < n && at < room - 1; i++) {
+        if (marks && !marks[i])
+            continue;
+        int wrote = snprintf(to + at, room - at, "%s%s %s (%s)", at ? ", " : "", list[i].id,
+            list[i].name, list[i].platform);
+        at += wrote > 0 ? (size_t)wrote : 0;
+    }
+}
+
+/* The best of a type: most compute units, then most memory, then the first. n if there is none. */
+static size_t best_of(const caps_device_info *list, size_t n, caps_device_type type)
+{
+    size_t best = n;
+    for (size_t i = 0; i < n; i++) {
+        if (list[i].type != type || !list[i].available)
+            continue;
+        if (best == n || list[i].compute_units > list[best].compute_units ||
+            (list[i].compute_units == list[best].compute_units &&
+                list[i].global_mem_bytes > list[best].global_mem_bytes))
+            best = i;
+    }
+    return best;
+}
+
+/* "12:3" and nothing else. */
+static bool parse_id(const char *text, unsigned long *platform, unsigned long *device)
+{
+    char *end;
+    if (!isdigit((unsigned char)text[0]))
+        return false;
+    *platform = strtoul(text, &end, 10);
+    if (*end != ':' || !isdigit((unsigned char)end[1]))
+        return false;
+    *device = strtoul(end + 1, &end, 10);
+    return *end == 0;
+}
+
+static caps_status select_id(const caps_device_info *list, size_t n, const char *selector,
+    unsigned long platform, unsigned long device, size_t *index, caps_error *err)
+{
+    size_t on_platform = 0;
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned long)list[i].platform_index != platform)
+            continue;
+        on_platform++;
+        if ((unsigned long)list[i].device_index == device) {
+            *index = i;
+            return CAPS_OK;
+        }
+    }
+    if (on_platform)
+        return caps_fail(err, CAPS_ERR_NO_DEVICE, "device \"%s\": platform %lu has %zu device%s",
+            selector, platform, on_platform, on_platform == 1 ? "" : "s");
+    return caps_fail(err, CAPS_ERR_NO_DEVICE,
+        "device \"%s\": there is no platform %lu with a device", selector, platform);
+}
+
+static caps_status select_name(
+    const caps_device_info *list, size_t n, const char *selector, size_t *index, caps_error *err)
+{
+    char names[480];
+    size_t fits = 0;
+    bool *marks = calloc(n, sizeof *marks);
+    if (!marks)
+        return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu devices", n);
+    for (size_t i = 0; i < n; i++) {
+        if (contains(list[i].name, selector) || contains(list[i].platform, selector)) {
+            marks[i] = true;
+            fits++;
+            *index = i;
+        }
+    }
+    describe(names, sizeof names, list, n, fits ? marks : NULL);
+    free(marks);
+    if (fits == 1)
+        return CAPS_OK;
+    if (fits == 0)
+        return caps_fail(err, CAPS_ERR_NO_DEVICE,
+            "device \"%s\": no device or platform has it in its name (there is: %s)", selector,
+            names);
+    return caps_fail(err, CAPS_ERR_AMBIGUOUS_DEVICE,
+        "device \"%s\" fits %zu devices: %s; name one of them by its number", selector, fits,
+        names);
+}
+
+caps_status caps_device_select(const caps_device_info *list, size_t n, const char *selector,
+    size_t *index, char *reason, caps_error *err)
+{
+    static const caps_device_type preference[] = {
+        CAPS_DEVICE_GPU, CAPS_DEVICE_CPU, CAPS_DEVICE_ACCELERATOR, CAPS_DEVICE_OTHER};
+    char because[REASON_BYTES] = "";
+    const char *source = "";
+    caps_status status;
+    unsigned long platform, device;
+    if (!selector || !*selector) {
+        selector = getenv("CAPSCL_DEVICE");
+        source = " by CAPSCL_DEVICE";
+    }
+    if (n == 0)
+        return caps_fail(err, CAPS_ERR_NO_DEVICE,
+            "no OpenCL platform with a device found; install a driver, for instance "
+            "pocl-opencl-icd for the CPU");
+
+    if (!selector || !*selector) {
+        size_t best = n;
+        for (size_t t = 0; t < sizeof preference / sizeof *preference && best == n; t++) {
+            best = best_of(list, n, preference[t]);
+            snprintf(because, sizeof because, "%s",
+                t == 0   ? "the best GPU"
+                : t == 1 ? "no GPU found: the CPU"
+                         : "neither GPU nor CPU found: what there is");
+        }
+        if (best == n)
+            return caps_fail(err, CAPS_ERR_NO_DEVICE,
+                "none of the %zu OpenCL devices is available with a compiler", n);
+        *index = best;
+    } else if (parse_id(selector, &platform, &device)) {
+        status = select_id(list, n, selector, platform, device, index, err);
+        if (status != CAPS_OK)
+            return status;
+        snprintf(because, sizeof because, "asked for%s as %.64s", source, selector);
+    } else {
+        bool is_type = false;
+        for (size_t t = 0; t < 3 && !is_type; t++) {
+            if (!equal_nocase(selector, caps_device_type_name(preference[t])))
+                continue;
+            is_type = true;
+            *index = best_of(list, n, preference[t]);
+            if (*index == n) {
+                char names[480];
+                describe(names, sizeof names, list, n, NULL);
+                return caps_fail(err, CAPS_ERR_NO_DEVICE,
+                    "device \"%s\": there is none of that type (there is: %s)", selector, names);
+            }
+            snprintf(because, sizeof because, "the best of type %s, asked for%s",
+                caps_device_type_name(preference[t]), source);
+        }
+        if (!is_type) {
+            status = select_name(list, n, selector, index, err);
+            if (status != CAPS_OK)
+                return status;
+            snprintf(
+                because, sizeof because, "asked for%s by the name \"%.64s\"", source, selector);
+        }
+    }
+    if (!list[*index].available)
+        return caps_fail(err, CAPS_ERR_NO_DEVICE,
+            "device %s (%s) is not available or has no OpenCL compiler", list[*index].id,
+            list[*index].name);
+    if (reason)
+        snprintf(reason, REASON_BYTES, "%s", because);
+    return CAPS_OK;
+}

@@ -1,0 +1,125 @@
+/* tensor.c: see capscl/tensor.h. */
+#include <assert.h>
+#include <string.h>
+
+#include "fail.h"
+#include "launch.h"
+
+#define ELEMENT_BYTES 4
+
+size_t caps_tensor_count(const caps_tensor *t)
+{
+    size_t count = 1;
+    for (int d = 0; d < t->ndim; d++)
+        count *= t->shape[d];
+    return count;
+}
+
+size_t caps_tensor_bytes(const caps_tensor *t)
+{
+    return caps_tensor_count(t) * ELEMENT_BYTES;
+}
+
+caps_status caps_tensor_init(caps_tensor *t, caps_runtime *rt, caps_dtype dtype, int ndim,
+    const size_t *shape, caps_error *err)
+{
+    size_t count = 1;
+    memset(t, 0, sizeof *t);
+    if (ndim < 1 || ndim > CAPS_MAX_DIMS)
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "tensor: %d dimensions, need 1 to %d", ndim, CAPS_MAX_DIMS);
+    for (int d = 0; d < ndim; d++) {
+        if (shape[d] == 0)
+            return caps_fail(err, CAPS_ERR_ARGUMENT, "tensor: dimension %d is 0, need >= 1", d);
+        if (count > SIZE_MAX / ELEMENT_BYTES / shape[d])
+            return caps_fail(err, CAPS_ERR_DEVICE_MEMORY,
+                "tensor: dimension %d of %zu makes it larger than memory can be", d, shape[d]);
+        count *= shape[d];
+    }
+    caps_tensor made = {.ndim = ndim, .dtype = dtype};
+    memcpy(made.shape, shape, (size_t)ndim * sizeof *shape);
+    caps_status status =
+        caps_buffer_create(&made.buffer, rt, count * ELEMENT_BYTES, "a tensor", err);
+    if (status != CAPS_OK)
+        return status;
+    made.owner = rt;
+    *t = made;
+    return CAPS_OK;
+}
+
+void caps_tensor_release(caps_tensor *t)
+{
+    if (t->owner)
+        caps_buffer_free(t->owner, t->buffer, caps_tensor_bytes(t));
+    memset(t, 0, sizeof *t);
+}
+
+caps_tensor caps_tensor_wrap(
+    cl_mem buffer, size_t offset, caps_dtype dtype, int ndim, const size_t *shape)
+{
+    assert(ndim >= 1 && ndim <= CAPS_MAX_DIMS);
+    caps_tensor t = {.buffer = buffer, .offset = offset, .ndim = ndim, .dtype = dtype};
+    memcpy(t.shape, shape, (size_t)ndim * sizeof *shape);
+    return t;
+}
+
+caps_tensor caps_tensor_reshape(const caps_tensor *t, int ndim, const size_t *shape)
+{
+    caps_tensor view = caps_tensor_wrap(t->buffer, t->offset, t->dtype, ndim, shape);
+    assert(caps_tensor_count(&view) == caps_tensor_count(t));
+    return view;
+}
+
+caps_tensor caps_tensor_rows(const caps_tensor *t, size_t first, size_t rows)
+{
+    assert(first <= t->shape[0] && rows <= t->shape[0] - first);
+    caps_tensor view = *t;
+    view.owner = NULL;
+    view.shape[0] = 1;
+    view.offset += first * caps_tensor_count(&view);
+    view.shape[0] = rows;
+    return view;
+}
+
+caps_status caps_tensor_upload(
+    caps_runtime *rt, const caps_tensor *t, const void *host, caps_error *err)
+{
+    cl_int code = clEnqueueWriteBuffer(caps_runtime_queue(rt), t->buffer, CL_TRUE,
+        t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), host, 0, NULL, NULL);
+    return code == CL_SUCCESS
+               ? CAPS_OK
+               : caps_fail_cl(err, code, "upload of %zu bytes", caps_tensor_bytes(t));
+}
+
+caps_status caps_tensor_download(
+    caps_runtime *rt, const caps_tensor *t, void *host, caps_error *err)
+{
+    cl_int code = clEnqueueReadBuffer(caps_runtime_queue(rt), t->buffer, CL_TRUE,
+        t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), host, 0, NULL, NULL);
+    return code == CL_SUCCESS
+               ? CAPS_OK
+               : caps_fail_cl(err, code, "download of %zu bytes", caps_tensor_bytes(t));
+}
+
+caps_status caps_tensor_zero(caps_runtime *rt, const caps_tensor *t, caps_error *err)
+{
+    const cl_uint zero = 0;
+    cl_int code = clEnqueueFillBuffer(caps_runtime_queue(rt), t->buffer, &zero, sizeof zero,
+        t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), 0, NULL, NULL);
+    return code == CL_SUCCESS
+               ? CAPS_OK
+               : caps_fail_cl(err, code, "zeroing of %zu bytes", caps_tensor_bytes(t));
+}
+
+caps_status caps_tensor_copy(
+    caps_runtime *rt, const caps_tensor *to, const caps_tensor *from, caps_error *err)
+{
+    if (caps_tensor_count(to) != caps_tensor_count(from))
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "copy: %zu elements into %zu",
+            caps_tensor_count(from), caps_tensor_count(to));
+    cl_int code = clEnqueueCopyBuffer(caps_runtime_queue(rt), from->buffer, to->buffer,
+        from->offset * ELEMENT_BYTES, to->offset * ELEMENT_BYTES, caps_tensor_bytes(to), 0, NULL,
+        NULL);
+    return code == CL_SUCCESS ? CAPS_OK
+                              : caps_fail_cl(err, code, "copy of %zu bytes", caps_tensor_bytes(to));
+}

@@ -1,0 +1,2 @@
+/* being written */
+typedef int caps_model_placeholder;

@@ -1,0 +1,76 @@
+/* linear.c: y = act(x w^T + bias) and its gradients: matrix products and bias_act. */
+#include <capscl/ops.h>
+
+#include "require.h"
+#include "fail.h"
+
+static caps_status check(
+    const caps_tensor *t, const char *name, size_t rows, size_t columns, caps_error *err)
+{
+    return caps_require_tensor("linear", name, t, CAPS_F32, 2, (size_t[]){rows, columns}, err);
+}
+
+static caps_status check_inputs(const caps_tensor *x, const caps_tensor *w, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    CAPS_TRY(caps_require_source("linear", "x", x, 2, "[B, in]", err));
+    CAPS_TRY(caps_require_source("linear", "w", w, 2, "[out, in]", err));
+    CAPS_TRY(check(w, "w", w->shape[0], x->shape[1], err));
+done:
+    return status;
+}
+
+caps_status caps_linear_forward(caps_runtime *rt, const caps_tensor *y, const caps_tensor *x,
+    const caps_tensor *w, const caps_tensor *bias, caps_activation act, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    CAPS_TRY(check_inputs(x, w, err));
+    const size_t b = x->shape[0], in = x->shape[1], out = w->shape[0];
+    CAPS_TRY(check(y, "y", b, out, err));
+    const caps_gemm_shape shape = {.trans_b = true,
+        .m = b,
+        .n = out,
+        .k = in,
+        .lda = in,
+        .ldb = in,
+        .ldc = out,
+        .alpha = 1,
+        .count = 1};
+    CAPS_TRY(caps_gemm(rt, y, x, w, &shape, err));
+    if (bias || act != CAPS_ACT_NONE)
+        CAPS_TRY(caps_bias_act_forward(rt, y, y, bias, act, err));
+done:
+    return status;
+}
+
+caps_status caps_linear_backward(caps_runtime *rt, const caps_tensor *dx, const caps_tensor *dw,
+    const caps_tensor *dbias, const caps_tensor *dz, const caps_tensor *dy, const caps_tensor *y,
+    const caps_tensor *x, const caps_tensor *w, caps_activation act, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    CAPS_TRY(check_inputs(x, w, err));
+    const size_t b = x->shape[0], in = x->shape[1], out = w->shape[0];
+    CAPS_TRY(check(dy, "dy", b, out, err));
+    CAPS_TRY(check(dz, "dz", b, out, err));
+    CAPS_TRY(check(dw, "dw", out, in, err));
+    if (dx)
+        CAPS_TRY(check(dx, "dx", b, in, err));
+    CAPS_TRY(caps_bias_act_backward(rt, dz, dbias, dy, y, act, err));
+    const caps_gemm_shape weights = {.trans_a = true,
+        .m = out,
+        .n = in,
+        .k = b,
+        .lda = out,
+        .ldb = in,
+        .ldc = in,
+        .alpha = 1,
+        .count = 1};
+    CAPS_TRY(caps_gemm(rt, dw, dz, x, &weights, err));
+    if (dx) {
+        const caps_gemm_shape inputs = {
+            .m = b, .n = in, .k = out, .lda = out, .ldb = in, .ldc = in, .alpha = 1, .count = 1};
+        CAPS_TRY(caps_gemm(rt, dx, dz, w, &inputs, err));
+    }
+done:
+    return status;
+}

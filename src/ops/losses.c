@@ -1,0 +1,189 @@
+/* losses.c: lengths, margin loss, argmax, mask, squared error, totals; kernels in cl/losses.cl
+ * (both families), cl/losses_cpu.cl and cl/losses_gpu.cl. */
+#include <capscl/ops.h>
+
+#include "require.h"
+#include "fail.h"
+#include "launch.h"
+
+#define LOSSES_GROUP    128  /* GPU family: items in a work-group */
+#define LOSSES_PER_ITEM 4096 /* CPU family: elements of an item of sse_backward */
+
+/* `count` independent items, one each. */
+static caps_status launch(caps_runtime *rt, const char *kernel, const caps_arg *args, size_t nargs,
+    size_t count, caps_error *err)
+{
+    size_t local = caps_is_gpu(rt) ? caps_group_size(rt, LOSSES_GROUP) : 1;
+    size_t global = caps_round_up(count, local);
+    return caps_launch(rt, kernel, args, nargs, 1, &global, &local, err);
+}
+
+/* v: [B, J, D], the size of everything here. */
+static caps_status check_capsules(
+    const char *operation, const char *name, const caps_tensor *v, caps_error *err)
+{
+    caps_status status = caps_require_source(operation, name, v, 3, "[B, J, D]", err);
+    return status == CAPS_OK ? caps_require_count(operation, "B*J*D", 3, v->shape, err) : status;
+}
+
+caps_status caps_lengths_forward(
+    caps_runtime *rt, const caps_tensor *lengths, const caps_tensor *v, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(check_capsules("lengths", "v", v, err));
+    CAPS_TRY(caps_require_tensor("lengths", "lengths", lengths, CAPS_F32, 2, v->shape, err));
+    size_t count = v->shape[0] * v->shape[1];
+    const caps_arg args[] = {CAPS_ARG_TENSOR(lengths), CAPS_ARG_TENSOR(v), CAPS_ARG_UINT(count),
+        CAPS_ARG_UINT(v->shape[2])};
+    CAPS_TRY(launch(rt, "lengths_forward", CAPS_ARGS(args), count, err));
+done:
+    return status;
+}
+
+caps_status caps_margin_forward(caps_runtime *rt, const caps_tensor *loss,
+    const caps_tensor *lengths, const caps_tensor *labels, const caps_margin *margin,
+    caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(caps_require_source("margin", "lengths", lengths, 2, "[B, J]", err));
+    CAPS_TRY(caps_require_count("margin", "B*J", 2, lengths->shape, err));
+    CAPS_TRY(caps_require_tensor("margin", "loss", loss, CAPS_F32, 1, lengths->shape, err));
+    CAPS_TRY(caps_require_tensor("margin", "labels", labels, CAPS_I32, 1, lengths->shape, err));
+    size_t count = lengths->shape[0];
+    const caps_arg args[] = {CAPS_ARG_TENSOR(loss), CAPS_ARG_TENSOR(lengths),
+        CAPS_ARG_TENSOR(labels), CAPS_ARG_FLOAT(margin->positive), CAPS_ARG_FLOAT(margin->negative),
+        CAPS_ARG_FLOAT(margin->down), CAPS_ARG_UINT(count), CAPS_ARG_UINT(lengths->shape[1])};
+    CAPS_TRY(launch(rt, "margin_forward", CAPS_ARGS(args), count, err));
+done:
+    return status;
+}
+
+caps_status caps_margin_backward(caps_runtime *rt, const caps_tensor *dv, const caps_tensor *v,
+    const caps_tensor *lengths, const caps_tensor *labels, const caps_margin *margin, float scale,
+    caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(check_capsules("margin", "v", v, err));
+    CAPS_TRY(caps_require_tensor("margin", "dv", dv, CAPS_F32, 3, v->shape, err));
+    CAPS_TRY(caps_require_tensor("margin", "lengths", lengths, CAPS_F32, 2, v->shape, err));
+    CAPS_TRY(caps_require_tensor("margin", "labels", labels, CAPS_I32, 1, v->shape, err));
+    size_t count = v->shape[0] * v->shape[1];
+    const caps_arg args[] = {CAPS_ARG_TENSOR(dv), CAPS_ARG_TENSOR(v), CAPS_ARG_TENSOR(lengths),
+        CAPS_ARG_TENSOR(labels), CAPS_ARG_FLOAT(margin->positive), CAPS_ARG_FLOAT(margin->negative),
+        CAPS_ARG_FLOAT(margin->down), CAPS_ARG_FLOAT(scale), CAPS_ARG_UINT(count),
+        CAPS_ARG_UINT(v->shape[1]), CAPS_ARG_UINT(v->shape[2])};
+    CAPS_TRY(launch(rt, "margin_backward", CAPS_ARGS(args), count, err));
+done:
+    return status;
+}
+
+caps_status caps_argmax(
+    caps_runtime *rt, const caps_tensor *best, const caps_tensor *lengths, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(caps_require_source("argmax", "lengths", lengths, 2, "[B, J]", err));
+    CAPS_TRY(caps_require_count("argmax", "B*J", 2, lengths->shape, err));
+    CAPS_TRY(caps_require_tensor("argmax", "best", best, CAPS_I32, 1, lengths->shape, err));
+    size_t count = lengths->shape[0];
+    const caps_arg args[] = {CAPS_ARG_TENSOR(best), CAPS_ARG_TENSOR(lengths), CAPS_ARG_UINT(count),
+        CAPS_ARG_UINT(lengths->shape[1])};
+    CAPS_TRY(launch(rt, "argmax", CAPS_ARGS(args), count, err));
+done:
+    return status;
+}
+
+caps_status caps_mask_forward(caps_runtime *rt, const caps_tensor *masked, const caps_tensor *v,
+    const caps_tensor *chosen, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(check_capsules("mask", "v", v, err));
+    size_t count = v->shape[0] * v->shape[1];
+    const size_t flat[] = {v->shape[0], v->shape[1] * v->shape[2]};
+    CAPS_TRY(caps_require_tensor("mask", "masked", masked, CAPS_F32, 2, flat, err));
+    CAPS_TRY(caps_require_tensor("mask", "chosen", chosen, CAPS_I32, 1, v->shape, err));
+    const caps_arg args[] = {CAPS_ARG_TENSOR(masked), CAPS_ARG_TENSOR(v), CAPS_ARG_TENSOR(chosen),
+        CAPS_ARG_UINT(count), CAPS_ARG_UINT(v->shape[1]), CAPS_ARG_UINT(v->shape[2])};
+    CAPS_TRY(launch(rt, "mask_forward", CAPS_ARGS(args), count, err));
+done:
+    return status;
+}
+
+caps_status caps_mask_backward(caps_runtime *rt, const caps_tensor *dv, const caps_tensor *dmasked,
+    const caps_tensor *chosen, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(check_capsules("mask", "dv", dv, err));
+    const size_t flat[] = {dv->shape[0], dv->shape[1] * dv->shape[2]};
+    CAPS_TRY(caps_require_tensor("mask", "dmasked", dmasked, CAPS_F32, 2, flat, err));
+    CAPS_TRY(caps_require_tensor("mask", "chosen", chosen, CAPS_I32, 1, dv->shape, err));
+    const caps_arg args[] = {CAPS_ARG_TENSOR(dv), CAPS_ARG_TENSOR(dmasked), CAPS_ARG_TENSOR(chosen),
+        CAPS_ARG_UINT(dv->shape[0]), CAPS_ARG_UINT(dv->shape[1]), CAPS_ARG_UINT(dv->shape[2])};
+    CAPS_TRY(launch(rt, "mask_backward", CAPS_ARGS(args), dv->shape[0], err));
+done:
+    return status;
+}
+
+caps_status caps_sse_forward(caps_runtime *rt, const caps_tensor *sse, const caps_tensor *y,
+    const caps_tensor *x, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(caps_require_source("sse", "y", y, 2, "[B, P]", err));
+    CAPS_TRY(caps_require_count("sse", "B*P", 2, y->shape, err));
+    CAPS_TRY(caps_require_tensor("sse", "x", x, CAPS_F32, 2, y->shape, err));
+    CAPS_TRY(caps_require_tensor("sse", "sse", sse, CAPS_F32, 1, y->shape, err));
+    size_t local = 1, n = 3;
+    caps_arg args[5] = {CAPS_ARG_TENSOR(sse), CAPS_ARG_TENSOR(y), CAPS_ARG_TENSOR(x)};
+    if (caps_is_gpu(rt)) {
+        local = caps_group_size(rt, LOSSES_GROUP);
+        args[n++] = (caps_arg)CAPS_ARG_LOCAL(local * sizeof(float));
+    }
+    args[n++] = (caps_arg)CAPS_ARG_UINT(y->shape[1]);
+    size_t global = y->shape[0] * local;
+    CAPS_TRY(caps_launch(rt, "sse_forward", args, n, 1, &global, &local, err));
+done:
+    return status;
+}
+
+caps_status caps_sse_backward(caps_runtime *rt, const caps_tensor *dy, const caps_tensor *y,
+    const caps_tensor *x, float scale, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(caps_require_source("sse", "y", y, 2, "[B, P]", err));
+    CAPS_TRY(caps_require_count("sse", "B*P", 2, y->shape, err));
+    CAPS_TRY(caps_require_tensor("sse", "x", x, CAPS_F32, 2, y->shape, err));
+    CAPS_TRY(caps_require_tensor("sse", "dy", dy, CAPS_F32, 2, y->shape, err));
+    size_t count = y->shape[0] * y->shape[1], n = 5;
+    caps_arg args[6] = {CAPS_ARG_TENSOR(dy), CAPS_ARG_TENSOR(y), CAPS_ARG_TENSOR(x),
+        CAPS_ARG_FLOAT(scale), CAPS_ARG_UINT(count)};
+    if (!caps_is_gpu(rt)) {
+        args[n++] = (caps_arg)CAPS_ARG_UINT(LOSSES_PER_ITEM);
+        count = caps_div_up(count, LOSSES_PER_ITEM);
+    }
+    CAPS_TRY(launch(rt, "sse_backward", args, n, count, err));
+done:
+    return status;
+}
+
+caps_status caps_totals_add(caps_runtime *rt, const caps_tensor *totals, const caps_tensor *margin,
+    const caps_tensor *sse, const caps_tensor *best, const caps_tensor *labels, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(caps_require_source("totals", "margin", margin, 1, "[B]", err));
+    CAPS_TRY(caps_require_count("totals", "B", 1, margin->shape, err));
+    CAPS_TRY(caps_require_tensor("totals", "totals", totals, CAPS_F32, 1, (size_t[]){3}, err));
+    if (sse)
+        CAPS_TRY(caps_require_tensor("totals", "sse", sse, CAPS_F32, 1, margin->shape, err));
+    CAPS_TRY(caps_require_tensor("totals", "best", best, CAPS_I32, 1, margin->shape, err));
+    CAPS_TRY(caps_require_tensor("totals", "labels", labels, CAPS_I32, 1, margin->shape, err));
+    size_t local = 1, n = 5;
+    caps_arg args[7] = {CAPS_ARG_TENSOR(totals), CAPS_ARG_TENSOR(margin), CAPS_ARG_TENSOR(sse),
+        CAPS_ARG_TENSOR(best), CAPS_ARG_TENSOR(labels)};
+    if (caps_is_gpu(rt)) {
+        local = caps_group_size(rt, LOSSES_GROUP);
+        args[n++] = (caps_arg)CAPS_ARG_LOCAL(3 * local * sizeof(float));
+    }
+    args[n++] = (caps_arg)CAPS_ARG_UINT(margin->shape[0]);
+    CAPS_TRY(caps_launch(rt, "totals_add", args, n, 1, &local, &local, err));
+done:
+    return status;
+}

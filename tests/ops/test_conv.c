@@ -1,0 +1,264 @@
+/* test_conv.c: convolution, forward and backward, whole and in chunks of the batch. */
+#include "families.h"
+#include "ref.h"
+
+typedef struct shape {
+    caps_ref_conv p;
+    bool small; /* also for simulators */
+} shape;
+
+/* b, c, h, w, m, kh, kw, stride, padding, act: every size different where it can be. */
+static const shape shapes[] = {
+    {{1, 1, 1, 1, 1, 1, 1, 1, 0, 0}, true},
+    {{3, 2, 5, 6, 4, 3, 2, 1, 0, 1}, true},
+    {{2, 3, 7, 5, 2, 2, 3, 2, 1, 2}, true},
+    {{2, 1, 8, 9, 3, 3, 5, 3, 2, 0}, true},
+    {{3, 2, 9, 7, 5, 2, 2, 3, 0, 1}, true},   /* stride beyond the kernel: pixels that no tap meets */
+    {{3, 2, 4, 6, 5, 4, 6, 1, 0, 2}, true},   /* the kernel is the image: one pixel out */
+    {{2, 2, 3, 2, 3, 5, 4, 1, 3, 1}, true},   /* the kernel is larger than the image, with padding */
+    {{5, 3, 28, 23, 7, 5, 3, 1, 2, 1}, false},
+    {{4, 16, 20, 20, 24, 9, 9, 2, 0, 0}, false}, /* as the primary capsules, thinner */
+    {{6, 1, 28, 28, 32, 9, 9, 1, 0, 1}, false},  /* as conv1, thinner */
+    {{5, 4, 40, 37, 6, 1, 1, 1, 0, 0}, false},
+};
+enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+
+/* What follows from a shape. */
+typedef struct sizes {
+    size_t x[4], w[4], y[4], nx, nw, ny;
+} sizes;
+
+static sizes sizes_of(const caps_ref_conv *p)
+{
+    sizes z = {.x = {p->b, p->c, p->h, p->w},
+        .w = {p->m, p->c, p->kh, p->kw},
+        .y = {p->b, p->m, caps_ref_conv_output(p->h, p->kh, p->stride, p->padding),
+            caps_ref_conv_output(p->w, p->kw, p->stride, p->padding)}};
+    z.nx = p->b * p->c * p->h * p->w;
+    z.nw = p->m * p->c * p->kh * p->kw;
+    z.ny = p->b * p->m * z.y[2] * z.y[3];
+    return z;
+}
+
+/* ---- the reference -------------------------------------------------------------------------- */
+
+typedef struct problem {
+    caps_ref_conv p;
+    const double *g;
+} problem;
+
+/* sum g y as a function of x, w and bias, which lie one after the other */
+static double weighted(const double *at, void *context)
+{
+    const problem *q = context;
+    sizes z = sizes_of(&q->p);
+    double *y = test_zeros(z.ny), sum = 0;
+    caps_ref_conv2d_forward(y, at, at + z.nx, at + z.nx + z.nw, &q->p);
+    for (size_t i = 0; i < z.ny; i++)
+        sum += q->g[i] * y[i];
+    free(y);
+    return sum;
+}
+
+START_TEST(reference_gradient_by_finite_differences)
+{
+    for (size_t i = 1; i < 7; i++) {
+        const caps_ref_conv *p = &shapes[i].p;
+        sizes z = sizes_of(p);
+        size_t all = z.nx + z.nw + p->m;
+        double *at = test_random(all, i, -1, 1), *g = test_random(z.ny, i + 9, -1, 1);
+        double *gradient = test_zeros(all), *y = test_zeros(z.ny);
+        problem q = {*p, g};
+        caps_ref_conv2d_forward(y, at, at + z.nx, at + z.nx + z.nw, p);
+        caps_ref_conv2d_backward(
+            gradient, gradient + z.nx, gradient + z.nx + z.nw, g, y, at, at + z.nx, p);
+        ck_assert_double_lt(test_finite_difference(weighted, &q, at, gradient, all, 1e-6), 1e-6);
+        free(at);
+        free(g);
+        free(gradient);
+        free(y);
+    }
+}
+END_TEST
+
+/* A sum done by hand: a 2x2 kernel on a 2x3 image. */
+START_TEST(reference_is_cross_correlation)
+{
+    const double x[] = {1, 2, 3, 4, 5, 6}, w[] = {1, 10, 100, 1000}, bias[] = {0.5};
+    const caps_ref_conv p = {1, 1, 2, 3, 1, 2, 2, 1, 0, 0};
+    double y[2];
+    caps_ref_conv2d_forward(y, x, w, bias, &p);
+    ck_assert(y[0] == 5421.5 && y[1] == 6532.5);
+}
+END_TEST
+
+/* ---- the device ----------------------------------------------------------------------------- */
+
+static void check_shape(caps_runtime *rt, const caps_ref_conv *p, size_t seed)
+{
+    caps_error err = {0};
+    sizes z = sizes_of(p);
+    const caps_conv2d conv = {p->stride, p->padding, (caps_activation)p->act};
+    double *x = test_random(z.nx, seed, -1, 1), *w = test_random(z.nw, seed + 20, -0.5, 0.5);
+    double *bias = test_random(p->m, seed + 40, -1, 1), *dy = test_random(z.ny, seed + 60, -1, 1);
+    double *y = test_zeros(z.ny), *dx = test_zeros(z.nx), *dw = test_zeros(z.nw);
+    double *dbias = test_zeros(p->m);
+    caps_tensor tx = test_tensor(x, 4, z.x), tw = test_tensor(w, 4, z.w);
+    caps_tensor tb = test_tensor(bias, 1, &p->m), tdy = test_tensor(dy, 4, z.y);
+    const size_t one = caps_conv2d_workspace(z.x, z.w, &conv, 1);
+    const size_t whole = caps_conv2d_workspace(z.x, z.w, &conv, SIZE_MAX);
+    ck_assert_uint_eq(whole, p->b * one);
+    caps_ref_conv2d_forward(y, x, w, bias, p);
+
+    /* One image at a time, two, three, and all: with something over that serves no image. */
+    for (size_t images = 1; images <= 4; images++) {
+        const size_t room = (images == 4 ? whole : images * one) + one / 3;
+        caps_tensor workspace = test_tensor(NULL, 1, &room);
+        caps_tensor ty = test_tensor(NULL, 4, z.y), tdx = test_tensor(NULL, 4, z.x);
+        caps_tensor tdw = test_tensor(NULL, 4, z.w), tdb = test_tensor(NULL, 1, &p->m);
+        test_ok(caps_conv2d_forward(rt, &ty, &tx, &tw, &tb, &conv, &workspace, &err));
+        test_expect(&ty, y, 2e-6, "y");
+        double *have = test_download(&ty);
+        caps_ref_conv2d_backward(dx, dw, dbias, dy, have, x, w, p);
+        test_ok(caps_conv2d_backward(
+            rt, &tdx, &tdw, &tdb, &tdy, &ty, &tx, &tw, &conv, &workspace, &err));
+        test_expect(&tdx, dx, 5e-6, "dx");
+        test_expect(&tdw, dw, 5e-6, "dw");
+        test_expect(&tdb, dbias, 1e-6, "dbias");
+        /* Nothing but dw wanted. */
+        caps_tensor again = test_tensor(NULL, 4, z.w);
+        test_ok(caps_conv2d_backward(
+            rt, NULL, &again, NULL, &tdy, &ty, &tx, &tw, &conv, &workspace, &err));
+        uint32_t *first = test_bits(rt, &tdw), *second = test_bits(rt, &again);
+        ck_assert_mem_eq(first, second, z.nw * sizeof *first);
+        free(first);
+        free(second);
+        free(have);
+        test_tensor_release(&again);
+        test_tensor_release(&workspace);
+        test_tensor_release(&ty);
+        test_tensor_release(&tdx);
+        test_tensor_release(&tdw);
+        test_tensor_release(&tdb);
+    }
+    /* No bias. */
+    caps_tensor workspace = test_tensor(NULL, 1, &whole), ty = test_tensor(NULL, 4, z.y);
+    caps_ref_conv2d_forward(y, x, w, NULL, p);
+    test_ok(caps_conv2d_forward(rt, &ty, &tx, &tw, NULL, &conv, &workspace, &err));
+    test_expect(&ty, y, 2e-6, "y without bias");
+    test_tensor_release(&workspace);
+    test_tensor_release(&ty);
+    test_tensor_release(&tx);
+    test_tensor_release(&tw);
+    test_tensor_release(&tb);
+    test_tensor_release(&tdy);
+    free(x);
+    free(w);
+    free(bias);
+    free(dy);
+    free(y);
+    free(dx);
+    free(dw);
+    free(dbias);
+}
+
+START_TEST(agrees_with_the_reference)
+{
+    for (size_t i = 0; i < SHAPES; i++)
+        if (shapes[i].small || !test_small())
+            check_shape(families[_i], &shapes[i].p, i);
+}
+END_TEST
+
+/* ---- sizes ---------------------------------------------------------------------------------- */
+
+START_TEST(output_sizes)
+{
+    ck_assert_uint_eq(caps_conv2d_output(28, 9, 1, 0), 20);
+    ck_assert_uint_eq(caps_conv2d_output(20, 9, 2, 0), 6);
+    ck_assert_uint_eq(caps_conv2d_output(28, 5, 1, 2), 28);
+    ck_assert_uint_eq(caps_conv2d_output(7, 2, 3, 0), 2);
+    ck_assert_uint_eq(caps_conv2d_output(5, 9, 1, 0), 0);
+    ck_assert_uint_eq(caps_conv2d_output(5, 9, 1, 2), 1);
+    ck_assert_uint_eq(caps_conv2d_output(5, 3, 0, 0), 0);
+    ck_assert_uint_eq(caps_conv2d_output(5, 0, 1, 0), 0);
+    ck_assert_uint_eq(caps_conv2d_output(5, 3, 1, SIZE_MAX), 0);
+    for (size_t i = 0; i < SHAPES; i++) {
+        const caps_ref_conv *p = &shapes[i].p;
+        ck_assert_uint_eq(caps_conv2d_output(p->h, p->kh, p->stride, p->padding),
+            caps_ref_conv_output(p->h, p->kh, p->stride, p->padding));
+    }
+}
+END_TEST
+
+/* The recommendation: what fits the limit, in equal chunks, never less than an image. */
+START_TEST(workspace_sizes)
+{
+    const size_t x[] = {10, 3, 8, 8}, w[] = {4, 3, 3, 3};
+    const caps_conv2d conv = {1, 0, CAPS_ACT_NONE};
+    const size_t each = (3 * 9 + 4) * 36;
+    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, 0), each);
+    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, 4 * each), each);
+    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, 4 * 3 * each), 3 * each);
+    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, 4 * 9 * each), 5 * each);
+    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, SIZE_MAX), 10 * each);
+}
+END_TEST
+
+START_TEST(wrong_sizes_are_refused)
+{
+    caps_runtime *rt = families[_i];
+    caps_conv2d conv = {1, 0, CAPS_ACT_NONE};
+    caps_tensor x = test_tensor(NULL, 4, (size_t[]){2, 3, 5, 7});
+    caps_tensor w = test_tensor(NULL, 4, (size_t[]){4, 3, 2, 3});
+    caps_tensor large = test_tensor(NULL, 4, (size_t[]){1, 3, 9, 9});
+    caps_tensor other = test_tensor(NULL, 4, (size_t[]){4, 2, 2, 3});
+    caps_tensor y = test_tensor(NULL, 4, (size_t[]){2, 4, 4, 5});
+    caps_tensor bias = test_tensor(NULL, 1, (size_t[]){5});
+    const size_t need = (3 * 2 * 3 + 4) * 4 * 5, less = need - 1;
+    caps_tensor room = test_tensor(NULL, 1, &need), tight = test_tensor(NULL, 1, &less);
+    test_refused(caps_conv2d_forward(rt, &y, &x, &large, NULL, &conv, &room, err),
+        "conv2d: kernel 9x9 is larger than its input 5x7");
+    test_refused(caps_conv2d_forward(rt, &y, &x, &other, NULL, &conv, &room, err),
+        "conv2d: w has 2 input channels, need 3 as x has");
+    test_refused(caps_conv2d_forward(rt, &x, &x, &w, NULL, &conv, &room, err),
+        "conv2d: y is float32 [2, 3, 5, 7], need float32 [2, 4, 4, 5]");
+    test_refused(caps_conv2d_forward(rt, &y, &x, &w, &bias, &conv, &room, err),
+        "conv2d: bias is float32 [5], need float32 [4]");
+    test_refused(caps_conv2d_forward(rt, &y, &bias, &w, NULL, &conv, &room, err),
+        "conv2d: x is float32 [5], need float32 [B, C, H, W]");
+    test_refused(caps_conv2d_forward(rt, &y, &x, &w, NULL, &conv, &tight, err),
+        "conv2d: workspace has 439 elements, need >= 440, one image");
+    test_refused(
+        caps_conv2d_backward(rt, NULL, &other, NULL, &y, &y, &x, &w, &conv, &room, err),
+        "conv2d: dw is float32 [4, 2, 2, 3], need float32 [4, 3, 2, 3]");
+    conv.stride = 0;
+    test_refused(caps_conv2d_forward(rt, &y, &x, &w, NULL, &conv, &room, err),
+        "conv2d: stride is 0, need >= 1");
+    conv.stride = 1;
+    conv.padding = 2;
+    test_refused(caps_conv2d_forward(rt, &y, &x, &w, NULL, &conv, &room, err),
+        "conv2d: padding is 2, need less than the kernel 2x3");
+    test_tensor_release(&x);
+    test_tensor_release(&w);
+    test_tensor_release(&large);
+    test_tensor_release(&other);
+    test_tensor_release(&y);
+    test_tensor_release(&bias);
+    test_tensor_release(&room);
+    test_tensor_release(&tight);
+}
+END_TEST
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("conv");
+    TCase *tc = families_case(s, "conv");
+    tcase_add_test(tc, reference_gradient_by_finite_differences);
+    tcase_add_test(tc, reference_is_cross_correlation);
+    families_add(tc, agrees_with_the_reference);
+    tcase_add_test(tc, output_sizes);
+    tcase_add_test(tc, workspace_sizes);
+    families_add(tc, wrong_sizes_are_refused);
+    return s;
+}
