@@ -77,9 +77,9 @@ __kernel void bias_act_sum(__global float *dbias, const ulong dbias_at, __global
     }
     partial[lid] = total;
     barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint half = items / 2; half > 0; half /= 2) {
-        if (lid < half)
-            partial[lid] += partial[lid + half];
+    for (uint gap = items / 2; gap > 0; gap /= 2) {
+        if (lid < gap)
+            partial[lid] += partial[lid + gap];
         barrier(CLK_LOCAL_MEM_FENCE);
     }
     if (lid == 0)

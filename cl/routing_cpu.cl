@@ -49,7 +49,7 @@ static inline void routing_add_votes(__global float *restrict sum, __global cons
 
 static inline float routing_max16(float16 x)
 {
-    const float8 eight = fmax(x.lo, x.hi);
+    const float8 eight = fmax(x.lo, caps_high(x));
     const float4 four = fmax(eight.lo, eight.hi);
     const float2 two = fmax(four.lo, four.hi);
     return fmax(two.x, two.y);

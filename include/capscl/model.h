@@ -85,6 +85,7 @@ CAPS_API void caps_model_free(caps_model *m);
 CAPS_API const caps_model_spec *caps_model_get_spec(const caps_model *m);
 CAPS_API const caps_model_sizes *caps_model_get_sizes(const caps_model *m);
 CAPS_API caps_runtime *caps_model_get_runtime(const caps_model *m);
+CAPS_API size_t caps_model_get_max_batch(const caps_model *m); /* options.max_batch */
 
 /* Parameters in the contract's order and names; value and gradient are views of two flat buffers. */
 typedef struct caps_parameter {

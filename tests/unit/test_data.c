@@ -12,6 +12,17 @@
 #include "file.h"
 #include "rng.h"
 
+/* Hundreds are needed: all in one that is removed at exit. */
+static char *fresh_directory(void)
+{
+    static char *root;
+    static unsigned count;
+    root = root ? root : test_directory();
+    char *path = caps_format("%s/%u", root, count++);
+    ck_assert_int_eq(mkdir(path, 0777), 0);
+    return path;
+}
+
 /* ---- making files -----------------------------------------------------------------------------
  */
 
@@ -122,7 +133,7 @@ START_TEST(load_plain_and_gz)
     caps_error err = {0};
     caps_dataset ds;
     for (int gz = 0; gz < 2; gz++) {
-        char *dir = test_directory();
+        char *dir = fresh_directory();
         put_set(dir, gz);
         test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
         expect_good(&ds, N);
@@ -150,7 +161,7 @@ START_TEST(load_large_gz)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = test_directory();
+    char *dir = fresh_directory();
     const uint32_t n = 150, side = 256; /* 9.8 MB */
     bytes images = idx_bytes(3, (uint32_t[]){n, side, side}, (size_t)n * side * side);
     bytes packed = gzipped(images), labels = idx_bytes(1, (uint32_t[]){n}, n);
@@ -170,7 +181,7 @@ START_TEST(plain_goes_before_gz_and_gz_may_have_members)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = test_directory();
+    char *dir = fresh_directory();
     put_set(dir, false);
     put(dir, IMAGES ".gz", (bytes){(unsigned char *)"nonsense", 8});
     test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
@@ -201,7 +212,7 @@ START_TEST(load_colour)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = test_directory();
+    char *dir = fresh_directory();
     bytes images = idx_bytes(4, (uint32_t[]){6, 3, 8, 7}, 6 * 3 * 8 * 7);
     bytes labels = idx_bytes(1, (uint32_t[]){6}, 6);
     put(dir, "train-images-idx4-ubyte", images);
@@ -231,7 +242,7 @@ static void expect_bad(const char *name, bytes b, const char *expected)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = test_directory();
+    char *dir = fresh_directory();
     put_set(dir, false);
     bool images = strncmp(name, IMAGES, strlen(IMAGES)) == 0;
     drop(dir, images ? IMAGES : LABELS);
@@ -361,7 +372,7 @@ START_TEST(damaged_gz)
     for (size_t i = 10; i < good.n - 8; i += 7) {
         caps_error err = {0};
         caps_dataset ds;
-        char *dir = test_directory();
+        char *dir = fresh_directory();
         put_set(dir, false);
         drop(dir, IMAGES);
         memcpy(b.data, good.data, good.n);
@@ -390,7 +401,7 @@ START_TEST(missing_files_and_directories_in_their_place)
     caps_dataset ds;
     static const char *const names[] = {IMAGES, LABELS};
     for (int i = 0; i < 2; i++) {
-        char *dir = test_directory();
+        char *dir = fresh_directory();
         put_set(dir, false);
         drop(dir, names[i]);
         ck_assert_int_eq(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err), CAPS_ERR_NOT_FOUND);
@@ -411,7 +422,7 @@ START_TEST(counts_that_disagree)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = test_directory();
+    char *dir = fresh_directory();
     put_set(dir, false);
     bytes fewer = idx_bytes(1, (uint32_t[]){N - 1}, N - 1);
     put(dir, LABELS, fewer);
@@ -430,7 +441,7 @@ START_TEST(check_against_a_model)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = test_directory();
+    char *dir = fresh_directory();
     put_set(dir, false);
     test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
     test_ok(caps_dataset_check(&ds, 1, H, W, 10, &err));
@@ -467,7 +478,7 @@ START_TEST(search_path)
 {
     caps_error err = {0};
     char *path = NULL;
-    char *root = test_directory(), *before = getcwd(NULL, 0);
+    char *root = fresh_directory(), *before = getcwd(NULL, 0);
     char *data = caps_format("%s/data", root), *xdg = caps_format("%s/xdg", root);
     char *home = caps_format("%s/home", root), *work = caps_format("%s/work", root);
     char *in_data = caps_format("%s/toys", data), *in_xdg = caps_format("%s/capscl/toys", xdg);

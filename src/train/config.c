@@ -1,0 +1,344 @@
+/* config.c: see config.h. */
+#include "config.h"
+
+#include <errno.h>
+#include <float.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <capscl/capscl.h>
+
+#include "fail.h"
+#include "json.h"
+
+static const char *const optimizers[] = {"adam", "sgd", NULL};
+static const char *const augments[] = {"none", "shift2", NULL};
+
+caps_train_config caps_train_config_default(void)
+{
+    caps_train_config config = {
+        .arch = "mnist",
+        .profile = "paper",
+        .epochs = 10,
+        .batch = 100,
+        .optimizer = CAPS_OPTIMIZER_ADAM,
+        .rate = 1e-3,
+        .rate_decay = 0.9,
+        .seed = 1,
+        .augment = CAPS_AUGMENT_SHIFT2,
+        .shuffle = true,
+        .eval_every = 1,
+    };
+    /* A built-in spec: nothing of it can be missing. */
+    (void)caps_model_spec_load(&config.spec, "mnist", NULL);
+    return config;
+}
+
+/* ---- checks --------------------------------------------------------------------------------- */
+
+caps_status caps_config_check(const caps_train_config *config, caps_error *err)
+{
+    if (config->epochs == 0 && config->max_steps == 0)
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "train: epochs and max_steps are both 0, need an end");
+    if (config->batch == 0)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "train: batch is 0, need >= 1");
+    if (!(config->rate > 0) || config->rate > (double)FLT_MAX)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "train: learning rate is %g, need > 0 and <= %g",
+            config->rate, (double)FLT_MAX);
+    if (!(config->rate_decay > 0) || config->rate_decay > 1)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: decay of the learning rate is %g, need > 0 and <= 1", config->rate_decay);
+    if (config->optimizer != CAPS_OPTIMIZER_ADAM && config->optimizer != CAPS_OPTIMIZER_SGD)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "train: optimizer is %d, need 0 (adam) or 1 (sgd)",
+            (int)config->optimizer);
+    if (config->augment != CAPS_AUGMENT_NONE && config->augment != CAPS_AUGMENT_SHIFT2)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "train: augment is %d, need 0 (none) or 1 (shift2)",
+            (int)config->augment);
+    if (strcmp(config->profile, "paper") != 0)
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "train: profile is '%s', need paper", config->profile);
+    return caps_model_spec_check(&config->spec, NULL, err);
+}
+
+/* ---- to JSON -------------------------------------------------------------------------------- */
+
+static caps_status out_of_memory(caps_error *err)
+{
+    return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the settings");
+}
+
+json_t *caps_config_json_u64(uint64_t x)
+{
+    if (x <= INT64_MAX)
+        return json_integer((json_int_t)x);
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, x);
+    return json_string(text);
+}
+
+bool caps_config_get_u64(const json_t *object, const char *key, uint64_t *out)
+{
+    const json_t *value = json_object_get(object, key);
+    if (json_is_integer(value) && json_integer_value(value) >= 0) {
+        *out = (uint64_t)json_integer_value(value);
+        return true;
+    }
+    const char *text = json_string_value(value);
+    if (!text || text[0] < '0' || text[0] > '9')
+        return false;
+    char *end;
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    return !*end && errno == 0;
+}
+
+static caps_status set_text(json_t *object, const char *key, const char *text, caps_error *err)
+{
+    json_t *value = json_string(text);
+    if (!value)
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "train: %s '%s' is not UTF-8, need a name that is", key, text);
+    return json_object_set_new(object, key, value) == 0 ? CAPS_OK : out_of_memory(err);
+}
+
+caps_status caps_config_to_json(json_t **out, const caps_train_config *config, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    json_t *object = json_object(), *spec = NULL;
+    char *spec_text = caps_model_spec_format(&config->spec);
+    *out = NULL;
+    if (!object || !spec_text)
+        CAPS_TRY(out_of_memory(err));
+    CAPS_TRY(caps_json_parse(
+        &spec, spec_text, strlen(spec_text), "model spec", CAPS_ERR_INTERNAL, err));
+    CAPS_TRY(set_text(object, "arch", config->arch, err));
+    CAPS_TRY(set_text(object, "data", config->data, err));
+    CAPS_TRY(set_text(object, "profile", config->profile, err));
+    CAPS_TRY(set_text(object, "init", config->init, err));
+    json_t *const values[] = {caps_config_json_u64(config->epochs),
+        caps_config_json_u64(config->max_steps), caps_config_json_u64(config->batch),
+        json_string(optimizers[config->optimizer]), caps_json_double(config->rate),
+        caps_json_double(config->rate_decay), caps_config_json_u64(config->seed),
+        json_string(augments[config->augment]), json_boolean(config->shuffle),
+        caps_config_json_u64(config->limit), caps_config_json_u64(config->eval_every),
+        caps_config_json_u64(config->save_every), json_incref(spec)};
+    static const char *const keys[] = {"epochs", "max_steps", "batch", "optimizer", "rate",
+        "rate_decay", "seed", "augment", "shuffle", "limit", "eval_every", "save_every", "spec"};
+    bool stored = true;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        stored = json_object_set_new(object, keys[i], values[i]) == 0 && stored;
+    if (!stored)
+        CAPS_TRY(out_of_memory(err));
+    *out = json_incref(object);
+done:
+    free(spec_text);
+    json_decref(spec);
+    json_decref(object);
+    return status;
+}
+
+caps_status caps_config_format(char **text, const json_t *object, size_t indent, caps_error *err)
+{
+    static const int digits[] = {6, 15, 17};
+    *text = NULL;
+    for (size_t i = 0; i < sizeof digits / sizeof digits[0]; i++) {
+        free(*text);
+        *text = caps_json_format(object, indent, digits[i]);
+        if (!*text)
+            return out_of_memory(err);
+        json_t *again = json_loads(*text, JSON_DECODE_ANY, NULL);
+        bool same = json_equal(again, object);
+        json_decref(again);
+        if (same)
+            break;
+    }
+    return CAPS_OK;
+}
+
+/* ---- from JSON ------------------------------------------------------------------------------ */
+
+/* The settings are read through tables: where each one is kept, and what it may be. */
+static const struct {
+    const char *key;
+    size_t offset, bytes;
+} texts[] = {
+    {"arch", offsetof(caps_train_config, arch), sizeof ((caps_train_config *)0)->arch},
+    {"data", offsetof(caps_train_config, data), sizeof((caps_train_config *)0)->data},
+    {"profile", offsetof(caps_train_config, profile), sizeof((caps_train_config *)0)->profile},
+    {"init", offsetof(caps_train_config, init), sizeof((caps_train_config *)0)->init},
+};
+
+static caps_status bad_field(caps_error *err, const char *where, const char *key, const char *need)
+{
+    return caps_fail(
+        err, CAPS_ERR_FORMAT, "%s: %s is missing or not %s, need the settings of a run", where, key,
+        need);
+}
+
+static int choice(const json_t *object, const char *key, const char *const *names)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    for (int i = 0; text && names[i]; i++)
+        if (strcmp(text, names[i]) == 0)
+            return i;
+    return -1;
+}
+
+caps_status caps_config_from_json(
+    caps_train_config *config, const json_t *object, const char *where, caps_error *err)
+{
+    caps_train_config c = {0};
+    caps_status status = CAPS_OK;
+    char *spec_text = NULL;
+    if (!json_is_object(object))
+        return caps_fail(err, CAPS_ERR_FORMAT, "%s: not a JSON object, need one", where);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        const char *text = json_string_value(json_object_get(object, texts[i].key));
+        if (!text || strlen(text) >= texts[i].bytes)
+            CAPS_TRY(bad_field(err, where, texts[i].key, "a text of fitting length"));
+        memcpy((char *)&c + texts[i].offset, text, strlen(text) + 1);
+    }
+
+    uint64_t batch = 0, limit = 0;
+    const struct {
+        const char *key;
+        uint64_t *to;
+    } numbers[] = {{"epochs", &c.epochs}, {"max_steps", &c.max_steps}, {"batch", &batch},
+        {"seed", &c.seed}, {"limit", &limit}, {"eval_every", &c.eval_every},
+        {"save_every", &c.save_every}};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (!caps_config_get_u64(object, numbers[i].key, numbers[i].to))
+            CAPS_TRY(bad_field(err, where, numbers[i].key, "a whole number"));
+    if (batch > SIZE_MAX)
+        CAPS_TRY(bad_field(err, where, "batch", "small enough"));
+    if (limit > SIZE_MAX)
+        CAPS_TRY(bad_field(err, where, "limit", "small enough"));
+    c.batch = (size_t)batch;
+    c.limit = (size_t)limit;
+
+    const struct {
+        const char *key;
+        double *to;
+    } reals[] = {{"rate", &c.rate}, {"rate_decay", &c.rate_decay}};
+    for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {
+        const json_t *value = json_object_get(object, reals[i].key);
+        if (!json_is_number(value))
+            CAPS_TRY(bad_field(err, where, reals[i].key, "a number"));
+        *reals[i].to = json_number_value(value);
+    }
+    int optimizer = choice(object, "optimizer", optimizers);
+    int augment = choice(object, "augment", augments);
+    const json_t *shuffle = json_object_get(object, "shuffle");
+    if (optimizer < 0)
+        CAPS_TRY(bad_field(err, where, "optimizer", "adam or sgd"));
+    if (augment < 0)
+        CAPS_TRY(bad_field(err, where, "augment", "none or shift2"));
+    if (!json_is_boolean(shuffle))
+        CAPS_TRY(bad_field(err, where, "shuffle", "true or false"));
+    c.optimizer = (caps_optimizer)optimizer;
+    c.augment = (caps_augment)augment;
+    c.shuffle = json_is_true(shuffle);
+
+    const json_t *spec = json_object_get(object, "spec");
+    if (!json_is_object(spec))
+        CAPS_TRY(bad_field(err, where, "spec", "an object"));
+    spec_text = json_dumps(spec, JSON_COMPACT);
+    if (!spec_text)
+        CAPS_TRY(out_of_memory(err));
+    CAPS_TRY(caps_model_spec_parse(&c.spec, spec_text, where, err));
+    status = caps_config_check(&c, err);
+    if (status == CAPS_ERR_ARGUMENT)
+        status = caps_fail_prefix(err, CAPS_ERR_FORMAT, "%s", where);
+    if (status == CAPS_OK)
+        *config = c;
+done:
+    free(spec_text);
+    return status;
+}
+
+/* ---- config.json ---------------------------------------------------------------------------- */
+
+/* Device and driver names come from outside and may hold anything. */
+static json_t *foreign_text(const char *text)
+{
+    json_t *value = json_string(text);
+    if (value)
+        return value;
+    char plain[256];
+    size_t n = 0;
+    for (; text[n] && n + 1 < sizeof plain; n++)
+        plain[n] = (unsigned char)text[n] < 128 ? text[n] : '?';
+    plain[n] = 0;
+    return json_string(plain);
+}
+
+static void record(
+    json_t *algorithms, const char *layer, const caps_runtime *rt, size_t m, size_t n, size_t k)
+{
+    const caps_gemm_shape shape = {
+        .m = m, .n = n, .k = k, .lda = k, .ldb = n, .ldc = n, .alpha = 1, .count = 1};
+    json_object_set_new(algorithms, layer, json_string(caps_gemm_algorithm(rt, &shape)));
+}
+
+/* The matrix product of every layer's forward, and the algorithm that it takes on this runtime for an
+ * image (convolutions: a column a pixel) or a batch (decoder). */
+static json_t *describe_gemm(const caps_train_config *config, const caps_runtime *rt)
+{
+    const caps_model_spec *spec = &config->spec;
+    caps_model_sizes sizes;
+    json_t *algorithms = json_object();
+    if (!algorithms || caps_model_spec_check(spec, &sizes, NULL) != CAPS_OK)
+        return algorithms;
+    size_t k1 = spec->conv1.kernel, k2 = spec->primary.kernel;
+    record(algorithms, "conv1", rt, spec->conv1.channels, sizes.h1 * sizes.w1,
+        spec->input[0] * k1 * k1);
+    record(algorithms, "primary", rt, spec->primary.types * spec->primary.dim, sizes.h2 * sizes.w2,
+        spec->conv1.channels * k2 * k2);
+    size_t in = spec->classes * spec->class_caps.dim;
+    for (size_t i = 0; spec->has_decoder && i <= spec->decoder_hidden_count; i++) {
+        char layer[32];
+        size_t to = i < spec->decoder_hidden_count ? spec->decoder_hidden[i] : sizes.pixels;
+        snprintf(layer, sizeof layer, "decoder.fc%zu", i + 1);
+        record(algorithms, layer, rt, config->batch, to, in);
+        in = to;
+    }
+    return algorithms;
+}
+
+caps_status caps_config_describe(
+    json_t **out, const caps_train_config *config, const caps_runtime *rt, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    json_t *object = NULL;
+    *out = NULL;
+    CAPS_TRY(caps_config_to_json(&object, config, err));
+    const caps_device_info *device = caps_runtime_device(rt);
+    const struct {
+        const char *key;
+        json_t *value;
+    } rows[] = {
+        {"capscl_version", json_string(caps_version())},
+        {"device", foreign_text(device->name)},
+        {"device_id", json_string(device->id)},
+        {"device_type", json_string(caps_device_type_name(device->type))},
+        {"device_version", foreign_text(device->version)},
+        {"driver_version", foreign_text(device->driver)},
+        {"platform", foreign_text(device->platform)},
+        {"vendor", foreign_text(device->vendor)},
+        {"kernels", json_string(caps_family_name(caps_runtime_family(rt)))},
+        {"gemm", describe_gemm(config, rt)},
+    };
+    bool stored = true;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        stored = json_object_set_new(object, rows[i].key, rows[i].value) == 0 && stored;
+    if (!stored)
+        CAPS_TRY(out_of_memory(err));
+    *out = json_incref(object);
+done:
+    json_decref(object);
+    return status;
+}

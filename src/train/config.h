@@ -1,0 +1,44 @@
+/* config.h: settings of a run as JSON, and the files of a run directory. */
+#ifndef CAPS_CONFIG_H
+#define CAPS_CONFIG_H
+
+#include <jansson.h>
+
+#include <capscl/train.h>
+
+/* The files of a run, in the order in which a new one gets them. */
+#define CAPS_RUN_STATE   "state.safetensors"
+#define CAPS_RUN_CONFIG  "config.json"
+#define CAPS_RUN_METRICS "metrics.jsonl"
+#define CAPS_RUN_MODEL   "model.safetensors"
+
+/* "out/name", freed with free(). */
+caps_status caps_run_path(char **path, const char *out, const char *name, caps_error *err);
+
+/* The directory can be written to: the files of a run can be made and replaced there. Nothing is
+ * touched. CAPS_ERR_IO. */
+caps_status caps_run_check_writable(const char *out, caps_error *err);
+
+/* Checks every setting but those of the spec. CAPS_ERR_ARGUMENT, CAPS_ERR_SPEC. */
+caps_status caps_config_check(const caps_train_config *config, caps_error *err);
+
+/* A new object with every setting. CAPS_ERR_ARGUMENT where a name is not UTF-8, which JSON cannot
+ * hold. */
+caps_status caps_config_to_json(json_t **out, const caps_train_config *config, caps_error *err);
+/* The reverse, exact to the last bit. Other keys are ignored. `where` names the source in messages.
+ * CAPS_ERR_FORMAT. */
+caps_status caps_config_from_json(
+    caps_train_config *config, const json_t *object, const char *where, caps_error *err);
+
+/* Text that gives the same doubles back, with as few digits as that takes. Freed with free(). */
+caps_status caps_config_format(char **text, const json_t *object, size_t indent, caps_error *err);
+
+/* The contents of config.json: settings, versions, device, kernel family and algorithms. */
+caps_status caps_config_describe(
+    json_t **out, const caps_train_config *config, const caps_runtime *rt, caps_error *err);
+
+/* A whole number of 64 bits: JSON's integers end at 2^63, larger ones are text. */
+json_t *caps_config_json_u64(uint64_t x);
+bool caps_config_get_u64(const json_t *object, const char *key, uint64_t *out);
+
+#endif

@@ -1,0 +1,33 @@
+/* schedule.c: see schedule.h. */
+#include "schedule.h"
+
+#include <math.h>
+
+uint64_t caps_schedule_steps_per_epoch(size_t n, size_t batch)
+{
+    return (uint64_t)(n / batch + (n % batch != 0));
+}
+
+uint64_t caps_schedule_last_step(const caps_train_config *config, uint64_t steps_per_epoch)
+{
+    uint64_t last = UINT64_MAX;
+    if (config->epochs > 0 && config->epochs < UINT64_MAX / steps_per_epoch)
+        last = config->epochs * steps_per_epoch;
+    if (config->max_steps > 0 && config->max_steps < last)
+        last = config->max_steps;
+    return last;
+}
+
+uint64_t caps_schedule_epoch(uint64_t step, uint64_t steps_per_epoch)
+{
+    return step == 0 ? 1 : (step - 1) / steps_per_epoch + 1;
+}
+
+/* A function of the step alone, not of the run's length: a run that is extended goes on as if it had
+ * been that long from the start. */
+double caps_train_rate(const caps_train_config *config, uint64_t step, uint64_t steps_per_epoch)
+{
+    if (config->optimizer != CAPS_OPTIMIZER_ADAM || steps_per_epoch == 0)
+        return config->rate;
+    return config->rate * pow(config->rate_decay, (double)step / (double)steps_per_epoch);
+}
