@@ -73,7 +73,8 @@ typedef struct caps_model_memory {
     uint64_t parameters, gradients, moments, activations, workspace, total;
 } caps_model_memory;
 
-CAPS_API caps_status caps_model_forecast(const caps_model_spec *spec,
+/* rt: counts also what matrix products need on that device; NULL: without it. */
+CAPS_API caps_status caps_model_forecast(const caps_runtime *rt, const caps_model_spec *spec,
     const caps_model_options *options, caps_model_memory *memory, caps_error *err);
 
 /* Plans and allocates everything; later calls allocate nothing on the device. Errors:

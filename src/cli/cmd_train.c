@@ -255,7 +255,7 @@ static caps_status check_memory(caps_runtime *rt, const caps_train_config *confi
     caps_status status;
     CAPS_TRY(caps_model_spec_check(&config->spec, &sizes, err));
     CAPS_TRY(caps_cli_model_create(&model, rt, &config->spec, &model_options, NULL, err));
-    CAPS_TRY(caps_model_forecast(&config->spec, &model_options, &memory, err));
+    CAPS_TRY(caps_model_forecast(rt, &config->spec, &model_options, &memory, err));
 
     const caps_model_spec *spec = &config->spec;
     char total[32], parts[4][32];

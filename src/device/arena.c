@@ -56,7 +56,7 @@ caps_status caps_arena_add(caps_arena *a, caps_tensor *t, caps_purpose purpose, 
     for (int d = 0; d < ndim; d++) {
         if (shape[d] == 0)
             return caps_fail(err, CAPS_ERR_ARGUMENT, "arena: dimension %d is 0, need >= 1", d);
-        if (count > ((uint64_t)1 << 60) / ELEMENT_BYTES / shape[d])
+        if (count > ((uint64_t)1 << 56) / ELEMENT_BYTES / shape[d])
             return caps_fail(err, CAPS_ERR_DEVICE_MEMORY,
                 "a tensor with a dimension of %zu is larger than any memory", shape[d]);
         count *= shape[d];

@@ -11,6 +11,8 @@
 #include <capscl/ops.h>
 
 #include "bias_act.h"
+#include "conv.h"
+#include "gemm.h"
 #include "require.h"
 #include "fail.h"
 #include "launch.h"
@@ -181,6 +183,70 @@ static caps_status from_columns(caps_runtime *rt, const struct sizes *z, const c
     return caps_launch(rt, "conv2d_from_columns", args, 11, 2, (size_t[]){z->c, n}, NULL, err);
 }
 
+/* ---- the matrix products -------------------------------------------------------------------- */
+
+/* product [M, width] = w [M, F] columns [F, width] */
+static caps_gemm_shape forward_shape(size_t m, size_t taps, size_t width)
+{
+    return (caps_gemm_shape){.m = m,
+        .n = width,
+        .k = taps,
+        .lda = taps,
+        .ldb = width,
+        .ldc = width,
+        .alpha = 1,
+        .count = 1};
+}
+
+/* dw [M, F] = product [M, width] columns [F, width]^T */
+static caps_gemm_shape weight_shape(size_t m, size_t taps, size_t width)
+{
+    return (caps_gemm_shape){.trans_b = true,
+        .m = m,
+        .n = taps,
+        .k = width,
+        .lda = width,
+        .ldb = width,
+        .ldc = taps,
+        .alpha = 1,
+        .count = 1};
+}
+
+/* columns [F, width] = w [M, F]^T product [M, width] */
+static caps_gemm_shape input_shape(size_t m, size_t taps, size_t width)
+{
+    return (caps_gemm_shape){.trans_a = true,
+        .m = taps,
+        .n = width,
+        .k = m,
+        .lda = taps,
+        .ldb = width,
+        .ldc = width,
+        .alpha = 1,
+        .count = 1};
+}
+
+size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], const size_t w_shape[4],
+    const caps_conv2d *conv, size_t workspace, bool backward)
+{
+    const size_t oh = caps_conv2d_output(x_shape[2], w_shape[2], conv->stride, conv->padding);
+    const size_t ow = caps_conv2d_output(x_shape[3], w_shape[3], conv->stride, conv->padding);
+    const size_t m = w_shape[0], taps = times(times(w_shape[1], w_shape[2]), w_shape[3]);
+    const size_t pixels = times(oh, ow), each = per_image(taps, m, pixels);
+    if (each == 0 || each > workspace || x_shape[0] == 0)
+        return 0;
+    const size_t fit = workspace / each < x_shape[0] ? workspace / each : x_shape[0];
+    const size_t width = equal_chunk(x_shape[0], fit) * pixels;
+    const caps_gemm_shape shapes[] = {
+        forward_shape(m, taps, width), weight_shape(m, taps, width), input_shape(m, taps, width)};
+    size_t most = 0;
+    for (size_t i = 0; i < (backward ? 3 : 1); i++) {
+        const size_t bytes = caps_gemm_scratch(rt, &shapes[i]);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
 /* ---- the operation -------------------------------------------------------------------------- */
 
 caps_status caps_conv2d_forward(caps_runtime *rt, const caps_tensor *y, const caps_tensor *x,
@@ -201,14 +267,7 @@ caps_status caps_conv2d_forward(caps_runtime *rt, const caps_tensor *y, const ca
         caps_tensor columns, product;
         carve(&z, workspace, n, &columns, &product);
         CAPS_TRY(to_columns(rt, &z, &columns, &xn, n, err));
-        const caps_gemm_shape shape = {.m = z.m,
-            .n = width,
-            .k = z.taps,
-            .lda = z.taps,
-            .ldb = width,
-            .ldc = width,
-            .alpha = 1,
-            .count = 1};
+        const caps_gemm_shape shape = forward_shape(z.m, z.taps, width);
         CAPS_TRY(caps_gemm(rt, &product, w, &columns, &shape, err));
         CAPS_TRY(caps_bias_act_apply(rt, &yn, &product, &planes, bias, conv->act, err));
     }
@@ -245,28 +304,12 @@ caps_status caps_conv2d_backward(caps_runtime *rt, const caps_tensor *dx, const 
         carve(&z, workspace, n, &columns, &product);
         CAPS_TRY(caps_bias_act_slope(rt, &product, &planes, &dyn, &yn, conv->act, err));
         CAPS_TRY(to_columns(rt, &z, &columns, &xn, n, err));
-        const caps_gemm_shape weights = {.trans_b = true,
-            .m = z.m,
-            .n = z.taps,
-            .k = width,
-            .lda = width,
-            .ldb = width,
-            .ldc = z.taps,
-            .alpha = 1,
-            .beta = first == 0 ? 0 : 1,
-            .count = 1};
+        caps_gemm_shape weights = weight_shape(z.m, z.taps, width);
+        weights.beta = first == 0 ? 0 : 1;
         CAPS_TRY(caps_gemm(rt, dw, &product, &columns, &weights, err));
         if (!dx)
             continue;
-        const caps_gemm_shape inputs = {.trans_a = true,
-            .m = z.taps,
-            .n = width,
-            .k = z.m,
-            .lda = z.taps,
-            .ldb = width,
-            .ldc = width,
-            .alpha = 1,
-            .count = 1};
+        const caps_gemm_shape inputs = input_shape(z.m, z.taps, width);
         CAPS_TRY(caps_gemm(rt, &columns, w, &product, &inputs, err));
         const caps_tensor dxn = caps_tensor_rows(dx, first, n);
         CAPS_TRY(from_columns(rt, &z, &dxn, &columns, n, err));

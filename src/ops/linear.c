@@ -1,6 +1,8 @@
 /* linear.c: y = act(x w^T + bias) and its gradients: matrix products and bias_act. */
 #include <capscl/ops.h>
 
+#include "linear.h"
+#include "gemm.h"
 #include "require.h"
 #include "fail.h"
 
@@ -20,14 +22,12 @@ done:
     return status;
 }
 
-caps_status caps_linear_forward(caps_runtime *rt, const caps_tensor *y, const caps_tensor *x,
-    const caps_tensor *w, const caps_tensor *bias, caps_activation act, caps_error *err)
+/* ---- the matrix products -------------------------------------------------------------------- */
+
+/* y [B, out] = x [B, in] w [out, in]^T */
+static caps_gemm_shape forward_shape(size_t b, size_t in, size_t out)
 {
-    caps_status status = CAPS_OK;
-    CAPS_TRY(check_inputs(x, w, err));
-    const size_t b = x->shape[0], in = x->shape[1], out = w->shape[0];
-    CAPS_TRY(check(y, "y", b, out, err));
-    const caps_gemm_shape shape = {.trans_b = true,
+    return (caps_gemm_shape){.trans_b = true,
         .m = b,
         .n = out,
         .k = in,
@@ -36,6 +36,51 @@ caps_status caps_linear_forward(caps_runtime *rt, const caps_tensor *y, const ca
         .ldc = out,
         .alpha = 1,
         .count = 1};
+}
+
+/* dw [out, in] = dz [B, out]^T x [B, in] */
+static caps_gemm_shape weight_shape(size_t b, size_t in, size_t out)
+{
+    return (caps_gemm_shape){.trans_a = true,
+        .m = out,
+        .n = in,
+        .k = b,
+        .lda = out,
+        .ldb = in,
+        .ldc = in,
+        .alpha = 1,
+        .count = 1};
+}
+
+/* dx [B, in] = dz [B, out] w [out, in] */
+static caps_gemm_shape input_shape(size_t b, size_t in, size_t out)
+{
+    return (caps_gemm_shape){
+        .m = b, .n = in, .k = out, .lda = out, .ldb = in, .ldc = in, .alpha = 1, .count = 1};
+}
+
+size_t caps_linear_scratch(const caps_runtime *rt, size_t b, size_t in, size_t out, bool backward)
+{
+    const caps_gemm_shape shapes[] = {
+        forward_shape(b, in, out), weight_shape(b, in, out), input_shape(b, in, out)};
+    size_t most = 0;
+    for (size_t i = 0; i < (backward ? 3 : 1); i++) {
+        const size_t bytes = caps_gemm_scratch(rt, &shapes[i]);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+/* ---- the operation -------------------------------------------------------------------------- */
+
+caps_status caps_linear_forward(caps_runtime *rt, const caps_tensor *y, const caps_tensor *x,
+    const caps_tensor *w, const caps_tensor *bias, caps_activation act, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    CAPS_TRY(check_inputs(x, w, err));
+    const size_t b = x->shape[0], in = x->shape[1], out = w->shape[0];
+    CAPS_TRY(check(y, "y", b, out, err));
+    const caps_gemm_shape shape = forward_shape(b, in, out);
     CAPS_TRY(caps_gemm(rt, y, x, w, &shape, err));
     if (bias || act != CAPS_ACT_NONE)
         CAPS_TRY(caps_bias_act_forward(rt, y, y, bias, act, err));
@@ -56,19 +101,10 @@ caps_status caps_linear_backward(caps_runtime *rt, const caps_tensor *dx, const 
     if (dx)
         CAPS_TRY(check(dx, "dx", b, in, err));
     CAPS_TRY(caps_bias_act_backward(rt, dz, dbias, dy, y, act, err));
-    const caps_gemm_shape weights = {.trans_a = true,
-        .m = out,
-        .n = in,
-        .k = b,
-        .lda = out,
-        .ldb = in,
-        .ldc = in,
-        .alpha = 1,
-        .count = 1};
+    const caps_gemm_shape weights = weight_shape(b, in, out);
     CAPS_TRY(caps_gemm(rt, dw, dz, x, &weights, err));
     if (dx) {
-        const caps_gemm_shape inputs = {
-            .m = b, .n = in, .k = out, .lda = out, .ldb = in, .ldc = in, .alpha = 1, .count = 1};
+        const caps_gemm_shape inputs = input_shape(b, in, out);
         CAPS_TRY(caps_gemm(rt, dx, dz, w, &inputs, err));
     }
 done:

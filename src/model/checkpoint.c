@@ -1,0 +1,207 @@
+/* checkpoint.c: parameters and spec in a safetensors file (docs/checkpoint-format.md). */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model_state.h"
+#include "safetensors.h"
+
+#include "fail.h"
+#include "json.h"
+
+#define FORMAT_VERSION "1"
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+caps_status caps_model_save(caps_model *m, const char *path, caps_error *err)
+{
+    caps_st_tensor tensors[CAPS_MOST_PARAMETERS];
+    caps_status status = CAPS_OK;
+    float *flat = malloc(m->network.elements * sizeof *flat);
+    char *spec = caps_model_spec_format(&m->spec);
+    if (!flat || !spec) {
+        status = caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for the parameters", path);
+        goto done;
+    }
+    CAPS_TRY(caps_model_get_parameters(m, flat, err));
+    for (size_t i = 0; i < m->network.parameter_count; i++) {
+        const caps_parameter *p = &m->network.parameters[i].parameter;
+        caps_st_tensor *t = &tensors[i];
+        *t = (caps_st_tensor){.name = p->name,
+            .dtype = "F32",
+            .ndim = p->ndim,
+            .data = flat + p->first,
+            .bytes = p->count * sizeof *flat};
+        memcpy(t->shape, p->shape, (size_t)p->ndim * sizeof *p->shape);
+    }
+    const caps_st_pair metadata[] = {{"capscl.spec", spec}, {"capscl.format", FORMAT_VERSION}};
+    CAPS_TRY(caps_safetensors_save(path, tensors, m->network.parameter_count, metadata, 2, err));
+done:
+    free(spec);
+    free(flat);
+    return status;
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+/* The first field in which two specs differ: "class_caps.iterations is 3, need 2". */
+static bool first_difference(
+    const json_t *have, const json_t *need, const char *path, char *text, size_t bytes)
+{
+    const char *key;
+    const json_t *value;
+    json_object_foreach((json_t *)have, key, value)
+    {
+        const json_t *other = json_object_get(need, key);
+        if (json_equal(value, other))
+            continue;
+        char field[64];
+        snprintf(field, sizeof field, "%s%s%s", path, *path ? "." : "", key);
+        if (json_is_object(value) && json_is_object(other))
+            return first_difference(value, other, field, text, bytes);
+        char *x = caps_json_format(value, 0, 9), *y = other ? caps_json_format(other, 0, 9) : NULL;
+        snprintf(text, bytes, "%s is %s, need %s", field, x ? x : "?", y ? y : "none");
+        free(x);
+        free(y);
+        return true;
+    }
+    return false;
+}
+
+static caps_status mismatch(
+    const char *path, const caps_model_spec *have, const caps_model_spec *need, caps_error *err)
+{
+    char *x = caps_model_spec_format(have), *y = caps_model_spec_format(need);
+    json_t *a = x ? json_loads(x, 0, NULL) : NULL, *b = y ? json_loads(y, 0, NULL) : NULL;
+    char text[256] = "it is of another network";
+    if (a && b)
+        first_difference(a, b, "", text, sizeof text);
+    json_decref(a);
+    json_decref(b);
+    free(x);
+    free(y);
+    return caps_fail(err, CAPS_ERR_MISMATCH, "%s: %s", path, text);
+}
+
+static caps_status read_spec(caps_checkpoint *c, const caps_safetensors *st, const char *path,
+    const caps_model_spec *wanted, caps_error *err)
+{
+    const char *format = caps_safetensors_get_metadata(st, "capscl.format");
+    const char *spec = caps_safetensors_get_metadata(st, "capscl.spec");
+    if (format && strcmp(format, FORMAT_VERSION) != 0)
+        return caps_fail(err, CAPS_ERR_FORMAT, "%s: capscl.format is '%.16s', need '%s'", path,
+            format, FORMAT_VERSION);
+    if (!spec && !wanted)
+        return caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: no capscl.spec in its metadata, need one (or --arch FILE with train --init)",
+            path);
+    if (spec) {
+        caps_status status = caps_model_spec_parse(&c->spec, spec, path, err);
+        if (status != CAPS_OK)
+            return status;
+        c->has_spec = true;
+        if (wanted && !caps_model_spec_equal(&c->spec, wanted))
+            return mismatch(path, &c->spec, wanted, err);
+    }
+    if (wanted)
+        c->spec = *wanted;
+    return CAPS_OK;
+}
+
+static caps_status shape_problem(
+    const char *path, const caps_parameter *p, const caps_st_tensor *t, caps_error *err)
+{
+    char have[160], need[160];
+    size_t at = 0;
+    have[0] = need[0] = 0;
+    for (int d = 0; d < t->ndim; d++)
+        at += (size_t)snprintf(have + at, sizeof have - at, "%s%zu", d ? ", " : "", t->shape[d]);
+    at = 0;
+    for (int d = 0; d < p->ndim; d++)
+        at += (size_t)snprintf(need + at, sizeof need - at, "%s%zu", d ? ", " : "", p->shape[d]);
+    return caps_fail(
+        err, CAPS_ERR_FORMAT, "%s: tensor %s: shape is [%s], need [%s]", path, p->name, have, need);
+}
+
+static caps_status check_parameter(
+    const caps_safetensors *st, const caps_parameter *p, const char *path, caps_error *err)
+{
+    const caps_st_tensor *t = caps_safetensors_get(st, p->name);
+    if (!t)
+        return caps_fail(err, CAPS_ERR_FORMAT, "%s: tensor %s is missing", path, p->name);
+    if (strcmp(t->dtype, "F32") != 0)
+        return caps_fail(
+            err, CAPS_ERR_FORMAT, "%s: tensor %s: dtype is %s, need F32", path, p->name, t->dtype);
+    if (t->ndim != p->ndim || memcmp(t->shape, p->shape, (size_t)p->ndim * sizeof *p->shape) != 0)
+        return shape_problem(path, p, t, err);
+    return CAPS_OK;
+}
+
+static caps_status read_parameter(float *flat, const caps_safetensors *st, const caps_parameter *p,
+    const char *path, caps_error *err)
+{
+    float *values = flat + p->first; /* [count] */
+    memcpy(values, caps_safetensors_get(st, p->name)->data, p->count * sizeof *values);
+    for (size_t i = 0; i < p->count; i++)
+        if (!isfinite(values[i]))
+            return caps_fail(err, CAPS_ERR_FORMAT,
+                "%s: tensor %s: element %zu is not finite, need numbers", path, p->name, i);
+    return CAPS_OK;
+}
+
+/* Names that are none of the network's. A state holds the optimizer's moments too. */
+static caps_status check_extras(
+    const caps_safetensors *st, const caps_network *network, const char *path, caps_error *err)
+{
+    const bool is_state = caps_safetensors_get_metadata(st, "capscl.state") != NULL;
+    for (size_t t = 0; t < st->count; t++) {
+        const char *name = st->tensors[t].name;
+        bool known = is_state && strncmp(name, "optimizer.", 10) == 0;
+        for (size_t i = 0; !known && i < network->parameter_count; i++)
+            known = strcmp(network->parameters[i].name, name) == 0;
+        if (!known)
+            return caps_fail(err, CAPS_ERR_FORMAT,
+                "%s: tensor %.64s is none of the network's, need only its parameters", path, name);
+    }
+    return CAPS_OK;
+}
+
+caps_status caps_checkpoint_load(
+    caps_checkpoint *c, const char *path, const caps_model_spec *spec, caps_error *err)
+{
+    caps_safetensors st;
+    caps_network network = {0};
+    caps_status status;
+    memset(c, 0, sizeof *c);
+    status = caps_safetensors_load(&st, path, err);
+    if (status != CAPS_OK)
+        return status;
+    CAPS_TRY(read_spec(c, &st, path, spec, err));
+    CAPS_TRY(caps_model_spec_check(&c->spec, NULL, err));
+    CAPS_TRY(caps_network_init(&network, &c->spec, err));
+    CAPS_TRY(check_extras(&st, &network, path, err));
+    /* A file that holds less than the network cannot make us allocate the network. */
+    for (size_t i = 0; i < network.parameter_count; i++)
+        CAPS_TRY(check_parameter(&st, &network.parameters[i].parameter, path, err));
+    c->count = network.elements;
+    c->parameters = malloc(c->count * sizeof *c->parameters);
+    if (!c->parameters) {
+        status = caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for its parameters", path);
+        goto done;
+    }
+    for (size_t i = 0; i < network.parameter_count; i++)
+        CAPS_TRY(read_parameter(c->parameters, &st, &network.parameters[i].parameter, path, err));
+done:
+    caps_network_release(&network);
+    caps_safetensors_release(&st);
+    if (status != CAPS_OK)
+        caps_checkpoint_release(c);
+    return status;
+}
+
+void caps_checkpoint_release(caps_checkpoint *c)
+{
+    free(c->parameters);
+    memset(c, 0, sizeof *c);
+}

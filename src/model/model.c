@@ -1,0 +1,457 @@
+/* model.c: a network on a device: planned, allocated, run forward and backward. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model_state.h"
+
+#include "fail.h"
+#include "gemm.h"
+#include "launch.h"
+
+#define CONV_WORKSPACE_BYTES ((size_t)64 << 20)
+#define RECONSTRUCTION_WEIGHT                                                                      \
+    0.0005f /* of the squared error in the loss (the paper, section 4.1) */
+#define ADAM_BETA1   0.9f
+#define ADAM_BETA2   0.999f
+#define ADAM_EPSILON 1e-8f
+#define MOST_AT_ONCE ((size_t)1 << 30) /* elements an optimizer's kernel counts in 32 bits */
+
+/* ---- plan ----------------------------------------------------------------------------------- */
+
+static caps_status plan_parameters(caps_model *m, caps_error *err)
+{
+    const size_t n = m->network.elements;
+    const struct {
+        caps_tensor *tensor;
+        caps_purpose purpose;
+        bool wanted;
+    } flats[] = {
+        {&m->parameters, CAPS_PURPOSE_PARAMETERS, true},
+        {&m->gradients, CAPS_PURPOSE_GRADIENTS, m->options.training},
+        {&m->first_moments, CAPS_PURPOSE_MOMENTS, m->options.training && m->options.adam},
+        {&m->second_moments, CAPS_PURPOSE_MOMENTS, m->options.training && m->options.adam},
+    };
+    caps_status status = CAPS_OK;
+    for (size_t i = 0; i < sizeof flats / sizeof flats[0]; i++)
+        if (flats[i].wanted)
+            CAPS_TRY(
+                caps_arena_add(m->arena, flats[i].tensor, flats[i].purpose, CAPS_F32, 1, &n, err));
+done:
+    return status;
+}
+
+static caps_status plan_layers(caps_model *m, caps_plan *plan, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    for (size_t l = 0; l < m->network.layer_count; l++) {
+        caps_layer *layer = m->network.layers[l];
+        if (layer->reconstructs && !caps_model_reconstructs(m))
+            continue;
+        size_t shape[CAPS_MAX_DIMS] = {plan->batch};
+        memcpy(shape + 1, layer->shape, (size_t)layer->ndim * sizeof *shape);
+        CAPS_TRY(caps_arena_add(
+            m->arena, &layer->y, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, layer->ndim + 1, shape, err));
+        if (plan->training && layer->input)
+            CAPS_TRY(caps_arena_add(m->arena, &layer->dy, CAPS_PURPOSE_GRADIENTS, CAPS_F32,
+                layer->ndim + 1, shape, err));
+        if (layer->class->plan)
+            CAPS_TRY(layer->class->plan(layer, plan, err));
+    }
+done:
+    return status;
+}
+
+static caps_status plan_results(caps_model *m, const caps_plan *plan, caps_error *err)
+{
+    const size_t b[] = {plan->batch, m->spec.classes}, one = 1, three = 3;
+    caps_status status;
+    const struct {
+        caps_tensor *tensor;
+        caps_purpose purpose;
+        caps_dtype dtype;
+        int ndim;
+        const size_t *shape;
+    } rows[] = {
+        {&m->labels, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, 1, b},
+        {&m->best, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, 1, b},
+        {&m->lengths, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 2, b},
+        {&m->margin_loss, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, b},
+        {&m->totals, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, &three},
+        {&m->flag, CAPS_PURPOSE_GRADIENTS, CAPS_I32, 1, &one},
+        {&m->workspace, CAPS_PURPOSE_WORKSPACE, CAPS_F32, 1, &plan->workspace},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        CAPS_TRY(caps_arena_add(m->arena, rows[i].tensor, rows[i].purpose, rows[i].dtype,
+            rows[i].ndim, rows[i].shape, err));
+    if (caps_model_reconstructs(m))
+        CAPS_TRY(caps_arena_add(m->arena, &m->sse, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, b, err));
+done:
+    return status;
+}
+
+/* Everything up to the allocation: sizes, layers, the arena's plan. */
+static caps_status model_plan(caps_model *m, const caps_runtime *rt, const caps_model_spec *spec,
+    const caps_model_options *options, caps_plan *plan, caps_error *err)
+{
+    caps_status status;
+    m->spec = *spec;
+    m->options = *options;
+    if (options->max_batch < 1 || options->max_batch > INT32_MAX) {
+        status = caps_fail(err, CAPS_ERR_ARGUMENT, "model: max_batch is %zu, need 1 to %d",
+            options->max_batch, INT32_MAX);
+        goto done;
+    }
+    CAPS_TRY(caps_model_spec_check(spec, &m->sizes, err));
+    CAPS_TRY(caps_network_init(&m->network, spec, err));
+    CAPS_TRY(caps_arena_create(&m->arena, err));
+    *plan = (caps_plan){
+        .arena = m->arena,
+        .rt = rt,
+        .batch = options->max_batch,
+        .training = options->training,
+        .conv_limit_bytes =
+            options->conv_workspace_bytes ? options->conv_workspace_bytes : CONV_WORKSPACE_BYTES,
+    };
+    CAPS_TRY(plan_parameters(m, err));
+    CAPS_TRY(plan_layers(m, plan, err));
+    CAPS_TRY(plan_results(m, plan, err));
+done:
+    return status;
+}
+
+static void model_release(caps_model *m)
+{
+    caps_arena_free(m->arena);
+    caps_network_release(&m->network);
+}
+
+caps_status caps_model_forecast(const caps_runtime *rt, const caps_model_spec *spec,
+    const caps_model_options *options, caps_model_memory *memory, caps_error *err)
+{
+    caps_model m = {0};
+    caps_plan plan;
+    caps_status status;
+    CAPS_TRY(model_plan(&m, rt, spec, options, &plan, err));
+    memory->parameters = caps_arena_bytes(m.arena, CAPS_PURPOSE_PARAMETERS);
+    memory->gradients = caps_arena_bytes(m.arena, CAPS_PURPOSE_GRADIENTS);
+    memory->moments = caps_arena_bytes(m.arena, CAPS_PURPOSE_MOMENTS);
+    memory->activations = caps_arena_bytes(m.arena, CAPS_PURPOSE_ACTIVATIONS);
+    memory->workspace = caps_arena_bytes(m.arena, CAPS_PURPOSE_WORKSPACE) + plan.scratch_bytes;
+    memory->total = caps_arena_bytes(m.arena, CAPS_PURPOSE_COUNT) + plan.scratch_bytes;
+done:
+    model_release(&m);
+    return status;
+}
+
+/* ---- making --------------------------------------------------------------------------------- */
+
+static caps_status check_memory(
+    const caps_model *m, const caps_runtime *rt, const caps_plan *plan, caps_error *err)
+{
+    const caps_device_info *device = caps_runtime_device(rt);
+    const double mib = 1.0 / (1024 * 1024);
+    const uint64_t need = caps_arena_bytes(m->arena, CAPS_PURPOSE_COUNT) + plan->scratch_bytes;
+    if (need <= device->global_mem_bytes)
+        return CAPS_OK;
+    return caps_fail(err, CAPS_ERR_DEVICE_MEMORY,
+        "the model with batches of %zu needs %.0f MiB of device memory, device %s (%s) has %.0f "
+        "MiB",
+        plan->batch, (double)need * mib, device->id, device->name,
+        (double)device->global_mem_bytes * mib);
+}
+
+/* Kernels count the elements of one image, or of one parameter, in 32 bits. */
+static caps_status check_counts(const caps_model *m, caps_error *err)
+{
+    for (size_t l = 0; l < m->network.layer_count; l++) {
+        const caps_layer *layer = m->network.layers[l];
+        size_t count = 1;
+        for (int d = 0; d < layer->ndim; d++)
+            count *= layer->shape[d];
+        for (size_t p = 0; p < layer->parameter_count; p++)
+            if (layer->parameters[p].parameter.count > count)
+                count = layer->parameters[p].parameter.count;
+        if (count > INT32_MAX)
+            return caps_fail(err, CAPS_ERR_SPEC,
+                "%s: %zu elements in an image's output or a parameter, need < 2^31", layer->name,
+                count);
+    }
+    return CAPS_OK;
+}
+
+static void bind_parameters(caps_model *m)
+{
+    for (size_t i = 0; i < m->network.parameter_count; i++) {
+        caps_parameter *p = &m->network.parameters[i].parameter;
+        p->value = caps_tensor_wrap(
+            m->parameters.buffer, m->parameters.offset + p->first, CAPS_F32, p->ndim, p->shape);
+        if (m->options.training)
+            p->gradient = caps_tensor_wrap(
+                m->gradients.buffer, m->gradients.offset + p->first, CAPS_F32, p->ndim, p->shape);
+    }
+}
+
+caps_status caps_model_create(caps_model **out, caps_runtime *rt, const caps_model_spec *spec,
+    const caps_model_options *options, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    caps_plan plan;
+    cl_mem scratch;
+    *out = NULL;
+    caps_model *m = calloc(1, sizeof *m);
+    if (!m)
+        return caps_fail(err, CAPS_ERR_MEMORY, "model: out of memory");
+    m->rt = rt;
+    CAPS_TRY(model_plan(m, rt, spec, options, &plan, err));
+    CAPS_TRY(check_memory(m, rt, &plan, err));
+    CAPS_TRY(check_counts(m, err));
+    CAPS_TRY(caps_arena_commit(m->arena, rt, err));
+    if (plan.scratch_bytes)
+        CAPS_TRY(caps_gemm_scratch_get(rt, plan.scratch_bytes, &scratch, err));
+    bind_parameters(m);
+    CAPS_TRY(caps_tensor_zero(rt, &m->parameters, err));
+    CAPS_TRY(caps_tensor_zero(rt, &m->flag, err));
+    CAPS_TRY(caps_tensor_zero(rt, &m->totals, err));
+    if (m->first_moments.buffer) {
+        CAPS_TRY(caps_tensor_zero(rt, &m->first_moments, err));
+        CAPS_TRY(caps_tensor_zero(rt, &m->second_moments, err));
+    }
+    *out = m;
+    m = NULL;
+done:
+    caps_model_free(m);
+    return status;
+}
+
+void caps_model_free(caps_model *m)
+{
+    if (!m)
+        return;
+    model_release(m);
+    free(m);
+}
+
+const caps_model_spec *caps_model_get_spec(const caps_model *m)
+{
+    return &m->spec;
+}
+
+const caps_model_sizes *caps_model_get_sizes(const caps_model *m)
+{
+    return &m->sizes;
+}
+
+caps_runtime *caps_model_get_runtime(const caps_model *m)
+{
+    return m->rt;
+}
+
+size_t caps_model_get_max_batch(const caps_model *m)
+{
+    return m->options.max_batch;
+}
+
+/* ---- a batch -------------------------------------------------------------------------------- */
+
+caps_status caps_model_set_batch(
+    caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err)
+{
+    caps_status status;
+    m->b = 0;
+    m->forwarded = false;
+    if (b < 1 || b > m->options.max_batch)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "model: a batch of %zu images, need 1 to %zu", b,
+            m->options.max_batch);
+    const caps_tensor x = caps_batch_of(&m->network.input->y, b);
+    CAPS_TRY(caps_tensor_upload(m->rt, &x, images, err));
+    if (labels) {
+        const caps_tensor to = caps_batch_of(&m->labels, b);
+        CAPS_TRY(caps_tensor_upload(m->rt, &to, labels, err));
+    }
+    m->b = b;
+    m->labelled = labels != NULL;
+done:
+    return status;
+}
+
+static caps_pass pass_of(const caps_model *m)
+{
+    return (caps_pass){
+        .rt = m->rt,
+        .b = m->b,
+        .chosen = caps_batch_of(m->mask == CAPS_MASK_LABEL ? &m->labels : &m->best, m->b),
+        .workspace = m->workspace,
+    };
+}
+
+/* The reconstruction and what it should be, both [b, C*H*W]. */
+static void reconstruction_of(const caps_model *m, caps_tensor *y, caps_tensor *x)
+{
+    const size_t shape[] = {m->b, m->sizes.pixels};
+    const caps_tensor images = caps_batch_of(&m->network.input->y, m->b);
+    *y = caps_batch_of(&m->network.reconstruction->y, m->b);
+    *x = caps_tensor_reshape(&images, 2, shape);
+}
+
+static caps_status forward_losses(caps_model *m, caps_error *err)
+{
+    const caps_margin margin = CAPS_MARGIN_DEFAULT;
+    const caps_tensor lengths = caps_batch_of(&m->lengths, m->b);
+    const caps_tensor labels = caps_batch_of(&m->labels, m->b);
+    const caps_tensor best = caps_batch_of(&m->best, m->b);
+    const caps_tensor loss = caps_batch_of(&m->margin_loss, m->b);
+    const bool reconstructs = caps_model_reconstructs(m);
+    caps_tensor sse = {0}, y, x;
+    caps_status status;
+    CAPS_TRY(caps_margin_forward(m->rt, &loss, &lengths, &labels, &margin, err));
+    if (reconstructs) {
+        sse = caps_batch_of(&m->sse, m->b);
+        reconstruction_of(m, &y, &x);
+        CAPS_TRY(caps_sse_forward(m->rt, &sse, &y, &x, err));
+    }
+    CAPS_TRY(
+        caps_totals_add(m->rt, &m->totals, &loss, reconstructs ? &sse : NULL, &best, &labels, err));
+done:
+    return status;
+}
+
+caps_status caps_model_forward(caps_model *m, caps_mask mask, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    if (m->b == 0)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "model: forward without a batch, need set_batch");
+    if (mask == CAPS_MASK_LABEL && !m->labelled)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "model: masked by labels, but the batch has none");
+    m->mask = mask;
+    const caps_pass pass = pass_of(m);
+    for (size_t l = 0; l < m->network.layer_count; l++) {
+        caps_layer *layer = m->network.layers[l];
+        if (layer->reconstructs && !caps_model_reconstructs(m))
+            continue;
+        if (layer->class->forward)
+            CAPS_TRY(layer->class->forward(layer, &pass, err));
+        if (layer == m->network.capsules) {
+            const caps_tensor v = caps_batch_of(&layer->y, m->b);
+            const caps_tensor lengths = caps_batch_of(&m->lengths, m->b);
+            const caps_tensor best = caps_batch_of(&m->best, m->b);
+            CAPS_TRY(caps_lengths_forward(m->rt, &lengths, &v, err));
+            CAPS_TRY(caps_argmax(m->rt, &best, &lengths, err));
+        }
+    }
+    if (m->labelled)
+        CAPS_TRY(forward_losses(m, err));
+    m->forwarded = true;
+done:
+    return status;
+}
+
+caps_status caps_model_backward(caps_model *m, caps_error *err)
+{
+    const caps_margin margin = CAPS_MARGIN_DEFAULT;
+    caps_status status;
+    if (!m->options.training)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "model: backward, but it was made for inference");
+    if (!m->forwarded || !m->labelled)
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "model: backward without a forward of a labelled batch");
+    const caps_pass pass = pass_of(m);
+    const float mean = 1.0f / (float)m->b;
+    const caps_layer *capsules = m->network.capsules;
+    const caps_tensor dv = caps_batch_of(&capsules->dy, m->b);
+    const caps_tensor v = caps_batch_of(&capsules->y, m->b);
+    const caps_tensor lengths = caps_batch_of(&m->lengths, m->b);
+    const caps_tensor labels = caps_batch_of(&m->labels, m->b);
+    CAPS_TRY(caps_margin_backward(m->rt, &dv, &v, &lengths, &labels, &margin, mean, err));
+    if (caps_model_reconstructs(m)) {
+        const caps_tensor dy = caps_batch_of(&m->network.reconstruction->dy, m->b);
+        caps_tensor y, x;
+        reconstruction_of(m, &y, &x);
+        CAPS_TRY(caps_sse_backward(m->rt, &dy, &y, &x, RECONSTRUCTION_WEIGHT * mean, err));
+    }
+    for (size_t l = m->network.layer_count; l-- > 0;) {
+        caps_layer *layer = m->network.layers[l];
+        if (layer->class->backward)
+            CAPS_TRY(layer->class->backward(layer, &pass, err));
+    }
+done:
+    return status;
+}
+
+caps_model_outputs caps_model_get_outputs(const caps_model *m)
+{
+    caps_model_outputs out = {0};
+    if (!m->forwarded)
+        return out;
+    const caps_tensor *couplings = m->network.couplings; /* [r, batch, I, J] */
+    const size_t i = couplings->shape[2], j = couplings->shape[3];
+    const size_t last = couplings->shape[0] - 1;
+    out.lengths = caps_batch_of(&m->lengths, m->b);
+    out.capsules = caps_batch_of(&m->network.capsules->y, m->b);
+    /* The iterations of a batch of b lie b images apart (layer_class_caps.c). */
+    out.couplings = caps_tensor_wrap(couplings->buffer, couplings->offset + last * m->b * i * j,
+        CAPS_F32, 3, (size_t[]){m->b, i, j});
+    out.best = caps_batch_of(&m->best, m->b);
+    if (caps_model_reconstructs(m))
+        out.reconstruction = caps_batch_of(&m->network.reconstruction->y, m->b);
+    if (m->labelled)
+        out.margin_loss = caps_batch_of(&m->margin_loss, m->b);
+    if (m->labelled && caps_model_reconstructs(m))
+        out.sse = caps_batch_of(&m->sse, m->b);
+    return out;
+}
+
+caps_status caps_model_clear_totals(caps_model *m, caps_error *err)
+{
+    return caps_tensor_zero(m->rt, &m->totals, err);
+}
+
+caps_status caps_model_get_totals(caps_model *m, caps_model_totals *t, caps_error *err)
+{
+    float totals[3];
+    caps_status status = caps_tensor_download(m->rt, &m->totals, totals, err);
+    if (status == CAPS_OK)
+        *t = (caps_model_totals){(double)totals[0], (double)totals[1], (double)totals[2]};
+    return status;
+}
+
+/* ---- optimizers ----------------------------------------------------------------------------- */
+
+/* Part of a flat buffer, as long as an optimizer's kernel can count. */
+static caps_tensor part(const caps_tensor *flat, size_t first, size_t count)
+{
+    return caps_tensor_wrap(flat->buffer, flat->offset + first, CAPS_F32, 1, &count);
+}
+
+caps_status caps_model_adam(caps_model *m, float rate, uint64_t t, caps_error *err)
+{
+    const caps_adam adam = {rate, ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, t};
+    const size_t all = m->network.elements;
+    caps_status status = CAPS_OK;
+    if (!m->first_moments.buffer)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "model: it was made without Adam's moments");
+    for (size_t first = 0; first < all; first += MOST_AT_ONCE) {
+        const size_t n = all - first < MOST_AT_ONCE ? all - first : MOST_AT_ONCE;
+        const caps_tensor w = part(&m->parameters, first, n), g = part(&m->gradients, first, n);
+        const caps_tensor m1 = part(&m->first_moments, first, n);
+        const caps_tensor m2 = part(&m->second_moments, first, n);
+        CAPS_TRY(caps_adam_step(m->rt, &w, &m1, &m2, &m->flag, &g, &adam, err));
+    }
+done:
+    return status;
+}
+
+caps_status caps_model_sgd(caps_model *m, float rate, caps_error *err)
+{
+    const size_t all = m->network.elements;
+    caps_status status = CAPS_OK;
+    if (!m->options.training)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "model: it was made for inference");
+    for (size_t first = 0; first < all; first += MOST_AT_ONCE) {
+        const size_t n = all - first < MOST_AT_ONCE ? all - first : MOST_AT_ONCE;
+        const caps_tensor w = part(&m->parameters, first, n), g = part(&m->gradients, first, n);
+        CAPS_TRY(caps_sgd_step(m->rt, &w, &m->flag, &g, rate, err));
+    }
+done:
+    return status;
+}

@@ -1,2 +1,0 @@
-/* being written */
-typedef int caps_model_placeholder;

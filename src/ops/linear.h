@@ -1,0 +1,11 @@
+/* linear.h: what a linear layer needs beside the arena's tensors. */
+#ifndef CAPS_LINEAR_H
+#define CAPS_LINEAR_H
+
+#include <capscl/ops.h>
+
+/* Most bytes of caps_gemm_scratch_get that it takes for b images; with `backward`, that direction's
+ * products too. */
+size_t caps_linear_scratch(const caps_runtime *rt, size_t b, size_t in, size_t out, bool backward);
+
+#endif
