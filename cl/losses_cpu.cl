@@ -34,7 +34,7 @@ CPU_KERNEL void sse_backward(__global float *restrict dy, const ulong dy_offset,
     }
 }
 
-// sse may be NULL.
+// sse is optional.
 CPU_KERNEL void totals_add(__global float *totals, const ulong totals_offset,
     __global const float *margin, const ulong margin_offset, __global const float *sse,
     const ulong sse_offset, __global const int *best, const ulong best_offset,
@@ -44,7 +44,7 @@ CPU_KERNEL void totals_add(__global float *totals, const ulong totals_offset,
     uint errors = 0;
     for (uint b = 0; b < count; b++) {
         losses += margin[margin_offset + b];
-        if (sse)
+        if (caps_given(sse_offset))
             squares += sse[sse_offset + b];
         errors += best[best_offset + b] != labels[labels_offset + b];
     }

@@ -31,7 +31,7 @@ __kernel void sse_backward(__global float *restrict dy, const ulong dy_offset,
         dy[dy_offset + p] = 2.0f * scale * (y[y_offset + p] - x[x_offset + p]);
 }
 
-// tile: 3 L floats. sse may be NULL.
+// tile: 3 L floats. sse is optional.
 __kernel void totals_add(__global float *totals, const ulong totals_offset,
     __global const float *margin, const ulong margin_offset, __global const float *sse,
     const ulong sse_offset, __global const int *best, const ulong best_offset,
@@ -43,7 +43,7 @@ __kernel void totals_add(__global float *totals, const ulong totals_offset,
         const uint n = min(size, count - first), b = first + item;
         if (item < n) {
             tile[item] = margin[margin_offset + b];
-            tile[size + item] = sse ? sse[sse_offset + b] : 0.0f;
+            tile[size + item] = caps_given(sse_offset) ? sse[sse_offset + b] : 0.0f;
             tile[2 * size + item] =
                 best[best_offset + b] != labels[labels_offset + b] ? 1.0f : 0.0f;
         }

@@ -108,7 +108,7 @@ static inline void routing_softmax_gradient(
         g[j] = fma(c[j], g[j] - mean, next ? next[j] : 0.0f);
 }
 
-// couplings: c_t; next: G_{t+1} or NULL.
+// couplings: c_t; next: G_{t+1}, optional.
 CPU_KERNEL void routing_back(__global float *partial, const ulong partial_offset,
     __global float *g, const ulong g_offset, __global const float *votes, const ulong votes_offset,
     __global const float *gs, const ulong gs_offset, __global const float *couplings,
@@ -129,7 +129,7 @@ CPU_KERNEL void routing_back(__global float *partial, const ulong partial_offset
         for (uint j = 0; j < j_count; j++)
             to[j] = caps_dot(row + (ulong)j * d_count, target + (ulong)j * d_count, d_count);
         routing_softmax_gradient(to, couplings + couplings_offset + capsule * j_count,
-            next ? next + next_offset + capsule * j_count : 0, j_count);
+            caps_given(next_offset) ? next + next_offset + capsule * j_count : 0, j_count);
         routing_add_votes(sum, to, row, j_count, d_count);
     }
 }
@@ -146,8 +146,8 @@ static inline void routing_sum_chunks(__global float *sum, __global const float 
     }
 }
 
-// s and v become those of iteration t; x becomes x_{t+1} (not written where it is NULL: after the
-// last); v_last gets a copy of v (or is NULL). first: x is v, not added to.
+// s and v become those of iteration t; x becomes x_{t+1} (optional: not after the last);
+// v_last gets a copy of v (optional). first: x is v, not added to.
 CPU_KERNEL void routing_reduce(__global float *s, const ulong s_offset, __global float *v,
     const ulong v_offset, __global float *x, const ulong x_offset, __global float *v_last,
     const ulong v_last_offset, __global const float *partial, const ulong partial_offset,
@@ -157,7 +157,7 @@ CPU_KERNEL void routing_reduce(__global float *s, const ulong s_offset, __global
     const ulong row = get_global_id(0), b = row / j_count, at = row * d_count;
     const uint j = (uint)(row % j_count), e_count = j_count * d_count;
     __global float *sum = s + s_offset + at;
-    routing_sum_chunks(sum, bias ? bias + bias_offset + (ulong)j * d_count : 0,
+    routing_sum_chunks(sum, caps_given(bias_offset) ? bias + bias_offset + (ulong)j * d_count : 0,
         partial + partial_offset + b * chunks * e_count + (ulong)j * d_count, chunks, e_count,
         d_count);
     float scale;
@@ -166,9 +166,9 @@ CPU_KERNEL void routing_reduce(__global float *s, const ulong s_offset, __global
     for (uint d = 0; d < d_count; d++) {
         const float value = sum[d] * factor;
         v[v_offset + at + d] = value;
-        if (x)
+        if (caps_given(x_offset))
             x[x_offset + at + d] = first ? value : x[x_offset + at + d] + value;
-        if (v_last)
+        if (caps_given(v_last_offset))
             v_last[v_last_offset + at + d] = value;
     }
 }

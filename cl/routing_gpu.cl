@@ -120,7 +120,7 @@ __kernel void routing_back(__global float *partial, const ulong partial_offset, 
         for (uint j = 0; j < j_count; j++)
             mean = fma(c[j], row[j], mean);
         for (uint j = 0; j < j_count; j++) {
-            const float later = next ? next[next_offset + at + (ulong)i * j_count + j] : 0.0f;
+            const float later = caps_given(next_offset) ? next[next_offset + at + (ulong)i * j_count + j] : 0.0f;
             row[j] = fma(c[j], row[j] - mean, later);
         }
     }
@@ -143,7 +143,7 @@ __kernel void routing_reduce(__global float *s, const ulong s_offset, __global f
 
     float top = 0.0f, square = 0.0f;
     for (uint d = lane; d < count; d += width) {
-        float total = bias ? bias[bias_offset + (ulong)j * d_count + d] : 0.0f;
+        float total = caps_given(bias_offset) ? bias[bias_offset + (ulong)j * d_count + d] : 0.0f;
         for (uint n = 0; n < chunks; n++)
             total += partial[from + (ulong)n * e_count + d];
         s[s_offset + at + d] = total;
@@ -159,9 +159,9 @@ __kernel void routing_reduce(__global float *s, const ulong s_offset, __global f
     for (uint d = lane; d < count; d += width) {
         const float value = s[s_offset + at + d] * factor;
         v[v_offset + at + d] = value;
-        if (x)
+        if (caps_given(x_offset))
             x[x_offset + at + d] = first ? value : x[x_offset + at + d] + value;
-        if (v_last)
+        if (caps_given(v_last_offset))
             v_last[v_last_offset + at + d] = value;
     }
 }

@@ -101,7 +101,7 @@ static caps_status set_arguments(caps_runtime *rt, const caps_kernel_slot *slot,
                 caps_status status = get_nothing(rt, &buffer, err);
                 if (status != CAPS_OK)
                     return status;
-                offset = 0;
+                offset = UINT64_MAX; /* CAPS_NONE of cl/common.clh */
             }
             code = clSetKernelArg(slot->kernel, at++, sizeof buffer, &buffer);
             if (code == CL_SUCCESS)

@@ -14,7 +14,7 @@
 #include <capscl/tensor.h>
 
 typedef enum caps_arg_kind {
-    CAPS_ARG_KIND_TENSOR, /* buffer, ulong offset; a NULL tensor gives a NULL buffer and 0 */
+    CAPS_ARG_KIND_TENSOR, /* buffer, ulong offset; a NULL tensor gives CAPS_NONE for the offset */
     CAPS_ARG_KIND_UINT,
     CAPS_ARG_KIND_INT,
     CAPS_ARG_KIND_FLOAT,

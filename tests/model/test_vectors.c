@@ -1,0 +1,212 @@
+/* The whole network, forward and backward, against golden vectors: inputs, parameters, and the float64
+ * outputs, losses and gradients that an autograd framework gives for them. In both kernel families. */
+#include <dirent.h>
+#include <stdio.h>
+
+#include "../ops/families.h"
+#include "safetensors.h"
+
+/* docs/numerics.md */
+#define FORWARD  1e-5
+#define GRADIENT 1e-4
+
+enum { MOST_FILES = 32 };
+static char *files[MOST_FILES];
+static size_t file_count;
+
+static double *to_double(const caps_st_tensor *t, size_t *n)
+{
+    const bool wide = strcmp(t->dtype, "F64") == 0;
+    *n = t->bytes / (wide ? 8 : 4);
+    double *values = malloc(*n * sizeof *values);
+    for (size_t i = 0; i < *n; i++) {
+        float narrow;
+        if (wide) {
+            memcpy(&values[i], (const char *)t->data + 8 * i, 8);
+        } else {
+            memcpy(&narrow, (const char *)t->data + 4 * i, 4);
+            values[i] = (double)narrow;
+        }
+    }
+    return values;
+}
+
+static void expect(const caps_safetensors *st, const char *file, const char *name,
+    const double *have, size_t n, double tolerance)
+{
+    const caps_st_tensor *t = caps_safetensors_get(st, name);
+    ck_assert_msg(t != NULL, "%s: no %s", file, name);
+    size_t count;
+    double *need = to_double(t, &count);
+    ck_assert_msg(count == n, "%s: %s has %zu elements, not %zu", file, name, count, n);
+    double error = test_relative_error(have, need, n);
+    ck_assert_msg(error <= tolerance, "%s: %s: relative error %.3g, need <= %.3g", file, name,
+        error, tolerance);
+    free(need);
+}
+
+static void expect_tensor(const caps_safetensors *st, const char *file, const char *name,
+    const caps_tensor *t, double tolerance)
+{
+    double *have = test_download(t);
+    expect(st, file, name, have, caps_tensor_count(t), tolerance);
+    free(have);
+}
+
+static caps_model_spec spec_of(const caps_safetensors *st, const char *file)
+{
+    caps_error err = {0};
+    caps_model_spec spec;
+    const char *text = caps_safetensors_get_metadata(st, "capscl.spec");
+    const char *mode = caps_safetensors_get_metadata(st, "routing_grad");
+    ck_assert_msg(text && mode, "%s: no spec or mode", file);
+    test_ok(caps_model_spec_parse(&spec, text, file, &err));
+    spec.class_caps.routing_grad =
+        strcmp(mode, "last") == 0 ? CAPS_ROUTING_GRAD_LAST : CAPS_ROUTING_GRAD_FULL;
+    return spec;
+}
+
+static void set_parameters(caps_model *m, const caps_safetensors *st)
+{
+    caps_error err = {0};
+    float *flat = malloc(caps_model_flat_count(m) * sizeof *flat);
+    for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
+        const caps_parameter *p = caps_model_parameter(m, i);
+        const caps_st_tensor *t = caps_safetensors_get(st, p->name);
+        ck_assert_msg(t && t->bytes == p->count * sizeof *flat, "%s", p->name);
+        memcpy(flat + p->first, t->data, t->bytes);
+    }
+    test_ok(caps_model_set_parameters(m, flat, &err));
+    free(flat);
+}
+
+/* Images and labels of the file, as set_batch takes them. */
+static size_t set_batch(caps_model *m, const caps_safetensors *st)
+{
+    caps_error err = {0};
+    const caps_st_tensor *x = caps_safetensors_get(st, "input");
+    const caps_st_tensor *y = caps_safetensors_get(st, "labels");
+    const size_t b = x->shape[0];
+    ck_assert_uint_eq(y->bytes, b * sizeof(int64_t));
+    float *images = malloc(x->bytes);
+    int32_t *labels = malloc(b * sizeof *labels);
+    memcpy(images, x->data, x->bytes);
+    for (size_t i = 0; i < b; i++) {
+        int64_t wide;
+        memcpy(&wide, (const char *)y->data + i * sizeof wide, sizeof wide);
+        labels[i] = (int32_t)wide;
+    }
+    test_ok(caps_model_set_batch(m, b, images, labels, &err));
+    free(labels);
+    free(images);
+    return b;
+}
+
+static void expect_losses(caps_model *m, const caps_safetensors *st, const char *file, size_t b)
+{
+    caps_error err = {0};
+    caps_model_totals totals;
+    test_ok(caps_model_get_totals(m, &totals, &err));
+    const double margin = totals.margin_loss / (double)b, sse = totals.sse / (double)b;
+    const double total = margin + 0.0005 * sse;
+    expect(st, file, "loss.margin", &margin, 1, FORWARD);
+    if (caps_model_get_spec(m)->has_decoder)
+        expect(st, file, "loss.sse", &sse, 1, FORWARD);
+    expect(st, file, "loss.total", &total, 1, FORWARD);
+}
+
+/* max_batch larger than the batch, and a workspace that may hold one image only, must not matter. */
+static void check_file(caps_runtime *rt, const char *file, size_t spare, size_t workspace_bytes)
+{
+    caps_error err = {0};
+    caps_safetensors st;
+    caps_model *m = NULL;
+    test_ok(caps_safetensors_load(&st, file, &err));
+    const caps_model_spec spec = spec_of(&st, file);
+    const size_t images = caps_safetensors_get(&st, "input")->shape[0];
+    const caps_model_options options = {.max_batch = images + spare,
+        .training = true,
+        .conv_workspace_bytes = workspace_bytes};
+    test_ok(caps_model_create(&m, rt, &spec, &options, &err));
+    set_parameters(m, &st);
+    const size_t b = set_batch(m, &st);
+    test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
+
+    const caps_model_outputs out = caps_model_get_outputs(m);
+    expect_tensor(&st, file, "out.lengths", &out.lengths, FORWARD);
+    expect_tensor(&st, file, "out.class_caps", &out.capsules, FORWARD);
+    expect_tensor(&st, file, "out.couplings", &out.couplings, FORWARD);
+    if (spec.has_decoder)
+        expect_tensor(&st, file, "out.reconstruction", &out.reconstruction, FORWARD);
+    expect_losses(m, &st, file, b);
+
+    test_ok(caps_model_backward(m, &err));
+    for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
+        const caps_parameter *p = caps_model_parameter(m, i);
+        char name[64];
+        snprintf(name, sizeof name, "grad.%s", p->name);
+        expect_tensor(&st, file, name, &p->gradient, GRADIENT);
+    }
+    caps_model_free(m);
+    caps_safetensors_release(&st);
+}
+
+/* Simulators take minutes for the larger network. */
+static bool too_large(const char *file)
+{
+    return test_small() && strstr(file, "mnist_geometry");
+}
+
+START_TEST(forward_and_gradients)
+{
+    for (size_t i = 0; i < file_count; i++)
+        if (!too_large(files[i]))
+            check_file(families[_i], files[i], 0, 0);
+}
+END_TEST
+
+START_TEST(in_chunks_and_with_room_to_spare)
+{
+    check_file(families[_i], files[0], 3, 1);
+}
+END_TEST
+
+static void add_folder(const char *folder, const char *const *only)
+{
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir)) && file_count < MOST_FILES) {
+        size_t length = strlen(entry->d_name), k = 0;
+        if (length < 12 || strcmp(entry->d_name + length - 12, ".safetensors") != 0)
+            continue;
+        while (only && only[k] && strcmp(only[k], entry->d_name) != 0)
+            k++;
+        if (only && !only[k])
+            continue;
+        char *path = malloc(strlen(folder) + length + 2);
+        sprintf(path, "%s/%s", folder, entry->d_name);
+        files[file_count++] = path;
+    }
+    if (dir)
+        closedir(dir);
+}
+
+Suite *suite(void)
+{
+    static const char *const own[] = {
+        "gray_r3.safetensors", "gray_r3_lastgrad.safetensors", "color_r1.safetensors", NULL};
+    add_folder(TEST_SOURCE_DIR "/tests/vectors", own);
+    const size_t ours = file_count;
+    if (ours != 3) {
+        fprintf(stderr, "%s/tests/vectors: %zu of 3 golden vectors\n", TEST_SOURCE_DIR, ours);
+        exit(1);
+    }
+    add_folder(TEST_SOURCE_DIR "/../shared/vectors", NULL);
+    if (file_count == ours)
+        printf("SKIPPED: the larger golden vectors: no folder ../shared/vectors\n");
+    Suite *s = suite_create("vectors");
+    TCase *tc = families_case(s, "vectors");
+    families_add(tc, forward_and_gradients);
+    families_add(tc, in_chunks_and_with_room_to_spare);
+    return s;
+}
