@@ -20,9 +20,11 @@ static caps_status plan(caps_layer *layer, caps_plan *plan, caps_error *err)
     class_caps_layer *self = (class_caps_layer *)layer;
     const size_t b = plan->batch, i = layer->input->shape[0], j = layer->shape[0],
                  d = layer->shape[1], r = self->routing.iterations;
-    const caps_routing needed = {r, plan->training ? self->routing.grad : CAPS_ROUTING_GRAD_LAST};
+    /* Forward is the same in both modes; without a backward take the one with less scratch. */
+    if (!plan->training)
+        self->routing.grad = CAPS_ROUTING_GRAD_LAST;
     const size_t votes[] = {b, i, j, d}, couplings[] = {r, b, i, j}, capsules[] = {r, b, j, d};
-    const size_t scratch = caps_routing_scratch(b, i, j, d, &needed);
+    const size_t scratch = caps_routing_scratch(b, i, j, d, &self->routing);
     caps_status status;
     CAPS_TRY(caps_arena_add(
         plan->arena, &self->votes, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 4, votes, err));

@@ -1,5 +1,6 @@
-/* The whole network, forward and backward, against golden vectors: inputs, parameters, and the float64
- * outputs, losses and gradients that an autograd framework gives for them. In both kernel families. */
+/* The whole network, forward and backward, against golden vectors: inputs, parameters, and the
+ * float64 outputs, losses and gradients that an autograd framework gives for them. In both kernel
+ * families. */
 #include <dirent.h>
 #include <stdio.h>
 
@@ -115,7 +116,8 @@ static void expect_losses(caps_model *m, const caps_safetensors *st, const char 
     expect(st, file, "loss.total", &total, 1, FORWARD);
 }
 
-/* max_batch larger than the batch, and a workspace that may hold one image only, must not matter. */
+/* max_batch larger than the batch, and a workspace that may hold one image only, must not matter.
+ */
 static void check_file(caps_runtime *rt, const char *file, size_t spare, size_t workspace_bytes)
 {
     caps_error err = {0};
@@ -124,9 +126,8 @@ static void check_file(caps_runtime *rt, const char *file, size_t spare, size_t 
     test_ok(caps_safetensors_load(&st, file, &err));
     const caps_model_spec spec = spec_of(&st, file);
     const size_t images = caps_safetensors_get(&st, "input")->shape[0];
-    const caps_model_options options = {.max_batch = images + spare,
-        .training = true,
-        .conv_workspace_bytes = workspace_bytes};
+    const caps_model_options options = {
+        .max_batch = images + spare, .training = true, .conv_workspace_bytes = workspace_bytes};
     test_ok(caps_model_create(&m, rt, &spec, &options, &err));
     set_parameters(m, &st);
     const size_t b = set_batch(m, &st);

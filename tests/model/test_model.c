@@ -1,0 +1,419 @@
+/* Models: memory, first values, batches of different sizes, misuse, checkpoints, what is not
+ * finite. */
+#include <math.h>
+#include <stdio.h>
+
+#include "../ops/families.h"
+#include "file.h"
+
+#define SPEC                                                                                       \
+    "{\"input\":[2,11,9],\"classes\":5,\"conv1\":{\"channels\":6,\"kernel\":4,\"stride\":1},"      \
+    "\"primary\":{\"types\":3,\"dim\":4,\"kernel\":3,\"stride\":2},"                               \
+    "\"class_caps\":{\"dim\":7,\"iterations\":3,\"bias\":true},\"decoder\":{\"hidden\":[10]}}"
+
+enum { PIXELS = 2 * 11 * 9, CLASSES = 5 };
+
+static const caps_model_options train8 = {.max_batch = 8, .training = true, .adam = true};
+
+static caps_model_spec spec_of(const char *json)
+{
+    caps_error err = {0};
+    caps_model_spec spec;
+    test_ok(caps_model_spec_parse(&spec, json, "test", &err));
+    return spec;
+}
+
+static caps_model *make(caps_runtime *rt, const caps_model_options *options)
+{
+    caps_error err = {0};
+    caps_model *m = NULL;
+    const caps_model_spec spec = spec_of(SPEC);
+    test_ok(caps_model_create(&m, rt, &spec, options, &err));
+    test_ok(caps_model_initialise(m, 3, &err));
+    return m;
+}
+
+static float *floats(size_t n, uint64_t seed, double lo, double hi)
+{
+    double *wide = test_random(n, seed, lo, hi);
+    float *values = malloc(n * sizeof *values);
+    for (size_t i = 0; i < n; i++)
+        values[i] = (float)wide[i];
+    free(wide);
+    return values;
+}
+
+static void set_batch(caps_model *m, size_t b, bool labelled)
+{
+    caps_error err = {0};
+    int32_t labels[8];
+    float *images = floats(b * PIXELS, 5, 0, 1);
+    for (size_t i = 0; i < b; i++)
+        labels[i] = (int32_t)(i % CLASSES);
+    test_ok(caps_model_set_batch(m, b, images, labelled ? labels : NULL, &err));
+    free(images);
+}
+
+static float *gradients(caps_model *m)
+{
+    caps_error err = {0};
+    float *flat = malloc(caps_model_flat_count(m) * sizeof *flat);
+    test_ok(caps_model_get_gradients(m, flat, &err));
+    return flat;
+}
+
+START_TEST(parameters_are_the_contract)
+{
+    static const char *const names[] = {"conv1.weight", "conv1.bias", "primary.weight",
+        "primary.bias", "class_caps.weight", "class_caps.bias", "decoder.fc1.weight",
+        "decoder.fc1.bias", "decoder.fc2.weight", "decoder.fc2.bias"};
+    static const size_t shapes[][4] = {{6, 2, 4, 4}, {6}, {12, 6, 3, 3}, {12}, {3 * 3 * 2, 5, 7, 4},
+        {5, 7}, {10, 35}, {10}, {PIXELS, 10}, {PIXELS}};
+    caps_model *m = make(families[_i], &train8);
+    size_t at = 0;
+    ck_assert_uint_eq(caps_model_parameter_count(m), 10);
+    ck_assert_ptr_null(caps_model_parameter(m, 10));
+    for (size_t i = 0; i < 10; i++) {
+        const caps_parameter *p = caps_model_parameter(m, i);
+        ck_assert_str_eq(p->name, names[i]);
+        size_t count = 1;
+        for (int d = 0; d < p->ndim; d++) {
+            ck_assert_uint_eq(p->shape[d], shapes[i][d]);
+            count *= p->shape[d];
+        }
+        ck_assert(p->ndim == 4 || shapes[i][p->ndim] == 0);
+        ck_assert_uint_eq(p->count, count);
+        ck_assert_uint_eq(p->first, at);
+        at += count;
+    }
+    ck_assert_uint_eq(caps_model_flat_count(m), at);
+    ck_assert_uint_eq(caps_model_get_sizes(m)->parameters, at);
+    ck_assert_uint_eq(caps_model_get_max_batch(m), 8);
+    ck_assert_ptr_eq(caps_model_get_runtime(m), families[_i]);
+    caps_model_free(m);
+}
+END_TEST
+
+/* What is forecast is what is taken, and steps take no more. */
+START_TEST(memory_is_as_forecast)
+{
+    caps_runtime *rt = families[_i];
+    caps_error err = {0};
+    const caps_model_options all[] = {train8, {.max_batch = 3},
+        {.max_batch = 3, .reconstruct = true},
+        {.max_batch = 8, .training = true, .conv_workspace_bytes = 1}};
+    uint64_t totals[4];
+    for (size_t i = 0; i < 4; i++) {
+        caps_model_memory memory;
+        caps_model *m = NULL;
+        const caps_model_spec spec = spec_of(SPEC);
+        const uint64_t before = caps_runtime_bytes(rt);
+        test_ok(caps_model_forecast(rt, &spec, &all[i], &memory, &err));
+        ck_assert_uint_eq(caps_runtime_bytes(rt), before);
+        ck_assert_uint_eq(memory.total, memory.parameters + memory.gradients + memory.moments +
+                                            memory.activations + memory.workspace);
+        test_ok(caps_model_create(&m, rt, &spec, &all[i], &err));
+        const uint64_t taken = caps_runtime_bytes(rt) - before;
+        ck_assert_uint_le(taken, memory.total);
+        /* Scratch of products is the runtime's, and stays for the next model. */
+        ck_assert_uint_ge(taken, memory.total - memory.workspace);
+        ck_assert_int_eq(memory.moments > 0, all[i].adam);
+        ck_assert_int_eq(memory.gradients > 1000, all[i].training);
+        totals[i] = memory.total;
+        const uint64_t made = caps_runtime_bytes(rt);
+        for (size_t b = 1; b <= all[i].max_batch; b += 2) {
+            set_batch(m, b, true);
+            test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
+            if (all[i].training)
+                test_ok(caps_model_backward(m, &err));
+        }
+        ck_assert_uint_eq(caps_runtime_bytes(rt), made);
+        caps_model_free(m);
+    }
+    ck_assert_uint_lt(totals[1], totals[2]);
+    ck_assert_uint_lt(totals[3], totals[0]);
+}
+END_TEST
+
+START_TEST(too_large_is_refused_before_anything)
+{
+    caps_runtime *rt = families[_i];
+    caps_error err = {0};
+    caps_model *m = NULL;
+    const uint64_t before = caps_runtime_bytes(rt);
+    caps_model_spec spec = spec_of(SPEC);
+    spec.decoder_hidden[0] = 2000000000;
+    ck_assert_int_eq(caps_model_create(&m, rt, &spec, &train8, &err), CAPS_ERR_DEVICE_MEMORY);
+    ck_assert_ptr_nonnull(strstr(err.message, "batches of 8 needs "));
+    ck_assert_ptr_nonnull(strstr(err.message, " MiB of device memory, device "));
+    ck_assert_ptr_null(m);
+    spec = spec_of(SPEC);
+    const caps_model_options many = {.max_batch = 2000000000, .training = true};
+    ck_assert_int_eq(caps_model_create(&m, rt, &spec, &many, &err), CAPS_ERR_DEVICE_MEMORY);
+    ck_assert_ptr_null(m);
+    const caps_model_options none = {.max_batch = 0};
+    ck_assert_int_eq(caps_model_create(&m, rt, &spec, &none, &err), CAPS_ERR_ARGUMENT);
+    spec.primary.kernel = 99;
+    ck_assert_int_eq(caps_model_create(&m, rt, &spec, &train8, &err), CAPS_ERR_SPEC);
+    ck_assert_uint_eq(caps_runtime_bytes(rt), before);
+}
+END_TEST
+
+START_TEST(first_values_come_from_the_seed)
+{
+    caps_error err = {0};
+    caps_model *m = make(families[_i], &train8);
+    const size_t n = caps_model_flat_count(m);
+    float *a = malloc(n * sizeof *a), *b = malloc(n * sizeof *b);
+    test_ok(caps_model_get_parameters(m, a, &err));
+    test_ok(caps_model_initialise(m, 4, &err));
+    test_ok(caps_model_get_parameters(m, b, &err));
+    ck_assert_mem_ne(a, b, n * sizeof *a);
+    test_ok(caps_model_initialise(m, 3, &err));
+    test_ok(caps_model_get_parameters(m, b, &err));
+    ck_assert_mem_eq(a, b, n * sizeof *a);
+    /* Spread as docs/numerics.md says, within five standard errors; biases zero. */
+    const double expected[] = {sqrt(2.0 / 32), 0, sqrt(2.0 / (54 + 108)), 0, 0.1, 0, sqrt(2.0 / 35),
+        0, sqrt(2.0 / (10 + PIXELS)), 0};
+    for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
+        const caps_parameter *p = caps_model_parameter(m, i);
+        double sum = 0, square = 0;
+        for (size_t e = 0; e < p->count; e++) {
+            sum += (double)a[p->first + e];
+            square += (double)a[p->first + e] * (double)a[p->first + e];
+        }
+        const double count = (double)p->count, sigma = sqrt(square / count);
+        ck_assert_msg(fabs(sigma - expected[i]) <= 5 * expected[i] / sqrt(2 * count), "%s: %g, %g",
+            p->name, sigma, expected[i]);
+        ck_assert_double_le(fabs(sum / count), 5 * expected[i] / sqrt(count));
+    }
+    free(a);
+    free(b);
+    caps_model_free(m);
+}
+END_TEST
+
+/* Images do not see each other: a batch of 3 gives what the first 3 of a batch of 8 give. */
+START_TEST(smaller_batches)
+{
+    caps_error err = {0};
+    caps_model *m = make(families[_i], &train8);
+    double *of8[3], *of3[3];
+    for (int pass = 0; pass < 2; pass++) {
+        double **of = pass == 0 ? of8 : of3;
+        set_batch(m, pass == 0 ? 8 : 3, true);
+        test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
+        const caps_model_outputs out = caps_model_get_outputs(m);
+        ck_assert_uint_eq(out.lengths.shape[0], pass == 0 ? 8 : 3);
+        of[0] = test_download(&out.lengths);
+        of[1] = test_download(&out.reconstruction);
+        of[2] = test_download(&out.couplings);
+    }
+    const size_t counts[] = {3 * CLASSES, 3 * PIXELS, 3 * 18 * CLASSES};
+    for (int i = 0; i < 3; i++) {
+        ck_assert_double_le(test_relative_error(of3[i], of8[i], counts[i]), 1e-6);
+        free(of3[i]);
+        free(of8[i]);
+    }
+    caps_model_free(m);
+}
+END_TEST
+
+/* The gradients of a step are a function of its batch alone, to the bit. */
+START_TEST(gradients_repeat)
+{
+    caps_error err = {0};
+    caps_model *m = make(families[_i], &train8);
+    float *first = NULL;
+    for (int round = 0; round < 3; round++) {
+        if (round == 1) { /* something else in between */
+            set_batch(m, 5, true);
+            test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
+            test_ok(caps_model_backward(m, &err));
+            continue;
+        }
+        set_batch(m, 7, true);
+        test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
+        test_ok(caps_model_backward(m, &err));
+        float *now = gradients(m);
+        if (first)
+            ck_assert_mem_eq(first, now, caps_model_flat_count(m) * sizeof *now);
+        else
+            first = now, now = NULL;
+        free(now);
+    }
+    free(first);
+    caps_model_free(m);
+}
+END_TEST
+
+START_TEST(totals_add_up)
+{
+    caps_error err = {0};
+    caps_model *m = make(families[_i], &train8);
+    caps_model_totals one, two;
+    set_batch(m, 6, true);
+    test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
+    test_ok(caps_model_get_totals(m, &one, &err));
+    ck_assert_double_gt(one.margin_loss, 0);
+    ck_assert_double_gt(one.sse, 0);
+    test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
+    test_ok(caps_model_get_totals(m, &two, &err));
+    ck_assert_double_eq_tol(two.sse, 2 * one.sse, 1e-5 * two.sse);
+    ck_assert(two.errors == 2 * one.errors);
+    test_ok(caps_model_clear_totals(m, &err));
+    test_ok(caps_model_get_totals(m, &two, &err));
+    ck_assert(two.margin_loss == 0 && two.sse == 0 && two.errors == 0);
+    /* Without labels nothing is added. */
+    set_batch(m, 6, false);
+    test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
+    test_ok(caps_model_get_totals(m, &two, &err));
+    ck_assert(two.sse == 0);
+    const caps_model_outputs out = caps_model_get_outputs(m);
+    ck_assert_ptr_null(out.sse.buffer);
+    ck_assert_ptr_null(out.margin_loss.buffer);
+    ck_assert_ptr_nonnull(out.reconstruction.buffer);
+    caps_model_free(m);
+}
+END_TEST
+
+START_TEST(misuse_is_refused)
+{
+    caps_runtime *rt = families[_i];
+    caps_error err = {0};
+    float image[PIXELS] = {0}, *flat = calloc(100000, sizeof *flat);
+    caps_model *m = make(rt, &train8);
+    ck_assert_int_eq(caps_model_forward(m, CAPS_MASK_LONGEST, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_ptr_null(caps_model_get_outputs(m).lengths.buffer);
+    ck_assert_int_eq(caps_model_backward(m, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_int_eq(caps_model_set_batch(m, 0, image, NULL, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_int_eq(caps_model_set_batch(m, 9, image, NULL, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_str_eq(err.message, "model: a batch of 9 images, need 1 to 8");
+    test_ok(caps_model_set_batch(m, 1, image, NULL, &err));
+    ck_assert_int_eq(caps_model_forward(m, CAPS_MASK_LABEL, &err), CAPS_ERR_ARGUMENT);
+    test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
+    ck_assert_int_eq(caps_model_backward(m, &err), CAPS_ERR_ARGUMENT); /* no labels */
+    caps_model_free(m);
+
+    m = make(rt, &(caps_model_options){.max_batch = 2});
+    set_batch(m, 2, true);
+    test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
+    ck_assert_ptr_null(caps_model_get_outputs(m).reconstruction.buffer);
+    ck_assert_int_eq(caps_model_backward(m, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_int_eq(caps_model_get_gradients(m, flat, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_int_eq(caps_model_adam(m, 0.1f, 1, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_int_eq(caps_model_sgd(m, 0.1f, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_int_eq(caps_model_get_moments(m, flat, flat, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_int_eq(caps_model_set_moments(m, flat, flat, &err), CAPS_ERR_ARGUMENT);
+    caps_model_free(m);
+    free(flat);
+}
+END_TEST
+
+START_TEST(checkpoints)
+{
+    caps_error err = {0};
+    caps_model *m = make(families[_i], &train8);
+    const size_t n = caps_model_flat_count(m);
+    char *directory = test_directory(), *path = caps_path_join(directory, "m.safetensors");
+    float *flat = malloc(n * sizeof *flat);
+    caps_checkpoint c;
+    test_ok(caps_model_save(m, path, &err));
+    test_ok(caps_model_get_parameters(m, flat, &err));
+    test_ok(caps_checkpoint_load(&c, path, NULL, &err));
+    ck_assert(c.has_spec && caps_model_spec_equal(&c.spec, caps_model_get_spec(m)));
+    ck_assert_uint_eq(c.count, n);
+    ck_assert_mem_eq(c.parameters, flat, n * sizeof *flat);
+    caps_checkpoint_release(&c);
+    caps_model_spec other = *caps_model_get_spec(m);
+    test_ok(caps_checkpoint_load(&c, path, &other, &err));
+    caps_checkpoint_release(&c);
+    other.class_caps.iterations = 2;
+    ck_assert_int_eq(caps_checkpoint_load(&c, path, &other, &err), CAPS_ERR_MISMATCH);
+    char expected[512];
+    snprintf(expected, sizeof expected, "%s: class_caps.iterations is 3, need 2", path);
+    ck_assert_str_eq(err.message, expected);
+    ck_assert_ptr_null(c.parameters);
+
+    flat[n / 2] = NAN;
+    test_ok(caps_model_set_parameters(m, flat, &err));
+    test_ok(caps_model_save(m, path, &err));
+    ck_assert_int_eq(caps_checkpoint_load(&c, path, NULL, &err), CAPS_ERR_FORMAT);
+    ck_assert_ptr_nonnull(strstr(err.message, "is not finite"));
+    ck_assert_int_eq(caps_model_save(m, "/nonexistent/m.safetensors", &err), CAPS_ERR_IO);
+    free(flat);
+    free(path);
+    free(directory);
+    caps_model_free(m);
+}
+END_TEST
+
+/* A value that is not finite is found where it came up first. */
+START_TEST(blame)
+{
+    static const struct {
+        const char *parameter, *layer;
+    } cases[] = {{"conv1.weight", "conv1"}, {"primary.bias", "primary"},
+        {"class_caps.weight", "class_caps"}, {"decoder.fc2.bias", "decoder.fc2"}};
+    caps_error err = {0};
+    caps_model *m = make(families[_i], &train8);
+    const size_t n = caps_model_flat_count(m);
+    float *good = malloc(n * sizeof *good);
+    char name[64];
+    bool finite = false;
+    test_ok(caps_model_get_parameters(m, good, &err));
+    for (size_t i = 0; i < 4; i++) {
+        size_t p = 0;
+        while (strcmp(caps_model_parameter(m, p)->name, cases[i].parameter) != 0)
+            p++;
+        float *bad = malloc(n * sizeof *bad);
+        memcpy(bad, good, n * sizeof *bad);
+        bad[caps_model_parameter(m, p)->first] = NAN;
+        test_ok(caps_model_set_parameters(m, bad, &err));
+        set_batch(m, 4, true);
+        test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
+        test_ok(caps_model_backward(m, &err));
+        test_ok(caps_model_blame(m, name, sizeof name, &err));
+        ck_assert_str_eq(name, cases[i].layer);
+        test_ok(caps_model_sgd(m, 0.1f, &err));
+        test_ok(caps_model_check_finite(m, &finite, &err));
+        ck_assert(!finite);
+        test_ok(caps_model_check_finite(m, &finite, &err)); /* said once */
+        ck_assert(finite);
+        free(bad);
+    }
+    test_ok(caps_model_set_parameters(m, good, &err));
+    set_batch(m, 4, true);
+    test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
+    test_ok(caps_model_backward(m, &err));
+    test_ok(caps_model_adam(m, 0.1f, 1, &err));
+    test_ok(caps_model_check_finite(m, &finite, &err));
+    ck_assert(finite);
+    test_ok(caps_model_blame(m, name, sizeof name, &err));
+    ck_assert_str_eq(name, "nothing");
+    /* A parameter that no layer has met yet. */
+    good[3] = INFINITY;
+    test_ok(caps_model_set_parameters(m, good, &err));
+    test_ok(caps_model_blame(m, name, sizeof name, &err));
+    ck_assert_str_eq(name, "conv1.weight");
+    free(good);
+    caps_model_free(m);
+}
+END_TEST
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("model");
+    TCase *tc = families_case(s, "model");
+    families_add(tc, parameters_are_the_contract);
+    families_add(tc, memory_is_as_forecast);
+    families_add(tc, too_large_is_refused_before_anything);
+    families_add(tc, first_values_come_from_the_seed);
+    families_add(tc, smaller_batches);
+    families_add(tc, gradients_repeat);
+    families_add(tc, totals_add_up);
+    families_add(tc, misuse_is_refused);
+    families_add(tc, checkpoints);
+    families_add(tc, blame);
+    return s;
+}
