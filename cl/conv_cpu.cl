@@ -22,10 +22,10 @@ CPU_KERNEL void conv2d_to_columns(__global float *restrict col, const ulong col_
     const uint w, const uint kh, const uint kw, const uint oh, const uint ow, const uint stride,
     const uint padding)
 {
-    const uint c = (uint)get_global_id(0) / kh, ky = (uint)get_global_id(0) % kh;
+    const uint row = get_global_id(0), c = row / kh, ky = row - c * kh; // (c, ky)
     const ulong n = get_global_id(1), pitch = (ulong)get_global_size(1) * oh * ow;
     x += x_at + (n * channels + c) * h * w;
-    col += col_at + (ulong)get_global_id(0) * kw * pitch + n * oh * ow;
+    col += col_at + (ulong)row * kw * pitch + n * oh * ow;
     for (uint kx = 0; kx < kw; kx++) {
         const uint2 inside = conv2d_inside(kx, w, ow, stride, padding);
         for (uint oy = 0; oy < oh; oy++) {

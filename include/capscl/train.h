@@ -59,7 +59,7 @@ typedef struct caps_train_metrics {
 
 typedef enum caps_train_event {
     CAPS_TRAIN_STARTED,   /* model made, data read */
-    CAPS_TRAIN_PROGRESS,  /* every few steps */
+    CAPS_TRAIN_PROGRESS,  /* after every step */
     CAPS_TRAIN_EVALUATING,
     CAPS_TRAIN_EPOCH,     /* an epoch has ended (evaluated where due) */
     CAPS_TRAIN_SAVED,

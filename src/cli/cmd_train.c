@@ -315,7 +315,8 @@ static void on_progress(watcher *w, const caps_train_metrics *m)
     char epoch[48], bar[32], left[32];
     double fraction = m->images_total ? (double)m->images_done / (double)m->images_total : 0;
     if (caps_progress_due()) {
-        caps_progress_show("%s %s %3.0f %%  loss %.4f  error %.2f %%  %.0f images/s  %s left",
+        /* Within the 79 columns of a plain terminal: what is cut there is the time left. */
+        caps_progress_show("%s %s %3.0f%% loss %.3f error %.1f%% %.0f images/s %s left",
             epoch_text(epoch, w, m), caps_progress_bar(bar, fraction), 100 * fraction, m->loss,
             m->train_error_percent, m->images_per_second,
             caps_progress_time(left, m->seconds_left));

@@ -65,7 +65,7 @@ void caps_progress_clear(void)
 
 char *caps_progress_bar(char *text, double fraction)
 {
-    const int cells = 20;
+    const int cells = 10;
     if (!(fraction > 0))
         fraction = 0;
     if (fraction > 1)

@@ -81,6 +81,11 @@ static caps_status get_nothing(caps_runtime *rt, cl_mem *out, caps_error *err)
     return code == CL_SUCCESS ? CAPS_OK : caps_fail_cl(err, code, "a buffer of 64 bytes");
 }
 
+bool caps_is_simulated(const caps_runtime *rt)
+{
+    return strstr(rt->device.platform, "Oclgrind") || strstr(rt->device.name, "Oclgrind");
+}
+
 static caps_status set_arguments(caps_runtime *rt, const caps_kernel_slot *slot,
     const caps_arg *args, size_t nargs, caps_error *err)
 {

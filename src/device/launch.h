@@ -76,6 +76,9 @@ static inline bool caps_is_gpu(const caps_runtime *rt)
     return caps_runtime_family(rt) == CAPS_FAMILY_GPU;
 }
 
+/* A simulator (Oclgrind): every instruction is interpreted, and what takes long takes minutes. */
+bool caps_is_simulated(const caps_runtime *rt);
+
 /* Largest work-group (a power of two, at most `wish`) that the device takes for any kernel. */
 size_t caps_group_size(const caps_runtime *rt, size_t wish);
 

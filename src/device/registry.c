@@ -248,8 +248,11 @@ static caps_status compile(
 
 caps_status caps_registry_build(caps_runtime *rt, caps_error *err)
 {
-    const char *options = rt->family == CAPS_FAMILY_CPU ? "-cl-std=CL1.2 -DCAPS_FAMILY_CPU=1"
-                                                        : "-cl-std=CL1.2 -DCAPS_FAMILY_GPU=1";
+    /* Oclgrind does not know every instruction that optimized code has. */
+    char options[96];
+    snprintf(options, sizeof options, "-cl-std=CL1.2 -DCAPS_FAMILY_%s=1%s",
+        rt->family == CAPS_FAMILY_CPU ? "CPU" : "GPU",
+        caps_is_simulated(rt) ? " -cl-opt-disable" : "");
     source_text source = {0};
     char *key = NULL, *path = NULL;
     caps_status status;

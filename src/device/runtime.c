@@ -309,6 +309,23 @@ uint64_t caps_runtime_peak_bytes(const caps_runtime *rt)
     return rt->peak_bytes;
 }
 
+/* For Oclgrind, whose check for uninitialised values loses track of a buffer that is made without
+ * content. All bits set: as float32 NaN, so that an element that is read before it is written still
+ * shows. */
+static cl_mem create_filled(const caps_runtime *rt, size_t bytes, cl_int *code)
+{
+    void *content = malloc(bytes);
+    if (!content) {
+        *code = CL_OUT_OF_HOST_MEMORY;
+        return NULL;
+    }
+    memset(content, 0xff, bytes);
+    cl_mem buffer =
+        clCreateBuffer(rt->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, bytes, content, code);
+    free(content);
+    return buffer;
+}
+
 caps_status caps_buffer_create(
     cl_mem *out, caps_runtime *rt, size_t bytes, const char *what, caps_error *err)
 {
@@ -326,7 +343,9 @@ caps_status caps_buffer_create(
             "%s needs %.1f MiB beside %.1f MiB in use; device %s has %.1f MiB", what,
             (double)bytes * mib, (double)rt->bytes * mib, rt->device.id,
             (double)rt->device.global_mem_bytes * mib);
-    *out = clCreateBuffer(rt->context, CL_MEM_READ_WRITE, bytes, NULL, &code);
+    *out = caps_is_simulated(rt)
+               ? create_filled(rt, bytes, &code)
+               : clCreateBuffer(rt->context, CL_MEM_READ_WRITE, bytes, NULL, &code);
     if (code != CL_SUCCESS) {
         *out = NULL;
         return caps_fail_cl(

@@ -1,5 +1,6 @@
 /* tensor.c: see capscl/tensor.h. */
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fail.h"
@@ -81,11 +82,36 @@ caps_tensor caps_tensor_rows(const caps_tensor *t, size_t first, size_t rows)
     return view;
 }
 
+/* For Oclgrind, which takes all of a buffer for uninitialised after the host wrote a part of it
+ * that is not its beginning: writes the whole buffer again. host NULL: zeros. */
+static cl_int rewrite(caps_runtime *rt, const caps_tensor *t, const void *host)
+{
+    size_t all = 0;
+    cl_int code = clGetMemObjectInfo(t->buffer, CL_MEM_SIZE, sizeof all, &all, NULL);
+    if (code != CL_SUCCESS)
+        return code;
+    unsigned char *content = malloc(all);
+    if (!content)
+        return CL_OUT_OF_HOST_MEMORY;
+    cl_command_queue queue = caps_runtime_queue(rt);
+    code = clEnqueueReadBuffer(queue, t->buffer, CL_TRUE, 0, all, content, 0, NULL, NULL);
+    if (host)
+        memcpy(content + t->offset * ELEMENT_BYTES, host, caps_tensor_bytes(t));
+    else
+        memset(content + t->offset * ELEMENT_BYTES, 0, caps_tensor_bytes(t));
+    if (code == CL_SUCCESS)
+        code = clEnqueueWriteBuffer(queue, t->buffer, CL_TRUE, 0, all, content, 0, NULL, NULL);
+    free(content);
+    return code;
+}
+
 caps_status caps_tensor_upload(
     caps_runtime *rt, const caps_tensor *t, const void *host, caps_error *err)
 {
-    cl_int code = clEnqueueWriteBuffer(caps_runtime_queue(rt), t->buffer, CL_TRUE,
-        t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), host, 0, NULL, NULL);
+    cl_int code = caps_is_simulated(rt)
+                      ? rewrite(rt, t, host)
+                      : clEnqueueWriteBuffer(caps_runtime_queue(rt), t->buffer, CL_TRUE,
+                            t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), host, 0, NULL, NULL);
     return code == CL_SUCCESS
                ? CAPS_OK
                : caps_fail_cl(err, code, "upload of %zu bytes", caps_tensor_bytes(t));
@@ -104,8 +130,10 @@ caps_status caps_tensor_download(
 caps_status caps_tensor_zero(caps_runtime *rt, const caps_tensor *t, caps_error *err)
 {
     const cl_uint zero = 0;
-    cl_int code = clEnqueueFillBuffer(caps_runtime_queue(rt), t->buffer, &zero, sizeof zero,
-        t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), 0, NULL, NULL);
+    cl_int code = caps_is_simulated(rt)
+                      ? rewrite(rt, t, NULL)
+                      : clEnqueueFillBuffer(caps_runtime_queue(rt), t->buffer, &zero, sizeof zero,
+                            t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), 0, NULL, NULL);
     return code == CL_SUCCESS
                ? CAPS_OK
                : caps_fail_cl(err, code, "zeroing of %zu bytes", caps_tensor_bytes(t));

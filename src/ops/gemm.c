@@ -35,18 +35,11 @@ static size_t times(size_t a, size_t b)
     return b != 0 && a > SIZE_MAX / b ? SIZE_MAX : a * b;
 }
 
-/* A simulator interprets every instruction: CLBlast would take minutes, packing gains nothing. */
-static bool simulated(const caps_runtime *rt)
-{
-    const caps_device_info *device = caps_runtime_device(rt);
-    return strstr(device->platform, "Oclgrind") || strstr(device->name, "Oclgrind");
-}
-
 /* The free choice: device and sizes decide, so that a run repeats. */
 static const caps_gemm_method *prefer(const caps_runtime *rt, const caps_gemm_shape *s)
 {
     size_t work = times(times(s->m, s->n), s->k);
-    if (simulated(rt))
+    if (caps_is_simulated(rt)) /* CLBlast would take minutes, packing gains nothing */
         return &caps_gemm_direct;
     if (caps_is_gpu(rt))
         return work >= CLBLAST_LEAST_WORK ? &caps_gemm_clblast : &caps_gemm_direct;
@@ -59,8 +52,9 @@ static const caps_gemm_method *choose(
     const caps_gemm_method *best = prefer(rt, shape);
     if (!best->refuses(rt, shape, extent))
         return best;
-    return caps_gemm_clblast.refuses(rt, shape, extent) || simulated(rt) ? &caps_gemm_direct
-                                                                         : &caps_gemm_clblast;
+    return caps_gemm_clblast.refuses(rt, shape, extent) || caps_is_simulated(rt)
+               ? &caps_gemm_direct
+               : &caps_gemm_clblast;
 }
 
 const char *caps_gemm_algorithm(const caps_runtime *rt, const caps_gemm_shape *shape)

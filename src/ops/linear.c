@@ -12,6 +12,12 @@ static caps_status check(
     return caps_require_tensor("linear", name, t, CAPS_F32, 2, (size_t[]){rows, columns}, err);
 }
 
+static caps_status check_channels(
+    const caps_tensor *t, const char *name, size_t out, caps_error *err)
+{
+    return t ? caps_require_tensor("linear", name, t, CAPS_F32, 1, &out, err) : CAPS_OK;
+}
+
 static caps_status check_inputs(const caps_tensor *x, const caps_tensor *w, caps_error *err)
 {
     caps_status status = CAPS_OK;
@@ -80,6 +86,7 @@ caps_status caps_linear_forward(caps_runtime *rt, const caps_tensor *y, const ca
     CAPS_TRY(check_inputs(x, w, err));
     const size_t b = x->shape[0], in = x->shape[1], out = w->shape[0];
     CAPS_TRY(check(y, "y", b, out, err));
+    CAPS_TRY(check_channels(bias, "bias", out, err));
     const caps_gemm_shape shape = forward_shape(b, in, out);
     CAPS_TRY(caps_gemm(rt, y, x, w, &shape, err));
     if (bias || act != CAPS_ACT_NONE)
@@ -100,6 +107,9 @@ caps_status caps_linear_backward(caps_runtime *rt, const caps_tensor *dx, const 
     CAPS_TRY(check(dw, "dw", out, in, err));
     if (dx)
         CAPS_TRY(check(dx, "dx", b, in, err));
+    CAPS_TRY(check_channels(dbias, "dbias", out, err));
+    if (act != CAPS_ACT_NONE)
+        CAPS_TRY(check(y, "y", b, out, err));
     CAPS_TRY(caps_bias_act_backward(rt, dz, dbias, dy, y, act, err));
     const caps_gemm_shape weights = weight_shape(b, in, out);
     CAPS_TRY(caps_gemm(rt, dw, dz, x, &weights, err));

@@ -56,8 +56,8 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "train: optimizer is %d, need 0 (adam) or 1 (sgd)",
             (int)config->optimizer);
     if (config->augment != CAPS_AUGMENT_NONE && config->augment != CAPS_AUGMENT_SHIFT2)
-        return caps_fail(err, CAPS_ERR_ARGUMENT, "train: augment is %d, need 0 (none) or 1 (shift2)",
-            (int)config->augment);
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: augment is %d, need 0 (none) or 1 (shift2)", (int)config->augment);
     if (strcmp(config->profile, "paper") != 0)
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "train: profile is '%s', need paper", config->profile);
@@ -113,8 +113,8 @@ caps_status caps_config_to_json(json_t **out, const caps_train_config *config, c
     *out = NULL;
     if (!object || !spec_text)
         CAPS_TRY(out_of_memory(err));
-    CAPS_TRY(caps_json_parse(
-        &spec, spec_text, strlen(spec_text), "model spec", CAPS_ERR_INTERNAL, err));
+    CAPS_TRY(
+        caps_json_parse(&spec, spec_text, strlen(spec_text), "model spec", CAPS_ERR_INTERNAL, err));
     CAPS_TRY(set_text(object, "arch", config->arch, err));
     CAPS_TRY(set_text(object, "data", config->data, err));
     CAPS_TRY(set_text(object, "profile", config->profile, err));
@@ -166,7 +166,7 @@ static const struct {
     const char *key;
     size_t offset, bytes;
 } texts[] = {
-    {"arch", offsetof(caps_train_config, arch), sizeof ((caps_train_config *)0)->arch},
+    {"arch", offsetof(caps_train_config, arch), sizeof((caps_train_config *)0)->arch},
     {"data", offsetof(caps_train_config, data), sizeof((caps_train_config *)0)->data},
     {"profile", offsetof(caps_train_config, profile), sizeof((caps_train_config *)0)->profile},
     {"init", offsetof(caps_train_config, init), sizeof((caps_train_config *)0)->init},
@@ -174,9 +174,8 @@ static const struct {
 
 static caps_status bad_field(caps_error *err, const char *where, const char *key, const char *need)
 {
-    return caps_fail(
-        err, CAPS_ERR_FORMAT, "%s: %s is missing or not %s, need the settings of a run", where, key,
-        need);
+    return caps_fail(err, CAPS_ERR_FORMAT,
+        "%s: %s is missing or not %s, need the settings of a run", where, key, need);
 }
 
 static int choice(const json_t *object, const char *key, const char *const *names)
@@ -284,8 +283,8 @@ static void record(
     json_object_set_new(algorithms, layer, json_string(caps_gemm_algorithm(rt, &shape)));
 }
 
-/* The matrix product of every layer's forward, and the algorithm that it takes on this runtime for an
- * image (convolutions: a column a pixel) or a batch (decoder). */
+/* The matrix product of every layer's forward, and the algorithm that it takes on this runtime for
+ * an image (convolutions: a column a pixel) or a batch (decoder). */
 static json_t *describe_gemm(const caps_train_config *config, const caps_runtime *rt)
 {
     const caps_model_spec *spec = &config->spec;

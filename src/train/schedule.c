@@ -23,8 +23,8 @@ uint64_t caps_schedule_epoch(uint64_t step, uint64_t steps_per_epoch)
     return step == 0 ? 1 : (step - 1) / steps_per_epoch + 1;
 }
 
-/* A function of the step alone, not of the run's length: a run that is extended goes on as if it had
- * been that long from the start. */
+/* A function of the step alone, not of the run's length: a run that is extended goes on as if it
+ * had been that long from the start. */
 double caps_train_rate(const caps_train_config *config, uint64_t step, uint64_t steps_per_epoch)
 {
     if (config->optimizer != CAPS_OPTIMIZER_ADAM || steps_per_epoch == 0)

@@ -87,7 +87,7 @@ static void check_steps(const char *kind, const char *rate)
         ck_assert_ptr_nonnull(want);
         ck_assert_ptr_nonnull(have);
         ck_assert_uint_eq(want->bytes, 2 * have->bytes);
-        double d2 = 0, m2 = 0;
+        double d2 = 0, m2 = 0, rounding2 = 0;
         for (size_t k = 0; k < have->bytes / 4; k++) {
             float before, after;
             double expected;
@@ -96,10 +96,15 @@ static void check_steps(const char *kind, const char *rate)
             memcpy(&expected, (const char *)want->data + 8 * k, 8);
             d2 += ((double)after - expected) * ((double)after - expected);
             m2 += (expected - (double)before) * (expected - (double)before);
+            /* Half a unit in the last place at each of ten steps, added up at random. */
+            double half = fabs((double)nextafterf(before, INFINITY) - (double)before) / 2;
+            rounding2 += 10 * half * half;
         }
         /* Each tensor by itself within 1e-3 of its own way, all together within 1e-4
-         * (docs/numerics.md). */
-        ck_assert_msg(sqrt(d2) <= 1e-3 * sqrt(m2), "%s: off by %g of the way", name, sqrt(d2 / m2));
+         * (docs/numerics.md). A weight that moves by little more than its float32 spacing (the
+         * decoder's under sgd) cannot do better than the rounding of every step. */
+        ck_assert_msg(sqrt(d2) <= 1e-3 * sqrt(m2) + sqrt(rounding2), "%s: off by %g of the way",
+            name, sqrt(d2 / m2));
         difference += d2;
         moved += m2;
     }

@@ -2,6 +2,7 @@
  * float64 outputs, losses and gradients that an autograd framework gives for them. In both kernel
  * families. */
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "../ops/families.h"
@@ -67,6 +68,34 @@ static caps_model_spec spec_of(const caps_safetensors *st, const char *file)
     return spec;
 }
 
+/* Every buffer of the model begins as NaN, so that an element which is read before it is written
+ * shows in the results. */
+static void fill_with_nan(caps_model *m, caps_runtime *rt)
+{
+    caps_error err = {0};
+    cl_mem done = NULL;
+    for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
+        const caps_parameter *p = caps_model_parameter(m, i);
+        const cl_mem buffers[] = {p->value.buffer, p->gradient.buffer};
+        for (size_t k = 0; k < 2; k++) {
+            if (buffers[k] == done)
+                continue;
+            done = buffers[k];
+            size_t bytes = 0;
+            ck_assert_int_eq(
+                clGetMemObjectInfo(done, CL_MEM_SIZE, sizeof bytes, &bytes, NULL), CL_SUCCESS);
+            const size_t n = bytes / sizeof(float);
+            const caps_tensor all = caps_tensor_wrap(done, 0, CAPS_F32, 1, &n);
+            float *values = malloc(n * sizeof *values);
+            for (size_t e = 0; e < n; e++)
+                values[e] = NAN;
+            test_ok(caps_tensor_upload(rt, &all, values, &err));
+            free(values);
+        }
+    }
+    test_ok(caps_model_clear_totals(m, &err));
+}
+
 static void set_parameters(caps_model *m, const caps_safetensors *st)
 {
     caps_error err = {0};
@@ -129,6 +158,7 @@ static void check_file(caps_runtime *rt, const char *file, size_t spare, size_t 
     const caps_model_options options = {
         .max_batch = images + spare, .training = true, .conv_workspace_bytes = workspace_bytes};
     test_ok(caps_model_create(&m, rt, &spec, &options, &err));
+    fill_with_nan(m, rt);
     set_parameters(m, &st);
     const size_t b = set_batch(m, &st);
     test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));

@@ -128,6 +128,12 @@ START_TEST(wrong_shapes_are_refused)
     test_refused(
         caps_linear_backward(rt, &x, &x, NULL, &y, &y, &y, &x, &w, CAPS_ACT_NONE, err),
         "linear: dw is float32 [3, 4], need float32 [5, 4]");
+    test_refused(
+        caps_linear_backward(rt, &x, &w, &bias, &y, &y, &y, &x, &w, CAPS_ACT_NONE, err),
+        "linear: dbias is float32 [4], need float32 [5]");
+    test_refused(
+        caps_linear_backward(rt, &x, &w, NULL, &y, &y, &x, &x, &w, CAPS_ACT_RELU, err),
+        "linear: y is float32 [3, 4], need float32 [3, 5]");
     test_tensor_release(&x);
     test_tensor_release(&w);
     test_tensor_release(&y);

@@ -1,0 +1,200 @@
+/* metrics.c: see metrics.h. */
+#include "metrics.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "fail.h"
+#include "file.h"
+#include "json.h"
+
+#define MOST_METRICS (SIZE_MAX / 4)
+
+static const char *const types[] = {"step", "epoch"};
+
+static caps_status cannot_write(caps_error *err, const char *path)
+{
+    return caps_fail_errno(err, CAPS_ERR_IO, "%s: cannot write", path);
+}
+
+/* ---- cutting back --------------------------------------------------------------------------- */
+
+static bool keep(const char *line, size_t n, uint64_t step, bool ended)
+{
+    uint64_t at;
+    json_t *object = NULL;
+    bool kept = caps_json_parse(&object, line, n, "", CAPS_ERR_FORMAT, NULL) == CAPS_OK &&
+                caps_config_get_u64(object, "step", &at) && at <= step;
+    if (kept && at == step && !ended) {
+        const char *type = json_string_value(json_object_get(object, "type"));
+        kept = !type || strcmp(type, types[CAPS_METRICS_EPOCH]) != 0;
+    }
+    json_decref(object);
+    return kept;
+}
+
+/* Bytes of the leading lines that stay. */
+static size_t kept_bytes(const char *text, size_t n, uint64_t step, bool ended)
+{
+    size_t first = 0;
+    while (first < n) {
+        const char *end = memchr(text + first, '\n', n - first);
+        if (!end)
+            break;
+        size_t length = (size_t)(end - (text + first));
+        if (!keep(text + first, length, step, ended))
+            break;
+        first += length + 1;
+    }
+    return first;
+}
+
+static caps_status cut_back(caps_metrics_log *log, uint64_t step, bool ended, caps_error *err)
+{
+    unsigned char *text = NULL;
+    size_t n = 0;
+    caps_status status = caps_file_read(&text, &n, log->path, MOST_METRICS, err);
+    if (status != CAPS_OK)
+        return status;
+    log->bytes = (off_t)kept_bytes((const char *)text, n, step, ended);
+    free(text);
+    /* The length alone changes: at every instant the file holds whole lines, or those of before. */
+    if ((size_t)log->bytes < n && ftruncate(log->fd, log->bytes) != 0)
+        return cannot_write(err, log->path);
+    return CAPS_OK;
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+caps_status caps_metrics_open(
+    caps_metrics_log *log, const char *path, uint64_t step, bool ended, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    struct stat st;
+    *log = (caps_metrics_log){.fd = -1};
+    log->path = strdup(path);
+    if (!log->path)
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path);
+    log->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (log->fd < 0 || fstat(log->fd, &st) != 0)
+        CAPS_TRY(cannot_write(err, path));
+    /* Two processes in one run would undo each other's work. A file system without locks gives
+     * another code: there it is the user's care. */
+    if (flock(log->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        CAPS_TRY(caps_fail(
+            err, CAPS_ERR_IO, "%s: another process is training into this directory", path));
+    log->regular = S_ISREG(st.st_mode);
+    if (log->regular)
+        CAPS_TRY(cut_back(log, step, ended, err));
+done:
+    if (status != CAPS_OK)
+        caps_metrics_close(log);
+    return status;
+}
+
+static json_t *line_of(caps_metrics_type type, const caps_train_metrics *m)
+{
+    json_t *line = json_object();
+    const struct {
+        const char *key;
+        json_t *value;
+        bool wanted;
+    } rows[] = {
+        {"type", json_string(types[type]), true},
+        {"epoch", caps_config_json_u64(m->epoch), true},
+        {"step", caps_config_json_u64(m->step), true},
+        {"images_done", caps_config_json_u64(m->images_done), true},
+        {"images_total", caps_config_json_u64(m->images_total), true},
+        {"loss", caps_json_double(m->loss), true},
+        {"margin_loss", caps_json_double(m->margin_loss), true},
+        {"reconstruction_sse", caps_json_double(m->reconstruction_sse), true},
+        {"train_error_percent", caps_json_double(m->train_error_percent), true},
+        {"test_error_percent", caps_json_double(m->test_error_percent), type == CAPS_METRICS_EPOCH},
+        {"rate", caps_json_double(m->rate), true},
+        {"images_per_second", caps_json_double(m->images_per_second), true},
+        {"seconds", caps_json_double(m->seconds), true},
+        {"peak_device_bytes", caps_config_json_u64(m->peak_device_bytes),
+            type == CAPS_METRICS_EPOCH},
+    };
+    bool stored = line != NULL;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].wanted)
+            stored = json_object_set_new(line, rows[i].key, rows[i].value) == 0 && stored;
+        else
+            json_decref(rows[i].value);
+    }
+    if (!stored) {
+        json_decref(line);
+        return NULL;
+    }
+    return line;
+}
+
+static caps_status write_whole(caps_metrics_log *log, const char *text, size_t n, caps_error *err)
+{
+    for (size_t done = 0; done < n;) {
+        ssize_t put = write(log->fd, text + done, n - done);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put > 0) {
+            done += (size_t)put;
+            continue;
+        }
+        if (put == 0)
+            errno = EIO;
+        caps_status status = cannot_write(err, log->path);
+        if (log->regular && done > 0) {
+            /* A full disk took a part of the line. Where this fails too, the next resume cuts it.
+             */
+            int cut = ftruncate(log->fd, log->bytes);
+            (void)cut;
+        }
+        return status;
+    }
+    log->bytes += (off_t)n;
+    return CAPS_OK;
+}
+
+caps_status caps_metrics_append(
+    caps_metrics_log *log, caps_metrics_type type, const caps_train_metrics *m, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    char *text = NULL, *line = NULL;
+    json_t *object = line_of(type, m);
+    if (!object)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", log->path));
+    CAPS_TRY(caps_config_format(&text, object, 0, err));
+    line = caps_format("%s\n", text);
+    if (!line)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", log->path));
+    CAPS_TRY(write_whole(log, line, strlen(line), err));
+done:
+    json_decref(object);
+    free(text);
+    free(line);
+    return status;
+}
+
+caps_status caps_metrics_sync(caps_metrics_log *log, caps_error *err)
+{
+    int result;
+    do
+        result = fsync(log->fd);
+    while (result != 0 && errno == EINTR);
+    /* EINVAL: not a kind of file that can be synced. */
+    return result == 0 || errno == EINVAL ? CAPS_OK : cannot_write(err, log->path);
+}
+
+void caps_metrics_close(caps_metrics_log *log)
+{
+    if (log->path && log->fd >= 0)
+        close(log->fd);
+    free(log->path);
+    *log = (caps_metrics_log){.fd = -1};
+}

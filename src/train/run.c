@@ -1,0 +1,209 @@
+/* run.c: the files of a run directory. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "fail.h"
+#include "file.h"
+#include "json.h"
+#include "safetensors.h"
+
+#define MOST_CONFIG ((size_t)16 << 20) /* bytes; the file has some two thousand */
+
+static const char *const run_files[] = {
+    CAPS_RUN_STATE, CAPS_RUN_CONFIG, CAPS_RUN_METRICS, CAPS_RUN_MODEL};
+#define RUN_FILES (sizeof run_files / sizeof run_files[0])
+
+caps_status caps_run_path(char **path, const char *out, const char *name, caps_error *err)
+{
+    *path = caps_path_join(out, name);
+    return *path ? CAPS_OK : caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", out);
+}
+
+/* ---- the directory -------------------------------------------------------------------------- */
+
+/* What stands at a path: a file's end is no directory, whatever comes after it. */
+typedef enum place {
+    PLACE_NOTHING,
+    PLACE_DIRECTORY,
+    PLACE_OTHER,
+    PLACE_UNKNOWN, /* errno says why */
+} place;
+
+static place look_at(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) == 0)
+        return S_ISDIR(st.st_mode) ? PLACE_DIRECTORY : PLACE_OTHER;
+    if (errno == ENOENT) /* a link to nowhere is something that mkdir cannot replace */
+        return lstat(path, &st) == 0 ? PLACE_OTHER : PLACE_NOTHING;
+    return errno == ENOTDIR ? PLACE_NOTHING : PLACE_UNKNOWN;
+}
+
+/* "a/b//c/" -> "a/b": cuts the last part off; "/" and "." end it. */
+static void cut_last(char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    while (n > 0 && path[n - 1] != '/')
+        n--;
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    if (n == 0)
+        path[n++] = '.';
+    path[n] = 0;
+}
+
+/* The directory itself, or the nearest one above it that exists: *where, freed with free(). */
+static caps_status find_directory(char **where, const char *out, bool *exists, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    *where = NULL;
+    *exists = false;
+    char *path = strdup(out);
+    if (!path)
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", out);
+    if (!*path)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_IO, "the name of the run directory is empty"));
+    for (bool first = true;; first = false) {
+        place found = look_at(path);
+        if (found == PLACE_UNKNOWN)
+            CAPS_TRY(caps_fail_errno(err, CAPS_ERR_IO, "%s: cannot be used as a directory", path));
+        if (found == PLACE_OTHER)
+            CAPS_TRY(caps_fail(
+                err, CAPS_ERR_IO, "%s: is no directory, need one%s", path, first ? "" : " there"));
+        if (found == PLACE_DIRECTORY) {
+            *exists = first;
+            break;
+        }
+        cut_last(path);
+    }
+    *where = path;
+    path = NULL;
+done:
+    free(path);
+    return status;
+}
+
+caps_status caps_run_check_writable(const char *out, caps_error *err)
+{
+    caps_status status;
+    char *where = NULL, *path = NULL;
+    bool exists;
+    CAPS_TRY(find_directory(&where, out, &exists, err));
+    if (access(where, W_OK | X_OK) != 0)
+        CAPS_TRY(caps_fail_errno(err, CAPS_ERR_IO, "%s: cannot write there", where));
+    for (size_t i = 0; exists && i < RUN_FILES; i++) {
+        CAPS_TRY(caps_run_path(&path, out, run_files[i], err));
+        if (caps_path_is_directory(path))
+            CAPS_TRY(caps_fail(err, CAPS_ERR_IO, "%s: is a directory, need a file", path));
+        if (access(path, W_OK) != 0 && errno != ENOENT)
+            CAPS_TRY(caps_fail_errno(err, CAPS_ERR_IO, "%s: cannot write", path));
+        free(path);
+        path = NULL;
+    }
+done:
+    free(path);
+    free(where);
+    return status;
+}
+
+caps_status caps_train_run_exists(const char *out, bool *exists, caps_error *err)
+{
+    caps_status status;
+    char *where = NULL;
+    struct stat st;
+    bool directory;
+    *exists = false;
+    CAPS_TRY(find_directory(&where, out, &directory, err));
+    for (size_t i = 0; directory && i < RUN_FILES; i++) {
+        char *path;
+        CAPS_TRY(caps_run_path(&path, out, run_files[i], err));
+        *exists = *exists || lstat(path, &st) == 0;
+        free(path);
+    }
+done:
+    free(where);
+    return status;
+}
+
+caps_status caps_train_run_remove(const char *out, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    char *path = NULL;
+    /* The state goes first: what is left of a half removed run is never taken for one to resume. */
+    for (size_t i = 0; i < RUN_FILES; i++) {
+        CAPS_TRY(caps_run_path(&path, out, run_files[i], err));
+        if (unlink(path) != 0 && errno != ENOENT && errno != ENOTDIR)
+            CAPS_TRY(caps_fail_errno(err, CAPS_ERR_IO, "%s: cannot remove", path));
+        free(path);
+        path = NULL;
+    }
+done:
+    free(path);
+    return status;
+}
+
+/* ---- config.json ---------------------------------------------------------------------------- */
+
+static caps_status parse(
+    caps_train_config *config, const char *text, size_t n, const char *where, caps_error *err)
+{
+    json_t *object = NULL;
+    caps_status status;
+    CAPS_TRY(caps_json_parse(&object, text, n, where, CAPS_ERR_FORMAT, err));
+    status = caps_config_from_json(config, object, where, err);
+    /* The spec is a part of this file: one that is wrong makes it the file's fault. */
+    if (status == CAPS_ERR_SPEC) {
+        status = CAPS_ERR_FORMAT;
+        if (err)
+            err->status = status;
+    }
+done:
+    json_decref(object);
+    return status;
+}
+
+static caps_status parse_copy(caps_train_config *config, const char *path, caps_error *err)
+{
+    caps_safetensors st = {0};
+    caps_status status;
+    CAPS_TRY(caps_safetensors_load(&st, path, err));
+    const char *text = caps_safetensors_get_metadata(&st, "capscl.config");
+    if (!text)
+        CAPS_TRY(caps_fail(
+            err, CAPS_ERR_FORMAT, "%s: no capscl.config in its metadata, need the settings", path));
+    CAPS_TRY(parse(config, text, strlen(text), path, err));
+done:
+    caps_safetensors_release(&st);
+    return status;
+}
+
+caps_status caps_train_config_load(caps_train_config *config, const char *out, caps_error *err)
+{
+    caps_status status;
+    char *path = NULL, *state = NULL;
+    unsigned char *text = NULL;
+    size_t n = 0;
+    CAPS_TRY(caps_run_path(&path, out, CAPS_RUN_CONFIG, err));
+    CAPS_TRY(caps_run_path(&state, out, CAPS_RUN_STATE, err));
+    if (caps_path_exists(path)) {
+        CAPS_TRY(caps_file_read(&text, &n, path, MOST_CONFIG, err));
+        CAPS_TRY(parse(config, (const char *)text, n, path, err));
+    } else if (caps_path_exists(state)) {
+        CAPS_TRY(parse_copy(config, state, err));
+    } else {
+        CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND,
+            "%s: holds no run to resume: neither %s nor %s is there", out, CAPS_RUN_CONFIG,
+            CAPS_RUN_STATE));
+    }
+done:
+    free(text);
+    free(state);
+    free(path);
+    return status;
+}

@@ -1,0 +1,282 @@
+/* state.c: see state.h. */
+#include "state.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "fail.h"
+#include "file.h"
+#include "safetensors.h"
+#include "schedule.h"
+#include "state_json.h"
+
+#define FORMAT_VERSION "1"
+#define NAME_BYTES     96
+
+/* The file's three copies of every parameter: value, first and second moment. */
+static const char *const prefixes[] = {"", "optimizer.m.", "optimizer.v."};
+#define COPIES (sizeof prefixes / sizeof prefixes[0])
+
+static float *copy_of(const caps_state *s, size_t copy)
+{
+    return copy == 0 ? s->parameters : s->moments[copy - 1];
+}
+
+caps_status caps_state_init(
+    caps_state *s, const caps_model *m, caps_optimizer optimizer, caps_error *err)
+{
+    bool adam = optimizer == CAPS_OPTIMIZER_ADAM;
+    s->count = caps_model_flat_count(m);
+    s->parameters = malloc(s->count * sizeof(float));
+    for (size_t i = 0; i < 2 && adam; i++)
+        s->moments[i] = malloc(s->count * sizeof(float));
+    if (s->parameters && (!adam || (s->moments[0] && s->moments[1])))
+        return CAPS_OK;
+    caps_state_release(s);
+    return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the state");
+}
+
+void caps_state_release(caps_state *s)
+{
+    free(s->parameters);
+    free(s->moments[0]);
+    free(s->moments[1]);
+    s->parameters = s->moments[0] = s->moments[1] = NULL;
+    s->count = 0;
+}
+
+uint64_t caps_state_data_hash(const caps_dataset *ds)
+{
+    const uint64_t sizes[] = {ds->n, ds->channels, ds->height, ds->width};
+    uint64_t hash = CAPS_HASH_START;
+    for (size_t i = 0; i < 4; i++)
+        for (size_t byte = 0; byte < 8; byte++) {
+            unsigned char part = (unsigned char)(sizes[i] >> (8 * byte));
+            hash = caps_hash(hash, &part, 1);
+        }
+    hash = caps_hash(hash, ds->images, ds->n * ds->channels * ds->height * ds->width);
+    return caps_hash(hash, ds->labels, ds->n);
+}
+
+caps_status caps_state_apply(const caps_state *s, caps_model *m, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(caps_model_set_parameters(m, s->parameters, err));
+    if (s->moments[0])
+        CAPS_TRY(caps_model_set_moments(m, s->moments[0], s->moments[1], err));
+done:
+    return status;
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+/* The first element that is not finite, or `count`. */
+static size_t find_not_finite(const float *values, size_t count)
+{
+    size_t i = 0;
+    while (i < count && isfinite(values[i]))
+        i++;
+    return i;
+}
+
+static caps_status check_finite(const caps_state *s, const caps_model *m, caps_error *err)
+{
+    for (size_t copy = 0; copy < COPIES && copy_of(s, copy); copy++)
+        for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
+            const caps_parameter *p = caps_model_parameter(m, i);
+            if (find_not_finite(copy_of(s, copy) + p->first, p->count) < p->count)
+                return caps_fail(err, CAPS_ERR_NOT_FINITE, "%s%s", prefixes[copy], p->name);
+        }
+    return CAPS_OK;
+}
+
+static caps_status write_file(const caps_state *s, const char *path, const caps_model *m,
+    const caps_st_pair *metadata, size_t metadata_count, caps_error *err)
+{
+    size_t parameters = caps_model_parameter_count(m), n = 0;
+    caps_status status = CAPS_OK;
+    caps_st_tensor *tensors = calloc(COPIES * parameters, sizeof *tensors);
+    char(*names)[NAME_BYTES] = malloc(COPIES * parameters * sizeof *names);
+    if (!tensors || !names)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
+    for (size_t copy = 0; copy < COPIES && copy_of(s, copy); copy++)
+        for (size_t i = 0; i < parameters; i++) {
+            const caps_parameter *p = caps_model_parameter(m, i);
+            caps_st_tensor *t = &tensors[n];
+            snprintf(names[n], NAME_BYTES, "%s%s", prefixes[copy], p->name);
+            *t = (caps_st_tensor){.name = names[n],
+                .dtype = "F32",
+                .ndim = p->ndim,
+                .data = copy_of(s, copy) + p->first,
+                .bytes = p->count * sizeof(float)};
+            memcpy(t->shape, p->shape, (size_t)p->ndim * sizeof *p->shape);
+            n++;
+        }
+    CAPS_TRY(caps_safetensors_save(path, tensors, n, metadata, metadata_count, err));
+done:
+    free(names);
+    free(tensors);
+    return status;
+}
+
+caps_status caps_state_take(caps_state *s, caps_model *m, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(caps_model_get_parameters(m, s->parameters, err));
+    if (s->moments[0])
+        CAPS_TRY(caps_model_get_moments(m, s->moments[0], s->moments[1], err));
+    CAPS_TRY(check_finite(s, m, err));
+done:
+    return status;
+}
+
+caps_status caps_state_save(const caps_state *s, const char *path, const caps_model *m,
+    const caps_train_config *config, const char *config_text, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    char *state = NULL, *spec = caps_model_spec_format(&config->spec);
+    if (!spec)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
+    CAPS_TRY(caps_state_format(&state, s, config, err));
+    const caps_st_pair metadata[] = {{"capscl.spec", spec}, {"capscl.format", FORMAT_VERSION},
+        {"capscl.state", state}, {"capscl.config", config_text}};
+    CAPS_TRY(write_file(s, path, m, metadata, sizeof metadata / sizeof metadata[0], err));
+done:
+    free(state);
+    free(spec);
+    return status;
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+static caps_status get_metadata(const char **text, const caps_safetensors *st, const char *key,
+    const char *path, caps_error *err)
+{
+    *text = caps_safetensors_get_metadata(st, key);
+    return *text ? CAPS_OK
+                 : caps_fail(err, CAPS_ERR_FORMAT,
+                       "%s: no %s in its metadata, need the state of a run", path, key);
+}
+
+static caps_status read_metadata(caps_state *s, const caps_safetensors *st, const char *path,
+    const caps_train_config *config, caps_error *err)
+{
+    caps_status status;
+    const char *format, *spec, *state, *settings;
+    caps_model_spec own;
+    CAPS_TRY(get_metadata(&format, st, "capscl.format", path, err));
+    CAPS_TRY(get_metadata(&spec, st, "capscl.spec", path, err));
+    CAPS_TRY(get_metadata(&state, st, "capscl.state", path, err));
+    CAPS_TRY(get_metadata(&settings, st, "capscl.config", path, err));
+    if (strcmp(format, FORMAT_VERSION) != 0)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: capscl.format is '%.16s', need '%s'", path,
+            format, FORMAT_VERSION));
+    CAPS_TRY(caps_state_check_settings(settings, path, config, err));
+    status = caps_model_spec_parse(&own, spec, path, err);
+    if (status == CAPS_ERR_SPEC) {
+        status = CAPS_ERR_FORMAT;
+        if (err)
+            err->status = status;
+    }
+    CAPS_TRY(status);
+    if (!caps_model_spec_equal(&own, &config->spec))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: capscl.spec is not the spec of its capscl.config, need both to agree", path));
+    CAPS_TRY(caps_state_parse(s, state, path, config, err));
+done:
+    return status;
+}
+
+static void shape_text(char *text, size_t bytes, int ndim, const size_t *shape)
+{
+    size_t at = 0;
+    text[0] = 0;
+    for (int d = 0; d < ndim && at < bytes; d++)
+        at += (size_t)snprintf(text + at, bytes - at, "%s%zu", d ? ", " : "", shape[d]);
+}
+
+static caps_status check_tensor(const caps_st_tensor *t, const char *name, const caps_parameter *p,
+    const char *path, caps_error *err)
+{
+    char have[192], need[192];
+    if (!t)
+        return caps_fail(err, CAPS_ERR_FORMAT, "%s: tensor %s is missing", path, name);
+    if (strcmp(t->dtype, "F32") != 0)
+        return caps_fail(
+            err, CAPS_ERR_FORMAT, "%s: tensor %s: dtype is %s, need F32", path, name, t->dtype);
+    if (t->ndim == p->ndim && memcmp(t->shape, p->shape, (size_t)p->ndim * sizeof *p->shape) == 0)
+        return CAPS_OK;
+    shape_text(have, sizeof have, t->ndim, t->shape);
+    shape_text(need, sizeof need, p->ndim, p->shape);
+    return caps_fail(
+        err, CAPS_ERR_FORMAT, "%s: tensor %s: shape is [%s], need [%s]", path, name, have, need);
+}
+
+/* Names are unique in a file, so one that is not of the run shows in the number of tensors. */
+static caps_status find_extra(const caps_safetensors *st, const caps_state *s, const caps_model *m,
+    const char *path, caps_error *err)
+{
+    for (size_t t = 0; t < st->count; t++) {
+        bool known = false;
+        for (size_t copy = 0; copy < COPIES && copy_of(s, copy); copy++)
+            for (size_t i = 0; !known && i < caps_model_parameter_count(m); i++) {
+                char name[NAME_BYTES];
+                snprintf(
+                    name, sizeof name, "%s%s", prefixes[copy], caps_model_parameter(m, i)->name);
+                known = strcmp(name, st->tensors[t].name) == 0;
+            }
+        if (!known)
+            return caps_fail(err, CAPS_ERR_FORMAT,
+                "%s: tensor %.64s is none of the run's, need only parameters and moments", path,
+                st->tensors[t].name);
+    }
+    return CAPS_OK;
+}
+
+static caps_status read_tensors(caps_state *s, const caps_safetensors *st, const char *path,
+    const caps_model *m, caps_error *err)
+{
+    for (size_t copy = 0; copy < COPIES && copy_of(s, copy); copy++)
+        for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
+            const caps_parameter *p = caps_model_parameter(m, i);
+            char name[NAME_BYTES];
+            snprintf(name, sizeof name, "%s%s", prefixes[copy], p->name);
+            const caps_st_tensor *t = caps_safetensors_get(st, name);
+            caps_status status = check_tensor(t, name, p, path, err);
+            if (status != CAPS_OK)
+                return status;
+            float *values = copy_of(s, copy) + p->first; /* [count] */
+            memcpy(values, t->data, p->count * sizeof *values);
+            size_t bad = find_not_finite(values, p->count);
+            if (bad < p->count)
+                return caps_fail(err, CAPS_ERR_FORMAT,
+                    "%s: tensor %s: element %zu is not finite, need numbers", path, name, bad);
+            for (size_t e = 0; copy == 2 && e < p->count; e++)
+                if (values[e] < 0)
+                    return caps_fail(err, CAPS_ERR_FORMAT,
+                        "%s: tensor %s: element %zu is %g, need >= 0", path, name, e,
+                        (double)values[e]);
+        }
+    return find_extra(st, s, m, path, err);
+}
+
+caps_status caps_state_load(caps_state *s, const char *path, const caps_model *m,
+    const caps_train_config *config, caps_error *err)
+{
+    caps_safetensors st = {0};
+    caps_status status;
+    memset(s, 0, sizeof *s);
+    CAPS_TRY(caps_safetensors_load(&st, path, err));
+    CAPS_TRY(read_metadata(s, &st, path, config, err));
+    CAPS_TRY(caps_state_init(s, m, config->optimizer, err));
+    CAPS_TRY(read_tensors(s, &st, path, m, err));
+done:
+    caps_safetensors_release(&st);
+    if (status != CAPS_OK)
+        caps_state_release(s);
+    return status;
+}

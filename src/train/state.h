@@ -1,0 +1,49 @@
+/* state.h: state.safetensors, all that is needed to go on with a run (docs/checkpoint-format.md).
+ */
+#ifndef CAPS_STATE_H
+#define CAPS_STATE_H
+
+#include <capscl/train.h>
+
+typedef struct caps_state {
+    uint64_t step;             /* steps done since the very start */
+    uint64_t images_done;      /* of the epoch that `step` belongs to */
+    caps_model_totals totals;  /* over those images */
+    bool ended;                /* the line that closes the epoch or the run is in the log */
+    double test_error_percent; /* of the evaluation at `step`; NaN: none */
+    double rate, images_per_second;
+    uint64_t peak_device_bytes;
+    uint64_t data_images, data_hash; /* of the training split */
+
+    size_t count;      /* elements of each of these, flat, in the model's order */
+    float *parameters; /* host memory */
+    float *moments[2]; /* Adam's; NULL under sgd */
+} caps_state;
+
+/* Host memory for what `m` has; everything else stays as it is. CAPS_ERR_MEMORY. */
+caps_status caps_state_init(
+    caps_state *s, const caps_model *m, caps_optimizer optimizer, caps_error *err);
+void caps_state_release(caps_state *s); /* a zeroed one is allowed */
+
+/* Takes parameters and moments from the model. CAPS_ERR_NOT_FINITE: a value is not finite, and
+ * the message is its name alone. */
+caps_status caps_state_take(caps_state *s, caps_model *m, caps_error *err);
+
+/* Writes what was taken, and where the run stands; `m` names the parameters. `config_text` is the
+ * content of config.json. CAPS_ERR_IO: the file that was there before still is. */
+caps_status caps_state_save(const caps_state *s, const char *path, const caps_model *m,
+    const caps_train_config *config, const char *config_text, caps_error *err);
+
+/* Reads and checks all of it; nothing is put into the model, which says what parameters there must
+ * be. The settings must be those of `config` in all that the result depends on, but for the end of
+ * the run. Errors: CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT, CAPS_ERR_MISMATCH (other settings). */
+caps_status caps_state_load(caps_state *s, const char *path, const caps_model *m,
+    const caps_train_config *config, caps_error *err);
+
+/* Into the model. Blocks. */
+caps_status caps_state_apply(const caps_state *s, caps_model *m, caps_error *err);
+
+/* A number for the content of a data set: images, labels and sizes. */
+uint64_t caps_state_data_hash(const caps_dataset *ds);
+
+#endif

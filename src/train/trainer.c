@@ -1,0 +1,304 @@
+/* trainer.c: steps, epochs, saving, and the end of a run.
+ *
+ * The result depends on the settings, the data and the device alone: every step is a function of
+ * the parameters, the moments and its number, so a state that holds these is a place to go on from.
+ * What closes an epoch (evaluation, its line in the log) can be called off and is then the first
+ * thing that the resumed run does; the model's file is written before the state that says it is
+ * final. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "clock.h"
+#include "evaluate.h"
+#include "fail.h"
+#include "schedule.h"
+#include "trainer.h"
+
+#define RECONSTRUCTION_WEIGHT                                                                      \
+    0.0005 /* of the squared error in the loss (the paper, section 4.1)                            \
+            */
+
+/* ---- numbers -------------------------------------------------------------------------------- */
+
+static double seconds_left(const caps_trainer *t)
+{
+    const caps_state *s = &t->state;
+    if (s->step >= t->last_step)
+        return 0;
+    double images_per_step = (double)t->train.n / (double)t->steps_per_epoch;
+    double left = (double)(t->last_step - s->step) * images_per_step / s->images_per_second;
+    double limit = t->control->time_limit_seconds;
+    if (limit > 0) {
+        double until = t->began + limit - caps_clock_seconds();
+        left = fmin(left, fmax(until, 0)); /* fmin: the other one where `left` is NaN */
+    }
+    return left;
+}
+
+caps_train_metrics caps_trainer_metrics(const caps_trainer *t)
+{
+    const caps_state *s = &t->state;
+    const double n = s->images_done > 0 ? (double)s->images_done : NAN;
+    caps_train_metrics m = {
+        .epoch = caps_schedule_epoch(s->step, t->steps_per_epoch),
+        .step = s->step,
+        .margin_loss = s->totals.margin_loss / n,
+        .reconstruction_sse = t->config->spec.has_decoder ? s->totals.sse / n : NAN,
+        .train_error_percent = 100 * s->totals.errors / n,
+        .test_error_percent = s->test_error_percent,
+        .rate = s->rate,
+        .images_per_second = s->images_per_second,
+        .seconds = caps_clock_seconds() - t->began,
+        .seconds_left = seconds_left(t),
+        .images_done = s->images_done,
+        .images_total = t->train.n,
+        .peak_device_bytes = s->peak_device_bytes,
+        .resumed_from_step = t->resumed_from_step,
+    };
+    m.loss = m.margin_loss + RECONSTRUCTION_WEIGHT * s->totals.sse / n;
+    return m;
+}
+
+void caps_trainer_tell(caps_trainer *t, caps_train_event event)
+{
+    if (!t->control->event)
+        return;
+    caps_train_metrics m = caps_trainer_metrics(t);
+    t->control->event(t->control->user, event, &m, NULL);
+}
+
+static bool is_stopped(const caps_trainer *t)
+{
+    return t->control->stop && *t->control->stop;
+}
+
+/* Not before something was done: runs that are resumed under a limit get to their end. */
+static bool is_out_of_time(const caps_trainer *t)
+{
+    double limit = t->control->time_limit_seconds;
+    return limit > 0 && t->steps_here > 0 && caps_clock_seconds() - t->began >= limit;
+}
+
+/* ---- a step --------------------------------------------------------------------------------- */
+
+static caps_status not_finite(
+    const caps_trainer *t, uint64_t step, const char *name, double rate, caps_error *err)
+{
+    return caps_fail(err, CAPS_ERR_NOT_FINITE,
+        "step %llu: %s is not finite (rate %g; last saved step %llu)", (unsigned long long)step,
+        name, rate, (unsigned long long)t->saved_step);
+}
+
+/* Speed is that of the epoch's steps. The first step of a process also builds kernels: it counts
+ * only as long as there is no other. */
+static void count_time(caps_trainer *t, uint64_t images, double seconds)
+{
+    if (t->steps_here++ == 0) {
+        t->first_images = images;
+        t->first_seconds = seconds;
+    } else {
+        t->epoch_images += images;
+        t->epoch_seconds += seconds;
+    }
+    if (t->epoch_images > 0 && t->epoch_seconds > 0)
+        t->state.images_per_second = (double)t->epoch_images / t->epoch_seconds;
+    else if (t->first_seconds > 0)
+        t->state.images_per_second = (double)t->first_images / t->first_seconds;
+}
+
+static void begin_epoch(caps_trainer *t)
+{
+    t->state.totals = (caps_model_totals){0};
+    t->state.images_done = 0;
+    t->epoch_images = 0;
+    t->epoch_seconds = 0;
+}
+
+caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
+{
+    caps_state *s = &t->state;
+    caps_model *m = t->model;
+    const double began = caps_clock_seconds();
+    const double rate = caps_train_rate(t->config, s->step, t->steps_per_epoch);
+    caps_model_totals totals;
+    bool finite;
+    caps_status status;
+    if (s->step % t->steps_per_epoch == 0)
+        begin_epoch(t);
+    const caps_batch *batch = caps_batcher_next(t->batcher);
+    CAPS_TRY(caps_model_clear_totals(m, err));
+    CAPS_TRY(caps_model_set_batch(m, batch->n, batch->images, batch->labels, err));
+    CAPS_TRY(caps_model_forward(m, CAPS_MASK_LABEL, err));
+    CAPS_TRY(caps_model_backward(m, err));
+    CAPS_TRY(t->config->optimizer == CAPS_OPTIMIZER_ADAM
+                 ? caps_model_adam(m, (float)rate, s->step + 1, err)
+                 : caps_model_sgd(m, (float)rate, err));
+    CAPS_TRY(caps_model_check_finite(m, &finite, err));
+    /* The device sums in float: one step at a time, so that the sums do not depend on where a run
+     * was stopped, nor lose digits over an epoch. */
+    CAPS_TRY(caps_model_get_totals(m, &totals, err));
+    if (!finite || !isfinite(totals.margin_loss) || !isfinite(totals.sse)) {
+        char name[128];
+        CAPS_TRY(caps_model_blame(m, name, sizeof name, err));
+        if (strcmp(name, "nothing") == 0) /* every value is, their sum is not */
+            snprintf(name, sizeof name, "the loss");
+        CAPS_TRY(not_finite(t, s->step + 1, name, rate, err));
+    }
+    s->totals.margin_loss += totals.margin_loss;
+    s->totals.sse += totals.sse;
+    s->totals.errors += totals.errors;
+    s->images_done += batch->n;
+    s->step++;
+    s->rate = rate;
+    s->ended = false;
+    s->test_error_percent = NAN;
+    s->peak_device_bytes = caps_runtime_peak_bytes(t->rt);
+    count_time(t, batch->n, caps_clock_seconds() - began);
+done:
+    return status;
+}
+
+/* ---- saving --------------------------------------------------------------------------------- */
+
+caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err)
+{
+    caps_status status;
+    caps_error inner = {0};
+    status = caps_state_take(&t->state, t->model, &inner);
+    if (status == CAPS_ERR_NOT_FINITE)
+        CAPS_TRY(not_finite(t, t->state.step, inner.message, t->state.rate, err));
+    if (status != CAPS_OK) {
+        if (err)
+            *err = inner;
+        goto done;
+    }
+    CAPS_TRY(caps_metrics_sync(&t->log, err));
+    if (model)
+        CAPS_TRY(caps_model_save(t->model, t->model_path, err));
+    CAPS_TRY(caps_state_save(&t->state, t->state_path, t->model, t->config, t->config_text, err));
+    t->saved_step = t->state.step;
+    caps_trainer_tell(t, CAPS_TRAIN_SAVED);
+done:
+    return status;
+}
+
+/* ---- epochs --------------------------------------------------------------------------------- */
+
+static bool at_epoch_end(const caps_trainer *t)
+{
+    return t->state.step > 0 && t->state.step % t->steps_per_epoch == 0;
+}
+
+static bool must_close(const caps_trainer *t)
+{
+    return !t->state.ended && (at_epoch_end(t) || t->state.step >= t->last_step);
+}
+
+static bool evaluation_is_off(void *user)
+{
+    const caps_trainer *t = user;
+    return is_stopped(t) || is_out_of_time(t);
+}
+
+static caps_status evaluate(caps_trainer *t, caps_error *err)
+{
+    caps_evaluation result = {0};
+    caps_trainer_tell(t, CAPS_TRAIN_EVALUATING);
+    caps_status status =
+        caps_evaluate_until(t->model, &t->test, &result, NULL, NULL, evaluation_is_off, t, err);
+    if (status == CAPS_OK)
+        t->state.test_error_percent = result.error_percent;
+    t->state.peak_device_bytes = caps_runtime_peak_bytes(t->rt);
+    caps_evaluation_release(&result);
+    return status;
+}
+
+/* Evaluates where it is due, logs, saves. CAPS_ERR_INTERRUPTED: called off, nothing was logged. */
+static caps_status close_epoch(caps_trainer *t, caps_error *err)
+{
+    const uint64_t every = t->config->eval_every;
+    caps_status status = CAPS_OK;
+    caps_train_metrics m = caps_trainer_metrics(t);
+    if (t->state.step >= t->last_step || (every > 0 && m.epoch % every == 0))
+        CAPS_TRY(evaluate(t, err));
+    m = caps_trainer_metrics(t);
+    CAPS_TRY(caps_metrics_append(&t->log, CAPS_METRICS_EPOCH, &m, err));
+    t->state.ended = true;
+    caps_trainer_tell(t, CAPS_TRAIN_EPOCH);
+    CAPS_TRY(caps_trainer_save(t, true, err));
+done:
+    return status;
+}
+
+/* Steps to the end of the epoch or of the run, or until something asks to stop. */
+static caps_status run_steps(caps_trainer *t, caps_error *err)
+{
+    const uint64_t every = t->config->save_every;
+    caps_status status = CAPS_OK;
+    do {
+        CAPS_TRY(caps_trainer_step(t, err));
+        caps_trainer_tell(t, CAPS_TRAIN_PROGRESS);
+        if (t->state.step % CAPS_METRICS_STEPS == 0) {
+            caps_train_metrics m = caps_trainer_metrics(t);
+            CAPS_TRY(caps_metrics_append(&t->log, CAPS_METRICS_STEP, &m, err));
+        }
+        if (must_close(t) || is_stopped(t) || is_out_of_time(t))
+            break;
+        if (every > 0 && t->state.step % every == 0)
+            CAPS_TRY(caps_trainer_save(t, false, err));
+    } while (true);
+done:
+    return status;
+}
+
+static caps_status run_to_end(caps_trainer *t, caps_train_end *end, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    for (;;) {
+        if (caps_trainer_is_finished(t)) {
+            *end = CAPS_TRAIN_FINISHED;
+            return CAPS_OK;
+        }
+        if (is_stopped(t) || is_out_of_time(t))
+            break;
+        if (!must_close(t)) {
+            CAPS_TRY(run_steps(t, err));
+            continue;
+        }
+        caps_error inner = {0};
+        status = close_epoch(t, &inner);
+        if (status == CAPS_ERR_INTERRUPTED)
+            break;
+        if (status != CAPS_OK && err)
+            *err = inner;
+        CAPS_TRY(status);
+    }
+    *end = is_stopped(t) ? CAPS_TRAIN_STOPPED : CAPS_TRAIN_TIME_LIMIT;
+    /* An epoch that was closed has saved already. */
+    status = CAPS_OK;
+    if (!t->state.ended)
+        CAPS_TRY(caps_trainer_save(t, true, err));
+done:
+    return status;
+}
+
+caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
+    const caps_train_control *control, caps_train_end *end, caps_train_metrics *m, caps_error *err)
+{
+    caps_trainer t;
+    caps_status status;
+    *m = (caps_train_metrics){0};
+    CAPS_TRY(caps_trainer_init(&t, rt, config, control, err));
+    if (caps_trainer_is_finished(&t)) {
+        *end = CAPS_TRAIN_WAS_FINISHED;
+    } else {
+        CAPS_TRY(caps_trainer_open(&t, err));
+        caps_trainer_tell(&t, CAPS_TRAIN_STARTED);
+        CAPS_TRY(run_to_end(&t, end, err));
+    }
+    *m = caps_trainer_metrics(&t);
+done:
+    caps_trainer_release(&t);
+    return status;
+}

@@ -1,0 +1,52 @@
+/* trainer.h: a run in progress. */
+#ifndef CAPS_TRAINER_H
+#define CAPS_TRAINER_H
+
+#include <capscl/train.h>
+
+#include "batcher.h"
+#include "metrics.h"
+#include "state.h"
+
+typedef struct caps_trainer {
+    caps_runtime *rt;
+    const caps_train_config *config;
+    const caps_train_control *control;
+    double began; /* caps_clock_seconds */
+
+    char *state_path, *config_path, *metrics_path, *model_path, *config_text;
+    caps_dataset train, test;
+    uint64_t steps_per_epoch, last_step;
+    caps_model *model;
+    caps_batcher *batcher;
+    caps_metrics_log log;
+    caps_state state; /* where the run stands; its arrays are those of the last save */
+    uint64_t resumed_from_step, saved_step;
+
+    /* Training steps of this process, their time alone. */
+    uint64_t steps_here, epoch_images;
+    double epoch_seconds;
+    uint64_t first_images; /* of the very first step, which also builds kernels */
+    double first_seconds;
+} caps_trainer;
+
+/* Checks all that can be checked, reads the data, makes the model, and reads the state where the
+ * run is resumed. The run directory is only read. */
+caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_train_config *config,
+    const caps_train_control *control, caps_error *err);
+/* Makes or mends the run directory's files, so that the run can be resumed from here on. */
+caps_status caps_trainer_open(caps_trainer *t, caps_error *err);
+void caps_trainer_release(caps_trainer *t);
+
+/* Nothing is left to do: the end is reached, evaluated and in the log. */
+bool caps_trainer_is_finished(const caps_trainer *t);
+
+/* One step: CAPS_ERR_NOT_FINITE names step and layer. */
+caps_status caps_trainer_step(caps_trainer *t, caps_error *err);
+/* The state, and `model` too where asked. */
+caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err);
+/* The state's numbers as the caller sees them. */
+caps_train_metrics caps_trainer_metrics(const caps_trainer *t);
+void caps_trainer_tell(caps_trainer *t, caps_train_event event);
+
+#endif

@@ -1,0 +1,198 @@
+/* trainer_setup.c: from settings to a run that can begin or go on. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "config.h"
+#include "fail.h"
+#include "file.h"
+#include "schedule.h"
+#include "trainer.h"
+
+/* ---- reading and checking ------------------------------------------------------------------- */
+
+static caps_status make_paths(caps_trainer *t, caps_error *err)
+{
+    const char *out = t->control->out;
+    caps_status status;
+    CAPS_TRY(caps_run_path(&t->state_path, out, CAPS_RUN_STATE, err));
+    CAPS_TRY(caps_run_path(&t->config_path, out, CAPS_RUN_CONFIG, err));
+    CAPS_TRY(caps_run_path(&t->metrics_path, out, CAPS_RUN_METRICS, err));
+    CAPS_TRY(caps_run_path(&t->model_path, out, CAPS_RUN_MODEL, err));
+done:
+    return status;
+}
+
+static caps_status check_directory(const caps_trainer *t, caps_error *err)
+{
+    const char *out = t->control->out;
+    caps_status status;
+    bool exists;
+    CAPS_TRY(caps_train_run_exists(out, &exists, err));
+    if (exists && !t->control->resume)
+        CAPS_TRY(caps_fail(
+            err, CAPS_ERR_EXISTS, "%s: holds a run already, need resume or another place", out));
+    if (t->control->resume && !caps_path_exists(t->state_path))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: does not exist, need it to resume the run",
+            t->state_path));
+    /* A finished run may lie where nothing can be written: one that goes on is checked later. */
+    if (!t->control->resume)
+        CAPS_TRY(caps_run_check_writable(out, err));
+done:
+    return status;
+}
+
+static caps_status read_data(caps_trainer *t, caps_error *err)
+{
+    const caps_train_config *config = t->config;
+    const caps_model_spec *spec = &config->spec;
+    caps_status status;
+    CAPS_TRY(caps_dataset_load(&t->train, config->data, CAPS_SPLIT_TRAIN, config->limit, err));
+    CAPS_TRY(caps_dataset_load(&t->test, config->data, CAPS_SPLIT_TEST, 0, err));
+    const caps_dataset *sets[] = {&t->train, &t->test};
+    for (size_t i = 0; i < 2; i++)
+        CAPS_TRY(caps_dataset_check(
+            sets[i], spec->input[0], spec->input[1], spec->input[2], spec->classes, err));
+    t->steps_per_epoch = caps_schedule_steps_per_epoch(t->train.n, config->batch);
+    t->last_step = caps_schedule_last_step(config, t->steps_per_epoch);
+done:
+    return status;
+}
+
+static caps_status first_parameters(caps_trainer *t, caps_error *err)
+{
+    caps_checkpoint init = {0};
+    caps_status status;
+    /* This clears the moments too, which a checkpoint does not give. */
+    CAPS_TRY(caps_model_initialise(t->model, t->config->seed, err));
+    if (t->config->init[0]) {
+        CAPS_TRY(caps_checkpoint_load(&init, t->config->init, &t->config->spec, err));
+        CAPS_TRY(caps_model_set_parameters(t->model, init.parameters, err));
+    }
+    CAPS_TRY(caps_state_init(&t->state, t->model, t->config->optimizer, err));
+    t->state.data_images = t->train.n;
+    t->state.data_hash = caps_state_data_hash(&t->train);
+    t->state.test_error_percent = NAN;
+    t->state.rate = t->config->rate;
+    t->state.images_per_second = NAN;
+done:
+    caps_checkpoint_release(&init);
+    return status;
+}
+
+static caps_status old_state(caps_trainer *t, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(caps_state_load(&t->state, t->state_path, t->model, t->config, err));
+    if (t->state.data_images != t->train.n)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: its run has %llu training images, %s has %zu: need the same to go on",
+            t->state_path, (unsigned long long)t->state.data_images, t->train.path, t->train.n));
+    if (t->state.data_hash != caps_state_data_hash(&t->train))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: its run has other training images or labels than %s: need the same to go on",
+            t->state_path, t->train.path));
+    CAPS_TRY(caps_state_apply(&t->state, t->model, err));
+    t->resumed_from_step = t->saved_step = t->state.step;
+done:
+    return status;
+}
+
+caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_train_config *config,
+    const caps_train_control *control, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    json_t *record = NULL;
+    *t = (caps_trainer){.rt = rt,
+        .config = config,
+        .control = control,
+        .began = caps_clock_seconds(),
+        .log = {.fd = -1}};
+    if (!control->out || isnan(control->time_limit_seconds) || control->time_limit_seconds < 0)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: run directory is '%s' and time limit %g s, need a name and >= 0",
+            control->out ? control->out : "", control->time_limit_seconds));
+    CAPS_TRY(caps_config_check(config, err));
+    CAPS_TRY(make_paths(t, err));
+    CAPS_TRY(check_directory(t, err));
+    CAPS_TRY(read_data(t, err));
+    const caps_model_options options = {
+        .max_batch = config->batch,
+        .training = true,
+        .adam = config->optimizer == CAPS_OPTIMIZER_ADAM,
+    };
+    CAPS_TRY(caps_model_create(&t->model, rt, &config->spec, &options, err));
+    CAPS_TRY(control->resume ? old_state(t, err) : first_parameters(t, err));
+    CAPS_TRY(caps_config_describe(&record, config, rt, err));
+    CAPS_TRY(caps_config_format(&t->config_text, record, 2, err));
+done:
+    json_decref(record);
+    return status;
+}
+
+void caps_trainer_release(caps_trainer *t)
+{
+    caps_batcher_free(t->batcher);
+    caps_metrics_close(&t->log);
+    caps_state_release(&t->state);
+    caps_model_free(t->model);
+    caps_dataset_release(&t->train);
+    caps_dataset_release(&t->test);
+    free(t->config_text);
+    free(t->state_path);
+    free(t->config_path);
+    free(t->metrics_path);
+    free(t->model_path);
+    memset(t, 0, sizeof *t);
+}
+
+/* ---- files ---------------------------------------------------------------------------------- */
+
+bool caps_trainer_is_finished(const caps_trainer *t)
+{
+    return t->state.step >= t->last_step && t->state.ended && !isnan(t->state.test_error_percent);
+}
+
+static caps_status write_config(const caps_trainer *t, caps_error *err)
+{
+    char *text = caps_format("%s\n", t->config_text);
+    if (!text)
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", t->config_path);
+    caps_status status = caps_file_write(t->config_path, text, strlen(text), err);
+    free(text);
+    return status;
+}
+
+caps_status caps_trainer_open(caps_trainer *t, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(caps_run_check_writable(t->control->out, err));
+    if (!t->control->resume) {
+        /* The state first: from the moment on in which anything is there, there is a run to resume.
+         */
+        CAPS_TRY(caps_directory_make(t->control->out, err));
+        CAPS_TRY(caps_state_take(&t->state, t->model, err));
+        CAPS_TRY(
+            caps_state_save(&t->state, t->state_path, t->model, t->config, t->config_text, err));
+        CAPS_TRY(write_config(t, err));
+    }
+    /* An end that was logged without the evaluation which this run's new end needs is logged anew.
+     */
+    bool ended = t->state.ended && (t->state.step < t->last_step || caps_trainer_is_finished(t));
+    t->state.ended = ended;
+    CAPS_TRY(caps_metrics_open(&t->log, t->metrics_path, t->state.step, ended, err));
+    if (t->control->resume)
+        CAPS_TRY(write_config(t, err));
+    const caps_batcher_options options = {
+        .batch = t->config->batch,
+        .augment = t->config->augment,
+        .shuffle = t->config->shuffle,
+        .seed = t->config->seed,
+        .first_epoch = t->state.step / t->steps_per_epoch,
+        .first_batch = t->state.step % t->steps_per_epoch,
+    };
+    CAPS_TRY(caps_batcher_create(&t->batcher, &t->train, &options, err));
+done:
+    return status;
+}
