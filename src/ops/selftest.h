@@ -1,5 +1,5 @@
-/* selftest.h: every operation, forward and backward, on a device against src/ref. One table of cases
- * serves `capscl selftest` and the tests. */
+/* selftest.h: every operation, forward and backward, on a device against src/ref. One table of
+ * cases serves `capscl selftest` and the tests. */
 #ifndef CAPS_SELFTEST_H
 #define CAPS_SELFTEST_H
 
@@ -15,8 +15,8 @@ typedef struct caps_selftest_result {
     bool passed;
 } caps_selftest_result;
 
-/* Runs all cases (`small`: only tiny shapes, for simulators), calling `each` after each. A case that
- * fails is a result, not an error; an OpenCL failure is an error. */
+/* Runs all cases (`small`: only tiny shapes, for simulators), calling `each` after each. A case
+ * that fails is a result, not an error; an OpenCL failure is an error. */
 caps_status caps_selftest_run(caps_runtime *rt, bool small,
     void (*each)(void *user, const caps_selftest_result *result), void *user, caps_error *err);
 

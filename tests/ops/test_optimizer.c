@@ -136,7 +136,9 @@ START_TEST(gradients_that_are_not_finite_are_flagged)
         ck_assert_int_eq(read_flag(families[_i], &flag), 1);
         test_ok(caps_sgd_step(families[_i], &tw, &flag, &good, 0.1f, &err));
         ck_assert_int_eq(read_flag(families[_i], &flag), 1);
-        test_ok(caps_tensor_zero(families[_i], &flag, &err));
+        /* A fresh flag: Oclgrind takes a word for uninitialised once an atomic has written it. */
+        test_tensor_release(&flag);
+        flag = test_tensor_i32((int32_t[]){0}, 1, (size_t[]){1});
         test_ok(caps_adam_step(families[_i], &tw, &tm, &tv, &flag, &tg, &settings, &err));
         ck_assert_int_eq(read_flag(families[_i], &flag), 1);
         test_tensor_release(&good);

@@ -1,0 +1,117 @@
+/* cmd_selftest.c: every operation on a device against the reference in double. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "fail.h"
+#include "json.h"
+#include "selftest.h"
+
+typedef struct options {
+    caps_common common;
+    bool small;
+} options;
+
+static const caps_flag flags[] = {
+    CAPS_ROW_DEVICE(options),
+    CAPS_ROW_SWITCH("--small", options, small, "tiny shapes only, for simulators"),
+    CAPS_ROW_JSON(options),
+    CAPS_ROW_QUIET(options),
+    CAPS_ROW_VERBOSE(options),
+    {0},
+};
+
+/* What is gathered while the cases run. */
+typedef struct gathering {
+    bool json, verbose;
+    json_t *rows; /* NULL where there is no --json, or no memory for it */
+    size_t all, passed;
+    const char *operation; /* of the line that is being summed up */
+    size_t cases, good;
+    double worst; /* error over tolerance */
+} gathering;
+
+static void summarise(gathering *g)
+{
+    if (g->operation && !g->json && !g->verbose)
+        printf("%-10s %2zu of %2zu passed, worst at %5.1f %% of its tolerance\n", g->operation,
+            g->good, g->cases, 100 * g->worst);
+    g->cases = g->good = 0;
+    g->worst = 0;
+}
+
+static void on_result(void *user, const caps_selftest_result *r)
+{
+    gathering *g = user;
+    g->all++;
+    g->passed += r->passed;
+    if (g->json) {
+        json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:b}", "operation", r->operation,
+            "shape", r->shape, "direction", r->direction, "variant", r->variant, "error",
+            caps_json_double(r->error), "tolerance", caps_json_double(r->tolerance), "passed",
+            r->passed);
+        if (g->rows && (!row || json_array_append_new(g->rows, row) != 0)) {
+            json_decref(g->rows);
+            g->rows = NULL;
+        }
+        return;
+    }
+    if (!g->operation || strcmp(g->operation, r->operation) != 0) {
+        summarise(g);
+        g->operation = r->operation;
+    }
+    g->cases++;
+    g->good += r->passed;
+    if (r->error / r->tolerance > g->worst)
+        g->worst = r->error / r->tolerance;
+    if (g->verbose || !r->passed)
+        printf("%-4s  %-9s %-8s %-13s %-46s error %8.2e, need <= %.0e\n", r->passed ? "ok" : "FAIL",
+            r->operation, r->direction, r->variant, r->shape, r->error, r->tolerance);
+}
+
+static int run(const caps_command *command, int argc, char **argv)
+{
+    options o = {0};
+    caps_args args;
+    int code;
+    if (!caps_cli_begin(command, &args, &o, &o.common, argc, argv, &code))
+        return code;
+    caps_error err = {0};
+    caps_status status = CAPS_OK;
+    caps_runtime *rt = NULL;
+    gathering g = {.json = o.common.json, .verbose = o.common.verbose};
+    if (g.json)
+        g.rows = json_array();
+    CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
+    CAPS_TRY(caps_selftest_run(rt, o.small, on_result, &g, &err));
+    summarise(&g);
+    if (g.json) {
+        json_t *rows = g.rows;
+        g.rows = NULL;
+        CAPS_TRY(caps_cli_print_json(rows, &err));
+    } else {
+        printf("%zu of %zu passed on %s (%s kernels)\n", g.passed, g.all,
+            caps_runtime_device(rt)->name, caps_family_name(caps_runtime_family(rt)));
+    }
+    if (g.passed != g.all)
+        status =
+            caps_fail(&err, CAPS_ERR_INTERNAL, "selftest: %zu of %zu cases failed on %s, need none",
+                g.all - g.passed, g.all, caps_runtime_device(rt)->name);
+done:
+    json_decref(g.rows);
+    caps_runtime_free(rt);
+    caps_args_release(&args);
+    return caps_cli_end(status, &err);
+}
+
+const caps_command caps_command_selftest = {
+    .name = "selftest",
+    .run = run,
+    .summary = "check every operation on a device against a reference in double",
+    .usage = "capscl selftest [--device S] [--json]",
+    .about = "Runs every operation, forward and backward, on small random inputs, and compares "
+             "with the\n"
+             "plain C reference in double precision. The error is relative, in norm.",
+    .flags = flags,
+    .notes = "Exit code 1: a case failed.\n",
+};
