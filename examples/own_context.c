@@ -8,10 +8,8 @@
  */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include <CL/cl.h>
-#include <capscl/capscl.h>
+#include <capscl/capscl.h> /* and with it CL/cl.h */
 
 /* Samples; input capsules and their dimension; output capsules and theirs; routing iterations. */
 enum { B = 2, I = 30, K = 4, J = 3, D = 5, ROUNDS = 3 };
@@ -120,11 +118,6 @@ static caps_tensor take(machine *m, int ndim, const size_t *shape)
 {
     caps_tensor t = caps_tensor_wrap(m->memory, m->used, CAPS_F32, ndim, shape);
     m->used += caps_tensor_count(&t);
-    if (m->used > MOST_ELEMENTS) {
-        fprintf(stderr, "own_context: %zu elements needed, the buffer has %d\n", m->used,
-            MOST_ELEMENTS);
-        exit(1);
-    }
     return t;
 }
 
@@ -149,6 +142,11 @@ static caps_status compute(caps_runtime *rt, machine *m, caps_error *err)
         .v = take(m, 4, many),
         .scratch = take(m, 1, &scratch)};
     caps_status status;
+    if (m->used > MOST_ELEMENTS) {
+        snprintf(err->message, sizeof err->message, "%zu elements needed, the buffer has %d",
+            m->used, MOST_ELEMENTS);
+        return CAPS_ERR_ARGUMENT;
+    }
     /* The operations only enqueue; a download waits for all before it. */
     if ((status = caps_tensor_upload(rt, &tu, u, err)) != CAPS_OK ||
         (status = caps_tensor_upload(rt, &tw, w, err)) != CAPS_OK ||

@@ -1,0 +1,54 @@
+/* bench.h: what `capscl bench` measures, and how. */
+#ifndef CAPS_BENCH_H
+#define CAPS_BENCH_H
+
+#include "cli.h"
+
+/* One row of the result. Counts are what the equations need: every operand moved once, no more. */
+typedef struct caps_bench_row {
+    const char *operation; /* "gemm" */
+    char shape[112];       /* "conv1 forward M=256 N=..." */
+    char variant[48];      /* kernel family, and the algorithm of matrix products */
+    double flops, bytes;   /* of one run */
+    size_t repeats;
+    double seconds_min, seconds_median;
+    /* forward and step */
+    bool whole; /* the members below count */
+    size_t batch;
+    const char *routing_grad;
+    uint64_t peak_device_bytes;
+} caps_bench_row;
+
+/* Measures `run` on rt's queue: once to warm up, then at least 5 times (2 where one takes seconds),
+ * for about a second. Runs much shorter than a millisecond are measured several at a time. */
+typedef caps_status caps_bench_run(void *context, caps_error *err);
+caps_status caps_bench_measure(
+    caps_bench_row *row, caps_runtime *rt, caps_bench_run *run, void *context, caps_error *err);
+
+/* The most that the device does, by two kernels that do nothing else: fused multiply-adds, copying.
+ */
+typedef struct caps_bench_peak {
+    double gflops, gbytes_per_s;
+} caps_bench_peak;
+caps_status caps_bench_peak_measure(caps_bench_peak *peak, caps_runtime *rt, caps_error *err);
+
+/* Each measures one operation at the shapes of a network and a batch, giving its rows to `each`. */
+typedef struct caps_bench {
+    caps_runtime *rt;
+    const caps_model_spec *spec;
+    const caps_model_sizes *sizes;
+    size_t batch;
+    void (*each)(void *user, const caps_bench_row *row);
+    void *user;
+} caps_bench;
+
+caps_status caps_bench_gemm(const caps_bench *b, caps_error *err);
+caps_status caps_bench_conv(const caps_bench *b, caps_error *err);
+caps_status caps_bench_squash(const caps_bench *b, caps_error *err);
+caps_status caps_bench_votes(const caps_bench *b, caps_error *err);
+caps_status caps_bench_routing(const caps_bench *b, caps_error *err);
+caps_status caps_bench_adam(const caps_bench *b, caps_error *err);
+caps_status caps_bench_forward(const caps_bench *b, caps_error *err);
+caps_status caps_bench_step(const caps_bench *b, caps_error *err);
+
+#endif

@@ -1,0 +1,116 @@
+/* bench_model.c: the whole network: forward, and a training step. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+
+#include "fail.h"
+#include "rng.h"
+
+typedef struct subject {
+    caps_model *model;
+    size_t batch;
+    float *images;   /* [batch, C*H*W] */
+    int32_t *labels; /* [batch] */
+    uint64_t t;
+} subject;
+
+static caps_status run_forward(void *context, caps_error *err)
+{
+    subject *s = context;
+    caps_status status;
+    CAPS_TRY(caps_model_set_batch(s->model, s->batch, s->images, NULL, err));
+    CAPS_TRY(caps_model_forward(s->model, CAPS_MASK_LONGEST, err));
+done:
+    return status;
+}
+
+static caps_status run_step(void *context, caps_error *err)
+{
+    subject *s = context;
+    caps_status status;
+    CAPS_TRY(caps_model_set_batch(s->model, s->batch, s->images, s->labels, err));
+    CAPS_TRY(caps_model_forward(s->model, CAPS_MASK_LABEL, err));
+    CAPS_TRY(caps_model_backward(s->model, err));
+    CAPS_TRY(caps_model_adam(s->model, 1e-3f, ++s->t, err));
+done:
+    return status;
+}
+
+/* Operations of the products of an image's forward: first layer, and all the others. */
+static void count_flops(const caps_bench *b, double *first, double *others)
+{
+    const caps_model_spec *p = b->spec;
+    const caps_model_sizes *z = b->sizes;
+    const double k1 = (double)p->conv1.kernel, k2 = (double)p->primary.kernel;
+    const double c1 = (double)p->conv1.channels, jd = (double)(p->classes * p->class_caps.dim);
+    *first = 2 * (double)(z->h1 * z->w1) * c1 * (double)p->input[0] * k1 * k1;
+    *others = 2 * (double)z->i * (double)p->primary.dim * c1 * k2 * k2 +
+              2 * (double)z->i * jd * (double)p->primary.dim +
+              (4 * (double)p->class_caps.iterations - 2) * (double)z->i * jd;
+    double in = jd;
+    for (size_t l = 0; p->has_decoder && l <= p->decoder_hidden_count; l++) {
+        const double out = (double)(l < p->decoder_hidden_count ? p->decoder_hidden[l] : z->pixels);
+        *others += 2 * in * out;
+        in = out;
+    }
+}
+
+static caps_status whole(const caps_bench *b, bool step, caps_error *err)
+{
+    const caps_model_options options = {
+        .max_batch = b->batch, .training = step, .adam = step, .reconstruct = true};
+    subject s = {.batch = b->batch};
+    caps_bench_row row = {.operation = step ? "step" : "forward",
+        .whole = true,
+        .batch = b->batch,
+        .routing_grad =
+            b->spec->class_caps.routing_grad == CAPS_ROUTING_GRAD_FULL ? "full" : "last"};
+    caps_model_memory memory;
+    caps_status status;
+    double first, others;
+    const size_t pixels = b->batch * b->sizes->pixels;
+    CAPS_TRY(caps_cli_model_create(&s.model, b->rt, b->spec, &options, NULL, err));
+    CAPS_TRY(caps_model_forecast(b->rt, b->spec, &options, &memory, err));
+    CAPS_TRY(caps_model_initialise(s.model, 1, err));
+    s.images = malloc(pixels * sizeof *s.images);
+    s.labels = malloc(b->batch * sizeof *s.labels);
+    if (!s.images || !s.labels) {
+        status = caps_fail(err, CAPS_ERR_MEMORY, "bench: out of memory");
+        goto done;
+    }
+    for (size_t i = 0; i < pixels; i++)
+        s.images[i] = (float)caps_rng_uniform(1, CAPS_RNG_TEST, 1, i);
+    for (size_t i = 0; i < b->batch; i++)
+        s.labels[i] = (int32_t)(i % b->spec->classes);
+
+    /* A step's backward costs each product twice more, but the first layer's images get no
+     * gradient. Bytes: parameters and activations once forward; backward again, with what it
+     * writes; then what the optimizer reads and writes. */
+    count_flops(b, &first, &others);
+    const double n = (double)b->batch, parameters = (double)memory.parameters;
+    row.flops = n * (step ? 2 * first + 3 * others : first + others);
+    row.bytes = step ? 10 * parameters + 3 * (double)memory.activations
+                     : parameters + (double)memory.activations;
+    snprintf(row.shape, sizeof row.shape, "B=%zu input=%zux%zux%zu I=%zu J=%zu", b->batch,
+        b->spec->input[0], b->spec->input[1], b->spec->input[2], b->sizes->i, b->spec->classes);
+    snprintf(row.variant, sizeof row.variant, "%s", caps_family_name(caps_runtime_family(b->rt)));
+    CAPS_TRY(caps_bench_measure(&row, b->rt, step ? run_step : run_forward, &s, err));
+    row.peak_device_bytes = caps_runtime_bytes(b->rt);
+    b->each(b->user, &row);
+done:
+    caps_model_free(s.model);
+    free(s.images);
+    free(s.labels);
+    return status;
+}
+
+caps_status caps_bench_forward(const caps_bench *b, caps_error *err)
+{
+    return whole(b, false, err);
+}
+
+caps_status caps_bench_step(const caps_bench *b, caps_error *err)
+{
+    return whole(b, true, err);
+}

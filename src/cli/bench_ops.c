@@ -1,0 +1,375 @@
+/* bench_ops.c: single operations at the shapes that a network has. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+
+#include "fail.h"
+#include "rng.h"
+
+#define WORKSPACE_BYTES ((size_t)64 << 20) /* of a convolution, as models have it */
+enum { MOST_TENSORS = 16 };
+
+/* Tensors of one measurement, and what to run on them. */
+typedef struct subject {
+    const caps_bench *b;
+    caps_tensor t[MOST_TENSORS];
+    size_t count;
+    caps_gemm_shape gemm;
+    caps_conv2d conv;
+    caps_routing routing;
+    caps_routing_state state;
+    caps_adam adam;
+    bool deeper; /* convolution: dx is wanted */
+} subject;
+
+static void subject_release(subject *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        caps_tensor_release(&s->t[i]);
+    s->count = 0;
+}
+
+/* A tensor of numbers in -0.5..0.5: zeros would be faster than what occurs. */
+static caps_status add(subject *s, int ndim, const size_t *shape, caps_error *err)
+{
+    caps_tensor *t = &s->t[s->count];
+    caps_status status = caps_tensor_init(t, s->b->rt, CAPS_F32, ndim, shape, err);
+    if (status != CAPS_OK)
+        return status;
+    s->count++;
+    const size_t n = caps_tensor_count(t);
+    float *host = malloc(n * sizeof *host);
+    if (!host)
+        return caps_fail(err, CAPS_ERR_MEMORY, "bench: out of memory");
+    for (size_t i = 0; i < n; i++) {
+        uint32_t words[4];
+        if (i < 4096)
+            caps_rng_words(words, 1, CAPS_RNG_TEST, 0, i);
+        host[i] = i < 4096 ? (float)words[0] / 4294967296.0f - 0.5f : host[i % 4096];
+    }
+    status = caps_tensor_upload(s->b->rt, t, host, err);
+    free(host);
+    return status;
+}
+
+static caps_status measure(subject *s, caps_bench_run *run, const char *operation,
+    const char *shape, const char *algorithm, double flops, double bytes, caps_error *err)
+{
+    caps_bench_row row = {.operation = operation, .flops = flops, .bytes = bytes};
+    snprintf(row.shape, sizeof row.shape, "%s", shape);
+    snprintf(row.variant, sizeof row.variant, "%s%s%s",
+        caps_family_name(caps_runtime_family(s->b->rt)), algorithm ? "/" : "",
+        algorithm ? algorithm : "");
+    caps_status status = caps_bench_measure(&row, s->b->rt, run, s, err);
+    if (status == CAPS_OK)
+        s->b->each(s->b->user, &row);
+    return status;
+}
+
+/* ---- gemm ----------------------------------------------------------------------------------- */
+
+static caps_status run_gemm(void *context, caps_error *err)
+{
+    const subject *s = context;
+    return caps_gemm(s->b->rt, &s->t[0], &s->t[1], &s->t[2], &s->gemm, err);
+}
+
+static caps_status gemm(const caps_bench *b, const char *what, bool trans_a, bool trans_b, size_t m,
+    size_t n, size_t k, caps_error *err)
+{
+    subject s = {.b = b};
+    caps_status status;
+    char shape[112];
+    s.gemm = (caps_gemm_shape){.trans_a = trans_a,
+        .trans_b = trans_b,
+        .m = m,
+        .n = n,
+        .k = k,
+        .lda = trans_a ? m : k,
+        .ldb = trans_b ? k : n,
+        .ldc = n,
+        .alpha = 1,
+        .count = 1};
+    snprintf(shape, sizeof shape, "%s M=%zu N=%zu K=%zu%s%s", what, m, n, k, trans_a ? " A^T" : "",
+        trans_b ? " B^T" : "");
+    CAPS_TRY(add(&s, 2, (size_t[]){m, n}, err));
+    CAPS_TRY(add(&s, 2, (size_t[]){m, k}, err));
+    CAPS_TRY(add(&s, 2, (size_t[]){k, n}, err));
+    CAPS_TRY(measure(&s, run_gemm, "gemm", shape, caps_gemm_algorithm(b->rt, &s.gemm),
+        2.0 * (double)m * (double)n * (double)k,
+        4.0 * ((double)m * (double)k + (double)k * (double)n + (double)m * (double)n), err));
+done:
+    subject_release(&s);
+    return status;
+}
+
+/* The columns of as many images as a convolution takes at once. */
+static size_t chunk_columns(const size_t x_shape[4], const size_t w_shape[4], size_t stride)
+{
+    const caps_conv2d conv = {.stride = stride};
+    const size_t pixels = caps_conv2d_output(x_shape[2], w_shape[2], stride, 0) *
+                          caps_conv2d_output(x_shape[3], w_shape[3], stride, 0);
+    const size_t each = (w_shape[1] * w_shape[2] * w_shape[3] + w_shape[0]) * pixels;
+    return caps_conv2d_workspace(x_shape, w_shape, &conv, WORKSPACE_BYTES) / each * pixels;
+}
+
+caps_status caps_bench_gemm(const caps_bench *b, caps_error *err)
+{
+    const caps_model_spec *p = b->spec;
+    const caps_model_sizes *z = b->sizes;
+    const size_t x1[] = {b->batch, p->input[0], p->input[1], p->input[2]};
+    const size_t w1[] = {p->conv1.channels, p->input[0], p->conv1.kernel, p->conv1.kernel};
+    const size_t x2[] = {b->batch, p->conv1.channels, z->h1, z->w1};
+    const size_t w2[] = {
+        p->primary.types * p->primary.dim, w1[0], p->primary.kernel, p->primary.kernel};
+    const size_t taps1 = w1[1] * w1[2] * w1[3], taps2 = w2[1] * w2[2] * w2[3];
+    const size_t n1 = chunk_columns(x1, w1, p->conv1.stride);
+    const size_t n2 = chunk_columns(x2, w2, p->primary.stride);
+    caps_status status;
+    CAPS_TRY(gemm(b, "conv1 forward", false, false, w1[0], n1, taps1, err));
+    CAPS_TRY(gemm(b, "conv1 dw", false, true, w1[0], taps1, n1, err));
+    CAPS_TRY(gemm(b, "primary forward", false, false, w2[0], n2, taps2, err));
+    CAPS_TRY(gemm(b, "primary dw", false, true, w2[0], taps2, n2, err));
+    CAPS_TRY(gemm(b, "primary dx", true, false, taps2, n2, w2[0], err));
+    size_t in = p->classes * p->class_caps.dim;
+    for (size_t l = 0; p->has_decoder && l <= p->decoder_hidden_count; l++) {
+        const size_t out = l < p->decoder_hidden_count ? p->decoder_hidden[l] : z->pixels;
+        char what[32];
+        snprintf(what, sizeof what, "fc%zu forward", l + 1);
+        CAPS_TRY(gemm(b, what, false, true, b->batch, out, in, err));
+        in = out;
+    }
+done:
+    return status;
+}
+
+/* ---- conv: t = y, x, w, bias, workspace, dx, dw, dbias, dy ----------------------------------- */
+
+static caps_status run_conv_forward(void *context, caps_error *err)
+{
+    const subject *s = context;
+    return caps_conv2d_forward(
+        s->b->rt, &s->t[0], &s->t[1], &s->t[2], &s->t[3], &s->conv, &s->t[4], err);
+}
+
+static caps_status run_conv_backward(void *context, caps_error *err)
+{
+    const subject *s = context;
+    return caps_conv2d_backward(s->b->rt, s->deeper ? &s->t[5] : NULL, &s->t[6], &s->t[7], &s->t[8],
+        &s->t[0], &s->t[1], &s->t[2], &s->conv, &s->t[4], err);
+}
+
+static caps_status conv(const caps_bench *b, const char *name, const size_t x[4], const size_t w[4],
+    const caps_conv2d *p, bool deeper, caps_error *err)
+{
+    subject s = {.b = b, .conv = *p, .deeper = deeper};
+    const size_t oh = caps_conv2d_output(x[2], w[2], p->stride, 0);
+    const size_t ow = caps_conv2d_output(x[3], w[3], p->stride, 0), y[] = {x[0], w[0], oh, ow};
+    const size_t room = caps_conv2d_workspace(x, w, p, WORKSPACE_BYTES);
+    const double taps = (double)(w[1] * w[2] * w[3]), nw = (double)w[0] * taps;
+    const double ny = (double)(x[0] * w[0]) * (double)(oh * ow);
+    const double nx = (double)(x[0] * x[1]) * (double)(x[2] * x[3]);
+    const double flops = 2 * ny * taps;
+    const caps_gemm_shape product = {.m = w[0],
+        .n = x[0] * oh * ow,
+        .k = (size_t)taps,
+        .lda = (size_t)taps,
+        .ldb = x[0] * oh * ow,
+        .ldc = x[0] * oh * ow,
+        .alpha = 1,
+        .count = 1};
+    const char *algorithm = caps_gemm_algorithm(b->rt, &product);
+    caps_status status;
+    char shape[112];
+    CAPS_TRY(add(&s, 4, y, err));
+    CAPS_TRY(add(&s, 4, x, err));
+    CAPS_TRY(add(&s, 4, w, err));
+    CAPS_TRY(add(&s, 1, w, err));
+    CAPS_TRY(add(&s, 1, &room, err));
+    CAPS_TRY(add(&s, 4, x, err));
+    CAPS_TRY(add(&s, 4, w, err));
+    CAPS_TRY(add(&s, 1, w, err));
+    CAPS_TRY(add(&s, 4, y, err));
+    snprintf(shape, sizeof shape, "%s forward B=%zu C=%zu %zux%zu M=%zu k=%zu stride=%zu", name,
+        x[0], x[1], x[2], x[3], w[0], w[2], p->stride);
+    CAPS_TRY(
+        measure(&s, run_conv_forward, "conv", shape, algorithm, flops, 4 * (nx + nw + ny), err));
+    snprintf(shape, sizeof shape, "%s backward B=%zu C=%zu %zux%zu M=%zu k=%zu stride=%zu", name,
+        x[0], x[1], x[2], x[3], w[0], w[2], p->stride);
+    CAPS_TRY(measure(&s, run_conv_backward, "conv", shape, algorithm, (deeper ? 2 : 1) * flops,
+        4 * (nx * (deeper ? 2 : 1) + 2 * nw + ny * (p->act == CAPS_ACT_NONE ? 1 : 2)), err));
+done:
+    subject_release(&s);
+    return status;
+}
+
+caps_status caps_bench_conv(const caps_bench *b, caps_error *err)
+{
+    const caps_model_spec *p = b->spec;
+    const caps_model_sizes *z = b->sizes;
+    const size_t x1[] = {b->batch, p->input[0], p->input[1], p->input[2]};
+    const size_t w1[] = {p->conv1.channels, p->input[0], p->conv1.kernel, p->conv1.kernel};
+    const size_t x2[] = {b->batch, p->conv1.channels, z->h1, z->w1};
+    const size_t w2[] = {
+        p->primary.types * p->primary.dim, w1[0], p->primary.kernel, p->primary.kernel};
+    const caps_conv2d conv1 = {.stride = p->conv1.stride, .act = CAPS_ACT_RELU};
+    const caps_conv2d primary = {.stride = p->primary.stride, .act = CAPS_ACT_NONE};
+    caps_status status;
+    CAPS_TRY(conv(b, "conv1", x1, w1, &conv1, false, err));
+    CAPS_TRY(conv(b, "primary", x2, w2, &primary, true, err));
+done:
+    return status;
+}
+
+/* ---- squash: t = v, s, ds, dv --------------------------------------------------------------- */
+
+static caps_status run_squash_forward(void *context, caps_error *err)
+{
+    const subject *s = context;
+    return caps_squash_forward(s->b->rt, &s->t[0], &s->t[1], err);
+}
+
+static caps_status run_squash_backward(void *context, caps_error *err)
+{
+    const subject *s = context;
+    return caps_squash_backward(s->b->rt, &s->t[2], &s->t[3], &s->t[1], err);
+}
+
+caps_status caps_bench_squash(const caps_bench *b, caps_error *err)
+{
+    subject s = {.b = b};
+    const size_t shape[] = {b->batch, b->sizes->i, b->spec->primary.dim};
+    const double n = (double)(shape[0] * shape[1]) * (double)shape[2];
+    caps_status status = CAPS_OK;
+    char text[112];
+    for (int t = 0; t < 4; t++)
+        CAPS_TRY(add(&s, 3, shape, err));
+    snprintf(text, sizeof text, "forward B=%zu I=%zu K=%zu", shape[0], shape[1], shape[2]);
+    CAPS_TRY(measure(&s, run_squash_forward, "squash", text, NULL, 3 * n, 8 * n, err));
+    snprintf(text, sizeof text, "backward B=%zu I=%zu K=%zu", shape[0], shape[1], shape[2]);
+    CAPS_TRY(measure(&s, run_squash_backward, "squash", text, NULL, 7 * n, 12 * n, err));
+done:
+    subject_release(&s);
+    return status;
+}
+
+/* ---- votes: t = votes, u, w, du, dw, dvotes ------------------------------------------------- */
+
+static caps_status run_votes_forward(void *context, caps_error *err)
+{
+    const subject *s = context;
+    return caps_votes_forward(s->b->rt, &s->t[0], &s->t[1], &s->t[2], err);
+}
+
+static caps_status run_votes_backward(void *context, caps_error *err)
+{
+    const subject *s = context;
+    return caps_votes_backward(s->b->rt, &s->t[3], &s->t[4], &s->t[5], &s->t[1], &s->t[2], err);
+}
+
+caps_status caps_bench_votes(const caps_bench *b, caps_error *err)
+{
+    subject s = {.b = b};
+    const size_t i = b->sizes->i, j = b->spec->classes, d = b->spec->class_caps.dim,
+                 k = b->spec->primary.dim;
+    const size_t votes[] = {b->batch, i, j, d}, u[] = {b->batch, i, k}, w[] = {i, j, d, k};
+    const double nv = (double)(b->batch * i) * (double)(j * d), nu = (double)(b->batch * i * k);
+    const double nw = (double)(i * j) * (double)(d * k), flops = 2 * nv * (double)k;
+    caps_status status;
+    char text[112];
+    CAPS_TRY(add(&s, 4, votes, err));
+    CAPS_TRY(add(&s, 3, u, err));
+    CAPS_TRY(add(&s, 4, w, err));
+    CAPS_TRY(add(&s, 3, u, err));
+    CAPS_TRY(add(&s, 4, w, err));
+    CAPS_TRY(add(&s, 4, votes, err));
+    snprintf(text, sizeof text, "forward B=%zu I=%zu J=%zu D=%zu K=%zu", b->batch, i, j, d, k);
+    CAPS_TRY(measure(&s, run_votes_forward, "votes", text, NULL, flops, 4 * (nv + nu + nw), err));
+    snprintf(text, sizeof text, "backward B=%zu I=%zu J=%zu D=%zu K=%zu", b->batch, i, j, d, k);
+    CAPS_TRY(measure(
+        &s, run_votes_backward, "votes", text, NULL, 2 * flops, 4 * (nv + 2 * nu + 2 * nw), err));
+done:
+    subject_release(&s);
+    return status;
+}
+
+/* ---- routing: t = v, votes, dvotes, dv, couplings, s, v_t, scratch -------------------------- */
+
+static caps_status run_routing_forward(void *context, caps_error *err)
+{
+    subject *s = context;
+    return caps_routing_forward(s->b->rt, &s->t[0], &s->state, &s->t[1], NULL, &s->routing, err);
+}
+
+static caps_status run_routing_backward(void *context, caps_error *err)
+{
+    subject *s = context;
+    return caps_routing_backward(
+        s->b->rt, &s->t[2], NULL, &s->t[3], &s->state, &s->t[1], &s->routing, err);
+}
+
+caps_status caps_bench_routing(const caps_bench *b, caps_error *err)
+{
+    subject s = {.b = b};
+    const size_t n = b->batch, i = b->sizes->i, j = b->spec->classes, d = b->spec->class_caps.dim;
+    const size_t r = b->spec->class_caps.iterations, votes[] = {n, i, j, d}, v[] = {n, j, d};
+    const size_t c_shape[] = {r, n, i, j}, s_shape[] = {r, n, j, d};
+    s.routing = (caps_routing){r, b->spec->class_caps.routing_grad};
+    const bool full = s.routing.grad == CAPS_ROUTING_GRAD_FULL;
+    const size_t room = caps_routing_scratch(n, i, j, d, &s.routing);
+    const double nv = (double)(n * i) * (double)(j * d), steps = full ? (double)r : 1;
+    caps_status status;
+    char text[112];
+    CAPS_TRY(add(&s, 3, v, err));
+    CAPS_TRY(add(&s, 4, votes, err));
+    CAPS_TRY(add(&s, 4, votes, err));
+    CAPS_TRY(add(&s, 3, v, err));
+    CAPS_TRY(add(&s, 4, c_shape, err));
+    CAPS_TRY(add(&s, 4, s_shape, err));
+    CAPS_TRY(add(&s, 4, s_shape, err));
+    CAPS_TRY(add(&s, 1, &room, err));
+    s.state =
+        (caps_routing_state){.couplings = s.t[4], .s = s.t[5], .v = s.t[6], .scratch = s.t[7]};
+    /* An iteration reads the votes once: logits (but the first) and sum. Backward: the votes once
+     * for each iteration but the first that counts; then dvotes, 2 steps - 1 terms. */
+    snprintf(text, sizeof text, "forward B=%zu I=%zu J=%zu D=%zu r=%zu", n, i, j, d, r);
+    CAPS_TRY(measure(&s, run_routing_forward, "routing", text, NULL, (4 * (double)r - 2) * nv,
+        4 * (double)r * nv, err));
+    snprintf(text, sizeof text, "backward B=%zu I=%zu J=%zu D=%zu r=%zu %s", n, i, j, d, r,
+        full ? "full" : "last");
+    CAPS_TRY(measure(&s, run_routing_backward, "routing", text, NULL,
+        (4 * (steps - 1) + 2 * (2 * steps - 1)) * nv, 4 * steps * nv, err));
+done:
+    subject_release(&s);
+    return status;
+}
+
+/* ---- adam: t = w, m, v, g, flag ------------------------------------------------------------- */
+
+static caps_status run_adam(void *context, caps_error *err)
+{
+    subject *s = context;
+    s->adam.t++;
+    return caps_adam_step(
+        s->b->rt, &s->t[0], &s->t[1], &s->t[2], &s->t[4], &s->t[3], &s->adam, err);
+}
+
+caps_status caps_bench_adam(const caps_bench *b, caps_error *err)
+{
+    subject s = {.b = b, .adam = {1e-3f, 0.9f, 0.999f, 1e-8f, 0}};
+    const size_t n = (size_t)b->sizes->parameters, one = 1;
+    caps_status status = CAPS_OK;
+    char text[112];
+    for (int t = 0; t < 4; t++)
+        CAPS_TRY(add(&s, 1, &n, err));
+    CAPS_TRY(caps_tensor_zero(b->rt, &s.t[2], err)); /* a mean of squares */
+    CAPS_TRY(caps_tensor_init(&s.t[4], b->rt, CAPS_I32, 1, &one, err));
+    s.count++;
+    snprintf(text, sizeof text, "N=%zu", n);
+    CAPS_TRY(measure(&s, run_adam, "adam", text, NULL, 12 * (double)n, 28 * (double)n, err));
+done:
+    subject_release(&s);
+    return status;
+}

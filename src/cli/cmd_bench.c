@@ -1,0 +1,264 @@
+/* cmd_bench.c: the table of benchmarks, and their results as text, JSON or CSV. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+#include "fail.h"
+#include "json.h"
+
+typedef caps_status bench_function(const caps_bench *b, caps_error *err);
+
+static const struct {
+    const char *name;
+    bench_function *run;
+} benches[] = {
+    {"gemm", caps_bench_gemm},
+    {"conv", caps_bench_conv},
+    {"squash", caps_bench_squash},
+    {"votes", caps_bench_votes},
+    {"routing", caps_bench_routing},
+    {"adam", caps_bench_adam},
+    {"forward", caps_bench_forward},
+    {"step", caps_bench_step},
+};
+
+enum { BENCHES = sizeof benches / sizeof benches[0], DEFAULT_BATCH = 100 };
+
+typedef struct options {
+    caps_common common;
+    const char *arch;
+    caps_counts batch;
+    bool csv, kernel_times;
+} options;
+
+static const caps_flag flags[] = {
+    CAPS_ROW_TEXT("--arch", options, arch, "A",
+        "whose shapes to take: a JSON spec, or mnist (the paper's) or small\n(default: mnist)"),
+    CAPS_ROW_COUNTS("--batch", options, batch, 1, 1000000, "N...",
+        "images at once: numbers up to the next flag (default: forward 1 and\n"
+        "100, all others 100)"),
+    CAPS_ROW_DEVICE(options),
+    CAPS_ROW_SWITCH("--kernel-times", options, kernel_times,
+        "time every kernel and print the sums to stderr at the end (slower)"),
+    CAPS_ROW_JSON(options),
+    CAPS_ROW_SWITCH("--csv", options, csv, "print comma-separated values"),
+    CAPS_ROW_QUIET(options),
+    CAPS_ROW_VERBOSE(options),
+    {0},
+};
+
+/* ---- results -------------------------------------------------------------------------------- */
+
+typedef struct report {
+    const options *o;
+    const char *device;
+    caps_bench_peak peak;
+    json_t *rows;
+} report;
+
+static double gflops_of(const caps_bench_row *r)
+{
+    return r->flops / r->seconds_median / 1e9;
+}
+
+static double gbytes_of(const caps_bench_row *r)
+{
+    return r->bytes / r->seconds_median / 1e9;
+}
+
+/* Of whichever peak the row is nearer to: arithmetic or memory. */
+static double fraction_of(const report *p, const caps_bench_row *r)
+{
+    const double arithmetic = gflops_of(r) / p->peak.gflops;
+    const double memory = gbytes_of(r) / p->peak.gbytes_per_s;
+    return arithmetic > memory ? arithmetic : memory;
+}
+
+static void add_json(report *p, const caps_bench_row *r)
+{
+    json_t *row = json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "operation",
+        r->operation, "shape", r->shape, "variant", r->variant, "repeats", (json_int_t)r->repeats,
+        "seconds_min", caps_json_double(r->seconds_min), "seconds_median",
+        caps_json_double(r->seconds_median), "gflops", caps_json_double(gflops_of(r)),
+        "gbytes_per_s", caps_json_double(gbytes_of(r)), "fraction_of_peak",
+        caps_json_double(fraction_of(p, r)), "device", caps_cli_json_text(p->device));
+    if (row && r->whole) {
+        json_object_set_new(row, "batch", json_integer((json_int_t)r->batch));
+        json_object_set_new(
+            row, "images_per_second", caps_json_double((double)r->batch / r->seconds_median));
+        json_object_set_new(row, "routing_grad", json_string(r->routing_grad));
+        json_object_set_new(
+            row, "peak_device_bytes", json_integer((json_int_t)r->peak_device_bytes));
+    }
+    if (p->rows && (!row || json_array_append_new(p->rows, row) != 0)) {
+        json_decref(p->rows);
+        p->rows = NULL;
+    }
+}
+
+/* Text of a CSV field: quotes doubled. */
+static void print_quoted(const char *text)
+{
+    putchar('"');
+    for (; *text; text++) {
+        if (*text == '"')
+            putchar('"');
+        putchar(*text);
+    }
+    putchar('"');
+}
+
+static void print_csv(const report *p, const caps_bench_row *r)
+{
+    printf("%s,", r->operation);
+    print_quoted(r->shape);
+    printf(",%s,%zu,%.9g,%.9g,%.6g,%.6g,%.4f,", r->variant, r->repeats, r->seconds_min,
+        r->seconds_median, gflops_of(r), gbytes_of(r), fraction_of(p, r));
+    print_quoted(p->device);
+    if (r->whole)
+        printf(",%zu,%.6g,%s,%llu\n", r->batch, (double)r->batch / r->seconds_median,
+            r->routing_grad, (unsigned long long)r->peak_device_bytes);
+    else
+        printf(",,,,\n");
+}
+
+static void print_row(const report *p, const caps_bench_row *r)
+{
+    char bytes[32];
+    printf("%-8s %-52s %-12s %10.3f %10.3f %9.1f %8.1f %6.1f %%", r->operation, r->shape,
+        r->variant, 1e3 * r->seconds_min, 1e3 * r->seconds_median, gflops_of(r), gbytes_of(r),
+        100 * fraction_of(p, r));
+    if (r->whole)
+        printf("  %.1f images/s, %s", (double)r->batch / r->seconds_median,
+            caps_cli_bytes(bytes, r->peak_device_bytes));
+    printf("\n");
+    fflush(stdout);
+}
+
+static void on_row(void *user, const caps_bench_row *r)
+{
+    report *p = user;
+    if (p->o->common.json)
+        add_json(p, r);
+    else if (p->o->csv)
+        print_csv(p, r);
+    else
+        print_row(p, r);
+}
+
+static void print_head(const report *p)
+{
+    if (p->o->common.json)
+        return;
+    if (p->o->csv)
+        printf("operation,shape,variant,repeats,seconds_min,seconds_median,gflops,gbytes_per_s,"
+               "fraction_of_peak,device,batch,images_per_second,routing_grad,peak_device_bytes\n");
+    else
+        printf("%-8s %-52s %-12s %10s %10s %9s %8s %8s\n", "", "shape", "variant", "min ms",
+            "median ms", "gflop/s", "GB/s", "of peak");
+}
+
+/* ---- running -------------------------------------------------------------------------------- */
+
+static const char *bench_name(size_t i, const void *context)
+{
+    (void)context;
+    return i < BENCHES ? benches[i].name : i == BENCHES ? "all" : NULL;
+}
+
+/* *which: position in the table, BENCHES for all of it, BENCHES + 1 for the default. */
+static caps_status choose(size_t *which, const options *o, const caps_args *args, caps_error *err)
+{
+    if (o->common.json && o->csv)
+        return caps_cli_usage(err, "bench: --json and --csv exclude each other");
+    *which = BENCHES + 1;
+    if (args->positional_count == 0)
+        return CAPS_OK;
+    const char *name = args->positional[0];
+    for (*which = 0; *which <= BENCHES; (*which)++)
+        if (strcmp(name, bench_name(*which, NULL)) == 0)
+            return CAPS_OK;
+    const char *near = caps_nearest(name, bench_name, NULL);
+    return caps_cli_usage(err, "bench: unknown operation '%s'%s%s%s (see 'capscl bench --help')",
+        name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+/* One benchmark at every batch that was asked for, or at its default ones. */
+static caps_status run_bench(size_t n, caps_bench *b, const options *o, caps_error *err)
+{
+    static const uint64_t for_forward[] = {1, DEFAULT_BATCH}, for_others[] = {DEFAULT_BATCH};
+    const bool forward = benches[n].run == caps_bench_forward;
+    const uint64_t *batches = o->batch.count ? o->batch.values : forward ? for_forward : for_others;
+    const size_t count = o->batch.count ? o->batch.count : forward ? 2 : 1;
+    caps_status status = CAPS_OK;
+    for (size_t i = 0; i < count; i++) {
+        b->batch = (size_t)batches[i];
+        CAPS_TRY(benches[n].run(b, err));
+        if (benches[n].run == caps_bench_adam) /* no batch has a part in it */
+            break;
+    }
+done:
+    return status;
+}
+
+static int run(const caps_command *command, int argc, char **argv)
+{
+    options o = {0};
+    caps_args args;
+    int code;
+    if (!caps_cli_begin(command, &args, &o, &o.common, argc, argv, &code))
+        return code;
+    caps_error err = {0};
+    caps_status status = CAPS_OK;
+    caps_runtime *rt = NULL;
+    caps_model_spec spec;
+    caps_model_sizes sizes;
+    report p = {.o = &o};
+    size_t which = 0;
+    CAPS_TRY(choose(&which, &o, &args, &err));
+    CAPS_TRY(caps_model_spec_load(&spec, o.arch ? o.arch : "mnist", &err));
+    CAPS_TRY(caps_model_spec_check(&spec, &sizes, &err));
+    CAPS_TRY(caps_cli_open(&rt, &o.common, o.kernel_times, &err));
+    p.device = caps_runtime_device(rt)->name;
+    if (o.common.json)
+        p.rows = json_array();
+    caps_cli_log("measuring the device's peaks ...");
+    CAPS_TRY(caps_bench_peak_measure(&p.peak, rt, &err));
+    caps_cli_log("peak: %.1f gflop/s, %.1f GB/s copied", p.peak.gflops, p.peak.gbytes_per_s);
+    caps_runtime_profile_reset(rt);
+    print_head(&p);
+    caps_bench b = {.rt = rt, .spec = &spec, .sizes = &sizes, .each = on_row, .user = &p};
+    for (size_t n = 0; n < BENCHES; n++) {
+        const bool whole =
+            benches[n].run == caps_bench_forward || benches[n].run == caps_bench_step;
+        if (which == n || which == BENCHES || (which > BENCHES && whole))
+            CAPS_TRY(run_bench(n, &b, &o, &err));
+    }
+    if (o.common.json) {
+        json_t *rows = p.rows;
+        p.rows = NULL;
+        CAPS_TRY(caps_cli_print_json(rows, &err));
+    }
+    if (o.kernel_times)
+        CAPS_TRY(caps_cli_show_profile(rt, &err));
+done:
+    json_decref(p.rows);
+    caps_runtime_free(rt);
+    caps_args_release(&args);
+    return caps_cli_end(status, &err);
+}
+
+const caps_command caps_command_bench = {
+    .name = "bench",
+    .run = run,
+    .summary = "time operations, and the whole network, at a network's shapes",
+    .usage = "capscl bench [gemm|conv|squash|votes|routing|adam|forward|step|all] [flags]",
+    .about =
+        "Times an operation, forward and backward, at the shapes that a network has; forward: the\n"
+        "whole network; step: forward, backward and Adam. Without a name: forward and step.\n"
+        "\"of peak\" compares with what two kernels reach on this device that do nothing but\n"
+        "multiply and add, or copy: with whichever of the two the row is nearer to.",
+    .flags = flags,
+    .notes = "Timings of a busy machine say little: compare within one run.\n",
+    .positional_max = 1,
+};
