@@ -1,5 +1,6 @@
 /* test_runtime.c: making runtimes, their options, launches, the profile, and counted memory. */
 #include <stdio.h>
+#include <time.h>
 
 #include "device_support.h"
 #include "launch.h"
@@ -133,6 +134,13 @@ static void release_own(own *o)
     *o = (own){0};
 }
 
+static cl_uint references(cl_command_queue queue)
+{
+    cl_uint n = 0;
+    clGetCommandQueueInfo(queue, CL_QUEUE_REFERENCE_COUNT, sizeof n, &n, NULL);
+    return n;
+}
+
 START_TEST(a_runtime_on_the_callers_queue)
 {
     caps_error err = {0};
@@ -140,9 +148,8 @@ START_TEST(a_runtime_on_the_callers_queue)
     char *cache = test_directory();
     caps_runtime_options options = in(cache);
     own o = make_own(0);
-    cl_uint contexts = 0, queues = 0, after = 0;
+    cl_uint contexts = 0, queues = references(o.queue), after = 0;
     clGetContextInfo(o.context, CL_CONTEXT_REFERENCE_COUNT, sizeof contexts, &contexts, NULL);
-    clGetCommandQueueInfo(o.queue, CL_QUEUE_REFERENCE_COUNT, sizeof queues, &queues, NULL);
     test_ok(caps_runtime_create_from(&rt, o.context, o.device, o.queue, &options, &err));
     ck_assert_ptr_eq(caps_runtime_context(rt), o.context);
     ck_assert_ptr_eq(caps_runtime_queue(rt), o.queue);
@@ -154,8 +161,10 @@ START_TEST(a_runtime_on_the_callers_queue)
     /* All that the runtime held it gave back. */
     clGetContextInfo(o.context, CL_CONTEXT_REFERENCE_COUNT, sizeof after, &after, NULL);
     ck_assert_uint_eq(after, contexts);
-    clGetCommandQueueInfo(o.queue, CL_QUEUE_REFERENCE_COUNT, sizeof after, &after, NULL);
-    ck_assert_uint_eq(after, queues);
+    /* A driver's thread may hold the queue for a moment after a command has ended. */
+    for (int i = 0; i < 500 && references(o.queue) != queues; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+    ck_assert_uint_eq(references(o.queue), queues);
     /* The caller may let go first. */
     test_ok(caps_runtime_create_from(&rt, o.context, o.device, o.queue, &options, &err));
     release_own(&o);

@@ -112,6 +112,8 @@ static void check_shape(caps_runtime *rt, const caps_ref_conv *p, size_t seed)
 
     /* One image at a time, two, three, and all: with something over that serves no image. */
     for (size_t images = 1; images <= 4; images++) {
+        if (test_small() && images % 2 == 1)
+            continue;
         const size_t room = (images == 4 ? whole : images * one) + one / 3;
         caps_tensor workspace = test_tensor(NULL, 1, &room);
         caps_tensor ty = test_tensor(NULL, 4, z.y), tdx = test_tensor(NULL, 4, z.x);

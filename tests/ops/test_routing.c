@@ -247,9 +247,12 @@ START_TEST(agrees_with_the_reference)
     for (size_t n = 0; n < SHAPES; n++) {
         if (test_small() && votes_count(&shapes[n]) > 2000)
             continue;
+        /* On a simulator, each of bias and gradient with and without, not all four. */
         for (int bias = 0; bias < 2; bias++) {
-            compare(families[_i], &shapes[n], bias, CAPS_ROUTING_GRAD_FULL);
-            compare(families[_i], &shapes[n], bias, CAPS_ROUTING_GRAD_LAST);
+            if (bias || !test_small())
+                compare(families[_i], &shapes[n], bias, CAPS_ROUTING_GRAD_FULL);
+            if (!bias || !test_small())
+                compare(families[_i], &shapes[n], bias, CAPS_ROUTING_GRAD_LAST);
         }
     }
 }

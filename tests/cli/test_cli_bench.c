@@ -1,0 +1,225 @@
+/* `capscl bench` and `capscl selftest` as processes: their tables, JSON and CSV, and wrong usage.
+ */
+#include <math.h>
+
+#include "cli_support.h"
+
+#define ROW_KEYS                                                                                   \
+    "operation shape variant repeats seconds_min seconds_median gflops gbytes_per_s "              \
+    "fraction_of_peak device"
+#define WHOLE_KEYS ROW_KEYS " batch images_per_second routing_grad peak_device_bytes"
+
+static char *work, *spec;
+
+static void set_up(void)
+{
+    work = test_directory();
+    spec = cli_write_text(work, "tiny.json", TINY_SPEC);
+}
+
+static void tear_down(void)
+{
+    free(work);
+}
+
+static const char *text_of(const json_t *row, const char *key)
+{
+    const char *text = json_string_value(json_object_get(row, key));
+    ck_assert_msg(text != NULL, "%s", key);
+    return text;
+}
+
+/* The figures of a row fit each other. */
+static void expect_row(const json_t *row)
+{
+    const double least = cli_number(row, "seconds_min"), median = cli_number(row, "seconds_median");
+    ck_assert(least > 0 && median >= least);
+    ck_assert(cli_number(row, "repeats") >= 2);
+    ck_assert(cli_number(row, "gflops") > 0);
+    ck_assert(cli_number(row, "gbytes_per_s") > 0);
+    const double fraction = cli_number(row, "fraction_of_peak");
+    ck_assert_msg(fraction > 0 && fraction < 4, "%g", fraction);
+    ck_assert_str_ne(text_of(row, "shape"), "");
+}
+
+START_TEST(default_is_forward_and_step)
+{
+    test_process p = cli_run("bench", "--arch", spec, "--json", "--quiet");
+    cli_expect_ok(p);
+    ck_assert_str_eq(p.err, "");
+    json_t *rows = cli_json(&p);
+    ck_assert_uint_eq(json_array_size(rows), 3);
+    static const struct {
+        const char *operation;
+        double batch;
+    } expected[] = {{"forward", 1}, {"forward", 100}, {"step", 100}};
+    double seconds[3];
+    for (size_t i = 0; i < 3; i++) {
+        const json_t *row = json_array_get(rows, i);
+        cli_expect_keys(row, WHOLE_KEYS);
+        expect_row(row);
+        ck_assert_str_eq(text_of(row, "operation"), expected[i].operation);
+        ck_assert_str_eq(text_of(row, "routing_grad"), "full");
+        ck_assert(cli_number(row, "batch") == expected[i].batch);
+        ck_assert(cli_number(row, "peak_device_bytes") > 10000);
+        seconds[i] = cli_number(row, "seconds_median");
+        ck_assert_double_eq_tol(cli_number(row, "images_per_second"),
+            expected[i].batch / seconds[i], 1e-4 * expected[i].batch / seconds[i]);
+    }
+    ck_assert(seconds[2] > seconds[0]);
+    json_decref(rows);
+    test_process_release(&p);
+}
+END_TEST
+
+START_TEST(every_operation)
+{
+    static const char *const operations[] = {
+        "gemm", "conv", "squash", "votes", "routing", "adam", "forward", "step"};
+    test_process p = cli_run("bench", "all", "--arch", spec, "--batch", "7", "--json", "--quiet");
+    cli_expect_ok(p);
+    json_t *rows = cli_json(&p);
+    for (size_t n = 0; n < 8; n++) {
+        size_t found = 0;
+        for (size_t i = 0; i < json_array_size(rows); i++) {
+            const json_t *row = json_array_get(rows, i);
+            if (strcmp(text_of(row, "operation"), operations[n]) != 0)
+                continue;
+            cli_expect_keys(row, n < 6 ? ROW_KEYS : WHOLE_KEYS);
+            expect_row(row);
+            found++;
+        }
+        ck_assert_msg(found >= 1, "%s", operations[n]);
+    }
+    json_decref(rows);
+    test_process_release(&p);
+}
+END_TEST
+
+START_TEST(several_batches)
+{
+    test_process p = cli_run("bench", "squash", "--batch", "2", "9", "--arch", spec, "--json");
+    cli_expect_ok(p);
+    ck_assert_ptr_nonnull(strstr(p.err, "peak: "));
+    json_t *rows = cli_json(&p);
+    ck_assert_uint_eq(json_array_size(rows), 4);
+    ck_assert_ptr_nonnull(strstr(text_of(json_array_get(rows, 0), "shape"), "B=2 "));
+    ck_assert_ptr_nonnull(strstr(text_of(json_array_get(rows, 3), "shape"), "B=9 "));
+    json_decref(rows);
+    test_process_release(&p);
+}
+END_TEST
+
+START_TEST(comma_separated)
+{
+    test_process p = cli_run("bench", "forward", "--batch", "3", "--arch", spec, "--csv");
+    cli_expect_ok(p);
+    char *head = strtok(p.out, "\n"), *row = strtok(NULL, "\n");
+    ck_assert_ptr_nonnull(row);
+    ck_assert_ptr_null(strtok(NULL, "\n"));
+    ck_assert_int_eq(strncmp(head, "operation,shape,variant,repeats,", 32), 0);
+    ck_assert_int_eq(strncmp(row, "forward,\"B=3 ", 13), 0);
+    size_t commas[2] = {0};
+    for (int n = 0; n < 2; n++) {
+        bool quoted = false;
+        for (const char *c = n == 0 ? head : row; *c; c++) {
+            quoted ^= *c == '"';
+            commas[n] += *c == ',' && !quoted;
+        }
+    }
+    ck_assert_uint_eq(commas[0], 13);
+    ck_assert_uint_eq(commas[1], 13);
+    test_process_release(&p);
+}
+END_TEST
+
+START_TEST(wrong_usage)
+{
+    cli_expect_error(cli_run("bench", "gem", "--arch", spec), 2, "did you mean gemm", "bench");
+    cli_expect_error(cli_run("bench", "gemm", "conv"), 2, "conv", "bench");
+    cli_expect_error(cli_run("bench", "--batch", "0"), 2, "--batch", "bench");
+    cli_expect_error(cli_run("bench", "--batch", "1e3"), 2, "--batch", "bench");
+    cli_expect_error(cli_run("bench", "--json", "--csv"), 2, "--csv", "bench");
+    cli_expect_error(cli_run("bench", "--arch", "nosuch"), 3, "nosuch", "bench");
+    cli_expect_error(cli_run("bench", "--device", "nosuch"), 4, "nosuch", "bench");
+    cli_expect_error(cli_run("selftest", "--device", "nosuch"), 4, "nosuch", "selftest");
+    cli_expect_error(cli_run("selftest", "extra"), 2, "extra", "selftest");
+}
+END_TEST
+
+START_TEST(selftest_text)
+{
+    test_process p = cli_run("selftest", "--small");
+    cli_expect_ok(p);
+    ck_assert_ptr_nonnull(strstr(p.out, " passed on "));
+    ck_assert_ptr_nonnull(strstr(p.out, "\nrouting "));
+    ck_assert_ptr_null(strstr(p.out, "FAIL"));
+    test_process_release(&p);
+    p = cli_run("selftest", "--small", "--verbose");
+    cli_expect_ok(p);
+    ck_assert_ptr_nonnull(strstr(p.out, "ok    squash    backward"));
+    test_process_release(&p);
+}
+END_TEST
+
+START_TEST(selftest_json)
+{
+    static const char *const families[] = {"CAPSCL_KERNELS=cpu", "CAPSCL_KERNELS=gpu"};
+    for (size_t f = 0; f < 2; f++) {
+        char *environment[] = {(char *)families[f], NULL};
+        test_process p =
+            cli_run_env(environment, "selftest", "--small", "--json", "--quiet", (char *)NULL);
+        cli_expect_ok(p);
+        json_t *rows = cli_json(&p);
+        ck_assert_uint_ge(json_array_size(rows), 30);
+        for (size_t i = 0; i < json_array_size(rows); i++) {
+            const json_t *row = json_array_get(rows, i);
+            cli_expect_keys(row, "operation shape direction variant error tolerance passed");
+            ck_assert(json_is_true(json_object_get(row, "passed")));
+            ck_assert(cli_number(row, "error") <= cli_number(row, "tolerance"));
+            ck_assert_int_eq(strncmp(text_of(row, "variant"), families[f] + 15, 3), 0);
+        }
+        json_decref(rows);
+        test_process_release(&p);
+    }
+}
+END_TEST
+
+START_TEST(selftest_that_fails)
+{
+    char *kernels = cli_make_directory(work, "kernels"), command[2048];
+    snprintf(command, sizeof command,
+        "cp '%s'/cl/*.cl '%s'/cl/*.clh '%s' && sed -i 's/return 1.0f \\/ (n + 1.0f \\/ n);/return "
+        "1.0f;/' '%s'/common.clh",
+        TEST_SOURCE_DIR, TEST_SOURCE_DIR, kernels, kernels);
+    ck_assert_int_eq(system(command), 0);
+    char variable[1100];
+    snprintf(variable, sizeof variable, "CAPSCL_CL_PATH=%s", kernels);
+    char *environment[] = {variable, NULL};
+    test_process p = cli_run_env(environment, "selftest", "--small", (char *)NULL);
+    ck_assert_int_eq(p.exit_code, 1);
+    ck_assert_ptr_nonnull(strstr(p.out, "FAIL"));
+    ck_assert_ptr_nonnull(strstr(p.out, "squash"));
+    ck_assert_int_eq(cli_error_lines(p.err), 1);
+    test_process_release(&p);
+}
+END_TEST
+
+Suite *suite(void)
+{
+    cli_use_test_cache();
+    Suite *s = suite_create("cli_bench");
+    TCase *t = tcase_create("bench and selftest");
+    tcase_set_timeout(t, 0);
+    tcase_add_unchecked_fixture(t, set_up, tear_down);
+    tcase_add_test(t, default_is_forward_and_step);
+    tcase_add_test(t, every_operation);
+    tcase_add_test(t, several_batches);
+    tcase_add_test(t, comma_separated);
+    tcase_add_test(t, wrong_usage);
+    tcase_add_test(t, selftest_text);
+    tcase_add_test(t, selftest_json);
+    tcase_add_test(t, selftest_that_fails);
+    suite_add_tcase(s, t);
+    return s;
+}
