@@ -1,10 +1,11 @@
 // peak_gpu.cl: what the device can do at most, GPU family; see peak_cpu.cl.
 //
 //     peak_fma:    CAPS_PEAK_SUMS independent chains of scalars an item: CAPS_PEAK_SUMS * 2 operations a round.
-//     peak_stream: item i copies four neighbouring elements, then those a whole grid further on, `per_item`
-//                  times: neighbouring items read neighbouring memory.
+//     peak_stream: item i has the elements 4 (i + n * items) to + 3, n < per_item: neighbouring items read
+//                  neighbouring memory.
+//     peak_read:   the same elements, read only.
 
-#define CAPS_PEAK_SUMS 16 // as in src/cli/bench_peak.c
+#define CAPS_PEAK_SUMS 16 // as in src/cli/bench_measure.c
 
 __kernel void peak_fma(__global float *out, const ulong out_at, const uint rounds, const float x)
 {
@@ -18,11 +19,21 @@ __kernel void peak_fma(__global float *out, const ulong out_at, const uint round
     out[out_at + get_global_id(0)] = all;
 }
 
-__kernel void peak_stream(__global float *restrict to, const ulong to_at,
-    __global const float *restrict from, const ulong from_at, const uint per_item)
+__kernel void peak_stream(
+    __global float *x, const ulong x_at, const uint per_item, const float scale)
 {
     for (uint n = 0; n < per_item; n++) {
         const ulong at = (ulong)n * get_global_size(0) + get_global_id(0);
-        vstore4(vload4(at, from + from_at), at, to + to_at);
+        vstore4(scale * vload4(at, x + x_at), at, x + x_at);
     }
+}
+
+__kernel void peak_read(__global float *x, const ulong x_at, const uint per_item, const float most)
+{
+    float4 sums = 0.0f;
+    for (uint n = 0; n < per_item; n++)
+        sums += vload4((ulong)n * get_global_size(0) + get_global_id(0), x + x_at);
+    const float sum = (sums.x + sums.y) + (sums.z + sums.w);
+    if (sum > most)
+        x[x_at + 4 * (ulong)get_global_id(0)] = sum;
 }

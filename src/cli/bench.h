@@ -10,6 +10,7 @@ typedef struct caps_bench_row {
     char shape[112];       /* "conv1 forward M=256 N=..." */
     char variant[48];      /* kernel family, and the algorithm of matrix products */
     double flops, bytes;   /* of one run */
+    double footprint; /* bytes of memory that it touches; 0: all different, as many as `bytes` */
     size_t repeats;
     double seconds_min, seconds_median;
     /* forward and step */
@@ -25,12 +26,18 @@ typedef caps_status caps_bench_run(void *context, caps_error *err);
 caps_status caps_bench_measure(
     caps_bench_row *row, caps_runtime *rt, caps_bench_run *run, void *context, caps_error *err);
 
-/* The most that the device does, by two kernels that do nothing else: fused multiply-adds, copying.
- */
+/* The most that the device does, by kernels that do nothing else: fused multiply-adds on registers;
+ * reading, or reading and writing, arrays of several sizes, for a small one may lie in a cache. */
+#define CAPS_BENCH_LEAST_BYTES ((uint64_t)1 << 20)
+enum { CAPS_BENCH_MEMORY_SIZES = 5, CAPS_BENCH_MEMORY_FACTOR = 4 }; /* up to 256 MiB */
 typedef struct caps_bench_peak {
-    double gflops, gbytes_per_s;
+    double gflops;
+    double gbytes_per_s[CAPS_BENCH_MEMORY_SIZES]; /* by size, from the least */
+    size_t sizes;                                 /* fewer on a small device */
 } caps_bench_peak;
 caps_status caps_bench_peak_measure(caps_bench_peak *peak, caps_runtime *rt, caps_error *err);
+/* In GB/s, of what touches `bytes` of memory. */
+double caps_bench_peak_memory(const caps_bench_peak *peak, double bytes);
 
 /* Each measures one operation at the shapes of a network and a batch, giving its rows to `each`. */
 typedef struct caps_bench {

@@ -21,7 +21,8 @@ typedef struct subject {
     caps_routing routing;
     caps_routing_state state;
     caps_adam adam;
-    bool deeper; /* convolution: dx is wanted */
+    bool deeper;      /* convolution: dx is wanted */
+    double footprint; /* as in caps_bench_row */
 } subject;
 
 static void subject_release(subject *s)
@@ -57,7 +58,8 @@ static caps_status add(subject *s, int ndim, const size_t *shape, caps_error *er
 static caps_status measure(subject *s, caps_bench_run *run, const char *operation,
     const char *shape, const char *algorithm, double flops, double bytes, caps_error *err)
 {
-    caps_bench_row row = {.operation = operation, .flops = flops, .bytes = bytes};
+    caps_bench_row row = {
+        .operation = operation, .flops = flops, .bytes = bytes, .footprint = s->footprint};
     snprintf(row.shape, sizeof row.shape, "%s", shape);
     snprintf(row.variant, sizeof row.variant, "%s%s%s",
         caps_family_name(caps_runtime_family(s->b->rt)), algorithm ? "/" : "",
@@ -332,6 +334,7 @@ caps_status caps_bench_routing(const caps_bench *b, caps_error *err)
     CAPS_TRY(add(&s, 1, &room, err));
     s.state =
         (caps_routing_state){.couplings = s.t[4], .s = s.t[5], .v = s.t[6], .scratch = s.t[7]};
+    s.footprint = 4 * nv; /* the same votes again and again */
     /* An iteration reads the votes once: logits (but the first) and sum. Backward: the votes once
      * for each iteration but the first that counts; then dvotes, 2 steps - 1 terms. */
     snprintf(text, sizeof text, "forward B=%zu I=%zu J=%zu D=%zu r=%zu", n, i, j, d, r);

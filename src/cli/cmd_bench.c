@@ -53,6 +53,7 @@ typedef struct report {
     const options *o;
     const char *device;
     caps_bench_peak peak;
+    bool begun; /* the head is out */
     json_t *rows;
 } report;
 
@@ -70,7 +71,8 @@ static double gbytes_of(const caps_bench_row *r)
 static double fraction_of(const report *p, const caps_bench_row *r)
 {
     const double arithmetic = gflops_of(r) / p->peak.gflops;
-    const double memory = gbytes_of(r) / p->peak.gbytes_per_s;
+    const double memory =
+        gbytes_of(r) / caps_bench_peak_memory(&p->peak, r->footprint > 0 ? r->footprint : r->bytes);
     return arithmetic > memory ? arithmetic : memory;
 }
 
@@ -135,17 +137,6 @@ static void print_row(const report *p, const caps_bench_row *r)
     fflush(stdout);
 }
 
-static void on_row(void *user, const caps_bench_row *r)
-{
-    report *p = user;
-    if (p->o->common.json)
-        add_json(p, r);
-    else if (p->o->csv)
-        print_csv(p, r);
-    else
-        print_row(p, r);
-}
-
 static void print_head(const report *p)
 {
     if (p->o->common.json)
@@ -156,6 +147,20 @@ static void print_head(const report *p)
     else
         printf("%-8s %-52s %-12s %10s %10s %9s %8s %8s\n", "", "shape", "variant", "min ms",
             "median ms", "gflop/s", "GB/s", "of peak");
+}
+
+static void on_row(void *user, const caps_bench_row *r)
+{
+    report *p = user;
+    if (!p->begun)
+        print_head(p);
+    p->begun = true;
+    if (p->o->common.json)
+        add_json(p, r);
+    else if (p->o->csv)
+        print_csv(p, r);
+    else
+        print_row(p, r);
 }
 
 /* ---- running -------------------------------------------------------------------------------- */
@@ -183,6 +188,18 @@ static caps_status choose(size_t *which, const options *o, const caps_args *args
         name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
+/* Where memory is too small, it is --batch or the network that asks for too much. */
+static caps_status explain(caps_status status, size_t n, size_t batch, caps_error *err)
+{
+    if (status != CAPS_ERR_DEVICE_MEMORY)
+        return status;
+    if (batch > 1 && benches[n].run != caps_bench_adam)
+        return caps_fail_prefix(
+            err, CAPS_ERR_ARGUMENT, "bench: %s: --batch %zu is too large", benches[n].name, batch);
+    return caps_fail_prefix(
+        err, CAPS_ERR_SPEC, "bench: %s: the network is too large", benches[n].name);
+}
+
 /* One benchmark at every batch that was asked for, or at its default ones. */
 static caps_status run_bench(size_t n, caps_bench *b, const options *o, caps_error *err)
 {
@@ -193,7 +210,7 @@ static caps_status run_bench(size_t n, caps_bench *b, const options *o, caps_err
     caps_status status = CAPS_OK;
     for (size_t i = 0; i < count; i++) {
         b->batch = (size_t)batches[i];
-        CAPS_TRY(benches[n].run(b, err));
+        CAPS_TRY(explain(benches[n].run(b, err), n, b->batch, err));
         if (benches[n].run == caps_bench_adam) /* no batch has a part in it */
             break;
     }
@@ -224,9 +241,9 @@ static int run(const caps_command *command, int argc, char **argv)
         p.rows = json_array();
     caps_cli_log("measuring the device's peaks ...");
     CAPS_TRY(caps_bench_peak_measure(&p.peak, rt, &err));
-    caps_cli_log("peak: %.1f gflop/s, %.1f GB/s copied", p.peak.gflops, p.peak.gbytes_per_s);
+    caps_cli_log("peak: %.1f gflop/s; memory %.1f GB/s, small arrays %.1f GB/s", p.peak.gflops,
+        p.peak.gbytes_per_s[p.peak.sizes - 1], caps_bench_peak_memory(&p.peak, 0));
     caps_runtime_profile_reset(rt);
-    print_head(&p);
     caps_bench b = {.rt = rt, .spec = &spec, .sizes = &sizes, .each = on_row, .user = &p};
     for (size_t n = 0; n < BENCHES; n++) {
         const bool whole =
@@ -243,6 +260,7 @@ static int run(const caps_command *command, int argc, char **argv)
         CAPS_TRY(caps_cli_show_profile(rt, &err));
 done:
     json_decref(p.rows);
+    caps_cli_show_warnings(rt);
     caps_runtime_free(rt);
     caps_args_release(&args);
     return caps_cli_end(status, &err);
@@ -256,8 +274,8 @@ const caps_command caps_command_bench = {
     .about =
         "Times an operation, forward and backward, at the shapes that a network has; forward: the\n"
         "whole network; step: forward, backward and Adam. Without a name: forward and step.\n"
-        "\"of peak\" compares with what two kernels reach on this device that do nothing but\n"
-        "multiply and add, or copy: with whichever of the two the row is nearer to.",
+        "\"of peak\" compares with what kernels reach on this device that do nothing but multiply\n"
+        "and add, or read or write as much memory: with whichever the row is nearer to.",
     .flags = flags,
     .notes = "Timings of a busy machine say little: compare within one run.\n",
     .positional_max = 1,

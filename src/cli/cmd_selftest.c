@@ -99,6 +99,7 @@ static int run(const caps_command *command, int argc, char **argv)
                 g.all - g.passed, g.all, caps_runtime_device(rt)->name);
 done:
     json_decref(g.rows);
+    caps_cli_show_warnings(rt);
     caps_runtime_free(rt);
     caps_args_release(&args);
     return caps_cli_end(status, &err);
@@ -108,7 +109,7 @@ const caps_command caps_command_selftest = {
     .name = "selftest",
     .run = run,
     .summary = "check every operation on a device against a reference in double",
-    .usage = "capscl selftest [--device S] [--json]",
+    .usage = "capscl selftest [--device S] [--small] [--json]",
     .about = "Runs every operation, forward and backward, on small random inputs, and compares "
              "with the\n"
              "plain C reference in double precision. The error is relative, in norm.",

@@ -38,7 +38,8 @@ static void expect_row(const json_t *row)
     ck_assert(cli_number(row, "gflops") > 0);
     ck_assert(cli_number(row, "gbytes_per_s") > 0);
     const double fraction = cli_number(row, "fraction_of_peak");
-    ck_assert_msg(fraction > 0 && fraction < 4, "%g", fraction);
+    /* More than 1 is a peak measured while the machine was busy, or a wrong count of operations. */
+    ck_assert_msg(fraction > 0 && fraction < 2, "%g", fraction);
     ck_assert_str_ne(text_of(row, "shape"), "");
 }
 
@@ -139,6 +140,11 @@ START_TEST(wrong_usage)
     cli_expect_error(cli_run("bench", "gemm", "conv"), 2, "conv", "bench");
     cli_expect_error(cli_run("bench", "--batch", "0"), 2, "--batch", "bench");
     cli_expect_error(cli_run("bench", "--batch", "1e3"), 2, "--batch", "bench");
+    /* The paper's network: 74 MB of votes for each hundred images. */
+    cli_expect_error(
+        cli_run("bench", "votes", "--batch", "1000000", "--quiet"), 2, "--batch 1000000", "bench");
+    cli_expect_error(cli_run("bench", "step", "--batch", "1000000", "--quiet"), 2,
+        "--batch 1000000", "bench step");
     cli_expect_error(cli_run("bench", "--json", "--csv"), 2, "--csv", "bench");
     cli_expect_error(cli_run("bench", "--arch", "nosuch"), 3, "nosuch", "bench");
     cli_expect_error(cli_run("bench", "--device", "nosuch"), 4, "nosuch", "bench");
