@@ -18,32 +18,32 @@ typedef enum caps_split {
 
 /* Caller's storage; init by caps_dataset_load, freed by caps_dataset_release. */
 typedef struct caps_dataset {
-    char *path;           /* the directory it came from */
+    char *path; /* the directory it came from */
     caps_split split;
-    size_t n;             /* images */
+    size_t n; /* images */
     size_t channels, height, width;
-    size_t classes;       /* greatest label + 1 */
-    uint8_t *images;      /* [n, channels, height, width], 0..255; /255 is what the network sees */
-    uint8_t *labels;      /* [n] */
+    size_t classes;  /* greatest label + 1 */
+    uint8_t *images; /* [n, channels, height, width], 0..255; /255 is what the network sees */
+    uint8_t *labels; /* [n] */
 } caps_dataset;
 
-/* Turns `name_or_dir` into a directory that holds IDX files. With a '/' in it, it is a path and taken as
- * it is. A name is looked for in ./<name>, $CAPSCL_DATA/<name>, $XDG_DATA_HOME/capscl/<name> (default
- * ~/.local/share), /usr/share/datasets/<name>: the first of them that holds an IDX file of images, else
- * the first that is a directory. *path is freed with free().
+/* Turns `name_or_dir` into a directory that holds IDX files. With a '/' in it, it is a path and
+ * taken as it is. A name is looked for in ./<name>, $CAPSCL_DATA/<name>, capscl/<name> below
+ * $XDG_DATA_HOME (or ~/.local/share), and /usr/share/datasets/<name>: the first of them that holds
+ * an IDX file of images, else the first that is a directory. *path is freed with free().
  * Errors: CAPS_ERR_NOT_FOUND (the message lists the places), CAPS_ERR_FORMAT (a path to a file). */
 CAPS_API caps_status caps_dataset_find(char **path, const char *name_or_dir, caps_error *err);
 
-/* Reads {train,t10k}-{images-idx3|images-idx4,labels-idx1}-ubyte, plain or .gz. `limit` 0 means all,
- * else the first `limit` images. On failure *ds is released.
- * Errors: CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT (wrong magic, truncated, too long, no images, a damaged
- * .gz, counts that disagree), CAPS_ERR_MEMORY. */
-CAPS_API caps_status caps_dataset_load(caps_dataset *ds, const char *name_or_dir, caps_split split,
-    size_t limit, caps_error *err);
+/* Reads {train,t10k}-{images-idx3|images-idx4,labels-idx1}-ubyte, plain or .gz. `limit` 0 means
+ * all, else the first `limit` images. On failure *ds is released. Errors: CAPS_ERR_NOT_FOUND,
+ * CAPS_ERR_FORMAT (wrong magic, truncated, too long, no images, a damaged .gz, counts that
+ * disagree), CAPS_ERR_MEMORY. */
+CAPS_API caps_status caps_dataset_load(
+    caps_dataset *ds, const char *name_or_dir, caps_split split, size_t limit, caps_error *err);
 CAPS_API void caps_dataset_release(caps_dataset *ds);
 
-/* Checks that the set can feed a network of these sizes: CAPS_ERR_MISMATCH names both sides; a label
- * >= classes is CAPS_ERR_FORMAT with its index. */
+/* Checks that the set can feed a network of these sizes: CAPS_ERR_MISMATCH names both sides; a
+ * label that is no class is CAPS_ERR_FORMAT with its index. */
 CAPS_API caps_status caps_dataset_check(const caps_dataset *ds, size_t channels, size_t height,
     size_t width, size_t classes, caps_error *err);
 

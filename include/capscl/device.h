@@ -74,9 +74,9 @@ typedef struct caps_runtime caps_runtime;
 
 /* Zero-initialised means defaults. Strings are copied. */
 typedef struct caps_runtime_options {
-    const char *kernels;   /* "auto", "cpu", "gpu"; NULL: $CAPSCL_KERNELS, else auto by device type */
-    const char *gemm;      /* "auto", "clblast", "packed", "direct"; NULL: $CAPSCL_GEMM, else auto */
-    const char *cache_dir; /* NULL: $CAPSCL_CACHE, else $XDG_CACHE_HOME/capscl, else ~/.cache/capscl */
+    const char *kernels; /* "auto", "cpu", "gpu"; NULL: $CAPSCL_KERNELS, else auto by device type */
+    const char *gemm;    /* "auto", "clblast", "packed", "direct"; NULL: $CAPSCL_GEMM, else auto */
+    const char *cache_dir; /* NULL: $CAPSCL_CACHE, else capscl in the user's cache directory */
     const char *cl_path;   /* kernel sources from this directory; NULL: $CAPSCL_CL_PATH, else the
                               sources embedded in the library */
     bool profile;          /* time every kernel (slower); see caps_runtime_profile_* */

@@ -13,15 +13,15 @@ extern "C" {
 #define CAPS_MAX_HIDDEN 8
 
 typedef struct caps_model_spec {
-    char kind[16];              /* "capsnet" */
-    size_t input[3];            /* C, H, W */
-    size_t classes;             /* J */
+    char kind[16];   /* "capsnet" */
+    size_t input[3]; /* C, H, W */
+    size_t classes;  /* J */
     struct {
         size_t channels, kernel, stride;
-    } conv1;                    /* C1, k1 */
+    } conv1; /* C1, k1 */
     struct {
         size_t types, dim, kernel, stride;
-    } primary;                  /* T, K, k2 */
+    } primary; /* T, K, k2 */
     struct {
         size_t dim, iterations; /* D, r */
         caps_routing_grad routing_grad;
@@ -33,10 +33,10 @@ typedef struct caps_model_spec {
 
 /* Sizes that follow from a spec. */
 typedef struct caps_model_sizes {
-    size_t h1, w1;      /* after conv1 */
-    size_t h2, w2;      /* after primary */
-    size_t i;           /* input capsules: types * h2 * w2 */
-    size_t pixels;      /* C*H*W */
+    size_t h1, w1; /* after conv1 */
+    size_t h2, w2; /* after primary */
+    size_t i;      /* input capsules: types * h2 * w2 */
+    size_t pixels; /* C*H*W */
     uint64_t parameters;
 } caps_model_sizes;
 
@@ -48,8 +48,8 @@ CAPS_API caps_status caps_model_spec_load(
     caps_model_spec *spec, const char *name_or_file, caps_error *err);
 /* Compact JSON of every field, in the contract's order. Freed with free(). NULL: out of memory. */
 CAPS_API char *caps_model_spec_format(const caps_model_spec *spec);
-/* Checks every size; fills *sizes (NULL allowed). A spec that cannot be built names the layer and the
- * sizes: "primary: kernel 9 is larger than its input 5x7". */
+/* Checks every size; fills *sizes (NULL allowed). A spec that cannot be built names the layer and
+ * the sizes: "primary: kernel 9 is larger than its input 5x7". */
 CAPS_API caps_status caps_model_spec_check(
     const caps_model_spec *spec, caps_model_sizes *sizes, caps_error *err);
 CAPS_API bool caps_model_spec_equal(const caps_model_spec *a, const caps_model_spec *b);
@@ -61,11 +61,11 @@ CAPS_API const char *caps_model_spec_builtin(size_t i);
 typedef struct caps_model caps_model;
 
 typedef struct caps_model_options {
-    size_t max_batch;          /* >= 1 */
-    bool training;             /* also gradients, and what backward needs */
-    bool adam;                 /* also the two moments (training only) */
+    size_t max_batch;            /* >= 1 */
+    bool training;               /* also gradients, and what backward needs */
+    bool adam;                   /* also the two moments (training only) */
     size_t conv_workspace_bytes; /* cap of the column buffer; 0: 64 MiB */
-    bool reconstruct;          /* without training: run the decoder (its memory too) */
+    bool reconstruct;            /* without training: run the decoder (its memory too) */
 } caps_model_options;
 
 /* Device memory by purpose, before anything is allocated. */
@@ -88,7 +88,8 @@ CAPS_API const caps_model_sizes *caps_model_get_sizes(const caps_model *m);
 CAPS_API caps_runtime *caps_model_get_runtime(const caps_model *m);
 CAPS_API size_t caps_model_get_max_batch(const caps_model *m); /* options.max_batch */
 
-/* Parameters in the contract's order and names; value and gradient are views of two flat buffers. */
+/* Parameters in the contract's order and names; value and gradient are views of two flat buffers.
+ */
 typedef struct caps_parameter {
     const char *name; /* "conv1.weight" */
     int ndim;
@@ -100,7 +101,7 @@ typedef struct caps_parameter {
 
 CAPS_API size_t caps_model_parameter_count(const caps_model *m); /* number of tensors */
 CAPS_API const caps_parameter *caps_model_parameter(const caps_model *m, size_t index);
-CAPS_API size_t caps_model_flat_count(const caps_model *m);      /* elements of the flat buffer */
+CAPS_API size_t caps_model_flat_count(const caps_model *m); /* elements of the flat buffer */
 
 /* Weights drawn from (seed, parameter, element): the same on every device. He-normal for conv1 and
  * the decoder's ReLU layers, Glorot-normal for the others, biases 0, class_caps.weight normal with
@@ -122,10 +123,10 @@ typedef enum caps_mask {
     CAPS_MASK_LONGEST, /* the longest capsule (inference) */
 } caps_mask;
 
-/* Puts a batch into the model's input: images [b, C*H*W] and labels [b] (NULL: none; then losses are
- * not computed). 1 <= b <= max_batch. Enqueues; the host arrays may be reused at return. */
-CAPS_API caps_status caps_model_set_batch(caps_model *m, size_t b, const float *images,
-    const int32_t *labels, caps_error *err);
+/* Puts a batch into the model's input: images [b, C*H*W] and labels [b] (NULL: none; then losses
+ * are not computed). 1 <= b <= max_batch. Enqueues; the host arrays may be reused at return. */
+CAPS_API caps_status caps_model_set_batch(
+    caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err);
 /* Forward of the batch that was set. Enqueues. */
 CAPS_API caps_status caps_model_forward(caps_model *m, caps_mask mask, caps_error *err);
 /* All gradients of (mean margin loss + 0.0005 mean sse). Needs `training`. Enqueues. */
@@ -153,8 +154,7 @@ CAPS_API caps_status caps_model_clear_totals(caps_model *m, caps_error *err);
 CAPS_API caps_status caps_model_get_totals(caps_model *m, caps_model_totals *t, caps_error *err);
 
 /* One optimizer step over the flat buffers. Enqueues. */
-CAPS_API caps_status caps_model_adam(
-    caps_model *m, float rate, uint64_t t, caps_error *err);
+CAPS_API caps_status caps_model_adam(caps_model *m, float rate, uint64_t t, caps_error *err);
 CAPS_API caps_status caps_model_sgd(caps_model *m, float rate, caps_error *err);
 /* *finite is false where a gradient of a step since the last call was not finite. Blocks. */
 CAPS_API caps_status caps_model_check_finite(caps_model *m, bool *finite, caps_error *err);
@@ -164,8 +164,8 @@ CAPS_API caps_status caps_model_blame(caps_model *m, char *name, size_t bytes, c
 
 /* ---- checkpoints ---------------------------------------------------------------------------- */
 
-/* model.safetensors: parameters, and in __metadata__ capscl.spec and capscl.format "1". Written to a
- * temporary file beside `path`, synced, renamed. CAPS_ERR_IO. */
+/* model.safetensors: parameters, and in __metadata__ capscl.spec and capscl.format "1". Written to
+ * a temporary file beside `path`, synced, renamed. CAPS_ERR_IO. */
 CAPS_API caps_status caps_model_save(caps_model *m, const char *path, caps_error *err);
 
 /* A checkpoint's spec and parameters in host memory. */
@@ -176,10 +176,10 @@ typedef struct caps_checkpoint {
     size_t count;
 } caps_checkpoint;
 
-/* Reads and checks every offset, shape and dtype. `spec` says what it must hold; NULL: the file's own.
- * Errors: CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT, CAPS_ERR_SPEC, CAPS_ERR_MISMATCH. */
-CAPS_API caps_status caps_checkpoint_load(caps_checkpoint *c, const char *path,
-    const caps_model_spec *spec, caps_error *err);
+/* Reads and checks every offset, shape and dtype. `spec` says what it must hold; NULL: the file's
+ * own. Errors: CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT, CAPS_ERR_SPEC, CAPS_ERR_MISMATCH. */
+CAPS_API caps_status caps_checkpoint_load(
+    caps_checkpoint *c, const char *path, const caps_model_spec *spec, caps_error *err);
 CAPS_API void caps_checkpoint_release(caps_checkpoint *c);
 
 #ifdef __cplusplus

@@ -2,9 +2,9 @@
  *
  * Every function only enqueues on the runtime's queue; none waits, none allocates device memory.
  * Arguments run: runtime, outputs, inputs, sizes. Tensors are float32, dense, row-major (labels and
- * indices int32); offsets into their buffers are honoured. Outputs may not overlap inputs unless the
- * function says so. Shapes are checked; one that does not fit is CAPS_ERR_ARGUMENT with the operation,
- * the size and the need.
+ * indices int32); offsets into their buffers are honoured. Outputs may not overlap inputs unless
+ * the function says so. Shapes are checked; one that does not fit is CAPS_ERR_ARGUMENT with the
+ * operation, the size and the need.
  *
  * Backward functions take d<output> and give d<input>. Weight gradients are overwritten, not
  * accumulated. Sums run in a fixed order: the same device, family and shapes give the same bits.
@@ -44,13 +44,14 @@ typedef struct caps_gemm_shape {
 CAPS_API caps_status caps_gemm(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
     const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err);
 
-/* The algorithm that caps_gemm takes for this shape on this runtime: "clblast", "packed", "direct". */
+/* The algorithm that caps_gemm takes for this shape on this runtime: "clblast", "packed", "direct".
+ */
 CAPS_API const char *caps_gemm_algorithm(const caps_runtime *rt, const caps_gemm_shape *shape);
 
 /* ---- bias and activation -------------------------------------------------------------------- */
 
-/* y[n,c,s] = act(x[n,c,s] + bias[c]). x, y: [N, C, S] (or [N, C]: S = 1), bias: [C] or NULL. y may be
- * x. */
+/* y[n,c,s] = act(x[n,c,s] + bias[c]). x, y: [N, C, S] (or [N, C]: S = 1), bias: [C] or NULL. y may
+ * be x. */
 CAPS_API caps_status caps_bias_act_forward(caps_runtime *rt, const caps_tensor *y,
     const caps_tensor *x, const caps_tensor *bias, caps_activation act, caps_error *err);
 
@@ -86,8 +87,8 @@ CAPS_API caps_status caps_conv2d_forward(caps_runtime *rt, const caps_tensor *y,
     const caps_tensor *x, const caps_tensor *w, const caps_tensor *bias, const caps_conv2d *conv,
     const caps_tensor *workspace, caps_error *err);
 
-/* dx (NULL: not wanted), dw, dbias (NULL: not wanted) from dy, with y the forward's output (read only
- * where act is not NONE). */
+/* dx (NULL: not wanted), dw, dbias (NULL: not wanted) from dy, with y the forward's output (read
+ * only where act is not NONE). */
 CAPS_API caps_status caps_conv2d_backward(caps_runtime *rt, const caps_tensor *dx,
     const caps_tensor *dw, const caps_tensor *dbias, const caps_tensor *dy, const caps_tensor *y,
     const caps_tensor *x, const caps_tensor *w, const caps_conv2d *conv,
@@ -148,8 +149,8 @@ typedef struct caps_routing_state {
 } caps_routing_state;
 
 /* Elements of routing_state.scratch that forward and backward need for these sizes. */
-CAPS_API size_t caps_routing_scratch(size_t b, size_t i, size_t j, size_t d,
-    const caps_routing *routing);
+CAPS_API size_t caps_routing_scratch(
+    size_t b, size_t i, size_t j, size_t d, const caps_routing *routing);
 
 /* Routing by agreement (procedure 1 of the paper). b_0 = 0; in each of r iterations
  *   c = softmax_j(b), s = sum_i c votes (+ bias), v = squash(s), and, but after the last,
@@ -159,8 +160,8 @@ CAPS_API caps_status caps_routing_forward(caps_runtime *rt, const caps_tensor *v
     caps_routing_state *state, const caps_tensor *votes, const caps_tensor *bias,
     const caps_routing *routing, caps_error *err);
 
-/* dvotes: [B,I,J,D], dbias: [J,D] or NULL, from dv: [B,J,D] and the state of the forward. dvotes may
- * not be votes. */
+/* dvotes: [B,I,J,D], dbias: [J,D] or NULL, from dv: [B,J,D] and the state of the forward. dvotes
+ * may not be votes. */
 CAPS_API caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *dvotes,
     const caps_tensor *dbias, const caps_tensor *dv, caps_routing_state *state,
     const caps_tensor *votes, const caps_routing *routing, caps_error *err);
@@ -179,9 +180,9 @@ typedef struct caps_margin {
 
 #define CAPS_MARGIN_DEFAULT ((caps_margin){0.9f, 0.1f, 0.5f})
 
-/* loss[b] = sum_j T max(0, m+ - |v_j|)^2 + lambda (1 - T) max(0, |v_j| - m-)^2, T = (j == labels[b]).
- * Equation 4 of the paper, per sample. loss: [B], lengths: [B,J], labels: int32 [B]; a label that is
- * no class means that no class is there. */
+/* loss[b] = sum_j T max(0, m+ - |v_j|)^2 + lambda (1 - T) max(0, |v_j| - m-)^2, T = (j ==
+ * labels[b]). Equation 4 of the paper, per sample. loss: [B], lengths: [B,J], labels: int32 [B]; a
+ * label that is no class means that no class is there. */
 CAPS_API caps_status caps_margin_forward(caps_runtime *rt, const caps_tensor *loss,
     const caps_tensor *lengths, const caps_tensor *labels, const caps_margin *margin,
     caps_error *err);
@@ -196,7 +197,8 @@ CAPS_API caps_status caps_margin_backward(caps_runtime *rt, const caps_tensor *d
 CAPS_API caps_status caps_argmax(
     caps_runtime *rt, const caps_tensor *best, const caps_tensor *lengths, caps_error *err);
 
-/* masked[b, j D + d] = v[b,j,d] where j == chosen[b], else 0. masked: [B, J*D], chosen: int32 [B]. */
+/* masked[b, j D + d] = v[b,j,d] where j == chosen[b], else 0. masked: [B, J*D], chosen: int32 [B].
+ */
 CAPS_API caps_status caps_mask_forward(caps_runtime *rt, const caps_tensor *masked,
     const caps_tensor *v, const caps_tensor *chosen, caps_error *err);
 /* dv[b,chosen[b],:] += dmasked: adds to dv, which the margin loss has written. */
@@ -210,8 +212,8 @@ CAPS_API caps_status caps_sse_forward(caps_runtime *rt, const caps_tensor *sse,
 CAPS_API caps_status caps_sse_backward(caps_runtime *rt, const caps_tensor *dy,
     const caps_tensor *y, const caps_tensor *x, float scale, caps_error *err);
 
-/* totals[0] += sum_b margin[b]; totals[1] += sum_b sse[b] (0 where sse is NULL); totals[2] += number
- * of b with best[b] != labels[b]. In the order of b. totals: float32 [3]. */
+/* totals[0] += sum_b margin[b]; totals[1] += sum_b sse[b] (0 where sse is NULL); totals[2] +=
+ * number of b with best[b] != labels[b]. In the order of b. totals: float32 [3]. */
 CAPS_API caps_status caps_totals_add(caps_runtime *rt, const caps_tensor *totals,
     const caps_tensor *margin, const caps_tensor *sse, const caps_tensor *best,
     const caps_tensor *labels, caps_error *err);
@@ -225,7 +227,8 @@ typedef struct caps_adam {
 } caps_adam;
 
 /* w, m, v, g: the same count. Where a g is not finite, flag[0] (int32) is set to 1; the caller
- * clears it. m_hat = m / (1 - beta1^t), v_hat likewise; w -= rate m_hat / (sqrt(v_hat) + epsilon). */
+ * clears it. m_hat = m / (1 - beta1^t), v_hat likewise; w -= rate m_hat / (sqrt(v_hat) + epsilon).
+ */
 CAPS_API caps_status caps_adam_step(caps_runtime *rt, const caps_tensor *w, const caps_tensor *m,
     const caps_tensor *v, const caps_tensor *flag, const caps_tensor *g, const caps_adam *adam,
     caps_error *err);

@@ -14,25 +14,26 @@ typedef enum caps_optimizer {
     CAPS_OPTIMIZER_SGD,
 } caps_optimizer;
 
-/* What a run is; kept in config.json and in state.safetensors. Begin with caps_train_config_default. */
+/* What a run is; kept in config.json and in state.safetensors. Begin with
+ * caps_train_config_default. */
 typedef struct caps_train_config {
     caps_model_spec spec;
-    char arch[256];          /* how the spec was named: "mnist", a file; for the record */
-    char data[1024];         /* name or directory of the data set */
-    char profile[16];        /* "paper" */
-    char init[1024];         /* checkpoint that gave the first parameters, or "" */
-    uint64_t epochs;         /* ends after this many; 0: no such end */
-    uint64_t max_steps;      /* ends after this many steps; 0: no such end */
+    char arch[256];     /* how the spec was named: "mnist", a file; for the record */
+    char data[1024];    /* name or directory of the data set */
+    char profile[16];   /* "paper" */
+    char init[1024];    /* checkpoint that gave the first parameters, or "" */
+    uint64_t epochs;    /* ends after this many; 0: no such end */
+    uint64_t max_steps; /* ends after this many steps; 0: no such end */
     size_t batch;
     caps_optimizer optimizer;
-    double rate;             /* first learning rate */
-    double rate_decay;       /* rate(step) = rate * decay^(step / steps per epoch); Adam only */
+    double rate;       /* first learning rate */
+    double rate_decay; /* rate(step) = rate * decay^(step / steps per epoch); Adam only */
     uint64_t seed;
     caps_augment augment;
     bool shuffle;
-    size_t limit;            /* first N of the training split; 0: all */
-    uint64_t eval_every;     /* epochs; 0: only at the end */
-    uint64_t save_every;     /* steps; 0: only each epoch and at the end */
+    size_t limit;        /* first N of the training split; 0: all */
+    uint64_t eval_every; /* epochs; 0: only at the end */
+    uint64_t save_every; /* steps; 0: only each epoch and at the end */
 } caps_train_config;
 
 CAPS_API caps_train_config caps_train_config_default(void);
@@ -42,44 +43,45 @@ CAPS_API double caps_train_rate(
     const caps_train_config *config, uint64_t step, uint64_t steps_per_epoch);
 
 typedef struct caps_train_metrics {
-    uint64_t epoch;                 /* epochs begun, from 1 */
-    uint64_t step;                  /* steps done since the very start */
-    double loss, margin_loss;       /* means over the epoch's images so far; loss = margin + 0.0005 sse */
-    double reconstruction_sse;      /* mean per image, unweighted; NaN without a decoder */
-    double train_error_percent;     /* over the same images, as they were trained on */
-    double test_error_percent;      /* NaN where not evaluated */
-    double rate;                    /* of the last step */
-    double images_per_second;       /* training steps only */
-    double seconds;                 /* since this process began the run, all included */
-    double seconds_left;            /* estimate to the end; NaN unknown */
+    uint64_t epoch;           /* epochs begun, from 1 */
+    uint64_t step;            /* steps done since the very start */
+    double loss, margin_loss; /* means over the epoch's images so far; loss = margin + 0.0005 sse */
+    double reconstruction_sse;          /* mean per image, unweighted; NaN without a decoder */
+    double train_error_percent;         /* over the same images, as they were trained on */
+    double test_error_percent;          /* NaN where not evaluated */
+    double rate;                        /* of the last step */
+    double images_per_second;           /* training steps only */
+    double seconds;                     /* since this process began the run, all included */
+    double seconds_left;                /* estimate to the end; NaN unknown */
     uint64_t images_done, images_total; /* within the epoch */
     uint64_t peak_device_bytes;
     uint64_t resumed_from_step;
 } caps_train_metrics;
 
 typedef enum caps_train_event {
-    CAPS_TRAIN_STARTED,   /* model made, data read */
-    CAPS_TRAIN_PROGRESS,  /* after every step */
+    CAPS_TRAIN_STARTED,  /* model made, data read */
+    CAPS_TRAIN_PROGRESS, /* after every step */
     CAPS_TRAIN_EVALUATING,
-    CAPS_TRAIN_EPOCH,     /* an epoch has ended (evaluated where due) */
+    CAPS_TRAIN_EPOCH, /* an epoch has ended (evaluated where due) */
     CAPS_TRAIN_SAVED,
-    CAPS_TRAIN_WARNING,   /* `text` is one line */
-    CAPS_TRAIN_NOTE,      /* `text` is one line for the log */
+    CAPS_TRAIN_WARNING, /* `text` is one line */
+    CAPS_TRAIN_NOTE,    /* `text` is one line for the log */
 } caps_train_event;
 
 /* How this process runs it; none of it changes the result. */
 typedef struct caps_train_control {
-    const char *out;                 /* the run directory */
+    const char *out; /* the run directory */
     bool resume;
-    double time_limit_seconds;       /* 0: none; ends at a step's end, saved */
-    const volatile int *stop;        /* set to non-zero by a signal handler: finish the step, save */
-    void (*event)(void *user, caps_train_event event, const caps_train_metrics *m, const char *text);
+    double time_limit_seconds; /* 0: none; ends at a step's end, saved */
+    const volatile int *stop;  /* set to non-zero by a signal handler: finish the step, save */
+    void (*event)(
+        void *user, caps_train_event event, const caps_train_metrics *m, const char *text);
     void *user;
 } caps_train_control;
 
 typedef enum caps_train_end {
-    CAPS_TRAIN_FINISHED,    /* epochs or max_steps reached */
-    CAPS_TRAIN_STOPPED,     /* by control.stop */
+    CAPS_TRAIN_FINISHED, /* epochs or max_steps reached */
+    CAPS_TRAIN_STOPPED,  /* by control.stop */
     CAPS_TRAIN_TIME_LIMIT,
     CAPS_TRAIN_WAS_FINISHED, /* resumed a finished run: nothing done */
 } caps_train_end;
@@ -95,11 +97,11 @@ CAPS_API caps_status caps_train_run_exists(const char *out, bool *exists, caps_e
 /* Removes those files, and no other. */
 CAPS_API caps_status caps_train_run_remove(const char *out, caps_error *err);
 
-/* Trains. With control.resume, goes on from OUT/state.safetensors. *end says why it ended, *m the last
- * epoch's metrics. A training that was stopped and resumed, however often, gives the same bytes in
- * OUT/model.safetensors as one that was not (same device, family and options).
- * Errors: CAPS_ERR_NOT_FINITE (step and layer named; the last good state stays), CAPS_ERR_IO (the last
- * good state stays), those of the model, the data and the device. */
+/* Trains. With control.resume, goes on from OUT/state.safetensors. *end says why it ended, *m the
+ * last epoch's metrics. A training that was stopped and resumed, however often, gives the same
+ * bytes in OUT/model.safetensors as one that was not (same device, family and options). Errors:
+ * CAPS_ERR_NOT_FINITE (step and layer named; the last good state stays), CAPS_ERR_IO (the last good
+ * state stays), those of the model, the data and the device. */
 CAPS_API caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
     const caps_train_control *control, caps_train_end *end, caps_train_metrics *m, caps_error *err);
 
@@ -110,13 +112,13 @@ typedef struct caps_evaluation {
     double margin_loss;        /* mean per image */
     double reconstruction_sse; /* mean per image, masked by the longest capsule; NaN: no decoder */
     size_t classes;
-    uint64_t *confusion;       /* [true][predicted], classes x classes */
+    uint64_t *confusion; /* [true][predicted], classes x classes */
     double seconds;
 } caps_evaluation;
 
 /* Called for every image in order; lengths: [J]. */
-typedef void caps_evaluate_each(void *user, size_t index, int label, int true_label,
-    const float *lengths, double sse);
+typedef void caps_evaluate_each(
+    void *user, size_t index, int label, int true_label, const float *lengths, double sse);
 
 /* Evaluates all images of `ds`, in batches of at most the model's. each may be NULL. */
 CAPS_API caps_status caps_evaluate(caps_model *m, const caps_dataset *ds, caps_evaluation *result,

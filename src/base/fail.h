@@ -4,7 +4,8 @@
 
 #include <capscl/error.h>
 
-/* Fills *err (NULL allowed) and returns `status`, so that `return caps_fail(err, ...)` is one line. */
+/* Fills *err (NULL allowed) and returns `status`, so that `return caps_fail(err, ...)` is one line.
+ */
 caps_status caps_fail(caps_error *err, caps_status status, const char *format, ...)
     CAPS_PRINTF(3, 4);
 

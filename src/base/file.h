@@ -8,15 +8,15 @@
 
 #include <capscl/error.h>
 
-/* Reads a whole file, a zero byte appended (not counted in *n). Freed with free(). A file larger than
- * `limit` bytes is CAPS_ERR_FORMAT. CAPS_ERR_NOT_FOUND where it does not exist or cannot be opened; a
- * directory is CAPS_ERR_FORMAT. */
+/* Reads a whole file, a zero byte appended (not counted in *n). Freed with free(). A file larger
+ * than `limit` bytes is CAPS_ERR_FORMAT. CAPS_ERR_NOT_FOUND where it does not exist or cannot be
+ * opened; a directory is CAPS_ERR_FORMAT. */
 caps_status caps_file_read(
     unsigned char **data, size_t *n, const char *path, size_t limit, caps_error *err);
 
 /* A file that appears at `path` only when it is whole: written to a temporary file in the same
- * directory, synced, renamed over `path`, and the directory synced. Until commit, or after abort, the
- * old file is untouched. init/commit/abort; abort of a committed or zeroed one does nothing. */
+ * directory, synced, renamed over `path`, and the directory synced. Until commit, or after abort,
+ * the old file is untouched. init/commit/abort; abort of a committed or zeroed one does nothing. */
 typedef struct caps_atomic_file {
     char *path, *temporary;
     int fd;

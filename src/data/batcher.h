@@ -1,19 +1,19 @@
 /* batcher.h: batches made ahead of need by a thread of their own.
  *
  * The sequence is a pure function of the arguments: epoch e takes the images in the order of
- * caps_rng_shuffle(seed, e) (or 0..n-1), cut into batches of `batch`, the last one partial, each image
- * as caps_dataset_image gives it. Threads and timing have no part in it. */
+ * caps_rng_shuffle(seed, e) (or 0..n-1), cut into batches of `batch`, the last one partial, each
+ * image as caps_dataset_image gives it. Threads and timing have no part in it. */
 #ifndef CAPS_BATCHER_H
 #define CAPS_BATCHER_H
 
 #include <capscl/dataset.h>
 
 typedef struct caps_batch {
-    size_t n;               /* images in it, 1..batch */
-    const float *images;    /* [n, C*H*W] */
-    const int32_t *labels;  /* [n] */
-    uint64_t epoch;         /* from 0 */
-    uint64_t index;         /* of the batch within its epoch, from 0 */
+    size_t n;              /* images in it, 1..batch */
+    const float *images;   /* [n, C*H*W] */
+    const int32_t *labels; /* [n] */
+    uint64_t epoch;        /* from 0 */
+    uint64_t index;        /* of the batch within its epoch, from 0 */
 } caps_batch;
 
 typedef struct caps_batcher_options {

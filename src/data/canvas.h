@@ -13,10 +13,12 @@ void caps_canvas_fill(
     caps_image *canvas, long x, long y, size_t width, size_t height, caps_colour colour);
 void caps_canvas_frame(caps_image *canvas, long x, long y, size_t width, size_t height,
     size_t thickness, caps_colour colour);
-/* pixels [C,H,W] (C = 1 or 3, others show the first channel), 0..1 clamped, each pixel `zoom` wide. */
+/* pixels [C,H,W] (C = 1 or 3, others show the first channel), 0..1 clamped, each pixel `zoom` wide.
+ */
 void caps_canvas_tile(caps_image *canvas, long x, long y, const float *pixels, size_t channels,
     size_t height, size_t width, size_t zoom);
-/* ASCII 32..126, others as '?'. Each glyph is 5x7 in a cell of 6x9, times zoom. Returns the width. */
+/* ASCII 32..126, others as '?'. Each glyph is 5x7 in a cell of 6x9, times zoom. Returns the width.
+ */
 size_t caps_canvas_text(
     caps_image *canvas, long x, long y, const char *text, size_t zoom, caps_colour colour);
 size_t caps_canvas_text_width(const char *text, size_t zoom);

@@ -52,7 +52,8 @@ static caps_status check_same(
 static caps_status check_bias(
     const caps_tensor *bias, const char *name, size_t channels, caps_error *err)
 {
-    return bias ? caps_require_tensor("bias_act", name, bias, CAPS_F32, 1, &channels, err) : CAPS_OK;
+    return bias ? caps_require_tensor("bias_act", name, bias, CAPS_F32, 1, &channels, err)
+                : CAPS_OK;
 }
 
 /* Kernels count within a sample, and across samples, in 32 bits. */

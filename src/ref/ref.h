@@ -1,7 +1,7 @@
 /* ref.h: every operation in plain C, double precision, one loop nest each, no cleverness. Tests,
- * selftest and bench compare the device with these; the backward functions are themselves checked by
- * finite differences. Same names, argument order and shapes as capscl/ops.h, with sizes in place of
- * tensors. Arrays are dense and row-major. A NULL gradient is not wanted.
+ * selftest and bench compare the device with these; the backward functions are themselves checked
+ * by finite differences. Same names, argument order and shapes as capscl/ops.h, with sizes in place
+ * of tensors. Arrays are dense and row-major. A NULL gradient is not wanted.
  */
 #ifndef CAPS_REF_H
 #define CAPS_REF_H
@@ -38,15 +38,13 @@ void caps_ref_linear_backward(double *dx, double *dw, double *dbias, const doubl
     const double *y, const double *x, const double *w, int act, size_t b, size_t in, size_t out);
 
 /* group_ref.c */
-void caps_ref_group_forward(double *u /*[B,T*P,K]*/, const double *z /*[B,T*K,P]*/, size_t b,
-    size_t t, size_t k, size_t p);
-void caps_ref_group_backward(
-    double *dz, const double *du, size_t b, size_t t, size_t k, size_t p);
+void caps_ref_group_forward(
+    double *u /*[B,T*P,K]*/, const double *z /*[B,T*K,P]*/, size_t b, size_t t, size_t k, size_t p);
+void caps_ref_group_backward(double *dz, const double *du, size_t b, size_t t, size_t k, size_t p);
 
 /* squash_ref.c */
 void caps_ref_squash_forward(double *v /*[N,K]*/, const double *s, size_t n, size_t k);
-void caps_ref_squash_backward(
-    double *ds, const double *dv, const double *s, size_t n, size_t k);
+void caps_ref_squash_backward(double *ds, const double *dv, const double *s, size_t n, size_t k);
 
 /* votes_ref.c */
 void caps_ref_votes_forward(double *votes /*[B,I,J,D]*/, const double *u /*[B,I,K]*/,
@@ -63,19 +61,20 @@ void caps_ref_routing_backward(double *dvotes, double *dbias, const double *dv_l
     size_t b, size_t i, size_t j, size_t d, size_t iterations);
 
 /* losses_ref.c */
-void caps_ref_lengths_forward(double *lengths /*[B,J]*/, const double *v, size_t b, size_t j,
-    size_t d);
+void caps_ref_lengths_forward(
+    double *lengths /*[B,J]*/, const double *v, size_t b, size_t j, size_t d);
 void caps_ref_margin_forward(double *loss /*[B]*/, const double *lengths, const int32_t *labels,
     double positive, double negative, double down, size_t b, size_t j);
 void caps_ref_margin_backward(double *dv /*[B,J,D]*/, const double *v, const double *lengths,
     const int32_t *labels, double positive, double negative, double down, double scale, size_t b,
     size_t j, size_t d);
 void caps_ref_argmax(int32_t *best, const double *lengths, size_t b, size_t j);
-void caps_ref_mask_forward(
-    double *masked /*[B,J*D]*/, const double *v, const int32_t *chosen, size_t b, size_t j, size_t d);
-void caps_ref_mask_backward(double *dv /* added to */, const double *dmasked,
-    const int32_t *chosen, size_t b, size_t j, size_t d);
-void caps_ref_sse_forward(double *sse /*[B]*/, const double *y, const double *x, size_t b, size_t p);
+void caps_ref_mask_forward(double *masked /*[B,J*D]*/, const double *v, const int32_t *chosen,
+    size_t b, size_t j, size_t d);
+void caps_ref_mask_backward(double *dv /* added to */, const double *dmasked, const int32_t *chosen,
+    size_t b, size_t j, size_t d);
+void caps_ref_sse_forward(
+    double *sse /*[B]*/, const double *y, const double *x, size_t b, size_t p);
 void caps_ref_sse_backward(
     double *dy, const double *y, const double *x, double scale, size_t b, size_t p);
 

@@ -1,4 +1,5 @@
-/* test_bias_act.c: bias and activation, and the sums over batch and pixels behind bias gradients. */
+/* test_bias_act.c: bias and activation, and the sums over batch and pixels behind bias gradients.
+ */
 #include <math.h>
 
 #include "families.h"
@@ -8,10 +9,10 @@ typedef struct shape {
     size_t n, c, s;
 } shape;
 
-/* Every size different; S = 1 (channels side by side), and the edges of the kernels' vectors, runs and
- * work-groups. */
-static const shape shapes[] = {{1, 1, 1}, {3, 5, 7}, {2, 17, 1}, {5, 3, 36}, {4, 16, 1}, {1, 2, 600},
-    {7, 515, 1}, {130, 4, 5}, {2, 3, 1025}};
+/* Every size different; S = 1 (channels side by side), and the edges of the kernels' vectors, runs
+ * and work-groups. */
+static const shape shapes[] = {{1, 1, 1}, {3, 5, 7}, {2, 17, 1}, {5, 3, 36}, {4, 16, 1},
+    {1, 2, 600}, {7, 515, 1}, {130, 4, 5}, {2, 3, 1025}};
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
 static bool left_out(const shape *x)
@@ -118,8 +119,8 @@ START_TEST(backward_agrees_with_the_reference)
             test_ok(caps_bias_act_backward(families[_i], &tdy, &again, &tdy, &ty, act, &err));
             test_expect(&tdy, dx, 1e-6, "dx in dy's place");
             test_expect(&again, dbias, 1e-6, "dbias of dx in dy's place");
-            test_ok(caps_bias_act_backward(
-                families[_i], &tdx, NULL, &tdy, &ty, CAPS_ACT_NONE, &err));
+            test_ok(
+                caps_bias_act_backward(families[_i], &tdx, NULL, &tdy, &ty, CAPS_ACT_NONE, &err));
             test_expect(&tdx, dx, 1e-6, "dx without dbias");
             test_tensor_release(&ty);
             test_tensor_release(&tdy);
@@ -149,11 +150,11 @@ START_TEST(long_sums_keep_their_accuracy)
             caps_ref_bias_act_backward(dx, dbias, dy, dy, 0, z->n, z->c, z->s);
             caps_tensor tdy = test_tensor(dy, 3, dims), tdx = test_tensor(NULL, 3, dims);
             caps_tensor tdb = test_tensor(NULL, 1, &z->c), tdb2 = test_tensor(NULL, 1, &z->c);
-            test_ok(caps_bias_act_backward(
-                families[_i], &tdx, &tdb, &tdy, &tdy, CAPS_ACT_NONE, &err));
+            test_ok(
+                caps_bias_act_backward(families[_i], &tdx, &tdb, &tdy, &tdy, CAPS_ACT_NONE, &err));
             test_expect(&tdb, dbias, sign ? 3e-7 : 1e-6, "dbias");
-            test_ok(caps_bias_act_backward(
-                families[_i], &tdx, &tdb2, &tdy, &tdy, CAPS_ACT_NONE, &err));
+            test_ok(
+                caps_bias_act_backward(families[_i], &tdx, &tdb2, &tdy, &tdy, CAPS_ACT_NONE, &err));
             uint32_t *once = test_bits(families[_i], &tdb), *twice = test_bits(families[_i], &tdb2);
             ck_assert_mem_eq(once, twice, z->c * sizeof *once);
             free(once);
@@ -211,8 +212,10 @@ END_TEST
 START_TEST(wrong_shapes_are_refused)
 {
     caps_runtime *rt = families[_i];
-    caps_tensor x = test_tensor(NULL, 3, (size_t[]){2, 3, 4}), flat = test_tensor(NULL, 1, (size_t[]){24});
-    caps_tensor other = test_tensor(NULL, 3, (size_t[]){2, 3, 5}), bias = test_tensor(NULL, 1, (size_t[]){4});
+    caps_tensor x = test_tensor(NULL, 3, (size_t[]){2, 3, 4}),
+                flat = test_tensor(NULL, 1, (size_t[]){24});
+    caps_tensor other = test_tensor(NULL, 3, (size_t[]){2, 3, 5}),
+                bias = test_tensor(NULL, 1, (size_t[]){4});
     test_refused(caps_bias_act_forward(rt, &other, &x, NULL, CAPS_ACT_NONE, err),
         "bias_act: y has 30 elements, need 24");
     test_refused(caps_bias_act_forward(rt, &x, &x, &bias, CAPS_ACT_NONE, err),

@@ -13,9 +13,9 @@ static const shape shapes[] = {
     {{3, 2, 5, 6, 4, 3, 2, 1, 0, 1}, true},
     {{2, 3, 7, 5, 2, 2, 3, 2, 1, 2}, true},
     {{2, 1, 8, 9, 3, 3, 5, 3, 2, 0}, true},
-    {{3, 2, 9, 7, 5, 2, 2, 3, 0, 1}, true},   /* stride beyond the kernel: pixels that no tap meets */
-    {{3, 2, 4, 6, 5, 4, 6, 1, 0, 2}, true},   /* the kernel is the image: one pixel out */
-    {{2, 2, 3, 2, 3, 5, 4, 1, 3, 1}, true},   /* the kernel is larger than the image, with padding */
+    {{3, 2, 9, 7, 5, 2, 2, 3, 0, 1}, true}, /* stride beyond the kernel: pixels that no tap meets */
+    {{3, 2, 4, 6, 5, 4, 6, 1, 0, 2}, true}, /* the kernel is the image: one pixel out */
+    {{2, 2, 3, 2, 3, 5, 4, 1, 3, 1}, true}, /* the kernel is larger than the image, with padding */
     {{5, 3, 28, 23, 7, 5, 3, 1, 2, 1}, false},
     {{4, 16, 20, 20, 24, 9, 9, 2, 0, 0}, false}, /* as the primary capsules, thinner */
     {{6, 1, 28, 28, 32, 9, 9, 1, 0, 1}, false},  /* as conv1, thinner */
@@ -231,8 +231,7 @@ START_TEST(wrong_sizes_are_refused)
         "conv2d: x is float32 [5], need float32 [B, C, H, W]");
     test_refused(caps_conv2d_forward(rt, &y, &x, &w, NULL, &conv, &tight, err),
         "conv2d: workspace has 439 elements, need >= 440, one image");
-    test_refused(
-        caps_conv2d_backward(rt, NULL, &other, NULL, &y, &y, &x, &w, &conv, &room, err),
+    test_refused(caps_conv2d_backward(rt, NULL, &other, NULL, &y, &y, &x, &w, &conv, &room, err),
         "conv2d: dw is float32 [4, 2, 2, 3], need float32 [4, 3, 2, 3]");
     conv.stride = 0;
     test_refused(caps_conv2d_forward(rt, &y, &x, &w, NULL, &conv, &room, err),

@@ -95,8 +95,14 @@ static void check_product(caps_runtime *rt, const caps_gemm_shape *s, const char
 static caps_gemm_shape shaped(
     size_t m, size_t n, size_t k, bool trans_a, bool trans_b, size_t count, size_t gap)
 {
-    caps_gemm_shape s = {.trans_a = trans_a, .trans_b = trans_b, .m = m, .n = n, .k = k,
-        .alpha = 1, .beta = 0, .count = count};
+    caps_gemm_shape s = {.trans_a = trans_a,
+        .trans_b = trans_b,
+        .m = m,
+        .n = n,
+        .k = k,
+        .alpha = 1,
+        .beta = 0,
+        .count = count};
     s.lda = (trans_a ? m : k) + gap;
     s.ldb = (trans_b ? k : n) + 2 * gap;
     s.ldc = n + gap;
@@ -180,11 +186,10 @@ START_TEST(cut_into_pieces)
         size_t m, n, k, count;
         bool trans_a, trans_b;
     } cases[] = {
-        {40, 4000, 2500, 1, false, false}, /* k in pieces */
-        {40, 4000, 2500, 1, true, true},
-        {33001, 45, 263, 1, true, false}, /* m in pieces */
-        {45, 33001, 263, 1, false, true}, /* n in pieces */
-        {100, 100, 1000, 50, false, true}, /* the batch in pieces */
+        {40, 4000, 2500, 1, false, false},                                 /* k in pieces */
+        {40, 4000, 2500, 1, true, true}, {33001, 45, 263, 1, true, false}, /* m in pieces */
+        {45, 33001, 263, 1, false, true},                                  /* n in pieces */
+        {100, 100, 1000, 50, false, true},                                 /* the batch in pieces */
     };
     caps_error err = {0};
     caps_runtime *rt = family_runtime("cpu", "packed");
@@ -320,7 +325,8 @@ static void expect_refusal(caps_runtime *rt, const caps_tensor *c, const caps_te
 START_TEST(refusals)
 {
     caps_runtime *rt = family_runtime("cpu", "direct");
-    caps_tensor a = test_tensor(NULL, 2, (size_t[]){4, 6}), b = test_tensor(NULL, 2, (size_t[]){6, 5});
+    caps_tensor a = test_tensor(NULL, 2, (size_t[]){4, 6}),
+                b = test_tensor(NULL, 2, (size_t[]){6, 5});
     caps_tensor c = test_tensor(NULL, 2, (size_t[]){4, 5});
     caps_tensor whole = test_tensor_i32(NULL, 2, (size_t[]){4, 6});
     caps_gemm_shape s = shaped(4, 5, 6, false, false, 1, 0), bad;

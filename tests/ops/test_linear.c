@@ -39,8 +39,8 @@ START_TEST(reference_gradient_by_finite_differences)
         double *gradient = test_zeros(all), *y = test_zeros(ny);
         problem p = {z, act, g};
         caps_ref_linear_forward(y, at, at + nx, at + nx + nw, act, z.b, z.in, z.out);
-        caps_ref_linear_backward(gradient, gradient + nx, gradient + nx + nw, g, y, at, at + nx,
-            act, z.b, z.in, z.out);
+        caps_ref_linear_backward(
+            gradient, gradient + nx, gradient + nx + nw, g, y, at, at + nx, act, z.b, z.in, z.out);
         ck_assert_double_lt(test_finite_difference(weighted, &p, at, gradient, all, 1e-6), 1e-6);
         free(at);
         free(g);
@@ -115,8 +115,10 @@ END_TEST
 START_TEST(wrong_shapes_are_refused)
 {
     caps_runtime *rt = families[_i];
-    caps_tensor x = test_tensor(NULL, 2, (size_t[]){3, 4}), w = test_tensor(NULL, 2, (size_t[]){5, 4});
-    caps_tensor y = test_tensor(NULL, 2, (size_t[]){3, 5}), bias = test_tensor(NULL, 1, (size_t[]){4});
+    caps_tensor x = test_tensor(NULL, 2, (size_t[]){3, 4}),
+                w = test_tensor(NULL, 2, (size_t[]){5, 4});
+    caps_tensor y = test_tensor(NULL, 2, (size_t[]){3, 5}),
+                bias = test_tensor(NULL, 1, (size_t[]){4});
     test_refused(caps_linear_forward(rt, &y, &x, &y, NULL, CAPS_ACT_NONE, err),
         "linear: w is float32 [3, 5], need float32 [3, 4]");
     test_refused(caps_linear_forward(rt, &x, &x, &w, NULL, CAPS_ACT_NONE, err),
@@ -125,14 +127,11 @@ START_TEST(wrong_shapes_are_refused)
         "linear: x is float32 [4], need float32 [B, in]");
     test_refused(caps_linear_forward(rt, &y, &x, &w, &bias, CAPS_ACT_NONE, err),
         "linear: bias is float32 [4], need float32 [5]");
-    test_refused(
-        caps_linear_backward(rt, &x, &x, NULL, &y, &y, &y, &x, &w, CAPS_ACT_NONE, err),
+    test_refused(caps_linear_backward(rt, &x, &x, NULL, &y, &y, &y, &x, &w, CAPS_ACT_NONE, err),
         "linear: dw is float32 [3, 4], need float32 [5, 4]");
-    test_refused(
-        caps_linear_backward(rt, &x, &w, &bias, &y, &y, &y, &x, &w, CAPS_ACT_NONE, err),
+    test_refused(caps_linear_backward(rt, &x, &w, &bias, &y, &y, &y, &x, &w, CAPS_ACT_NONE, err),
         "linear: dbias is float32 [4], need float32 [5]");
-    test_refused(
-        caps_linear_backward(rt, &x, &w, NULL, &y, &y, &x, &x, &w, CAPS_ACT_RELU, err),
+    test_refused(caps_linear_backward(rt, &x, &w, NULL, &y, &y, &x, &x, &w, CAPS_ACT_RELU, err),
         "linear: y is float32 [3, 4], need float32 [3, 5]");
     test_tensor_release(&x);
     test_tensor_release(&w);

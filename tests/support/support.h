@@ -1,8 +1,9 @@
 /* support.h: what the test programs share.
  *
  * A test program is `tests/<folder>/test_<x>.c` with a function `Suite *suite(void)`; support.c has
- * main, which runs it, prints Check's own summary, and honours $CAPSCL_TEST_SMALL (run only the small
- * shapes: set under Oclgrind). Programs that open a device run with CK_FORK=no (scripts/test sets it).
+ * main, which runs it, prints Check's own summary, and honours $CAPSCL_TEST_SMALL (run only the
+ * small shapes: set under Oclgrind). Programs that open a device run with CK_FORK=no (scripts/test
+ * sets it).
  */
 #ifndef CAPS_TEST_SUPPORT_H
 #define CAPS_TEST_SUPPORT_H
@@ -19,11 +20,12 @@ Suite *suite(void);
 /* True under Oclgrind or the sanitizers: take tiny shapes. */
 bool test_small(void);
 
-/* The runtime all tests of this program share (device: $CAPSCL_DEVICE or the default), opened at first
- * use; ends the program with a clear line where there is none. */
+/* The runtime all tests of this program share (device: $CAPSCL_DEVICE or the default), opened at
+ * first use; ends the program with a clear line where there is none. */
 caps_runtime *test_runtime(void);
 
-/* ck_assert that a call succeeded: write the call with `&err` and have a `caps_error err = {0}` there. */
+/* ck_assert that a call succeeded: write the call with `&err` and have a `caps_error err = {0}`
+ * there. */
 #define test_ok(call)                                                                              \
     do {                                                                                           \
         caps_status test_status = (call);                                                          \
@@ -35,8 +37,8 @@ double *test_random(size_t n, uint64_t seed, double lo, double hi);
 /* Zero-filled; malloc'd. */
 double *test_zeros(size_t n);
 
-/* A device tensor that begins at a deliberately odd offset inside a larger buffer which is filled with
- * NaN, holding `values` (NULL: NaN too, so that an unwritten element shows). */
+/* A device tensor that begins at a deliberately odd offset inside a larger buffer which is filled
+ * with NaN, holding `values` (NULL: NaN too, so that an unwritten element shows). */
 caps_tensor test_tensor(const double *values, int ndim, const size_t *shape);
 caps_tensor test_tensor_i32(const int32_t *values, int ndim, const size_t *shape);
 /* Releases it, after checking that the guard elements around it are untouched. */
@@ -49,19 +51,19 @@ double test_relative_error(const double *a, const double *b, size_t n);
 /* ck_assert that tensor `t` equals `expected` within `tolerance`, in norm. */
 void test_expect(const caps_tensor *t, const double *expected, double tolerance, const char *what);
 
-/* Largest relative disagreement of an analytic gradient with central differences of `loss` at x[0..n)
- * (x is put back). loss gets `context`. */
+/* Largest relative disagreement of an analytic gradient with central differences of `loss` at
+ * x[0..n) (x is put back). loss gets `context`. */
 double test_finite_difference(double (*loss)(const double *x, void *context), void *context,
     double *x, const double *gradient, size_t n, double step);
 
 /* A fresh directory under $TMPDIR or /tmp, removed at exit with all it holds. malloc'd. */
 char *test_directory(void);
 
-/* Runs a program (argv[0] a path, NULL-terminated), with extra environment ("NAME=value" strings, NULL-
- * terminated, or NULL; "NAME" alone unsets), standard input from /dev/null. */
+/* Runs a program (argv[0] a path, NULL-terminated), with extra environment ("NAME=value" strings,
+ * NULL- terminated, or NULL; "NAME" alone unsets), standard input from /dev/null. */
 typedef struct test_process {
-    int exit_code;      /* 128 + signal where a signal ended it */
-    char *out, *err;    /* whole output, NUL-terminated; malloc'd */
+    int exit_code;   /* 128 + signal where a signal ended it */
+    char *out, *err; /* whole output, NUL-terminated; malloc'd */
 } test_process;
 test_process test_run(char *const argv[], char *const environment[]);
 void test_process_release(test_process *p);
