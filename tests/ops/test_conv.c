@@ -20,6 +20,11 @@ static const shape shapes[] = {
     {{4, 16, 20, 20, 24, 9, 9, 2, 0, 0}, false}, /* as the primary capsules, thinner */
     {{6, 1, 28, 28, 32, 9, 9, 1, 0, 1}, false},  /* as conv1, thinner */
     {{5, 4, 40, 37, 6, 1, 1, 1, 0, 0}, false},
+    {{2, 3, 11, 13, 4, 5, 5, 3, 2, 1}, true},
+    {{2, 2, 9, 19, 3, 4, 5, 2, 1, 1}, true},
+    {{2, 2, 3, 700, 3, 2, 3, 1, 1, 1}, false}, /* rows longer than a work-item keeps */
+    {{2, 2, 5, 650, 3, 3, 5, 2, 2, 0}, false},
+    {{1, 2, 90, 85, 3, 3, 2, 80, 1, 0}, false},
 };
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
