@@ -107,6 +107,23 @@ done:
     return status;
 }
 
+/* Shapes of input and weight of the two convolutions. */
+typedef struct layers {
+    size_t x1[4], w1[4], x2[4], w2[4];
+} layers;
+
+static layers layers_of(const caps_bench *b)
+{
+    const caps_model_spec *p = b->spec;
+    return (layers){
+        .x1 = {b->batch, p->input[0], p->input[1], p->input[2]},
+        .w1 = {p->conv1.channels, p->input[0], p->conv1.kernel, p->conv1.kernel},
+        .x2 = {b->batch, p->conv1.channels, b->sizes->h1, b->sizes->w1},
+        .w2 = {p->primary.types * p->primary.dim, p->conv1.channels, p->primary.kernel,
+            p->primary.kernel},
+    };
+}
+
 /* The columns of as many images as a convolution takes at once. */
 static size_t chunk_columns(const size_t x_shape[4], const size_t w_shape[4], size_t stride)
 {
@@ -121,20 +138,16 @@ caps_status caps_bench_gemm(const caps_bench *b, caps_error *err)
 {
     const caps_model_spec *p = b->spec;
     const caps_model_sizes *z = b->sizes;
-    const size_t x1[] = {b->batch, p->input[0], p->input[1], p->input[2]};
-    const size_t w1[] = {p->conv1.channels, p->input[0], p->conv1.kernel, p->conv1.kernel};
-    const size_t x2[] = {b->batch, p->conv1.channels, z->h1, z->w1};
-    const size_t w2[] = {
-        p->primary.types * p->primary.dim, w1[0], p->primary.kernel, p->primary.kernel};
-    const size_t taps1 = w1[1] * w1[2] * w1[3], taps2 = w2[1] * w2[2] * w2[3];
-    const size_t n1 = chunk_columns(x1, w1, p->conv1.stride);
-    const size_t n2 = chunk_columns(x2, w2, p->primary.stride);
+    const layers c = layers_of(b);
+    const size_t taps1 = c.w1[1] * c.w1[2] * c.w1[3], taps2 = c.w2[1] * c.w2[2] * c.w2[3];
+    const size_t n1 = chunk_columns(c.x1, c.w1, p->conv1.stride);
+    const size_t n2 = chunk_columns(c.x2, c.w2, p->primary.stride);
     caps_status status;
-    CAPS_TRY(gemm(b, "conv1 forward", false, false, w1[0], n1, taps1, err));
-    CAPS_TRY(gemm(b, "conv1 dw", false, true, w1[0], taps1, n1, err));
-    CAPS_TRY(gemm(b, "primary forward", false, false, w2[0], n2, taps2, err));
-    CAPS_TRY(gemm(b, "primary dw", false, true, w2[0], taps2, n2, err));
-    CAPS_TRY(gemm(b, "primary dx", true, false, taps2, n2, w2[0], err));
+    CAPS_TRY(gemm(b, "conv1 forward", false, false, c.w1[0], n1, taps1, err));
+    CAPS_TRY(gemm(b, "conv1 dw", false, true, c.w1[0], taps1, n1, err));
+    CAPS_TRY(gemm(b, "primary forward", false, false, c.w2[0], n2, taps2, err));
+    CAPS_TRY(gemm(b, "primary dw", false, true, c.w2[0], taps2, n2, err));
+    CAPS_TRY(gemm(b, "primary dx", true, false, taps2, n2, c.w2[0], err));
     size_t in = p->classes * p->class_caps.dim;
     for (size_t l = 0; p->has_decoder && l <= p->decoder_hidden_count; l++) {
         const size_t out = l < p->decoder_hidden_count ? p->decoder_hidden[l] : z->pixels;
@@ -210,17 +223,12 @@ done:
 caps_status caps_bench_conv(const caps_bench *b, caps_error *err)
 {
     const caps_model_spec *p = b->spec;
-    const caps_model_sizes *z = b->sizes;
-    const size_t x1[] = {b->batch, p->input[0], p->input[1], p->input[2]};
-    const size_t w1[] = {p->conv1.channels, p->input[0], p->conv1.kernel, p->conv1.kernel};
-    const size_t x2[] = {b->batch, p->conv1.channels, z->h1, z->w1};
-    const size_t w2[] = {
-        p->primary.types * p->primary.dim, w1[0], p->primary.kernel, p->primary.kernel};
+    const layers c = layers_of(b);
     const caps_conv2d conv1 = {.stride = p->conv1.stride, .act = CAPS_ACT_RELU};
     const caps_conv2d primary = {.stride = p->primary.stride, .act = CAPS_ACT_NONE};
     caps_status status;
-    CAPS_TRY(conv(b, "conv1", x1, w1, &conv1, false, err));
-    CAPS_TRY(conv(b, "primary", x2, w2, &primary, true, err));
+    CAPS_TRY(conv(b, "conv1", c.x1, c.w1, &conv1, false, err));
+    CAPS_TRY(conv(b, "primary", c.x2, c.w2, &primary, true, err));
 done:
     return status;
 }
