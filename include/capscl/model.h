@@ -129,6 +129,9 @@ CAPS_API caps_status caps_model_set_batch(
     caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err);
 /* Forward of the batch that was set. Enqueues. */
 CAPS_API caps_status caps_model_forward(caps_model *m, caps_mask mask, caps_error *err);
+/* Of the squared error in the loss (the paper, section 4.1). */
+#define CAPS_RECONSTRUCTION_WEIGHT 0.0005
+
 /* All gradients of (mean margin loss + 0.0005 mean sse). Needs `training`. Enqueues. */
 CAPS_API caps_status caps_model_backward(caps_model *m, caps_error *err);
 
@@ -152,6 +155,9 @@ typedef struct caps_model_totals {
 } caps_model_totals;
 CAPS_API caps_status caps_model_clear_totals(caps_model *m, caps_error *err);
 CAPS_API caps_status caps_model_get_totals(caps_model *m, caps_model_totals *t, caps_error *err);
+/* Puts back what get gave. Blocks. */
+CAPS_API caps_status caps_model_set_totals(
+    caps_model *m, const caps_model_totals *t, caps_error *err);
 
 /* One optimizer step over the flat buffers. Enqueues. */
 CAPS_API caps_status caps_model_adam(caps_model *m, float rate, uint64_t t, caps_error *err);

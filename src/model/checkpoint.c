@@ -1,16 +1,13 @@
 /* checkpoint.c: parameters and spec in a safetensors file (docs/checkpoint-format.md). */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model_state.h"
-#include "safetensors.h"
+#include "parameter_file.h"
 
 #include "fail.h"
 #include "json.h"
-
-#define FORMAT_VERSION "1"
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
@@ -27,15 +24,9 @@ caps_status caps_model_save(caps_model *m, const char *path, caps_error *err)
     CAPS_TRY(caps_model_get_parameters(m, flat, err));
     for (size_t i = 0; i < m->network.parameter_count; i++) {
         const caps_parameter *p = &m->network.parameters[i].parameter;
-        caps_st_tensor *t = &tensors[i];
-        *t = (caps_st_tensor){.name = p->name,
-            .dtype = "F32",
-            .ndim = p->ndim,
-            .data = flat + p->first,
-            .bytes = p->count * sizeof *flat};
-        memcpy(t->shape, p->shape, (size_t)p->ndim * sizeof *p->shape);
+        tensors[i] = caps_parameter_tensor(p, p->name, flat);
     }
-    const caps_st_pair metadata[] = {{"capscl.spec", spec}, {"capscl.format", FORMAT_VERSION}};
+    const caps_st_pair metadata[] = {{"capscl.spec", spec}, {"capscl.format", CAPS_FORMAT_VERSION}};
     CAPS_TRY(caps_safetensors_save(path, tensors, m->network.parameter_count, metadata, 2, err));
 done:
     free(spec);
@@ -89,9 +80,9 @@ static caps_status read_spec(caps_checkpoint *c, const caps_safetensors *st, con
 {
     const char *format = caps_safetensors_get_metadata(st, "capscl.format");
     const char *spec = caps_safetensors_get_metadata(st, "capscl.spec");
-    if (format && strcmp(format, FORMAT_VERSION) != 0)
+    if (format && strcmp(format, CAPS_FORMAT_VERSION) != 0)
         return caps_fail(err, CAPS_ERR_FORMAT, "%s: capscl.format is '%.16s', need '%s'", path,
-            format, FORMAT_VERSION);
+            format, CAPS_FORMAT_VERSION);
     if (!spec && !wanted)
         return caps_fail(err, CAPS_ERR_FORMAT,
             "%s: no capscl.spec in its metadata, need one (or --arch FILE with train --init)",
@@ -106,47 +97,6 @@ static caps_status read_spec(caps_checkpoint *c, const caps_safetensors *st, con
     }
     if (wanted)
         c->spec = *wanted;
-    return CAPS_OK;
-}
-
-static caps_status shape_problem(
-    const char *path, const caps_parameter *p, const caps_st_tensor *t, caps_error *err)
-{
-    char have[160], need[160];
-    size_t at = 0;
-    have[0] = need[0] = 0;
-    for (int d = 0; d < t->ndim; d++)
-        at += (size_t)snprintf(have + at, sizeof have - at, "%s%zu", d ? ", " : "", t->shape[d]);
-    at = 0;
-    for (int d = 0; d < p->ndim; d++)
-        at += (size_t)snprintf(need + at, sizeof need - at, "%s%zu", d ? ", " : "", p->shape[d]);
-    return caps_fail(
-        err, CAPS_ERR_FORMAT, "%s: tensor %s: shape is [%s], need [%s]", path, p->name, have, need);
-}
-
-static caps_status check_parameter(
-    const caps_safetensors *st, const caps_parameter *p, const char *path, caps_error *err)
-{
-    const caps_st_tensor *t = caps_safetensors_get(st, p->name);
-    if (!t)
-        return caps_fail(err, CAPS_ERR_FORMAT, "%s: tensor %s is missing", path, p->name);
-    if (strcmp(t->dtype, "F32") != 0)
-        return caps_fail(
-            err, CAPS_ERR_FORMAT, "%s: tensor %s: dtype is %s, need F32", path, p->name, t->dtype);
-    if (t->ndim != p->ndim || memcmp(t->shape, p->shape, (size_t)p->ndim * sizeof *p->shape) != 0)
-        return shape_problem(path, p, t, err);
-    return CAPS_OK;
-}
-
-static caps_status read_parameter(float *flat, const caps_safetensors *st, const caps_parameter *p,
-    const char *path, caps_error *err)
-{
-    float *values = flat + p->first; /* [count] */
-    memcpy(values, caps_safetensors_get(st, p->name)->data, p->count * sizeof *values);
-    for (size_t i = 0; i < p->count; i++)
-        if (!isfinite(values[i]))
-            return caps_fail(err, CAPS_ERR_FORMAT,
-                "%s: tensor %s: element %zu is not finite, need numbers", path, p->name, i);
     return CAPS_OK;
 }
 
@@ -182,16 +132,21 @@ caps_status caps_checkpoint_load(
     CAPS_TRY(caps_network_init(&network, &c->spec, err));
     CAPS_TRY(check_extras(&st, &network, path, err));
     /* A file that holds less than the network cannot make us allocate the network. */
-    for (size_t i = 0; i < network.parameter_count; i++)
-        CAPS_TRY(check_parameter(&st, &network.parameters[i].parameter, path, err));
+    for (size_t i = 0; i < network.parameter_count; i++) {
+        const caps_parameter *p = &network.parameters[i].parameter;
+        CAPS_TRY(caps_parameter_check(caps_safetensors_get(&st, p->name), p->name, p, path, err));
+    }
     c->count = network.elements;
     c->parameters = malloc(c->count * sizeof *c->parameters);
     if (!c->parameters) {
         status = caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for its parameters", path);
         goto done;
     }
-    for (size_t i = 0; i < network.parameter_count; i++)
-        CAPS_TRY(read_parameter(c->parameters, &st, &network.parameters[i].parameter, path, err));
+    for (size_t i = 0; i < network.parameter_count; i++) {
+        const caps_parameter *p = &network.parameters[i].parameter;
+        CAPS_TRY(
+            caps_parameter_read(c->parameters, caps_safetensors_get(&st, p->name), p, path, err));
+    }
 done:
     caps_network_release(&network);
     caps_safetensors_release(&st);

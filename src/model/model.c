@@ -10,12 +10,10 @@
 #include "launch.h"
 
 #define CONV_WORKSPACE_BYTES ((size_t)64 << 20)
-#define RECONSTRUCTION_WEIGHT                                                                      \
-    0.0005f /* of the squared error in the loss (the paper, section 4.1) */
-#define ADAM_BETA1   0.9f
-#define ADAM_BETA2   0.999f
-#define ADAM_EPSILON 1e-8f
-#define MOST_AT_ONCE ((size_t)1 << 30) /* elements an optimizer's kernel counts in 32 bits */
+#define ADAM_BETA1           0.9f
+#define ADAM_BETA2           0.999f
+#define ADAM_EPSILON         1e-8f
+#define MOST_AT_ONCE         ((size_t)1 << 30) /* elements an optimizer's kernel counts in 32 bits */
 
 /* ---- plan ----------------------------------------------------------------------------------- */
 
@@ -367,7 +365,8 @@ caps_status caps_model_backward(caps_model *m, caps_error *err)
         const caps_tensor dy = caps_batch_of(&m->network.reconstruction->dy, m->b);
         caps_tensor y, x;
         reconstruction_of(m, &y, &x);
-        CAPS_TRY(caps_sse_backward(m->rt, &dy, &y, &x, RECONSTRUCTION_WEIGHT * mean, err));
+        CAPS_TRY(
+            caps_sse_backward(m->rt, &dy, &y, &x, (float)CAPS_RECONSTRUCTION_WEIGHT * mean, err));
     }
     for (size_t l = m->network.layer_count; l-- > 0;) {
         caps_layer *layer = m->network.layers[l];
@@ -413,6 +412,12 @@ caps_status caps_model_get_totals(caps_model *m, caps_model_totals *t, caps_erro
     if (status == CAPS_OK)
         *t = (caps_model_totals){(double)totals[0], (double)totals[1], (double)totals[2]};
     return status;
+}
+
+caps_status caps_model_set_totals(caps_model *m, const caps_model_totals *t, caps_error *err)
+{
+    const float totals[] = {(float)t->margin_loss, (float)t->sse, (float)t->errors};
+    return caps_tensor_upload(m->rt, &m->totals, totals, err);
 }
 
 /* ---- optimizers ----------------------------------------------------------------------------- */

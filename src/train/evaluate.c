@@ -7,7 +7,6 @@
 #include "batcher.h"
 #include "clock.h"
 #include "fail.h"
-#include "model_state.h"
 
 /* A batch's results in host memory. */
 typedef struct readings {
@@ -76,11 +75,10 @@ caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_eval
     caps_error *err)
 {
     const caps_model_spec *spec = caps_model_get_spec(m);
-    caps_runtime *rt = caps_model_get_runtime(m);
     const double began = caps_clock_seconds();
     caps_batcher *batcher = NULL;
     readings r = {0};
-    float totals[3];
+    caps_model_totals totals;
     bool totals_kept = false;
     caps_status status;
     *result = (caps_evaluation){.classes = spec->classes};
@@ -98,7 +96,7 @@ caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_eval
     CAPS_TRY(caps_batcher_create(&batcher, ds, &options, err));
 
     /* The forward adds to the model's running totals: whoever trains it finds them as they were. */
-    CAPS_TRY(caps_tensor_download(rt, &m->totals, totals, err));
+    CAPS_TRY(caps_model_get_totals(m, &totals, err));
     totals_kept = true;
     while (result->n < ds->n) {
         if (stop && stop(stop_user))
@@ -115,8 +113,7 @@ caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_eval
     result->seconds = caps_clock_seconds() - began;
 done:
     if (totals_kept) {
-        caps_status restored =
-            caps_tensor_upload(rt, &m->totals, totals, status == CAPS_OK ? err : NULL);
+        caps_status restored = caps_model_set_totals(m, &totals, status == CAPS_OK ? err : NULL);
         if (status == CAPS_OK)
             status = restored;
     }

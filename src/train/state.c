@@ -10,12 +10,11 @@
 #include "config.h"
 #include "fail.h"
 #include "file.h"
-#include "safetensors.h"
+#include "parameter_file.h"
 #include "schedule.h"
 #include "state_json.h"
 
-#define FORMAT_VERSION "1"
-#define NAME_BYTES     96
+#define NAME_BYTES 96
 
 /* The file's three copies of every parameter: value, first and second moment. */
 static const char *const prefixes[] = {"", "optimizer.m.", "optimizer.v."};
@@ -106,14 +105,8 @@ static caps_status write_file(const caps_state *s, const char *path, const caps_
     for (size_t copy = 0; copy < COPIES && copy_of(s, copy); copy++)
         for (size_t i = 0; i < parameters; i++) {
             const caps_parameter *p = caps_model_parameter(m, i);
-            caps_st_tensor *t = &tensors[n];
             snprintf(names[n], NAME_BYTES, "%s%s", prefixes[copy], p->name);
-            *t = (caps_st_tensor){.name = names[n],
-                .dtype = "F32",
-                .ndim = p->ndim,
-                .data = copy_of(s, copy) + p->first,
-                .bytes = p->count * sizeof(float)};
-            memcpy(t->shape, p->shape, (size_t)p->ndim * sizeof *p->shape);
+            tensors[n] = caps_parameter_tensor(p, names[n], copy_of(s, copy));
             n++;
         }
     CAPS_TRY(caps_safetensors_save(path, tensors, n, metadata, metadata_count, err));
@@ -142,7 +135,7 @@ caps_status caps_state_save(const caps_state *s, const char *path, const caps_mo
     if (!spec)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
     CAPS_TRY(caps_state_format(&state, s, config, err));
-    const caps_st_pair metadata[] = {{"capscl.spec", spec}, {"capscl.format", FORMAT_VERSION},
+    const caps_st_pair metadata[] = {{"capscl.spec", spec}, {"capscl.format", CAPS_FORMAT_VERSION},
         {"capscl.state", state}, {"capscl.config", config_text}};
     CAPS_TRY(write_file(s, path, m, metadata, sizeof metadata / sizeof metadata[0], err));
 done:
@@ -172,9 +165,9 @@ static caps_status read_metadata(caps_state *s, const caps_safetensors *st, cons
     CAPS_TRY(get_metadata(&spec, st, "capscl.spec", path, err));
     CAPS_TRY(get_metadata(&state, st, "capscl.state", path, err));
     CAPS_TRY(get_metadata(&settings, st, "capscl.config", path, err));
-    if (strcmp(format, FORMAT_VERSION) != 0)
+    if (strcmp(format, CAPS_FORMAT_VERSION) != 0)
         CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: capscl.format is '%.16s', need '%s'", path,
-            format, FORMAT_VERSION));
+            format, CAPS_FORMAT_VERSION));
     CAPS_TRY(caps_state_check_settings(settings, path, config, err));
     status = caps_model_spec_parse(&own, spec, path, err);
     if (status == CAPS_ERR_SPEC) {
@@ -189,31 +182,6 @@ static caps_status read_metadata(caps_state *s, const caps_safetensors *st, cons
     CAPS_TRY(caps_state_parse(s, state, path, config, err));
 done:
     return status;
-}
-
-static void shape_text(char *text, size_t bytes, int ndim, const size_t *shape)
-{
-    size_t at = 0;
-    text[0] = 0;
-    for (int d = 0; d < ndim && at < bytes; d++)
-        at += (size_t)snprintf(text + at, bytes - at, "%s%zu", d ? ", " : "", shape[d]);
-}
-
-static caps_status check_tensor(const caps_st_tensor *t, const char *name, const caps_parameter *p,
-    const char *path, caps_error *err)
-{
-    char have[192], need[192];
-    if (!t)
-        return caps_fail(err, CAPS_ERR_FORMAT, "%s: tensor %s is missing", path, name);
-    if (strcmp(t->dtype, "F32") != 0)
-        return caps_fail(
-            err, CAPS_ERR_FORMAT, "%s: tensor %s: dtype is %s, need F32", path, name, t->dtype);
-    if (t->ndim == p->ndim && memcmp(t->shape, p->shape, (size_t)p->ndim * sizeof *p->shape) == 0)
-        return CAPS_OK;
-    shape_text(have, sizeof have, t->ndim, t->shape);
-    shape_text(need, sizeof need, p->ndim, p->shape);
-    return caps_fail(
-        err, CAPS_ERR_FORMAT, "%s: tensor %s: shape is [%s], need [%s]", path, name, have, need);
 }
 
 /* Names are unique in a file, so one that is not of the run shows in the number of tensors. */
@@ -246,15 +214,12 @@ static caps_status read_tensors(caps_state *s, const caps_safetensors *st, const
             char name[NAME_BYTES];
             snprintf(name, sizeof name, "%s%s", prefixes[copy], p->name);
             const caps_st_tensor *t = caps_safetensors_get(st, name);
-            caps_status status = check_tensor(t, name, p, path, err);
+            caps_status status = caps_parameter_check(t, name, p, path, err);
+            if (status == CAPS_OK)
+                status = caps_parameter_read(copy_of(s, copy), t, p, path, err);
             if (status != CAPS_OK)
                 return status;
-            float *values = copy_of(s, copy) + p->first; /* [count] */
-            memcpy(values, t->data, p->count * sizeof *values);
-            size_t bad = find_not_finite(values, p->count);
-            if (bad < p->count)
-                return caps_fail(err, CAPS_ERR_FORMAT,
-                    "%s: tensor %s: element %zu is not finite, need numbers", path, name, bad);
+            const float *values = copy_of(s, copy) + p->first; /* [count] */
             for (size_t e = 0; copy == 2 && e < p->count; e++)
                 if (values[e] < 0)
                     return caps_fail(err, CAPS_ERR_FORMAT,

@@ -15,10 +15,6 @@
 #include "schedule.h"
 #include "trainer.h"
 
-#define RECONSTRUCTION_WEIGHT                                                                      \
-    0.0005 /* of the squared error in the loss (the paper, section 4.1)                            \
-            */
-
 /* ---- numbers -------------------------------------------------------------------------------- */
 
 static double seconds_left(const caps_trainer *t)
@@ -56,7 +52,7 @@ caps_train_metrics caps_trainer_metrics(const caps_trainer *t)
         .peak_device_bytes = s->peak_device_bytes,
         .resumed_from_step = t->resumed_from_step,
     };
-    m.loss = m.margin_loss + RECONSTRUCTION_WEIGHT * s->totals.sse / n;
+    m.loss = m.margin_loss + CAPS_RECONSTRUCTION_WEIGHT * s->totals.sse / n;
     return m;
 }
 
