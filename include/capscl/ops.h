@@ -63,11 +63,20 @@ CAPS_API caps_status caps_bias_act_backward(caps_runtime *rt, const caps_tensor 
 
 /* ---- convolution ---------------------------------------------------------------------------- */
 
+typedef enum caps_conv_algorithm {
+    CAPS_CONV_IM2COL,   /* columns and a matrix product: any device, any shape */
+    CAPS_CONV_SPECTRAL, /* Toom-Cook in tiles: CPU family, at most 9 taps a phase of the stride */
+} caps_conv_algorithm;
+
 typedef struct caps_conv2d {
     size_t stride;  /* both directions, >= 1 */
     size_t padding; /* zeros on every side, < kernel */
     caps_activation act;
+    caps_conv_algorithm algorithm;
 } caps_conv2d;
+
+/* "im2col", "spectral" */
+CAPS_API const char *caps_conv_algorithm_name(caps_conv_algorithm algorithm);
 
 /* Output height (or width) of a convolution: (size + 2 padding - kernel) / stride + 1; 0 where the
  * kernel does not fit. */
@@ -76,9 +85,9 @@ CAPS_API size_t caps_conv2d_output(size_t size, size_t kernel, size_t stride, si
 /* Elements of workspace that the functions below need at least (one image at a time) and at most
  * (the whole batch at once); anything between serves, in chunks of the batch, and more is faster up
  * to the cap of `limit_bytes`. Returns the recommended number: as many images as fit limit_bytes,
- * never fewer than one. x: [B,C,H,W], w: [M,C,k1,k2]. */
-CAPS_API size_t caps_conv2d_workspace(
-    const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, size_t limit_bytes);
+ * never fewer than one. backward: enough for both directions. x: [B,C,H,W], w: [M,C,k1,k2]. */
+CAPS_API size_t caps_conv2d_workspace(const size_t x_shape[4], const size_t w_shape[4],
+    const caps_conv2d *conv, bool backward, size_t limit_bytes);
 
 /* Cross-correlation: y[b,m] = act(bias[m] + sum_c w[m,c] * x[b,c]). x: [B,C,H,W], w: [M,C,kh,kw],
  * bias: [M] or NULL, y: [B,M,OH,OW]. workspace: float32, see above. im2col and GEMM: the column

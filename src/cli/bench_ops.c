@@ -131,7 +131,7 @@ static size_t chunk_columns(const size_t x_shape[4], const size_t w_shape[4], si
     const size_t pixels = caps_conv2d_output(x_shape[2], w_shape[2], stride, 0) *
                           caps_conv2d_output(x_shape[3], w_shape[3], stride, 0);
     const size_t each = (w_shape[1] * w_shape[2] * w_shape[3] + w_shape[0]) * pixels;
-    return caps_conv2d_workspace(x_shape, w_shape, &conv, WORKSPACE_BYTES) / each * pixels;
+    return caps_conv2d_workspace(x_shape, w_shape, &conv, true, WORKSPACE_BYTES) / each * pixels;
 }
 
 caps_status caps_bench_gemm(const caps_bench *b, caps_error *err)
@@ -182,7 +182,7 @@ static caps_status conv(const caps_bench *b, const char *name, const size_t x[4]
     subject s = {.b = b, .conv = *p, .deeper = deeper};
     const size_t oh = caps_conv2d_output(x[2], w[2], p->stride, 0);
     const size_t ow = caps_conv2d_output(x[3], w[3], p->stride, 0), y[] = {x[0], w[0], oh, ow};
-    const size_t room = caps_conv2d_workspace(x, w, p, WORKSPACE_BYTES);
+    const size_t room = caps_conv2d_workspace(x, w, p, true, WORKSPACE_BYTES);
     const double taps = (double)(w[1] * w[2] * w[3]), nw = (double)w[0] * taps;
     const double ny = (double)(x[0] * w[0]) * (double)(oh * ow);
     const double nx = (double)(x[0] * x[1]) * (double)(x[2] * x[3]);

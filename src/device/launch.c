@@ -1,4 +1,5 @@
 /* launch.c: kernels by name, arguments, enqueueing. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,21 +27,28 @@ static size_t position(const caps_runtime *rt, const char *name, bool *found)
     return low;
 }
 
-static caps_status get_kernel(
-    caps_kernel_slot *out, caps_runtime *rt, const char *name, caps_error *err)
+static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
+    const caps_template *template, const char *kernel, caps_error *err)
 {
+    char full[256];
     bool found;
     cl_int code = CL_SUCCESS;
+    cl_program program;
+    const char *name = kernel;
+    if (template) {
+        int n = snprintf(full, sizeof full, "%s%s", kernel, template->options);
+        if (n < 0 || (size_t)n >= sizeof full)
+            return caps_fail(err, CAPS_ERR_INTERNAL, "kernel %s: too many options", kernel);
+        name = full;
+    }
     size_t at = position(rt, name, &found);
     if (found) {
         *out = rt->kernels[at];
         return CAPS_OK;
     }
-    if (!rt->program) {
-        caps_status status = caps_registry_build(rt, err);
-        if (status != CAPS_OK)
-            return status;
-    }
+    caps_status status = caps_registry_get(&program, rt, template, err);
+    if (status != CAPS_OK)
+        return status;
     if (rt->kernel_count == rt->kernel_room) {
         size_t room = rt->kernel_room ? 2 * rt->kernel_room : 64;
         caps_kernel_slot *grown = realloc(rt->kernels, room * sizeof *grown);
@@ -52,7 +60,7 @@ static caps_status get_kernel(
     caps_kernel_slot slot = {.name = caps_format("%s", name)};
     if (!slot.name)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a kernel's name");
-    slot.kernel = clCreateKernel(rt->program, name, &code);
+    slot.kernel = clCreateKernel(program, kernel, &code);
     if (code == CL_SUCCESS)
         code = clGetKernelInfo(
             slot.kernel, CL_KERNEL_NUM_ARGS, sizeof slot.arguments, &slot.arguments, NULL);
@@ -61,7 +69,7 @@ static caps_status get_kernel(
             clReleaseKernel(slot.kernel);
         free(slot.name);
         return caps_fail_cl(
-            err, code, "kernel %s of family %s", name, caps_family_name(rt->family));
+            err, code, "kernel %s of family %s", kernel, caps_family_name(rt->family));
     }
     memmove(rt->kernels + at + 1, rt->kernels + at, (rt->kernel_count - at) * sizeof slot);
     rt->kernels[at] = slot;
@@ -131,8 +139,9 @@ static caps_status set_arguments(caps_runtime *rt, const caps_kernel_slot *slot,
     return CAPS_OK;
 }
 
-caps_status caps_launch(caps_runtime *rt, const char *kernel, const caps_arg *args, size_t nargs,
-    int ndim, const size_t *global, const size_t *local, caps_error *err)
+caps_status caps_launch_template(caps_runtime *rt, const caps_template *template,
+    const char *kernel, const caps_arg *args, size_t nargs, int ndim, const size_t *global,
+    const size_t *local, caps_error *err)
 {
     static const size_t ones[3] = {1, 1, 1};
     caps_kernel_slot slot = {0};
@@ -140,7 +149,7 @@ caps_status caps_launch(caps_runtime *rt, const char *kernel, const caps_arg *ar
     for (int d = 0; d < ndim; d++)
         if (global[d] == 0)
             return CAPS_OK;
-    caps_status status = get_kernel(&slot, rt, kernel, err);
+    caps_status status = get_kernel(&slot, rt, template, kernel, err);
     if (status != CAPS_OK)
         return status;
     status = set_arguments(rt, &slot, args, nargs, err);
@@ -153,4 +162,10 @@ caps_status caps_launch(caps_runtime *rt, const char *kernel, const caps_arg *ar
     if (code != CL_SUCCESS)
         return caps_fail_cl(err, code, "kernel %s", kernel);
     return rt->profile ? caps_profile_book(rt, kernel, event, err) : CAPS_OK;
+}
+
+caps_status caps_launch(caps_runtime *rt, const char *kernel, const caps_arg *args, size_t nargs,
+    int ndim, const size_t *global, const size_t *local, caps_error *err)
+{
+    return caps_launch_template(rt, NULL, kernel, args, nargs, ndim, global, local, err);
 }

@@ -61,6 +61,16 @@ typedef struct caps_arg {
 caps_status caps_launch(caps_runtime *rt, const char *kernel, const caps_arg *args, size_t nargs,
     int ndim, const size_t *global, const size_t *local, caps_error *err);
 
+/* A file cl/x.clt with the macros (" -DA=1 -DB=2") that it is built with: a program of its own. */
+typedef struct caps_template {
+    const char *file, *options;
+} caps_template;
+
+/* The same for a kernel of a template. */
+caps_status caps_launch_template(caps_runtime *rt, const caps_template *template,
+    const char *kernel, const caps_arg *args, size_t nargs, int ndim, const size_t *global,
+    const size_t *local, caps_error *err);
+
 static inline size_t caps_round_up(size_t n, size_t multiple)
 {
     return (n + multiple - 1) / multiple * multiple;

@@ -1,4 +1,5 @@
-/* registry.c: the program of a family, built once and kept on disk.
+/* registry.c: programs, built once and kept on disk: one of the family's kernels, and one for every
+ * set of sizes that a template (cl/x.clt) is built for.
  *
  * A cache file is: magic, length of the key text, key text, length and CRC-32 of the binary,
  * binary. Its name is a hash of the key text; the text itself is compared too. Whatever is wrong
@@ -25,7 +26,8 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-/* Does the file belong to the family? common.clh is put first and is not counted here. */
+/* Does the file belong to the family's own program? common.clh is put first and not counted here.
+ */
 static bool belongs(const char *name, caps_family family)
 {
     if (!ends_with(name, ".cl"))
@@ -82,15 +84,17 @@ done:
     return status;
 }
 
-/* common.clh, then the family's files by name. */
-static caps_status gather(source_text *to, const caps_runtime *rt, caps_error *err)
+/* What goes before is all headers for a template, and common.clh alone for the family's files,
+ * which follow by name. */
+static caps_status gather(
+    source_text *to, const caps_runtime *rt, const char *template, caps_error *err)
 {
     caps_status status = CAPS_OK;
     for (const caps_source *s = caps_sources; s->name; s++)
-        if (ends_with(s->name, ".clh"))
+        if (template ? ends_with(s->name, ".clh") : strcmp(s->name, "common.clh") == 0)
             CAPS_TRY(append(to, rt, s, err));
     for (const caps_source *s = caps_sources; s->name; s++)
-        if (belongs(s->name, rt->family))
+        if (template ? strcmp(s->name, template) == 0 : belongs(s->name, rt->family))
             CAPS_TRY(append(to, rt, s, err));
 done:
     return status;
@@ -148,8 +152,9 @@ static const unsigned char *find_binary(
     return file + at;
 }
 
-/* Sets rt->program from the disk, or leaves it NULL. */
-static void load(caps_runtime *rt, const char *path, const char *key, const char *options)
+/* Sets *out from the disk, or leaves it NULL. */
+static void load(
+    cl_program *out, const caps_runtime *rt, const char *path, const char *key, const char *options)
 {
     unsigned char *file = NULL;
     size_t n = 0, bytes = 0;
@@ -162,7 +167,7 @@ static void load(caps_runtime *rt, const char *path, const char *key, const char
             rt->context, 1, &rt->device.handle, &bytes, &binary, &binary_code, &code);
         if (code == CL_SUCCESS && binary_code == CL_SUCCESS &&
             clBuildProgram(program, 1, &rt->device.handle, options, NULL, NULL) == CL_SUCCESS)
-            rt->program = program;
+            *out = program;
         else if (program)
             clReleaseProgram(program);
     }
@@ -171,12 +176,12 @@ static void load(caps_runtime *rt, const char *path, const char *key, const char
 
 /* Keeps the program's binary. Failing is no error: a warning, once, and the next run builds again.
  */
-static void keep(caps_runtime *rt, const char *path, const char *key)
+static void keep(caps_runtime *rt, cl_program program, const char *path, const char *key)
 {
     caps_error err = {0};
     size_t bytes = 0, key_bytes = strlen(key);
     unsigned char *file = NULL;
-    if (clGetProgramInfo(rt->program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) !=
+    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) !=
             CL_SUCCESS ||
         bytes == 0 || bytes > BINARY_LIMIT)
         return;
@@ -185,8 +190,7 @@ static void keep(caps_runtime *rt, const char *path, const char *key)
     if (!file)
         return;
     unsigned char *binary = file + head;
-    if (clGetProgramInfo(rt->program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) !=
-        CL_SUCCESS)
+    if (clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) != CL_SUCCESS)
         goto done;
     memcpy(file, MAGIC, MAGIC_BYTES);
     put64(file + MAGIC_BYTES, key_bytes);
@@ -213,8 +217,8 @@ static void first_error(char *to, size_t room, const char *log)
     snprintf(to, room, "%.*s", (int)strcspn(line, "\n\r"), line);
 }
 
-static caps_status compile(
-    caps_runtime *rt, const source_text *source, const char *options, caps_error *err)
+static caps_status compile(cl_program *out, const caps_runtime *rt, const source_text *source,
+    const char *options, caps_error *err)
 {
     cl_int code = CL_SUCCESS;
     const char *text = source->text;
@@ -224,7 +228,7 @@ static caps_status compile(
             err, code, "making the program of family %s", caps_family_name(rt->family));
     code = clBuildProgram(program, 1, &rt->device.handle, options, NULL, NULL);
     if (code == CL_SUCCESS) {
-        rt->program = program;
+        *out = program;
         return CAPS_OK;
     }
     size_t bytes = 0;
@@ -246,18 +250,19 @@ static caps_status compile(
     return status;
 }
 
-caps_status caps_registry_build(caps_runtime *rt, caps_error *err)
+/* Builds, or loads, and keeps. */
+static caps_status make(
+    cl_program *out, caps_runtime *rt, const char *template, const char *more, caps_error *err)
 {
     /* Oclgrind does not know every instruction that optimized code has. */
-    char options[96];
-    snprintf(options, sizeof options, "-cl-std=CL1.2 -DCAPS_FAMILY_%s=1%s",
-        rt->family == CAPS_FAMILY_CPU ? "CPU" : "GPU",
-        caps_is_simulated(rt) ? " -cl-opt-disable" : "");
     source_text source = {0};
     char *key = NULL, *path = NULL;
+    char *options = caps_format("-cl-std=CL1.2 -DCAPS_FAMILY_%s=1%s%s",
+        rt->family == CAPS_FAMILY_CPU ? "CPU" : "GPU",
+        caps_is_simulated(rt) ? " -cl-opt-disable -DCAPS_SIMULATED=1" : "", more);
     caps_status status;
-    CAPS_TRY(gather(&source, rt, err));
-    key = make_key(rt, options, &source);
+    CAPS_TRY(gather(&source, rt, template, err));
+    key = options ? make_key(rt, options, &source) : NULL;
     if (rt->cache_dir && key)
         path = cache_path(rt, key);
     if (!key || (rt->cache_dir && !path)) {
@@ -265,15 +270,47 @@ caps_status caps_registry_build(caps_runtime *rt, caps_error *err)
         goto done;
     }
     if (path)
-        load(rt, path, key, options);
-    if (!rt->program) {
-        CAPS_TRY(compile(rt, &source, options, err));
+        load(out, rt, path, key, options);
+    if (!*out) {
+        CAPS_TRY(compile(out, rt, &source, options, err));
         if (path)
-            keep(rt, path, key);
+            keep(rt, *out, path, key);
     }
 done:
     free(source.text);
+    free(options);
     free(key);
     free(path);
     return status;
+}
+
+caps_status caps_registry_get(
+    cl_program *out, caps_runtime *rt, const caps_template *template, caps_error *err)
+{
+    const char *file = template ? template->file : "", *options = template ? template->options : "";
+    for (size_t i = 0; i < rt->program_count; i++) {
+        const caps_program_slot *slot = &rt->programs[i];
+        if (strcmp(slot->file, file) == 0 && strcmp(slot->options, options) == 0) {
+            *out = slot->program;
+            return CAPS_OK;
+        }
+    }
+    caps_program_slot *grown =
+        realloc(rt->programs, (rt->program_count + 1) * sizeof *rt->programs);
+    if (!grown)
+        return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a program");
+    rt->programs = grown;
+    caps_program_slot slot = {
+        .file = caps_format("%s", file), .options = caps_format("%s", options)};
+    caps_status status = slot.file && slot.options
+                             ? make(&slot.program, rt, template ? file : NULL, options, err)
+                             : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a program");
+    if (status != CAPS_OK) {
+        free(slot.file);
+        free(slot.options);
+        return status;
+    }
+    rt->programs[rt->program_count++] = slot;
+    *out = slot.program;
+    return CAPS_OK;
 }

@@ -5,8 +5,13 @@
 #include "launch.h"
 #include "slots.h"
 
+typedef struct caps_program_slot {
+    char *file, *options; /* of a template; "" and "" for the family's own program */
+    cl_program program;
+} caps_program_slot;
+
 typedef struct caps_kernel_slot {
-    char *name;
+    char *name; /* a template's: with its options behind */
     cl_kernel kernel;
     cl_uint arguments;
 } caps_kernel_slot;
@@ -25,7 +30,8 @@ struct caps_runtime {
     size_t max_group;
     char *gemm, *cache_dir, *cl_path; /* NULL: none */
     char warning[512];                /* "" : none */
-    cl_program program;
+    caps_program_slot *programs;
+    size_t program_count;
     caps_kernel_slot *kernels;
     size_t kernel_count, kernel_room;
     uint64_t bytes, peak_bytes;
@@ -38,8 +44,10 @@ struct caps_runtime {
     caps_slots slots;
 };
 
-/* Builds, or loads from the disk cache, the program of the runtime's family. */
-caps_status caps_registry_build(caps_runtime *rt, caps_error *err);
+/* The program of the runtime's family (NULL) or of a template: built, or loaded from the disk
+ * cache, where this runtime has not got it yet. */
+caps_status caps_registry_get(
+    cl_program *out, caps_runtime *rt, const caps_template *template, caps_error *err);
 /* Books `event` (which it releases) under `name`. */
 caps_status caps_profile_book(caps_runtime *rt, const char *name, cl_event event, caps_error *err);
 void caps_profile_release(caps_runtime *rt);

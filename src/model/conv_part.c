@@ -16,7 +16,8 @@ void caps_conv_part_plan(caps_conv_part *part, const caps_layer *layer, caps_pla
 {
     const size_t *in = layer->input->shape, *w_shape = layer->parameters[0].parameter.shape;
     const size_t x_shape[] = {plan->batch, in[0], in[1], in[2]};
-    part->workspace = caps_conv2d_workspace(x_shape, w_shape, &part->conv, plan->conv_limit_bytes);
+    part->workspace = caps_conv2d_workspace(
+        x_shape, w_shape, &part->conv, plan->training, plan->conv_limit_bytes);
     if (part->workspace > plan->workspace)
         plan->workspace = part->workspace;
     if (!plan->rt)

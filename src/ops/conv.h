@@ -1,12 +1,77 @@
-/* conv.h: what a convolution needs beside the arena's tensors. */
+/* conv.h: the algorithms of a convolution, and what models need of them beside the public
+ * functions.
+ *
+ * conv.c checks tensors, chooses how many images go at once, and hands over to one of
+ *     conv_columns.c    im2col and a matrix product: any device, any shape
+ *     conv_spectral.c   short transforms of tiles: CPU family, kernels of 2 to 9 taps a phase
+ */
 #ifndef CAPS_CONV_H
 #define CAPS_CONV_H
 
+#include <stdint.h>
+
 #include <capscl/ops.h>
+
+/* A checked problem. x: [b,c,h,w], weight: [m,c,kh,kw], y: [b,m,oh,ow]. */
+typedef struct caps_conv_sizes {
+    size_t b, c, h, w, m, kh, kw, stride, padding, oh, ow;
+    size_t taps, pixels; /* c kh kw; oh ow */
+    caps_activation act;
+} caps_conv_sizes;
+
+/* What of a forward's transforms still lies in the workspace, untouched, for the same tensors. */
+typedef struct caps_conv_kept {
+    bool x, w;
+} caps_conv_kept;
+
+/* The tensors of one call. Forward: y, x, w, bias; backward: dx, dw, dy, y, x, w. NULL where
+ * absent. */
+typedef struct caps_conv_tensors {
+    const caps_tensor *y, *x, *w, *bias, *dx, *dw, *dy;
+} caps_conv_tensors;
+
+typedef struct caps_conv_method {
+    const char *name;
+    /* NULL, or why it cannot serve. */
+    const char *(*refuses)(const caps_runtime *rt, const caps_conv_sizes *z);
+    /* Elements of workspace for n of the z->b images at once; SIZE_MAX: no number is large enough.
+     */
+    size_t (*workspace)(const caps_conv_sizes *z, size_t n, bool backward);
+    /* Bytes of caps_gemm_scratch_get for the same. */
+    size_t (*scratch)(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward);
+    caps_status (*forward)(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
+        const caps_tensor *workspace, size_t n, caps_conv_kept kept, caps_error *err);
+    caps_status (*backward)(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
+        const caps_tensor *workspace, size_t n, caps_conv_kept kept, caps_error *err);
+} caps_conv_method;
+
+extern const caps_conv_method caps_conv_columns, caps_conv_spectral;
+
+/* Images that the workspace (elements) takes at once, in equal chunks; 0: not even one. */
+size_t caps_conv_chunk(
+    const caps_conv_method *method, const caps_conv_sizes *z, size_t workspace, bool backward);
+
+static inline size_t caps_conv_times(size_t a, size_t b)
+{
+    return b != 0 && a > SIZE_MAX / b ? SIZE_MAX : a * b;
+}
+
+static inline size_t caps_conv_plus(size_t a, size_t b)
+{
+    return a > SIZE_MAX - b ? SIZE_MAX : a + b;
+}
 
 /* Most bytes of caps_gemm_scratch_get that the convolution takes with this workspace (elements);
  * with `backward`, that direction's products too. */
 size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], const size_t w_shape[4],
     const caps_conv2d *conv, size_t workspace, bool backward);
+
+/* caps_conv2d_forward and _backward that may find transforms of an earlier call in the workspace.
+ */
+caps_status caps_conv2d_forward_kept(caps_runtime *rt, const caps_conv_tensors *t,
+    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_kept kept, caps_error *err);
+caps_status caps_conv2d_backward_kept(caps_runtime *rt, const caps_conv_tensors *t,
+    const caps_tensor *dbias, const caps_conv2d *conv, const caps_tensor *workspace,
+    caps_conv_kept kept, caps_error *err);
 
 #endif

@@ -99,38 +99,43 @@ END_TEST
 
 /* ---- the device ----------------------------------------------------------------------------- */
 
-static void check_shape(caps_runtime *rt, const caps_ref_conv *p, size_t seed)
+/* Tolerances: of y, and of the gradients, as shares of what test_expect measures them by. */
+static void check_shape(caps_runtime *rt, const caps_ref_conv *p, caps_conv_algorithm algorithm,
+    double tolerance_y, double tolerance_g, size_t seed)
 {
     caps_error err = {0};
     sizes z = sizes_of(p);
-    const caps_conv2d conv = {p->stride, p->padding, (caps_activation)p->act};
+    const caps_conv2d conv = {p->stride, p->padding, (caps_activation)p->act, algorithm};
     double *x = test_random(z.nx, seed, -1, 1), *w = test_random(z.nw, seed + 20, -0.5, 0.5);
     double *bias = test_random(p->m, seed + 40, -1, 1), *dy = test_random(z.ny, seed + 60, -1, 1);
     double *y = test_zeros(z.ny), *dx = test_zeros(z.nx), *dw = test_zeros(z.nw);
     double *dbias = test_zeros(p->m);
     caps_tensor tx = test_tensor(x, 4, z.x), tw = test_tensor(w, 4, z.w);
     caps_tensor tb = test_tensor(bias, 1, &p->m), tdy = test_tensor(dy, 4, z.y);
-    const size_t one = caps_conv2d_workspace(z.x, z.w, &conv, 1);
-    const size_t whole = caps_conv2d_workspace(z.x, z.w, &conv, SIZE_MAX);
-    ck_assert_uint_eq(whole, p->b * one);
+    const size_t one = caps_conv2d_workspace(z.x, z.w, &conv, true, 1);
+    const size_t whole = caps_conv2d_workspace(z.x, z.w, &conv, true, SIZE_MAX);
+    if (algorithm == CAPS_CONV_IM2COL)
+        ck_assert_uint_eq(whole, p->b * one);
     caps_ref_conv2d_forward(y, x, w, bias, p);
 
     /* One image at a time, two, three, and all: with something over that serves no image. */
     for (size_t images = 1; images <= 4; images++) {
         if (test_small() && images % 2 == 1)
             continue;
-        const size_t room = (images == 4 ? whole : images * one) + one / 3;
+        const size_t some =
+            caps_conv2d_workspace((size_t[]){images, p->c, p->h, p->w}, z.w, &conv, true, SIZE_MAX);
+        const size_t room = (images == 4 ? whole : some) + one / 3;
         caps_tensor workspace = test_tensor(NULL, 1, &room);
         caps_tensor ty = test_tensor(NULL, 4, z.y), tdx = test_tensor(NULL, 4, z.x);
         caps_tensor tdw = test_tensor(NULL, 4, z.w), tdb = test_tensor(NULL, 1, &p->m);
         test_ok(caps_conv2d_forward(rt, &ty, &tx, &tw, &tb, &conv, &workspace, &err));
-        test_expect(&ty, y, 2e-6, "y");
+        test_expect(&ty, y, tolerance_y, "y");
         double *have = test_download(&ty);
         caps_ref_conv2d_backward(dx, dw, dbias, dy, have, x, w, p);
         test_ok(caps_conv2d_backward(
             rt, &tdx, &tdw, &tdb, &tdy, &ty, &tx, &tw, &conv, &workspace, &err));
-        test_expect(&tdx, dx, 5e-6, "dx");
-        test_expect(&tdw, dw, 5e-6, "dw");
+        test_expect(&tdx, dx, tolerance_g, "dx");
+        test_expect(&tdw, dw, tolerance_g, "dw");
         test_expect(&tdb, dbias, 1e-6, "dbias");
         /* Nothing but dw wanted. */
         caps_tensor again = test_tensor(NULL, 4, z.w);
@@ -152,7 +157,7 @@ static void check_shape(caps_runtime *rt, const caps_ref_conv *p, size_t seed)
     caps_tensor workspace = test_tensor(NULL, 1, &whole), ty = test_tensor(NULL, 4, z.y);
     caps_ref_conv2d_forward(y, x, w, NULL, p);
     test_ok(caps_conv2d_forward(rt, &ty, &tx, &tw, NULL, &conv, &workspace, &err));
-    test_expect(&ty, y, 2e-6, "y without bias");
+    test_expect(&ty, y, tolerance_y, "y without bias");
     test_tensor_release(&workspace);
     test_tensor_release(&ty);
     test_tensor_release(&tx);
@@ -173,7 +178,32 @@ START_TEST(agrees_with_the_reference)
 {
     for (size_t i = 0; i < SHAPES; i++)
         if (shapes[i].small || !test_small())
-            check_shape(families[_i], &shapes[i].p, i);
+            check_shape(families[_i], &shapes[i].p, CAPS_CONV_IM2COL, 2e-6, 5e-6, i);
+}
+END_TEST
+
+/* b, c, h, w, m, kh, kw, stride, padding, act: every set of points, one tile and many, tiles that
+ * stick out of the image, padding, phases without taps, sixteens of images and channels that are
+ * full, begun, and several. Shapes share templates, which take seconds to build: points, taps and
+ * stride are those of the comment. */
+static const shape spectral_shapes[] = {
+    {{2, 3, 7, 5, 2, 2, 3, 2, 1, 2}, true},      /* 4 points, 2x2, 2 */
+    {{1, 1, 6, 6, 1, 4, 4, 2, 0, 0}, true},      /* the same */
+    {{17, 9, 20, 20, 35, 9, 9, 2, 0, 0}, false}, /* 10, 5x5, 2: as the primary capsules */
+    {{33, 3, 20, 20, 20, 9, 9, 2, 0, 1}, false}, /* the same */
+    {{3, 5, 33, 64, 18, 10, 9, 2, 4, 2}, false}, /* the same, many tiles */
+    {{6, 2, 28, 23, 32, 9, 9, 1, 0, 1}, false},  /* 10, 9x9, 1: as conv1 */
+    {{19, 5, 16, 13, 50, 7, 8, 1, 3, 0}, false}, /* 10, 7x8, 1 */
+    {{2, 3, 64, 48, 5, 3, 3, 1, 1, 1}, false},   /* 8, 3x3, 1 */
+    {{20, 35, 9, 8, 300, 3, 3, 1, 1, 0}, false}, /* the same: more channels than dX takes at once */
+    {{3, 2, 9, 7, 5, 2, 2, 3, 0, 1}, false},     /* 6, 2x2, 3: no taps in some phases */
+};
+
+START_TEST(spectral_agrees_with_the_reference)
+{
+    for (size_t i = 0; i < sizeof spectral_shapes / sizeof *spectral_shapes; i++)
+        if (spectral_shapes[i].small || !test_small())
+            check_shape(families[0], &spectral_shapes[i].p, CAPS_CONV_SPECTRAL, 1e-5, 2e-5, i + 50);
 }
 END_TEST
 
@@ -202,20 +232,20 @@ END_TEST
 START_TEST(workspace_sizes)
 {
     const size_t x[] = {10, 3, 8, 8}, w[] = {4, 3, 3, 3};
-    const caps_conv2d conv = {1, 0, CAPS_ACT_NONE};
+    const caps_conv2d conv = {.stride = 1};
     const size_t each = (3 * 9 + 4) * 36;
-    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, 0), each);
-    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, 4 * each), each);
-    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, 4 * 3 * each), 3 * each);
-    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, 4 * 9 * each), 5 * each);
-    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, SIZE_MAX), 10 * each);
+    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, true, 0), each);
+    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, true, 4 * each), each);
+    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, true, 4 * 3 * each), 3 * each);
+    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, true, 4 * 9 * each), 5 * each);
+    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, true, SIZE_MAX), 10 * each);
 }
 END_TEST
 
 START_TEST(wrong_sizes_are_refused)
 {
     caps_runtime *rt = families[_i];
-    caps_conv2d conv = {1, 0, CAPS_ACT_NONE};
+    caps_conv2d conv = {.stride = 1};
     caps_tensor x = test_tensor(NULL, 4, (size_t[]){2, 3, 5, 7});
     caps_tensor w = test_tensor(NULL, 4, (size_t[]){4, 3, 2, 3});
     caps_tensor large = test_tensor(NULL, 4, (size_t[]){1, 3, 9, 9});
@@ -263,6 +293,7 @@ Suite *suite(void)
     tcase_add_test(tc, reference_gradient_by_finite_differences);
     tcase_add_test(tc, reference_is_cross_correlation);
     families_add(tc, agrees_with_the_reference);
+    tcase_add_test(tc, spectral_agrees_with_the_reference);
     tcase_add_test(tc, output_sizes);
     tcase_add_test(tc, workspace_sizes);
     families_add(tc, wrong_sizes_are_refused);

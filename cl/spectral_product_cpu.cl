@@ -1,0 +1,291 @@
+// spectral_product_cpu.cl: the products between the transforms of the spectral convolution
+// (spectral.clt has the layouts): for every pair of points, over all channels, images and tiles,
+//
+//     spectral_product_y    Y = X^T W         sum over K
+//     spectral_product_dw   dW = X dY         sum over images and tiles; added: to what is there
+//     spectral_product_dx   dX = W dY         sum over output channels
+//
+// A complex bin is three real products: of real parts, of imaginary parts and of the sums of both;
+// Y keeps the three, the others are put together in registers. Work-items: a bin x a part of its
+// output; complex bins, three times as heavy, come last, because a device may hand out the first
+// items in large shares. Tiles of 8 x 32 (dx: 8 x 48) accumulators. Determinism: one work-item per
+// element, sums in order of k, in runs of SPECTRAL_RUN (dx: of output channels, in blocks of 32
+// SPECTRAL_PANELS).
+
+#define SPECTRAL_GAP    80  // as in spectral.clt
+#define SPECTRAL_RUN    128 // steps of k between visits to memory
+#define SPECTRAL_ROWS   512 // rows of Y that a run of X stays in the cache for
+#define SPECTRAL_SHARE  4   // panels of W that a work-item takes
+#define SPECTRAL_PANELS 8   // panels of W whose sums of both parts are kept
+#define SPECTRAL_LANES  9   // panels of dX at once
+
+// Plane of product p of a bin; planes: those that are no sums.
+static inline uint spectral_plane(uint bin, uint p, uint bins, uint planes)
+{
+    return bin >= bins ? bins + bin : p < 2 ? 2 * bin + p : planes + bin;
+}
+
+// ---- Y
+// --------------------------------------------------------------------------------------------
+
+#define SPECTRAL_TILE_Y(ROWS, VECTORS, SUMMED)                                                     \
+    {                                                                                              \
+        float16 sum[ROWS][VECTORS];                                                                \
+        __global const float *pa = a, *pb = b;                                                     \
+        __global float *py = y;                                                                    \
+        UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)           \
+            sum[r][v] = k0 ? vload16(2 * r + v, py) : (float16)(0.0f);                             \
+        for (uint l = 0; l < run; l++, pa += 16, pb += 32, soon += pace) {                         \
+            float16 x[VECTORS];                                                                    \
+            CAPS_PREFETCH(pa + SPECTRAL_RUN * 16);                                                 \
+            CAPS_PREFETCH(soon);                                                                   \
+            if (SUMMED)                                                                            \
+                CAPS_PREFETCH(soon + other * sizeof(float));                                       \
+            UNROLL for (uint v = 0; v < VECTORS; v++) x[v] =                                       \
+                SUMMED ? vload16(v, pb) + vload16(v, pb + other) : vload16(v, pb);                 \
+            UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)       \
+                sum[r][v] = fma((float16)(pa[r]), x[v], sum[r][v]);                                \
+        }                                                                                          \
+        UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)           \
+            vstore16(sum[r][v], 2 * r + v, py);                                                    \
+    }
+
+#define SPECTRAL_TILES_Y(ROWS)                                                                     \
+    {                                                                                              \
+        if (wide && p < 2)                                                                         \
+            SPECTRAL_TILE_Y(ROWS, 2, 0)                                                            \
+        else if (wide)                                                                             \
+            SPECTRAL_TILE_Y(ROWS, 2, 1)                                                            \
+        else if (p < 2)                                                                            \
+            SPECTRAL_TILE_Y(ROWS, 1, 0)                                                            \
+        else                                                                                       \
+            SPECTRAL_TILE_Y(ROWS, 1, 1)                                                            \
+    }
+
+// share of W's panels x bin
+CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_at,
+    __global const float *restrict xs, const ulong x_at, __global const float *restrict ws,
+    const ulong w_at, const uint bins, const uint planes, const uint k, const uint kp,
+    const uint images, const uint outputs, const uint tiles)
+{
+    const uint bin = (uint)(get_global_size(1) - 1 - get_global_id(1));
+    const uint blocks = (images + 15) / 16, rounded = blocks * 16, panels = (outputs + 31) / 32;
+    const uint from = (uint)get_global_id(0) * SPECTRAL_SHARE;
+    const uint past = min(from + SPECTRAL_SHARE, panels);
+    const ulong y_plane = (ulong)panels * tiles * rounded * 32 + SPECTRAL_GAP;
+    const ulong x_plane = (ulong)tiles * blocks * kp * 16 + SPECTRAL_GAP;
+    const ulong other = (ulong)panels * kp * 32 + SPECTRAL_GAP; // from real to imaginary W
+    const uint together = max(1u, SPECTRAL_ROWS / rounded);     // tiles
+    // Bytes from one hint to the next, so that the next panel's run is in by then.
+    const uint steps = (images + 7) / 8 * min(together, tiles), pace = (127 + steps) / steps;
+    for (uint p = 0; p < (bin < bins ? 3 : 1); p++) {
+        __global const float *x = xs + x_at + spectral_plane(bin, p, bins, planes) * x_plane;
+        __global const float *w =
+            ws + w_at + spectral_plane(bin, p < 2 ? p : 0, bins, planes) * other;
+        __global float *whole = to + to_at + spectral_plane(bin, p, bins, planes) * y_plane;
+        for (uint t0 = 0; t0 < tiles; t0 += together) {
+            const uint t1 = min(t0 + together, tiles);
+            for (uint k0 = 0; k0 < k; k0 += SPECTRAL_RUN) {
+                const uint run = min((uint)SPECTRAL_RUN, k - k0);
+                for (uint panel = from; panel < past; panel++) {
+                    const int wide = outputs - panel * 32 > 16;
+                    __global const float *b = w + ((ulong)panel * kp + k0) * 32;
+                    __global const float *next =
+                        panel + 1 < past ? b + (ulong)kp * 32
+                                         : w + ((ulong)from * kp + k0 + SPECTRAL_RUN) * 32;
+                    __global const char *soon = (__global const char *)next;
+                    for (uint t = t0; t < t1; t++) {
+                        for (uint i = 0; i < images; i += 8) {
+                            __global const float *a =
+                                x + (((ulong)t * blocks + i / 16) * kp + k0) * 16 + i % 16;
+                            __global float *y =
+                                whole + (((ulong)panel * tiles + t) * rounded + i) * 32;
+                            if (images - i > 4)
+                                SPECTRAL_TILES_Y(8)
+                            else
+                                SPECTRAL_TILES_Y(4)
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+// ---- dW
+// -------------------------------------------------------------------------------------------
+
+#define SPECTRAL_TILE_DW(VECTORS)                                                                  \
+    {                                                                                              \
+        float16 kept[8][VECTORS];                                                                  \
+        for (uint p = 0; p < products; p++) {                                                      \
+            const uint plane = spectral_plane(bin, p, bins, planes);                               \
+            __global const float *b =                                                              \
+                ys + y_at + plane * y_plane + (ulong)panel * tiles * blocks * 512;                 \
+            __global const float *a = xs + x_at + plane * x_plane + (ulong)i * 16;                 \
+            float16 sum[8][VECTORS];                                                               \
+            UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++)          \
+                sum[r][v] = (float16)(0.0f);                                                       \
+            for (uint t = 0; t < tiles; t++) {                                                     \
+                for (uint block = 0; block < blocks; block++, a += (ulong)kp * 16, b += 512) {     \
+                    const uint lanes = min(16u, images - block * 16);                              \
+                    for (uint l = 0; l < lanes; l++) {                                             \
+                        float16 y[VECTORS];                                                        \
+                        UNROLL for (uint v = 0; v < VECTORS; v++) y[v] = vload16(2 * l + v, b);    \
+                        UNROLL for (uint r = 0; r < 8; r++)                                        \
+                            UNROLL for (uint v = 0; v < VECTORS; v++) sum[r][v] =                  \
+                                fma((float16)(a[r * 16 + l]), y[v], sum[r][v]);                    \
+                    }                                                                              \
+                }                                                                                  \
+            }                                                                                      \
+            __global float *re = to + to_at + spectral_plane(bin, 0, bins, planes) * w_plane +     \
+                                 ((ulong)panel * kp + i) * 32;                                     \
+            __global float *im = re + w_plane;                                                     \
+            UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++)          \
+            {                                                                                      \
+                const float16 x = sum[r][v];                                                       \
+                if (products == 1) {                                                               \
+                    spectral_put(re + r * 32 + v * 16, x, added);                                  \
+                } else if (p == 0) {                                                               \
+                    kept[r][v] = x;                                                                \
+                } else if (p == 1) {                                                               \
+                    spectral_put(re + r * 32 + v * 16, kept[r][v] - x, added);                     \
+                    kept[r][v] += x;                                                               \
+                } else {                                                                           \
+                    spectral_put(im + r * 32 + v * 16, x - kept[r][v], added);                     \
+                }                                                                                  \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+static inline void spectral_put(__global float *to, float16 x, uint added)
+{
+    if (added)
+        vstore16(vload16(0, to) + x, 0, to);
+    else
+        CAPS_STREAM16(x, to);
+}
+
+// span rows of dW x bin
+CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_at,
+    __global const float *restrict xs, const ulong x_at, __global const float *restrict ys,
+    const ulong y_at, const uint bins, const uint planes, const uint kp, const uint images,
+    const uint outputs, const uint tiles, const uint span, const uint added)
+{
+    const uint bin = (uint)(get_global_size(1) - 1 - get_global_id(1));
+    const uint blocks = (images + 15) / 16, panels = (outputs + 31) / 32;
+    const uint products = bin < bins ? 3 : 1;
+    const uint from = (uint)get_global_id(0) * span, past = min(from + span, kp);
+    const ulong y_plane = (ulong)panels * tiles * blocks * 512 + SPECTRAL_GAP;
+    const ulong x_plane = (ulong)tiles * blocks * kp * 16 + SPECTRAL_GAP;
+    const ulong w_plane = (ulong)panels * kp * 32 + SPECTRAL_GAP;
+    for (uint panel = 0; panel < panels; panel++) {
+        const int wide = outputs - panel * 32 > 16;
+        for (uint i = from; i < past; i += 8) {
+            if (wide)
+                SPECTRAL_TILE_DW(2)
+            else
+                SPECTRAL_TILE_DW(1)
+        }
+    }
+}
+
+// ---- dX
+// -------------------------------------------------------------------------------------------
+
+// a: 8 rows of 32 lanes, `apart` floats from one panel of output channels to the next. SOON: a
+// hint.
+#define SPECTRAL_TILE_DX(VECTORS, SOON)                                                            \
+    {                                                                                              \
+        float16 sum[8][VECTORS];                                                                   \
+        UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++) sum[r][v] =  \
+            (float16)(0.0f);                                                                       \
+        __global const float *pb = b + (ulong)lane * outputs * 16;                                 \
+        for (uint m = m0; m < m1; m += 32) {                                                       \
+            const uint n = min(32u, m1 - m);                                                       \
+            for (uint l = 0; l < n; l++, pb += 16) {                                               \
+                float16 x[VECTORS];                                                                \
+                SOON;                                                                              \
+                UNROLL for (uint v = 0; v < VECTORS; v++) x[v] = vload16(v * outputs, pb);         \
+                UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++)      \
+                    sum[r][v] =                                                                    \
+                        fma((float16)(a[(m - m0) / 32 * apart + r * 32 + l]), x[v], sum[r][v]);    \
+            }                                                                                      \
+        }                                                                                          \
+        UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++)              \
+        {                                                                                          \
+            const float16 x = sum[r][v];                                                           \
+            __global float *re = out + ((ulong)(lane + v) * kp + r) * 16, *im = re + x_plane;      \
+            const uint at = lane - lane0 + v;                                                      \
+            if (products == 1) {                                                                   \
+                spectral_put(re, x, m0 > 0);                                                       \
+            } else if (p == 0) {                                                                   \
+                kept[r][at] = x;                                                                   \
+            } else if (p == 1) {                                                                   \
+                spectral_put(re, kept[r][at] - x, m0 > 0);                                         \
+                kept[r][at] += x;                                                                  \
+            } else {                                                                               \
+                spectral_put(im, x - kept[r][at], m0 > 0);                                         \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+#define SPECTRAL_TILES_DX(SOON)                                                                    \
+    for (uint lane = lane0; lane < lane1;) {                                                       \
+        if (lane1 - lane >= 3) {                                                                   \
+            SPECTRAL_TILE_DX(3, SOON)                                                              \
+            lane += 3;                                                                             \
+        } else if (lane1 - lane == 2) {                                                            \
+            SPECTRAL_TILE_DX(2, )                                                                  \
+            lane += 2;                                                                             \
+        } else {                                                                                   \
+            SPECTRAL_TILE_DX(1, )                                                                  \
+            lane += 1;                                                                             \
+        }                                                                                          \
+    }
+
+// span rows of dX x bin
+CPU_KERNEL void spectral_product_dx(__global float *restrict to, const ulong to_at,
+    __global const float *restrict ws, const ulong w_at, __global const float *restrict ys,
+    const ulong y_at, const uint bins, const uint planes, const uint kp, const uint images,
+    const uint outputs, const uint tiles, const uint span)
+{
+    const uint bin = (uint)(get_global_size(1) - 1 - get_global_id(1));
+    const uint lanes = tiles * ((images + 15) / 16), panels = (outputs + 31) / 32;
+    const uint products = bin < bins ? 3 : 1;
+    const uint from = (uint)get_global_id(0) * span, past = min(from + span, kp);
+    const ulong y_plane = (ulong)lanes * outputs * 16 + SPECTRAL_GAP;
+    const ulong x_plane = (ulong)lanes * kp * 16 + SPECTRAL_GAP;
+    const ulong w_plane = (ulong)panels * kp * 32 + SPECTRAL_GAP;
+    const ulong first = spectral_plane(bin, 0, bins, planes);
+    for (uint lane0 = 0; lane0 < lanes; lane0 += SPECTRAL_LANES) {
+        const uint lane1 = min(lane0 + SPECTRAL_LANES, lanes);
+        for (uint i = from; i < past; i += 8) {
+            __global float *out = to + to_at + first * x_plane + (ulong)i * 16;
+            for (uint m0 = 0; m0 < outputs; m0 += 32 * SPECTRAL_PANELS) {
+                const uint m1 = min(m0 + 32 * SPECTRAL_PANELS, outputs);
+                __global const float *w =
+                    ws + w_at + first * w_plane + ((ulong)(m0 / 32) * kp + i) * 32;
+                float16 kept[8][SPECTRAL_LANES], both[SPECTRAL_PANELS * 16];
+                for (uint p = 0; p < products; p++) {
+                    __global const float *b =
+                        ys + y_at + spectral_plane(bin, p, bins, planes) * y_plane + (ulong)m0 * 16;
+                    if (p < 2) {
+                        __global const float *a = w + p * w_plane;
+                        const ulong apart = (ulong)kp * 32;
+                        SPECTRAL_TILES_DX(CAPS_PREFETCH(a + (m - m0) / 32 * apart + 256 + l * 8))
+                    } else {
+                        for (uint m = m0; m < m1; m += 32)
+                            for (uint v = 0; v < 16; v++)
+                                both[(m - m0) / 2 + v] =
+                                    vload16(v, w + (ulong)(m - m0) * kp) +
+                                    vload16(v, w + w_plane + (ulong)(m - m0) * kp);
+                        const float *a = (const float *)both;
+                        const uint apart = 256;
+                        SPECTRAL_TILES_DX()
+                    }
+                }
+            }
+        }
+    }
+}
