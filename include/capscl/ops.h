@@ -65,6 +65,7 @@ CAPS_API caps_status caps_bias_act_backward(caps_runtime *rt, const caps_tensor 
 
 typedef enum caps_conv_algorithm {
     CAPS_CONV_IM2COL,   /* columns and a matrix product: any device, any shape */
+    CAPS_CONV_DIRECT,   /* sums over few taps: CPU family, no gradient of the input */
     CAPS_CONV_SPECTRAL, /* Toom-Cook in tiles: CPU family, at most 9 taps a phase of the stride */
 } caps_conv_algorithm;
 
@@ -75,7 +76,7 @@ typedef struct caps_conv2d {
     caps_conv_algorithm algorithm;
 } caps_conv2d;
 
-/* "im2col", "spectral" */
+/* "im2col", "direct", "spectral" */
 CAPS_API const char *caps_conv_algorithm_name(caps_conv_algorithm algorithm);
 
 /* Output height (or width) of a convolution: (size + 2 padding - kernel) / stride + 1; 0 where the

@@ -1,14 +1,14 @@
 /* conv.c: caps_conv2d checks its tensors and hands them to one of the algorithms (conv.h). */
 #include <capscl/ops.h>
 
-#include "bias_act.h"
 #include "conv.h"
 #include "require.h"
 #include "fail.h"
 #include "launch.h"
 
 /* By caps_conv_algorithm. */
-static const caps_conv_method *const methods[] = {&caps_conv_columns, &caps_conv_spectral};
+static const caps_conv_method *const methods[] = {
+    &caps_conv_columns, &caps_conv_direct, &caps_conv_spectral};
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
 /* ---- sizes ---------------------------------------------------------------------------------- */
@@ -181,8 +181,7 @@ caps_status caps_conv2d_forward(caps_runtime *rt, const caps_tensor *y, const ca
 }
 
 caps_status caps_conv2d_backward_kept(caps_runtime *rt, const caps_conv_tensors *t,
-    const caps_tensor *dbias, const caps_conv2d *conv, const caps_tensor *workspace,
-    caps_conv_kept kept, caps_error *err)
+    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_kept kept, caps_error *err)
 {
     caps_conv_sizes z;
     size_t chunk;
@@ -195,10 +194,8 @@ caps_status caps_conv2d_backward_kept(caps_runtime *rt, const caps_conv_tensors 
     CAPS_TRY(caps_require_tensor("conv2d", "dw", t->dw, CAPS_F32, 4, t->w->shape, err));
     if (t->dx)
         CAPS_TRY(caps_require_tensor("conv2d", "dx", t->dx, CAPS_F32, 4, t->x->shape, err));
-    if (dbias) {
-        CAPS_TRY(caps_require_tensor("conv2d", "dbias", dbias, CAPS_F32, 1, &z.m, err));
-        CAPS_TRY(caps_bias_act_sum(rt, dbias, t->dy, t->y, conv->act, z.b, z.m, z.pixels, err));
-    }
+    if (t->dbias)
+        CAPS_TRY(caps_require_tensor("conv2d", "dbias", t->dbias, CAPS_F32, 1, &z.m, err));
     CAPS_TRY(methods[conv->algorithm]->backward(rt, &z, t, workspace, chunk, kept, err));
 done:
     return status;
@@ -208,6 +205,7 @@ caps_status caps_conv2d_backward(caps_runtime *rt, const caps_tensor *dx, const 
     const caps_tensor *dbias, const caps_tensor *dy, const caps_tensor *y, const caps_tensor *x,
     const caps_tensor *w, const caps_conv2d *conv, const caps_tensor *workspace, caps_error *err)
 {
-    const caps_conv_tensors t = {.y = y, .x = x, .w = w, .dx = dx, .dw = dw, .dy = dy};
-    return caps_conv2d_backward_kept(rt, &t, dbias, conv, workspace, (caps_conv_kept){0}, err);
+    const caps_conv_tensors t = {
+        .y = y, .x = x, .w = w, .dx = dx, .dw = dw, .dbias = dbias, .dy = dy};
+    return caps_conv2d_backward_kept(rt, &t, conv, workspace, (caps_conv_kept){0}, err);
 }

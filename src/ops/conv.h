@@ -3,6 +3,7 @@
  *
  * conv.c checks tensors, chooses how many images go at once, and hands over to one of
  *     conv_columns.c    im2col and a matrix product: any device, any shape
+ *     conv_direct.c     sums over the taps, images in lanes: CPU family, few taps, first layers
  *     conv_spectral.c   short transforms of tiles: CPU family, kernels of 2 to 9 taps a phase
  */
 #ifndef CAPS_CONV_H
@@ -24,10 +25,10 @@ typedef struct caps_conv_kept {
     bool x, w;
 } caps_conv_kept;
 
-/* The tensors of one call. Forward: y, x, w, bias; backward: dx, dw, dy, y, x, w. NULL where
+/* The tensors of one call. Forward: y, x, w, bias; backward: dx, dw, dbias, dy, y, x, w. NULL where
  * absent. */
 typedef struct caps_conv_tensors {
-    const caps_tensor *y, *x, *w, *bias, *dx, *dw, *dy;
+    const caps_tensor *y, *x, *w, *bias, *dx, *dw, *dbias, *dy;
 } caps_conv_tensors;
 
 typedef struct caps_conv_method {
@@ -45,7 +46,7 @@ typedef struct caps_conv_method {
         const caps_tensor *workspace, size_t n, caps_conv_kept kept, caps_error *err);
 } caps_conv_method;
 
-extern const caps_conv_method caps_conv_columns, caps_conv_spectral;
+extern const caps_conv_method caps_conv_columns, caps_conv_direct, caps_conv_spectral;
 
 /* Images that the workspace (elements) takes at once, in equal chunks; 0: not even one. */
 size_t caps_conv_chunk(
@@ -71,7 +72,6 @@ size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], cons
 caps_status caps_conv2d_forward_kept(caps_runtime *rt, const caps_conv_tensors *t,
     const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_kept kept, caps_error *err);
 caps_status caps_conv2d_backward_kept(caps_runtime *rt, const caps_conv_tensors *t,
-    const caps_tensor *dbias, const caps_conv2d *conv, const caps_tensor *workspace,
-    caps_conv_kept kept, caps_error *err);
+    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_kept kept, caps_error *err);
 
 #endif

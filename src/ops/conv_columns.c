@@ -174,6 +174,8 @@ static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const ca
 {
     caps_status status = CAPS_OK;
     (void)kept;
+    if (t->dbias)
+        CAPS_TRY(caps_bias_act_sum(rt, t->dbias, t->dy, t->y, z->act, z->b, z->m, z->pixels, err));
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first, width = n * z->pixels;
         const caps_tensor xn = caps_tensor_rows(t->x, first, n);

@@ -10,6 +10,7 @@
  * several chunks, dW^; else dW^ takes the place of W^, which is done with by then. */
 #include <stdio.h>
 
+#include "bias_act.h"
 #include "conv.h"
 #include "require.h"
 #include "fail.h"
@@ -347,6 +348,8 @@ static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const ca
     caps_status status = CAPS_OK;
     if (!begin(&c, rt, z, workspace, chunk, true, t->dx != NULL))
         return caps_fail(err, CAPS_ERR_INTERNAL, "conv2d: spectral has no points for this kernel");
+    if (t->dbias)
+        CAPS_TRY(caps_bias_act_sum(rt, t->dbias, t->dy, t->y, z->act, z->b, z->m, z->pixels, err));
     if (t->dx && !kept.w)
         CAPS_TRY(from_weights(&c, t->w, err));
     for (size_t first = 0; first < z->b; first += chunk) {

@@ -1,0 +1,151 @@
+/* conv_direct.c: convolution with few taps, summed directly: a first layer's. Sixteen images lie in
+ * the lanes of a vector. Kernels and layouts: cl/conv_direct_cpu.cl.
+ *
+ * The workspace holds the chunk's images by lanes, the weights in fours of output channels, and for
+ * backward the gradients of each sixteen images. */
+#include "conv.h"
+#include "require.h"
+#include "fail.h"
+#include "launch.h"
+
+enum { BAND = 512, MOST_TAPS = 256 }; /* DIRECT_BAND and DIRECT_TAPS of the kernels */
+
+static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z)
+{
+    if (rt && caps_is_gpu(rt))
+        return "it is written for the CPU family";
+    if (z->taps > MOST_TAPS || z->ow > BAND)
+        return "need at most 256 taps and rows of at most 512 outputs";
+    const size_t plane = caps_conv_times(z->h + 2 * z->padding, z->w + 2 * z->padding);
+    if (caps_conv_times(plane, z->c) > CAPS_REQUIRE_LIMIT / 16 ||
+        caps_conv_times(z->pixels, z->m) > CAPS_REQUIRE_LIMIT / 16 ||
+        z->stride > CAPS_REQUIRE_LIMIT / 16)
+        return "need fewer than 2^27 elements an image";
+    return NULL;
+}
+
+/* Elements of the parts. */
+static size_t lanes_count(const caps_conv_sizes *z, size_t n)
+{
+    const size_t plane = caps_conv_times(z->h + 2 * z->padding, z->w + 2 * z->padding);
+    return caps_conv_times(caps_round_up(n, 16), caps_conv_times(z->c, plane));
+}
+
+static size_t weights_count(const caps_conv_sizes *z)
+{
+    return caps_conv_times(caps_round_up(z->m, 16), z->taps);
+}
+
+static size_t workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
+{
+    const size_t parts =
+        backward ? caps_conv_times(caps_div_up(n, 16), caps_conv_times(z->m, z->taps + 1)) : 0;
+    return caps_conv_plus(caps_conv_plus(lanes_count(z, n), weights_count(z)), parts);
+}
+
+static size_t scratch_of(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward)
+{
+    (void)rt;
+    (void)z;
+    (void)n;
+    (void)backward;
+    return 0;
+}
+
+/* ---- launches ------------------------------------------------------------------------------- */
+
+typedef struct call {
+    caps_runtime *rt;
+    const caps_conv_sizes *z;
+    caps_tensor lanes, weights, parts;
+} call;
+
+static call begin(
+    caps_runtime *rt, const caps_conv_sizes *z, const caps_tensor *workspace, size_t chunk)
+{
+    const size_t one = 1, lanes = lanes_count(z, chunk), weights = weights_count(z);
+    const size_t at = workspace->offset;
+    return (call){rt, z, caps_tensor_wrap(workspace->buffer, at, CAPS_F32, 1, &one),
+        caps_tensor_wrap(workspace->buffer, at + lanes, CAPS_F32, 1, &one),
+        caps_tensor_wrap(workspace->buffer, at + lanes + weights, CAPS_F32, 1, &one)};
+}
+
+static caps_status to_lanes(const call *c, const caps_tensor *x, size_t n, caps_error *err)
+{
+    const caps_conv_sizes *z = c->z;
+    const caps_arg args[] = {CAPS_ARG_TENSOR(&c->lanes), CAPS_ARG_TENSOR(x), CAPS_ARG_UINT(n),
+        CAPS_ARG_UINT(z->c), CAPS_ARG_UINT(z->h), CAPS_ARG_UINT(z->w), CAPS_ARG_UINT(z->padding)};
+    return caps_launch(c->rt, "conv2d_direct_lanes", CAPS_ARGS(args), 2,
+        (size_t[]){z->c * (z->h + 2 * z->padding), caps_div_up(n, 16)}, NULL, err);
+}
+
+/* The sizes that both directions take last. */
+static void add_sizes(caps_arg *args, size_t at, const caps_conv_sizes *z, size_t n)
+{
+    const size_t sizes[] = {z->act, n, z->c, z->h + 2 * z->padding, z->w + 2 * z->padding, z->m,
+        z->kh, z->kw, z->stride, z->oh, z->ow};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        args[at + i] = (caps_arg)CAPS_ARG_UINT(sizes[i]);
+}
+
+/* ---- the method ----------------------------------------------------------------------------- */
+
+static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
+    const caps_tensor *workspace, size_t chunk, caps_conv_kept kept, caps_error *err)
+{
+    const call c = begin(rt, z, workspace, chunk);
+    caps_status status = CAPS_OK;
+    (void)kept;
+    const caps_arg weights[] = {CAPS_ARG_TENSOR(&c.weights), CAPS_ARG_TENSOR(t->w),
+        CAPS_ARG_UINT(z->m), CAPS_ARG_UINT(z->taps)};
+    CAPS_TRY(caps_launch(rt, "conv2d_direct_weights", CAPS_ARGS(weights), 1,
+        (size_t[]){caps_div_up(z->m, 4)}, NULL, err));
+    for (size_t first = 0; first < z->b; first += chunk) {
+        const size_t n = chunk < z->b - first ? chunk : z->b - first;
+        const caps_tensor x = caps_tensor_rows(t->x, first, n);
+        const caps_tensor y = caps_tensor_rows(t->y, first, n);
+        CAPS_TRY(to_lanes(&c, &x, n, err));
+        caps_arg args[15] = {CAPS_ARG_TENSOR(&y), CAPS_ARG_TENSOR(&c.lanes),
+            CAPS_ARG_TENSOR(&c.weights), CAPS_ARG_TENSOR(t->bias)};
+        add_sizes(args, 4, z, n);
+        CAPS_TRY(caps_launch(rt, "conv2d_direct_forward", CAPS_ARGS(args), 2,
+            (size_t[]){caps_div_up(z->m, 4), caps_div_up(n, 16)}, NULL, err));
+    }
+done:
+    return status;
+}
+
+static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
+    const caps_tensor *workspace, size_t chunk, caps_conv_kept kept, caps_error *err)
+{
+    const call c = begin(rt, z, workspace, chunk);
+    caps_status status = CAPS_OK;
+    (void)kept;
+    if (t->dx)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "conv2d: direct gives no gradient of its input, need another algorithm");
+    for (size_t first = 0; first < z->b; first += chunk) {
+        const size_t n = chunk < z->b - first ? chunk : z->b - first;
+        const caps_tensor x = caps_tensor_rows(t->x, first, n);
+        const caps_tensor dy = caps_tensor_rows(t->dy, first, n);
+        caps_tensor y = dy;
+        if (z->act != CAPS_ACT_NONE)
+            y = caps_tensor_rows(t->y, first, n);
+        CAPS_TRY(to_lanes(&c, &x, n, err));
+        caps_arg args[15] = {CAPS_ARG_TENSOR(&c.parts), CAPS_ARG_TENSOR(&c.lanes),
+            CAPS_ARG_TENSOR(&dy), CAPS_ARG_TENSOR(&y)};
+        add_sizes(args, 4, z, n);
+        CAPS_TRY(caps_launch(rt, "conv2d_direct_dw", CAPS_ARGS(args), 2,
+            (size_t[]){caps_div_up(z->m, 4), caps_div_up(n, 16)}, NULL, err));
+        const caps_arg sums[] = {CAPS_ARG_TENSOR(t->dw), CAPS_ARG_TENSOR(t->dbias),
+            CAPS_ARG_TENSOR(&c.parts), CAPS_ARG_UINT(caps_div_up(n, 16)), CAPS_ARG_UINT(z->taps),
+            CAPS_ARG_UINT(first > 0)};
+        CAPS_TRY(caps_launch(
+            rt, "conv2d_direct_dw_sum", CAPS_ARGS(sums), 1, (size_t[]){z->m}, NULL, err));
+    }
+done:
+    return status;
+}
+
+const caps_conv_method caps_conv_direct = {
+    "direct", refuses, workspace_of, scratch_of, forward, backward};
