@@ -313,6 +313,8 @@ static char *epoch_text(char *text, const watcher *w, const caps_train_metrics *
 static void on_progress(watcher *w, const caps_train_metrics *m)
 {
     char epoch[48], bar[32], left[32];
+    if (m->images_done == 0) /* the first step of an epoch is not back yet */
+        return;
     double fraction = m->images_total ? (double)m->images_done / (double)m->images_total : 0;
     if (caps_progress_due()) {
         /* Within the 79 columns of a plain terminal: what is cut there is the time left. */

@@ -62,7 +62,7 @@ done:
 
 static caps_status plan_results(caps_model *m, const caps_plan *plan, caps_error *err)
 {
-    const size_t b[] = {plan->batch, m->spec.classes}, one = 1, three = 3;
+    const size_t b[] = {plan->batch, m->spec.classes};
     caps_status status;
     const struct {
         caps_tensor *tensor;
@@ -75,8 +75,6 @@ static caps_status plan_results(caps_model *m, const caps_plan *plan, caps_error
         {&m->best, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, 1, b},
         {&m->lengths, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 2, b},
         {&m->margin_loss, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, b},
-        {&m->totals, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, &three},
-        {&m->flag, CAPS_PURPOSE_GRADIENTS, CAPS_I32, 1, &one},
         {&m->workspace, CAPS_PURPOSE_WORKSPACE, CAPS_F32, 1, &plan->workspace},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
@@ -84,6 +82,7 @@ static caps_status plan_results(caps_model *m, const caps_plan *plan, caps_error
             rows[i].ndim, rows[i].shape, err));
     if (caps_model_reconstructs(m))
         CAPS_TRY(caps_arena_add(m->arena, &m->sse, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, b, err));
+    CAPS_TRY(caps_looks_plan(m, err));
 done:
     return status;
 }
@@ -209,8 +208,7 @@ caps_status caps_model_create(caps_model **out, caps_runtime *rt, const caps_mod
         CAPS_TRY(caps_gemm_scratch_get(rt, plan.scratch_bytes, &scratch, err));
     bind_parameters(m);
     CAPS_TRY(caps_tensor_zero(rt, &m->parameters, err));
-    CAPS_TRY(caps_tensor_zero(rt, &m->flag, err));
-    CAPS_TRY(caps_tensor_zero(rt, &m->totals, err));
+    CAPS_TRY(caps_looks_make(m, err));
     if (m->first_moments.buffer) {
         CAPS_TRY(caps_tensor_zero(rt, &m->first_moments, err));
         CAPS_TRY(caps_tensor_zero(rt, &m->second_moments, err));
@@ -226,6 +224,7 @@ void caps_model_free(caps_model *m)
 {
     if (!m)
         return;
+    caps_readings_release(m);
     model_release(m);
     free(m);
 }
@@ -252,9 +251,11 @@ size_t caps_model_get_max_batch(const caps_model *m)
 
 /* ---- a batch -------------------------------------------------------------------------------- */
 
-caps_status caps_model_set_batch(
-    caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err)
+static caps_status put_batch(
+    caps_model *m, size_t b, const float *images, const int32_t *labels, bool wait, caps_error *err)
 {
+    caps_status (*const put)(caps_runtime *, const caps_tensor *, const void *, caps_error *) =
+        wait ? caps_tensor_upload : caps_tensor_put;
     caps_status status;
     m->b = 0;
     m->forwarded = false;
@@ -262,15 +263,27 @@ caps_status caps_model_set_batch(
         return caps_fail(err, CAPS_ERR_ARGUMENT, "model: a batch of %zu images, need 1 to %zu", b,
             m->options.max_batch);
     const caps_tensor x = caps_batch_of(&m->network.input->y, b);
-    CAPS_TRY(caps_tensor_upload(m->rt, &x, images, err));
+    CAPS_TRY(put(m->rt, &x, images, err));
     if (labels) {
         const caps_tensor to = caps_batch_of(&m->labels, b);
-        CAPS_TRY(caps_tensor_upload(m->rt, &to, labels, err));
+        CAPS_TRY(put(m->rt, &to, labels, err));
     }
     m->b = b;
     m->labelled = labels != NULL;
 done:
     return status;
+}
+
+caps_status caps_model_set_batch(
+    caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err)
+{
+    return put_batch(m, b, images, labels, true, err);
+}
+
+caps_status caps_model_put_batch(
+    caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err)
+{
+    return put_batch(m, b, images, labels, false, err);
 }
 
 static caps_pass pass_of(const caps_model *m)
