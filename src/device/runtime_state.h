@@ -26,6 +26,7 @@ struct caps_runtime {
     char *gemm, *cache_dir, *cl_path; /* NULL: none */
     char warning[512];                /* "" : none */
     cl_program program;
+    bool compiled; /* from source: nothing of it was on disk */
     caps_kernel_slot *kernels;
     size_t kernel_count, kernel_room;
     uint64_t bytes, peak_bytes;
