@@ -28,15 +28,19 @@ struct caps_model {
     caps_model_options options;
     caps_network network;
     caps_arena *arena;
+    size_t micro; /* most images at once */
     /* Flat, [network.elements]: views of them are the parameters' values and gradients. */
     caps_tensor parameters, gradients, first_moments, second_moments;
-    caps_tensor record;                    /* int32 [5], what steps tell (not_finite.h), with */
-    caps_tensor totals;                    /* float32 [3] in it: margin loss, sse, errors, */
-    caps_tensor flag;                      /* int32 [1] in it: a gradient was not finite */
+    caps_tensor partial; /* one layer's gradients of a part of the batch; no buffer unless micro is
+                            less than max_batch */
+    caps_tensor record;  /* int32 [5], what steps tell (not_finite.h), with */
+    caps_tensor totals;  /* float32 [3] in it: margin loss, sse, errors, */
+    caps_tensor flag;    /* int32 [1] in it: a gradient was not finite */
     caps_tensor labels, best;              /* int32 [batch] */
     caps_tensor lengths, margin_loss, sse; /* [batch, J], [batch], [batch] */
     caps_tensor workspace;                 /* convolution columns */
     size_t b;                              /* images of the batch that was set; 0: none */
+    size_t part;                           /* which part of a batch it is, from 0 */
     bool labelled;                         /* it has labels */
     bool forwarded;                        /* and went forward, masked by: */
     caps_mask mask;
@@ -59,6 +63,8 @@ static inline bool caps_model_reconstructs(const caps_model *m)
  * still read. */
 caps_status caps_looks_plan(caps_model *m, caps_error *err);
 caps_status caps_looks_make(caps_model *m, caps_error *err);
+/* Looks at a part of a batch before the next one takes its tensors. */
+caps_status caps_looks_between(caps_model *m, caps_error *err);
 void caps_readings_release(caps_model *m);
 
 #endif

@@ -80,23 +80,36 @@ caps_status caps_looks_make(caps_model *m, caps_error *err)
     return status == CAPS_OK ? caps_tensor_upload(m->rt, &m->look_table, table, err) : status;
 }
 
+/* Parts of a batch that are told apart; those behind count as one. */
+enum { MOST_PARTS = 1 << 20 };
+
 static caps_status look(caps_model *m, bool always, caps_error *err)
 {
     caps_status status = CAPS_OK;
+    /* What an earlier part found stands above whatever a later one finds. */
+    const size_t part = m->part < MOST_PARTS ? m->part : MOST_PARTS - 1;
+    const uint32_t rank = (uint32_t)(MOST_PARTS - part) * CAPS_MOST_LOOKS;
     for (uint32_t b = 0; b < m->look_buffer_count && status == CAPS_OK; b++)
-        status = caps_not_finite(m->rt, &m->record, &m->look_table, m->look_buffers[b], b, m->b,
-            CAPS_MOST_LOOKS, always, err);
+        status = caps_not_finite(
+            m->rt, &m->record, &m->look_table, m->look_buffers[b], b, m->b, rank, always, err);
     return status;
+}
+
+caps_status caps_looks_between(caps_model *m, caps_error *err)
+{
+    return look(m, false, err);
 }
 
 /* What record[4] says. */
 static void name_of(const caps_model *m, int32_t found, char *name, size_t bytes)
 {
-    if (found <= 0)
+    if (found <= 0) {
         snprintf(name, bytes, "nothing");
-    else
-        snprintf(name, bytes, "%s%s", m->looks[CAPS_MOST_LOOKS - found].before,
-            m->looks[CAPS_MOST_LOOKS - found].name);
+        return;
+    }
+    const caps_looked_at *row =
+        &m->looks[(CAPS_MOST_LOOKS - found % CAPS_MOST_LOOKS) % CAPS_MOST_LOOKS];
+    snprintf(name, bytes, "%s%s", row->before, row->name);
 }
 
 caps_status caps_model_blame(caps_model *m, char *name, size_t bytes, caps_error *err)
