@@ -66,14 +66,20 @@ typedef struct caps_model_options {
     bool adam;                   /* also the two moments (training only) */
     size_t conv_workspace_bytes; /* cap of the column buffer; 0: 64 MiB */
     bool reconstruct;            /* without training: run the decoder (its memory too) */
+    uint64_t memory_limit_bytes; /* of device memory in all; 0: what the device has */
+    bool split;                  /* training: where max_batch images do not fit, take fewer at once,
+                                    see caps_model_gradients */
+    size_t micro_batch;          /* with split: at most so many at once; 0: as many as fit */
 } caps_model_options;
 
 /* Device memory by purpose, before anything is allocated. */
 typedef struct caps_model_memory {
     uint64_t parameters, gradients, moments, activations, workspace, total;
+    size_t micro_batch; /* images at once: max_batch but for `split` */
 } caps_model_memory;
 
-/* rt: counts also what matrix products need on that device; NULL: without it. */
+/* rt: counts also what matrix products need on that device; NULL: without it. With `split`,
+ * CAPS_ERR_DEVICE_MEMORY where not even one image fits (need and have in the message). */
 CAPS_API caps_status caps_model_forecast(const caps_runtime *rt, const caps_model_spec *spec,
     const caps_model_options *options, caps_model_memory *memory, caps_error *err);
 
@@ -87,6 +93,9 @@ CAPS_API const caps_model_spec *caps_model_get_spec(const caps_model *m);
 CAPS_API const caps_model_sizes *caps_model_get_sizes(const caps_model *m);
 CAPS_API caps_runtime *caps_model_get_runtime(const caps_model *m);
 CAPS_API size_t caps_model_get_max_batch(const caps_model *m); /* options.max_batch */
+/* Images at once: the most that caps_model_set_batch takes. Less than max_batch under `split` only.
+ */
+CAPS_API size_t caps_model_get_micro_batch(const caps_model *m);
 
 /* Parameters in the contract's order and names; value and gradient are views of two flat buffers.
  */
@@ -124,7 +133,8 @@ typedef enum caps_mask {
 } caps_mask;
 
 /* Puts a batch into the model's input: images [b, C*H*W] and labels [b] (NULL: none; then losses
- * are not computed). 1 <= b <= max_batch. Enqueues; the host arrays may be reused at return. */
+ * are not computed). 1 <= b <= caps_model_get_micro_batch. Enqueues; the host arrays may be reused
+ * at return. */
 CAPS_API caps_status caps_model_set_batch(
     caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err);
 /* Forward of the batch that was set. Enqueues. */
@@ -134,6 +144,14 @@ CAPS_API caps_status caps_model_forward(caps_model *m, caps_mask mask, caps_erro
 
 /* All gradients of (mean margin loss + 0.0005 mean sse). Needs `training`. Enqueues. */
 CAPS_API caps_status caps_model_backward(caps_model *m, caps_error *err);
+
+/* set_batch, forward (masked by label) and backward of a batch of b <= max_batch images, in
+ * ceil(b / micro_batch) equal parts (their sizes differ by one at most), one after the other. The
+ * gradients are those of the mean over all b, equal within rounding to those of the batch at once;
+ * the outputs are the last part's. Enqueues: the host arrays must stay as they are until the queue
+ * has passed. Needs `training`. */
+CAPS_API caps_status caps_model_gradients(
+    caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err);
 
 /* The last forward's results: views, first dimension the batch's size; buffer NULL where there is
  * none (no decoder, no labels). */

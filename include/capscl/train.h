@@ -60,7 +60,9 @@ typedef struct caps_train_metrics {
 
 typedef enum caps_train_event {
     CAPS_TRAIN_STARTED,  /* model made, data read */
-    CAPS_TRAIN_PROGRESS, /* after every step */
+    CAPS_TRAIN_PROGRESS, /* after every step that the device was given: `step` counts it; its loss
+                            comes with the next, as the host is a step ahead (images_done and what
+                            they give are of the steps that are done; NaN in an epoch's first) */
     CAPS_TRAIN_EVALUATING,
     CAPS_TRAIN_EPOCH, /* an epoch has ended (evaluated where due) */
     CAPS_TRAIN_SAVED,

@@ -296,7 +296,8 @@ done:
 
 typedef struct watcher {
     const caps_train_config *config;
-    double last_detail_seconds;
+    double began, last_detail_seconds;
+    bool stepped; /* a step of this process is done */
 } watcher;
 
 /* "epoch 2/10" or, where only --max-steps ends the run, "epoch 2". */
@@ -310,9 +311,20 @@ static char *epoch_text(char *text, const watcher *w, const caps_train_metrics *
     return text;
 }
 
+/* Under --verbose, how long it took from the start of the program to the end of the first step. */
+static void note_first_step(watcher *w, const caps_train_metrics *m)
+{
+    if (w->stepped || m->images_done == 0)
+        return;
+    w->stepped = true;
+    caps_cli_detail("first step done after %.2f s", caps_clock_seconds() - w->began);
+}
+
 static void on_progress(watcher *w, const caps_train_metrics *m)
 {
     char epoch[48], bar[32], left[32];
+    if (m->images_done == 0) /* the first step of an epoch is not back yet */
+        return;
     double fraction = m->images_total ? (double)m->images_done / (double)m->images_total : 0;
     if (caps_progress_due()) {
         /* Within the 79 columns of a plain terminal: what is cut there is the time left. */
@@ -353,9 +365,11 @@ static void on_event(
         caps_cli_detail("training begins");
         break;
     case CAPS_TRAIN_PROGRESS:
+        note_first_step(w, m);
         on_progress(w, m);
         break;
     case CAPS_TRAIN_EVALUATING:
+        note_first_step(w, m);
         caps_progress_show("evaluating on the test split ...");
         break;
     case CAPS_TRAIN_EPOCH:
@@ -426,7 +440,7 @@ static int run(const caps_command *command, int argc, char **argv)
     caps_train_config config;
     caps_train_end end = CAPS_TRAIN_FINISHED;
     caps_train_metrics metrics = {0};
-    watcher w = {.config = &config, .last_detail_seconds = began};
+    watcher w = {.config = &config, .began = began, .last_detail_seconds = began};
     caps_train_control control = {
         .out = o.out, .resume = o.resume, .stop = &stop_flag, .event = on_event, .user = &w};
     bool exists = false;

@@ -11,8 +11,8 @@
 #include "fail.h"
 #include "rng.h"
 
-/* One with the caller, one ready, two to even out what the scheduler does. */
-#define SLOTS 4
+/* Those with the caller, one ready, one in the making. */
+#define SLOTS (CAPS_BATCHES_HELD + 2)
 
 typedef struct slot {
     caps_batch batch;
@@ -33,7 +33,7 @@ struct caps_batcher {
     pthread_mutex_t mutex; /* guards the rest */
     pthread_cond_t filled, emptied;
     uint64_t made, given; /* batches since the start; slot = number modulo SLOTS */
-    bool held;            /* the caller still reads batch `given - 1` */
+    uint64_t held;        /* the caller still reads so many before `given` */
     bool stop;
 };
 
@@ -69,8 +69,8 @@ static void *run(void *context)
     order_make(b, epoch);
     pthread_mutex_lock(&b->mutex);
     for (;;) {
-        /* The held batch occupies a slot still. */
-        while (!b->stop && b->made - b->given + (b->held ? 1 : 0) >= SLOTS)
+        /* The held batches occupy slots still. */
+        while (!b->stop && b->made - b->given + b->held >= SLOTS)
             pthread_cond_wait(&b->emptied, &b->mutex);
         if (b->stop)
             break;
@@ -155,13 +155,15 @@ done:
 const caps_batch *caps_batcher_next(caps_batcher *b)
 {
     pthread_mutex_lock(&b->mutex);
-    b->held = false;
-    pthread_cond_signal(&b->emptied);
+    if (b->held == CAPS_BATCHES_HELD) {
+        b->held--;
+        pthread_cond_signal(&b->emptied);
+    }
     while (b->made == b->given)
         pthread_cond_wait(&b->filled, &b->mutex);
     const caps_batch *batch = &b->slots[b->given % SLOTS].batch;
     b->given++;
-    b->held = true;
+    b->held++;
     pthread_mutex_unlock(&b->mutex);
     return batch;
 }

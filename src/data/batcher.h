@@ -29,7 +29,9 @@ typedef struct caps_batcher caps_batcher;
 /* ds must outlive it. Starts the thread; a few batches are kept ready. */
 caps_status caps_batcher_create(caps_batcher **out, const caps_dataset *ds,
     const caps_batcher_options *options, caps_error *err);
-/* The next batch, without end; blocks until it is ready. Valid until the next call. */
+/* The next batch, without end; blocks until it is ready. Valid until CAPS_BATCHES_HELD calls later:
+ * a device may still read the batch of before while this one is given to it. */
+enum { CAPS_BATCHES_HELD = 2 };
 const caps_batch *caps_batcher_next(caps_batcher *b);
 void caps_batcher_free(caps_batcher *b); /* stops the thread; NULL allowed */
 

@@ -87,6 +87,15 @@ uint64_t caps_arena_bytes(const caps_arena *a, caps_purpose purpose)
     return bytes;
 }
 
+uint64_t caps_arena_largest(const caps_arena *a)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < a->count; i++)
+        if (a->requests[i].bytes > bytes)
+            bytes = a->requests[i].bytes;
+    return bytes;
+}
+
 static caps_status check_fit(const caps_arena *a, caps_runtime *rt, caps_error *err)
 {
     const caps_device_info *device = caps_runtime_device(rt);

@@ -30,6 +30,9 @@ caps_status caps_arena_add(caps_arena *a, caps_tensor *t, caps_purpose purpose, 
 /* Bytes planned so far for a purpose (alignment included); CAPS_PURPOSE_COUNT: in all. */
 uint64_t caps_arena_bytes(const caps_arena *a, caps_purpose purpose);
 
+/* Bytes of the largest tensor planned so far. */
+uint64_t caps_arena_largest(const caps_arena *a);
+
 /* Allocates: CAPS_ERR_DEVICE_MEMORY, before anything is allocated, where the plan is larger than
  * the device's memory or one tensor larger than its largest allocation; the message has both
  * numbers. */

@@ -71,6 +71,11 @@ caps_status caps_launch_template(caps_runtime *rt, const caps_template *template
     const char *kernel, const caps_arg *args, size_t nargs, int ndim, const size_t *global,
     const size_t *local, caps_error *err);
 
+/* caps_tensor_upload that only enqueues: `host` must stay as it is until the queue has passed. (A
+ * simulator waits.) */
+caps_status caps_tensor_put(
+    caps_runtime *rt, const caps_tensor *t, const void *host, caps_error *err);
+
 static inline size_t caps_round_up(size_t n, size_t multiple)
 {
     return (n + multiple - 1) / multiple * multiple;

@@ -152,6 +152,27 @@ static const unsigned char *find_binary(
     return file + at;
 }
 
+/* Asked for the binary of a whole program, PoCL compiles every kernel of it for a work-group size
+ * that is not the one we launch: seconds for nothing. Of a program that is compiled but not linked
+ * it gives the bitcode alone, which links in milliseconds. */
+static bool keeps_object(const caps_runtime *rt)
+{
+    return strcmp(rt->device.platform, "Portable Computing Language") == 0;
+}
+
+/* An executable program of a compiled one, which it releases; NULL: it cannot be linked. */
+static cl_program link_object(const caps_runtime *rt, cl_program object, cl_int *code)
+{
+    cl_program program =
+        clLinkProgram(rt->context, 1, &rt->device.handle, NULL, 1, &object, NULL, NULL, code);
+    clReleaseProgram(object);
+    if (program && *code != CL_SUCCESS) {
+        clReleaseProgram(program);
+        program = NULL;
+    }
+    return program;
+}
+
 /* Sets *out from the disk, or leaves it NULL. */
 static void load(
     cl_program *out, const caps_runtime *rt, const char *path, const char *key, const char *options)
@@ -165,8 +186,10 @@ static void load(
     if (binary) {
         cl_program program = clCreateProgramWithBinary(
             rt->context, 1, &rt->device.handle, &bytes, &binary, &binary_code, &code);
-        if (code == CL_SUCCESS && binary_code == CL_SUCCESS &&
-            clBuildProgram(program, 1, &rt->device.handle, options, NULL, NULL) == CL_SUCCESS)
+        if (code == CL_SUCCESS && binary_code == CL_SUCCESS && keeps_object(rt))
+            *out = link_object(rt, program, &code);
+        else if (code == CL_SUCCESS && binary_code == CL_SUCCESS &&
+                 clBuildProgram(program, 1, &rt->device.handle, options, NULL, NULL) == CL_SUCCESS)
             *out = program;
         else if (program)
             clReleaseProgram(program);
@@ -174,8 +197,7 @@ static void load(
     free(file);
 }
 
-/* Keeps the program's binary. Failing is no error: a warning, once, and the next run builds again.
- */
+/* Keeps a program's binary. Failing is no error: a warning, once, and the next run builds again. */
 static void keep(caps_runtime *rt, cl_program program, const char *path, const char *key)
 {
     caps_error err = {0};
@@ -217,8 +239,9 @@ static void first_error(char *to, size_t room, const char *log)
     snprintf(to, room, "%.*s", (int)strcspn(line, "\n\r"), line);
 }
 
-static caps_status compile(cl_program *out, const caps_runtime *rt, const source_text *source,
-    const char *options, caps_error *err)
+/* Builds from source, and keeps the binary where there is a path for it. */
+static caps_status compile(cl_program *out, caps_runtime *rt, const source_text *source,
+    const char *options, const char *path, const char *key, caps_error *err)
 {
     cl_int code = CL_SUCCESS;
     const char *text = source->text;
@@ -226,10 +249,17 @@ static caps_status compile(cl_program *out, const caps_runtime *rt, const source
     if (code != CL_SUCCESS)
         return caps_fail_cl(
             err, code, "making the program of family %s", caps_family_name(rt->family));
-    code = clBuildProgram(program, 1, &rt->device.handle, options, NULL, NULL);
+    const bool object = keeps_object(rt);
+    code = object ? clCompileProgram(
+                        program, 1, &rt->device.handle, options, 0, NULL, NULL, NULL, NULL)
+                  : clBuildProgram(program, 1, &rt->device.handle, options, NULL, NULL);
     if (code == CL_SUCCESS) {
-        *out = program;
-        return CAPS_OK;
+        if (path)
+            keep(rt, program, path, key);
+        *out = object ? link_object(rt, program, &code) : program;
+        return *out ? CAPS_OK
+                    : caps_fail_cl(err, code, "linking the program of family %s",
+                          caps_family_name(rt->family));
     }
     size_t bytes = 0;
     char *log = NULL, line[400] = "no log";
@@ -272,9 +302,8 @@ static caps_status make(
     if (path)
         load(out, rt, path, key, options);
     if (!*out) {
-        CAPS_TRY(compile(out, rt, &source, options, err));
-        if (path)
-            keep(rt, *out, path, key);
+        CAPS_TRY(compile(out, rt, &source, options, path, key, err));
+        rt->compiled = true;
     }
 done:
     free(source.text);

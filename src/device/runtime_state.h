@@ -32,6 +32,7 @@ struct caps_runtime {
     char warning[512];                /* "" : none */
     caps_program_slot *programs;
     size_t program_count;
+    bool compiled; /* from source: nothing of a program was on disk */
     caps_kernel_slot *kernels;
     size_t kernel_count, kernel_room;
     uint64_t bytes, peak_bytes;

@@ -105,16 +105,28 @@ static cl_int rewrite(caps_runtime *rt, const caps_tensor *t, const void *host)
     return code;
 }
 
-caps_status caps_tensor_upload(
-    caps_runtime *rt, const caps_tensor *t, const void *host, caps_error *err)
+static caps_status upload(
+    caps_runtime *rt, const caps_tensor *t, const void *host, cl_bool wait, caps_error *err)
 {
     cl_int code = caps_is_simulated(rt)
                       ? rewrite(rt, t, host)
-                      : clEnqueueWriteBuffer(caps_runtime_queue(rt), t->buffer, CL_TRUE,
+                      : clEnqueueWriteBuffer(caps_runtime_queue(rt), t->buffer, wait,
                             t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), host, 0, NULL, NULL);
     return code == CL_SUCCESS
                ? CAPS_OK
                : caps_fail_cl(err, code, "upload of %zu bytes", caps_tensor_bytes(t));
+}
+
+caps_status caps_tensor_upload(
+    caps_runtime *rt, const caps_tensor *t, const void *host, caps_error *err)
+{
+    return upload(rt, t, host, CL_TRUE, err);
+}
+
+caps_status caps_tensor_put(
+    caps_runtime *rt, const caps_tensor *t, const void *host, caps_error *err)
+{
+    return upload(rt, t, host, CL_FALSE, err);
 }
 
 caps_status caps_tensor_download(

@@ -1,10 +1,12 @@
 /* model.c: a network on a device: planned, allocated, run forward and backward. */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model_state.h"
 
+#include "add.h"
 #include "fail.h"
 #include "gemm.h"
 #include "launch.h"
@@ -39,6 +41,28 @@ done:
     return status;
 }
 
+/* Elements of a layer's parameters, which lie together in the flat buffers. */
+static size_t layer_elements(const caps_layer *layer)
+{
+    size_t count = 0;
+    for (size_t p = 0; p < layer->parameter_count; p++)
+        count += layer->parameters[p].parameter.count;
+    return count;
+}
+
+/* Where the batch goes in parts: room for what one layer's backward gives, before it is added. A
+ * second buffer for all gradients would be simpler, and larger. */
+static caps_status plan_partial(caps_model *m, caps_error *err)
+{
+    size_t most = 0;
+    if (!m->options.training || m->micro == m->options.max_batch)
+        return CAPS_OK;
+    for (size_t l = 0; l < m->network.layer_count; l++)
+        if (layer_elements(m->network.layers[l]) > most)
+            most = layer_elements(m->network.layers[l]);
+    return caps_arena_add(m->arena, &m->partial, CAPS_PURPOSE_GRADIENTS, CAPS_F32, 1, &most, err);
+}
+
 static caps_status plan_layers(caps_model *m, caps_plan *plan, caps_error *err)
 {
     caps_status status = CAPS_OK;
@@ -62,7 +86,7 @@ done:
 
 static caps_status plan_results(caps_model *m, const caps_plan *plan, caps_error *err)
 {
-    const size_t b[] = {plan->batch, m->spec.classes}, one = 1, three = 3;
+    const size_t b[] = {plan->batch, m->spec.classes};
     caps_status status;
     const struct {
         caps_tensor *tensor;
@@ -75,8 +99,6 @@ static caps_status plan_results(caps_model *m, const caps_plan *plan, caps_error
         {&m->best, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, 1, b},
         {&m->lengths, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 2, b},
         {&m->margin_loss, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, b},
-        {&m->totals, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, &three},
-        {&m->flag, CAPS_PURPOSE_GRADIENTS, CAPS_I32, 1, &one},
         {&m->workspace, CAPS_PURPOSE_WORKSPACE, CAPS_F32, 1, &plan->workspace},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
@@ -84,34 +106,32 @@ static caps_status plan_results(caps_model *m, const caps_plan *plan, caps_error
             rows[i].ndim, rows[i].shape, err));
     if (caps_model_reconstructs(m))
         CAPS_TRY(caps_arena_add(m->arena, &m->sse, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, b, err));
+    CAPS_TRY(caps_looks_plan(m, err));
 done:
     return status;
 }
 
-/* Everything up to the allocation: sizes, layers, the arena's plan. */
-static caps_status model_plan(caps_model *m, const caps_runtime *rt, const caps_model_spec *spec,
-    const caps_model_options *options, caps_plan *plan, caps_error *err)
+/* Everything up to the allocation: sizes, layers, the arena's plan, for `batch` images at once. */
+static caps_status plan_for(caps_model *m, const caps_runtime *rt, const caps_model_spec *spec,
+    const caps_model_options *options, size_t batch, caps_plan *plan, caps_error *err)
 {
     caps_status status;
     m->spec = *spec;
     m->options = *options;
-    if (options->max_batch < 1 || options->max_batch > INT32_MAX) {
-        status = caps_fail(err, CAPS_ERR_ARGUMENT, "model: max_batch is %zu, need 1 to %d",
-            options->max_batch, INT32_MAX);
-        goto done;
-    }
+    m->micro = batch;
     CAPS_TRY(caps_model_spec_check(spec, &m->sizes, err));
     CAPS_TRY(caps_network_init(&m->network, spec, err));
     CAPS_TRY(caps_arena_create(&m->arena, err));
     *plan = (caps_plan){
         .arena = m->arena,
         .rt = rt,
-        .batch = options->max_batch,
+        .batch = batch,
         .training = options->training,
         .conv_limit_bytes =
             options->conv_workspace_bytes ? options->conv_workspace_bytes : CONV_WORKSPACE_BYTES,
     };
     CAPS_TRY(plan_parameters(m, err));
+    CAPS_TRY(plan_partial(m, err));
     CAPS_TRY(plan_layers(m, plan, err));
     CAPS_TRY(plan_results(m, plan, err));
 done:
@@ -122,6 +142,84 @@ static void model_release(caps_model *m)
 {
     caps_arena_free(m->arena);
     caps_network_release(&m->network);
+    m->arena = NULL;
+}
+
+static uint64_t bytes_of(const caps_model *m, const caps_plan *plan)
+{
+    return caps_arena_bytes(m->arena, CAPS_PURPOSE_COUNT) + plan->scratch_bytes;
+}
+
+/* The plan fits into the limit, and into the device's memory and largest allocation where there is
+ * one. A tensor that is larger than one allocation is left to the arena where it cannot be helped.
+ */
+static caps_status check_memory(const caps_model *m, const caps_runtime *rt, const caps_plan *plan,
+    bool one_allocation, caps_error *err)
+{
+    const double mib = 1.0 / (1024 * 1024);
+    const uint64_t need = bytes_of(m, plan), limit = m->options.memory_limit_bytes;
+    char batch[64] = "one image at a time";
+    if (plan->batch > 1 || !m->options.split)
+        snprintf(batch, sizeof batch, "batches of %zu", plan->batch);
+    if (limit && need > limit)
+        return caps_fail(err, CAPS_ERR_DEVICE_MEMORY,
+            "the model with %s needs %.1f MiB of device memory, the limit is %.1f MiB", batch,
+            (double)need * mib, (double)limit * mib);
+    if (!rt)
+        return CAPS_OK;
+    const caps_device_info *device = caps_runtime_device(rt);
+    if (need > device->global_mem_bytes)
+        return caps_fail(err, CAPS_ERR_DEVICE_MEMORY,
+            "the model with %s needs %.0f MiB of device memory, device %s (%s) has %.0f MiB", batch,
+            (double)need * mib, device->id, device->name, (double)device->global_mem_bytes * mib);
+    if (one_allocation && caps_arena_largest(m->arena) > device->max_alloc_bytes)
+        return caps_fail(err, CAPS_ERR_DEVICE_MEMORY,
+            "the model with %s needs one tensor of %.0f MiB, the largest that device %s (%s) gives "
+            "is %.0f MiB",
+            batch, (double)caps_arena_largest(m->arena) * mib, device->id, device->name,
+            (double)device->max_alloc_bytes * mib);
+    return CAPS_OK;
+}
+
+/* The least size of equal parts of n of which none is larger than `most`. */
+static size_t part_size(size_t n, size_t most)
+{
+    return caps_div_up(n, caps_div_up(n, most));
+}
+
+/* plan_for the batch or, under `split`, for the fewest equal parts of it that fit. */
+static caps_status model_plan(caps_model *m, const caps_runtime *rt, const caps_model_spec *spec,
+    const caps_model_options *options, caps_plan *plan, caps_error *err)
+{
+    const bool split = options->split && options->training;
+    const size_t all = options->max_batch;
+    size_t high = all, low = 0; /* images at once: so many do not fit; so many do */
+    caps_status status;
+    if (all < 1 || all > INT32_MAX)
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "model: max_batch is %zu, need 1 to %d", all, INT32_MAX);
+    if (split && options->micro_batch && options->micro_batch < all)
+        high = part_size(all, options->micro_batch);
+    status = plan_for(m, rt, spec, options, high, plan, err);
+    if (!split)
+        return status;
+    if (status == CAPS_OK)
+        status = check_memory(m, rt, plan, true, err);
+    if (status != CAPS_ERR_DEVICE_MEMORY || high == 1)
+        return status;
+    while (high - low > 1) {
+        const size_t middle = low + (high - low) / 2;
+        model_release(m);
+        status = plan_for(m, rt, spec, options, middle, plan, err);
+        if (status == CAPS_OK)
+            status = check_memory(m, rt, plan, true, err);
+        if (status != CAPS_OK && status != CAPS_ERR_DEVICE_MEMORY)
+            return status;
+        *(status == CAPS_OK ? &low : &high) = middle;
+    }
+    model_release(m);
+    status = plan_for(m, rt, spec, options, low ? part_size(all, low) : 1, plan, err);
+    return status == CAPS_OK ? check_memory(m, rt, plan, true, err) : status;
 }
 
 caps_status caps_model_forecast(const caps_runtime *rt, const caps_model_spec *spec,
@@ -136,28 +234,14 @@ caps_status caps_model_forecast(const caps_runtime *rt, const caps_model_spec *s
     memory->moments = caps_arena_bytes(m.arena, CAPS_PURPOSE_MOMENTS);
     memory->activations = caps_arena_bytes(m.arena, CAPS_PURPOSE_ACTIVATIONS);
     memory->workspace = caps_arena_bytes(m.arena, CAPS_PURPOSE_WORKSPACE) + plan.scratch_bytes;
-    memory->total = caps_arena_bytes(m.arena, CAPS_PURPOSE_COUNT) + plan.scratch_bytes;
+    memory->total = bytes_of(&m, &plan);
+    memory->micro_batch = m.micro;
 done:
     model_release(&m);
     return status;
 }
 
 /* ---- making --------------------------------------------------------------------------------- */
-
-static caps_status check_memory(
-    const caps_model *m, const caps_runtime *rt, const caps_plan *plan, caps_error *err)
-{
-    const caps_device_info *device = caps_runtime_device(rt);
-    const double mib = 1.0 / (1024 * 1024);
-    const uint64_t need = caps_arena_bytes(m->arena, CAPS_PURPOSE_COUNT) + plan->scratch_bytes;
-    if (need <= device->global_mem_bytes)
-        return CAPS_OK;
-    return caps_fail(err, CAPS_ERR_DEVICE_MEMORY,
-        "the model with batches of %zu needs %.0f MiB of device memory, device %s (%s) has %.0f "
-        "MiB",
-        plan->batch, (double)need * mib, device->id, device->name,
-        (double)device->global_mem_bytes * mib);
-}
 
 /* Kernels count the elements of one image, or of one parameter, in 32 bits. */
 static caps_status check_counts(const caps_model *m, caps_error *err)
@@ -202,15 +286,14 @@ caps_status caps_model_create(caps_model **out, caps_runtime *rt, const caps_mod
         return caps_fail(err, CAPS_ERR_MEMORY, "model: out of memory");
     m->rt = rt;
     CAPS_TRY(model_plan(m, rt, spec, options, &plan, err));
-    CAPS_TRY(check_memory(m, rt, &plan, err));
+    CAPS_TRY(check_memory(m, rt, &plan, false, err));
     CAPS_TRY(check_counts(m, err));
     CAPS_TRY(caps_arena_commit(m->arena, rt, err));
     if (plan.scratch_bytes)
         CAPS_TRY(caps_gemm_scratch_get(rt, plan.scratch_bytes, &scratch, err));
     bind_parameters(m);
     CAPS_TRY(caps_tensor_zero(rt, &m->parameters, err));
-    CAPS_TRY(caps_tensor_zero(rt, &m->flag, err));
-    CAPS_TRY(caps_tensor_zero(rt, &m->totals, err));
+    CAPS_TRY(caps_looks_make(m, err));
     if (m->first_moments.buffer) {
         CAPS_TRY(caps_tensor_zero(rt, &m->first_moments, err));
         CAPS_TRY(caps_tensor_zero(rt, &m->second_moments, err));
@@ -226,6 +309,7 @@ void caps_model_free(caps_model *m)
 {
     if (!m)
         return;
+    caps_readings_release(m);
     model_release(m);
     free(m);
 }
@@ -250,27 +334,47 @@ size_t caps_model_get_max_batch(const caps_model *m)
     return m->options.max_batch;
 }
 
+size_t caps_model_get_micro_batch(const caps_model *m)
+{
+    return m->micro;
+}
+
 /* ---- a batch -------------------------------------------------------------------------------- */
 
-caps_status caps_model_set_batch(
-    caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err)
+static caps_status put_batch(
+    caps_model *m, size_t b, const float *images, const int32_t *labels, bool wait, caps_error *err)
 {
+    caps_status (*const put)(caps_runtime *, const caps_tensor *, const void *, caps_error *) =
+        wait ? caps_tensor_upload : caps_tensor_put;
     caps_status status;
     m->b = 0;
     m->forwarded = false;
-    if (b < 1 || b > m->options.max_batch)
-        return caps_fail(err, CAPS_ERR_ARGUMENT, "model: a batch of %zu images, need 1 to %zu", b,
-            m->options.max_batch);
+    m->part = 0;
+    if (b < 1 || b > m->micro)
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "model: a batch of %zu images, need 1 to %zu", b, m->micro);
     const caps_tensor x = caps_batch_of(&m->network.input->y, b);
-    CAPS_TRY(caps_tensor_upload(m->rt, &x, images, err));
+    CAPS_TRY(put(m->rt, &x, images, err));
     if (labels) {
         const caps_tensor to = caps_batch_of(&m->labels, b);
-        CAPS_TRY(caps_tensor_upload(m->rt, &to, labels, err));
+        CAPS_TRY(put(m->rt, &to, labels, err));
     }
     m->b = b;
     m->labelled = labels != NULL;
 done:
     return status;
+}
+
+caps_status caps_model_set_batch(
+    caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err)
+{
+    return put_batch(m, b, images, labels, true, err);
+}
+
+caps_status caps_model_put_batch(
+    caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err)
+{
+    return put_batch(m, b, images, labels, false, err);
 }
 
 static caps_pass pass_of(const caps_model *m)
@@ -344,7 +448,35 @@ done:
     return status;
 }
 
-caps_status caps_model_backward(caps_model *m, caps_error *err)
+/* Puts the views of a layer's gradients into `flat`, from element `at` on. */
+static void bind_gradients(caps_layer *layer, const caps_tensor *flat, size_t at)
+{
+    for (size_t i = 0; i < layer->parameter_count; i++) {
+        caps_parameter *p = &layer->parameters[i].parameter;
+        p->gradient =
+            caps_tensor_wrap(flat->buffer, flat->offset + at, CAPS_F32, p->ndim, p->shape);
+        at += p->count;
+    }
+}
+
+/* A layer's backward whose parameters' gradients are added to those of the parts before. */
+static caps_status add_backward(
+    caps_model *m, caps_layer *layer, const caps_pass *pass, caps_error *err)
+{
+    caps_status status;
+    const size_t first = layer->parameters[0].parameter.first, n = layer_elements(layer);
+    const caps_tensor to =
+        caps_tensor_wrap(m->gradients.buffer, m->gradients.offset + first, CAPS_F32, 1, &n);
+    const caps_tensor from =
+        caps_tensor_wrap(m->partial.buffer, m->partial.offset, CAPS_F32, 1, &n);
+    bind_gradients(layer, &m->partial, 0);
+    status = layer->class->backward(layer, pass, err);
+    bind_gradients(layer, &m->gradients, first);
+    return status == CAPS_OK ? caps_add(m->rt, &to, &from, err) : status;
+}
+
+/* mean: weight of an image in the loss. add: to the gradients that there are. */
+static caps_status backward(caps_model *m, float mean, bool add, caps_error *err)
 {
     const caps_margin margin = CAPS_MARGIN_DEFAULT;
     caps_status status;
@@ -354,7 +486,6 @@ caps_status caps_model_backward(caps_model *m, caps_error *err)
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "model: backward without a forward of a labelled batch");
     const caps_pass pass = pass_of(m);
-    const float mean = 1.0f / (float)m->b;
     const caps_layer *capsules = m->network.capsules;
     const caps_tensor dv = caps_batch_of(&capsules->dy, m->b);
     const caps_tensor v = caps_batch_of(&capsules->y, m->b);
@@ -371,7 +502,36 @@ caps_status caps_model_backward(caps_model *m, caps_error *err)
     for (size_t l = m->network.layer_count; l-- > 0;) {
         caps_layer *layer = m->network.layers[l];
         if (layer->class->backward)
-            CAPS_TRY(layer->class->backward(layer, &pass, err));
+            CAPS_TRY(add && layer->parameter_count ? add_backward(m, layer, &pass, err)
+                                                   : layer->class->backward(layer, &pass, err));
+    }
+done:
+    return status;
+}
+
+caps_status caps_model_backward(caps_model *m, caps_error *err)
+{
+    return backward(m, 1.0f / (float)m->b, false, err);
+}
+
+caps_status caps_model_gradients(
+    caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    if (b < 1 || b > m->options.max_batch)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "model: a batch of %zu images, need 1 to %zu", b,
+            m->options.max_batch);
+    const size_t parts = caps_div_up(b, m->micro);
+    for (size_t part = 0, first = 0; part < parts; part++) {
+        const size_t n = b / parts + (part < b % parts);
+        if (part > 0) /* the one before leaves its tensors now */
+            CAPS_TRY(caps_looks_between(m, err));
+        CAPS_TRY(caps_model_put_batch(
+            m, n, images + first * m->sizes.pixels, labels ? labels + first : NULL, err));
+        m->part = part;
+        CAPS_TRY(caps_model_forward(m, CAPS_MASK_LABEL, err));
+        CAPS_TRY(backward(m, 1.0f / (float)b, part > 0, err));
+        first += n;
     }
 done:
     return status;

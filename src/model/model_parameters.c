@@ -1,6 +1,4 @@
 /* model_parameters.c: first values, getting and setting, and what is not finite. */
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "model_state.h"
@@ -86,72 +84,6 @@ caps_status caps_model_get_moments(caps_model *m, float *first, float *second, c
     CAPS_TRY(need_moments(m, err));
     CAPS_TRY(caps_tensor_download(m->rt, &m->first_moments, first, err));
     CAPS_TRY(caps_tensor_download(m->rt, &m->second_moments, second, err));
-done:
-    return status;
-}
-
-/* ---- what is not finite --------------------------------------------------------------------- */
-
-caps_status caps_model_check_finite(caps_model *m, bool *finite, caps_error *err)
-{
-    int32_t flag = 0;
-    caps_status status;
-    CAPS_TRY(caps_tensor_download(m->rt, &m->flag, &flag, err));
-    *finite = flag == 0;
-    if (flag)
-        CAPS_TRY(caps_tensor_zero(m->rt, &m->flag, err));
-done:
-    return status;
-}
-
-static caps_status look(caps_model *m, const caps_tensor *t, bool *finite, caps_error *err)
-{
-    const size_t n = caps_tensor_count(t);
-    *finite = true;
-    float *values = malloc(n * sizeof *values);
-    if (!values)
-        return caps_fail(err, CAPS_ERR_MEMORY, "model: out of memory");
-    caps_status status = caps_tensor_download(m->rt, t, values, err);
-    for (size_t i = 0; status == CAPS_OK && *finite && i < n; i++)
-        *finite = isfinite(values[i]);
-    free(values);
-    return status;
-}
-
-/* Values that the forward left, then gradients in the order in which they were computed. */
-caps_status caps_model_blame(caps_model *m, char *name, size_t bytes, caps_error *err)
-{
-    caps_status status = CAPS_OK;
-    bool finite = true;
-    snprintf(name, bytes, "nothing");
-    for (size_t l = 0; m->b > 0 && l < m->network.layer_count; l++) {
-        const caps_layer *layer = m->network.layers[l];
-        if (!layer->y.buffer)
-            continue;
-        const caps_tensor y = caps_batch_of(&layer->y, m->b);
-        CAPS_TRY(look(m, &y, &finite, err));
-        if (!finite) {
-            snprintf(name, bytes, "%s", layer->name);
-            goto done;
-        }
-    }
-    for (size_t l = m->network.layer_count; m->options.training && l-- > 0;) {
-        const caps_layer *layer = m->network.layers[l];
-        for (size_t p = 0; p < layer->parameter_count; p++) {
-            CAPS_TRY(look(m, &layer->parameters[p].parameter.gradient, &finite, err));
-            if (!finite) {
-                snprintf(name, bytes, "gradient of %s", layer->parameters[p].name);
-                goto done;
-            }
-        }
-    }
-    for (size_t p = 0; p < m->network.parameter_count; p++) {
-        CAPS_TRY(look(m, &m->network.parameters[p].parameter.value, &finite, err));
-        if (!finite) {
-            snprintf(name, bytes, "%s", m->network.parameters[p].name);
-            goto done;
-        }
-    }
 done:
     return status;
 }

@@ -3,6 +3,23 @@
 #define CAPS_MODEL_STATE_H
 
 #include "layer.h"
+#include "not_finite.h"
+#include "step.h"
+
+enum { CAPS_MOST_LOOKS = CAPS_MOST_LAYERS + 2 * CAPS_MOST_PARAMETERS };
+
+/* A tensor that may hold what is not finite, and how it is called: before + name. */
+typedef struct caps_looked_at {
+    const caps_tensor *tensor;
+    const char *before, *name;
+    bool per_image; /* [batch, ...] */
+} caps_looked_at;
+
+/* A copy of `record` on its way to the host. */
+typedef struct caps_reading {
+    int32_t words[CAPS_NOT_FINITE_RECORD];
+    cl_event event; /* NULL: none */
+} caps_reading;
 
 struct caps_model {
     caps_runtime *rt;
@@ -11,17 +28,29 @@ struct caps_model {
     caps_model_options options;
     caps_network network;
     caps_arena *arena;
+    size_t micro; /* most images at once */
     /* Flat, [network.elements]: views of them are the parameters' values and gradients. */
     caps_tensor parameters, gradients, first_moments, second_moments;
-    caps_tensor flag;                      /* int32 [1]: a gradient was not finite */
+    caps_tensor partial; /* one layer's gradients of a part of the batch; no buffer unless micro is
+                            less than max_batch */
+    caps_tensor record;  /* int32 [5], what steps tell (not_finite.h), with */
+    caps_tensor totals;  /* float32 [3] in it: margin loss, sse, errors, */
+    caps_tensor flag;    /* int32 [1] in it: a gradient was not finite */
     caps_tensor labels, best;              /* int32 [batch] */
     caps_tensor lengths, margin_loss, sse; /* [batch, J], [batch], [batch] */
-    caps_tensor totals;                    /* [3] */
     caps_tensor workspace;                 /* convolution columns */
     size_t b;                              /* images of the batch that was set; 0: none */
+    size_t part;                           /* which part of a batch it is, from 0 */
     bool labelled;                         /* it has labels */
     bool forwarded;                        /* and went forward, masked by: */
     caps_mask mask;
+
+    caps_looked_at looks[CAPS_MOST_LOOKS]; /* in the order in which they are computed */
+    size_t look_count;
+    caps_tensor look_table;               /* int32 [look_count, 6]: the same on the device */
+    cl_mem look_buffers[CAPS_MOST_LOOKS]; /* that they lie in */
+    uint32_t look_buffer_count;
+    caps_reading readings[CAPS_STEPS_AT_ONCE];
 };
 
 /* Does the model run its decoder? */
@@ -29,5 +58,13 @@ static inline bool caps_model_reconstructs(const caps_model *m)
 {
     return m->network.reconstruction && (m->options.training || m->options.reconstruct);
 }
+
+/* step.c: asks the arena for record and table; fills them once it has committed; waits for what is
+ * still read. */
+caps_status caps_looks_plan(caps_model *m, caps_error *err);
+caps_status caps_looks_make(caps_model *m, caps_error *err);
+/* Looks at a part of a batch before the next one takes its tensors. */
+caps_status caps_looks_between(caps_model *m, caps_error *err);
+void caps_readings_release(caps_model *m);
 
 #endif

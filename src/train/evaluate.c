@@ -1,4 +1,5 @@
-/* evaluate.c: errors, losses and confusion of a model on a data set. */
+/* evaluate.c: errors, losses and confusion of a model on a data set. The results of one batch are
+ * counted while the device computes the next. */
 #include "evaluate.h"
 
 #include <math.h>
@@ -7,11 +8,14 @@
 #include "batcher.h"
 #include "clock.h"
 #include "fail.h"
+#include "step.h"
 
-/* A batch's results in host memory. */
+/* A batch and its results in host memory. */
 typedef struct readings {
-    float *lengths; /* [batch, J] */
-    int32_t *best;  /* [batch] */
+    const caps_batch *batch; /* NULL: none is on its way */
+    cl_event event;          /* the last of them has come */
+    float *lengths;          /* [batch, J] */
+    int32_t *best;           /* [batch] */
     float *margin_loss, *sse;
 } readings;
 
@@ -29,34 +33,50 @@ static caps_status readings_init(readings *r, size_t batch, size_t classes, caps
 
 static void readings_release(readings *r)
 {
+    if (r->event)
+        clReleaseEvent(r->event);
     free(r->lengths);
     free(r->best);
     free(r->margin_loss);
     free(r->sse);
 }
 
-static caps_status read_batch(caps_model *m, const caps_batch *batch, readings *r, caps_error *err)
+/* Enqueues a batch and the reading of its results. */
+static caps_status give_batch(caps_model *m, const caps_batch *batch, readings *r, caps_error *err)
 {
-    caps_runtime *rt = caps_model_get_runtime(m);
     caps_status status;
-    CAPS_TRY(caps_model_set_batch(m, batch->n, batch->images, batch->labels, err));
+    CAPS_TRY(caps_model_put_batch(m, batch->n, batch->images, batch->labels, err));
     CAPS_TRY(caps_model_forward(m, CAPS_MASK_LONGEST, err));
     const caps_model_outputs out = caps_model_get_outputs(m);
-    CAPS_TRY(caps_tensor_download(rt, &out.lengths, r->lengths, err));
-    CAPS_TRY(caps_tensor_download(rt, &out.best, r->best, err));
-    CAPS_TRY(caps_tensor_download(rt, &out.margin_loss, r->margin_loss, err));
-    for (size_t i = 0; i < batch->n; i++)
-        r->sse[i] = NAN;
+    CAPS_TRY(caps_model_read(m, &out.lengths, r->lengths, NULL, err));
+    CAPS_TRY(caps_model_read(m, &out.best, r->best, NULL, err));
     if (out.sse.buffer)
-        CAPS_TRY(caps_tensor_download(rt, &out.sse, r->sse, err));
+        CAPS_TRY(caps_model_read(m, &out.sse, r->sse, NULL, err));
+    else
+        for (size_t i = 0; i < batch->n; i++)
+            r->sse[i] = NAN;
+    CAPS_TRY(caps_model_read(m, &out.margin_loss, r->margin_loss, &r->event, err));
+    cl_int code = clFlush(caps_runtime_queue(caps_model_get_runtime(m)));
+    if (code != CL_SUCCESS)
+        CAPS_TRY(caps_fail_cl(err, code, "flushing the queue"));
+    r->batch = batch;
 done:
     return status;
 }
 
 /* Sums in double, image by image: the result does not depend on the batch's size. */
-static void count_batch(caps_evaluation *result, const caps_batch *batch, const readings *r,
-    caps_evaluate_each *each, void *user)
+static caps_status take_batch(
+    caps_evaluation *result, readings *r, caps_evaluate_each *each, void *user, caps_error *err)
 {
+    const caps_batch *batch = r->batch;
+    if (!batch)
+        return CAPS_OK;
+    cl_int code = clWaitForEvents(1, &r->event);
+    clReleaseEvent(r->event);
+    r->event = NULL;
+    r->batch = NULL;
+    if (code != CL_SUCCESS)
+        return caps_fail_cl(err, code, "evaluate: waiting for a batch");
     for (size_t i = 0; i < batch->n; i++) {
         int label = r->best[i], true_label = batch->labels[i];
         result->errors += label != true_label;
@@ -68,6 +88,7 @@ static void count_batch(caps_evaluation *result, const caps_batch *batch, const 
                 (double)r->sse[i]);
         result->n++;
     }
+    return CAPS_OK;
 }
 
 caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_evaluation *result,
@@ -77,7 +98,7 @@ caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_eval
     const caps_model_spec *spec = caps_model_get_spec(m);
     const double began = caps_clock_seconds();
     caps_batcher *batcher = NULL;
-    readings r = {0};
+    readings r[CAPS_BATCHES_HELD] = {0};
     caps_model_totals totals;
     bool totals_kept = false;
     caps_status status;
@@ -87,7 +108,8 @@ caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_eval
     size_t most = caps_model_get_max_batch(m);
     if (most > ds->n)
         most = ds->n;
-    CAPS_TRY(readings_init(&r, most, spec->classes, err));
+    for (size_t i = 0; i < CAPS_BATCHES_HELD; i++)
+        CAPS_TRY(readings_init(&r[i], most, spec->classes, err));
     result->confusion = calloc(spec->classes * spec->classes, sizeof *result->confusion);
     if (!result->confusion)
         CAPS_TRY(caps_fail(
@@ -98,14 +120,18 @@ caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_eval
     /* The forward adds to the model's running totals: whoever trains it finds them as they were. */
     CAPS_TRY(caps_model_get_totals(m, &totals, err));
     totals_kept = true;
-    while (result->n < ds->n) {
+    size_t given = 0, turn = 0;
+    for (; given < ds->n; turn = (turn + 1) % CAPS_BATCHES_HELD) {
         if (stop && stop(stop_user))
             CAPS_TRY(caps_fail(err, CAPS_ERR_INTERRUPTED,
                 "evaluate: stopped after %zu of %zu images", result->n, ds->n));
         const caps_batch *batch = caps_batcher_next(batcher);
-        CAPS_TRY(read_batch(m, batch, &r, err));
-        count_batch(result, batch, &r, each, each_user);
+        CAPS_TRY(give_batch(m, batch, &r[turn], err));
+        given += batch->n;
+        CAPS_TRY(take_batch(result, &r[(turn + 1) % CAPS_BATCHES_HELD], each, each_user, err));
     }
+    for (size_t i = 0; i < CAPS_BATCHES_HELD; i++, turn = (turn + 1) % CAPS_BATCHES_HELD)
+        CAPS_TRY(take_batch(result, &r[turn], each, each_user, err));
     const double n = (double)result->n;
     result->error_percent = 100 * (double)result->errors / n;
     result->margin_loss /= n;
@@ -117,8 +143,11 @@ done:
         if (status == CAPS_OK)
             status = restored;
     }
+    if (batcher && status != CAPS_OK) /* the device may still read batches and write results */
+        (void)caps_runtime_finish(caps_model_get_runtime(m), NULL);
     caps_batcher_free(batcher);
-    readings_release(&r);
+    for (size_t i = 0; i < CAPS_BATCHES_HELD; i++)
+        readings_release(&r[i]);
     if (status != CAPS_OK)
         caps_evaluation_release(result);
     return status;

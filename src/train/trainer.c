@@ -2,6 +2,9 @@
  *
  * The result depends on the settings, the data and the device alone: every step is a function of
  * the parameters, the moments and its number, so a state that holds these is a place to go on from.
+ * The host runs ahead of the device by a step: while one step is computed the next is enqueued, and
+ * the results of the one before are taken. Before anything is decided from the numbers (saving, an
+ * epoch's end) no step is in flight.
  * What closes an epoch (evaluation, its line in the log) can be called off and is then the first
  * thing that the resumed run does; the model's file is written before the state that says it is
  * final. */
@@ -64,6 +67,23 @@ void caps_trainer_tell(caps_trainer *t, caps_train_event event)
     t->control->event(t->control->user, event, &m, NULL);
 }
 
+/* Steps that the device was given. */
+static uint64_t steps_given(const caps_trainer *t)
+{
+    return t->state.step + t->in_flight;
+}
+
+/* The step that the device was given last; the sums are those of the steps that came back. */
+static void tell_progress(caps_trainer *t)
+{
+    if (!t->control->event)
+        return;
+    caps_train_metrics m = caps_trainer_metrics(t);
+    m.step = steps_given(t);
+    m.epoch = caps_schedule_epoch(m.step, t->steps_per_epoch);
+    t->control->event(t->control->user, CAPS_TRAIN_PROGRESS, &m, NULL);
+}
+
 static bool is_stopped(const caps_trainer *t)
 {
     return t->control->stop && *t->control->stop;
@@ -73,7 +93,8 @@ static bool is_stopped(const caps_trainer *t)
 static bool is_out_of_time(const caps_trainer *t)
 {
     double limit = t->control->time_limit_seconds;
-    return limit > 0 && t->steps_here > 0 && caps_clock_seconds() - t->began >= limit;
+    return limit > 0 && t->steps_here + t->in_flight > 0 &&
+           caps_clock_seconds() - t->began >= limit;
 }
 
 /* ---- a step --------------------------------------------------------------------------------- */
@@ -111,46 +132,72 @@ static void begin_epoch(caps_trainer *t)
     t->epoch_seconds = 0;
 }
 
-caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
+/* Takes the results of the oldest step in flight. */
+static caps_status take_step(caps_trainer *t, caps_error *err)
 {
     caps_state *s = &t->state;
-    caps_model *m = t->model;
-    const double began = caps_clock_seconds();
-    const double rate = caps_train_rate(t->config, s->step, t->steps_per_epoch);
-    caps_model_totals totals;
-    bool finite;
+    const uint64_t step = s->step + 1;
+    const caps_flight *flight = &t->flights[step % CAPS_STEPS_AT_ONCE];
+    caps_step_report report;
     caps_status status;
-    if (s->step % t->steps_per_epoch == 0)
-        begin_epoch(t);
-    const caps_batch *batch = caps_batcher_next(t->batcher);
-    CAPS_TRY(caps_model_clear_totals(m, err));
-    CAPS_TRY(caps_model_set_batch(m, batch->n, batch->images, batch->labels, err));
-    CAPS_TRY(caps_model_forward(m, CAPS_MASK_LABEL, err));
-    CAPS_TRY(caps_model_backward(m, err));
-    CAPS_TRY(t->config->optimizer == CAPS_OPTIMIZER_ADAM
-                 ? caps_model_adam(m, (float)rate, s->step + 1, err)
-                 : caps_model_sgd(m, (float)rate, err));
-    CAPS_TRY(caps_model_check_finite(m, &finite, err));
-    /* The device sums in float: one step at a time, so that the sums do not depend on where a run
-     * was stopped, nor lose digits over an epoch. */
-    CAPS_TRY(caps_model_get_totals(m, &totals, err));
-    if (!finite || !isfinite(totals.margin_loss) || !isfinite(totals.sse)) {
-        char name[128];
-        CAPS_TRY(caps_model_blame(m, name, sizeof name, err));
-        if (strcmp(name, "nothing") == 0) /* every value is, their sum is not */
-            snprintf(name, sizeof name, "the loss");
-        CAPS_TRY(not_finite(t, s->step + 1, name, rate, err));
-    }
-    s->totals.margin_loss += totals.margin_loss;
-    s->totals.sse += totals.sse;
-    s->totals.errors += totals.errors;
-    s->images_done += batch->n;
-    s->step++;
-    s->rate = rate;
+    CAPS_TRY(caps_step_wait(t->model, step % CAPS_STEPS_AT_ONCE, &report, err));
+    t->in_flight--;
+    /* The steps behind it were computed from what is not finite: nobody looks at them. */
+    if (!report.finite)
+        CAPS_TRY(not_finite(t, step, report.where, flight->rate, err));
+    s->totals.margin_loss += report.totals.margin_loss;
+    s->totals.sse += report.totals.sse;
+    s->totals.errors += report.totals.errors;
+    s->images_done += flight->images;
+    s->step = step;
+    s->rate = flight->rate;
     s->ended = false;
     s->test_error_percent = NAN;
     s->peak_device_bytes = caps_runtime_peak_bytes(t->rt);
-    count_time(t, batch->n, caps_clock_seconds() - began);
+    const double now = caps_clock_seconds();
+    count_time(t, flight->images, now - t->lap);
+    t->lap = now;
+    if (step % CAPS_METRICS_STEPS == 0) {
+        caps_train_metrics m = caps_trainer_metrics(t);
+        CAPS_TRY(caps_metrics_append(&t->log, CAPS_METRICS_STEP, &m, err));
+    }
+done:
+    return status;
+}
+
+caps_status caps_trainer_settle(caps_trainer *t, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    while (t->in_flight > 0 && status == CAPS_OK)
+        status = take_step(t, err);
+    return status;
+}
+
+caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
+{
+    caps_model *m = t->model;
+    const uint64_t before = steps_given(t), step = before + 1;
+    const double rate = caps_train_rate(t->config, before, t->steps_per_epoch);
+    caps_status status;
+    if (before % t->steps_per_epoch == 0) /* what was in flight was settled at the epoch's end */
+        begin_epoch(t);
+    if (t->in_flight == 0)
+        t->lap = caps_clock_seconds();
+    const caps_batch *batch = caps_batcher_next(t->batcher);
+    /* The device sums in float: one step at a time, so that the sums do not depend on where a run
+     * was stopped, nor lose digits over an epoch. */
+    CAPS_TRY(caps_step_begin(m, err));
+    CAPS_TRY(caps_model_put_batch(m, batch->n, batch->images, batch->labels, err));
+    CAPS_TRY(caps_model_forward(m, CAPS_MASK_LABEL, err));
+    CAPS_TRY(caps_model_backward(m, err));
+    CAPS_TRY(t->config->optimizer == CAPS_OPTIMIZER_ADAM
+                 ? caps_model_adam(m, (float)rate, step, err)
+                 : caps_model_sgd(m, (float)rate, err));
+    CAPS_TRY(caps_step_end(m, step % CAPS_STEPS_AT_ONCE, err));
+    t->flights[step % CAPS_STEPS_AT_ONCE] = (caps_flight){batch->n, rate};
+    t->in_flight++;
+    if (t->in_flight == CAPS_STEPS_AT_ONCE)
+        CAPS_TRY(take_step(t, err));
 done:
     return status;
 }
@@ -181,14 +228,10 @@ done:
 
 /* ---- epochs --------------------------------------------------------------------------------- */
 
-static bool at_epoch_end(const caps_trainer *t)
+/* The epoch or the run ends with step `step`. */
+static bool is_end(const caps_trainer *t, uint64_t step)
 {
-    return t->state.step > 0 && t->state.step % t->steps_per_epoch == 0;
-}
-
-static bool must_close(const caps_trainer *t)
-{
-    return !t->state.ended && (at_epoch_end(t) || t->state.step >= t->last_step);
+    return (step > 0 && step % t->steps_per_epoch == 0) || step >= t->last_step;
 }
 
 static bool evaluation_is_off(void *user)
@@ -227,23 +270,23 @@ done:
     return status;
 }
 
-/* Steps to the end of the epoch or of the run, or until something asks to stop. */
+/* Steps to the end of the epoch or of the run, or until something asks to stop; none is left in
+ * flight. */
 static caps_status run_steps(caps_trainer *t, caps_error *err)
 {
     const uint64_t every = t->config->save_every;
     caps_status status = CAPS_OK;
     do {
         CAPS_TRY(caps_trainer_step(t, err));
-        caps_trainer_tell(t, CAPS_TRAIN_PROGRESS);
-        if (t->state.step % CAPS_METRICS_STEPS == 0) {
-            caps_train_metrics m = caps_trainer_metrics(t);
-            CAPS_TRY(caps_metrics_append(&t->log, CAPS_METRICS_STEP, &m, err));
-        }
-        if (must_close(t) || is_stopped(t) || is_out_of_time(t))
+        tell_progress(t);
+        if (is_end(t, steps_given(t)) || is_stopped(t) || is_out_of_time(t))
             break;
-        if (every > 0 && t->state.step % every == 0)
+        if (every > 0 && steps_given(t) % every == 0) {
+            CAPS_TRY(caps_trainer_settle(t, err));
             CAPS_TRY(caps_trainer_save(t, false, err));
+        }
     } while (true);
+    CAPS_TRY(caps_trainer_settle(t, err));
 done:
     return status;
 }
@@ -258,7 +301,7 @@ static caps_status run_to_end(caps_trainer *t, caps_train_end *end, caps_error *
         }
         if (is_stopped(t) || is_out_of_time(t))
             break;
-        if (!must_close(t)) {
+        if (t->state.ended || !is_end(t, t->state.step)) {
             CAPS_TRY(run_steps(t, err));
             continue;
         }

@@ -7,6 +7,13 @@
 #include "batcher.h"
 #include "metrics.h"
 #include "state.h"
+#include "step.h"
+
+/* A step that the device was given and whose results have not been taken. */
+typedef struct caps_flight {
+    uint64_t images;
+    double rate;
+} caps_flight;
 
 typedef struct caps_trainer {
     caps_runtime *rt;
@@ -20,10 +27,17 @@ typedef struct caps_trainer {
     caps_model *model;
     caps_batcher *batcher;
     caps_metrics_log log;
-    caps_state state; /* where the run stands; its arrays are those of the last save */
+    /* Where the run stands, steps in flight not counted; its arrays are those of the last save. */
+    caps_state state;
     uint64_t resumed_from_step, saved_step;
 
+    /* Steps that were enqueued and not waited for: state.step + 1 to state.step + in_flight. Step
+     * n's (from 1) lie at n modulo CAPS_STEPS_AT_ONCE. */
+    caps_flight flights[CAPS_STEPS_AT_ONCE];
+    uint64_t in_flight;
+
     /* Training steps of this process, their time alone. */
+    double lap; /* when the last step came back, or the first after a pause was begun */
     uint64_t steps_here, epoch_images;
     double epoch_seconds;
     uint64_t first_images; /* of the very first step, which also builds kernels */
@@ -41,9 +55,12 @@ void caps_trainer_release(caps_trainer *t);
 /* Nothing is left to do: the end is reached, evaluated and in the log. */
 bool caps_trainer_is_finished(const caps_trainer *t);
 
-/* One step: CAPS_ERR_NOT_FINITE names step and layer. */
+/* Enqueues one step and, where CAPS_STEPS_AT_ONCE are then in flight, waits for the oldest: the
+ * device has always a step to go on with. CAPS_ERR_NOT_FINITE names step and layer. */
 caps_status caps_trainer_step(caps_trainer *t, caps_error *err);
-/* The state, and `model` too where asked. */
+/* Waits until no step is in flight. */
+caps_status caps_trainer_settle(caps_trainer *t, caps_error *err);
+/* The state, and `model` too where asked. No step may be in flight. */
 caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err);
 /* The state's numbers as the caller sees them. */
 caps_train_metrics caps_trainer_metrics(const caps_trainer *t);

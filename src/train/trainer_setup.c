@@ -133,6 +133,8 @@ done:
 
 void caps_trainer_release(caps_trainer *t)
 {
+    if (t->batcher) /* the device may still read its last batches */
+        (void)caps_runtime_finish(t->rt, NULL);
     caps_batcher_free(t->batcher);
     caps_metrics_close(&t->log);
     caps_state_release(&t->state);

@@ -3,64 +3,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "../ops/families.h"
+#include "model_support.h"
 #include "file.h"
-
-#define SPEC                                                                                       \
-    "{\"input\":[2,11,9],\"classes\":5,\"conv1\":{\"channels\":6,\"kernel\":4,\"stride\":1},"      \
-    "\"primary\":{\"types\":3,\"dim\":4,\"kernel\":3,\"stride\":2},"                               \
-    "\"class_caps\":{\"dim\":7,\"iterations\":3,\"bias\":true},\"decoder\":{\"hidden\":[10]}}"
-
-enum { PIXELS = 2 * 11 * 9, CLASSES = 5 };
-
-static const caps_model_options train8 = {.max_batch = 8, .training = true, .adam = true};
-
-static caps_model_spec spec_of(const char *json)
-{
-    caps_error err = {0};
-    caps_model_spec spec;
-    test_ok(caps_model_spec_parse(&spec, json, "test", &err));
-    return spec;
-}
-
-static caps_model *make(caps_runtime *rt, const caps_model_options *options)
-{
-    caps_error err = {0};
-    caps_model *m = NULL;
-    const caps_model_spec spec = spec_of(SPEC);
-    test_ok(caps_model_create(&m, rt, &spec, options, &err));
-    test_ok(caps_model_initialise(m, 3, &err));
-    return m;
-}
-
-static float *floats(size_t n, uint64_t seed, double lo, double hi)
-{
-    double *wide = test_random(n, seed, lo, hi);
-    float *values = malloc(n * sizeof *values);
-    for (size_t i = 0; i < n; i++)
-        values[i] = (float)wide[i];
-    free(wide);
-    return values;
-}
-
-static void set_batch(caps_model *m, size_t b, bool labelled)
-{
-    caps_error err = {0};
-    int32_t labels[8];
-    float *images = floats(b * PIXELS, 5, 0, 1);
-    for (size_t i = 0; i < b; i++)
-        labels[i] = (int32_t)(i % CLASSES);
-    test_ok(caps_model_set_batch(m, b, images, labelled ? labels : NULL, &err));
-    free(images);
-}
-
-static float *gradients(caps_model *m)
-{
-    caps_error err = {0};
-    float *flat = malloc(caps_model_flat_count(m) * sizeof *flat);
-    test_ok(caps_model_get_gradients(m, flat, &err));
-    return flat;
-}
 
 START_TEST(parameters_are_the_contract)
 {
@@ -132,6 +76,190 @@ START_TEST(memory_is_as_forecast)
     }
     ck_assert_uint_lt(totals[1], totals[2]);
     ck_assert_uint_lt(totals[3], totals[0]);
+}
+END_TEST
+
+/* What the device gives is what was said, within a tenth: real networks, each on a runtime of its
+ * own, so that nothing is there before. */
+START_TEST(forecast_is_what_is_allocated)
+{
+    static const struct {
+        const char *arch;
+        caps_model_options options;
+    } cases[] = {
+        {"small", {.max_batch = 100, .training = true, .adam = true}},
+        {"small", {.max_batch = 1, .training = true, .adam = true}},
+        {"small", {.max_batch = 64}},
+        {"small", {.max_batch = 100,
+                      .training = true,
+                      .adam = true,
+                      .split = true,
+                      .memory_limit_bytes = (uint64_t)80 << 20}},
+        {"mnist", {.max_batch = 5, .training = true}},
+        {"mnist", {.max_batch = 2, .reconstruct = true}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        caps_error err = {0};
+        caps_model_spec spec;
+        caps_model_memory memory;
+        caps_model *m = NULL;
+        caps_runtime *rt = NULL;
+        caps_runtime_options options = {.kernels = _i ? "gpu" : "cpu"};
+        if (test_small() && strcmp(cases[i].arch, "small") != 0)
+            continue;
+        test_ok(caps_model_spec_load(&spec, cases[i].arch, &err));
+        test_ok(caps_runtime_create_from(&rt, caps_runtime_context(families[_i]),
+            caps_runtime_device(families[_i])->handle, caps_runtime_queue(families[_i]), &options,
+            &err));
+        test_ok(caps_model_forecast(rt, &spec, &cases[i].options, &memory, &err));
+        test_ok(caps_model_create(&m, rt, &spec, &cases[i].options, &err));
+        ck_assert_uint_eq(memory.micro_batch, caps_model_get_micro_batch(m));
+        if (cases[i].options.training && !test_small()) { /* a step takes no more */
+            const size_t b = cases[i].options.max_batch, n = caps_model_get_sizes(m)->pixels;
+            float *images = calloc(b * n, sizeof *images);
+            int32_t *labels = calloc(b, sizeof *labels);
+            test_ok(caps_model_initialise(m, 1, &err));
+            test_ok(caps_model_gradients(m, b, images, labels, &err));
+            test_ok(caps_model_sgd(m, 0.1f, &err));
+            test_ok(caps_runtime_finish(rt, &err));
+            free(images);
+            free(labels);
+        }
+        const double peak = (double)caps_runtime_peak_bytes(rt), said = (double)memory.total;
+        ck_assert_msg(peak <= 1.1 * said && peak >= 0.9 * said,
+            "case %zu: forecast %.0f, took %.0f", i, said, peak);
+        if (cases[i].options.memory_limit_bytes)
+            ck_assert_double_le(peak, (double)cases[i].options.memory_limit_bytes);
+        caps_model_free(m);
+        caps_runtime_free(rt);
+    }
+}
+END_TEST
+
+/* ---- parts of a batch ----------------------------------------------------------------------- */
+
+static caps_model_memory forecast(caps_runtime *rt, const caps_model_options *options)
+{
+    caps_error err = {0};
+    caps_model_memory memory;
+    const caps_model_spec spec = spec_of(SPEC);
+    test_ok(caps_model_forecast(rt, &spec, options, &memory, &err));
+    return memory;
+}
+
+START_TEST(the_limit_gives_the_parts)
+{
+    caps_runtime *rt = families[_i];
+    caps_error err = {0};
+    caps_model *m = NULL;
+    const caps_model_spec spec = spec_of(SPEC);
+    caps_model_options o = {.max_batch = 100, .training = true, .adam = true, .split = true};
+    const caps_model_memory all = forecast(rt, &o);
+    ck_assert_uint_eq(all.micro_batch, 100);
+    o.memory_limit_bytes = all.total;
+    ck_assert_uint_eq(forecast(rt, &o).micro_batch, 100);
+    /* The less there is, the smaller the parts; none takes more than there is, and the fewest
+     * parts that fit are taken. */
+    size_t last = 100;
+    bool parts[101] = {0};
+    for (uint64_t limit = all.total - 1;; limit -= limit / 50) {
+        caps_model_memory memory;
+        o.memory_limit_bytes = limit;
+        if (caps_model_forecast(rt, &spec, &o, &memory, &err) != CAPS_OK)
+            break;
+        ck_assert_uint_le(memory.total, limit);
+        ck_assert_uint_le(memory.micro_batch, last);
+        last = memory.micro_batch;
+        const size_t n = (100 + last - 1) / last;
+        parts[n] = true;
+        ck_assert_uint_eq(last, (100 + n - 1) / n);
+        if (n > 1) {
+            caps_model_options fewer = {.max_batch = 100,
+                .training = true,
+                .adam = true,
+                .split = true,
+                .micro_batch = (100 + n - 2) / (n - 1)};
+            ck_assert(n == 2 || forecast(rt, &fewer).total > limit);
+        }
+    }
+    ck_assert(parts[2] && parts[3] && last == 1);
+    ck_assert_int_eq(err.status, CAPS_ERR_DEVICE_MEMORY);
+    ck_assert_msg(strstr(err.message, "the model with one image at a time needs ") &&
+                      strstr(err.message, " MiB of device memory, the limit is "),
+        "%s", err.message);
+    const uint64_t before = caps_runtime_bytes(rt);
+    ck_assert_int_eq(caps_model_create(&m, rt, &spec, &o, &err), CAPS_ERR_DEVICE_MEMORY);
+    ck_assert_ptr_null(m);
+    /* Nobody asked for parts: a limit refuses. */
+    o.split = false;
+    o.memory_limit_bytes = all.total - 1;
+    ck_assert_int_eq(caps_model_create(&m, rt, &spec, &o, &err), CAPS_ERR_DEVICE_MEMORY);
+    ck_assert_msg(strstr(err.message, "batches of 100 needs "), "%s", err.message);
+    ck_assert_uint_eq(caps_runtime_bytes(rt), before);
+    /* A number of images is a limit too, and no more than that. */
+    o = (caps_model_options){.max_batch = 10, .training = true, .split = true, .micro_batch = 4};
+    ck_assert_uint_eq(forecast(rt, &o).micro_batch, 4);
+    o.micro_batch = 9;
+    ck_assert_uint_eq(forecast(rt, &o).micro_batch, 5);
+    o.micro_batch = 11;
+    ck_assert_uint_eq(forecast(rt, &o).micro_batch, 10);
+}
+END_TEST
+
+START_TEST(parts_add_up_to_the_batch)
+{
+    enum { B = 8 };
+    caps_error err = {0};
+    int32_t labels[B];
+    float *images = floats(B * PIXELS, 5, 0, 1);
+    for (size_t i = 0; i < B; i++)
+        labels[i] = (int32_t)(i % CLASSES);
+    caps_model *whole = make(families[_i], &train8);
+    const size_t n = caps_model_flat_count(whole);
+    for (size_t b = 1; b <= B; b += b == 1 ? 4 : 3) { /* 1, 5, 8 */
+        caps_model_totals expected, totals;
+        test_ok(caps_model_clear_totals(whole, &err));
+        test_ok(caps_model_gradients(whole, b, images, labels, &err));
+        test_ok(caps_model_get_totals(whole, &expected, &err));
+        float *have = gradients(whole);
+        double *a = malloc(n * sizeof *a), *c = malloc(n * sizeof *c);
+        for (size_t i = 0; i < n; i++)
+            a[i] = (double)have[i];
+        free(have);
+        for (size_t micro = 1; micro < B; micro++) {
+            caps_model_options o = train8;
+            o.split = true;
+            o.micro_batch = micro;
+            caps_model *m = make(families[_i], &o);
+            test_ok(caps_model_gradients(m, b, images, labels, &err));
+            test_ok(caps_model_get_totals(m, &totals, &err));
+            have = gradients(m);
+            for (size_t i = 0; i < n; i++)
+                c[i] = (double)have[i];
+            ck_assert_double_lt(test_relative_error(c, a, n), 1e-6);
+            ck_assert_double_eq_tol(
+                totals.margin_loss, expected.margin_loss, 1e-6 * expected.margin_loss);
+            ck_assert_double_eq_tol(totals.sse, expected.sse, 1e-6 * expected.sse);
+            ck_assert(totals.errors == expected.errors);
+            /* The views are where they were, and one part is a batch as any. */
+            ck_assert(caps_model_parameter(m, 0)->gradient.buffer ==
+                          caps_model_parameter(m, 1)->gradient.buffer &&
+                      caps_model_parameter(m, 1)->gradient.offset ==
+                          caps_model_parameter(m, 0)->gradient.offset +
+                              caps_model_parameter(m, 1)->first);
+            ck_assert_int_eq(
+                caps_model_set_batch(m, caps_model_get_micro_batch(m) + 1, images, labels, &err),
+                CAPS_ERR_ARGUMENT);
+            ck_assert_int_eq(
+                caps_model_gradients(m, B + 1, images, labels, &err), CAPS_ERR_ARGUMENT);
+            free(have);
+            caps_model_free(m);
+        }
+        free(a);
+        free(c);
+    }
+    caps_model_free(whole);
+    free(images);
 }
 END_TEST
 
@@ -407,6 +535,9 @@ Suite *suite(void)
     TCase *tc = families_case(s, "model");
     families_add(tc, parameters_are_the_contract);
     families_add(tc, memory_is_as_forecast);
+    families_add(tc, forecast_is_what_is_allocated);
+    families_add(tc, the_limit_gives_the_parts);
+    families_add(tc, parts_add_up_to_the_batch);
     families_add(tc, too_large_is_refused_before_anything);
     families_add(tc, first_values_come_from_the_seed);
     families_add(tc, smaller_batches);

@@ -110,22 +110,30 @@ static void set_parameters(caps_model *m, const caps_safetensors *st)
     free(flat);
 }
 
-/* Images and labels of the file, as set_batch takes them. */
-static size_t set_batch(caps_model *m, const caps_safetensors *st)
+/* Images and labels of the file, as set_batch takes them; freed with free(). */
+static size_t read_batch(const caps_safetensors *st, float **images, int32_t **labels)
 {
-    caps_error err = {0};
     const caps_st_tensor *x = caps_safetensors_get(st, "input");
     const caps_st_tensor *y = caps_safetensors_get(st, "labels");
     const size_t b = x->shape[0];
     ck_assert_uint_eq(y->bytes, b * sizeof(int64_t));
-    float *images = malloc(x->bytes);
-    int32_t *labels = malloc(b * sizeof *labels);
-    memcpy(images, x->data, x->bytes);
+    *images = malloc(x->bytes);
+    *labels = malloc(b * sizeof **labels);
+    memcpy(*images, x->data, x->bytes);
     for (size_t i = 0; i < b; i++) {
         int64_t wide;
         memcpy(&wide, (const char *)y->data + i * sizeof wide, sizeof wide);
-        labels[i] = (int32_t)wide;
+        (*labels)[i] = (int32_t)wide;
     }
+    return b;
+}
+
+static size_t set_batch(caps_model *m, const caps_safetensors *st)
+{
+    caps_error err = {0};
+    float *images;
+    int32_t *labels;
+    const size_t b = read_batch(st, &images, &labels);
     test_ok(caps_model_set_batch(m, b, images, labels, &err));
     free(labels);
     free(images);
@@ -143,6 +151,16 @@ static void expect_losses(caps_model *m, const caps_safetensors *st, const char 
     if (caps_model_get_spec(m)->has_decoder)
         expect(st, file, "loss.sse", &sse, 1, FORWARD);
     expect(st, file, "loss.total", &total, 1, FORWARD);
+}
+
+static void expect_gradients(caps_model *m, const caps_safetensors *st, const char *file)
+{
+    for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
+        const caps_parameter *p = caps_model_parameter(m, i);
+        char name[64];
+        snprintf(name, sizeof name, "grad.%s", p->name);
+        expect_tensor(st, file, name, &p->gradient, GRADIENT);
+    }
 }
 
 /* max_batch larger than the batch, and a workspace that may hold one image only, must not matter.
@@ -172,12 +190,35 @@ static void check_file(caps_runtime *rt, const char *file, size_t spare, size_t 
     expect_losses(m, &st, file, b);
 
     test_ok(caps_model_backward(m, &err));
-    for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
-        const caps_parameter *p = caps_model_parameter(m, i);
-        char name[64];
-        snprintf(name, sizeof name, "grad.%s", p->name);
-        expect_tensor(&st, file, name, &p->gradient, GRADIENT);
+    expect_gradients(m, &st, file);
+    caps_model_free(m);
+    caps_safetensors_release(&st);
+}
+
+/* The batch in parts of at most `most` images, whose gradients are added up. */
+static void check_parts(caps_runtime *rt, const char *file, size_t most)
+{
+    caps_error err = {0};
+    caps_safetensors st;
+    caps_model *m = NULL;
+    float *images;
+    int32_t *labels;
+    test_ok(caps_safetensors_load(&st, file, &err));
+    const caps_model_spec spec = spec_of(&st, file);
+    const size_t b = read_batch(&st, &images, &labels);
+    const caps_model_options options = {
+        .max_batch = b, .training = true, .split = true, .micro_batch = most};
+    test_ok(caps_model_create(&m, rt, &spec, &options, &err));
+    ck_assert_uint_le(caps_model_get_micro_batch(m), most);
+    set_parameters(m, &st);
+    for (int twice = 0; twice < 2; twice++) { /* what the first time left is not added to */
+        test_ok(caps_model_clear_totals(m, &err));
+        test_ok(caps_model_gradients(m, b, images, labels, &err));
+        expect_losses(m, &st, file, b);
+        expect_gradients(m, &st, file);
     }
+    free(images);
+    free(labels);
     caps_model_free(m);
     caps_safetensors_release(&st);
 }
@@ -199,6 +240,14 @@ END_TEST
 START_TEST(in_chunks_and_with_room_to_spare)
 {
     check_file(families[_i], files[0], 3, 1);
+}
+END_TEST
+
+START_TEST(in_parts)
+{
+    for (size_t i = 0; i < file_count; i++)
+        for (size_t most = 1; most <= 2 && !too_large(files[i]); most++)
+            check_parts(families[_i], files[i], most);
 }
 END_TEST
 
@@ -239,5 +288,6 @@ Suite *suite(void)
     TCase *tc = families_case(s, "vectors");
     families_add(tc, forward_and_gradients);
     families_add(tc, in_chunks_and_with_room_to_spare);
+    families_add(tc, in_parts);
     return s;
 }

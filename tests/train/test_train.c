@@ -1,6 +1,7 @@
 /* Training as the library does it: stopping, resuming, extending, failing. */
 #include "train_support.h"
 
+#include "batcher.h"
 #include "metrics.h"
 #include "safetensors.h"
 
@@ -369,6 +370,67 @@ START_TEST(not_finite_names_step_and_layer)
 }
 END_TEST
 
+/* The run as a plain loop that waits after every call: the step and the name that it ends with. */
+static void expect_end(const caps_train_config *config, const char *message)
+{
+    caps_error err = {0};
+    caps_model *m = NULL;
+    caps_dataset train = {0};
+    caps_batcher *batcher = NULL;
+    char name[64] = "", expected[128];
+    bool finite = true;
+    uint64_t step = 0;
+    const caps_model_options options = {.max_batch = config->batch, .training = true};
+    const caps_batcher_options from = {.batch = config->batch,
+        .augment = config->augment,
+        .shuffle = config->shuffle,
+        .seed = config->seed};
+    test_ok(caps_dataset_load(&train, config->data, CAPS_SPLIT_TRAIN, 0, &err));
+    test_ok(caps_model_create(&m, test_runtime(), &config->spec, &options, &err));
+    test_ok(caps_model_initialise(m, config->seed, &err));
+    test_ok(caps_batcher_create(&batcher, &train, &from, &err));
+    while (finite) {
+        caps_model_totals totals;
+        const caps_batch *batch = caps_batcher_next(batcher);
+        test_ok(caps_model_set_batch(m, batch->n, batch->images, batch->labels, &err));
+        test_ok(caps_model_clear_totals(m, &err));
+        test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
+        test_ok(caps_model_backward(m, &err));
+        test_ok(caps_model_sgd(m, (float)config->rate, &err));
+        test_ok(caps_model_get_totals(m, &totals, &err));
+        test_ok(caps_model_check_finite(m, &finite, &err));
+        finite = finite && isfinite(totals.margin_loss) && isfinite(totals.sse);
+        step++;
+    }
+    test_ok(caps_model_blame(m, name, sizeof name, &err));
+    snprintf(expected, sizeof expected, "step %llu: %s is not finite", (unsigned long long)step,
+        strcmp(name, "nothing") == 0 ? "the loss" : name);
+    ck_assert_msg(
+        strncmp(message, expected, strlen(expected)) == 0, "need '%s': %s", expected, message);
+    caps_batcher_free(batcher);
+    caps_model_free(m);
+    caps_dataset_release(&train);
+}
+
+/* Though the next step is on its way when it shows. */
+START_TEST(not_finite_is_as_without_running_ahead)
+{
+    static const double rates[] = {3e38, 1e36, 1e30, 1e22};
+    for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
+        caps_train_config config = whole;
+        config.optimizer = CAPS_OPTIMIZER_SGD;
+        config.rate = rates[i];
+        config.epochs = 20;
+        config.save_every = 7;
+        char name[32];
+        snprintf(name, sizeof name, "blame-%zu", i);
+        train_watch w = train_fails(
+            (train_watch){.out = fresh(name)}, &config, CAPS_ERR_NOT_FINITE, "not finite");
+        expect_end(&config, w.err.message);
+    }
+}
+END_TEST
+
 START_TEST(not_finite_is_never_saved)
 {
     /* Weights that are too large to be numbers, from gradients that are. */
@@ -452,6 +514,37 @@ START_TEST(two_processes_in_one_directory)
     ck_assert_uint_eq(cli_tree_hash(out), before);
     caps_metrics_close(&log);
     train_ok((train_watch){.out = out, .resume = true}, &whole);
+}
+END_TEST
+
+/* A line of the log says what a run that was stopped at its step says, though the device was a step
+ * further when it was written. */
+START_TEST(logged_steps_are_those_they_say)
+{
+    caps_train_config config = whole;
+    config.epochs = 0;
+    config.max_steps = 2 * CAPS_METRICS_STEPS + 3;
+    config.eval_every = 0;
+    char *out = fresh("logged"), *stopped = fresh("logged-stopped");
+    train_ok((train_watch){.out = out}, &config);
+    ck_assert_uint_eq(train_lines(out, "step"), 2);
+    train_watch w = train_ok((train_watch){.out = stopped, .stop_at = CAPS_METRICS_STEPS}, &config);
+    size_t n = 0;
+    char *text = (char *)cli_read(cli_path(out, "metrics.jsonl"), &n), *line = text;
+    json_t *value = NULL;
+    do { /* the first of type "step" */
+        json_decref(value);
+        value = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL);
+        line = strchr(line, '\n') + 1;
+    } while (strcmp(json_string_value(json_object_get(value, "type")), "step") != 0);
+    ck_assert(json_integer_value(json_object_get(value, "step")) == CAPS_METRICS_STEPS);
+    ck_assert(json_integer_value(json_object_get(value, "images_done")) == TRAIN_IMAGES);
+    ck_assert(json_number_value(json_object_get(value, "loss")) == w.m.loss);
+    ck_assert(json_number_value(json_object_get(value, "train_error_percent")) ==
+              w.m.train_error_percent);
+    ck_assert(json_number_value(json_object_get(value, "rate")) == w.m.rate);
+    json_decref(value);
+    free(text);
 }
 END_TEST
 
@@ -585,7 +678,9 @@ Suite *suite(void)
     tcase_add_test(t, a_finished_run_stays_as_it_is);
     tcase_add_test(t, other_settings_are_refused);
     tcase_add_test(t, not_finite_names_step_and_layer);
+    tcase_add_test(t, not_finite_is_as_without_running_ahead);
     tcase_add_test(t, not_finite_is_never_saved);
+    tcase_add_test(t, logged_steps_are_those_they_say);
     tcase_add_test(t, a_place_that_cannot_be_written);
     tcase_add_test(t, a_model_that_cannot_be_written);
     tcase_add_test(t, a_log_on_a_full_disk);

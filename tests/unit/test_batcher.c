@@ -226,21 +226,28 @@ START_TEST(images_do_not_depend_on_the_batch)
 }
 END_TEST
 
-/* A batch stays as it is while the thread fills what follows. */
-START_TEST(a_batch_lasts_until_the_next)
+/* A batch stays as it is while the thread fills what follows, for CAPS_BATCHES_HELD calls. */
+START_TEST(batches_last_as_long_as_they_are_held)
 {
+    enum { FLOATS = 2 * BH * BW };
     caps_error err = {0};
     caps_dataset ds = batch_set();
     caps_batcher *b = NULL;
     caps_batcher_options o = {.batch = 2, .augment = CAPS_AUGMENT_SHIFT2, .shuffle = 1, .seed = 1};
+    float copies[CAPS_BATCHES_HELD][FLOATS];
+    const float *held[CAPS_BATCHES_HELD] = {0};
+    size_t bytes[CAPS_BATCHES_HELD] = {0};
     test_ok(caps_batcher_create(&b, &ds, &o, &err));
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 20; i++) {
         const caps_batch *batch = caps_batcher_next(b);
-        float copy[2 * BH * BW];
-        size_t n = batch->n * BH * BW * sizeof(float);
-        memcpy(copy, batch->images, n);
-        usleep(3000); /* time in which the thread could do wrong */
-        ck_assert_mem_eq(copy, batch->images, n);
+        const int slot = i % CAPS_BATCHES_HELD;
+        held[slot] = batch->images;
+        bytes[slot] = batch->n * BH * BW * sizeof(float);
+        memcpy(copies[slot], batch->images, bytes[slot]);
+        usleep(2000); /* time in which the thread could do wrong */
+        for (int k = 0; k < CAPS_BATCHES_HELD; k++)
+            if (held[k])
+                ck_assert_mem_eq(copies[k], held[k], bytes[k]);
     }
     caps_batcher_free(b);
 }
@@ -293,7 +300,7 @@ Suite *suite(void)
     tcase_add_test(batches, batches_are_what_they_should_be);
     tcase_add_test(batches, batches_go_on_from_anywhere);
     tcase_add_test(batches, images_do_not_depend_on_the_batch);
-    tcase_add_test(batches, a_batch_lasts_until_the_next);
+    tcase_add_test(batches, batches_last_as_long_as_they_are_held);
     tcase_add_test(batches, batcher_ends_at_any_time);
     tcase_add_test(batches, batcher_refuses_bad_options);
     suite_add_tcase(s, batches);

@@ -1,0 +1,202 @@
+/* step.c: see step.h; and what of a model is not finite. */
+#include "step.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model_state.h"
+
+#include "fail.h"
+#include "launch.h"
+#include "not_finite.h"
+
+/* ---- tensors to look at --------------------------------------------------------------------- */
+
+static bool is_planned(const caps_model *m, const caps_layer *layer)
+{
+    return !layer->reconstructs || caps_model_reconstructs(m);
+}
+
+/* Values that the forward leaves, then gradients in the order in which they are computed, then the
+ * parameters. `tensor` is where they will be. */
+static size_t list(const caps_model *m, caps_looked_at *rows)
+{
+    const caps_network *network = &m->network;
+    size_t n = 0;
+    for (size_t l = 0; l < network->layer_count; l++)
+        if (is_planned(m, network->layers[l]))
+            rows[n++] =
+                (caps_looked_at){&network->layers[l]->y, "", network->layers[l]->name, true};
+    for (size_t l = network->layer_count; m->options.training && l-- > 0;) {
+        const caps_layer *layer = network->layers[l];
+        for (size_t p = 0; p < layer->parameter_count; p++)
+            rows[n++] = (caps_looked_at){&layer->parameters[p].parameter.gradient, "gradient of ",
+                layer->parameters[p].name, false};
+    }
+    for (size_t p = 0; p < network->parameter_count; p++)
+        rows[n++] = (caps_looked_at){
+            &network->parameters[p].parameter.value, "", network->parameters[p].name, false};
+    return n;
+}
+
+caps_status caps_looks_plan(caps_model *m, caps_error *err)
+{
+    const size_t five = CAPS_NOT_FINITE_RECORD;
+    caps_status status;
+    m->look_count = list(m, m->looks);
+    CAPS_TRY(caps_arena_add(m->arena, &m->look_table, CAPS_PURPOSE_WORKSPACE, CAPS_I32, 2,
+        (size_t[]){m->look_count, CAPS_NOT_FINITE_ROW}, err));
+    CAPS_TRY(
+        caps_arena_add(m->arena, &m->record, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, 1, &five, err));
+done:
+    return status;
+}
+
+caps_status caps_looks_make(caps_model *m, caps_error *err)
+{
+    int32_t table[CAPS_MOST_LOOKS][CAPS_NOT_FINITE_ROW];
+    m->look_buffer_count = 0;
+    for (size_t i = 0; i < m->look_count; i++) {
+        const caps_tensor *t = m->looks[i].tensor;
+        uint32_t buffer = 0;
+        while (buffer < m->look_buffer_count && m->look_buffers[buffer] != t->buffer)
+            buffer++;
+        if (buffer == m->look_buffer_count)
+            m->look_buffers[m->look_buffer_count++] = t->buffer;
+        const bool batch = m->looks[i].per_image;
+        const caps_not_finite_row row = {
+            .offset = t->offset,
+            .count = caps_tensor_count(t) / (batch ? t->shape[0] : 1),
+            .per_image = batch,
+            .buffer = buffer,
+        };
+        caps_not_finite_pack(table[i], &row);
+    }
+    m->totals = caps_tensor_wrap(m->record.buffer, m->record.offset, CAPS_F32, 1, (size_t[]){3});
+    m->flag = caps_tensor_wrap(m->record.buffer, m->record.offset + 3, CAPS_I32, 1, (size_t[]){1});
+    caps_status status = caps_tensor_zero(m->rt, &m->record, err);
+    return status == CAPS_OK ? caps_tensor_upload(m->rt, &m->look_table, table, err) : status;
+}
+
+/* Parts of a batch that are told apart; those behind count as one. */
+enum { MOST_PARTS = 1 << 20 };
+
+static caps_status look(caps_model *m, bool always, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    /* What an earlier part found stands above whatever a later one finds. */
+    const size_t part = m->part < MOST_PARTS ? m->part : MOST_PARTS - 1;
+    const uint32_t rank = (uint32_t)(MOST_PARTS - part) * CAPS_MOST_LOOKS;
+    for (uint32_t b = 0; b < m->look_buffer_count && status == CAPS_OK; b++)
+        status = caps_not_finite(
+            m->rt, &m->record, &m->look_table, m->look_buffers[b], b, m->b, rank, always, err);
+    return status;
+}
+
+caps_status caps_looks_between(caps_model *m, caps_error *err)
+{
+    return look(m, false, err);
+}
+
+/* What record[4] says. */
+static void name_of(const caps_model *m, int32_t found, char *name, size_t bytes)
+{
+    if (found <= 0) {
+        snprintf(name, bytes, "nothing");
+        return;
+    }
+    const caps_looked_at *row =
+        &m->looks[(CAPS_MOST_LOOKS - found % CAPS_MOST_LOOKS) % CAPS_MOST_LOOKS];
+    snprintf(name, bytes, "%s%s", row->before, row->name);
+}
+
+caps_status caps_model_blame(caps_model *m, char *name, size_t bytes, caps_error *err)
+{
+    const caps_tensor found =
+        caps_tensor_wrap(m->record.buffer, m->record.offset + 4, CAPS_I32, 1, (size_t[]){1});
+    int32_t value = 0;
+    caps_status status;
+    snprintf(name, bytes, "nothing");
+    CAPS_TRY(caps_tensor_zero(m->rt, &found, err));
+    CAPS_TRY(look(m, true, err));
+    CAPS_TRY(caps_tensor_download(m->rt, &found, &value, err));
+    name_of(m, value, name, bytes);
+done:
+    return status;
+}
+
+caps_status caps_model_check_finite(caps_model *m, bool *finite, caps_error *err)
+{
+    int32_t flag = 0;
+    caps_status status;
+    CAPS_TRY(caps_tensor_download(m->rt, &m->flag, &flag, err));
+    *finite = flag == 0;
+    if (flag)
+        CAPS_TRY(caps_tensor_zero(m->rt, &m->flag, err));
+done:
+    return status;
+}
+
+/* ---- steps ---------------------------------------------------------------------------------- */
+
+caps_status caps_model_read(
+    caps_model *m, const caps_tensor *t, void *host, cl_event *event, caps_error *err)
+{
+    cl_int code = clEnqueueReadBuffer(caps_runtime_queue(m->rt), t->buffer, CL_FALSE,
+        t->offset * sizeof(int32_t), caps_tensor_bytes(t), host, 0, NULL, event);
+    return code == CL_SUCCESS
+               ? CAPS_OK
+               : caps_fail_cl(err, code, "reading of %zu bytes", caps_tensor_bytes(t));
+}
+
+caps_status caps_step_begin(caps_model *m, caps_error *err)
+{
+    return caps_tensor_zero(m->rt, &m->record, err);
+}
+
+caps_status caps_step_end(caps_model *m, size_t slot, caps_error *err)
+{
+    caps_reading *reading = &m->readings[slot];
+    caps_status status;
+    CAPS_TRY(look(m, false, err));
+    CAPS_TRY(caps_model_read(m, &m->record, reading->words, &reading->event, err));
+    cl_int code = clFlush(caps_runtime_queue(m->rt));
+    if (code != CL_SUCCESS)
+        status = caps_fail_cl(err, code, "flushing the queue");
+done:
+    return status;
+}
+
+caps_status caps_step_wait(caps_model *m, size_t slot, caps_step_report *report, caps_error *err)
+{
+    caps_reading *reading = &m->readings[slot];
+    float sums[3];
+    cl_int code = clWaitForEvents(1, &reading->event);
+    clReleaseEvent(reading->event);
+    reading->event = NULL;
+    if (code != CL_SUCCESS)
+        return caps_fail_cl(err, code, "waiting for a training step");
+    memcpy(sums, reading->words, sizeof sums);
+    report->totals = (caps_model_totals){(double)sums[0], (double)sums[1], (double)sums[2]};
+    report->finite = reading->words[3] == 0 && isfinite(sums[0]) && isfinite(sums[1]);
+    name_of(m, reading->words[4], report->where, sizeof report->where);
+    /* Every value is finite, but not their sum. */
+    if (!report->finite && reading->words[4] == 0)
+        snprintf(report->where, sizeof report->where, "the loss");
+    return CAPS_OK;
+}
+
+void caps_readings_release(caps_model *m)
+{
+    for (size_t i = 0; i < CAPS_STEPS_AT_ONCE; i++) {
+        cl_event event = m->readings[i].event;
+        if (!event)
+            continue;
+        /* The driver still writes into the model. */
+        clWaitForEvents(1, &event);
+        clReleaseEvent(event);
+        m->readings[i].event = NULL;
+    }
+}

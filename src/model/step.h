@@ -1,0 +1,40 @@
+/* step.h: training steps and evaluations that never wait for the device, for src/train.
+ *
+ *     caps_step_begin(m)                       zero what the step will tell
+ *     caps_model_put_batch(m, ...)             upload, forward, backward, optimizer
+ *     ...
+ *     caps_step_end(m, slot)                   look for what is not finite, read what the step told
+ *     (the next step goes in)
+ *     caps_step_wait(m, slot, &report)         wait for that reading alone
+ *
+ * Everything but the last only enqueues. */
+#ifndef CAPS_STEP_H
+#define CAPS_STEP_H
+
+#include <capscl/model.h>
+
+enum { CAPS_STEPS_AT_ONCE = 2 };
+
+/* What a step told. */
+typedef struct caps_step_report {
+    caps_model_totals totals;
+    bool finite;    /* both losses' sums and every gradient */
+    char where[64]; /* not finite: what caps_model_blame said right after the step */
+} caps_step_report;
+
+/* caps_model_set_batch that only enqueues: the host arrays must stay as they are until the queue
+ * has passed. */
+caps_status caps_model_put_batch(
+    caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err);
+
+caps_status caps_step_begin(caps_model *m, caps_error *err);
+/* slot: below CAPS_STEPS_AT_ONCE, not in use. The queue is flushed. */
+caps_status caps_step_end(caps_model *m, size_t slot, caps_error *err);
+caps_status caps_step_wait(caps_model *m, size_t slot, caps_step_report *report, caps_error *err);
+
+/* A tensor's content, enqueued: `host` is filled once *event (NULL: nobody asks) has come. The
+ * caller releases it. */
+caps_status caps_model_read(
+    caps_model *m, const caps_tensor *t, void *host, cl_event *event, caps_error *err);
+
+#endif

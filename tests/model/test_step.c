@@ -1,0 +1,170 @@
+/* Steps that are enqueued ahead: nothing waits, and every step tells of itself alone. */
+#include <math.h>
+#include <unistd.h>
+
+#include "launch.h"
+#include "model_support.h"
+#include "step.h"
+
+typedef struct batch {
+    float *images;
+    int32_t labels[8];
+} batch;
+
+static batch batch_of(uint64_t seed)
+{
+    batch made = {.images = floats(8 * PIXELS, seed, 0, 1)};
+    for (size_t i = 0; i < 8; i++)
+        made.labels[i] = (int32_t)((i + seed) % CLASSES);
+    return made;
+}
+
+/* The step as the trainer enqueues it. */
+static void give(caps_model *m, const batch *b, size_t n, float rate, uint64_t step)
+{
+    caps_error err = {0};
+    test_ok(caps_step_begin(m, &err));
+    test_ok(caps_model_put_batch(m, n, b->images, b->labels, &err));
+    test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
+    test_ok(caps_model_backward(m, &err));
+    test_ok(caps_model_adam(m, rate, step, &err));
+    test_ok(caps_step_end(m, step % CAPS_STEPS_AT_ONCE, &err));
+}
+
+static caps_step_report take(caps_model *m, uint64_t step)
+{
+    caps_error err = {0};
+    caps_step_report report;
+    test_ok(caps_step_wait(m, step % CAPS_STEPS_AT_ONCE, &report, &err));
+    return report;
+}
+
+/* The device is held up before the first command: whoever waits for it here waits for ever. */
+START_TEST(nothing_in_a_step_waits)
+{
+    caps_error err = {0};
+    caps_runtime *rt = families[_i];
+    cl_command_queue queue = caps_runtime_queue(rt);
+    cl_int code = CL_SUCCESS;
+    if (caps_is_simulated(rt)) /* its uploads wait, on purpose */
+        return;
+    caps_model *m = make(rt, &train8);
+    batch one = batch_of(1), two = batch_of(2);
+    /* Kernels are built and buffers grow now. */
+    give(m, &one, 8, 0, 1);
+    take(m, 1);
+    cl_event gate = clCreateUserEvent(caps_runtime_context(rt), &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+    ck_assert_int_eq(clEnqueueBarrierWithWaitList(queue, 1, &gate, NULL), CL_SUCCESS);
+    const uint64_t bytes = caps_runtime_bytes(rt);
+    alarm(120); /* ends the program */
+    give(m, &one, 8, 1e-3f, 1);
+    give(m, &two, 5, 1e-3f, 2);
+    ck_assert_uint_eq(caps_runtime_bytes(rt), bytes);
+    ck_assert_int_eq(clSetUserEventStatus(gate, CL_COMPLETE), CL_SUCCESS);
+    caps_step_report first = take(m, 1), second = take(m, 2);
+    alarm(0);
+    ck_assert(first.finite && second.finite);
+    clReleaseEvent(gate);
+
+    /* The same, one after the other. */
+    float *ahead = malloc(caps_model_flat_count(m) * sizeof *ahead);
+    float *after = malloc(caps_model_flat_count(m) * sizeof *after);
+    test_ok(caps_model_get_parameters(m, ahead, &err));
+    test_ok(caps_model_initialise(m, 3, &err));
+    give(m, &one, 8, 0, 1); /* the moments of the first step up there, which moved nothing */
+    take(m, 1);
+    give(m, &one, 8, 1e-3f, 1);
+    caps_step_report again = take(m, 1);
+    ck_assert(memcmp(&again.totals, &first.totals, sizeof again.totals) == 0);
+    give(m, &two, 5, 1e-3f, 2);
+    again = take(m, 2);
+    ck_assert(memcmp(&again.totals, &second.totals, sizeof again.totals) == 0);
+    test_ok(caps_model_get_parameters(m, after, &err));
+    ck_assert(memcmp(ahead, after, caps_model_flat_count(m) * sizeof *after) == 0);
+    free(ahead);
+    free(after);
+    free(one.images);
+    free(two.images);
+    caps_model_free(m);
+}
+END_TEST
+
+/* What is not finite is named as it was at the end of its own step, whatever ran since. */
+START_TEST(a_bad_step_is_blamed_while_the_next_runs)
+{
+    static const struct {
+        const char *parameter, *where;
+    } cases[] = {{"conv1.weight", "conv1"}, {"class_caps.weight", "class_caps"},
+        {"decoder.fc2.bias", "decoder.fc2"}};
+    caps_error err = {0};
+    caps_model *m = make(families[_i], &train8);
+    const size_t n = caps_model_flat_count(m);
+    float *good = malloc(n * sizeof *good), *bad = malloc(n * sizeof *bad);
+    batch one = batch_of(1), two = batch_of(2);
+    test_ok(caps_model_get_parameters(m, good, &err));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t p = 0;
+        while (strcmp(caps_model_parameter(m, p)->name, cases[i].parameter) != 0)
+            p++;
+        memcpy(bad, good, n * sizeof *bad);
+        bad[caps_model_parameter(m, p)->first] = NAN;
+        test_ok(caps_model_set_parameters(m, good, &err));
+        give(m, &two, 8, 0, 1);
+        test_ok(caps_model_set_parameters(m, bad, &err));
+        give(m, &one, 8, 1e-3f, 2);
+        ck_assert(take(m, 1).finite); /* the one before was well */
+        give(m, &two, 3, 1e-3f, 3);   /* all its values are NaN, from conv1 on */
+        caps_step_report report = take(m, 2);
+        ck_assert(!report.finite);
+        ck_assert_str_eq(report.where, cases[i].where);
+        report = take(m, 3);
+        ck_assert(!report.finite);
+        ck_assert_str_eq(report.where, "conv1");
+        test_ok(caps_model_initialise(m, 3, &err)); /* the moments too */
+    }
+    /* A step after that is well again. */
+    give(m, &one, 8, 1e-3f, 4);
+    ck_assert(take(m, 4).finite);
+
+    /* A model that is freed with steps on their way. */
+    give(m, &one, 8, 1e-3f, 5);
+    give(m, &two, 8, 1e-3f, 6);
+    caps_model_free(m);
+    free(one.images);
+    free(two.images);
+    free(good);
+    free(bad);
+}
+END_TEST
+
+/* Each image's loss is a number, their sum is none: nothing but the loss can be named. */
+START_TEST(a_sum_that_overflows)
+{
+    caps_error err = {0};
+    caps_model *m = make(families[_i], &train8);
+    const size_t n = caps_model_flat_count(m);
+    float *flat = calloc(n, sizeof *flat);
+    batch one = batch_of(1);
+    for (size_t i = 0; i < 8 * PIXELS; i++)
+        one.images[i] = 1.1e18f; /* squared and summed over the pixels: below the largest float */
+    test_ok(caps_model_set_parameters(m, flat, &err));
+    give(m, &one, 8, 0, 1);
+    caps_step_report report = take(m, 1);
+    ck_assert(!report.finite);
+    ck_assert_str_eq(report.where, "the loss");
+    free(flat);
+    free(one.images);
+    caps_model_free(m);
+}
+END_TEST
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("steps");
+    TCase *tc = families_case(s, "steps");
+    families_add(tc, nothing_in_a_step_waits);
+    families_add(tc, a_bad_step_is_blamed_while_the_next_runs);
+    families_add(tc, a_sum_that_overflows);
+    return s;
+}
