@@ -64,7 +64,11 @@ typedef struct caps_model_options {
     size_t max_batch;            /* >= 1 */
     bool training;               /* also gradients, and what backward needs */
     bool adam;                   /* also the two moments (training only) */
-    size_t conv_workspace_bytes; /* cap of the column buffer; 0: 64 MiB */
+    size_t conv_workspace_bytes; /* cap of a convolution's workspace; 0: 64 MiB for columns, a
+                                    quarter of the memory for transforms */
+    const char *conv;            /* algorithm of the convolutions: "spectral" for all of them, or
+                                    "conv1=direct,primary=auto"; NULL: $CAPSCL_CONV, else auto for
+                                    all. See caps_conv_algorithm. Read by create only */
     bool reconstruct;            /* without training: run the decoder (its memory too) */
     uint64_t memory_limit_bytes; /* of device memory in all; 0: what the device has */
     bool split;                  /* training: where max_batch images do not fit, take fewer at once,
@@ -97,6 +101,10 @@ CAPS_API size_t caps_model_get_max_batch(const caps_model *m); /* options.max_ba
  */
 CAPS_API size_t caps_model_get_micro_batch(const caps_model *m);
 
+/* "conv1=direct,primary=spectral": the algorithms in force, to be an options.conv that repeats
+ * them. */
+CAPS_API const char *caps_model_get_conv(const caps_model *m);
+
 /* Parameters in the contract's order and names; value and gradient are views of two flat buffers.
  */
 typedef struct caps_parameter {
@@ -110,6 +118,9 @@ typedef struct caps_parameter {
 
 CAPS_API size_t caps_model_parameter_count(const caps_model *m); /* number of tensors */
 CAPS_API const caps_parameter *caps_model_parameter(const caps_model *m, size_t index);
+/* For who writes into a parameter's value by other means than the functions here: what the model
+ * keeps of the old values is forgotten. */
+CAPS_API void caps_model_parameters_changed(caps_model *m);
 CAPS_API size_t caps_model_flat_count(const caps_model *m); /* elements of the flat buffer */
 
 /* Weights drawn from (seed, parameter, element): the same on every device. He-normal for conv1 and

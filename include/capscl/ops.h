@@ -64,6 +64,7 @@ CAPS_API caps_status caps_bias_act_backward(caps_runtime *rt, const caps_tensor 
 /* ---- convolution ---------------------------------------------------------------------------- */
 
 typedef enum caps_conv_algorithm {
+    CAPS_CONV_AUTO,     /* models choose (caps_conv2d_choose); the functions below take im2col */
     CAPS_CONV_IM2COL,   /* columns and a matrix product: any device, any shape */
     CAPS_CONV_DIRECT,   /* sums over few taps: CPU family, no gradient of the input */
     CAPS_CONV_SPECTRAL, /* Toom-Cook in tiles: CPU family, at most 9 taps a phase of the stride */
@@ -76,8 +77,10 @@ typedef struct caps_conv2d {
     caps_conv_algorithm algorithm;
 } caps_conv2d;
 
-/* "im2col", "direct", "spectral" */
+/* "auto", "im2col", "direct", "spectral" */
 CAPS_API const char *caps_conv_algorithm_name(caps_conv_algorithm algorithm);
+/* false: there is none of this name. */
+CAPS_API bool caps_conv_algorithm_find(caps_conv_algorithm *out, const char *name);
 
 /* Output height (or width) of a convolution: (size + 2 padding - kernel) / stride + 1; 0 where the
  * kernel does not fit. */
@@ -89,6 +92,15 @@ CAPS_API size_t caps_conv2d_output(size_t size, size_t kernel, size_t stride, si
  * never fewer than one. backward: enough for both directions. x: [B,C,H,W], w: [M,C,k1,k2]. */
 CAPS_API size_t caps_conv2d_workspace(const size_t x_shape[4], const size_t w_shape[4],
     const caps_conv2d *conv, bool backward, size_t limit_bytes);
+
+/* The algorithm for these shapes on the runtime's device: `wish`, where it is not AUTO and can
+ * serve (else CAPS_ERR_ARGUMENT says why not), else the one that should be fastest by a count of
+ * multiplications and of bytes moved, among those whose workspace for one image is at most
+ * limit_bytes: the same answer every time. backward: gradients are wanted too; deeper: that of x
+ * among them. rt NULL: im2col. */
+CAPS_API caps_status caps_conv2d_choose(caps_conv_algorithm *out, const caps_runtime *rt,
+    const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, bool backward,
+    bool deeper, caps_conv_algorithm wish, size_t limit_bytes, caps_error *err);
 
 /* Cross-correlation: y[b,m] = act(bias[m] + sum_c w[m,c] * x[b,c]). x: [B,C,H,W], w: [M,C,kh,kw],
  * bias: [M] or NULL, y: [B,M,OH,OW]. workspace: float32, see above. im2col and GEMM: the column

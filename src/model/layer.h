@@ -28,9 +28,12 @@ typedef struct caps_plan {
     const caps_runtime *rt; /* NULL: no device yet, scratch stays 0 */
     size_t batch;           /* most images at once */
     bool training;
-    size_t conv_limit_bytes;
-    size_t workspace;     /* float32 elements that the layers share */
-    size_t scratch_bytes; /* of matrix products */
+    const char *conv;        /* caps_model_options.conv, never NULL */
+    char conv_choices[256];  /* "conv1=direct,": what the layers took */
+    size_t conv_limit_bytes; /* for a convolution's columns, */
+    size_t conv_most_bytes;  /* and for other workspaces of one */
+    size_t workspace;        /* float32 elements that the layers share */
+    size_t scratch_bytes;    /* of matrix products */
 } caps_plan;
 
 /* One batch on its way through the layers. */
@@ -39,6 +42,9 @@ typedef struct caps_pass {
     size_t b;              /* images in it */
     caps_tensor chosen;    /* int32 [b]: the class whose capsule the mask keeps */
     caps_tensor workspace; /* float32 [plan.workspace] */
+    /* Whose intermediate results the workspace holds; who uses it puts itself there. */
+    const void **workspace_user;
+    uint64_t version; /* of the parameters: another number, other values */
 } caps_pass;
 
 typedef struct caps_layer_class {

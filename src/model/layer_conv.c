@@ -8,22 +8,20 @@ typedef struct conv_layer {
 
 static caps_status plan(caps_layer *layer, caps_plan *plan, caps_error *err)
 {
-    (void)err;
-    caps_conv_part_plan(&((conv_layer *)layer)->part, layer, plan);
-    return CAPS_OK;
+    return caps_conv_part_plan(&((conv_layer *)layer)->part, layer, plan, err);
 }
 
 static caps_status forward(caps_layer *layer, const caps_pass *pass, caps_error *err)
 {
     const caps_tensor y = caps_batch_of(&layer->y, pass->b);
-    return caps_conv_part_forward(&((const conv_layer *)layer)->part, layer, pass, &y, err);
+    return caps_conv_part_forward(&((conv_layer *)layer)->part, layer, pass, &y, err);
 }
 
 static caps_status backward(caps_layer *layer, const caps_pass *pass, caps_error *err)
 {
     const caps_tensor y = caps_batch_of(&layer->y, pass->b);
     const caps_tensor dy = caps_batch_of(&layer->dy, pass->b);
-    return caps_conv_part_backward(&((const conv_layer *)layer)->part, layer, pass, &dy, &y, err);
+    return caps_conv_part_backward(&((conv_layer *)layer)->part, layer, pass, &dy, &y, err);
 }
 
 static const caps_layer_class class = {"conv", sizeof(conv_layer), plan, forward, backward};

@@ -20,7 +20,7 @@ static caps_status plan(caps_layer *layer, caps_plan *plan, caps_error *err)
     primary_layer *self = (primary_layer *)layer;
     const size_t *z = self->z_shape, *y = layer->shape;
     caps_status status;
-    caps_conv_part_plan(&self->part, layer, plan);
+    CAPS_TRY(caps_conv_part_plan(&self->part, layer, plan, err));
     CAPS_TRY(caps_arena_add(plan->arena, &self->z, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 4,
         (size_t[]){plan->batch, z[0], z[1], z[2]}, err));
     CAPS_TRY(caps_arena_add(plan->arena, &self->s, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 3,
@@ -31,7 +31,7 @@ done:
 
 static caps_status forward(caps_layer *layer, const caps_pass *pass, caps_error *err)
 {
-    const primary_layer *self = (const primary_layer *)layer;
+    primary_layer *self = (primary_layer *)layer;
     const caps_tensor z = caps_batch_of(&self->z, pass->b), s = caps_batch_of(&self->s, pass->b);
     const caps_tensor y = caps_batch_of(&layer->y, pass->b);
     caps_status status;
@@ -44,7 +44,7 @@ done:
 
 static caps_status backward(caps_layer *layer, const caps_pass *pass, caps_error *err)
 {
-    const primary_layer *self = (const primary_layer *)layer;
+    primary_layer *self = (primary_layer *)layer;
     const caps_tensor dz = caps_batch_of(&self->z, pass->b), s = caps_batch_of(&self->s, pass->b);
     const caps_tensor dy = caps_batch_of(&layer->dy, pass->b);
     caps_status status;

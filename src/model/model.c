@@ -111,6 +111,43 @@ done:
     return status;
 }
 
+static const char *conv_wish(const caps_model_options *options)
+{
+    const char *wish = options->conv ? options->conv : getenv("CAPSCL_CONV");
+    return wish ? wish : "";
+}
+
+static size_t most_for_transforms(const caps_runtime *rt, const caps_model_options *options)
+{
+    uint64_t most = options->memory_limit_bytes ? options->memory_limit_bytes / 2 : UINT64_MAX;
+    if (options->conv_workspace_bytes)
+        return options->conv_workspace_bytes;
+    if (rt) {
+        const caps_device_info *device = caps_runtime_device(rt);
+        most = most < device->global_mem_bytes / 4 ? most : device->global_mem_bytes / 4;
+        most = most < device->max_alloc_bytes ? most : device->max_alloc_bytes;
+    }
+    return most < SIZE_MAX ? (size_t)most : SIZE_MAX;
+}
+
+/* Every name in "conv1=direct,primary=auto" is one of those that chose. */
+static caps_status check_conv_names(const caps_plan *plan, caps_error *err)
+{
+    const char *text = strchr(plan->conv, '=') ? plan->conv : "";
+    for (const char *at = text; *at; at += strcspn(at, ","), at += *at == ',') {
+        const size_t name = strcspn(at, "=,") + 1;
+        bool known = false;
+        for (const char *c = plan->conv_choices; at[name - 1] == '=' && *c && !known;
+             c += strcspn(c, ","), c += *c == ',')
+            known = strncmp(c, at, name) == 0;
+        if (!known)
+            return caps_fail(err, CAPS_ERR_ARGUMENT,
+                "conv: '%.*s' is not LAYER=ALGORITHM of a convolution, need for instance %s",
+                (int)strcspn(at, ","), at, plan->conv_choices);
+    }
+    return CAPS_OK;
+}
+
 /* Everything up to the allocation: sizes, layers, the arena's plan, for `batch` images at once. */
 static caps_status plan_for(caps_model *m, const caps_runtime *rt, const caps_model_spec *spec,
     const caps_model_options *options, size_t batch, caps_plan *plan, caps_error *err)
@@ -127,12 +164,16 @@ static caps_status plan_for(caps_model *m, const caps_runtime *rt, const caps_mo
         .rt = rt,
         .batch = batch,
         .training = options->training,
+        .conv = conv_wish(options),
         .conv_limit_bytes =
             options->conv_workspace_bytes ? options->conv_workspace_bytes : CONV_WORKSPACE_BYTES,
+        .conv_most_bytes = most_for_transforms(rt, options),
     };
     CAPS_TRY(plan_parameters(m, err));
     CAPS_TRY(plan_partial(m, err));
     CAPS_TRY(plan_layers(m, plan, err));
+    CAPS_TRY(check_conv_names(plan, err));
+    memcpy(m->conv, plan->conv_choices, sizeof m->conv);
     CAPS_TRY(plan_results(m, plan, err));
 done:
     return status;
@@ -292,6 +333,8 @@ caps_status caps_model_create(caps_model **out, caps_runtime *rt, const caps_mod
     if (plan.scratch_bytes)
         CAPS_TRY(caps_gemm_scratch_get(rt, plan.scratch_bytes, &scratch, err));
     bind_parameters(m);
+    m->version = 1;
+    m->options.conv = NULL; /* the caller's text need not outlive this call */
     CAPS_TRY(caps_tensor_zero(rt, &m->parameters, err));
     CAPS_TRY(caps_looks_make(m, err));
     if (m->first_moments.buffer) {
@@ -327,6 +370,11 @@ const caps_model_sizes *caps_model_get_sizes(const caps_model *m)
 caps_runtime *caps_model_get_runtime(const caps_model *m)
 {
     return m->rt;
+}
+
+const char *caps_model_get_conv(const caps_model *m)
+{
+    return m->conv;
 }
 
 size_t caps_model_get_max_batch(const caps_model *m)
@@ -377,13 +425,15 @@ caps_status caps_model_put_batch(
     return put_batch(m, b, images, labels, false, err);
 }
 
-static caps_pass pass_of(const caps_model *m)
+static caps_pass pass_of(caps_model *m)
 {
     return (caps_pass){
         .rt = m->rt,
         .b = m->b,
         .chosen = caps_batch_of(m->mask == CAPS_MASK_LABEL ? &m->labels : &m->best, m->b),
         .workspace = m->workspace,
+        .workspace_user = &m->workspace_user,
+        .version = m->version,
     };
 }
 
@@ -595,6 +645,7 @@ caps_status caps_model_adam(caps_model *m, float rate, uint64_t t, caps_error *e
     caps_status status = CAPS_OK;
     if (!m->first_moments.buffer)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "model: it was made without Adam's moments");
+    m->version++;
     for (size_t first = 0; first < all; first += MOST_AT_ONCE) {
         const size_t n = all - first < MOST_AT_ONCE ? all - first : MOST_AT_ONCE;
         const caps_tensor w = part(&m->parameters, first, n), g = part(&m->gradients, first, n);
@@ -612,6 +663,7 @@ caps_status caps_model_sgd(caps_model *m, float rate, caps_error *err)
     caps_status status = CAPS_OK;
     if (!m->options.training)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "model: it was made for inference");
+    m->version++;
     for (size_t first = 0; first < all; first += MOST_AT_ONCE) {
         const size_t n = all - first < MOST_AT_ONCE ? all - first : MOST_AT_ONCE;
         const caps_tensor w = part(&m->parameters, first, n), g = part(&m->gradients, first, n);

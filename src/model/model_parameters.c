@@ -43,8 +43,14 @@ done:
     return status;
 }
 
+void caps_model_parameters_changed(caps_model *m)
+{
+    m->version++;
+}
+
 caps_status caps_model_set_parameters(caps_model *m, const float *flat, caps_error *err)
 {
+    m->version++;
     return caps_tensor_upload(m->rt, &m->parameters, flat, err);
 }
 

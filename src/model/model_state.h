@@ -38,7 +38,10 @@ struct caps_model {
     caps_tensor flag;    /* int32 [1] in it: a gradient was not finite */
     caps_tensor labels, best;              /* int32 [batch] */
     caps_tensor lengths, margin_loss, sse; /* [batch, J], [batch], [batch] */
-    caps_tensor workspace;                 /* convolution columns */
+    caps_tensor workspace;                 /* of convolutions */
+    const void *workspace_user;            /* see caps_pass */
+    uint64_t version;                      /* of the parameters, from 1; see caps_pass */
+    char conv[256];                        /* caps_model_get_conv */
     size_t b;                              /* images of the batch that was set; 0: none */
     size_t part;                           /* which part of a batch it is, from 0 */
     bool labelled;                         /* it has labels */

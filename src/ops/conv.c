@@ -1,4 +1,6 @@
 /* conv.c: caps_conv2d checks its tensors and hands them to one of the algorithms (conv.h). */
+#include <string.h>
+
 #include <capscl/ops.h>
 
 #include "conv.h"
@@ -8,7 +10,7 @@
 
 /* By caps_conv_algorithm. */
 static const caps_conv_method *const methods[] = {
-    &caps_conv_columns, &caps_conv_direct, &caps_conv_spectral};
+    &caps_conv_columns, &caps_conv_columns, &caps_conv_direct, &caps_conv_spectral};
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
 /* ---- sizes ---------------------------------------------------------------------------------- */
@@ -98,7 +100,51 @@ size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], cons
 
 const char *caps_conv_algorithm_name(caps_conv_algorithm algorithm)
 {
-    return methods[algorithm]->name;
+    return algorithm == CAPS_CONV_AUTO ? "auto" : methods[algorithm]->name;
+}
+
+bool caps_conv_algorithm_find(caps_conv_algorithm *out, const char *name)
+{
+    for (int a = 0; a < METHODS; a++) {
+        if (strcmp(caps_conv_algorithm_name((caps_conv_algorithm)a), name) == 0) {
+            *out = (caps_conv_algorithm)a;
+            return true;
+        }
+    }
+    return false;
+}
+
+caps_status caps_conv2d_choose(caps_conv_algorithm *out, const caps_runtime *rt,
+    const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, bool backward,
+    bool deeper, caps_conv_algorithm wish, size_t limit_bytes, caps_error *err)
+{
+    const caps_conv_sizes z = sizes_of(x_shape, w_shape, conv);
+    double least = 0;
+    *out = wish;
+    if (wish != CAPS_CONV_AUTO) {
+        const char *why = methods[wish]->refuses(rt, &z, backward && deeper);
+        return why ? caps_fail(err, CAPS_ERR_ARGUMENT,
+                         "%s cannot serve images of %zux%zux%zu and kernels of %zux%zu: %s",
+                         methods[wish]->name, z.c, z.h, z.w, z.kh, z.kw, why)
+                   : CAPS_OK;
+    }
+    *out = CAPS_CONV_IM2COL;
+    /* In a simulator the plainest has the fewest instructions to interpret. */
+    if (!rt || caps_is_gpu(rt) || caps_is_simulated(rt))
+        return CAPS_OK;
+    for (int a = CAPS_CONV_IM2COL; a < METHODS; a++) {
+        const caps_conv_method *method = methods[a];
+        if (method->refuses(rt, &z, backward && deeper) ||
+            (a != CAPS_CONV_IM2COL &&
+                method->workspace(&z, 1, backward) > limit_bytes / sizeof(float)))
+            continue;
+        const double cost = method->cost(&z);
+        if (a == CAPS_CONV_IM2COL || cost < least) {
+            least = cost;
+            *out = (caps_conv_algorithm)a;
+        }
+    }
+    return CAPS_OK;
 }
 
 /* ---- checks --------------------------------------------------------------------------------- */
@@ -106,7 +152,7 @@ const char *caps_conv_algorithm_name(caps_conv_algorithm algorithm)
 /* Fills *z from x, w and the workspace, and checks every size; the other tensors come after. */
 static caps_status check(caps_conv_sizes *z, size_t *chunk, const caps_runtime *rt,
     const caps_tensor *x, const caps_tensor *w, const caps_conv2d *conv,
-    const caps_tensor *workspace, bool backward, caps_error *err)
+    const caps_tensor *workspace, bool backward, bool deeper, caps_error *err)
 {
     caps_status status = CAPS_OK;
     CAPS_TRY(caps_require_source("conv2d", "x", x, 4, "[B, C, H, W]", err));
@@ -135,7 +181,7 @@ static caps_status check(caps_conv_sizes *z, size_t *chunk, const caps_runtime *
                          "conv2d: kernel %zux%zu is larger than its input %zux%zu with padding %zu",
                          z->kh, z->kw, z->h, z->w, z->padding);
     const caps_conv_method *method = methods[conv->algorithm];
-    const char *why = method->refuses(rt, z);
+    const char *why = method->refuses(rt, z, deeper);
     if (why)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "conv2d: %s cannot take images of %zux%zux%zu to %zux%zux%zu: %s", method->name, z->c,
@@ -162,7 +208,7 @@ caps_status caps_conv2d_forward_kept(caps_runtime *rt, const caps_conv_tensors *
     caps_conv_sizes z;
     size_t chunk;
     caps_status status = CAPS_OK;
-    CAPS_TRY(check(&z, &chunk, rt, t->x, t->w, conv, workspace, false, err));
+    CAPS_TRY(check(&z, &chunk, rt, t->x, t->w, conv, workspace, false, false, err));
     CAPS_TRY(caps_require_tensor(
         "conv2d", "y", t->y, CAPS_F32, 4, (size_t[]){z.b, z.m, z.oh, z.ow}, err));
     if (t->bias)
@@ -186,7 +232,7 @@ caps_status caps_conv2d_backward_kept(caps_runtime *rt, const caps_conv_tensors 
     caps_conv_sizes z;
     size_t chunk;
     caps_status status = CAPS_OK;
-    CAPS_TRY(check(&z, &chunk, rt, t->x, t->w, conv, workspace, true, err));
+    CAPS_TRY(check(&z, &chunk, rt, t->x, t->w, conv, workspace, true, t->dx != NULL, err));
     const size_t outputs[] = {z.b, z.m, z.oh, z.ow};
     CAPS_TRY(caps_require_tensor("conv2d", "dy", t->dy, CAPS_F32, 4, outputs, err));
     if (conv->act != CAPS_ACT_NONE)

@@ -33,8 +33,11 @@ typedef struct caps_conv_tensors {
 
 typedef struct caps_conv_method {
     const char *name;
-    /* NULL, or why it cannot serve. */
-    const char *(*refuses)(const caps_runtime *rt, const caps_conv_sizes *z);
+    /* NULL, or why it cannot serve. deeper: the gradient of x is wanted. */
+    const char *(*refuses)(const caps_runtime *rt, const caps_conv_sizes *z, bool deeper);
+    /* What a forward of the whole batch should take, in the time of a multiply-add at the peak; the
+     * products of the backward are twice those of the forward for all. */
+    double (*cost)(const caps_conv_sizes *z);
     /* Elements of workspace for n of the z->b images at once; SIZE_MAX: no number is large enough.
      */
     size_t (*workspace)(const caps_conv_sizes *z, size_t n, bool backward);
@@ -56,6 +59,11 @@ static inline size_t caps_conv_times(size_t a, size_t b)
 {
     return b != 0 && a > SIZE_MAX / b ? SIZE_MAX : a * b;
 }
+
+/* A byte of memory traffic, in multiply-adds at the peak: 110 a nanosecond, and 15 GB/s moved,
+ * fetching and thinking in between included. Ratios of this order hold from notebooks to servers.
+ */
+#define CAPS_CONV_BYTE 7.0
 
 static inline size_t caps_conv_plus(size_t a, size_t b)
 {

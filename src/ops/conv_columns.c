@@ -118,9 +118,10 @@ static size_t most_at_once(const caps_conv_sizes *z)
     return CAPS_REQUIRE_LIMIT / caps_conv_times(widest, z->c > z->m ? z->c : z->m);
 }
 
-static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z)
+static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool deeper)
 {
     (void)rt;
+    (void)deeper;
     if (most_at_once(z) < 1 || z->taps > CAPS_REQUIRE_LIMIT || z->h > CAPS_REQUIRE_LIMIT / 2 ||
         z->w > CAPS_REQUIRE_LIMIT / 2 || z->stride > CAPS_REQUIRE_LIMIT / 2)
         return "need fewer than 2^31 elements an image";
@@ -146,6 +147,15 @@ static size_t scratch_of(const caps_runtime *rt, const caps_conv_sizes *z, size_
         most = bytes > most ? bytes : most;
     }
     return most;
+}
+
+/* Columns are written, packed and read; the product is written and copied. */
+static double cost(const caps_conv_sizes *z)
+{
+    const double pixels = (double)z->b * (double)z->pixels, taps = (double)z->taps;
+    const double m = (double)z->m;
+    return 1.1 * m * taps * pixels +
+           CAPS_CONV_BYTE * 4 * (3 * taps * pixels + 2 * m * taps + 3 * m * pixels);
 }
 
 static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
@@ -202,4 +212,4 @@ done:
 }
 
 const caps_conv_method caps_conv_columns = {
-    "im2col", refuses, workspace_of, scratch_of, forward, backward};
+    "im2col", refuses, cost, workspace_of, scratch_of, forward, backward};

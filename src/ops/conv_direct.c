@@ -10,10 +10,12 @@
 
 enum { BAND = 512, MOST_TAPS = 256 }; /* DIRECT_BAND and DIRECT_TAPS of the kernels */
 
-static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z)
+static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool deeper)
 {
     if (rt && caps_is_gpu(rt))
         return "it is written for the CPU family";
+    if (deeper)
+        return "it gives no gradient of its input";
     if (z->taps > MOST_TAPS || z->ow > BAND)
         return "need at most 256 taps and rows of at most 512 outputs";
     const size_t plane = caps_conv_times(z->h + 2 * z->padding, z->w + 2 * z->padding);
@@ -22,6 +24,13 @@ static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z)
         z->stride > CAPS_REQUIRE_LIMIT / 16)
         return "need fewer than 2^27 elements an image";
     return NULL;
+}
+
+static double cost(const caps_conv_sizes *z)
+{
+    const double pixels = (double)caps_round_up(z->b, 16) * (double)z->pixels;
+    const double m = (double)caps_round_up(z->m, 4);
+    return 1.3 * m * (double)z->taps * pixels + CAPS_CONV_BYTE * 4 * m * pixels;
 }
 
 /* Elements of the parts. */
@@ -121,9 +130,6 @@ static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const ca
     const call c = begin(rt, z, workspace, chunk);
     caps_status status = CAPS_OK;
     (void)kept;
-    if (t->dx)
-        return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "conv2d: direct gives no gradient of its input, need another algorithm");
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
         const caps_tensor x = caps_tensor_rows(t->x, first, n);
@@ -148,4 +154,4 @@ done:
 }
 
 const caps_conv_method caps_conv_direct = {
-    "direct", refuses, workspace_of, scratch_of, forward, backward};
+    "direct", refuses, cost, workspace_of, scratch_of, forward, backward};

@@ -8,6 +8,7 @@
  *
  * The workspace holds W^, X^, Y^, and for backward Y^ across, dX^ and, where the batch goes in
  * several chunks, dW^; else dW^ takes the place of W^, which is done with by then. */
+#include <math.h>
 #include <stdio.h>
 
 #include "bias_act.h"
@@ -86,9 +87,10 @@ static bool choose(plan *best, const caps_conv_sizes *z)
     return least < SIZE_MAX;
 }
 
-static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z)
+static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool deeper)
 {
     plan p;
+    (void)deeper;
     if (rt && caps_is_gpu(rt))
         return "it is written for the CPU family";
     if (z->stride > 4 || !choose(&p, z))
@@ -99,6 +101,18 @@ static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z)
         caps_conv_times(z->m, p.tiles) > CAPS_REQUIRE_LIMIT / 32)
         return "need fewer than 2^31 elements an image";
     return NULL;
+}
+
+/* The planes of x, y and w are written and read; the products are as many as there are planes. */
+static double cost(const caps_conv_sizes *z)
+{
+    plan p;
+    if (!choose(&p, z))
+        return INFINITY;
+    const double rows = (double)p.tiles * (double)caps_round_up(z->b, 8), k = (double)p.kp;
+    const double m = 16.0 * (double)caps_div_up(z->m, 16), all = (double)p.all;
+    return 1.1 * all * k * m * rows +
+           CAPS_CONV_BYTE * 4 * 2 * ((double)p.planes * k * m + all * rows * (k + m));
 }
 
 /* ---- workspace ------------------------------------------------------------------------------ */
@@ -377,4 +391,4 @@ done:
 }
 
 const caps_conv_method caps_conv_spectral = {
-    "spectral", refuses, workspace_of, scratch_of, forward, backward};
+    "spectral", refuses, cost, workspace_of, scratch_of, forward, backward};
