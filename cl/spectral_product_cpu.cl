@@ -25,41 +25,42 @@ static inline uint spectral_plane(uint bin, uint p, uint bins, uint planes)
     return bin >= bins ? bins + bin : p < 2 ? 2 * bin + p : planes + bin;
 }
 
-// ---- Y
-// --------------------------------------------------------------------------------------------
+// ---- Y ------------------------------------------------------------------------------------------
 
-#define SPECTRAL_TILE_Y(ROWS, VECTORS, SUMMED)                                                     \
+// b: the run of W's panel, 32 floats a step.
+#define SPECTRAL_TILE_Y(ROWS, VECTORS)                                                             \
     {                                                                                              \
         float16 sum[ROWS][VECTORS];                                                                \
-        __global const float *pa = a, *pb = b;                                                     \
-        __global float *py = y;                                                                    \
+        __global const float *pa = a;                                                              \
         UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)           \
-            sum[r][v] = k0 ? vload16(2 * r + v, py) : (float16)(0.0f);                             \
-        for (uint l = 0; l < run; l++, pa += 16, pb += 32, soon += pace) {                         \
+            sum[r][v] = k0 ? vload16(2 * r + v, y) : (float16)(0.0f);                              \
+        for (uint l = 0; l < run; l++, pa += 16, soon += pace) {                                   \
             float16 x[VECTORS];                                                                    \
             CAPS_PREFETCH(pa + SPECTRAL_RUN * 16);                                                 \
             CAPS_PREFETCH(soon);                                                                   \
-            if (SUMMED)                                                                            \
-                CAPS_PREFETCH(soon + other * sizeof(float));                                       \
-            UNROLL for (uint v = 0; v < VECTORS; v++) x[v] =                                       \
-                SUMMED ? vload16(v, pb) + vload16(v, pb + other) : vload16(v, pb);                 \
+            UNROLL for (uint v = 0; v < VECTORS; v++) x[v] = vload16(2 * l + v, b);                \
             UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)       \
                 sum[r][v] = fma((float16)(pa[r]), x[v], sum[r][v]);                                \
         }                                                                                          \
         UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)           \
-            vstore16(sum[r][v], 2 * r + v, py);                                                    \
+            vstore16(sum[r][v], 2 * r + v, y);                                                     \
     }
 
-#define SPECTRAL_TILES_Y(ROWS)                                                                     \
-    {                                                                                              \
-        if (wide && p < 2)                                                                         \
-            SPECTRAL_TILE_Y(ROWS, 2, 0)                                                            \
-        else if (wide)                                                                             \
-            SPECTRAL_TILE_Y(ROWS, 2, 1)                                                            \
-        else if (p < 2)                                                                            \
-            SPECTRAL_TILE_Y(ROWS, 1, 0)                                                            \
-        else                                                                                       \
-            SPECTRAL_TILE_Y(ROWS, 1, 1)                                                            \
+// All images of the tiles t0 .. t1 - 1 with one run of a panel.
+#define SPECTRAL_TILES_Y                                                                           \
+    for (uint t = t0; t < t1; t++) {                                                               \
+        for (uint i = 0; i < images; i += 8) {                                                     \
+            __global const float *a = x + (((ulong)t * blocks + i / 16) * kp + k0) * 16 + i % 16;  \
+            __global float *y = whole + (((ulong)panel * tiles + t) * rounded + i) * 32;           \
+            if (wide && images - i > 4)                                                            \
+                SPECTRAL_TILE_Y(8, 2)                                                              \
+            else if (wide)                                                                         \
+                SPECTRAL_TILE_Y(4, 2)                                                              \
+            else if (images - i > 4)                                                               \
+                SPECTRAL_TILE_Y(8, 1)                                                              \
+            else                                                                                   \
+                SPECTRAL_TILE_Y(4, 1)                                                              \
+        }                                                                                          \
     }
 
 // share of W's panels x bin
@@ -89,22 +90,22 @@ CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_a
                 const uint run = min((uint)SPECTRAL_RUN, k - k0);
                 for (uint panel = from; panel < past; panel++) {
                     const int wide = outputs - panel * 32 > 16;
-                    __global const float *b = w + ((ulong)panel * kp + k0) * 32;
+                    __global const float *own = w + ((ulong)panel * kp + k0) * 32;
                     __global const float *next =
-                        panel + 1 < past ? b + (ulong)kp * 32
+                        panel + 1 < past ? own + (ulong)kp * 32
                                          : w + ((ulong)from * kp + k0 + SPECTRAL_RUN) * 32;
                     __global const char *soon = (__global const char *)next;
-                    for (uint t = t0; t < t1; t++) {
-                        for (uint i = 0; i < images; i += 8) {
-                            __global const float *a =
-                                x + (((ulong)t * blocks + i / 16) * kp + k0) * 16 + i % 16;
-                            __global float *y =
-                                whole + (((ulong)panel * tiles + t) * rounded + i) * 32;
-                            if (images - i > 4)
-                                SPECTRAL_TILES_Y(8)
-                            else
-                                SPECTRAL_TILES_Y(4)
+                    if (p < 2) {
+                        __global const float *b = own;
+                        SPECTRAL_TILES_Y
+                    } else {
+                        float both[SPECTRAL_RUN * 32];
+                        const float *b = both;
+                        for (uint v = 0; v < 2 * run; v++) {
+                            CAPS_PREFETCH(next + other + v * 16);
+                            vstore16(vload16(v, own) + vload16(v, own + other), v, both);
                         }
+                        SPECTRAL_TILES_Y
                     }
                 }
             }
@@ -112,8 +113,7 @@ CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_a
     }
 }
 
-// ---- dW
-// -------------------------------------------------------------------------------------------
+// ---- dW -----------------------------------------------------------------------------------------
 
 #define SPECTRAL_TILE_DW(VECTORS)                                                                  \
     {                                                                                              \
@@ -190,8 +190,7 @@ CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_
     }
 }
 
-// ---- dX
-// -------------------------------------------------------------------------------------------
+// ---- dX -----------------------------------------------------------------------------------------
 
 // a: 8 rows of 32 lanes, `apart` floats from one panel of output channels to the next. SOON: a
 // hint.
