@@ -228,7 +228,8 @@ static caps_status old_config(
 static caps_status check_memory(caps_runtime *rt, const caps_train_config *config, caps_error *err)
 {
     caps_model_options one = {
-        .max_batch = 1,
+        .max_batch = config->batch < 2 ? 1 : 2,
+        .micro_batch = 1,
         .training = true,
         .adam = config->optimizer == CAPS_OPTIMIZER_ADAM,
         .memory_limit_bytes = config->memory_limit_bytes,

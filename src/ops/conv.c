@@ -236,13 +236,16 @@ size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], cons
     if (each == 0 || each > workspace || x_shape[0] == 0)
         return 0;
     const size_t fit = workspace / each < x_shape[0] ? workspace / each : x_shape[0];
-    const size_t width = equal_chunk(x_shape[0], fit) * pixels;
-    const caps_gemm_shape shapes[] = {
-        forward_shape(m, taps, width), weight_shape(m, taps, width), input_shape(m, taps, width)};
     size_t most = 0;
-    for (size_t i = 0; i < (backward ? 3 : 1); i++) {
-        const size_t bytes = caps_gemm_scratch(rt, &shapes[i]);
-        most = bytes > most ? bytes : most;
+    /* Smaller batches come too, and a smaller product may take more, where a larger one is cut. */
+    for (size_t n = fit; n > 0; n -= caps_div_up(n, CAPS_SCRATCH_SIZES)) {
+        const size_t width = n * pixels;
+        const caps_gemm_shape shapes[] = {forward_shape(m, taps, width),
+            weight_shape(m, taps, width), input_shape(m, taps, width)};
+        for (size_t i = 0; i < (backward ? 3 : 1); i++) {
+            const size_t bytes = caps_gemm_scratch(rt, &shapes[i]);
+            most = bytes > most ? bytes : most;
+        }
     }
     return most;
 }
