@@ -25,6 +25,9 @@ typedef struct caps_train_config {
     uint64_t epochs;    /* ends after this many; 0: no such end */
     uint64_t max_steps; /* ends after this many steps; 0: no such end */
     size_t batch;
+    uint64_t memory_limit_bytes; /* of device memory; 0: what the device has */
+    size_t micro_batch; /* images at once; 0: the batch, or the largest equal part of it that fits
+                           (the run's own copies of the settings, in its files, have the number) */
     caps_optimizer optimizer;
     double rate;       /* first learning rate */
     double rate_decay; /* rate(step) = rate * decay^(step / steps per epoch); Adam only */
@@ -59,7 +62,7 @@ typedef struct caps_train_metrics {
 } caps_train_metrics;
 
 typedef enum caps_train_event {
-    CAPS_TRAIN_STARTED,  /* model made, data read */
+    CAPS_TRAIN_STARTED,  /* model made, data read, the first files written */
     CAPS_TRAIN_PROGRESS, /* after every step that the device was given: `step` counts it; its loss
                             comes with the next, as the host is a step ahead (images_done and what
                             they give are of the steps that are done; NaN in an epoch's first) */
@@ -74,8 +77,10 @@ typedef enum caps_train_event {
 typedef struct caps_train_control {
     const char *out; /* the run directory */
     bool resume;
-    double time_limit_seconds; /* 0: none; ends at a step's end, saved */
-    const volatile int *stop;  /* set to non-zero by a signal handler: finish the step, save */
+    bool overwrite;              /* removes the files of a run that is there, after all checks */
+    const caps_checkpoint *init; /* config.init as the caller has read it; NULL: it is read */
+    double time_limit_seconds;   /* 0: none; ends at a step's end, saved */
+    const volatile int *stop;    /* set to non-zero by a signal handler: finish the step, save */
     void (*event)(
         void *user, caps_train_event event, const caps_train_metrics *m, const char *text);
     void *user;
@@ -103,7 +108,9 @@ CAPS_API caps_status caps_train_run_remove(const char *out, caps_error *err);
  * last epoch's metrics. A training that was stopped and resumed, however often, gives the same
  * bytes in OUT/model.safetensors as one that was not (same device, family and options). Errors:
  * CAPS_ERR_NOT_FINITE (step and layer named; the last good state stays), CAPS_ERR_IO (the last good
- * state stays), those of the model, the data and the device. */
+ * state stays), CAPS_ERR_INTERRUPTED (control.stop before the run was begun: nothing was touched),
+ * those of the model, the data and the device. Of OUT nothing is touched before everything that can
+ * be checked was. */
 CAPS_API caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
     const caps_train_control *control, caps_train_end *end, caps_train_metrics *m, caps_error *err);
 

@@ -90,6 +90,30 @@ caps_status caps_parse_seconds(double *out, const char *text, const char *what, 
         "%s: '%s' is not a time, need for instance 90, 90s, 30m or 2h", what, text);
 }
 
+caps_status caps_parse_bytes(uint64_t *out, const char *text, const char *what, caps_error *err)
+{
+    static const struct {
+        const char *unit;
+        double bytes;
+    } units[] = {{"", 1}, {"K", 0x1p10}, {"M", 0x1p20}, {"G", 0x1p30}, {"T", 0x1p40}};
+    const double most = 0x1p60;
+    double value;
+    char *end;
+    if (read_real(&value, text, &end))
+        for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+            if (strcmp(end, units[i].unit) == 0) {
+                value *= units[i].bytes;
+                if (!(value >= 1 && value <= most))
+                    return caps_fail(err, CAPS_ERR_ARGUMENT,
+                        "%s: '%s' is out of range, need at least 1 byte and at most %.0fT", what,
+                        text, most / 0x1p40);
+                *out = (uint64_t)value;
+                return CAPS_OK;
+            }
+    return caps_fail(err, CAPS_ERR_ARGUMENT,
+        "%s: '%s' is not a size, need for instance 300M, 1.5G or a number of bytes", what, text);
+}
+
 /* ---- nearest name --------------------------------------------------------------------------- */
 
 #define NEAREST_BYTES 40 /* longer texts are no typo of ours */
@@ -228,6 +252,8 @@ static caps_status set_value(
         return set_choice(args, flag, text, err);
     case CAPS_FLAG_SECONDS:
         return caps_parse_seconds(member(args, flag), text, flag->name, err);
+    case CAPS_FLAG_BYTES:
+        return caps_parse_bytes(member(args, flag), text, flag->name, err);
     case CAPS_FLAG_COUNTS:
         return add_count(args, flag, text, err);
     case CAPS_FLAG_SWITCH:

@@ -21,6 +21,7 @@ typedef enum caps_flag_kind {
     CAPS_FLAG_REAL,    /* double, above..most: greater than `above`, at most `most` */
     CAPS_FLAG_CHOICE,  /* int: position in `choices` */
     CAPS_FLAG_SECONDS, /* double > 0: "90", "90s", "30m", "1.5h" */
+    CAPS_FLAG_BYTES,   /* uint64_t > 0: "1048576", "300M", "1.5G" */
     CAPS_FLAG_COUNTS,  /* caps_counts: numbers up to the next flag, each min..max */
 } caps_flag_kind;
 
@@ -76,6 +77,11 @@ typedef struct caps_flag {
         .name = (flag), .kind = CAPS_FLAG_SECONDS, .offset = offsetof(type, member),               \
         .value = (called), .help = (text)                                                          \
     }
+#define CAPS_ROW_BYTES(flag, type, member, called, text)                                           \
+    {                                                                                              \
+        .name = (flag), .kind = CAPS_FLAG_BYTES, .offset = offsetof(type, member),                 \
+        .value = (called), .help = (text)                                                          \
+    }
 
 /* What was given. */
 typedef struct caps_args {
@@ -103,6 +109,7 @@ caps_status caps_parse_count(
 caps_status caps_parse_real(
     double *out, const char *text, double above, double most, const char *what, caps_error *err);
 caps_status caps_parse_seconds(double *out, const char *text, const char *what, caps_error *err);
+caps_status caps_parse_bytes(uint64_t *out, const char *text, const char *what, caps_error *err);
 
 /* The name nearest to `text` by edits (insert, delete, change, swap of neighbours), or NULL where
  * none is near enough to be meant. `name(i, context)` gives the i-th, NULL past the last. */

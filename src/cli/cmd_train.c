@@ -21,7 +21,7 @@ static const char *const augments[] = {"none", "shift2", NULL};
 typedef struct options {
     caps_common common;
     const char *data, *out, *arch, *init;
-    uint64_t epochs, max_steps, batch, seed, limit, eval_every, save_every;
+    uint64_t epochs, max_steps, batch, seed, limit, eval_every, save_every, memory_limit;
     double rate, rate_decay, time_limit_seconds;
     int profile, optimizer, augment;
     bool no_shuffle, resume, overwrite, kernel_times;
@@ -43,6 +43,9 @@ static const caps_flag flags[] = {
     CAPS_ROW_COUNT("--max-steps", options, max_steps, 1, 1000000000000000, "N",
         "end after N steps; with --epochs, whichever comes first"),
     CAPS_ROW_COUNT("--batch", options, batch, 1, 1000000, "N", "images in a step (default: 100)"),
+    CAPS_ROW_BYTES("--memory-limit", options, memory_limit, "SIZE",
+        "take no more device memory: bytes, or 300M, 1.5G; a batch that does\n"
+        "not fit goes in equal parts (default: all that the device has)"),
     CAPS_ROW_CHOICE("--optimizer", options, optimizer, optimizers, "O",
         "adam or sgd: plain w -= rate * gradient (default: adam)"),
     CAPS_ROW_REAL("--lr", options, rate, 0, FLT_MAX, "X", "first learning rate (default: 0.001)"),
@@ -146,9 +149,9 @@ static caps_status copy_text(
 
 /* The spec: --arch, else that of --init, else the default. The checkpoint is read whole here, so
  * that a bad one is refused before anything is written. */
-static caps_status choose_spec(const options *o, caps_train_config *config, caps_error *err)
+static caps_status choose_spec(
+    const options *o, caps_train_config *config, caps_checkpoint *init, caps_error *err)
 {
-    caps_checkpoint init = {0};
     caps_status status = CAPS_OK;
     if (o->arch || !o->init) {
         const char *arch = o->arch ? o->arch : "mnist";
@@ -157,14 +160,14 @@ static caps_status choose_spec(const options *o, caps_train_config *config, caps
     }
     if (o->init) {
         CAPS_TRY(copy_text(config->init, sizeof config->init, o->init, "--init", err));
-        CAPS_TRY(caps_checkpoint_load(&init, o->init, o->arch ? &config->spec : NULL, err));
-        if (o->arch && init.has_spec && !caps_model_spec_equal(&init.spec, &config->spec)) {
+        CAPS_TRY(caps_checkpoint_load(init, o->init, o->arch ? &config->spec : NULL, err));
+        if (o->arch && init->has_spec && !caps_model_spec_equal(&init->spec, &config->spec)) {
             status = caps_fail(err, CAPS_ERR_MISMATCH,
                 "%s: its spec is not that of --arch %s, need both to agree", o->init, o->arch);
             goto done;
         }
         if (!o->arch) {
-            config->spec = init.spec;
+            config->spec = init->spec;
             /* A long path is cut: the file itself stands under "init". */
             snprintf(
                 config->arch, sizeof config->arch, "%.*s", (int)sizeof config->arch - 1, o->init);
@@ -172,37 +175,15 @@ static caps_status choose_spec(const options *o, caps_train_config *config, caps
     }
     CAPS_TRY(caps_model_spec_check(&config->spec, NULL, err));
 done:
-    caps_checkpoint_release(&init);
     return status;
 }
 
-/* Both splits are read and checked now: a run with a damaged test set would fail hours later. */
-static caps_status check_data(const caps_train_config *config, caps_error *err)
-{
-    const caps_model_spec *spec = &config->spec;
-    caps_dataset ds = {0};
-    caps_status status = CAPS_OK;
-    static const caps_split splits[] = {CAPS_SPLIT_TRAIN, CAPS_SPLIT_TEST};
-    for (size_t i = 0; i < 2; i++) {
-        CAPS_TRY(caps_dataset_load(
-            &ds, config->data, splits[i], splits[i] == CAPS_SPLIT_TRAIN ? config->limit : 0, err));
-        CAPS_TRY(caps_dataset_check(
-            &ds, spec->input[0], spec->input[1], spec->input[2], spec->classes, err));
-        caps_cli_log("data: %s, %zu %s images of %zux%zux%zu", ds.path, ds.n,
-            i == 0 ? "training" : "test", ds.channels, ds.height, ds.width);
-        caps_dataset_release(&ds);
-    }
-done:
-    caps_dataset_release(&ds);
-    return status;
-}
-
-static caps_status new_config(
-    const options *o, const caps_args *args, caps_train_config *config, caps_error *err)
+static caps_status new_config(const options *o, const caps_args *args, caps_train_config *config,
+    caps_checkpoint *init, caps_error *err)
 {
     caps_status status;
     *config = caps_train_config_default();
-    CAPS_TRY(choose_spec(o, config, err));
+    CAPS_TRY(choose_spec(o, config, init, err));
     CAPS_TRY(copy_text(config->data, sizeof config->data, o->data, "--data", err));
     CAPS_TRY(
         copy_text(config->profile, sizeof config->profile, profiles[o->profile], "--profile", err));
@@ -221,6 +202,7 @@ static caps_status new_config(
     config->limit = (size_t)o->limit;
     config->eval_every = o->eval_every;
     config->save_every = o->save_every;
+    config->memory_limit_bytes = o->memory_limit;
 done:
     return status;
 }
@@ -241,24 +223,41 @@ static caps_status old_config(
     return CAPS_OK;
 }
 
-/* Fits the model into the device's memory, or says what is missing, before a file is touched. */
+/* One image at a time fits the limit and the device, or it is said what is missing and whose fault
+ * it is, before a file is touched. */
 static caps_status check_memory(caps_runtime *rt, const caps_train_config *config, caps_error *err)
 {
-    const caps_model_options model_options = {
-        .max_batch = config->batch,
+    caps_model_options one = {
+        .max_batch = config->batch < 2 ? 1 : 2,
+        .micro_batch = 1,
         .training = true,
         .adam = config->optimizer == CAPS_OPTIMIZER_ADAM,
+        .memory_limit_bytes = config->memory_limit_bytes,
+        .split = true,
     };
     caps_model_memory memory;
-    caps_model_sizes sizes;
-    caps_model *model = NULL;
-    caps_status status;
-    CAPS_TRY(caps_model_spec_check(&config->spec, &sizes, err));
-    CAPS_TRY(caps_cli_model_create(&model, rt, &config->spec, &model_options, NULL, err));
-    CAPS_TRY(caps_model_forecast(rt, &config->spec, &model_options, &memory, err));
+    caps_error limited = {0};
+    caps_status status = caps_model_forecast(rt, &config->spec, &one, &memory, &limited);
+    if (status == CAPS_ERR_DEVICE_MEMORY && one.memory_limit_bytes) {
+        one.memory_limit_bytes = 0;
+        if (caps_model_forecast(rt, &config->spec, &one, &memory, NULL) == CAPS_OK)
+            return caps_cli_usage(err, "--memory-limit is too small: %s", limited.message);
+    }
+    if (status == CAPS_ERR_DEVICE_MEMORY)
+        return caps_fail(err, CAPS_ERR_SPEC,
+            "the model does not fit this device even at batch 1: %s", limited.message);
+    if (status != CAPS_OK)
+        *err = limited;
+    return status;
+}
 
+static caps_status show_model(const caps_train_config *config, caps_error *err)
+{
     const caps_model_spec *spec = &config->spec;
-    char total[32], parts[4][32];
+    caps_model_sizes sizes;
+    caps_status status = caps_model_spec_check(spec, &sizes, err);
+    if (status != CAPS_OK)
+        return status;
     caps_cli_log("model: %s, input %zux%zux%zu, %llu parameters", config->arch, spec->input[0],
         spec->input[1], spec->input[2], (unsigned long long)sizes.parameters);
     caps_cli_log("  conv1       %zu channels, kernel %zu, stride %zu: %zux%zu",
@@ -281,15 +280,7 @@ static caps_status check_memory(caps_runtime *rt, const caps_train_config *confi
     } else {
         caps_cli_log("  decoder     none");
     }
-    caps_cli_log(
-        "memory: %s on the device (parameters %s, gradients and moments %s, activations %s, "
-        "workspace %s)",
-        caps_cli_bytes(total, memory.total), caps_cli_bytes(parts[0], memory.parameters),
-        caps_cli_bytes(parts[1], memory.gradients + memory.moments),
-        caps_cli_bytes(parts[2], memory.activations), caps_cli_bytes(parts[3], memory.workspace));
-done:
-    caps_model_free(model);
-    return status;
+    return CAPS_OK;
 }
 
 /* ---- progress ------------------------------------------------------------------------------- */
@@ -442,7 +433,14 @@ static int run(const caps_command *command, int argc, char **argv)
     caps_train_metrics metrics = {0};
     watcher w = {.config = &config, .began = began, .last_detail_seconds = began};
     caps_train_control control = {
-        .out = o.out, .resume = o.resume, .stop = &stop_flag, .event = on_event, .user = &w};
+        .out = o.out,
+        .resume = o.resume,
+        .overwrite = o.overwrite,
+        .stop = &stop_flag,
+        .event = on_event,
+        .user = &w,
+    };
+    caps_checkpoint init = {0};
     bool exists = false;
 
     catch_signals();
@@ -454,27 +452,25 @@ static int run(const caps_command *command, int argc, char **argv)
             "%s: holds a run already; --resume continues it, --overwrite begins anew", o.out);
         goto done;
     }
-    CAPS_TRY(
-        o.resume ? old_config(&o, &args, &config, &err) : new_config(&o, &args, &config, &err));
+    CAPS_TRY(o.resume ? old_config(&o, &args, &config, &err)
+                      : new_config(&o, &args, &config, &init, &err));
+    if (init.parameters)
+        control.init = &init;
     CAPS_TRY(caps_cli_open(&rt, &o.common, o.kernel_times, &err));
     if (config.optimizer == CAPS_OPTIMIZER_SGD && caps_args_given(&args, "--lr-decay") &&
         o.rate_decay < 1)
         caps_cli_warn("--lr-decay %g has no effect: sgd has no schedule", o.rate_decay);
-    CAPS_TRY(check_data(&config, &err));
+    CAPS_TRY(show_model(&config, &err));
     CAPS_TRY(check_memory(rt, &config, &err));
-    if (stop_flag) {
-        status = caps_fail(&err, CAPS_ERR_INTERRUPTED,
-            "stopped by %s before the training began; %s is as it was", signal_name(), o.out);
-        goto done;
-    }
-    if (o.overwrite)
-        CAPS_TRY(caps_train_run_remove(o.out, &err));
     if (o.time_limit_seconds > 0) {
         double spent = caps_clock_seconds() - began;
         control.time_limit_seconds =
             o.time_limit_seconds > spent ? o.time_limit_seconds - spent : 1e-6;
     }
-    CAPS_TRY(caps_train_run(rt, &config, &control, &end, &metrics, &err));
+    status = caps_train_run(rt, &config, &control, &end, &metrics, &err);
+    if (status == CAPS_ERR_INTERRUPTED)
+        status = caps_fail_prefix(&err, status, "%s", signal_name());
+    CAPS_TRY(status);
     caps_progress_clear();
     caps_cli_show_warnings(rt);
 
@@ -500,6 +496,7 @@ done:
     caps_progress_clear();
     caps_cli_show_warnings(rt);
     caps_runtime_free(rt);
+    caps_checkpoint_release(&init);
     caps_args_release(&args);
     return caps_cli_end(status, &err);
 }
@@ -523,7 +520,8 @@ const caps_command caps_command_train = {
         "20 epochs whatever --max-steps was.\n"
         "\n"
         "exit codes: 0 done (also at the time limit), 1 failed while running or RUN cannot be\n"
-        "written, 2 wrong usage, RUN in use or --batch too large, 3 bad data, arch or checkpoint,\n"
+        "written, 2 wrong usage, RUN in use or --memory-limit too small, 3 bad data, arch or "
+        "checkpoint,\n"
         "4 device, 130 stopped by Ctrl-C or SIGTERM.\n"
         "\n"
         "examples:\n"

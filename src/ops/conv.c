@@ -4,6 +4,7 @@
 #include <capscl/ops.h>
 
 #include "conv.h"
+#include "gemm.h"
 #include "require.h"
 #include "fail.h"
 #include "launch.h"
@@ -89,9 +90,13 @@ size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], cons
         return 0;
     size_t most = 0;
     for (int b = 0; b <= backward; b++) {
-        const size_t chunk = caps_conv_chunk(method, &z, workspace, b);
-        const size_t bytes = chunk ? method->scratch(rt, &z, chunk, b) : 0;
-        most = bytes > most ? bytes : most;
+        /* Smaller batches come too, and a smaller product may take more, where a larger one is
+         * cut. */
+        for (size_t n = most_images(method, &z, workspace, b); n > 0;
+             n -= caps_div_up(n, CAPS_SCRATCH_SIZES)) {
+            const size_t bytes = method->scratch(rt, &z, n, b);
+            most = bytes > most ? bytes : most;
+        }
     }
     return most;
 }

@@ -29,6 +29,10 @@ caps_status caps_gemm_scratch_get(caps_runtime *rt, size_t bytes, cl_mem *buffer
  * memory before anything is allocated. */
 size_t caps_gemm_scratch(const caps_runtime *rt, const caps_gemm_shape *shape);
 
+/* A batch may be smaller than the greatest: so many of the first sizes below it are asked for one
+ * by one, further ones in steps that are as fine for their size. */
+enum { CAPS_SCRATCH_SIZES = 64 };
+
 /* Elements from the first of a stored rows x columns matrix to its last, that one included. */
 static inline size_t caps_gemm_extent(size_t rows, size_t columns, size_t ld)
 {

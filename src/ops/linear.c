@@ -5,6 +5,7 @@
 #include "gemm.h"
 #include "require.h"
 #include "fail.h"
+#include "launch.h"
 
 static caps_status check(
     const caps_tensor *t, const char *name, size_t rows, size_t columns, caps_error *err)
@@ -67,12 +68,14 @@ static caps_gemm_shape input_shape(size_t b, size_t in, size_t out)
 
 size_t caps_linear_scratch(const caps_runtime *rt, size_t b, size_t in, size_t out, bool backward)
 {
-    const caps_gemm_shape shapes[] = {
-        forward_shape(b, in, out), weight_shape(b, in, out), input_shape(b, in, out)};
     size_t most = 0;
-    for (size_t i = 0; i < (backward ? 3 : 1); i++) {
-        const size_t bytes = caps_gemm_scratch(rt, &shapes[i]);
-        most = bytes > most ? bytes : most;
+    for (size_t n = b; n > 0; n -= caps_div_up(n, CAPS_SCRATCH_SIZES)) { /* smaller batches, too */
+        const caps_gemm_shape shapes[] = {
+            forward_shape(n, in, out), weight_shape(n, in, out), input_shape(n, in, out)};
+        for (size_t i = 0; i < (backward ? 3 : 1); i++) {
+            const size_t bytes = caps_gemm_scratch(rt, &shapes[i]);
+            most = bytes > most ? bytes : most;
+        }
     }
     return most;
 }

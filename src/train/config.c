@@ -46,6 +46,10 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err)
             err, CAPS_ERR_ARGUMENT, "train: epochs and max_steps are both 0, need an end");
     if (config->batch == 0)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "train: batch is 0, need >= 1");
+    if (config->micro_batch > config->batch)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: micro_batch is %zu, need <= %zu, the batch", config->micro_batch,
+            config->batch);
     if (!(config->rate > 0) || config->rate > (double)FLT_MAX)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "train: learning rate is %g, need > 0 and <= %g",
             config->rate, (double)FLT_MAX);
@@ -125,9 +129,11 @@ caps_status caps_config_to_json(json_t **out, const caps_train_config *config, c
         caps_json_double(config->rate_decay), caps_config_json_u64(config->seed),
         json_string(augments[config->augment]), json_boolean(config->shuffle),
         caps_config_json_u64(config->limit), caps_config_json_u64(config->eval_every),
-        caps_config_json_u64(config->save_every), json_incref(spec)};
+        caps_config_json_u64(config->save_every), caps_config_json_u64(config->memory_limit_bytes),
+        caps_config_json_u64(config->micro_batch), json_incref(spec)};
     static const char *const keys[] = {"epochs", "max_steps", "batch", "optimizer", "rate",
-        "rate_decay", "seed", "augment", "shuffle", "limit", "eval_every", "save_every", "spec"};
+        "rate_decay", "seed", "augment", "shuffle", "limit", "eval_every", "save_every",
+        "memory_limit_bytes", "micro_batch", "spec"};
     bool stored = true;
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         stored = json_object_set_new(object, keys[i], values[i]) == 0 && stored;
@@ -202,22 +208,34 @@ caps_status caps_config_from_json(
         memcpy((char *)&c + texts[i].offset, text, strlen(text) + 1);
     }
 
-    uint64_t batch = 0, limit = 0;
+    uint64_t batch = 0, limit = 0, micro = 0;
     const struct {
         const char *key;
         uint64_t *to;
     } numbers[] = {{"epochs", &c.epochs}, {"max_steps", &c.max_steps}, {"batch", &batch},
         {"seed", &c.seed}, {"limit", &limit}, {"eval_every", &c.eval_every},
         {"save_every", &c.save_every}};
+    /* Runs from before there were parts of batches have none of these. */
+    const struct {
+        const char *key;
+        uint64_t *to;
+    } later[] = {{"memory_limit_bytes", &c.memory_limit_bytes}, {"micro_batch", &micro}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (!caps_config_get_u64(object, numbers[i].key, numbers[i].to))
             CAPS_TRY(bad_field(err, where, numbers[i].key, "a whole number"));
+    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
+        if (json_object_get(object, later[i].key) &&
+            !caps_config_get_u64(object, later[i].key, later[i].to))
+            CAPS_TRY(bad_field(err, where, later[i].key, "a whole number"));
     if (batch > SIZE_MAX)
         CAPS_TRY(bad_field(err, where, "batch", "small enough"));
     if (limit > SIZE_MAX)
         CAPS_TRY(bad_field(err, where, "limit", "small enough"));
     c.batch = (size_t)batch;
     c.limit = (size_t)limit;
+    if (micro > batch)
+        CAPS_TRY(bad_field(err, where, "micro_batch", "at most the batch"));
+    c.micro_batch = (size_t)micro;
 
     const struct {
         const char *key;
@@ -298,11 +316,12 @@ static json_t *describe_gemm(const caps_train_config *config, const caps_runtime
     record(algorithms, "primary", rt, spec->primary.types * spec->primary.dim, sizes.h2 * sizes.w2,
         spec->conv1.channels * k2 * k2);
     size_t in = spec->classes * spec->class_caps.dim;
+    const size_t at_once = config->micro_batch ? config->micro_batch : config->batch;
     for (size_t i = 0; spec->has_decoder && i <= spec->decoder_hidden_count; i++) {
         char layer[32];
         size_t to = i < spec->decoder_hidden_count ? spec->decoder_hidden[i] : sizes.pixels;
         snprintf(layer, sizeof layer, "decoder.fc%zu", i + 1);
-        record(algorithms, layer, rt, config->batch, to, in);
+        record(algorithms, layer, rt, at_once, to, in);
         in = to;
     }
     return algorithms;

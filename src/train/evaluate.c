@@ -105,7 +105,7 @@ caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_eval
     *result = (caps_evaluation){.classes = spec->classes};
     CAPS_TRY(
         caps_dataset_check(ds, spec->input[0], spec->input[1], spec->input[2], spec->classes, err));
-    size_t most = caps_model_get_max_batch(m);
+    size_t most = caps_model_get_micro_batch(m);
     if (most > ds->n)
         most = ds->n;
     for (size_t i = 0; i < CAPS_BATCHES_HELD; i++)

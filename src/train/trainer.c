@@ -9,6 +9,7 @@
  * thing that the resumed run does; the model's file is written before the state that says it is
  * final. */
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -65,6 +66,18 @@ void caps_trainer_tell(caps_trainer *t, caps_train_event event)
         return;
     caps_train_metrics m = caps_trainer_metrics(t);
     t->control->event(t->control->user, event, &m, NULL);
+}
+
+void caps_trainer_note(caps_trainer *t, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    if (!t->control->event)
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    t->control->event(t->control->user, CAPS_TRAIN_NOTE, NULL, text);
 }
 
 /* Steps that the device was given. */
@@ -187,9 +200,7 @@ caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
     /* The device sums in float: one step at a time, so that the sums do not depend on where a run
      * was stopped, nor lose digits over an epoch. */
     CAPS_TRY(caps_step_begin(m, err));
-    CAPS_TRY(caps_model_put_batch(m, batch->n, batch->images, batch->labels, err));
-    CAPS_TRY(caps_model_forward(m, CAPS_MASK_LABEL, err));
-    CAPS_TRY(caps_model_backward(m, err));
+    CAPS_TRY(caps_model_gradients(m, batch->n, batch->images, batch->labels, err));
     CAPS_TRY(t->config->optimizer == CAPS_OPTIMIZER_ADAM
                  ? caps_model_adam(m, (float)rate, step, err)
                  : caps_model_sgd(m, (float)rate, err));
@@ -331,6 +342,9 @@ caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
     CAPS_TRY(caps_trainer_init(&t, rt, config, control, err));
     if (caps_trainer_is_finished(&t)) {
         *end = CAPS_TRAIN_WAS_FINISHED;
+    } else if (is_stopped(&t)) {
+        CAPS_TRY(caps_fail(err, CAPS_ERR_INTERRUPTED,
+            "stopped before the training began; %s is as it was", control->out));
     } else {
         CAPS_TRY(caps_trainer_open(&t, err));
         caps_trainer_tell(&t, CAPS_TRAIN_STARTED);

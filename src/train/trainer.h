@@ -17,7 +17,8 @@ typedef struct caps_flight {
 
 typedef struct caps_trainer {
     caps_runtime *rt;
-    const caps_train_config *config;
+    caps_train_config own;           /* the caller's, with what was chosen */
+    const caps_train_config *config; /* own */
     const caps_train_control *control;
     double began; /* caps_clock_seconds */
 
@@ -65,5 +66,7 @@ caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err);
 /* The state's numbers as the caller sees them. */
 caps_train_metrics caps_trainer_metrics(const caps_trainer *t);
 void caps_trainer_tell(caps_trainer *t, caps_train_event event);
+/* A line for the log. */
+void caps_trainer_note(caps_trainer *t, const char *format, ...) CAPS_PRINTF(2, 3);
 
 #endif

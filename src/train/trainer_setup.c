@@ -1,5 +1,6 @@
 /* trainer_setup.c: from settings to a run that can begin or go on. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +31,7 @@ static caps_status check_directory(const caps_trainer *t, caps_error *err)
     caps_status status;
     bool exists;
     CAPS_TRY(caps_train_run_exists(out, &exists, err));
-    if (exists && !t->control->resume)
+    if (exists && !t->control->resume && !t->control->overwrite)
         CAPS_TRY(caps_fail(
             err, CAPS_ERR_EXISTS, "%s: holds a run already, need resume or another place", out));
     if (t->control->resume && !caps_path_exists(t->state_path))
@@ -51,13 +52,32 @@ static caps_status read_data(caps_trainer *t, caps_error *err)
     CAPS_TRY(caps_dataset_load(&t->train, config->data, CAPS_SPLIT_TRAIN, config->limit, err));
     CAPS_TRY(caps_dataset_load(&t->test, config->data, CAPS_SPLIT_TEST, 0, err));
     const caps_dataset *sets[] = {&t->train, &t->test};
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < 2; i++) {
         CAPS_TRY(caps_dataset_check(
             sets[i], spec->input[0], spec->input[1], spec->input[2], spec->classes, err));
+        caps_trainer_note(t, "data: %s, %zu %s images of %zux%zux%zu", sets[i]->path, sets[i]->n,
+            i == 0 ? "training" : "test", sets[i]->channels, sets[i]->height, sets[i]->width);
+    }
     t->steps_per_epoch = caps_schedule_steps_per_epoch(t->train.n, config->batch);
     t->last_step = caps_schedule_last_step(config, t->steps_per_epoch);
 done:
     return status;
+}
+
+static void tell_memory(caps_trainer *t, const caps_model_memory *m, size_t batch)
+{
+    const double mib = 1.0 / (1024 * 1024);
+    const size_t parts = (batch + m->micro_batch - 1) / m->micro_batch;
+    char split[96] = "";
+    if (parts > 1)
+        snprintf(split, sizeof split, "; batches go in %zu parts of at most %zu images", parts,
+            m->micro_batch);
+    caps_trainer_note(t,
+        "memory: %.1f MiB on the device (parameters %.1f, gradients %.1f, moments %.1f, "
+        "activations "
+        "%.1f, workspace %.1f)%s",
+        (double)m->total * mib, (double)m->parameters * mib, (double)m->gradients * mib,
+        (double)m->moments * mib, (double)m->activations * mib, (double)m->workspace * mib, split);
 }
 
 static caps_status first_parameters(caps_trainer *t, caps_error *err)
@@ -67,8 +87,14 @@ static caps_status first_parameters(caps_trainer *t, caps_error *err)
     /* This clears the moments too, which a checkpoint does not give. */
     CAPS_TRY(caps_model_initialise(t->model, t->config->seed, err));
     if (t->config->init[0]) {
-        CAPS_TRY(caps_checkpoint_load(&init, t->config->init, &t->config->spec, err));
-        CAPS_TRY(caps_model_set_parameters(t->model, init.parameters, err));
+        const caps_checkpoint *given = t->control->init;
+        if (!given)
+            CAPS_TRY(caps_checkpoint_load(&init, t->config->init, &t->config->spec, err));
+        else if (given->count != caps_model_flat_count(t->model))
+            CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: %zu parameters, need %zu",
+                t->config->init, given->count, caps_model_flat_count(t->model)));
+        CAPS_TRY(
+            caps_model_set_parameters(t->model, given ? given->parameters : init.parameters, err));
     }
     CAPS_TRY(caps_state_init(&t->state, t->model, t->config->optimizer, err));
     t->state.data_images = t->train.n;
@@ -104,11 +130,13 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
 {
     caps_status status = CAPS_OK;
     json_t *record = NULL;
+    caps_model_memory memory;
     *t = (caps_trainer){.rt = rt,
-        .config = config,
+        .own = *config,
         .control = control,
         .began = caps_clock_seconds(),
         .log = {.fd = -1}};
+    t->config = &t->own;
     if (!control->out || isnan(control->time_limit_seconds) || control->time_limit_seconds < 0)
         CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: run directory is '%s' and time limit %g s, need a name and >= 0",
@@ -117,14 +145,21 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
     CAPS_TRY(make_paths(t, err));
     CAPS_TRY(check_directory(t, err));
     CAPS_TRY(read_data(t, err));
+    /* No batch is larger than the data. */
     const caps_model_options options = {
-        .max_batch = config->batch,
+        .max_batch = config->batch < t->train.n ? config->batch : t->train.n,
         .training = true,
         .adam = config->optimizer == CAPS_OPTIMIZER_ADAM,
+        .memory_limit_bytes = config->memory_limit_bytes,
+        .split = true,
+        .micro_batch = config->micro_batch,
     };
+    CAPS_TRY(caps_model_forecast(rt, &config->spec, &options, &memory, err));
+    tell_memory(t, &memory, options.max_batch);
     CAPS_TRY(caps_model_create(&t->model, rt, &config->spec, &options, err));
+    t->own.micro_batch = caps_model_get_micro_batch(t->model);
     CAPS_TRY(control->resume ? old_state(t, err) : first_parameters(t, err));
-    CAPS_TRY(caps_config_describe(&record, config, rt, err));
+    CAPS_TRY(caps_config_describe(&record, t->config, rt, err));
     CAPS_TRY(caps_config_format(&t->config_text, record, 2, err));
 done:
     json_decref(record);
@@ -170,6 +205,8 @@ caps_status caps_trainer_open(caps_trainer *t, caps_error *err)
 {
     caps_status status;
     CAPS_TRY(caps_run_check_writable(t->control->out, err));
+    if (t->control->overwrite && !t->control->resume)
+        CAPS_TRY(caps_train_run_remove(t->control->out, err));
     if (!t->control->resume) {
         /* The state first: from the moment on in which anything is there, there is a run to resume.
          */
