@@ -45,6 +45,7 @@ enum {
 /* Flags that every subcommand understands in the same way. */
 typedef struct caps_common {
     const char *device; /* NULL: the default choice */
+    const char *conv;   /* NULL: $CAPSCL_CONV, else auto; see caps_model_options */
     bool json, quiet, verbose;
 } caps_common;
 
@@ -54,6 +55,10 @@ typedef struct caps_common {
         "where to compute: 0:1 (platform:device), gpu, cpu, accelerator,\n"                        \
         "or part of a name (default: $CAPSCL_DEVICE, else the best GPU,\n"                         \
         "else the CPU)")
+#define CAPS_ROW_CONV(type)                                                                        \
+    CAPS_ROW_TEXT("--conv", type, common.conv, "A",                                                \
+        "how to convolve: auto, im2col, direct or spectral, or by layer:\n"                        \
+        "conv1=direct,primary=auto (default: $CAPSCL_CONV, else auto)")
 #define CAPS_ROW_JSON(type)                                                                        \
     CAPS_ROW_SWITCH("--json", type, common.json, "print one JSON document and nothing else")
 #define CAPS_ROW_QUIET(type) CAPS_ROW_SWITCH("--quiet", type, common.quiet, "on stderr only errors")

@@ -38,6 +38,7 @@ static const caps_flag flags[] = {
         "images at once: numbers up to the next flag (default: forward 1 and\n"
         "100, all others 100)"),
     CAPS_ROW_DEVICE(options),
+    CAPS_ROW_CONV(options),
     CAPS_ROW_SWITCH("--kernel-times", options, kernel_times,
         "time every kernel and print the sums to stderr at the end (slower)"),
     CAPS_ROW_JSON(options),

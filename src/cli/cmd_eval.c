@@ -33,6 +33,7 @@ static const caps_flag flags[] = {
         "write a row for each image: index, true_label, label, and the\n"
         "length of every class capsule"),
     CAPS_ROW_DEVICE(options),
+    CAPS_ROW_CONV(options),
     CAPS_ROW_JSON(options),
     CAPS_ROW_QUIET(options),
     CAPS_ROW_VERBOSE(options),
@@ -185,7 +186,8 @@ static int run(const caps_command *command, int argc, char **argv)
         CAPS_TRY(caps_cli_check_output(o.predictions, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     size_t batch = o.batch ? (size_t)o.batch : 100;
-    const caps_model_options model_options = {.max_batch = batch, .reconstruct = true};
+    const caps_model_options model_options = {
+        .max_batch = batch, .reconstruct = true, .conv = o.common.conv};
     CAPS_TRY(
         caps_cli_model_load(&model, rt, o.model, &model_options, o.batch ? NULL : &batch, &err));
     CAPS_TRY(caps_dataset_load(

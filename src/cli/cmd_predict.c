@@ -44,6 +44,7 @@ static const caps_flag flags[] = {
         "PNG files are dark on light: turn them round, as the data sets are\n"
         "light on dark"),
     CAPS_ROW_DEVICE(options),
+    CAPS_ROW_CONV(options),
     CAPS_ROW_JSON(options),
     CAPS_ROW_QUIET(options),
     CAPS_ROW_SWITCH(
@@ -354,7 +355,7 @@ static int run(const caps_command *command, int argc, char **argv)
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     size_t most = n < BATCH ? n : BATCH;
     const caps_model_options model_options = {
-        .max_batch = most, .reconstruct = o.capsules || o.sheet};
+        .max_batch = most, .reconstruct = o.capsules || o.sheet, .conv = o.common.conv};
     CAPS_TRY(caps_cli_model_load(&model, rt, o.model, &model_options, &most, &err));
     const caps_model_spec *spec = caps_model_get_spec(model);
     if (o.sheet && !spec->has_decoder) {

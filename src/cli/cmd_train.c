@@ -33,6 +33,7 @@ static const caps_flag flags[] = {
         "$XDG_DATA_HOME/capscl and /usr/share/datasets (required)"),
     CAPS_ROW_TEXT("--out", options, out, "RUN", "the run directory to write (required)"),
     CAPS_ROW_DEVICE(options),
+    CAPS_ROW_CONV(options),
     CAPS_ROW_TEXT("--arch", options, arch, "FILE",
         "the network: a JSON spec, or the name mnist (the paper's) or small\n"
         "(default: mnist, or the spec of --init)"),
@@ -203,6 +204,8 @@ static caps_status new_config(const options *o, const caps_args *args, caps_trai
     config->eval_every = o->eval_every;
     config->save_every = o->save_every;
     config->memory_limit_bytes = o->memory_limit;
+    if (o->common.conv)
+        CAPS_TRY(copy_text(config->conv, sizeof config->conv, o->common.conv, "--conv", err));
 done:
     return status;
 }
@@ -234,6 +237,7 @@ static caps_status check_memory(caps_runtime *rt, const caps_train_config *confi
         .adam = config->optimizer == CAPS_OPTIMIZER_ADAM,
         .memory_limit_bytes = config->memory_limit_bytes,
         .split = true,
+        .conv = config->conv[0] ? config->conv : NULL,
     };
     caps_model_memory memory;
     caps_error limited = {0};

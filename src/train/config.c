@@ -122,6 +122,7 @@ caps_status caps_config_to_json(json_t **out, const caps_train_config *config, c
     CAPS_TRY(set_text(object, "arch", config->arch, err));
     CAPS_TRY(set_text(object, "data", config->data, err));
     CAPS_TRY(set_text(object, "profile", config->profile, err));
+    CAPS_TRY(set_text(object, "conv", config->conv, err));
     CAPS_TRY(set_text(object, "init", config->init, err));
     json_t *const values[] = {caps_config_json_u64(config->epochs),
         caps_config_json_u64(config->max_steps), caps_config_json_u64(config->batch),
@@ -207,6 +208,13 @@ caps_status caps_config_from_json(
             CAPS_TRY(bad_field(err, where, texts[i].key, "a text of fitting length"));
         memcpy((char *)&c + texts[i].offset, text, strlen(text) + 1);
     }
+
+    /* Runs from before there was a choice have none. */
+    const json_t *conv = json_object_get(object, "conv");
+    if (conv && (!json_is_string(conv) || json_string_length(conv) >= sizeof c.conv))
+        CAPS_TRY(bad_field(err, where, "conv", "a text of fitting length"));
+    if (conv)
+        memcpy(c.conv, json_string_value(conv), json_string_length(conv) + 1);
 
     uint64_t batch = 0, limit = 0, micro = 0;
     const struct {

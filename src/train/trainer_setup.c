@@ -153,11 +153,14 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
         .memory_limit_bytes = config->memory_limit_bytes,
         .split = true,
         .micro_batch = config->micro_batch,
+        .conv = config->conv[0] ? config->conv : NULL,
     };
     CAPS_TRY(caps_model_forecast(rt, &config->spec, &options, &memory, err));
     tell_memory(t, &memory, options.max_batch);
     CAPS_TRY(caps_model_create(&t->model, rt, &config->spec, &options, err));
     t->own.micro_batch = caps_model_get_micro_batch(t->model);
+    snprintf(t->own.conv, sizeof t->own.conv, "%s", caps_model_get_conv(t->model));
+    caps_trainer_note(t, "convolutions: %s", t->own.conv);
     CAPS_TRY(control->resume ? old_state(t, err) : first_parameters(t, err));
     CAPS_TRY(caps_config_describe(&record, t->config, rt, err));
     CAPS_TRY(caps_config_format(&t->config_text, record, 2, err));

@@ -529,6 +529,77 @@ START_TEST(blame)
 }
 END_TEST
 
+/* Outputs, bits and all, of two forwards between which the parameters change: what was kept of the
+ * old ones is gone, and what is kept changes nothing. */
+START_TEST(kept_transforms_are_true)
+{
+    caps_error err = {0};
+    caps_runtime *rt = families[CAPS_FAMILY_CPU];
+    float have[4][8 * CLASSES];
+    caps_model *m =
+        make(rt, &(caps_model_options){.max_batch = 8, .conv = "conv1=spectral,primary=spectral"});
+    ck_assert_str_eq(caps_model_get_conv(m), "conv1=spectral,primary=spectral");
+    const size_t n = caps_model_flat_count(m);
+    float *other = floats(n, 77, -0.1, 0.1), *first = malloc(n * sizeof *first);
+    test_ok(caps_model_get_parameters(m, first, &err));
+    for (int i = 0; i < 4; i++) {
+        if (i == 2)
+            test_ok(caps_model_set_parameters(m, other, &err));
+        if (i == 3) { /* behind the model's back, told afterwards */
+            for (size_t p = 0; p < caps_model_parameter_count(m); p++) {
+                const caps_parameter *parameter = caps_model_parameter(m, p);
+                test_ok(caps_tensor_upload(rt, &parameter->value, first + parameter->first, &err));
+            }
+            caps_model_parameters_changed(m);
+        }
+        set_batch(m, i == 1 ? 5 : 8, false);
+        test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
+        const caps_tensor lengths = caps_model_get_outputs(m).lengths;
+        test_ok(caps_tensor_download(rt, &lengths, have[i], &err));
+    }
+    ck_assert_mem_ne(have[0], have[2], sizeof have[0]);
+    ck_assert_mem_eq(have[0], have[3], sizeof have[0]);
+    caps_model_free(m);
+    free(other);
+    free(first);
+}
+END_TEST
+
+/* The gradients are the same within rounding whatever the algorithms are. */
+START_TEST(algorithms_agree_on_gradients)
+{
+    static const char *const wishes[] = {
+        "im2col", "conv1=direct", "spectral", "conv1=direct,primary=spectral"};
+    caps_error err = {0};
+    float *all[4];
+    size_t n = 0;
+    for (int i = 0; i < 4; i++) {
+        caps_model_options options = train8;
+        options.conv = wishes[i];
+        caps_model *m = make(families[CAPS_FAMILY_CPU], &options);
+        set_batch(m, 8, true);
+        test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
+        test_ok(caps_model_backward(m, &err));
+        all[i] = gradients(m);
+        n = caps_model_flat_count(m);
+        /* Once more, with nothing left in the workspace from the forward. */
+        test_ok(caps_model_backward(m, &err));
+        float *again = gradients(m);
+        ck_assert_mem_eq(all[i], again, n * sizeof *again);
+        free(again);
+        caps_model_free(m);
+    }
+    double scale = 0;
+    for (size_t e = 0; e < n; e++)
+        scale = fmax(scale, fabs((double)all[0][e]));
+    for (int i = 1; i < 4; i++)
+        for (size_t e = 0; e < n; e++)
+            ck_assert_double_eq_tol(all[i][e], all[0][e], 2e-5 * scale);
+    for (int i = 0; i < 4; i++)
+        free(all[i]);
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("model");
@@ -546,5 +617,7 @@ Suite *suite(void)
     families_add(tc, misuse_is_refused);
     families_add(tc, checkpoints);
     families_add(tc, blame);
+    tcase_add_test(tc, kept_transforms_are_true);
+    tcase_add_test(tc, algorithms_agree_on_gradients);
     return s;
 }
