@@ -26,6 +26,11 @@ static size_t position(const caps_runtime *rt, const char *name, bool *found)
     return low;
 }
 
+caps_status caps_runtime_build(caps_runtime *rt, caps_error *err)
+{
+    return rt->program ? CAPS_OK : caps_registry_build(rt, err);
+}
+
 static caps_status get_kernel(
     caps_kernel_slot *out, caps_runtime *rt, const char *name, caps_error *err)
 {
@@ -36,11 +41,9 @@ static caps_status get_kernel(
         *out = rt->kernels[at];
         return CAPS_OK;
     }
-    if (!rt->program) {
-        caps_status status = caps_registry_build(rt, err);
-        if (status != CAPS_OK)
-            return status;
-    }
+    caps_status built = caps_runtime_build(rt, err);
+    if (built != CAPS_OK)
+        return built;
     if (rt->kernel_count == rt->kernel_room) {
         size_t room = rt->kernel_room ? 2 * rt->kernel_room : 64;
         caps_kernel_slot *grown = realloc(rt->kernels, room * sizeof *grown);
