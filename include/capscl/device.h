@@ -109,6 +109,10 @@ CAPS_API cl_command_queue caps_runtime_queue(const caps_runtime *rt);
  * Each is returned once. */
 CAPS_API const char *caps_runtime_take_warning(caps_runtime *rt);
 
+/* Builds the kernels now (or loads them from the cache) that would be built at first use. A program
+ * that has them already does nothing. Errors: CAPS_ERR_BUILD, CAPS_ERR_OPENCL. */
+CAPS_API caps_status caps_runtime_build(caps_runtime *rt, caps_error *err);
+
 /* Blocks until everything enqueued so far has run. */
 CAPS_API caps_status caps_runtime_finish(caps_runtime *rt, caps_error *err);
 

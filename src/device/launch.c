@@ -27,6 +27,12 @@ static size_t position(const caps_runtime *rt, const char *name, bool *found)
     return low;
 }
 
+caps_status caps_runtime_build(caps_runtime *rt, caps_error *err)
+{
+    cl_program program;
+    return caps_registry_get(&program, rt, NULL, err);
+}
+
 static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
     const caps_template *template, const char *kernel, caps_error *err)
 {

@@ -4,7 +4,10 @@
 #include "model_state.h"
 
 #include "fail.h"
+#include "parallel.h"
 #include "rng.h"
+
+#define LEAST_DRAWS ((size_t)1 << 14) /* normal numbers that are worth a thread */
 
 size_t caps_model_parameter_count(const caps_model *m)
 {
@@ -21,23 +24,74 @@ size_t caps_model_flat_count(const caps_model *m)
     return m->network.elements;
 }
 
-caps_status caps_model_initialise(caps_model *m, uint64_t seed, caps_error *err)
+typedef struct draw {
+    float *w; /* [count] of one parameter */
+    uint64_t seed;
+    uint32_t parameter;
+    float sigma;
+} draw;
+
+static void draw_some(void *context, size_t first, size_t end)
+{
+    const draw *d = context;
+    for (size_t e = first; e < end; e++)
+        d->w[e] = d->sigma * caps_rng_normal(d->seed, CAPS_RNG_WEIGHTS, d->parameter, e);
+}
+
+static caps_status draw_all(
+    float **flat, const caps_network *network, uint64_t seed, caps_error *err)
+{
+    *flat = calloc(network->elements, sizeof **flat);
+    if (!*flat)
+        return caps_fail(err, CAPS_ERR_MEMORY, "model: out of memory for its first weights");
+    for (size_t i = 0; i < network->parameter_count; i++) {
+        const caps_owned_parameter *owned = &network->parameters[i];
+        draw d = {*flat + owned->parameter.first, seed, (uint32_t)i, (float)owned->sigma};
+        if (owned->sigma > 0)
+            caps_parallel(owned->parameter.count, LEAST_DRAWS, draw_some, &d);
+    }
+    return CAPS_OK;
+}
+
+caps_status caps_model_draw(
+    float **flat, const caps_model_spec *spec, uint64_t seed, caps_error *err)
+{
+    caps_network network = {0};
+    caps_status status;
+    *flat = NULL;
+    CAPS_TRY(caps_network_init(&network, spec, err));
+    CAPS_TRY(draw_all(flat, &network, seed, err));
+done:
+    caps_network_release(&network);
+    return status;
+}
+
+static caps_status clear_moments(caps_model *m, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    float *flat = calloc(m->network.elements, sizeof *flat);
-    if (!flat)
-        return caps_fail(err, CAPS_ERR_MEMORY, "model: out of memory for its first weights");
-    for (size_t i = 0; i < m->network.parameter_count; i++) {
-        const caps_owned_parameter *owned = &m->network.parameters[i];
-        float *w = flat + owned->parameter.first; /* [count] */
-        for (size_t e = 0; owned->sigma > 0 && e < owned->parameter.count; e++)
-            w[e] = (float)owned->sigma * caps_rng_normal(seed, CAPS_RNG_WEIGHTS, (uint32_t)i, e);
-    }
-    CAPS_TRY(caps_model_set_parameters(m, flat, err));
     if (m->first_moments.buffer) {
         CAPS_TRY(caps_tensor_zero(m->rt, &m->first_moments, err));
         CAPS_TRY(caps_tensor_zero(m->rt, &m->second_moments, err));
     }
+done:
+    return status;
+}
+
+caps_status caps_model_begin(caps_model *m, const float *flat, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(caps_model_set_parameters(m, flat, err));
+    CAPS_TRY(clear_moments(m, err));
+done:
+    return status;
+}
+
+caps_status caps_model_initialise(caps_model *m, uint64_t seed, caps_error *err)
+{
+    caps_status status;
+    float *flat = NULL;
+    CAPS_TRY(draw_all(&flat, &m->network, seed, err));
+    CAPS_TRY(caps_model_begin(m, flat, err));
 done:
     free(flat);
     return status;

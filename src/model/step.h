@@ -22,6 +22,13 @@ typedef struct caps_step_report {
     char where[64]; /* not finite: what caps_model_blame said right after the step */
 } caps_step_report;
 
+/* What caps_model_initialise puts into a model of this (checked) spec, drawn without one; freed
+ * with free(). */
+caps_status caps_model_draw(
+    float **flat, const caps_model_spec *spec, uint64_t seed, caps_error *err);
+/* Parameters to begin a training with: the moments become zero. */
+caps_status caps_model_begin(caps_model *m, const float *flat, caps_error *err);
+
 /* caps_model_set_batch that only enqueues: the host arrays must stay as they are until the queue
  * has passed. */
 caps_status caps_model_put_batch(

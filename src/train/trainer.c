@@ -288,7 +288,9 @@ static caps_status run_steps(caps_trainer *t, caps_error *err)
     const uint64_t every = t->config->save_every;
     caps_status status = CAPS_OK;
     do {
-        CAPS_TRY(caps_trainer_step(t, err));
+        if (!t->ahead) /* a new run's first step is on its way already */
+            CAPS_TRY(caps_trainer_step(t, err));
+        t->ahead = false;
         tell_progress(t);
         if (is_end(t, steps_given(t)) || is_stopped(t) || is_out_of_time(t))
             break;
@@ -310,7 +312,7 @@ static caps_status run_to_end(caps_trainer *t, caps_train_end *end, caps_error *
             *end = CAPS_TRAIN_FINISHED;
             return CAPS_OK;
         }
-        if (is_stopped(t) || is_out_of_time(t))
+        if (!t->ahead && (is_stopped(t) || is_out_of_time(t)))
             break;
         if (t->state.ended || !is_end(t, t->state.step)) {
             CAPS_TRY(run_steps(t, err));

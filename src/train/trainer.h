@@ -24,6 +24,7 @@ typedef struct caps_trainer {
 
     char *state_path, *config_path, *metrics_path, *model_path, *config_text;
     caps_dataset train, test;
+    uint64_t data_hash; /* of train */
     uint64_t steps_per_epoch, last_step;
     caps_model *model;
     caps_batcher *batcher;
@@ -36,6 +37,7 @@ typedef struct caps_trainer {
      * n's (from 1) lie at n modulo CAPS_STEPS_AT_ONCE. */
     caps_flight flights[CAPS_STEPS_AT_ONCE];
     uint64_t in_flight;
+    bool ahead; /* the first was given to the device before the run's loop began */
 
     /* Training steps of this process, their time alone. */
     double lap; /* when the last step came back, or the first after a pause was begun */

@@ -1,5 +1,7 @@
 /* trainer_setup.c: from settings to a run that can begin or go on. */
 #include <math.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,23 +46,72 @@ done:
     return status;
 }
 
-static caps_status read_data(caps_trainer *t, caps_error *err)
+/* Both splits, read in a thread of their own while this one builds kernels. */
+typedef struct reader {
+    caps_trainer *t;
+    caps_status status;
+    caps_error err;
+} reader;
+
+static void *read_splits(void *context)
 {
+    reader *r = context;
+    caps_trainer *t = r->t;
     const caps_train_config *config = t->config;
     const caps_model_spec *spec = &config->spec;
     caps_status status;
-    CAPS_TRY(caps_dataset_load(&t->train, config->data, CAPS_SPLIT_TRAIN, config->limit, err));
-    CAPS_TRY(caps_dataset_load(&t->test, config->data, CAPS_SPLIT_TEST, 0, err));
+    CAPS_TRY(caps_dataset_load(&t->train, config->data, CAPS_SPLIT_TRAIN, config->limit, &r->err));
+    CAPS_TRY(caps_dataset_load(&t->test, config->data, CAPS_SPLIT_TEST, 0, &r->err));
     const caps_dataset *sets[] = {&t->train, &t->test};
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 2; i++)
         CAPS_TRY(caps_dataset_check(
-            sets[i], spec->input[0], spec->input[1], spec->input[2], spec->classes, err));
+            sets[i], spec->input[0], spec->input[1], spec->input[2], spec->classes, &r->err));
+    t->data_hash = caps_state_data_hash(&t->train);
+done:
+    r->status = status;
+    return NULL;
+}
+
+/* What the device's program and the model begin with, made while the data is read. *first: the
+ * parameters of a new run, freed with free(). */
+static caps_status prepare(caps_trainer *t, float **first, caps_error *err)
+{
+    const caps_train_config *config = t->config;
+    caps_status status;
+    CAPS_TRY(caps_runtime_build(t->rt, err));
+    if (!t->control->resume && !config->init[0])
+        CAPS_TRY(caps_model_draw(first, &config->spec, config->seed, err));
+done:
+    return status;
+}
+
+/* Reads the data and prepares. What is wrong with the data is said first. */
+static caps_status read_data(caps_trainer *t, float **first, caps_error *err)
+{
+    const caps_train_config *config = t->config;
+    reader r = {.t = t};
+    pthread_t thread;
+    sigset_t all, before;
+    sigfillset(&all); /* Ctrl-C is for the thread that trains */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const bool apart = pthread_create(&thread, NULL, read_splits, &r) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!apart)
+        read_splits(&r);
+    caps_status status = prepare(t, first, err);
+    if (apart)
+        pthread_join(thread, NULL);
+    if (r.status != CAPS_OK) {
+        if (err)
+            *err = r.err;
+        return r.status;
+    }
+    const caps_dataset *sets[] = {&t->train, &t->test};
+    for (size_t i = 0; i < 2; i++)
         caps_trainer_note(t, "data: %s, %zu %s images of %zux%zux%zu", sets[i]->path, sets[i]->n,
             i == 0 ? "training" : "test", sets[i]->channels, sets[i]->height, sets[i]->width);
-    }
     t->steps_per_epoch = caps_schedule_steps_per_epoch(t->train.n, config->batch);
     t->last_step = caps_schedule_last_step(config, t->steps_per_epoch);
-done:
     return status;
 }
 
@@ -80,30 +131,27 @@ static void tell_memory(caps_trainer *t, const caps_model_memory *m, size_t batc
         (double)m->moments * mib, (double)m->activations * mib, (double)m->workspace * mib, split);
 }
 
-static caps_status first_parameters(caps_trainer *t, caps_error *err)
+static caps_status first_parameters(caps_trainer *t, const float *drawn, caps_error *err)
 {
-    caps_checkpoint init = {0};
-    caps_status status;
-    /* This clears the moments too, which a checkpoint does not give. */
-    CAPS_TRY(caps_model_initialise(t->model, t->config->seed, err));
-    if (t->config->init[0]) {
-        const caps_checkpoint *given = t->control->init;
-        if (!given)
-            CAPS_TRY(caps_checkpoint_load(&init, t->config->init, &t->config->spec, err));
-        else if (given->count != caps_model_flat_count(t->model))
-            CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: %zu parameters, need %zu",
-                t->config->init, given->count, caps_model_flat_count(t->model)));
-        CAPS_TRY(
-            caps_model_set_parameters(t->model, given ? given->parameters : init.parameters, err));
+    caps_checkpoint read = {0};
+    const caps_checkpoint *init = t->control->init;
+    caps_status status = CAPS_OK;
+    if (!drawn && !init) {
+        CAPS_TRY(caps_checkpoint_load(&read, t->config->init, &t->config->spec, err));
+        init = &read;
     }
+    if (!drawn && init->count != caps_model_flat_count(t->model))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: %zu parameters, need %zu", t->config->init,
+            init->count, caps_model_flat_count(t->model)));
+    CAPS_TRY(caps_model_begin(t->model, drawn ? drawn : init->parameters, err));
     CAPS_TRY(caps_state_init(&t->state, t->model, t->config->optimizer, err));
     t->state.data_images = t->train.n;
-    t->state.data_hash = caps_state_data_hash(&t->train);
+    t->state.data_hash = t->data_hash;
     t->state.test_error_percent = NAN;
     t->state.rate = t->config->rate;
     t->state.images_per_second = NAN;
 done:
-    caps_checkpoint_release(&init);
+    caps_checkpoint_release(&read);
     return status;
 }
 
@@ -115,7 +163,7 @@ static caps_status old_state(caps_trainer *t, caps_error *err)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
             "%s: its run has %llu training images, %s has %zu: need the same to go on",
             t->state_path, (unsigned long long)t->state.data_images, t->train.path, t->train.n));
-    if (t->state.data_hash != caps_state_data_hash(&t->train))
+    if (t->state.data_hash != t->data_hash)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
             "%s: its run has other training images or labels than %s: need the same to go on",
             t->state_path, t->train.path));
@@ -131,6 +179,7 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
     caps_status status = CAPS_OK;
     json_t *record = NULL;
     caps_model_memory memory;
+    float *first = NULL;
     *t = (caps_trainer){.rt = rt,
         .own = *config,
         .control = control,
@@ -144,7 +193,7 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
     CAPS_TRY(caps_config_check(config, err));
     CAPS_TRY(make_paths(t, err));
     CAPS_TRY(check_directory(t, err));
-    CAPS_TRY(read_data(t, err));
+    CAPS_TRY(read_data(t, &first, err));
     /* No batch is larger than the data. */
     const caps_model_options options = {
         .max_batch = config->batch < t->train.n ? config->batch : t->train.n,
@@ -161,10 +210,11 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
     t->own.micro_batch = caps_model_get_micro_batch(t->model);
     snprintf(t->own.conv, sizeof t->own.conv, "%s", caps_model_get_conv(t->model));
     caps_trainer_note(t, "convolutions: %s", t->own.conv);
-    CAPS_TRY(control->resume ? old_state(t, err) : first_parameters(t, err));
+    CAPS_TRY(control->resume ? old_state(t, err) : first_parameters(t, first, err));
     CAPS_TRY(caps_config_describe(&record, t->config, rt, err));
     CAPS_TRY(caps_config_format(&t->config_text, record, 2, err));
 done:
+    free(first);
     json_decref(record);
     return status;
 }
@@ -204,17 +254,34 @@ static caps_status write_config(const caps_trainer *t, caps_error *err)
     return status;
 }
 
+static caps_status make_batcher(caps_trainer *t, caps_error *err)
+{
+    const caps_batcher_options options = {
+        .batch = t->config->batch,
+        .augment = t->config->augment,
+        .shuffle = t->config->shuffle,
+        .seed = t->config->seed,
+        .first_epoch = t->state.step / t->steps_per_epoch,
+        .first_batch = t->state.step % t->steps_per_epoch,
+    };
+    return caps_batcher_create(&t->batcher, &t->train, &options, err);
+}
+
 caps_status caps_trainer_open(caps_trainer *t, caps_error *err)
 {
     caps_status status;
     CAPS_TRY(caps_run_check_writable(t->control->out, err));
-    if (t->control->overwrite && !t->control->resume)
-        CAPS_TRY(caps_train_run_remove(t->control->out, err));
+    CAPS_TRY(make_batcher(t, err));
     if (!t->control->resume) {
+        CAPS_TRY(caps_state_take(&t->state, t->model, err));
+        /* The files of a new run are written while the device is at its first step. */
+        CAPS_TRY(caps_trainer_step(t, err));
+        t->ahead = true;
+        if (t->control->overwrite)
+            CAPS_TRY(caps_train_run_remove(t->control->out, err));
         /* The state first: from the moment on in which anything is there, there is a run to resume.
          */
         CAPS_TRY(caps_directory_make(t->control->out, err));
-        CAPS_TRY(caps_state_take(&t->state, t->model, err));
         CAPS_TRY(
             caps_state_save(&t->state, t->state_path, t->model, t->config, t->config_text, err));
         CAPS_TRY(write_config(t, err));
@@ -226,15 +293,6 @@ caps_status caps_trainer_open(caps_trainer *t, caps_error *err)
     CAPS_TRY(caps_metrics_open(&t->log, t->metrics_path, t->state.step, ended, err));
     if (t->control->resume)
         CAPS_TRY(write_config(t, err));
-    const caps_batcher_options options = {
-        .batch = t->config->batch,
-        .augment = t->config->augment,
-        .shuffle = t->config->shuffle,
-        .seed = t->config->seed,
-        .first_epoch = t->state.step / t->steps_per_epoch,
-        .first_batch = t->state.step % t->steps_per_epoch,
-    };
-    CAPS_TRY(caps_batcher_create(&t->batcher, &t->train, &options, err));
 done:
     return status;
 }

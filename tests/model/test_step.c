@@ -138,6 +138,38 @@ START_TEST(a_bad_step_is_blamed_while_the_next_runs)
 }
 END_TEST
 
+/* A batch in two parts: the first has the fault, the second takes its tensors. */
+START_TEST(a_bad_part_is_blamed)
+{
+    caps_error err = {0};
+    const caps_model_options halves = {
+        .max_batch = 8, .training = true, .adam = true, .split = true, .micro_batch = 4};
+    caps_model *m = make(families[_i], &halves);
+    for (size_t image = 0; image < 8; image += 7) {
+        batch one = batch_of(1);
+        one.images[image * PIXELS + 5] = INFINITY;
+        test_ok(caps_step_begin(m, &err));
+        test_ok(caps_model_gradients(m, 8, one.images, one.labels, &err));
+        test_ok(caps_model_adam(m, 1e-3f, 1, &err));
+        test_ok(caps_step_end(m, 0, &err));
+        caps_step_report report;
+        test_ok(caps_step_wait(m, 0, &report, &err));
+        ck_assert(!report.finite);
+        ck_assert_str_eq(report.where, "input");
+        test_ok(caps_model_initialise(m, 3, &err));
+        free(one.images);
+    }
+    batch one = batch_of(1);
+    test_ok(caps_step_begin(m, &err));
+    test_ok(caps_model_gradients(m, 8, one.images, one.labels, &err));
+    test_ok(caps_model_adam(m, 1e-3f, 1, &err));
+    test_ok(caps_step_end(m, 1, &err));
+    ck_assert(take(m, 1).finite);
+    free(one.images);
+    caps_model_free(m);
+}
+END_TEST
+
 /* Each image's loss is a number, their sum is none: nothing but the loss can be named. */
 START_TEST(a_sum_that_overflows)
 {
@@ -165,6 +197,7 @@ Suite *suite(void)
     TCase *tc = families_case(s, "steps");
     families_add(tc, nothing_in_a_step_waits);
     families_add(tc, a_bad_step_is_blamed_while_the_next_runs);
+    families_add(tc, a_bad_part_is_blamed);
     families_add(tc, a_sum_that_overflows);
     return s;
 }
