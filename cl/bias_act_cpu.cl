@@ -16,15 +16,6 @@
 #define BIAS_ACT_BLOCK 32 // vectors summed before the compensated total takes them
 #endif
 
-static inline float16 bias_act_16(float16 x, uint act)
-{
-    if (act == 1)
-        return select(x, (float16)(0.0f), x <= (float16)(0.0f));
-    if (act == 2)
-        return (float16)(1.0f) / ((float16)(1.0f) + exp(-x));
-    return x;
-}
-
 // min(n, 16) elements of dy act'(y); the other lanes are 0.
 static inline float16 bias_act_slope_16(
     __global const float *dy, __global const float *y, uint act, uint n)
@@ -47,7 +38,7 @@ CPU_KERNEL void bias_act_forward(__global float *y, const ulong y_at, __global c
     y += y_at + (n * channels + c) * s;
     x += x_at + n * x_n + c * x_c;
     for (uint i = 0; i < s; i += 16)
-        caps_store16(bias_act_16(caps_load16(x + i, s - i, 0.0f) + add, act), y + i, s - i);
+        caps_store16(caps_activate16(caps_load16(x + i, s - i, 0.0f) + add, act), y + i, s - i);
 }
 
 CPU_KERNEL void bias_act_forward_rows(__global float *y, const ulong y_at, __global const float *x,
@@ -64,7 +55,7 @@ CPU_KERNEL void bias_act_forward_rows(__global float *y, const ulong y_at, __glo
         float16 v = caps_load16(x + c, c1 - c, 0.0f);
         if (biased)
             v += caps_load16(bias + c, c1 - c, 0.0f);
-        caps_store16(bias_act_16(v, act), y + c, c1 - c);
+        caps_store16(caps_activate16(v, act), y + c, c1 - c);
     }
 }
 

@@ -4,19 +4,33 @@
 
 #include <capscl/ops.h>
 
+/* What becomes of a product on its way to C: C = act(alpha op(A) op(B) + beta C + bias). */
+typedef struct caps_gemm_epilogue {
+    const caps_tensor *bias; /* NULL: none; else as many elements as C has columns (or rows) */
+    bool bias_of_rows;       /* one element a row of C, not a column */
+    caps_activation act;
+} caps_gemm_epilogue;
+
+/* caps_gemm with an epilogue (NULL: none). With `count` products, each gets the same. */
+caps_status caps_gemm_finished(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
+    const caps_tensor *b, const caps_gemm_shape *shape, const caps_gemm_epilogue *epilogue,
+    caps_error *err);
+
 /* One way to multiply. caps_gemm has checked the shape before it asks. */
 typedef struct caps_gemm_method {
     const char *name;
+    bool finishes; /* `run` applies the epilogue; else it gets NULL and caps_gemm_finished does */
     /* NULL where it can serve, else why not. `extent` is the greatest element index, plus one, of
      * any operand in its buffer. */
     const char *(*refuses)(const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent);
     caps_status (*run)(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
-        const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err);
-    /* Most bytes of scratch (below) that `run` takes for this shape on any device. */
-    size_t (*scratch)(const caps_gemm_shape *shape);
+        const caps_tensor *b, const caps_gemm_shape *shape, const caps_gemm_epilogue *epilogue,
+        caps_error *err);
+    /* Most bytes of scratch (below) that `run` takes for this shape. */
+    size_t (*scratch)(const caps_runtime *rt, const caps_gemm_shape *shape);
 } caps_gemm_method;
 
-extern const caps_gemm_method caps_gemm_packed;  /* CPU family: panels and a register tile */
+extern const caps_gemm_method caps_gemm_packed;  /* CPU family: panels of B and a register tile */
 extern const caps_gemm_method caps_gemm_clblast; /* the CLBlast library */
 extern const caps_gemm_method caps_gemm_direct;  /* plain kernels that run anywhere */
 

@@ -131,15 +131,17 @@ static const char *refuses(const caps_runtime *rt, const caps_gemm_shape *s, siz
     return NULL;
 }
 
-static size_t scratch(const caps_gemm_shape *s)
+static size_t scratch(const caps_runtime *rt, const caps_gemm_shape *s)
 {
+    (void)rt;
     size_t floats = padded(s);
     return floats > INT_MAX ? 0 : floats * sizeof(float);
 }
 
 static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
-    const caps_tensor *b, const caps_gemm_shape *s, caps_error *err)
+    const caps_tensor *b, const caps_gemm_shape *s, const caps_gemm_epilogue *e, caps_error *err)
 {
+    (void)e;
     const CLBlastTranspose first = s->trans_b ? CLBlastTransposeYes : CLBlastTransposeNo;
     const CLBlastTranspose second = s->trans_a ? CLBlastTransposeYes : CLBlastTransposeNo;
     cl_command_queue queue = caps_runtime_queue(rt);
@@ -175,4 +177,4 @@ done:
     return status;
 }
 
-const caps_gemm_method caps_gemm_clblast = {"clblast", refuses, run, scratch};
+const caps_gemm_method caps_gemm_clblast = {"clblast", false, refuses, run, scratch};
