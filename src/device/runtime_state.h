@@ -4,6 +4,7 @@
 
 #include "launch.h"
 #include "slots.h"
+#include "tuning.h"
 
 typedef struct caps_kernel_slot {
     char *name;
@@ -36,6 +37,7 @@ struct caps_runtime {
     size_t pending_count, pending_room;
     cl_mem nothing; /* stands for a NULL tensor */
     caps_slots slots;
+    caps_tuning *tuning;
 };
 
 /* Builds, or loads from the disk cache, the program of the runtime's family. */

@@ -2,6 +2,7 @@
 #include "gemm.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "launch.h"
 #include "require.h"
 #include "slots.h"
+#include "tuning.h"
 
 static const caps_gemm_method *const algorithms[] = {
     &caps_gemm_packed, &caps_gemm_clblast, &caps_gemm_direct};
@@ -36,7 +38,7 @@ static size_t times(size_t a, size_t b)
     return b != 0 && a > SIZE_MAX / b ? SIZE_MAX : a * b;
 }
 
-/* The free choice: device and sizes decide, so that a run repeats. */
+/* The choice by rule: device and sizes decide. */
 static const caps_gemm_method *prefer(const caps_runtime *rt, const caps_gemm_shape *s)
 {
     size_t work = times(times(s->m, s->n), s->k);
@@ -47,21 +49,65 @@ static const caps_gemm_method *prefer(const caps_runtime *rt, const caps_gemm_sh
     return times(work, s->count) >= PACKED_LEAST_WORK ? &caps_gemm_packed : &caps_gemm_direct;
 }
 
+void caps_gemm_key(char key[CAPS_TUNING_KEY], const caps_gemm_shape *s)
+{
+    const int n = snprintf(key, CAPS_TUNING_KEY, "gemm %zux%zux%zu %c%c", s->m, s->n, s->k,
+        s->trans_a ? 't' : 'n', s->trans_b ? 't' : 'n');
+    if (s->count > 1 && n > 0 && n < CAPS_TUNING_KEY)
+        snprintf(key + n, (size_t)(CAPS_TUNING_KEY - n), " x%zu", s->count);
+}
+
+/* What was measured to be the best, else the rule's; noted either way. */
 static const caps_gemm_method *choose(
     const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent)
 {
-    const caps_gemm_method *best = prefer(rt, shape);
-    if (!best->refuses(rt, shape, extent))
-        return best;
-    return caps_gemm_clblast.refuses(rt, shape, extent) || caps_is_simulated(rt)
-               ? &caps_gemm_direct
-               : &caps_gemm_clblast;
+    char key[CAPS_TUNING_KEY];
+    caps_gemm_key(key, shape);
+    const char *measured = caps_tuning_get(rt, key);
+    const caps_gemm_method *best = measured ? by_name(measured) : NULL;
+    const bool use = best && !best->refuses(rt, shape, extent);
+    if (!use)
+        best = prefer(rt, shape);
+    if (best->refuses(rt, shape, extent))
+        best = caps_gemm_clblast.refuses(rt, shape, extent) || caps_is_simulated(rt)
+                   ? &caps_gemm_direct
+                   : &caps_gemm_clblast;
+    if (extent > 0) /* a product, not a question */
+        caps_tuning_note(rt, key, best->name, use, shape, sizeof *shape);
+    return best;
 }
 
 const char *caps_gemm_algorithm(const caps_runtime *rt, const caps_gemm_shape *shape)
 {
     const char *wish = caps_runtime_gemm_wish(rt);
     return wish ? wish : choose(rt, shape, 0)->name;
+}
+
+/* ---- for tuning ----------------------------------------------------------------------------- */
+
+size_t caps_gemm_variants(const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent,
+    const char **names, size_t room)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ALGORITHMS && n < room; i++) {
+        const bool library = algorithms[i] == &caps_gemm_clblast;
+        /* CLBlast is written for GPUs: on a CPU it needs ten times as long, and seconds to build.
+         */
+        if (library && (!caps_is_gpu(rt) || caps_is_simulated(rt)))
+            continue;
+        if (!algorithms[i]->refuses(rt, shape, extent))
+            names[n++] = algorithms[i]->name;
+    }
+    return n;
+}
+
+caps_status caps_gemm_by(caps_runtime *rt, const char *variant, const caps_tensor *c,
+    const caps_tensor *a, const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err)
+{
+    const caps_gemm_method *method = by_name(variant);
+    if (!method)
+        return caps_fail(err, CAPS_ERR_INTERNAL, "gemm: no algorithm '%s'", variant);
+    return method->run(rt, c, a, b, shape, NULL, err);
 }
 
 /* ---- scratch -------------------------------------------------------------------------------- */
