@@ -14,6 +14,7 @@
 
 enum { MOST_ROUNDS = 25, LEAST_ROUNDS = 3 };
 #define ROUND_SECONDS 2e-3 /* of one variant at least: the queue's latency is some 1e-5 */
+#define HOPELESS      3    /* times the best: nothing that noise does */
 #define BETTER        0.98 /* of the time of what is in force: less is noise */
 
 typedef struct options {
@@ -116,6 +117,8 @@ typedef struct measuring {
     const caps_tune_kind *kind;
     void *state;
     double deadline; /* of this choice */
+    double end;      /* of everything */
+    double once[CAPS_TUNE_VARIANTS];
     double times[CAPS_TUNE_VARIANTS][MOST_ROUNDS];
     size_t rounds[CAPS_TUNE_VARIANTS], inner[CAPS_TUNE_VARIANTS];
 } measuring;
@@ -145,6 +148,7 @@ static caps_status warm(measuring *m, const result *r, size_t v, caps_error *err
     double once = 0;
     CAPS_TRY(timed(m, r->variants[v], 1, &once, err));
     CAPS_TRY(timed(m, r->variants[v], 1, &once, err));
+    m->once[v] = once;
     m->inner[v] = once < ROUND_SECONDS ? (size_t)(ROUND_SECONDS / (once > 1e-6 ? once : 1e-6)) : 1;
 done:
     return status;
@@ -161,24 +165,47 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static bool go_on(const measuring *m, size_t round)
+{
+    return !stopped && round < MOST_ROUNDS &&
+           (round == 0 || !over(m) || (round < LEAST_ROUNDS && caps_clock_seconds() < m->end));
+}
+
+/* What is so much slower than the best needs no second look: its one run is its result. */
+static void drop_hopeless(measuring *m, const result *r)
+{
+    double least = INFINITY;
+    for (size_t v = 0; v < r->count; v++)
+        if (m->inner[v] > 0 && m->once[v] < least)
+            least = m->once[v];
+    for (size_t v = 0; v < r->count; v++)
+        if (m->inner[v] > 0 && m->once[v] > HOPELESS * least) {
+            m->times[v][m->rounds[v]++] = m->once[v];
+            m->inner[v] = 0;
+        }
+}
+
 /* The variants in turns, or one after the other; medians into *r. What there was no time for stays
  * NaN. */
 static caps_status measure(measuring *m, result *r, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    const double seconds = m->deadline - caps_clock_seconds();
     if (m->kind->builds) {
         const double end = m->deadline;
-        for (size_t v = 0; v < r->count && caps_clock_seconds() < end && !stopped; v++) {
+        for (size_t v = 0; v < r->count && !stopped; v++) {
+            const double now = caps_clock_seconds();
+            if (v > 0 && now >= end)
+                break;
+            m->deadline = now + (end - now) / (double)(r->count - v);
             CAPS_TRY(warm(m, r, v, err));
-            m->deadline = caps_clock_seconds() + seconds / (2 * (double)r->count);
-            for (size_t i = 0; i < MOST_ROUNDS && (i < LEAST_ROUNDS || !over(m)); i++)
+            for (size_t i = 0; go_on(m, i); i++)
                 CAPS_TRY(one_round(m, r, v, err));
         }
     } else {
-        for (size_t v = 0; v < r->count && !over(m); v++)
+        for (size_t v = 0; v < r->count && !stopped; v++)
             CAPS_TRY(warm(m, r, v, err));
-        for (size_t i = 0; i < MOST_ROUNDS && (i < LEAST_ROUNDS || !over(m)) && !stopped; i++)
+        drop_hopeless(m, r);
+        for (size_t i = 0; go_on(m, i); i++)
             for (size_t v = 0; v < r->count; v++)
                 if (m->inner[v] > 0)
                     CAPS_TRY(one_round(m, r, v, err));
@@ -206,7 +233,9 @@ static bool choose_best(result *r)
     }
     if (current < r->count && r->seconds[r->best] > BETTER * r->seconds[current])
         r->best = current;
-    return measured == r->count && measured > 0;
+    /* Where some were left out for want of time, the best of the others is better than a rule only
+     * if what is in force was among them. */
+    return measured == r->count || (measured > 1 && current < r->count);
 }
 
 /* ---- all of them ---------------------------------------------------------------------------- */
@@ -215,9 +244,10 @@ typedef struct tuning {
     caps_runtime *rt;
     const options *o;
     double deadline;
-    size_t total, done, kept;
-    bool begun;     /* the table's head is out */
-    bool unwritten; /* the file could not be written: said once */
+    size_t subjects, kept; /* choices */
+    size_t total, done;    /* their weights */
+    bool begun;            /* the table's head is out */
+    bool unwritten;        /* the file could not be written: said once */
     json_t *rows;
 } tuning;
 
@@ -243,7 +273,7 @@ static void print_result(tuning *t, const result *r)
     t->begun = true;
     printf("%-40s %-22s %12.4f", r->choice->key, r->variants[r->best], 1e3 * r->seconds[r->best]);
     for (size_t v = 0; v < r->count; v++)
-        if (v != r->best)
+        if (v != r->best && !isnan(r->seconds[v]))
             printf("   %s %.4f", r->variants[v], 1e3 * r->seconds[v]);
     printf("\n");
     fflush(stdout);
@@ -259,6 +289,12 @@ static void save(tuning *t)
     }
 }
 
+/* Building kernels takes its time. */
+static size_t weight_of(const caps_tune_kind *kind)
+{
+    return kind->builds ? 8 : 1;
+}
+
 static caps_status tune_one(
     tuning *t, const caps_tune_kind *kind, const caps_choice *choice, caps_error *err)
 {
@@ -267,18 +303,18 @@ static caps_status tune_one(
     result r = {.choice = choice};
     m = (measuring){.rt = t->rt, .kind = kind};
     const double now = caps_clock_seconds();
-    m.deadline = now + (t->deadline - now) / (double)(t->total - t->done);
-    t->done++;
+    m.deadline = now + (t->deadline - now) * (double)weight_of(kind) / (double)(t->total - t->done);
+    m.end = t->deadline;
+    t->done += weight_of(kind);
     if (stopped || now >= t->deadline)
         return CAPS_OK;
     if (caps_progress_due()) {
         char bar[32];
-        caps_progress_show("tune %s %zu/%zu %s",
-            caps_progress_bar(bar, (double)t->done / (double)t->total), t->done, t->total,
-            choice->key);
+        caps_progress_show(
+            "tune %s %s", caps_progress_bar(bar, (double)t->done / (double)t->total), choice->key);
     }
     r.count = kind->variants(t->rt, choice, r.variants);
-    if (r.count == 0)
+    if (r.count < 2) /* nothing to choose from */
         return CAPS_OK;
     CAPS_TRY(kind->open(&m.state, t->rt, choice, err));
     CAPS_TRY(measure(&m, &r, err));
@@ -315,7 +351,10 @@ static caps_status tune_all(tuning *t, caps_error *err)
         memcpy(choices, noted, n * sizeof *choices);
     for (const caps_tune_kind *kind = caps_tune_kinds; kind->kind; kind++)
         for (size_t i = 0; i < n; i++)
-            t->total += is_of(&choices[i], kind);
+            if (is_of(&choices[i], kind)) {
+                t->total += weight_of(kind);
+                t->subjects++;
+            }
     for (const caps_tune_kind *kind = caps_tune_kinds; kind->kind; kind++)
         for (size_t i = 0; i < n; i++)
             if (is_of(&choices[i], kind))
@@ -355,11 +394,11 @@ static int run(const caps_command *command, int argc, char **argv)
     }
     if (t.kept && !t.unwritten) {
         char *path = caps_tuning_path(t.rt);
-        caps_cli_log("%zu of %zu choices measured and kept in %s", t.kept, t.total,
+        caps_cli_log("%zu of %zu choices measured and kept in %s", t.kept, t.subjects,
             path ? path : "the cache");
         free(path);
     } else {
-        caps_cli_log("%zu of %zu choices measured", t.kept, t.total);
+        caps_cli_log("%zu of %zu choices measured", t.kept, t.subjects);
     }
     if (stopped)
         status = caps_fail(&err, CAPS_ERR_INTERRUPTED,
