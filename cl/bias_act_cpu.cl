@@ -33,7 +33,7 @@ CPU_KERNEL void bias_act_forward(__global float *y, const ulong y_at, __global c
     y += y_at + (n * channels + c) * s;
     x += x_at + n * x_n + c * x_c;
     for (uint i = 0; i < s; i += 16)
-        caps_store16(caps_act16(caps_load16(x + i, s - i, 0.0f) + add, act), y + i, s - i);
+        caps_store16(caps_activate16(caps_load16(x + i, s - i, 0.0f) + add, act), y + i, s - i);
 }
 
 CPU_KERNEL void bias_act_forward_rows(__global float *y, const ulong y_at, __global const float *x,
@@ -50,7 +50,7 @@ CPU_KERNEL void bias_act_forward_rows(__global float *y, const ulong y_at, __glo
         float16 v = caps_load16(x + c, c1 - c, 0.0f);
         if (biased)
             v += caps_load16(bias + c, c1 - c, 0.0f);
-        caps_store16(caps_act16(v, act), y + c, c1 - c);
+        caps_store16(caps_activate16(v, act), y + c, c1 - c);
     }
 }
 

@@ -9,15 +9,6 @@
 // Numerics: float32, every item's own sum compensated (Kahan 1965).
 // Determinism: fixed order for a given work-group size.
 
-static inline float bias_act_1(float x, uint act)
-{
-    if (act == 1)
-        return x <= 0.0f ? 0.0f : x;
-    if (act == 2)
-        return 1.0f / (1.0f + exp(-x));
-    return x;
-}
-
 static inline float bias_act_slope_1(float dy, __global const float *y, uint act)
 {
     if (act == 0)
@@ -37,7 +28,7 @@ __kernel void bias_act_forward(__global float *y, const ulong y_at, __global con
         return;
     const uint c = at / s, i = at - c * s;
     const float v = x[x_at + n * x_n + (ulong)c * x_c + i];
-    y[y_at + n * channels * s + at] = bias_act_1(v + (biased ? bias[bias_at + c] : 0.0f), act);
+    y[y_at + n * channels * s + at] = caps_activate(v + (biased ? bias[bias_at + c] : 0.0f), act);
 }
 
 __kernel void bias_act_slope(__global float *dx, const ulong dx_at, __global const float *dy,

@@ -76,7 +76,7 @@ CPU_KERNEL void conv2d_direct_weights(__global float *to, const ulong to_at,
                 }                                                                                  \
             }                                                                                      \
         UNROLL for (uint n = 0; n < 4; n++) UNROLL for (uint p = 0; p < COUNT; p++)                \
-            band[n][at + p] = caps_act16(sum[n][p], act);                                          \
+            band[n][at + p] = caps_activate16(sum[n][p], act);                                          \
     }
 
 // four channels x block of images

@@ -1,25 +1,42 @@
-// gemm_packed_cpu.cl: C = alpha op(A) op(B) + beta C for CPUs, in the manner of Goto and van de Geijn
+// gemm_packed_cpu.cl: C = act(alpha op(A) op(B) + beta C + bias) for CPUs, after Goto and van de Geijn
 // ("Anatomy of high-performance matrix multiplication", 2008).
 //
-// 1. gemm_pack_* copy op(A) into panels of R rows and op(B) into panels of S columns, k running
-//    outside and the panel's width inside, zeros past the edge:
-//        panels[(i / R) R k + l R + i % R] = op(A)[i, l]        (R = 8 or 6; S = 32 or 16 likewise)
-//    so that the innermost loop reads both along memory, whatever was transposed or strided.
-// 2. gemm_packed_* hold an R x S tile of C in registers. Work-item: a block of block_m x block_n of
-//    one product of the batch; k runs in runs of GEMM_PACKED_RUN so that a panel of B stays near.
-// Variants by the machine's vectors: 8 x 32 for 16 floats in a register (32 registers: 16 sums), 6 x 16
-// for 8 floats (16 registers: 12 sums).
+// An R x S tile of C stays in registers while k runs. A step reads S elements of B as vectors and R elements
+// of A as broadcasts. A broadcast does not care where its neighbours lie, so A is read as it is stored,
+// transposed or not. B is copied first, S columns and a run of k at a time, by the work-item that is about
+// to use them: they are still in the nearest cache then, and nothing is written to memory for the purpose.
+//     panel[l S + j % S] = op(B)[l, j]
+// Where pack_b is 0, B is read as it is stored too, but for a panel that is cut short by the edge.
+// Work-items: (blocks of block_m rows, blocks of block_n columns, runs of block_items products), each with
+// its own GEMM_PACKED_RUN S floats of `scratch`. Loops of an item, outermost first: products,
+// GEMM_PACKED_ROWS rows, GEMM_PACKED_RUN steps of k, panels, tiles. What is over at the lower edge takes
+// tiles of 4, 2 and 1 rows.
+// Tiles by the machine's vectors: 8 x 32 for 16 floats in a register (32 registers: 16 sums), 6 x 16 for
+// fewer (16 registers of 8 floats: 12 sums; 32 of 4: 24).
+// Epilogue: bias_is 0 none, 1 of the column, 2 of the row; act 0 none, 1 relu, 2 sigmoid.
 //
 // Numerics: float32 fma along k, in runs of GEMM_PACKED_RUN whose sums are added in order; an element's
 // order depends neither on m, n nor on how the work is cut.
 // Determinism: one work-item owns a block. Where beta is 0, C is not read.
 
 #ifndef GEMM_PACKED_RUN
-#define GEMM_PACKED_RUN 256 // steps of k between two visits to C; the host cuts k at multiples of it
+#define GEMM_PACKED_RUN                                                                            \
+    256 // steps of k between two visits to C: a panel of B fills the nearest cache
 #endif
-#ifndef GEMM_PACK_PANELS
-#define GEMM_PACK_PANELS 4 // adjacent panels per packing item: longer reads along memory
+#ifndef GEMM_PACKED_ROWS
+#define GEMM_PACKED_ROWS 256 // with a run: a block of A is a fourth of 1 MiB of second-level cache
 #endif
+
+// Loops that are to stay as they are written: compilers would spend a second on them, for nothing.
+#ifdef __clang__
+#define GEMM_LOOP _Pragma("clang loop vectorize(disable) unroll(disable)")
+#else
+#define GEMM_LOOP
+#endif
+
+// Functions that are called once in thousands of cycles: inlined, each would be compiled once more
+// in every kernel.
+#define GEMM_CALL __attribute__((noinline))
 
 // 16 rows of 16 become 16 columns: four rounds, each pairing rows 8 apart.
 #define GEMM_ZIP_LOW(x, y)                                                                         \
@@ -35,127 +52,302 @@
         to[2 * z + 1] = GEMM_ZIP_HIGH(from[z], from[z + 8]);                                       \
     }
 
-// Panels from a matrix whose (i, l) lies at l ld + i: rows of the panel are contiguous.
-// Items: (GEMM_PACK_PANELS panels, run of k, product). n: extent of i.
-#define GEMM_PACK_ALONG(NAME, WIDTH)                                                               \
-    CPU_KERNEL void NAME(__global float *restrict out, const ulong out_at,                         \
-        __global const float *restrict in, const ulong in_at, const uint n, const uint k,          \
-        const uint ld, const uint out_stride, const uint in_stride)                                \
-    {                                                                                              \
-        const uint i0 = (uint)get_global_id(0) * (GEMM_PACK_PANELS * WIDTH);                       \
-        const uint i1 = i0 + min((uint)(GEMM_PACK_PANELS * WIDTH), n - i0);                        \
-        const uint l0 = (uint)get_global_id(1) * GEMM_PACKED_RUN;                                  \
-        const uint l1 = l0 + min((uint)GEMM_PACKED_RUN, k - l0);                                   \
-        out += out_at + get_global_id(2) * (ulong)out_stride;                                      \
-        in += in_at + get_global_id(2) * (ulong)in_stride;                                         \
-        for (uint l = l0; l < l1; l++) {                                                           \
-            for (uint i = i0; i < i1; i += WIDTH) {                                                \
-                __global float *to = out + (ulong)i * k + (ulong)l * WIDTH;                        \
-                __global const float *from = in + (ulong)l * ld + i;                               \
-                if (i + WIDTH <= n) {                                                              \
-                    UNROLL for (uint q = 0; q < WIDTH; q++) to[q] = from[q];                       \
-                } else {                                                                           \
-                    for (uint q = 0; q < WIDTH; q++)                                               \
-                        to[q] = i + q < n ? from[q] : 0.0f;                                        \
-                }                                                                                  \
-            }                                                                                      \
-        }                                                                                          \
-    }
+// What the tiles of one panel and one run of k have in common.
+typedef struct gemm_job {
+    ulong a_row, a_step; // between rows and between steps of A: one of them is 1
+    ulong b_step, ldc;
+    uint run;
+    float alpha, keep; // C = alpha sum + keep C
+    uint bias_is, act; // 0 but in the last run
+} gemm_job;
 
-// Panels from a matrix whose (i, l) lies at i ld + l: columns of the panel are contiguous.
-// Items: (panel, run of k, product).
-#define GEMM_PACK_ACROSS(NAME, WIDTH)                                                              \
-    CPU_KERNEL void NAME(__global float *restrict out, const ulong out_at,                         \
-        __global const float *restrict in, const ulong in_at, const uint n, const uint k,          \
-        const uint ld, const uint out_stride, const uint in_stride)                                \
-    {                                                                                              \
-        const uint i0 = (uint)get_global_id(0) * WIDTH;                                            \
-        const uint width = min((uint)WIDTH, n - i0);                                               \
-        const uint l0 = (uint)get_global_id(1) * GEMM_PACKED_RUN;                                  \
-        const uint l1 = l0 + min((uint)GEMM_PACKED_RUN, k - l0);                                   \
-        out += out_at + get_global_id(2) * (ulong)out_stride + (ulong)i0 * k;                      \
-        in += in_at + get_global_id(2) * (ulong)in_stride + (ulong)i0 * ld;                        \
-        uint l = l0;                                                                               \
-        if (WIDTH % 16 == 0 && width == WIDTH) {                                                   \
-            for (; l + 16 <= l1; l += 16) {                                                        \
-                UNROLL for (uint p = 0; p < WIDTH / 16; p++)                                       \
-                {                                                                                  \
-                    float16 x[16], y[16];                                                          \
-                    UNROLL for (uint z = 0; z < 16; z++)                                           \
-                        x[z] = vload16(0, in + (ulong)(p * 16 + z) * ld + l);                      \
-                    GEMM_TRANSPOSE_ROUND(y, x)                                                     \
-                    GEMM_TRANSPOSE_ROUND(x, y)                                                     \
-                    GEMM_TRANSPOSE_ROUND(y, x)                                                     \
-                    GEMM_TRANSPOSE_ROUND(x, y)                                                     \
-                    UNROLL for (uint z = 0; z < 16; z++)                                           \
-                        vstore16(x[z], 0, out + (ulong)(l + z) * WIDTH + p * 16);                  \
-                }                                                                                  \
-            }                                                                                      \
-        }                                                                                          \
-        for (; l < l1; l++)                                                                        \
-            for (uint q = 0; q < WIDTH; q++)                                                       \
-                out[(ulong)l * WIDTH + q] = q < width ? in[(ulong)q * ld + l] : 0.0f;              \
-    }
-
-// ROWS x (16 VECTORS) tile. a, b: panels of k steps; strides between the products of a batch.
-#define GEMM_PACKED(NAME, ROWS, VECTORS)                                                           \
-    CPU_KERNEL void NAME(__global float *restrict c, const ulong c_at,                             \
-        __global const float *restrict a, const ulong a_at, __global const float *restrict b,      \
-        const ulong b_at, const uint m, const uint n, const uint k, const uint ldc,                \
-        const float alpha, const float beta, const uint block_m, const uint block_n,               \
-        const uint stride_a, const uint stride_b, const uint stride_c)                             \
-    {                                                                                              \
-        const uint i0 = (uint)get_global_id(0) * block_m, i1 = i0 + min(block_m, m - i0);          \
-        const uint j0 = (uint)get_global_id(1) * block_n, j1 = j0 + min(block_n, n - j0);          \
-        a += a_at + get_global_id(2) * (ulong)stride_a;                                            \
-        b += b_at + get_global_id(2) * (ulong)stride_b;                                            \
-        c += c_at + get_global_id(2) * (ulong)stride_c;                                            \
-        for (uint l0 = 0; l0 < k; l0 += GEMM_PACKED_RUN) {                                         \
-            const uint run = min((uint)GEMM_PACKED_RUN, k - l0);                                   \
-            const float keep = l0 == 0 ? beta : 1.0f;                                              \
-            for (uint j = j0; j < j1; j += 16 * VECTORS) {                                         \
-                for (uint i = i0; i < i1; i += ROWS) {                                             \
-                    __global const float *pa = a + (ulong)i * k + (ulong)l0 * ROWS;                \
-                    __global const float *pb = b + (ulong)j * k + (ulong)l0 * (16 * VECTORS);      \
-                    float16 sum[ROWS][VECTORS];                                                    \
-                    UNROLL for (uint r = 0; r < ROWS; r++)                                         \
-                        UNROLL for (uint v = 0; v < VECTORS; v++) sum[r][v] = (float16)(0.0f);     \
-                    for (uint l = 0; l < run; l++) {                                               \
-                        float16 y[VECTORS];                                                        \
-                        UNROLL for (uint v = 0; v < VECTORS; v++) y[v] = vload16(v, pb);           \
-                        UNROLL for (uint r = 0; r < ROWS; r++)                                     \
-                            UNROLL for (uint v = 0; v < VECTORS; v++)                              \
-                                sum[r][v] = fma((float16)(pa[r]), y[v], sum[r][v]);                \
-                        pa += ROWS;                                                                \
-                        pb += 16 * VECTORS;                                                        \
-                    }                                                                              \
-                    UNROLL for (uint r = 0; r < ROWS; r++)                                         \
-                        UNROLL for (uint v = 0; v < VECTORS; v++)                                  \
-                            if (i + r < m)                                                         \
-                                gemm_packed_store(c + (ulong)(i + r) * ldc, j + 16 * v, n,         \
-                                    alpha * sum[r][v], keep);                                      \
-                }                                                                                  \
-            }                                                                                      \
-        }                                                                                          \
-    }
-
-// row[j .. j + 16), as far as n, becomes x + keep row.
-static inline void gemm_packed_store(__global float *row, uint j, uint n, float16 x, float keep)
+// A tile of `rows` rows across the right edge: row[0 .. n) = act(sum + keep row + bias), act 2 left
+// to later.
+static GEMM_CALL void gemm_store_edge(__global float *c, uint n, const float *sum, uint rows,
+    uint width, __global const float *bias, const gemm_job *job)
 {
-    if (j >= n)
-        return;
-    if (keep != 0.0f)
-        x = fma((float16)(keep), caps_load16(row + j, n - j, 0.0f), x);
-    caps_store16(x, row + j, n - j);
+    GEMM_LOOP for (uint r = 0; r < rows; r++) GEMM_LOOP for (uint j = 0; j < n; j++)
+    {
+        __global float *to = c + r * job->ldc + j;
+        float x = sum[r * width + j];
+        if (job->keep != 0.0f)
+            x = fma(job->keep, *to, x);
+        if (job->bias_is != 0)
+            x += bias[job->bias_is == 1 ? j : r];
+        *to = job->act == 1 && x <= 0.0f ? 0.0f : x;
+    }
 }
 
-GEMM_PACK_ALONG(gemm_pack_along_6, 6)
-GEMM_PACK_ALONG(gemm_pack_along_8, 8)
-GEMM_PACK_ALONG(gemm_pack_along_16, 16)
-GEMM_PACK_ALONG(gemm_pack_along_32, 32)
-GEMM_PACK_ACROSS(gemm_pack_across_6, 6)
-GEMM_PACK_ACROSS(gemm_pack_across_8, 8)
-GEMM_PACK_ACROSS(gemm_pack_across_16, 16)
-GEMM_PACK_ACROSS(gemm_pack_across_32, 32)
+#define GEMM_SUM(ROWS, VECTORS, A, NEXT)                                                           \
+    for (uint l = 0; l < job->run; l++) {                                                          \
+        float16 y[VECTORS];                                                                        \
+        UNROLL for (uint v = 0; v < VECTORS; v++) y[v] = vload16(v, b);                            \
+        UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)           \
+            sum[r][v] = fma((float16)(A), y[v], sum[r][v]);                                        \
+        b += job->b_step;                                                                          \
+        NEXT;                                                                                      \
+    }
+
+// c: the tile's first element; n: columns from there to the edge; bias: of the tile's first column,
+// or row.
+#define GEMM_TILE(ROWS, VECTORS)                                                                   \
+    static GEMM_CALL void gemm_tile_##ROWS##_##VECTORS(__global float *c, uint n,                  \
+        __global const float *a, __global const float *b, __global const float *bias,              \
+        const gemm_job *job)                                                                       \
+    {                                                                                              \
+        float16 sum[ROWS][VECTORS];                                                                \
+        UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)           \
+            sum[r][v] = (float16)(0.0f);                                                           \
+        if (job->a_row == 1) {                                                                     \
+            GEMM_SUM(ROWS, VECTORS, a[r], a += job->a_step)                                        \
+        } else {                                                                                   \
+            GEMM_SUM(ROWS, VECTORS, a[r * job->a_row + l], (void)0)                                \
+        }                                                                                          \
+        if (job->alpha != 1.0f)                                                                    \
+            UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)       \
+                sum[r][v] *= job->alpha;                                                           \
+        if (n < 16 * VECTORS) {                                                                    \
+            float edge[ROWS * VECTORS * 16];                                                       \
+            UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)       \
+                vstore16(sum[r][v], r *VECTORS + v, edge);                                         \
+            gemm_store_edge(c, n, edge, ROWS, 16 * VECTORS, bias, job);                            \
+            return;                                                                                \
+        }                                                                                          \
+        if (job->keep != 0.0f)                                                                     \
+            UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)       \
+                sum[r][v] = fma((float16)(job->keep), vload16(v, c + r * job->ldc), sum[r][v]);    \
+        if (job->bias_is == 1)                                                                     \
+            UNROLL for (uint v = 0; v < VECTORS; v++)                                              \
+            {                                                                                      \
+                const float16 add = vload16(v, bias);                                              \
+                UNROLL for (uint r = 0; r < ROWS; r++) sum[r][v] += add;                           \
+            }                                                                                      \
+        if (job->bias_is == 2)                                                                     \
+            UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)       \
+                sum[r][v] += bias[r];                                                              \
+        if (job->act == 1)                                                                         \
+            UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)       \
+                sum[r][v] = caps_activate16(sum[r][v], 1);                                         \
+        UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)           \
+            vstore16(sum[r][v], v, c + r * job->ldc);                                              \
+    }
+GEMM_TILE(8, 2)
+GEMM_TILE(4, 2)
+GEMM_TILE(2, 2)
+GEMM_TILE(1, 2)
+GEMM_TILE(8, 1)
+GEMM_TILE(6, 1)
+GEMM_TILE(4, 1)
+GEMM_TILE(2, 1)
+GEMM_TILE(1, 1)
+
+// Steps l0 .. l0 + run of a panel of op(B). b: op(B)[l0, j]; n: columns from j to the edge. Lanes
+// past the edge hold what they like: no sum that is stored has them. next: another panel of b
+// follows.
+static GEMM_CALL void gemm_pack_b(__global float *panel, uint width, __global const float *b,
+    ulong ldb, uint n, uint run, uint transposed, uint next)
+{
+    uint l = 0;
+    if (!transposed) {
+        if (n >= width)
+            GEMM_LOOP for (; l < run; l++)
+            {
+                GEMM_LOOP for (uint v = 0; v < width; v += 16)
+                {
+                    if (next)
+                        CAPS_PREFETCH(b + l * ldb + width + v);
+                    vstore16(vload16(0, b + l * ldb + v), 0, panel + l * width + v);
+                }
+            }
+        GEMM_LOOP for (; l < run; l++) GEMM_LOOP for (uint q = 0; q < n; q++) panel[l * width + q] =
+            b[l * ldb + q];
+        return;
+    }
+    GEMM_LOOP for (; l + 16 <= run; l += 16) GEMM_LOOP for (uint v = 0; v < width; v += 16)
+    {
+        float16 x[16], y[16];
+        UNROLL for (uint z = 0; z < 16; z++)
+        {
+            if (next)
+                CAPS_PREFETCH(b + (width + v + z) * ldb + l);
+            x[z] = vload16(0, b + min(v + z, n - 1) * ldb + l);
+        }
+        GEMM_TRANSPOSE_ROUND(y, x)
+        GEMM_TRANSPOSE_ROUND(x, y)
+        GEMM_TRANSPOSE_ROUND(y, x)
+        GEMM_TRANSPOSE_ROUND(x, y)
+        UNROLL for (uint z = 0; z < 16; z++) vstore16(x[z], 0, panel + (l + z) * width + v);
+    }
+    GEMM_LOOP for (; l < run; l++) GEMM_LOOP for (uint q = 0; q < width; q++) panel[l * width + q] =
+        b[min(q, n - 1) * ldb + l];
+}
+
+// The activations that take more than a register or two, on a panel's part of C while it is still
+// in cache.
+static GEMM_CALL void gemm_activate(__global float *c, ulong ldc, uint rows, uint columns, uint act)
+{
+    GEMM_LOOP for (uint r = 0; r < rows; r++) GEMM_LOOP for (uint j = 0; j < columns; j += 16)
+        caps_store16(caps_activate16(caps_load16(c + r * ldc + j, columns - j, 0.0f), act),
+            c + r * ldc + j, columns - j);
+}
+
+// Rows from i on by one kind of tile.
+#define GEMM_TILES(ROWS, VECTORS)                                                                  \
+    for (; ie - i >= ROWS; i += ROWS)                                                              \
+        gemm_tile_##ROWS##_##VECTORS(c + i * job.ldc + j, n - j, a + i * a_row + l0 * a_step, pb,  \
+            bias + (bias_is == 2 ? i : j), &job);
+#define GEMM_PANEL(ROWS, VECTORS)                                                                  \
+    GEMM_TILES(ROWS, VECTORS)                                                                      \
+    GEMM_TILES(4, VECTORS)                                                                         \
+    GEMM_TILES(2, VECTORS)                                                                         \
+    GEMM_TILES(1, VECTORS)
+
+#define GEMM_PACKED(NAME, ROWS, VECTORS)                                                           \
+    CPU_KERNEL void NAME(__global float *restrict c, const ulong c_at,                             \
+        __global float *restrict scratch, const ulong scratch_at,                                  \
+        __global const float *restrict a, const ulong a_at, __global const float *restrict b,      \
+        const ulong b_at, __global const float *restrict bias, const ulong bias_at, const uint m,  \
+        const uint n, const uint k, const uint lda, const uint ldb, const uint ldc,                \
+        const uint trans_a, const uint trans_b, const uint pack_b, const float alpha,              \
+        const float beta, const uint bias_is, const uint act, const uint count,                    \
+        const uint stride_a, const uint stride_b, const uint stride_c, const uint block_m,         \
+        const uint block_n, const uint block_items)                                                \
+    {                                                                                              \
+        const uint width = 16 * VECTORS;                                                           \
+        const uint i0 = (uint)get_global_id(0) * block_m, i1 = i0 + min(block_m, m - i0);          \
+        const uint j0 = (uint)get_global_id(1) * block_n, j1 = j0 + min(block_n, n - j0);          \
+        const uint t0 = (uint)get_global_id(2) * block_items;                                      \
+        const uint t1 = t0 + min(block_items, count - t0);                                         \
+        const ulong a_row = trans_a ? 1 : lda, a_step = trans_a ? lda : 1;                         \
+        const ulong group =                                                                        \
+            get_global_id(0) +                                                                     \
+            get_global_size(0) * (get_global_id(1) + get_global_size(1) * get_global_id(2));       \
+        __global float *panel = scratch + scratch_at + group * (GEMM_PACKED_RUN * width);          \
+        if (bias_is != 0)                                                                          \
+            bias += bias_at;                                                                       \
+        a += a_at + t0 * (ulong)stride_a;                                                          \
+        b += b_at + t0 * (ulong)stride_b;                                                          \
+        c += c_at + t0 * (ulong)stride_c;                                                          \
+        for (uint t = t0; t < t1; t++, a += stride_a, b += stride_b, c += stride_c) {              \
+            for (uint ib = i0; ib < i1; ib += GEMM_PACKED_ROWS) {                                  \
+                const uint ie = ib + min((uint)GEMM_PACKED_ROWS, i1 - ib);                         \
+                for (uint l0 = 0; l0 < k; l0 += GEMM_PACKED_RUN) {                                 \
+                    const uint run = min((uint)GEMM_PACKED_RUN, k - l0);                           \
+                    const uint last = l0 + run == k;                                               \
+                    gemm_job job = {a_row, a_step, width, ldc, run, alpha,                         \
+                        l0 == 0 ? beta : 1.0f, last ? bias_is : 0, last ? act : 0};                \
+                    for (uint j = j0; j < j1; j += width) {                                        \
+                        __global const float *pb = panel;                                          \
+                        uint i = ib;                                                               \
+                        if (pack_b || n - j < width) {                                             \
+                            gemm_pack_b(panel, width,                                              \
+                                b + (trans_b ? (ulong)j * ldb + l0 : (ulong)l0 * ldb + j), ldb,    \
+                                n - j, run, trans_b, n - j >= 2 * width);                          \
+                            job.b_step = width;                                                    \
+                        } else {                                                                   \
+                            pb = b + (ulong)l0 * ldb + j;                                          \
+                            job.b_step = ldb;                                                      \
+                        }                                                                          \
+                        if (VECTORS > 1 && n - j <= 16) {                                          \
+                            GEMM_PANEL(ROWS, 1)                                                    \
+                        } else {                                                                   \
+                            GEMM_PANEL(ROWS, VECTORS)                                              \
+                        }                                                                          \
+                        if (job.act > 1)                                                           \
+                            gemm_activate(c + ib * job.ldc + j, job.ldc, ie - ib,                  \
+                                min(width, n - j), job.act);                                       \
+                    }                                                                              \
+                }                                                                                  \
+            }                                                                                      \
+        }                                                                                          \
+    }
 GEMM_PACKED(gemm_packed_6x16, 6, 1)
 GEMM_PACKED(gemm_packed_8x32, 8, 2)
+
+// ---- few rows -------------------------------------------------------------------------------------
+//
+// gemm_dots: M is 4 at most and both matrices lie with k along memory, so every element of C is the dot of two
+// rows, and what it takes is the reading of B, once. Work-items: (blocks of `block` columns, products).
+// Numerics: 16 lanes of float32 fma along k, added in a fixed order.
+
+#ifndef GEMM_DOT_COLUMNS
+#define GEMM_DOT_COLUMNS 4 // rows of B at a time: each element of A is read once for so many
+#endif
+
+typedef struct gemm_dot_job {
+    ulong lda, ldb, ldc;
+    uint k;
+    float alpha, beta;
+    uint bias_is, act;
+} gemm_dot_job;
+
+// n columns of M rows; bias: of the first column, or of the first row.
+#define GEMM_DOTS(M)                                                                               \
+    static GEMM_CALL void gemm_dots_##M(__global float *c, uint n, __global const float *a,        \
+        __global const float *b, __global const float *bias, const gemm_dot_job *job)              \
+    {                                                                                              \
+        float16 sum[M][GEMM_DOT_COLUMNS];                                                          \
+        float dots[M][GEMM_DOT_COLUMNS];                                                           \
+        UNROLL for (uint r = 0; r < M; r++)                                                        \
+            UNROLL for (uint q = 0; q < GEMM_DOT_COLUMNS; q++) sum[r][q] = (float16)(0.0f);        \
+        uint l = 0;                                                                                \
+        for (; l + 16 <= job->k; l += 16) {                                                        \
+            float16 x[M];                                                                          \
+            UNROLL for (uint r = 0; r < M; r++) x[r] = vload16(0, a + r * job->lda + l);           \
+            UNROLL for (uint q = 0; q < GEMM_DOT_COLUMNS; q++)                                     \
+            {                                                                                      \
+                const float16 y = vload16(0, b + min(q, n - 1) * job->ldb + l);                    \
+                UNROLL for (uint r = 0; r < M; r++) sum[r][q] = fma(x[r], y, sum[r][q]);           \
+            }                                                                                      \
+        }                                                                                          \
+        UNROLL for (uint r = 0; r < M; r++)                                                        \
+            UNROLL for (uint q = 0; q < GEMM_DOT_COLUMNS; q++) dots[r][q] = caps_sum16(sum[r][q]); \
+        GEMM_LOOP for (; l < job->k; l++)                                                          \
+            GEMM_LOOP for (uint r = 0; r < M; r++)                                                 \
+                GEMM_LOOP for (uint q = 0; q < n; q++)                                             \
+                    dots[r][q] = fma(a[r * job->lda + l], b[q * job->ldb + l], dots[r][q]);        \
+        GEMM_LOOP for (uint r = 0; r < M; r++)                                                     \
+            GEMM_LOOP for (uint q = 0; q < n; q++)                                                 \
+            {                                                                                      \
+                __global float *to = c + r * job->ldc + q;                                         \
+                float x = job->alpha * dots[r][q];                                                 \
+                if (job->beta != 0.0f)                                                             \
+                    x = fma(job->beta, *to, x);                                                    \
+                if (job->bias_is != 0)                                                             \
+                    x += bias[job->bias_is == 1 ? q : r];                                          \
+                *to = caps_activate(x, job->act);                                                  \
+            }                                                                                      \
+    }
+GEMM_DOTS(1)
+GEMM_DOTS(2)
+GEMM_DOTS(4)
+
+CPU_KERNEL void gemm_dots(__global float *restrict c, const ulong c_at,
+    __global const float *restrict a, const ulong a_at, __global const float *restrict b,
+    const ulong b_at, __global const float *restrict bias, const ulong bias_at, const uint m,
+    const uint n, const uint k, const uint lda, const uint ldb, const uint ldc, const float alpha,
+    const float beta, const uint bias_is, const uint act, const uint stride_a, const uint stride_b,
+    const uint stride_c, const uint block)
+{
+    const uint j0 = (uint)get_global_id(0) * block, j1 = j0 + min(block, n - j0);
+    const gemm_dot_job job = {lda, ldb, ldc, k, alpha, beta, bias_is, act};
+    a += a_at + get_global_id(1) * (ulong)stride_a;
+    b += b_at + get_global_id(1) * (ulong)stride_b;
+    c += c_at + get_global_id(1) * (ulong)stride_c;
+    if (bias_is != 0)
+        bias += bias_at;
+    for (uint j = j0; j < j1; j += GEMM_DOT_COLUMNS) {
+        const uint columns = min((uint)GEMM_DOT_COLUMNS, j1 - j);
+        __global const float *from = b + (ulong)j * ldb;
+        uint i = 0;
+        for (; m - i >= 4; i += 4)
+            gemm_dots_4(c + (ulong)i * ldc + j, columns, a + (ulong)i * lda, from,
+                bias + (bias_is == 2 ? i : j), &job);
+        for (; m - i >= 2; i += 2)
+            gemm_dots_2(c + (ulong)i * ldc + j, columns, a + (ulong)i * lda, from,
+                bias + (bias_is == 2 ? i : j), &job);
+        for (; i < m; i++)
+            gemm_dots_1(c + (ulong)i * ldc + j, columns, a + (ulong)i * lda, from,
+                bias + (bias_is == 2 ? i : j), &job);
+    }
+}

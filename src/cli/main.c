@@ -16,6 +16,7 @@ static const caps_command *const commands[] = {
     &caps_command_predict,
     &caps_command_selftest,
     &caps_command_bench,
+    &caps_command_tune,
     &caps_command_version,
     &caps_command_help,
     NULL,
@@ -71,7 +72,8 @@ static const char general[] =
     "name\n"
     "  CAPSCL_DATA      where data sets are looked for by name, before $XDG_DATA_HOME/capscl and\n"
     "                   /usr/share/datasets\n"
-    "  CAPSCL_CACHE     compiled kernels (default $XDG_CACHE_HOME/capscl, else ~/.cache/capscl)\n"
+    "  CAPSCL_CACHE     compiled kernels and what 'capscl tune' measured (default\n"
+    "                   $XDG_CACHE_HOME/capscl, else ~/.cache/capscl)\n"
     "  CAPSCL_KERNELS   kernel family: auto (default), cpu, gpu\n"
     "  CAPSCL_GEMM      matrix products: auto (default), clblast, packed, direct\n"
     "  CAPSCL_CL_PATH   a directory to read kernel sources from, in place of those built in\n"

@@ -86,7 +86,10 @@ static caps_status choose_gemm(caps_runtime *rt, const char *option, caps_error 
 /* Everything after context and queue are there. */
 static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_error *err)
 {
-    caps_status status;
+    caps_status status = CAPS_OK;
+    rt->tuning = caps_tuning_create();
+    if (!rt->tuning)
+        return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a runtime");
     CAPS_TRY(choose_family(rt, o->kernels, err));
     CAPS_TRY(choose_gemm(rt, o->gemm, err));
     CAPS_TRY(choose_cache(&rt->cache_dir, o->cache_dir, err));
@@ -238,6 +241,7 @@ void caps_runtime_free(caps_runtime *rt)
         clReleaseCommandQueue(rt->queue);
     if (rt->context)
         clReleaseContext(rt->context);
+    caps_tuning_free(rt->tuning);
     free(rt->gemm);
     free(rt->cache_dir);
     free(rt->cl_path);

@@ -4,6 +4,7 @@
 
 #include "launch.h"
 #include "slots.h"
+#include "tuning.h"
 
 typedef struct caps_program_slot {
     char *file, *options; /* of a template; "" and "" for the family's own program */
@@ -43,6 +44,7 @@ struct caps_runtime {
     size_t pending_count, pending_room;
     cl_mem nothing; /* stands for a NULL tensor */
     caps_slots slots;
+    caps_tuning *tuning;
 };
 
 /* The program of the runtime's family (NULL) or of a template: built, or loaded from the disk

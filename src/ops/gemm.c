@@ -2,12 +2,15 @@
 #include "gemm.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fail.h"
 #include "launch.h"
+#include "require.h"
 #include "slots.h"
+#include "tuning.h"
 
 static const caps_gemm_method *const algorithms[] = {
     &caps_gemm_packed, &caps_gemm_clblast, &caps_gemm_direct};
@@ -16,7 +19,7 @@ enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
 /* Multiply-adds a product must have for CLBlast's own overhead (a call of a C++ library, a database
  * look-up, copies into padded matrices) to be worth it on a GPU. */
 #define CLBLAST_LEAST_WORK ((size_t)96 * 96 * 96)
-/* On a CPU, where a packed product is three launches in place of one. */
+/* On a CPU, for what a panel costs. */
 #define PACKED_LEAST_WORK ((size_t)32 * 32 * 32)
 
 /* ---- choice --------------------------------------------------------------------------------- */
@@ -35,7 +38,7 @@ static size_t times(size_t a, size_t b)
     return b != 0 && a > SIZE_MAX / b ? SIZE_MAX : a * b;
 }
 
-/* The free choice: device and sizes decide, so that a run repeats. */
+/* The choice by rule: device and sizes decide. */
 static const caps_gemm_method *prefer(const caps_runtime *rt, const caps_gemm_shape *s)
 {
     size_t work = times(times(s->m, s->n), s->k);
@@ -46,21 +49,65 @@ static const caps_gemm_method *prefer(const caps_runtime *rt, const caps_gemm_sh
     return times(work, s->count) >= PACKED_LEAST_WORK ? &caps_gemm_packed : &caps_gemm_direct;
 }
 
+void caps_gemm_key(char key[CAPS_TUNING_KEY], const caps_gemm_shape *s)
+{
+    const int n = snprintf(key, CAPS_TUNING_KEY, "gemm %zux%zux%zu %c%c", s->m, s->n, s->k,
+        s->trans_a ? 't' : 'n', s->trans_b ? 't' : 'n');
+    if (s->count > 1 && n > 0 && n < CAPS_TUNING_KEY)
+        snprintf(key + n, (size_t)(CAPS_TUNING_KEY - n), " x%zu", s->count);
+}
+
+/* What was measured to be the best, else the rule's; noted either way. */
 static const caps_gemm_method *choose(
     const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent)
 {
-    const caps_gemm_method *best = prefer(rt, shape);
-    if (!best->refuses(rt, shape, extent))
-        return best;
-    return caps_gemm_clblast.refuses(rt, shape, extent) || caps_is_simulated(rt)
-               ? &caps_gemm_direct
-               : &caps_gemm_clblast;
+    char key[CAPS_TUNING_KEY];
+    caps_gemm_key(key, shape);
+    const char *measured = caps_tuning_get(rt, key);
+    const caps_gemm_method *best = measured ? by_name(measured) : NULL;
+    const bool use = best && !best->refuses(rt, shape, extent);
+    if (!use)
+        best = prefer(rt, shape);
+    if (best->refuses(rt, shape, extent))
+        best = caps_gemm_clblast.refuses(rt, shape, extent) || caps_is_simulated(rt)
+                   ? &caps_gemm_direct
+                   : &caps_gemm_clblast;
+    if (extent > 0) /* a product, not a question */
+        caps_tuning_note(rt, key, best->name, use, shape, sizeof *shape);
+    return best;
 }
 
 const char *caps_gemm_algorithm(const caps_runtime *rt, const caps_gemm_shape *shape)
 {
     const char *wish = caps_runtime_gemm_wish(rt);
     return wish ? wish : choose(rt, shape, 0)->name;
+}
+
+/* ---- for tuning ----------------------------------------------------------------------------- */
+
+size_t caps_gemm_variants(const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent,
+    const char **names, size_t room)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ALGORITHMS && n < room; i++) {
+        const bool library = algorithms[i] == &caps_gemm_clblast;
+        /* CLBlast is written for GPUs: on a CPU it needs ten times as long, and seconds to build.
+         */
+        if (library && (!caps_is_gpu(rt) || caps_is_simulated(rt)))
+            continue;
+        if (!algorithms[i]->refuses(rt, shape, extent))
+            names[n++] = algorithms[i]->name;
+    }
+    return n;
+}
+
+caps_status caps_gemm_by(caps_runtime *rt, const char *variant, const caps_tensor *c,
+    const caps_tensor *a, const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err)
+{
+    const caps_gemm_method *method = by_name(variant);
+    if (!method)
+        return caps_fail(err, CAPS_ERR_INTERNAL, "gemm: no algorithm '%s'", variant);
+    return method->run(rt, c, a, b, shape, NULL, err);
 }
 
 /* ---- scratch -------------------------------------------------------------------------------- */
@@ -109,7 +156,7 @@ size_t caps_gemm_scratch(const caps_runtime *rt, const caps_gemm_shape *shape)
 {
     const char *wish = caps_runtime_gemm_wish(rt);
     const caps_gemm_method *algorithm = wish ? by_name(wish) : choose(rt, shape, 0);
-    return algorithm ? algorithm->scratch(shape) : 0;
+    return algorithm ? algorithm->scratch(rt, shape) : 0;
 }
 
 /* ---- checks --------------------------------------------------------------------------------- */
@@ -182,14 +229,53 @@ static caps_status check(const caps_tensor *c, const caps_tensor *a, const caps_
 
 /* ---- the operation -------------------------------------------------------------------------- */
 
-caps_status caps_gemm(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
-    const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err)
+/* The epilogue by a kernel of its own, on C as it lies. */
+static caps_status finish(caps_runtime *rt, const caps_tensor *c, const caps_gemm_shape *s,
+    const caps_gemm_epilogue *e, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    /* Rows that follow each other go at once. */
+    const size_t rows = s->ldc == s->n ? s->m : 1;
+    for (size_t item = 0; item < s->count; item++)
+        for (size_t i = 0; i < s->m && status == CAPS_OK; i += rows) {
+            const size_t channels = e->bias_of_rows ? rows : s->n;
+            const size_t places = e->bias_of_rows ? s->n : 1;
+            const caps_tensor part =
+                caps_tensor_wrap(c->buffer, c->offset + item * s->stride_c + i * s->ldc, CAPS_F32,
+                    3, (size_t[]){rows * s->n / (channels * places), channels, places});
+            caps_tensor bias = {0};
+            if (e->bias)
+                bias = caps_tensor_wrap(e->bias->buffer,
+                    e->bias->offset + (e->bias_of_rows ? i : 0), CAPS_F32, 1, &channels);
+            status = caps_bias_act_forward(rt, &part, &part, e->bias ? &bias : NULL, e->act, err);
+        }
+    return status;
+}
+
+static caps_status check_epilogue(
+    const caps_gemm_epilogue *e, const caps_gemm_shape *s, caps_error *err)
+{
+    const size_t need = e->bias_of_rows ? s->m : s->n;
+    if ((int)e->act < CAPS_ACT_NONE || e->act > CAPS_ACT_SIGMOID)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "gemm: activation is %d, need 0 to %d",
+            (int)e->act, CAPS_ACT_SIGMOID);
+    if (e->bias)
+        return caps_require_tensor("gemm", "bias", e->bias, CAPS_F32, 1, &need, err);
+    return CAPS_OK;
+}
+
+caps_status caps_gemm_finished(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
+    const caps_tensor *b, const caps_gemm_shape *shape, const caps_gemm_epilogue *epilogue,
+    caps_error *err)
 {
     caps_gemm_shape s = *shape;
     size_t extent = 0;
-    caps_status status = check(c, a, b, &s, &extent, err);
-    if (status != CAPS_OK)
-        return status;
+    caps_status status = CAPS_OK;
+    CAPS_TRY(check(c, a, b, &s, &extent, err));
+    if (epilogue && !epilogue->bias && epilogue->act == CAPS_ACT_NONE)
+        epilogue = NULL;
+    if (epilogue)
+        CAPS_TRY(check_epilogue(epilogue, &s, err));
     if (s.count == 1) /* the strides mean nothing: keep them out of everybody's arithmetic */
         s.stride_a = s.stride_b = s.stride_c = 0;
 
@@ -202,19 +288,31 @@ caps_status caps_gemm(caps_runtime *rt, const caps_tensor *c, const caps_tensor 
     if (why)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "gemm: %s cannot take %zux%zux%zu: %s",
             algorithm->name, s.m, s.n, s.k, why);
+    const caps_gemm_epilogue *with = algorithm->finishes ? epilogue : NULL;
 
     /* Kernels take strides as 32 bits; what is farther apart goes one by one. */
-    if (s.stride_a <= UINT32_MAX && s.stride_b <= UINT32_MAX && s.stride_c <= UINT32_MAX)
-        return algorithm->run(rt, c, a, b, &s, err);
-    caps_gemm_shape one = s;
-    one.count = 1;
-    one.stride_a = one.stride_b = one.stride_c = 0;
-    for (size_t i = 0; i < s.count && status == CAPS_OK; i++) {
-        caps_tensor ci = *c, ai = *a, bi = *b;
-        ci.offset += i * s.stride_c;
-        ai.offset += i * s.stride_a;
-        bi.offset += i * s.stride_b;
-        status = algorithm->run(rt, &ci, &ai, &bi, &one, err);
+    if (s.stride_a <= UINT32_MAX && s.stride_b <= UINT32_MAX && s.stride_c <= UINT32_MAX) {
+        CAPS_TRY(algorithm->run(rt, c, a, b, &s, with, err));
+    } else {
+        caps_gemm_shape one = s;
+        one.count = 1;
+        one.stride_a = one.stride_b = one.stride_c = 0;
+        for (size_t i = 0; i < s.count; i++) {
+            caps_tensor ci = *c, ai = *a, bi = *b;
+            ci.offset += i * s.stride_c;
+            ai.offset += i * s.stride_a;
+            bi.offset += i * s.stride_b;
+            CAPS_TRY(algorithm->run(rt, &ci, &ai, &bi, &one, with, err));
+        }
     }
+    if (epilogue && !with)
+        CAPS_TRY(finish(rt, c, &s, epilogue, err));
+done:
     return status;
+}
+
+caps_status caps_gemm(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
+    const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err)
+{
+    return caps_gemm_finished(rt, c, a, b, shape, NULL, err);
 }

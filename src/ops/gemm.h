@@ -4,21 +4,52 @@
 
 #include <capscl/ops.h>
 
+#include "tuning.h"
+
+/* What becomes of a product on its way to C: C = act(alpha op(A) op(B) + beta C + bias). */
+typedef struct caps_gemm_epilogue {
+    const caps_tensor *bias; /* NULL: none; else as many elements as C has columns (or rows) */
+    bool bias_of_rows;       /* one element a row of C, not a column */
+    caps_activation act;
+} caps_gemm_epilogue;
+
+/* caps_gemm with an epilogue (NULL: none). With `count` products, each gets the same. */
+caps_status caps_gemm_finished(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
+    const caps_tensor *b, const caps_gemm_shape *shape, const caps_gemm_epilogue *epilogue,
+    caps_error *err);
+
 /* One way to multiply. caps_gemm has checked the shape before it asks. */
 typedef struct caps_gemm_method {
     const char *name;
+    bool finishes; /* `run` applies the epilogue; else it gets NULL and caps_gemm_finished does */
     /* NULL where it can serve, else why not. `extent` is the greatest element index, plus one, of
      * any operand in its buffer. */
     const char *(*refuses)(const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent);
     caps_status (*run)(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
-        const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err);
-    /* Most bytes of scratch (below) that `run` takes for this shape on any device. */
-    size_t (*scratch)(const caps_gemm_shape *shape);
+        const caps_tensor *b, const caps_gemm_shape *shape, const caps_gemm_epilogue *epilogue,
+        caps_error *err);
+    /* Most bytes of scratch (below) that `run` takes for this shape. */
+    size_t (*scratch)(const caps_runtime *rt, const caps_gemm_shape *shape);
 } caps_gemm_method;
 
-extern const caps_gemm_method caps_gemm_packed;  /* CPU family: panels and a register tile */
+extern const caps_gemm_method caps_gemm_packed;  /* CPU family: panels of B and a register tile */
 extern const caps_gemm_method caps_gemm_clblast; /* the CLBlast library */
 extern const caps_gemm_method caps_gemm_direct;  /* plain kernels that run anywhere */
+
+/* For tuning. The key of a shape: "gemm 100x512x160 nt", " x7" behind it for seven products. The
+ * algorithms that are worth measuring for it (at most `room`; their number), and a product by one
+ * of them, whatever the rule or the cache says. */
+void caps_gemm_key(char key[CAPS_TUNING_KEY], const caps_gemm_shape *shape);
+size_t caps_gemm_variants(const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent,
+    const char **names, size_t room);
+caps_status caps_gemm_by(caps_runtime *rt, const char *variant, const caps_tensor *c,
+    const caps_tensor *a, const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err);
+
+/* CLBlast's own parameters, for the device as a whole: names of sets that are worth a try, and the
+ * one that counts from now on (CLBlast then builds its kernels again). Which one counts without it
+ * is tuned under the key "clblast parameters". */
+size_t caps_clblast_candidates(const caps_runtime *rt, const char **names, size_t room);
+caps_status caps_clblast_apply(caps_runtime *rt, const char *name, caps_error *err);
 
 /* A buffer of at least `bytes` for panels or padded copies. One a runtime, grown to the largest
  * need seen, freed with the runtime; its content lasts until the next product. Not the caller's to

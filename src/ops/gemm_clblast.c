@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "fail.h"
 #include "launch.h"
@@ -55,52 +56,115 @@ static caps_status fail(
 
 /* ---- tuning --------------------------------------------------------------------------------- */
 
-/* CLBlast's database has no entry for PoCL, and its defaults are for GPUs: work-groups of 64 to 256
- * items that a CPU runs as loops, and small vectors. These keep a group small and its vectors wide.
- */
-struct tuning {
-    const char *kernel;
-    size_t count;
-    const char *names[16];
-    size_t values[16];
-};
+/* Parameters of CLBlast's two kernels of products, the large one (Xgemm: padded copies, then tiles
+ * of MWG x NWG by groups of MDIMC x NDIMC items) and the small one (XgemmDirect: tiles of WGD). Its
+ * database has the makers' devices, but none that is newer than the library, and no PoCL. Every set
+ * keeps CLBlast's rules: MWG a multiple of MDIMC VWM and MDIMA VWM, NWG of NDIMC VWN and NDIMB VWN,
+ * KWG of KWI, MDIMC NDIMC / MDIMA and MDIMC NDIMC / NDIMB; likewise WGD. */
+static const char *const large_names[] = {"GEMMK", "KREG", "KWG", "KWI", "MDIMA", "MDIMC", "MWG",
+    "NDIMB", "NDIMC", "NWG", "SA", "SB", "STRM", "STRN", "VWM", "VWN"};
+static const char *const small_names[] = {
+    "KWID", "MDIMAD", "MDIMCD", "NDIMBD", "NDIMCD", "PADA", "PADB", "VWMD", "VWND", "WGD"};
+enum { LARGE = 16, SMALL = 10 };
 
-static const struct tuning cpu_tuning[] = {
-    {"Xgemm", 16,
-        {"GEMMK", "KREG", "KWG", "KWI", "MDIMA", "MDIMC", "MWG", "NDIMB", "NDIMC", "NWG", "SA",
-            "SB", "STRM", "STRN", "VWM", "VWN"},
-        {0, 1, 32, 2, 4, 4, 64, 4, 4, 16, 0, 0, 0, 0, 8, 1}},
+static const struct candidate {
+    const char *name;
+    size_t large[LARGE], small[SMALL];
+} candidates[] = {
+    /* A CPU runs a group's items as a loop: few of them, wide vectors, no copies to local memory.
+     */
+    {"cpu", {0, 1, 32, 2, 4, 4, 64, 4, 4, 16, 0, 0, 0, 0, 8, 1}, {2, 4, 4, 4, 4, 0, 0, 4, 4, 16}},
+    {"64x64 by 256", {0, 1, 32, 2, 16, 16, 64, 16, 16, 64, 1, 1, 0, 0, 4, 4},
+        {2, 16, 16, 16, 16, 1, 1, 2, 2, 32}},
+    {"64x64 by 64", {0, 1, 32, 2, 8, 8, 64, 8, 8, 64, 1, 1, 0, 0, 4, 4},
+        {2, 8, 8, 8, 8, 1, 1, 4, 4, 32}},
+    {"64x64 by 64, no local", {0, 1, 32, 2, 8, 8, 64, 8, 8, 64, 0, 0, 0, 0, 4, 4},
+        {2, 8, 8, 8, 8, 1, 1, 2, 2, 32}},
+    {"128x64 by 128", {0, 1, 32, 2, 16, 16, 128, 8, 8, 64, 1, 1, 0, 0, 4, 4},
+        {2, 16, 16, 16, 16, 1, 1, 2, 2, 32}},
+    {"128x128 by 256", {0, 1, 16, 2, 16, 16, 128, 16, 16, 128, 1, 1, 0, 0, 4, 4},
+        {2, 16, 16, 16, 16, 1, 1, 2, 2, 32}},
 };
+enum { CANDIDATES = sizeof candidates / sizeof candidates[0] };
+#define LIBRARY    "library" /* what CLBlast's database says */
+#define TUNING_KEY "clblast parameters"
 
 /* CLBlast keeps its settings by device for the whole process, and a change throws compiled kernels
- * away: each device is set once. */
+ * away: a device is set once, at the first product, and again only by caps_clblast_apply. */
 static pthread_mutex_t tuned_lock = PTHREAD_MUTEX_INITIALIZER;
 static cl_device_id tuned[64];
 static size_t tuned_count;
 
-static caps_status tune(const caps_runtime *rt, const caps_gemm_shape *s, caps_error *err)
+static caps_status override(const caps_runtime *rt, const struct candidate *x, caps_error *err)
+{
+    const cl_device_id device = caps_runtime_device(rt)->handle;
+    /* The API takes a pointer to non-const strings, and does not write them. */
+    CLBlastStatusCode code = CLBlastOverrideParameters(device, "Xgemm", CLBlastPrecisionSingle,
+        LARGE, (const char **)(uintptr_t)large_names, x->large);
+    if (code == CLBlastSuccess)
+        code = CLBlastOverrideParameters(device, "XgemmDirect", CLBlastPrecisionSingle, SMALL,
+            (const char **)(uintptr_t)small_names, x->small);
+    return code == CLBlastSuccess
+               ? CAPS_OK
+               : caps_fail_cl(err, (int)code, "gemm: CLBlast refuses the parameters '%s'", x->name);
+}
+
+static const struct candidate *candidate_of(const char *name)
+{
+    for (size_t i = 0; name && i < CANDIDATES; i++)
+        if (strcmp(candidates[i].name, name) == 0)
+            return &candidates[i];
+    return NULL;
+}
+
+size_t caps_clblast_candidates(const caps_runtime *rt, const char **names, size_t room)
+{
+    size_t n = 0;
+    const bool cpu = caps_runtime_device(rt)->type == CAPS_DEVICE_CPU;
+    /* Once overridden its own cannot come back in this process: so they are the first, and left out
+     * where a measured set is in force already. */
+    if (!cpu && n < room && !candidate_of(caps_tuning_get(rt, TUNING_KEY)))
+        names[n++] = LIBRARY;
+    for (size_t i = cpu ? 0 : 1; i < CANDIDATES && n < room; i++)
+        names[n++] = candidates[i].name;
+    return n;
+}
+
+caps_status caps_clblast_apply(caps_runtime *rt, const char *name, caps_error *err)
+{
+    const struct candidate *x = candidate_of(name);
+    if (!x)
+        return strcmp(name, LIBRARY) == 0
+                   ? CAPS_OK
+                   : caps_fail(err, CAPS_ERR_INTERNAL, "gemm: no CLBlast parameters '%s'", name);
+    pthread_mutex_lock(&tuned_lock);
+    caps_status status = override(rt, x, err);
+    pthread_mutex_unlock(&tuned_lock);
+    return status;
+}
+
+/* Sets the device before its first product: as measured, else by its type. */
+static caps_status tune(const caps_runtime *rt, caps_error *err)
 {
     const caps_device_info *device = caps_runtime_device(rt);
-    if (device->type != CAPS_DEVICE_CPU)
-        return CAPS_OK;
+    const struct candidate *x = candidate_of(caps_tuning_get(rt, TUNING_KEY));
+    const bool measured = x != NULL;
+    if (!x && device->type == CAPS_DEVICE_CPU)
+        x = &candidates[0];
     caps_status status = CAPS_OK;
     pthread_mutex_lock(&tuned_lock);
     size_t i = 0;
     while (i < tuned_count && tuned[i] != device->handle)
         i++;
     if (i == tuned_count && i < sizeof tuned / sizeof tuned[0]) {
-        for (size_t t = 0; t < sizeof cpu_tuning / sizeof cpu_tuning[0] && status == CAPS_OK; t++) {
-            const struct tuning *x = &cpu_tuning[t];
-            /* The API takes a pointer to non-const strings, and does not write them. */
-            CLBlastStatusCode code = CLBlastOverrideParameters(device->handle, x->kernel,
-                CLBlastPrecisionSingle, x->count, (const char **)x->names, x->values);
-            if (code != CLBlastSuccess)
-                status = fail(err, code, s, x->kernel);
-        }
+        if (x)
+            status = override(rt, x, err);
         if (status == CAPS_OK)
             tuned[tuned_count++] = device->handle;
     }
     pthread_mutex_unlock(&tuned_lock);
+    if (status == CAPS_OK)
+        caps_tuning_note(rt, TUNING_KEY, x ? x->name : LIBRARY, measured, NULL, 0);
     return status;
 }
 
@@ -131,21 +195,23 @@ static const char *refuses(const caps_runtime *rt, const caps_gemm_shape *s, siz
     return NULL;
 }
 
-static size_t scratch(const caps_gemm_shape *s)
+static size_t scratch(const caps_runtime *rt, const caps_gemm_shape *s)
 {
+    (void)rt;
     size_t floats = padded(s);
     return floats > INT_MAX ? 0 : floats * sizeof(float);
 }
 
 static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
-    const caps_tensor *b, const caps_gemm_shape *s, caps_error *err)
+    const caps_tensor *b, const caps_gemm_shape *s, const caps_gemm_epilogue *e, caps_error *err)
 {
+    (void)e;
     const CLBlastTranspose first = s->trans_b ? CLBlastTransposeYes : CLBlastTransposeNo;
     const CLBlastTranspose second = s->trans_a ? CLBlastTransposeYes : CLBlastTransposeNo;
     cl_command_queue queue = caps_runtime_queue(rt);
     uint64_t start = 0;
     caps_status status = CAPS_OK;
-    CAPS_TRY(tune(rt, s, err));
+    CAPS_TRY(tune(rt, err));
     CAPS_TRY(caps_profile_begin(rt, &start, err));
     for (size_t i = 0; i < s->count; i++) {
         const size_t a_at = a->offset + i * s->stride_a, b_at = b->offset + i * s->stride_b;
@@ -175,4 +241,4 @@ done:
     return status;
 }
 
-const caps_gemm_method caps_gemm_clblast = {"clblast", refuses, run, scratch};
+const caps_gemm_method caps_gemm_clblast = {"clblast", false, refuses, run, scratch};

@@ -18,15 +18,17 @@ static const char *refuses(const caps_runtime *rt, const caps_gemm_shape *s, siz
     return NULL;
 }
 
-static size_t scratch(const caps_gemm_shape *s)
+static size_t scratch(const caps_runtime *rt, const caps_gemm_shape *s)
 {
+    (void)rt;
     (void)s;
     return 0;
 }
 
 static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
-    const caps_tensor *b, const caps_gemm_shape *s, caps_error *err)
+    const caps_tensor *b, const caps_gemm_shape *s, const caps_gemm_epilogue *e, caps_error *err)
 {
+    (void)e;
     const bool gpu = caps_is_gpu(rt);
     /* The largest square group the device takes. */
     size_t most = caps_group_size(rt, 256);
@@ -61,4 +63,4 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
         err);
 }
 
-const caps_gemm_method caps_gemm_direct = {"direct", refuses, run, scratch};
+const caps_gemm_method caps_gemm_direct = {"direct", false, refuses, run, scratch};

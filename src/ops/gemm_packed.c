@@ -1,11 +1,10 @@
-/* gemm_packed.c: products by packed panels and a register tile, cl/gemm_packed_cpu.cl.
+/* gemm_packed.c: products by panels of B and a register tile, cl/gemm_packed_cpu.cl.
  *
- * The panels live in the runtime's scratch, at most SCRATCH_FLOATS of them: a larger product goes
- * in pieces, k first (C then takes the later pieces by addition), and n and m where even the least
- * run of k does not fit. Pieces end at multiples of RUN, where the kernel pauses anyway, so how a
- * product is cut does not change a bit of it. */
+ * One launch a product, or a batch. Each work-group has a part of the runtime's scratch for the
+ * panel of B that it works on. How a product is cut does not change a bit of it. */
 #include "gemm.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -13,29 +12,27 @@
 #include "launch.h"
 
 enum {
-    RUN = 256,       /* GEMM_PACKED_RUN of the kernel file */
-    PACK_PANELS = 4, /* GEMM_PACK_PANELS of the kernel file */
-    BLOCK_M = 96,    /* with RUN: a block of A stays in a core's L2 cache */
-    BLOCK_N = 512,
-    BLOCKS_A_CORE = 8, /* blocks of C a core should have at least, so that all end together */
-    ALIGN = 16,        /* floats: panels begin at cache lines */
+    RUN = 256,          /* GEMM_PACKED_RUN of the kernel file */
+    ROWS = 256,         /* GEMM_PACKED_ROWS of the kernel file */
+    GROUPS_A_CORE = 16, /* at most: each has scratch */
+    WIDEST = 512, /* columns of a group, where C is visited more than once: it stays in a cache */
+    NEAR_FLOATS = 65536, /* what a cache of a core has room for beside other things */
+    FEW_ROWS = 128,      /* so few uses do not pay for copying B where it can be read as it is */
+    DOT_ROWS = 4,
+    DOT_COLUMNS = 4, /* GEMM_DOT_COLUMNS of the kernel file */
+    DOT_GROUPS_A_CORE = 4,
 };
-#define SCRATCH_FLOATS                                                                             \
-    ((size_t)8 << 20) /* 32 MiB: large against any cache, small against a model */
 
-/* A tile's sizes and the kernels that have it. */
+/* A tile and the kernel that has it, by the floats of a vector register. */
 struct variant {
+    cl_uint vector;
     size_t rows, columns;
-    const char *multiply;
-    const char *pack_a[2],
-        *pack_b[2]; /* [0]: the panel's width is contiguous in memory; [1]: k is */
+    const char *kernel;
 };
 
 static const struct variant variants[] = {
-    {8, 32, "gemm_packed_8x32", {"gemm_pack_along_8", "gemm_pack_across_8"},
-        {"gemm_pack_along_32", "gemm_pack_across_32"}},
-    {6, 16, "gemm_packed_6x16", {"gemm_pack_along_6", "gemm_pack_across_6"},
-        {"gemm_pack_along_16", "gemm_pack_across_16"}},
+    {16, 8, 32, "gemm_packed_8x32"},
+    {0, 6, 16, "gemm_packed_6x16"},
 };
 
 static const struct variant *variant_of(const caps_runtime *rt)
@@ -43,53 +40,79 @@ static const struct variant *variant_of(const caps_runtime *rt)
     cl_uint width = 0;
     clGetDeviceInfo(caps_runtime_device(rt)->handle, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT,
         sizeof width, &width, NULL);
-    return &variants[width >= 16 ? 0 : 1];
+    const struct variant *v = variants;
+    while (width < v->vector)
+        v++;
+    return v;
 }
 
 /* How a product is cut. */
 struct plan {
-    size_t m, n, k, items;     /* of one piece */
-    size_t a_floats, b_floats; /* panels of one item of one piece */
+    size_t m, n, items; /* of one group */
+    bool pack_b;
+    size_t groups; /* in all */
 };
 
-static size_t least(size_t a, size_t b)
+/* The size of equal shares of at most `most`, in whole tiles. */
+static size_t share(size_t size, size_t most, size_t tile)
 {
-    return a < b ? a : b;
+    return caps_round_up(caps_div_up(size, caps_div_up(size, most)), tile);
 }
 
-static struct plan plan_of(const struct variant *v, const caps_gemm_shape *s)
+static size_t groups_of(const struct plan *p, const caps_gemm_shape *s)
 {
-    struct plan p = {s->m, s->n, s->k, 1, 0, 0};
-    size_t wide = caps_round_up(s->m, v->rows) + caps_round_up(s->n, v->columns);
-    size_t shortest = least(s->k, RUN);
-    size_t widest = SCRATCH_FLOATS / shortest - 2 * v->columns;
-    if (wide > widest) {
-        /* Half of the room for each side; what one leaves is the other's. */
-        size_t room = s->n < widest / 2 ? widest - s->n : widest / 2;
-        if (p.m > room)
-            p.m = room / v->rows * v->rows;
-        room = widest - p.m;
-        if (p.n > room)
-            p.n = room / v->columns * v->columns;
-        wide = caps_round_up(p.m, v->rows) + caps_round_up(p.n, v->columns);
+    return caps_div_up(s->m, p->m) * caps_div_up(s->n, p->n) * caps_div_up(s->count, p->items);
+}
+
+/* What a product takes when it is cut like that, in steps of a vector: measured by and large, and
+ * good enough to tell one cut from another. */
+static double cost(const struct plan *p, const caps_gemm_shape *s, size_t cores)
+{
+    const double m = (double)p->m, n = (double)p->n, k = (double)s->k;
+    const bool far_a = m * k > NEAR_FLOATS, far_b = n * k > NEAR_FLOATS;
+    const double copies = !p->pack_b ? 0 : ceil(m / ROWS) * (far_b ? 1.5 : 0.3);
+    const double group = m * n * k / 16 + copies * n * k + (far_a ? 0.3 : 0.1) * m * k + 3000;
+    /* Groups do not all end at once. */
+    return group * (ceil((double)groups_of(p, s) / (double)cores) + 0.25);
+}
+
+/* 1, 2, 3, 4, 6, 8, 11, ..: numbers of parts that are worth a look. */
+static size_t more_parts(size_t parts)
+{
+    return parts + (parts + 2) / 3;
+}
+
+static struct plan plan_of(
+    const caps_runtime *rt, const struct variant *v, const caps_gemm_shape *s)
+{
+    const size_t cores = caps_runtime_device(rt)->compute_units;
+    struct plan p = {.items = 1, .pack_b = s->trans_b || s->m > FEW_ROWS};
+    double best = INFINITY;
+    for (size_t i = 1; i == 1 || s->m / i >= v->rows; i = more_parts(i))
+        for (size_t j = 1; j == 1 || s->n / j >= v->columns; j = more_parts(j)) {
+            struct plan q = p;
+            q.m = share(s->m, caps_div_up(s->m, i), v->rows);
+            q.n = share(s->n, caps_div_up(s->n, j), v->columns);
+            if (s->k > RUN && q.n > WIDEST)
+                continue;
+            const double c = cost(&q, s, cores);
+            if (c < best) {
+                best = c;
+                p = q;
+            }
+            if (groups_of(&q, s) > GROUPS_A_CORE * cores)
+                break;
+        }
+    while (groups_of(&p, s) > GROUPS_A_CORE * cores) {
+        if (p.items < s->count)
+            p.items *= 2;
+        else if (p.m < s->m)
+            p.m *= 2;
+        else
+            p.n *= 2;
     }
-    size_t longest = SCRATCH_FLOATS / wide;
-    if (s->k > longest) {
-        size_t pieces = caps_div_up(s->k, longest / RUN * RUN);
-        p.k = caps_round_up(caps_div_up(s->k, pieces), RUN);
-    }
-    p.a_floats = caps_round_up(caps_round_up(p.m, v->rows) * p.k, ALIGN);
-    p.b_floats = caps_round_up(caps_round_up(p.n, v->columns) * p.k, ALIGN);
-    if (p.m == s->m && p.n == s->n && p.k == s->k) {
-        size_t fit = SCRATCH_FLOATS / (p.a_floats + p.b_floats);
-        p.items = least(s->count, fit > 1 ? fit : 1);
-    }
+    p.groups = groups_of(&p, s);
     return p;
-}
-
-static size_t plan_bytes(const struct plan *p)
-{
-    return p->items * (p->a_floats + p->b_floats) * sizeof(float);
 }
 
 static const char *refuses(const caps_runtime *rt, const caps_gemm_shape *s, size_t extent)
@@ -105,98 +128,62 @@ static const char *refuses(const caps_runtime *rt, const caps_gemm_shape *s, siz
     return NULL;
 }
 
-static size_t scratch(const caps_gemm_shape *s)
+/* A few rows times a transposed matrix: dots of rows that lie along memory, and B is read but once.
+ */
+static bool few_dots(const caps_gemm_shape *s)
 {
-    size_t bytes = 0;
-    for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
-        struct plan p = plan_of(&variants[i], s);
-        if (plan_bytes(&p) > bytes)
-            bytes = plan_bytes(&p);
-    }
-    return bytes;
+    return s->trans_b && !s->trans_a && s->m <= DOT_ROWS;
 }
 
-/* Blocks of C: as near to BLOCK_M x BLOCK_N as leaves every core BLOCKS_A_CORE of them. */
-static void block_sizes(const caps_runtime *rt, const struct variant *v, size_t m, size_t n,
-    size_t items, size_t *block_m, size_t *block_n)
+static size_t scratch(const caps_runtime *rt, const caps_gemm_shape *s)
 {
-    size_t wanted = (size_t)caps_runtime_device(rt)->compute_units * BLOCKS_A_CORE;
-    size_t bm = BLOCK_M, bn = BLOCK_N;
-    while (caps_div_up(m, bm) * caps_div_up(n, bn) * items < wanted) {
-        if (bn > 2 * v->columns)
-            bn /= 2;
-        else if (bm > 2 * v->rows)
-            bm /= 2;
-        else
-            break;
-    }
-    /* Equal shares, in whole tiles. */
-    *block_m = caps_round_up(caps_div_up(m, caps_div_up(m, bm)), v->rows);
-    *block_n = caps_round_up(caps_div_up(n, caps_div_up(n, bn)), v->columns);
+    const struct variant *v = variant_of(rt);
+    if (few_dots(s))
+        return 0;
+    return plan_of(rt, v, s).groups * RUN * v->columns * sizeof(float);
 }
 
-/* Packs `items` matrices of extent n along the panel's width and k across it. */
-static caps_status pack(caps_runtime *rt, const char *const kernels[2], bool k_contiguous,
-    size_t width, const caps_tensor *panels, const caps_tensor *from, size_t n, size_t k, size_t ld,
-    size_t panels_stride, size_t from_stride, size_t items, caps_error *err)
+static caps_status run_dots(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
+    const caps_tensor *b, const caps_gemm_shape *s, const caps_gemm_epilogue *e, caps_error *err)
 {
-    const caps_arg args[] = {CAPS_ARG_TENSOR(panels), CAPS_ARG_TENSOR(from), CAPS_ARG_UINT(n),
-        CAPS_ARG_UINT(k), CAPS_ARG_UINT(ld), CAPS_ARG_UINT(panels_stride),
-        CAPS_ARG_UINT(from_stride)};
-    size_t each = k_contiguous ? width : PACK_PANELS * width;
-    return caps_launch(rt, kernels[k_contiguous ? 1 : 0], CAPS_ARGS(args), 3,
-        (size_t[]){caps_div_up(n, each), caps_div_up(k, RUN), items}, NULL, err);
+    const size_t cores = caps_runtime_device(rt)->compute_units;
+    const size_t block = caps_round_up(caps_div_up(s->n, DOT_GROUPS_A_CORE * cores), DOT_COLUMNS);
+    const unsigned bias_is = !e || !e->bias ? 0 : e->bias_of_rows ? 2 : 1;
+    const caps_arg args[] = {CAPS_ARG_TENSOR(c), CAPS_ARG_TENSOR(a), CAPS_ARG_TENSOR(b),
+        CAPS_ARG_TENSOR(e ? e->bias : NULL), CAPS_ARG_UINT(s->m), CAPS_ARG_UINT(s->n),
+        CAPS_ARG_UINT(s->k), CAPS_ARG_UINT(s->lda), CAPS_ARG_UINT(s->ldb), CAPS_ARG_UINT(s->ldc),
+        CAPS_ARG_FLOAT(s->alpha), CAPS_ARG_FLOAT(s->beta), CAPS_ARG_UINT(bias_is),
+        CAPS_ARG_UINT(e ? e->act : 0), CAPS_ARG_UINT(s->stride_a), CAPS_ARG_UINT(s->stride_b),
+        CAPS_ARG_UINT(s->stride_c), CAPS_ARG_UINT(block)};
+    return caps_launch(rt, "gemm_dots", CAPS_ARGS(args), 2,
+        (size_t[]){caps_div_up(s->n, block), s->count}, NULL, err);
 }
 
 static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
-    const caps_tensor *b, const caps_gemm_shape *s, caps_error *err)
+    const caps_tensor *b, const caps_gemm_shape *s, const caps_gemm_epilogue *e, caps_error *err)
 {
+    if (few_dots(s))
+        return run_dots(rt, c, a, b, s, e, err);
     const struct variant *v = variant_of(rt);
-    const struct plan p = plan_of(v, s);
-    caps_status status = CAPS_OK;
+    const struct plan p = plan_of(rt, v, s);
+    const size_t floats = p.groups * RUN * v->columns;
     cl_mem buffer = NULL;
-    CAPS_TRY(caps_gemm_scratch_get(rt, plan_bytes(&p), &buffer, err));
-    const size_t floats = p.items * (p.a_floats + p.b_floats);
-    const caps_tensor a_panels = caps_tensor_wrap(buffer, 0, CAPS_F32, 1, &floats);
-    caps_tensor b_panels = a_panels;
-    b_panels.offset = p.items * p.a_floats;
-
-    for (size_t item = 0; item < s->count; item += p.items) {
-        const size_t items = least(p.items, s->count - item);
-        for (size_t l = 0; l < s->k; l += p.k) {
-            const size_t k = least(p.k, s->k - l);
-            for (size_t i = 0; i < s->m; i += p.m) {
-                const size_t m = least(p.m, s->m - i);
-                caps_tensor from_a = *a;
-                from_a.offset +=
-                    item * s->stride_a + (s->trans_a ? l * s->lda + i : i * s->lda + l);
-                CAPS_TRY(pack(rt, v->pack_a, !s->trans_a, v->rows, &a_panels, &from_a, m, k, s->lda,
-                    p.a_floats, s->stride_a, items, err));
-                for (size_t j = 0; j < s->n; j += p.n) {
-                    const size_t n = least(p.n, s->n - j);
-                    caps_tensor from_b = *b, to = *c;
-                    from_b.offset +=
-                        item * s->stride_b + (s->trans_b ? j * s->ldb + l : l * s->ldb + j);
-                    to.offset += item * s->stride_c + i * s->ldc + j;
-                    CAPS_TRY(pack(rt, v->pack_b, s->trans_b, v->columns, &b_panels, &from_b, n, k,
-                        s->ldb, p.b_floats, s->stride_b, items, err));
-                    size_t block_m, block_n;
-                    block_sizes(rt, v, m, n, items, &block_m, &block_n);
-                    const caps_arg args[] = {CAPS_ARG_TENSOR(&to), CAPS_ARG_TENSOR(&a_panels),
-                        CAPS_ARG_TENSOR(&b_panels), CAPS_ARG_UINT(m), CAPS_ARG_UINT(n),
-                        CAPS_ARG_UINT(k), CAPS_ARG_UINT(s->ldc), CAPS_ARG_FLOAT(s->alpha),
-                        CAPS_ARG_FLOAT(l == 0 ? s->beta : 1), CAPS_ARG_UINT(block_m),
-                        CAPS_ARG_UINT(block_n), CAPS_ARG_UINT(p.a_floats),
-                        CAPS_ARG_UINT(p.b_floats), CAPS_ARG_UINT(s->stride_c)};
-                    CAPS_TRY(caps_launch(rt, v->multiply, CAPS_ARGS(args), 3,
-                        (size_t[]){caps_div_up(m, block_m), caps_div_up(n, block_n), items}, NULL,
-                        err));
-                }
-            }
-        }
-    }
-done:
-    return status;
+    caps_status status = caps_gemm_scratch_get(rt, floats * sizeof(float), &buffer, err);
+    if (status != CAPS_OK)
+        return status;
+    const caps_tensor parts = caps_tensor_wrap(buffer, 0, CAPS_F32, 1, &floats);
+    const unsigned bias_is = !e || !e->bias ? 0 : e->bias_of_rows ? 2 : 1;
+    const caps_arg args[] = {CAPS_ARG_TENSOR(c), CAPS_ARG_TENSOR(&parts), CAPS_ARG_TENSOR(a),
+        CAPS_ARG_TENSOR(b), CAPS_ARG_TENSOR(e ? e->bias : NULL), CAPS_ARG_UINT(s->m),
+        CAPS_ARG_UINT(s->n), CAPS_ARG_UINT(s->k), CAPS_ARG_UINT(s->lda), CAPS_ARG_UINT(s->ldb),
+        CAPS_ARG_UINT(s->ldc), CAPS_ARG_UINT(s->trans_a), CAPS_ARG_UINT(s->trans_b),
+        CAPS_ARG_UINT(p.pack_b), CAPS_ARG_FLOAT(s->alpha), CAPS_ARG_FLOAT(s->beta),
+        CAPS_ARG_UINT(bias_is), CAPS_ARG_UINT(e ? e->act : 0), CAPS_ARG_UINT(s->count),
+        CAPS_ARG_UINT(s->stride_a), CAPS_ARG_UINT(s->stride_b), CAPS_ARG_UINT(s->stride_c),
+        CAPS_ARG_UINT(p.m), CAPS_ARG_UINT(p.n), CAPS_ARG_UINT(p.items)};
+    return caps_launch(rt, v->kernel, CAPS_ARGS(args), 3,
+        (size_t[]){caps_div_up(s->m, p.m), caps_div_up(s->n, p.n), caps_div_up(s->count, p.items)},
+        NULL, err);
 }
 
-const caps_gemm_method caps_gemm_packed = {"packed", refuses, run, scratch};
+const caps_gemm_method caps_gemm_packed = {"packed", true, refuses, run, scratch};

@@ -91,9 +91,8 @@ caps_status caps_linear_forward(caps_runtime *rt, const caps_tensor *y, const ca
     CAPS_TRY(check(y, "y", b, out, err));
     CAPS_TRY(check_channels(bias, "bias", out, err));
     const caps_gemm_shape shape = forward_shape(b, in, out);
-    CAPS_TRY(caps_gemm(rt, y, x, w, &shape, err));
-    if (bias || act != CAPS_ACT_NONE)
-        CAPS_TRY(caps_bias_act_forward(rt, y, y, bias, act, err));
+    const caps_gemm_epilogue epilogue = {.bias = bias, .act = act};
+    CAPS_TRY(caps_gemm_finished(rt, y, x, w, &shape, &epilogue, err));
 done:
     return status;
 }

@@ -56,7 +56,7 @@ static caps_status gemm(caps_selftest *t, const size_t *z, caps_error *err)
     const caps_tensor *ta_ = put(t, a, 1, &na), *tb_ = put(t, b, 1, &nb), *tc = put(t, c, 1, &nc);
     caps_status status;
     CAPS_TRY(t->status);
-    CAPS_TRY(method->run(t->rt, tc, ta_, tb_, &s, err));
+    CAPS_TRY(method->run(t->rt, tc, ta_, tb_, &s, NULL, err));
     for (size_t i = 0; i < count; i++)
         caps_ref_gemm(c + i * s.stride_c, a + i * s.stride_a, b + i * s.stride_b, ta, tb, m, n, k,
             s.lda, s.ldb, s.ldc, 0.75, 0.5);

@@ -54,41 +54,64 @@ static double *stored(size_t rows, size_t columns, size_t ld, size_t stride, siz
     return values;
 }
 
-static void check_product(caps_runtime *rt, const caps_gemm_shape *s, const char *name)
+static double activated(double x, caps_activation act)
+{
+    return act == CAPS_ACT_RELU ? (x > 0 ? x : 0) : act == CAPS_ACT_SIGMOID ? 1 / (1 + exp(-x)) : x;
+}
+
+/* bias: 0 none, 1 one element a column, 2 one a row. */
+static void check_finished(
+    caps_runtime *rt, const caps_gemm_shape *s, int bias, caps_activation act, const char *name)
 {
     caps_error err = {0};
     char what[160];
-    snprintf(what, sizeof what, "%s %zux%zux%zu%s%s alpha %g beta %g count %zu", name, s->m, s->n,
-        s->k, s->trans_a ? " A^T" : "", s->trans_b ? " B^T" : "", s->alpha, s->beta, s->count);
-    size_t a_total, b_total, c_total;
+    snprintf(what, sizeof what, "%s %zux%zux%zu%s%s alpha %g beta %g count %zu bias %d act %d",
+        name, s->m, s->n, s->k, s->trans_a ? " A^T" : "", s->trans_b ? " B^T" : "", s->alpha,
+        s->beta, s->count, bias, (int)act);
+    size_t a_total, b_total, c_total, biases = bias == 2 ? s->m : s->n;
     /* Gaps of A and B are NaN, and so is C where it may not be read: any use of them shows. */
     double *a = stored(s->trans_a ? s->k : s->m, s->trans_a ? s->m : s->k, s->lda, s->stride_a,
         s->count, NAN, 1, &a_total);
     double *b = stored(s->trans_b ? s->n : s->k, s->trans_b ? s->k : s->n, s->ldb, s->stride_b,
         s->count, NAN, 2, &b_total);
     double *c = stored(s->m, s->n, s->ldc, s->stride_c, s->count, SENTINEL, 3, &c_total);
+    double *added = test_random(biases, 4, -1, 1);
     if (s->beta == 0)
         for (size_t i = 0; i < c_total; i++)
             c[i] = c[i] == SENTINEL ? c[i] : NAN;
     caps_tensor ta = test_tensor(a, 1, &a_total), tb = test_tensor(b, 1, &b_total);
-    caps_tensor tc = test_tensor(c, 1, &c_total);
-    caps_status status = caps_gemm(rt, &tc, &ta, &tb, s, &err);
+    caps_tensor tc = test_tensor(c, 1, &c_total), tbias = test_tensor(added, 1, &biases);
+    const caps_gemm_epilogue epilogue = {bias ? &tbias : NULL, bias == 2, act};
+    caps_status status = caps_gemm_finished(rt, &tc, &ta, &tb, s, &epilogue, &err);
     ck_assert_msg(status == CAPS_OK, "%s: %s", what, err.message);
-    for (size_t item = 0; item < s->count; item++)
-        caps_ref_gemm(c + item * s->stride_c, a + item * s->stride_a, b + item * s->stride_b,
-            s->trans_a, s->trans_b, s->m, s->n, s->k, s->lda, s->ldb, s->ldc, s->alpha, s->beta);
+    for (size_t item = 0; item < s->count; item++) {
+        double *ci = c + item * s->stride_c;
+        caps_ref_gemm(ci, a + item * s->stride_a, b + item * s->stride_b, s->trans_a, s->trans_b,
+            s->m, s->n, s->k, s->lda, s->ldb, s->ldc, s->alpha, s->beta);
+        for (size_t i = 0; i < s->m; i++)
+            for (size_t j = 0; j < s->n; j++)
+                ci[i * s->ldc + j] =
+                    activated(ci[i * s->ldc + j] + (bias ? added[bias == 2 ? i : j] : 0), act);
+    }
     test_expect(&tc, c, 2e-6, what);
     double *got = test_download(&tc);
     for (size_t i = 0; i < c_total; i++)
         if (c[i] == SENTINEL)
             ck_assert_msg(got[i] == SENTINEL, "%s: wrote %g between the rows", what, got[i]);
     free(got);
+    free(added);
     free(a);
     free(b);
     free(c);
     test_tensor_release(&ta);
     test_tensor_release(&tb);
     test_tensor_release(&tc);
+    test_tensor_release(&tbias);
+}
+
+static void check_product(caps_runtime *rt, const caps_gemm_shape *s, const char *name)
+{
+    check_finished(rt, s, 0, CAPS_ACT_NONE, name);
 }
 
 /* Strides for a shape: `gap` elements between rows, and 3 * gap between products. */
@@ -114,9 +137,10 @@ static caps_gemm_shape shaped(
 
 START_TEST(every_transpose)
 {
-    static const size_t small[][3] = {{1, 1, 1}, {5, 3, 7}, {9, 18, 17}};
+    static const size_t small[][3] = {{1, 1, 1}, {5, 3, 7}, {9, 18, 17}, {15, 49, 33}};
     static const size_t full[][3] = {{1, 1, 1}, {5, 3, 7}, {1, 40, 300}, {40, 1, 300}, {17, 33, 9},
-        {8, 32, 256}, {16, 64, 512}, {9, 33, 257}, {131, 97, 515}, {259, 70, 64}};
+        {2, 7, 100}, {3, 61, 515}, {4, 64, 48}, {8, 32, 256}, {16, 64, 512}, {9, 33, 257},
+        {131, 97, 515}, {259, 70, 64}, {135, 160, 40}};
     const size_t(*sizes)[3] = test_small() ? small : full;
     size_t n = test_small() ? sizeof small / sizeof small[0] : sizeof full / sizeof full[0];
     if (too_slow(variants[_i].gemm))
@@ -177,19 +201,45 @@ START_TEST(batches)
 }
 END_TEST
 
+/* Bias of the columns or of the rows and an activation, in the product's kernel or after it. */
+START_TEST(epilogues)
+{
+    /* Dots, edges on both sides, two runs of k, whole tiles. */
+    static const size_t small[][3] = {{3, 5, 18}, {9, 18, 5}};
+    static const size_t full[][3] = {{3, 45, 70}, {13, 49, 300}, {40, 64, 17}};
+    const size_t(*sizes)[3] = test_small() ? small : full;
+    if (too_slow(variants[_i].gemm))
+        return;
+    caps_runtime *rt = family_runtime(variants[_i].kernels, variants[_i].gemm);
+    for (size_t i = 0; i < (test_small() ? 2 : 3); i++)
+        for (int bias = 0; bias < 3; bias++)
+            for (int act = CAPS_ACT_NONE; act <= CAPS_ACT_SIGMOID; act++)
+                for (size_t gap = 0; gap < 3; gap += 2) {
+                    caps_gemm_shape s =
+                        shaped(sizes[i][0], sizes[i][1], sizes[i][2], false, true, 2, gap);
+                    s.alpha = 0.5f;
+                    s.beta = gap ? 0.25f : 0;
+                    check_finished(rt, &s, bias, (caps_activation)act, variants[_i].gemm);
+                }
+    caps_runtime_free(rt);
+}
+END_TEST
+
 /* ---- large products, by samples ------------------------------------------------------------- */
 
-/* Products whose panels are larger than the scratch: only some elements of C are recomputed. */
+/* Products of many groups, runs of k and items a group: only some elements of C are recomputed. */
 START_TEST(cut_into_pieces)
 {
     static const struct {
         size_t m, n, k, count;
         bool trans_a, trans_b;
     } cases[] = {
-        {40, 4000, 2500, 1, false, false},                                 /* k in pieces */
-        {40, 4000, 2500, 1, true, true}, {33001, 45, 263, 1, true, false}, /* m in pieces */
-        {45, 33001, 263, 1, false, true},                                  /* n in pieces */
-        {100, 100, 1000, 50, false, true},                                 /* the batch in pieces */
+        {40, 4000, 2500, 1, false, false},
+        {40, 4000, 2500, 1, true, true},
+        {33001, 45, 263, 1, true, false},
+        {45, 33001, 263, 1, false, true},
+        {100, 100, 1000, 50, false, true},
+        {3, 100, 1000, 50, false, true},
     };
     caps_error err = {0};
     caps_runtime *rt = family_runtime("cpu", "packed");
@@ -330,6 +380,13 @@ START_TEST(refusals)
     caps_tensor c = test_tensor(NULL, 2, (size_t[]){4, 5});
     caps_tensor whole = test_tensor_i32(NULL, 2, (size_t[]){4, 6});
     caps_gemm_shape s = shaped(4, 5, 6, false, false, 1, 0), bad;
+    const caps_gemm_epilogue wrong_bias = {&c, false, CAPS_ACT_NONE};
+    const caps_gemm_epilogue wrong_act = {NULL, false, (caps_activation)3};
+    caps_error err = {0};
+    ck_assert_int_eq(caps_gemm_finished(rt, &c, &a, &b, &s, &wrong_bias, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_msg(strstr(err.message, "gemm: bias"), "%s", err.message);
+    ck_assert_int_eq(caps_gemm_finished(rt, &c, &a, &b, &s, &wrong_act, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_msg(strstr(err.message, "gemm: activation is 3"), "%s", err.message);
     bad = s, bad.k = 0;
     expect_refusal(rt, &c, &a, &b, &bad, "k is 0, need 1 to");
     bad = s, bad.count = 0;
@@ -364,6 +421,7 @@ Suite *suite(void)
     tcase_add_loop_test(t, every_transpose, 0, VARIANTS);
     tcase_add_loop_test(t, alpha_and_beta, 0, VARIANTS);
     tcase_add_loop_test(t, batches, 0, VARIANTS);
+    tcase_add_loop_test(t, epilogues, 0, VARIANTS);
     if (!test_small()) {
         tcase_add_test(t, cut_into_pieces);
         tcase_add_test(t, same_bits_however_cut);

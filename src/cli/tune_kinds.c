@@ -1,0 +1,174 @@
+/* tune_kinds.c: the kinds of choices that `capscl tune` measures. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "gemm.h"
+#include "tune.h"
+
+/* ---- gemm: the algorithm for a shape ----------------------------------------------------------
+ */
+
+typedef struct product {
+    caps_runtime *rt;
+    caps_gemm_shape shape;
+    caps_tensor a, b, c;
+} product;
+
+/* Elements of a batch of stored matrices. */
+static size_t extent(
+    const caps_gemm_shape *s, size_t rows, size_t columns, size_t ld, size_t stride)
+{
+    return (s->count - 1) * (s->count > 1 ? stride : 0) + caps_gemm_extent(rows, columns, ld);
+}
+
+static void sizes_of(const caps_gemm_shape *s, size_t sizes[3])
+{
+    sizes[0] = extent(s, s->trans_a ? s->k : s->m, s->trans_a ? s->m : s->k, s->lda, s->stride_a);
+    sizes[1] = extent(s, s->trans_b ? s->n : s->k, s->trans_b ? s->k : s->n, s->ldb, s->stride_b);
+    sizes[2] = extent(s, s->m, s->n, s->ldc, s->stride_c);
+}
+
+static size_t gemm_variants(caps_runtime *rt, const caps_choice *choice, const char **names)
+{
+    const caps_gemm_shape *s = choice->subject;
+    size_t sizes[3], most = 0;
+    sizes_of(s, sizes);
+    for (size_t i = 0; i < 3; i++)
+        most = sizes[i] > most ? sizes[i] : most;
+    return caps_gemm_variants(rt, s, most, names, CAPS_TUNE_VARIANTS);
+}
+
+static void gemm_close(void *state)
+{
+    product *p = state;
+    if (!p)
+        return;
+    caps_tensor_release(&p->a);
+    caps_tensor_release(&p->b);
+    caps_tensor_release(&p->c);
+    free(p);
+}
+
+static caps_status gemm_open(
+    void **state, caps_runtime *rt, const caps_choice *choice, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    product *p = calloc(1, sizeof *p);
+    *state = NULL;
+    if (!p)
+        return caps_fail(err, CAPS_ERR_MEMORY, "tune: out of memory");
+    p->rt = rt;
+    memcpy(&p->shape, choice->subject, sizeof p->shape);
+    size_t sizes[3];
+    sizes_of(&p->shape, sizes);
+    caps_tensor *const tensors[] = {&p->a, &p->b, &p->c};
+    for (size_t i = 0; i < 3; i++) {
+        CAPS_TRY(caps_tensor_init(tensors[i], rt, CAPS_F32, 1, &sizes[i], err));
+        CAPS_TRY(caps_tensor_zero(rt, tensors[i], err));
+    }
+    *state = p;
+    p = NULL;
+done:
+    gemm_close(p);
+    return status;
+}
+
+static caps_status gemm_run(void *state, const char *variant, caps_error *err)
+{
+    product *p = state;
+    return caps_gemm_by(p->rt, variant, &p->c, &p->a, &p->b, &p->shape, err);
+}
+
+/* ---- clblast: its parameters, for all products of the network ---------------------------------
+ */
+
+enum { MOST_PRODUCTS = 8 }; /* the largest ones: the others hardly count */
+
+typedef struct products {
+    caps_runtime *rt;
+    product *list[MOST_PRODUCTS];
+    size_t count;
+    const char *applied;
+} products;
+
+static size_t clblast_variants(caps_runtime *rt, const caps_choice *choice, const char **names)
+{
+    (void)choice;
+    return caps_clblast_candidates(rt, names, CAPS_TUNE_VARIANTS);
+}
+
+static void clblast_close(void *state)
+{
+    products *p = state;
+    if (!p)
+        return;
+    for (size_t i = 0; i < p->count; i++)
+        gemm_close(p->list[i]);
+    free(p);
+}
+
+static double work_of(const caps_choice *choice)
+{
+    const caps_gemm_shape *s = choice->subject;
+    return (double)s->m * (double)s->n * (double)s->k * (double)s->count;
+}
+
+static int by_work(const void *a, const void *b)
+{
+    const double x = work_of(*(const caps_choice *const *)a);
+    const double y = work_of(*(const caps_choice *const *)b);
+    return x > y ? -1 : x < y;
+}
+
+static caps_status clblast_open(
+    void **state, caps_runtime *rt, const caps_choice *choice, caps_error *err)
+{
+    (void)choice;
+    caps_status status = CAPS_OK;
+    const caps_choice *notes, **gemms = NULL;
+    const size_t n = caps_tuning_choices(rt, &notes);
+    size_t found = 0;
+    products *p = calloc(1, sizeof *p);
+    *state = NULL;
+    gemms = malloc((n + 1) * sizeof *gemms);
+    if (!p || !gemms) {
+        status = caps_fail(err, CAPS_ERR_MEMORY, "tune: out of memory");
+        goto done;
+    }
+    p->rt = rt;
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(notes[i].key, "gemm ", 5) == 0 && strcmp(notes[i].variant, "clblast") == 0)
+            gemms[found++] = &notes[i];
+    qsort(gemms, found, sizeof *gemms, by_work);
+    for (size_t i = 0; i < found && p->count < MOST_PRODUCTS; i++) {
+        void *one = NULL;
+        CAPS_TRY(gemm_open(&one, rt, gemms[i], err));
+        p->list[p->count++] = one;
+    }
+    *state = p;
+    p = NULL;
+done:
+    clblast_close(p);
+    free(gemms);
+    return status;
+}
+
+static caps_status clblast_run(void *state, const char *variant, caps_error *err)
+{
+    products *p = state;
+    caps_status status = CAPS_OK;
+    if (p->applied != variant)
+        CAPS_TRY(caps_clblast_apply(p->rt, variant, err));
+    p->applied = variant;
+    for (size_t i = 0; i < p->count; i++)
+        CAPS_TRY(gemm_run(p->list[i], "clblast", err));
+done:
+    return status;
+}
+
+const caps_tune_kind caps_tune_kinds[] = {
+    {"clblast", clblast_variants, clblast_open, clblast_run, clblast_close, true},
+    {"gemm", gemm_variants, gemm_open, gemm_run, gemm_close, false},
+    {0},
+};

@@ -1,0 +1,227 @@
+/* tuning.c: see tuning.h. The file is
+ *
+ *     {"capscl_tuning": 1, "kernels": "...", "device": "...",
+ *      "choices": {"gemm 100x512x160 nt": {"variant": "packed", "milliseconds": 0.52}, ...}}
+ *
+ * Its name has a hash of the device's text, and the text itself is compared too. "kernels" is a
+ * hash of the kernels' sources: what was measured with others says nothing. */
+#include "tuning.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "file.h"
+#include "json.h"
+#include "runtime_state.h"
+#include "sources.h"
+
+enum { FORMAT = 1, FILE_LIMIT = 4 << 20 };
+
+struct caps_tuning {
+    bool loaded;
+    json_t *choices; /* object: key -> {variant, milliseconds}; NULL: none yet */
+    caps_choice *notes;
+    size_t note_count, note_room;
+};
+
+caps_tuning *caps_tuning_create(void)
+{
+    return calloc(1, sizeof(caps_tuning));
+}
+
+void caps_tuning_free(caps_tuning *t)
+{
+    if (!t)
+        return;
+    json_decref(t->choices);
+    for (size_t i = 0; i < t->note_count; i++)
+        free(t->notes[i].subject);
+    free(t->notes);
+    free(t);
+}
+
+/* ---- the file ------------------------------------------------------------------------------- */
+
+/* A measurement counts for this device, driver and kernel family only. */
+static char *device_text(const caps_runtime *rt)
+{
+    const caps_device_info *d = &rt->device;
+    return caps_format("%s | %s | %s | %s | driver %s | %u units | %s kernels", d->platform,
+        d->vendor, d->name, d->version, d->driver, d->compute_units, caps_family_name(rt->family));
+}
+
+static void kernels_text(char text[17])
+{
+    uint64_t hash = CAPS_HASH_START;
+    for (const caps_source *s = caps_sources; s->name; s++)
+        hash = caps_hash(hash, s->text, s->bytes);
+    snprintf(text, 17, "%016llx", (unsigned long long)hash);
+}
+
+char *caps_tuning_path(const caps_runtime *rt)
+{
+    char *device = device_text(rt), *name = NULL, *path = NULL;
+    if (rt->cache_dir && device)
+        name = caps_format("tuning-%016llx.json",
+            (unsigned long long)caps_hash(CAPS_HASH_START, device, strlen(device)));
+    if (name)
+        path = caps_path_join(rt->cache_dir, name);
+    free(device);
+    free(name);
+    return path;
+}
+
+/* A warning that waits to be shown is not lost to this one. */
+static void warn(caps_runtime *rt, const char *path, const char *why)
+{
+    const size_t at = strlen(rt->warning);
+    snprintf(rt->warning + at, sizeof rt->warning - at,
+        "%s%.200s is ignored, the next 'capscl tune' writes it anew: %.150s", at ? "; " : "", path,
+        why);
+}
+
+/* Why the file says nothing about this runtime, or NULL. */
+static const char *refuse(const json_t *root, const char *device)
+{
+    const char *kernels = json_string_value(json_object_get(root, "kernels"));
+    const char *of = json_string_value(json_object_get(root, "device"));
+    const json_t *choices = json_object_get(root, "choices"), *choice;
+    const char *key;
+    if (json_integer_value(json_object_get(root, "capscl_tuning")) != FORMAT || !kernels || !of ||
+        !json_is_object(choices))
+        return "it is no file of measured choices";
+    if (strcmp(of, device) != 0)
+        return "it was measured on another device or driver";
+    char own[17];
+    kernels_text(own);
+    if (strcmp(kernels, own) != 0)
+        return "it was measured with other kernels";
+    json_object_foreach((json_t *)choices, key, choice)
+    {
+        const char *variant = json_string_value(json_object_get(choice, "variant"));
+        if (strlen(key) >= CAPS_TUNING_KEY || !variant || !*variant ||
+            strlen(variant) >= CAPS_TUNING_VARIANT)
+            return "one of its choices has no variant";
+    }
+    return NULL;
+}
+
+static void load(caps_runtime *rt)
+{
+    caps_tuning *t = rt->tuning;
+    unsigned char *text = NULL;
+    size_t n = 0;
+    json_t *root = NULL;
+    caps_error err = {0};
+    char *device = device_text(rt), *path = caps_tuning_path(rt);
+    t->loaded = true;
+    if (!device || !path || !caps_path_exists(path))
+        goto done;
+    const char *why = NULL;
+    if (caps_file_read(&text, &n, path, FILE_LIMIT, &err) != CAPS_OK)
+        why = "it cannot be read";
+    else if (caps_json_parse(&root, (const char *)text, n, "it", CAPS_ERR_FORMAT, &err) != CAPS_OK)
+        why = "it is no JSON";
+    else
+        why = refuse(root, device);
+    if (why)
+        warn(rt, path, why);
+    else
+        t->choices = json_incref(json_object_get(root, "choices"));
+done:
+    json_decref(root);
+    free(text);
+    free(device);
+    free(path);
+}
+
+const char *caps_tuning_get(const caps_runtime *rt, const char *key)
+{
+    if (!rt->tuning->loaded)
+        load((caps_runtime *)rt); /* what is read is part of the answer, not of the runtime */
+    return json_string_value(json_object_get(json_object_get(rt->tuning->choices, key), "variant"));
+}
+
+caps_status caps_tuning_set(
+    caps_runtime *rt, const char *key, const char *variant, double milliseconds, caps_error *err)
+{
+    caps_tuning *t = rt->tuning;
+    caps_tuning_get(rt, key);
+    if (strlen(key) >= CAPS_TUNING_KEY || strlen(variant) >= CAPS_TUNING_VARIANT)
+        return caps_fail(
+            err, CAPS_ERR_INTERNAL, "tuning: key or variant too long: %s: %s", key, variant);
+    if (!t->choices)
+        t->choices = json_object();
+    json_t *choice =
+        json_pack("{s:s, s:o}", "variant", variant, "milliseconds", caps_json_double(milliseconds));
+    if (!t->choices || !choice || json_object_set_new(t->choices, key, choice) != 0)
+        return caps_fail(err, CAPS_ERR_MEMORY, "tuning: out of memory");
+    return CAPS_OK;
+}
+
+caps_status caps_tuning_save(caps_runtime *rt, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    char *device = device_text(rt), *path = caps_tuning_path(rt), *text = NULL;
+    json_t *root = NULL;
+    char kernels[17];
+    kernels_text(kernels);
+    if (!rt->cache_dir) {
+        status = caps_fail(err, CAPS_ERR_IO, "there is no cache directory");
+        goto done;
+    }
+    if (device && path && rt->tuning->choices)
+        root = json_pack("{s:i, s:s, s:o, s:O}", "capscl_tuning", FORMAT, "kernels", kernels,
+            "device", json_string(device), "choices", rt->tuning->choices);
+    text = root ? caps_json_format(root, 2, 6) : NULL;
+    if (!text) {
+        status = caps_fail(err, CAPS_ERR_MEMORY, "tuning: out of memory");
+        goto done;
+    }
+    CAPS_TRY(caps_directory_make(rt->cache_dir, err));
+    CAPS_TRY(caps_file_write(path, text, strlen(text), err));
+done:
+    json_decref(root);
+    free(device);
+    free(path);
+    free(text);
+    return status;
+}
+
+/* ---- choices in force ----------------------------------------------------------------------- */
+
+void caps_tuning_note(const caps_runtime *rt, const char *key, const char *variant, bool measured,
+    const void *subject, size_t bytes)
+{
+    caps_tuning *t = rt->tuning;
+    for (size_t i = 0; i < t->note_count; i++)
+        if (strcmp(t->notes[i].key, key) == 0)
+            return;
+    if (t->note_count == t->note_room) {
+        const size_t room = t->note_room ? 2 * t->note_room : 32;
+        caps_choice *grown = realloc(t->notes, room * sizeof *grown);
+        if (!grown)
+            return;
+        t->notes = grown;
+        t->note_room = room;
+    }
+    caps_choice *c = &t->notes[t->note_count];
+    *c = (caps_choice){.measured = measured, .bytes = subject ? bytes : 0};
+    snprintf(c->key, sizeof c->key, "%s", key);
+    snprintf(c->variant, sizeof c->variant, "%s", variant);
+    if (c->bytes) {
+        c->subject = malloc(c->bytes);
+        if (!c->subject)
+            return;
+        memcpy(c->subject, subject, c->bytes);
+    }
+    t->note_count++;
+}
+
+size_t caps_tuning_choices(const caps_runtime *rt, const caps_choice **list)
+{
+    *list = rt->tuning->notes;
+    return rt->tuning->note_count;
+}
