@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conv.h"
 #include "fail.h"
 #include "gemm.h"
 #include "tune.h"
@@ -167,8 +168,103 @@ done:
     return status;
 }
 
+/* ---- conv: the algorithm for a shape, forward or both ways -------------------------------------
+ */
+
+/* By what a convolution has: input, weight, bias, output, their gradients, workspace. */
+enum { X, W, BIAS, Y, DX, DW, DBIAS, DY, WORKSPACE, TENSORS };
+
+typedef struct convolution {
+    caps_runtime *rt;
+    caps_conv_subject subject;
+    caps_tensor t[TENSORS];
+} convolution;
+
+static size_t conv_variants(caps_runtime *rt, const caps_choice *choice, const char **names)
+{
+    caps_conv_algorithm can[CAPS_TUNE_VARIANTS];
+    const size_t n = caps_conv_variants(rt, choice->subject, can);
+    for (size_t i = 0; i < n; i++)
+        names[i] = caps_conv_algorithm_name(can[i]);
+    return n;
+}
+
+static void conv_close(void *state)
+{
+    convolution *c = state;
+    for (size_t i = 0; c && i < TENSORS; i++)
+        caps_tensor_release(&c->t[i]);
+    free(c);
+}
+
+static caps_status conv_open(
+    void **state, caps_runtime *rt, const caps_choice *choice, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    caps_conv_algorithm can[CAPS_TUNE_VARIANTS];
+    convolution *c = calloc(1, sizeof *c);
+    *state = NULL;
+    if (!c)
+        return caps_fail(err, CAPS_ERR_MEMORY, "tune: out of memory");
+    c->rt = rt;
+    memcpy(&c->subject, choice->subject, sizeof c->subject);
+    caps_conv_subject *s = &c->subject;
+    size_t room = 0;
+    for (size_t i = caps_conv_variants(rt, s, can); i-- > 0;) {
+        s->conv.algorithm = can[i];
+        const size_t need =
+            caps_conv2d_workspace(s->x_shape, s->w_shape, &s->conv, s->backward, s->limit_bytes);
+        room = need > room ? need : room;
+    }
+    const size_t y[] = {s->x_shape[0], s->w_shape[0],
+        caps_conv2d_output(s->x_shape[2], s->w_shape[2], s->conv.stride, s->conv.padding),
+        caps_conv2d_output(s->x_shape[3], s->w_shape[3], s->conv.stride, s->conv.padding)};
+    const struct {
+        int ndim;
+        const size_t *shape;
+        bool wanted;
+    } rows[TENSORS] = {[X] = {4, s->x_shape, true},
+        [W] = {4, s->w_shape, true},
+        [BIAS] = {1, s->w_shape, true},
+        [Y] = {4, y, true},
+        [DX] = {4, s->x_shape, s->backward && s->deeper},
+        [DW] = {4, s->w_shape, s->backward},
+        [DBIAS] = {1, s->w_shape, s->backward},
+        [DY] = {4, y, s->backward},
+        [WORKSPACE] = {1, &room, true}};
+    for (size_t i = 0; i < TENSORS; i++) {
+        if (!rows[i].wanted)
+            continue;
+        CAPS_TRY(caps_tensor_init(&c->t[i], rt, CAPS_F32, rows[i].ndim, rows[i].shape, err));
+        CAPS_TRY(caps_tensor_zero(rt, &c->t[i], err));
+    }
+    *state = c;
+    c = NULL;
+done:
+    conv_close(c);
+    return status;
+}
+
+static caps_status conv_run(void *state, const char *variant, caps_error *err)
+{
+    convolution *c = state;
+    const caps_conv_subject *s = &c->subject;
+    caps_tensor *t = c->t;
+    caps_conv2d conv = s->conv;
+    caps_status status = CAPS_OK;
+    if (!caps_conv_algorithm_find(&conv.algorithm, variant))
+        return caps_fail(err, CAPS_ERR_INTERNAL, "tune: no convolution '%s'", variant);
+    CAPS_TRY(caps_conv2d_forward(c->rt, &t[Y], &t[X], &t[W], &t[BIAS], &conv, &t[WORKSPACE], err));
+    if (s->backward)
+        CAPS_TRY(caps_conv2d_backward(c->rt, s->deeper ? &t[DX] : NULL, &t[DW], &t[DBIAS], &t[DY],
+            &t[Y], &t[X], &t[W], &conv, &t[WORKSPACE], err));
+done:
+    return status;
+}
+
 const caps_tune_kind caps_tune_kinds[] = {
     {"clblast", clblast_variants, clblast_open, clblast_run, clblast_close, true},
     {"gemm", gemm_variants, gemm_open, gemm_run, gemm_close, false},
+    {"conv", conv_variants, conv_open, conv_run, conv_close, false},
     {0},
 };

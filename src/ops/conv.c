@@ -1,4 +1,5 @@
 /* conv.c: caps_conv2d checks its tensors and hands them to one of the algorithms (conv.h). */
+#include <stdio.h>
 #include <string.h>
 
 #include <capscl/ops.h>
@@ -8,6 +9,7 @@
 #include "require.h"
 #include "fail.h"
 #include "launch.h"
+#include "tuning.h"
 
 /* By caps_conv_algorithm. */
 static const caps_conv_method *const methods[] = {
@@ -119,6 +121,22 @@ bool caps_conv_algorithm_find(caps_conv_algorithm *out, const char *name)
     return false;
 }
 
+size_t caps_conv_variants(
+    const caps_runtime *rt, const caps_conv_subject *subject, caps_conv_algorithm *out)
+{
+    const caps_conv_sizes z = sizes_of(subject->x_shape, subject->w_shape, &subject->conv);
+    size_t n = 0;
+    for (int a = CAPS_CONV_IM2COL; a < METHODS; a++) {
+        const bool deeper = subject->backward && subject->deeper;
+        /* The first one always serves, in chunks of one image where it must. */
+        if (!methods[a]->refuses(rt, &z, deeper) &&
+            (a == CAPS_CONV_IM2COL || methods[a]->workspace(&z, 1, subject->backward) <=
+                                          subject->limit_bytes / sizeof(float)))
+            out[n++] = (caps_conv_algorithm)a;
+    }
+    return n;
+}
+
 caps_status caps_conv2d_choose(caps_conv_algorithm *out, const caps_runtime *rt,
     const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, bool backward,
     bool deeper, caps_conv_algorithm wish, size_t limit_bytes, caps_error *err)
@@ -135,20 +153,33 @@ caps_status caps_conv2d_choose(caps_conv_algorithm *out, const caps_runtime *rt,
     }
     *out = CAPS_CONV_IM2COL;
     /* In a simulator the plainest has the fewest instructions to interpret. */
-    if (!rt || caps_is_gpu(rt) || caps_is_simulated(rt))
+    if (!rt || caps_is_simulated(rt))
         return CAPS_OK;
-    for (int a = CAPS_CONV_IM2COL; a < METHODS; a++) {
-        const caps_conv_method *method = methods[a];
-        if (method->refuses(rt, &z, backward && deeper) ||
-            (a != CAPS_CONV_IM2COL &&
-                method->workspace(&z, 1, backward) > limit_bytes / sizeof(float)))
-            continue;
-        const double cost = method->cost(&z);
-        if (a == CAPS_CONV_IM2COL || cost < least) {
+
+    char key[CAPS_TUNING_KEY];
+    caps_conv_subject subject = {
+        .conv = *conv, .backward = backward, .deeper = deeper, .limit_bytes = limit_bytes};
+    memcpy(subject.x_shape, x_shape, sizeof subject.x_shape);
+    memcpy(subject.w_shape, w_shape, sizeof subject.w_shape);
+    snprintf(key, sizeof key, "conv %zux%zux%zux%zu %zux%zux%zu s%zu p%zu %s", z.b, z.c, z.h, z.w,
+        z.m, z.kh, z.kw, z.stride, z.padding,
+        !backward ? "forward"
+        : deeper  ? "training dx"
+                  : "training");
+    caps_conv_algorithm can[METHODS], measured;
+    const size_t count = caps_conv_variants(rt, &subject, can);
+    const char *best = caps_tuning_get(rt, key);
+    bool known = false;
+    for (size_t i = 0; best && caps_conv_algorithm_find(&measured, best) && i < count; i++)
+        known = known || can[i] == measured;
+    for (size_t i = 0; i < count; i++) {
+        const double cost = methods[can[i]]->cost(&z);
+        if (known ? can[i] == measured : i == 0 || cost < least) {
             least = cost;
-            *out = (caps_conv_algorithm)a;
+            *out = can[i];
         }
     }
+    caps_tuning_note(rt, key, methods[*out]->name, known, &subject, sizeof subject);
     return CAPS_OK;
 }
 

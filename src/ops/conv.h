@@ -75,6 +75,19 @@ static inline size_t caps_conv_plus(size_t a, size_t b)
 size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], const size_t w_shape[4],
     const caps_conv2d *conv, size_t workspace, bool backward);
 
+/* What a choice is for: the subject of its note (tuning.h), under "conv 8x3x20x20 16x9x9 s2 p0",
+ * and behind it what is wanted: "forward", "training", or "training dx" with the gradient of x. */
+typedef struct caps_conv_subject {
+    size_t x_shape[4], w_shape[4];
+    caps_conv2d conv; /* its algorithm does not count */
+    bool backward, deeper;
+    size_t limit_bytes;
+} caps_conv_subject;
+
+/* The algorithms that can serve; their number. */
+size_t caps_conv_variants(
+    const caps_runtime *rt, const caps_conv_subject *subject, caps_conv_algorithm *out);
+
 /* caps_conv2d_forward and _backward that may find transforms of an earlier call in the workspace.
  */
 caps_status caps_conv2d_forward_kept(caps_runtime *rt, const caps_conv_tensors *t,
