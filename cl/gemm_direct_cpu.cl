@@ -1,6 +1,7 @@
-// gemm_direct_cpu.cl: C = alpha op(A) op(B) + beta C, without packing.
+// gemm_direct_cpu.cl: C = act(alpha op(A) op(B) + beta C + bias), without packing.
 //
 // op(A)[i,l] = a[i a_i + l a_l], op(B)[l,j] = b[l b_l + j b_j]: the strides say what is transposed.
+// Epilogue: bias_is 0 none, 1 of the column, 2 of the row; act 0 none, 1 relu, 2 sigmoid.
 // Work-items: (16 columns, GEMM_DIRECT_ROWS rows, product of the batch), one tile each.
 // Numerics: float32 fma along l, in runs of GEMM_DIRECT_RUN whose sums are added in order.
 // Determinism: one work-item owns a tile. Where beta is 0, C is not read.
@@ -14,9 +15,10 @@
 #endif
 
 CPU_KERNEL void gemm_direct(__global float *c, const ulong c_at, __global const float *a,
-    const ulong a_at, __global const float *b, const ulong b_at, const uint m, const uint n,
-    const uint k, const uint a_i, const uint a_l, const uint b_l, const uint b_j, const uint ldc,
-    const float alpha, const float beta, const uint stride_a, const uint stride_b,
+    const ulong a_at, __global const float *b, const ulong b_at, __global const float *bias,
+    const ulong bias_at, const uint m, const uint n, const uint k, const uint a_i, const uint a_l,
+    const uint b_l, const uint b_j, const uint ldc, const float alpha, const float beta,
+    const uint bias_is, const uint act, const uint stride_a, const uint stride_b,
     const uint stride_c)
 {
     const uint j0 = (uint)get_global_id(0) * 16;
@@ -56,14 +58,17 @@ CPU_KERNEL void gemm_direct(__global float *c, const ulong c_at, __global const 
         }
         UNROLL for (uint r = 0; r < GEMM_DIRECT_ROWS; r++) total[r] += sum[r];
     }
-    UNROLL for (uint r = 0; r < GEMM_DIRECT_ROWS; r++)
-    {
-        if (r < rows) {
-            __global float *to = c + (ulong)r * ldc;
-            float16 x = alpha * total[r];
-            if (beta != 0.0f)
-                x = fma((float16)(beta), caps_load16(to, columns, 0.0f), x);
-            caps_store16(x, to, columns);
-        }
+    float16 finished[GEMM_DIRECT_ROWS];
+    UNROLL for (uint r = 0; r < GEMM_DIRECT_ROWS; r++) finished[r] = total[r];
+    for (uint r = 0; r < rows; r++) {
+        __global float *to = c + (ulong)r * ldc;
+        float16 x = alpha * finished[r];
+        if (beta != 0.0f)
+            x = fma((float16)(beta), caps_load16(to, columns, 0.0f), x);
+        if (bias_is == 1)
+            x += caps_load16(bias + bias_at + j0, columns, 0.0f);
+        else if (bias_is == 2)
+            x += bias[bias_at + i0 + r];
+        caps_store16(caps_activate16(x, act), to, columns);
     }
 }

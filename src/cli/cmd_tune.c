@@ -318,10 +318,11 @@ static caps_status tune_one(
         return CAPS_OK;
     CAPS_TRY(kind->open(&m.state, t->rt, choice, err));
     CAPS_TRY(measure(&m, &r, err));
-    if (!choose_best(&r))
+    const bool chosen = choose_best(&r);
+    if (kind->builds) /* what comes later is measured with it, or with what was in force */
+        CAPS_TRY(kind->run(m.state, chosen ? r.variants[r.best] : choice->variant, err));
+    if (!chosen)
         goto done;
-    if (kind->builds) /* what comes later is measured with it */
-        CAPS_TRY(kind->run(m.state, r.variants[r.best], err));
     CAPS_TRY(caps_tuning_set(t->rt, choice->key, r.variants[r.best], 1e3 * r.seconds[r.best], err));
     t->kept++;
     print_result(t, &r);
