@@ -8,7 +8,7 @@
 typedef struct caps_bench_row {
     const char *operation; /* "gemm" */
     char shape[112];       /* "conv1 forward M=256 N=..." */
-    char variant[48];      /* kernel family, and the algorithm of matrix products */
+    char variant[48];      /* kernel family, and the algorithm where there are several */
     double flops, bytes;   /* of one run */
     double footprint; /* bytes of memory that it touches; 0: all different, as many as `bytes` */
     size_t repeats;
@@ -17,6 +17,7 @@ typedef struct caps_bench_row {
     bool whole; /* the members below count */
     size_t batch;
     const char *routing_grad;
+    char conv[64]; /* the convolutions' algorithms */
     uint64_t peak_device_bytes;
 } caps_bench_row;
 
@@ -45,6 +46,7 @@ typedef struct caps_bench {
     const caps_model_spec *spec;
     const caps_model_sizes *sizes;
     size_t batch;
+    const char *conv; /* caps_model_options.conv */
     void (*each)(void *user, const caps_bench_row *row);
     void *user;
 } caps_bench;

@@ -58,8 +58,11 @@ static void count_flops(const caps_bench *b, double *first, double *others)
 
 static caps_status whole(const caps_bench *b, bool step, caps_error *err)
 {
-    const caps_model_options options = {
-        .max_batch = b->batch, .training = step, .adam = step, .reconstruct = true};
+    const caps_model_options options = {.max_batch = b->batch,
+        .training = step,
+        .adam = step,
+        .reconstruct = true,
+        .conv = b->conv};
     subject s = {.batch = b->batch};
     caps_bench_row row = {.operation = step ? "step" : "forward",
         .whole = true,
@@ -95,6 +98,7 @@ static caps_status whole(const caps_bench *b, bool step, caps_error *err)
     snprintf(row.shape, sizeof row.shape, "B=%zu input=%zux%zux%zu I=%zu J=%zu", b->batch,
         b->spec->input[0], b->spec->input[1], b->spec->input[2], b->sizes->i, b->spec->classes);
     snprintf(row.variant, sizeof row.variant, "%s", caps_family_name(caps_runtime_family(b->rt)));
+    snprintf(row.conv, sizeof row.conv, "%s", caps_model_get_conv(s.model));
     CAPS_TRY(caps_bench_measure(&row, b->rt, step ? run_step : run_forward, &s, err));
     row.peak_device_bytes = caps_runtime_bytes(b->rt);
     b->each(b->user, &row);

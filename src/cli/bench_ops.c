@@ -5,10 +5,12 @@
 
 #include "bench.h"
 
+#include "conv.h"
 #include "fail.h"
 #include "rng.h"
 
-#define WORKSPACE_BYTES ((size_t)64 << 20) /* of a convolution, as models have it */
+#define MOST_BYTES   ((size_t)4 << 30)  /* of the others */
+#define COLUMN_BYTES ((size_t)64 << 20) /* of im2col, as models have it */
 enum { MOST_TENSORS = 16 };
 
 /* Tensors of one measurement, and what to run on them. */
@@ -131,7 +133,7 @@ static size_t chunk_columns(const size_t x_shape[4], const size_t w_shape[4], si
     const size_t pixels = caps_conv2d_output(x_shape[2], w_shape[2], stride, 0) *
                           caps_conv2d_output(x_shape[3], w_shape[3], stride, 0);
     const size_t each = (w_shape[1] * w_shape[2] * w_shape[3] + w_shape[0]) * pixels;
-    return caps_conv2d_workspace(x_shape, w_shape, &conv, true, WORKSPACE_BYTES) / each * pixels;
+    return caps_conv2d_workspace(x_shape, w_shape, &conv, true, COLUMN_BYTES) / each * pixels;
 }
 
 caps_status caps_bench_gemm(const caps_bench *b, caps_error *err)
@@ -176,26 +178,20 @@ static caps_status run_conv_backward(void *context, caps_error *err)
         &s->t[0], &s->t[1], &s->t[2], &s->conv, &s->t[4], err);
 }
 
-static caps_status conv(const caps_bench *b, const char *name, const size_t x[4], const size_t w[4],
-    const caps_conv2d *p, bool deeper, caps_error *err)
+/* By one algorithm. */
+static caps_status convolve(const caps_bench *b, const char *name, const size_t x[4],
+    const size_t w[4], const caps_conv2d *p, bool deeper, caps_error *err)
 {
     subject s = {.b = b, .conv = *p, .deeper = deeper};
     const size_t oh = caps_conv2d_output(x[2], w[2], p->stride, 0);
     const size_t ow = caps_conv2d_output(x[3], w[3], p->stride, 0), y[] = {x[0], w[0], oh, ow};
-    const size_t room = caps_conv2d_workspace(x, w, p, true, WORKSPACE_BYTES);
+    const size_t room = caps_conv2d_workspace(
+        x, w, p, true, p->algorithm == CAPS_CONV_IM2COL ? COLUMN_BYTES : MOST_BYTES);
     const double taps = (double)(w[1] * w[2] * w[3]), nw = (double)w[0] * taps;
     const double ny = (double)(x[0] * w[0]) * (double)(oh * ow);
     const double nx = (double)(x[0] * x[1]) * (double)(x[2] * x[3]);
     const double flops = 2 * ny * taps;
-    const caps_gemm_shape product = {.m = w[0],
-        .n = x[0] * oh * ow,
-        .k = (size_t)taps,
-        .lda = (size_t)taps,
-        .ldb = x[0] * oh * ow,
-        .ldc = x[0] * oh * ow,
-        .alpha = 1,
-        .count = 1};
-    const char *algorithm = caps_gemm_algorithm(b->rt, &product);
+    const char *algorithm = caps_conv_algorithm_name(p->algorithm);
     caps_status status;
     char shape[112];
     CAPS_TRY(add(&s, 4, y, err));
@@ -217,6 +213,32 @@ static caps_status conv(const caps_bench *b, const char *name, const size_t x[4]
         4 * (nx * (deeper ? 2 : 1) + 2 * nw + ny * (p->act == CAPS_ACT_NONE ? 1 : 2)), err));
 done:
     subject_release(&s);
+    return status;
+}
+
+/* By every algorithm that can serve, or the one that is wanted. Flops are those of the direct sum
+ * for all of them: more of them in a second than the device's peak means fewer were needed. */
+static caps_status conv(const caps_bench *b, const char *name, const size_t x[4], const size_t w[4],
+    const caps_conv2d *p, bool deeper, caps_error *err)
+{
+    caps_conv_subject problem = {
+        .conv = *p, .backward = true, .deeper = deeper, .limit_bytes = MOST_BYTES};
+    caps_conv_algorithm can[8], wish = CAPS_CONV_AUTO;
+    caps_status status = CAPS_OK;
+    memcpy(problem.x_shape, x, sizeof problem.x_shape);
+    memcpy(problem.w_shape, w, sizeof problem.w_shape);
+    if (b->conv && !caps_conv_algorithm_find(&wish, b->conv))
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "bench conv: algorithm '%s' is unknown, need auto, im2col, direct or spectral",
+            b->conv);
+    const size_t n = caps_conv_variants(b->rt, &problem, can);
+    for (size_t i = 0; i < n; i++) {
+        caps_conv2d by = *p;
+        by.algorithm = can[i];
+        if (wish == CAPS_CONV_AUTO || wish == can[i])
+            CAPS_TRY(convolve(b, name, x, w, &by, deeper, err));
+    }
+done:
     return status;
 }
 

@@ -90,6 +90,7 @@ static void add_json(report *p, const caps_bench_row *r)
         json_object_set_new(
             row, "images_per_second", caps_json_double((double)r->batch / r->seconds_median));
         json_object_set_new(row, "routing_grad", json_string(r->routing_grad));
+        json_object_set_new(row, "conv", json_string(r->conv));
         json_object_set_new(
             row, "peak_device_bytes", json_integer((json_int_t)r->peak_device_bytes));
     }
@@ -119,10 +120,10 @@ static void print_csv(const report *p, const caps_bench_row *r)
         r->seconds_median, gflops_of(r), gbytes_of(r), fraction_of(p, r));
     print_quoted(p->device);
     if (r->whole)
-        printf(",%zu,%.6g,%s,%llu\n", r->batch, (double)r->batch / r->seconds_median,
-            r->routing_grad, (unsigned long long)r->peak_device_bytes);
+        printf(",%zu,%.6g,%s,%llu,\"%s\"\n", r->batch, (double)r->batch / r->seconds_median,
+            r->routing_grad, (unsigned long long)r->peak_device_bytes, r->conv);
     else
-        printf(",,,,\n");
+        printf(",,,,,\n");
 }
 
 static void print_row(const report *p, const caps_bench_row *r)
@@ -132,8 +133,8 @@ static void print_row(const report *p, const caps_bench_row *r)
         r->variant, 1e3 * r->seconds_min, 1e3 * r->seconds_median, gflops_of(r), gbytes_of(r),
         100 * fraction_of(p, r));
     if (r->whole)
-        printf("  %.1f images/s, %s", (double)r->batch / r->seconds_median,
-            caps_cli_bytes(bytes, r->peak_device_bytes));
+        printf("  %.1f images/s, %s, %s", (double)r->batch / r->seconds_median,
+            caps_cli_bytes(bytes, r->peak_device_bytes), r->conv);
     printf("\n");
     fflush(stdout);
 }
@@ -144,7 +145,8 @@ static void print_head(const report *p)
         return;
     if (p->o->csv)
         printf("operation,shape,variant,repeats,seconds_min,seconds_median,gflops,gbytes_per_s,"
-               "fraction_of_peak,device,batch,images_per_second,routing_grad,peak_device_bytes\n");
+               "fraction_of_peak,device,batch,images_per_second,routing_grad,peak_device_bytes,"
+               "conv\n");
     else
         printf("%-8s %-52s %-12s %10s %10s %9s %8s %8s\n", "", "shape", "variant", "min ms",
             "median ms", "gflop/s", "GB/s", "of peak");
@@ -245,7 +247,12 @@ static int run(const caps_command *command, int argc, char **argv)
     caps_cli_log("peak: %.1f gflop/s; memory %.1f GB/s, small arrays %.1f GB/s", p.peak.gflops,
         p.peak.gbytes_per_s[p.peak.sizes - 1], caps_bench_peak_memory(&p.peak, 0));
     caps_runtime_profile_reset(rt);
-    caps_bench b = {.rt = rt, .spec = &spec, .sizes = &sizes, .each = on_row, .user = &p};
+    caps_bench b = {.rt = rt,
+        .spec = &spec,
+        .sizes = &sizes,
+        .conv = o.common.conv,
+        .each = on_row,
+        .user = &p};
     for (size_t n = 0; n < BENCHES; n++) {
         const bool whole =
             benches[n].run == caps_bench_forward || benches[n].run == caps_bench_step;

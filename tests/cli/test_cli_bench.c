@@ -7,7 +7,7 @@
 #define ROW_KEYS                                                                                   \
     "operation shape variant repeats seconds_min seconds_median gflops gbytes_per_s "              \
     "fraction_of_peak device"
-#define WHOLE_KEYS ROW_KEYS " batch images_per_second routing_grad peak_device_bytes"
+#define WHOLE_KEYS ROW_KEYS " batch images_per_second routing_grad peak_device_bytes conv"
 
 static char *work, *spec;
 
@@ -128,9 +128,35 @@ START_TEST(comma_separated)
             commas[n] += *c == ',' && !quoted;
         }
     }
-    ck_assert_uint_eq(commas[0], 13);
-    ck_assert_uint_eq(commas[1], 13);
+    ck_assert_uint_eq(commas[0], 14);
+    ck_assert_uint_eq(commas[1], 14);
     test_process_release(&p);
+}
+END_TEST
+
+/* Every algorithm that can serve has its rows, or the one that is asked for. */
+START_TEST(convolutions_by_algorithm)
+{
+    test_process p = cli_run("bench", "conv", "--arch", spec, "--batch", "3", "--json", "--quiet");
+    cli_expect_ok(p);
+    json_t *rows = cli_json(&p);
+    const size_t all = json_array_size(rows);
+    ck_assert_uint_ge(all, 4);
+    json_decref(rows);
+    test_process_release(&p);
+    p = cli_run(
+        "bench", "conv", "--arch", spec, "--batch", "3", "--json", "--quiet", "--conv", "im2col");
+    cli_expect_ok(p);
+    rows = cli_json(&p);
+    ck_assert_uint_eq(json_array_size(rows), 4);
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_ptr_nonnull(strstr(text_of(json_array_get(rows, i), "variant"), "/im2col"));
+    json_decref(rows);
+    test_process_release(&p);
+    cli_expect_error(cli_run("bench", "conv", "--arch", spec, "--conv", "fast"), 2,
+        "algorithm 'fast' is unknown", "bench conv");
+    cli_expect_error(cli_run("bench", "step", "--arch", spec, "--conv", "direct"), 2,
+        "primary: direct cannot serve", "bench step");
 }
 END_TEST
 
@@ -222,6 +248,7 @@ Suite *suite(void)
     tcase_add_test(t, every_operation);
     tcase_add_test(t, several_batches);
     tcase_add_test(t, comma_separated);
+    tcase_add_test(t, convolutions_by_algorithm);
     tcase_add_test(t, wrong_usage);
     tcase_add_test(t, selftest_text);
     tcase_add_test(t, selftest_json);
