@@ -66,6 +66,8 @@ typedef struct caps_model_options {
     bool adam;                   /* also the two moments (training only) */
     size_t conv_workspace_bytes; /* cap of the column buffer; 0: 64 MiB */
     bool reconstruct;            /* without training: run the decoder (its memory too) */
+    /* Class capsules; AUTO: caps_class_caps_variant chooses */
+    caps_routing_variant routing_variant;
 } caps_model_options;
 
 /* Device memory by purpose, before anything is allocated. */

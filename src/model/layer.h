@@ -29,6 +29,7 @@ typedef struct caps_plan {
     size_t batch;           /* most images at once */
     bool training;
     size_t conv_limit_bytes;
+    caps_routing_variant routing_variant; /* a wish */
     size_t workspace;     /* float32 elements that the layers share */
     size_t scratch_bytes; /* of matrix products */
 } caps_plan;

@@ -108,6 +108,7 @@ static caps_status model_plan(caps_model *m, const caps_runtime *rt, const caps_
         .rt = rt,
         .batch = options->max_batch,
         .training = options->training,
+        .routing_variant = options->routing_variant,
         .conv_limit_bytes =
             options->conv_workspace_bytes ? options->conv_workspace_bytes : CONV_WORKSPACE_BYTES,
     };
