@@ -76,6 +76,7 @@ typedef struct caps_runtime caps_runtime;
 typedef struct caps_runtime_options {
     const char *kernels; /* "auto", "cpu", "gpu"; NULL: $CAPSCL_KERNELS, else auto by device type */
     const char *gemm;    /* "auto", "clblast", "packed", "direct"; NULL: $CAPSCL_GEMM, else auto */
+    const char *routing; /* "auto", "stored", "fused"; NULL: $CAPSCL_ROUTING, else auto */
     const char *cache_dir; /* NULL: $CAPSCL_CACHE, else capscl in the user's cache directory */
     const char *cl_path;   /* kernel sources from this directory; NULL: $CAPSCL_CL_PATH, else the
                               sources embedded in the library */

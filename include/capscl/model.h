@@ -74,6 +74,8 @@ typedef struct caps_model_options {
     bool split;                  /* training: where max_batch images do not fit, take fewer at once,
                                     see caps_model_gradients */
     size_t micro_batch;          /* with split: at most so many at once; 0: as many as fit */
+    /* Class capsules; AUTO: caps_class_caps_variant chooses */
+    caps_routing_variant routing_variant;
 } caps_model_options;
 
 /* Device memory by purpose, before anything is allocated. */

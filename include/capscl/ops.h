@@ -188,6 +188,63 @@ CAPS_API caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *
     const caps_tensor *dbias, const caps_tensor *dv, caps_routing_state *state,
     const caps_tensor *votes, const caps_routing *routing, caps_error *err);
 
+/* ---- class capsules: votes and routing in one --------------------------------------------------
+ */
+
+/* How the votes of a layer of class capsules are treated. */
+typedef enum caps_routing_variant {
+    CAPS_ROUTING_AUTO,   /* a rule chooses: caps_class_caps_variant */
+    CAPS_ROUTING_STORED, /* formed once and kept for the backward: [B,I,J,D] of memory, twice */
+    CAPS_ROUTING_FUSED,  /* formed anew where they are needed, never stored */
+} caps_routing_variant;
+
+/* "auto", "stored", "fused". */
+CAPS_API const char *caps_routing_variant_name(caps_routing_variant variant);
+
+typedef struct caps_class_caps {
+    size_t b, i, j, d, k; /* the most samples at once; sizes of the capsules */
+    caps_routing routing;
+    caps_routing_variant variant; /* STORED or FUSED; AUTO is refused */
+} caps_class_caps;
+
+/* STORED or FUSED: `wish` unless it is AUTO, else what the runtime's options or $CAPSCL_ROUTING
+ * say, else a rule of shapes and kernel family, never of a measurement. rt NULL: the rule for the
+ * CPU family. */
+CAPS_API caps_routing_variant caps_class_caps_variant(
+    const caps_runtime *rt, const caps_class_caps *shape, caps_routing_variant wish);
+
+/* Elements that the variant needs for batches of at most shape->b: `votes`, kept from forward to
+ * backward (0: none), and `workspace`, which holds nothing between calls. training: also for the
+ * backward. */
+typedef struct caps_class_caps_room {
+    size_t votes, workspace;
+} caps_class_caps_room;
+CAPS_API caps_class_caps_room caps_class_caps_room_of(
+    const caps_runtime *rt, const caps_class_caps *shape, bool training);
+
+/* What the backward needs of the forward; a batch smaller than shape->b has its own size in place
+ * of B, its iterations lying closer together. Both variants leave the same. */
+typedef struct caps_class_caps_state {
+    caps_tensor couplings; /* [r, B, I, J]: c_t of every iteration */
+    caps_tensor s;         /* [r, B, J, D]: s_t before the squash */
+    caps_tensor v;         /* [r, B, J, D]: v_t */
+    caps_tensor votes;     /* room.votes elements; no buffer where that is 0 */
+} caps_class_caps_state;
+
+/* votes = W u, then routing by agreement: caps_votes_forward and caps_routing_forward in one.
+ * v: [B,J,D], u: [B,I,K], w: [I,J,D,K], bias: [J,D] or NULL, workspace: at least room.workspace. */
+CAPS_API caps_status caps_class_caps_forward(caps_runtime *rt, const caps_tensor *v,
+    caps_class_caps_state *state, const caps_tensor *u, const caps_tensor *w,
+    const caps_tensor *bias, const caps_class_caps *shape, const caps_tensor *workspace,
+    caps_error *err);
+
+/* du: [B,I,K], dw: [I,J,D,K], dbias: [J,D] (each NULL: not wanted) from dv: [B,J,D], the forward's
+ * u and w and the state it left. */
+CAPS_API caps_status caps_class_caps_backward(caps_runtime *rt, const caps_tensor *du,
+    const caps_tensor *dw, const caps_tensor *dbias, const caps_tensor *dv,
+    const caps_class_caps_state *state, const caps_tensor *u, const caps_tensor *w,
+    const caps_class_caps *shape, const caps_tensor *workspace, caps_error *err);
+
 /* ---- lengths, losses, mask ------------------------------------------------------------------ */
 
 /* lengths[b,j] = |v[b,j]|. v: [B,J,D]. */

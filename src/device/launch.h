@@ -99,6 +99,8 @@ size_t caps_group_size(const caps_runtime *rt, size_t wish);
 
 /* The algorithm that options.gemm or $CAPSCL_GEMM forces, or NULL for a free choice. */
 const char *caps_runtime_gemm_wish(const caps_runtime *rt);
+/* The routing variant that options.routing or $CAPSCL_ROUTING forces, or NULL for a free choice. */
+const char *caps_runtime_routing_wish(const caps_runtime *rt);
 
 /* For time spent in a library that enqueues kernels of its own (CLBlast): begin waits for the queue
  * where profiling is on, and end waits again and books the time under `name`. Without profiling

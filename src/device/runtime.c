@@ -83,6 +83,17 @@ static caps_status choose_gemm(caps_runtime *rt, const char *option, caps_error 
         "GEMM algorithm \"%s\" is unknown, need auto, clblast, packed or direct", wish);
 }
 
+static caps_status choose_routing(caps_runtime *rt, const char *option, caps_error *err)
+{
+    const char *wish = option_or_environment(option, "CAPSCL_ROUTING");
+    if (!wish || strcmp(wish, "auto") == 0)
+        return CAPS_OK;
+    if (strcmp(wish, "stored") == 0 || strcmp(wish, "fused") == 0)
+        return copy_text(&rt->routing, wish, err);
+    return caps_fail(err, CAPS_ERR_ARGUMENT,
+        "routing variant \"%s\" is unknown, need auto, stored or fused", wish);
+}
+
 /* Everything after context and queue are there. */
 static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_error *err)
 {
@@ -92,6 +103,7 @@ static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a runtime");
     CAPS_TRY(choose_family(rt, o->kernels, err));
     CAPS_TRY(choose_gemm(rt, o->gemm, err));
+    CAPS_TRY(choose_routing(rt, o->routing, err));
     CAPS_TRY(choose_cache(&rt->cache_dir, o->cache_dir, err));
     CAPS_TRY(copy_text(&rt->cl_path, option_or_environment(o->cl_path, "CAPSCL_CL_PATH"), err));
     size_t group = 1;
@@ -243,6 +255,7 @@ void caps_runtime_free(caps_runtime *rt)
         clReleaseContext(rt->context);
     caps_tuning_free(rt->tuning);
     free(rt->gemm);
+    free(rt->routing);
     free(rt->cache_dir);
     free(rt->cl_path);
     free(rt);
@@ -281,6 +294,11 @@ caps_slots *caps_runtime_get_slots(caps_runtime *rt)
 const char *caps_runtime_gemm_wish(const caps_runtime *rt)
 {
     return rt->gemm;
+}
+
+const char *caps_runtime_routing_wish(const caps_runtime *rt)
+{
+    return rt->routing;
 }
 
 size_t caps_group_size(const caps_runtime *rt, size_t wish)

@@ -29,7 +29,7 @@ struct caps_runtime {
     cl_command_queue queue;
     caps_family family;
     size_t max_group;
-    char *gemm, *cache_dir, *cl_path; /* NULL: none */
+    char *gemm, *routing, *cache_dir, *cl_path; /* NULL: none */
     char warning[512];                /* "" : none */
     caps_program_slot *programs;
     size_t program_count;

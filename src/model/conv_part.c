@@ -78,6 +78,10 @@ caps_status caps_conv_part_plan(
     part->first = part->owns ? caps_round_up(plan->workspace, 64) : 0;
     if (part->first + part->workspace > plan->workspace)
         plan->workspace = part->first + part->workspace;
+    const size_t kept =
+        part->first + caps_conv2d_keeps(x_shape, w_shape, &part->conv, part->workspace);
+    if (kept > plan->workspace_kept)
+        plan->workspace_kept = kept;
     if (plan->rt) {
         const size_t scratch = caps_conv2d_scratch(
             plan->rt, x_shape, w_shape, &part->conv, part->workspace, plan->training);

@@ -17,6 +17,9 @@
 #include <capscl/model.h>
 
 #include "arena.h"
+#include "launch.h"
+
+enum { CAPS_PASSING_ALIGN = 64 }; /* elements */
 
 enum { CAPS_MOST_LAYERS = 32, CAPS_MOST_PARAMETERS = 64 };
 
@@ -33,7 +36,9 @@ typedef struct caps_plan {
     size_t conv_limit_bytes; /* for a convolution's columns, */
     size_t conv_most_bytes;  /* and for other workspaces of one */
     size_t workspace;        /* float32 elements that the layers share */
+    size_t workspace_kept;   /* how many of them, from the first one on, hold what has to last */
     size_t scratch_bytes;    /* of matrix products */
+    caps_routing_variant routing_variant; /* a wish */
 } caps_plan;
 
 /* One batch on its way through the layers. */
@@ -112,6 +117,26 @@ caps_status caps_layer_class_caps(caps_network *n, const char *name, size_t clas
 caps_status caps_layer_mask(caps_network *n, const char *name, caps_error *err);
 caps_status caps_layer_linear(
     caps_network *n, const char *name, size_t out, caps_activation activation, caps_error *err);
+
+/* Elements behind what is kept in the workspace, for whoever needs them for the time of a call:
+ * planned, */
+static inline void caps_plan_passing(caps_plan *plan, size_t elements)
+{
+    const size_t need = caps_round_up(plan->workspace_kept, CAPS_PASSING_ALIGN) +
+                        caps_round_up(elements, CAPS_PASSING_ALIGN);
+    if (need > plan->workspace)
+        plan->workspace = need;
+}
+
+/* and found: the last ones. */
+static inline caps_tensor caps_passing(const caps_pass *pass, const size_t *elements)
+{
+    const size_t all = pass->workspace.shape[0];
+    const size_t first = (all - caps_round_up(*elements, CAPS_PASSING_ALIGN)) / CAPS_PASSING_ALIGN *
+                         CAPS_PASSING_ALIGN;
+    return caps_tensor_wrap(
+        pass->workspace.buffer, pass->workspace.offset + first, CAPS_F32, 1, elements);
+}
 
 /* The first b images of a tensor. */
 static inline caps_tensor caps_batch_of(const caps_tensor *t, size_t b)

@@ -165,6 +165,7 @@ static caps_status plan_for(caps_model *m, const caps_runtime *rt, const caps_mo
         .batch = batch,
         .training = options->training,
         .conv = conv_wish(options),
+        .routing_variant = options->routing_variant,
         .conv_limit_bytes =
             options->conv_workspace_bytes ? options->conv_workspace_bytes : CONV_WORKSPACE_BYTES,
         .conv_most_bytes = most_for_transforms(rt, options),

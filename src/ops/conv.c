@@ -103,6 +103,16 @@ size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], cons
     return most;
 }
 
+size_t caps_conv2d_keeps(
+    const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, size_t workspace)
+{
+    const caps_conv_sizes z = sizes_of(x_shape, w_shape, conv);
+    const caps_conv_method *method = methods[conv->algorithm];
+    const size_t chunk =
+        method->keeps && z.b && z.pixels ? caps_conv_chunk(method, &z, workspace, false) : 0;
+    return chunk ? method->keeps(&z, chunk) : 0;
+}
+
 /* ---- choice --------------------------------------------------------------------------------- */
 
 const char *caps_conv_algorithm_name(caps_conv_algorithm algorithm)

@@ -41,6 +41,8 @@ typedef struct caps_conv_method {
     /* Elements of workspace for n of the z->b images at once; SIZE_MAX: no number is large enough.
      */
     size_t (*workspace)(const caps_conv_sizes *z, size_t n, bool backward);
+    /* See caps_conv2d_keeps; NULL: 0. */
+    size_t (*keeps)(const caps_conv_sizes *z, size_t n);
     /* Bytes of caps_gemm_scratch_get for the same. */
     size_t (*scratch)(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward);
     caps_status (*forward)(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
@@ -87,6 +89,11 @@ typedef struct caps_conv_subject {
 /* The algorithms that can serve; their number. */
 size_t caps_conv_variants(
     const caps_runtime *rt, const caps_conv_subject *subject, caps_conv_algorithm *out);
+
+/* Elements of the workspace, from its first, in which a forward leaves transforms that a later call
+ * may find (caps_conv_kept); those behind them may be used for something else meanwhile. */
+size_t caps_conv2d_keeps(
+    const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, size_t workspace);
 
 /* caps_conv2d_forward and _backward that may find transforms of an earlier call in the workspace.
  */

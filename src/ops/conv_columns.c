@@ -212,4 +212,4 @@ done:
 }
 
 const caps_conv_method caps_conv_columns = {
-    "im2col", refuses, cost, workspace_of, scratch_of, forward, backward};
+    "im2col", refuses, cost, workspace_of, NULL, scratch_of, forward, backward};

@@ -154,4 +154,4 @@ done:
 }
 
 const caps_conv_method caps_conv_direct = {
-    "direct", refuses, cost, workspace_of, scratch_of, forward, backward};
+    "direct", refuses, cost, workspace_of, NULL, scratch_of, forward, backward};

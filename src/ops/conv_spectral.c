@@ -165,6 +165,13 @@ static size_t workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
     return caps_conv_plus(l.end, ALIGN);
 }
 
+/* W^ and X^. */
+static size_t keeps(const caps_conv_sizes *z, size_t n)
+{
+    plan p;
+    return choose(&p, z) ? lay_out(z, &p, n, false, false).y + ALIGN : 0;
+}
+
 static size_t scratch_of(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward)
 {
     (void)rt;
@@ -391,4 +398,4 @@ done:
 }
 
 const caps_conv_method caps_conv_spectral = {
-    "spectral", refuses, cost, workspace_of, scratch_of, forward, backward};
+    "spectral", refuses, cost, workspace_of, keeps, scratch_of, forward, backward};

@@ -1,0 +1,214 @@
+/* class_caps.c: class capsules, votes and routing in one, by one of two variants: stored (votes.c
+ * and routing.c one after the other) and fused (routing_fused.c).
+ *
+ * Workspace of the stored variant, in floats: routing's scratch, then, for the backward, dvotes. */
+#include <string.h>
+
+#include <capscl/ops.h>
+
+#include "fail.h"
+#include "launch.h"
+#include "require.h"
+#include "routing_fused.h"
+
+/* CPU family: samples fill sixteen lanes, so that few of them waste most of the work. See
+ * docs/performance-log.md. */
+#define FUSED_LEAST_BATCH 8
+
+static const char *const names[] = {"auto", "stored", "fused"};
+
+const char *caps_routing_variant_name(caps_routing_variant variant)
+{
+    return names[variant];
+}
+
+caps_routing_variant caps_class_caps_variant(
+    const caps_runtime *rt, const caps_class_caps *shape, caps_routing_variant wish)
+{
+    const char *wanted = rt ? caps_runtime_routing_wish(rt) : NULL;
+    if (wish != CAPS_ROUTING_AUTO)
+        return wish;
+    if (wanted)
+        return strcmp(wanted, names[CAPS_ROUTING_FUSED]) == 0 ? CAPS_ROUTING_FUSED
+                                                              : CAPS_ROUTING_STORED;
+    if (rt && caps_is_gpu(rt))
+        return CAPS_ROUTING_STORED;
+    return shape->b >= FUSED_LEAST_BATCH ? CAPS_ROUTING_FUSED : CAPS_ROUTING_STORED;
+}
+
+/* ---- sizes ---------------------------------------------------------------------------------- */
+
+static size_t votes_count(const caps_class_caps *n)
+{
+    return n->b * n->i * n->j * n->d;
+}
+
+caps_class_caps_room caps_class_caps_room_of(
+    const caps_runtime *rt, const caps_class_caps *shape, bool training)
+{
+    if (shape->routing.iterations < 1) /* forward and backward refuse that themselves */
+        return (caps_class_caps_room){0, 0};
+    if (shape->variant == CAPS_ROUTING_FUSED)
+        return (caps_class_caps_room){
+            0, caps_routing_fused_workspace(shape, rt && caps_is_gpu(rt), training)};
+    /* The forward is the same in both modes; without a backward take the one with less scratch. */
+    const caps_routing last = {shape->routing.iterations, CAPS_ROUTING_GRAD_LAST};
+    const size_t scratch = caps_routing_scratch(
+        shape->b, shape->i, shape->j, shape->d, training ? &shape->routing : &last);
+    return (caps_class_caps_room){
+        votes_count(shape), scratch + (training ? votes_count(shape) : 0)};
+}
+
+static caps_status require_room(
+    const char *name, const caps_tensor *t, size_t need, caps_error *err)
+{
+    const size_t have = t && t->buffer && t->dtype == CAPS_F32 ? caps_tensor_count(t) : 0;
+    return have >= need ? CAPS_OK
+                        : caps_fail(err, CAPS_ERR_ARGUMENT,
+                              "class_caps: %s has %zu float32, need >= %zu", name, have, need);
+}
+
+/* n: the sizes at hand. */
+static caps_status check(const caps_runtime *rt, caps_class_caps *n,
+    const caps_class_caps_state *state, const caps_tensor *u, const caps_tensor *w,
+    const caps_class_caps *shape, const caps_tensor *workspace, bool training, caps_error *err)
+{
+    caps_status status;
+    const caps_routing *routing = &shape->routing;
+    if (shape->variant != CAPS_ROUTING_STORED && shape->variant != CAPS_ROUTING_FUSED) {
+        status = caps_fail(err, CAPS_ERR_ARGUMENT,
+            "class_caps: variant is %d, need %d (stored) or %d (fused)", (int)shape->variant,
+            CAPS_ROUTING_STORED, CAPS_ROUTING_FUSED);
+        goto done;
+    }
+    if (routing->iterations < 1) {
+        status = caps_fail(err, CAPS_ERR_ARGUMENT, "class_caps: iterations is 0, need >= 1");
+        goto done;
+    }
+    if (routing->grad != CAPS_ROUTING_GRAD_FULL && routing->grad != CAPS_ROUTING_GRAD_LAST) {
+        status =
+            caps_fail(err, CAPS_ERR_ARGUMENT, "class_caps: grad is %d, need %d (full) or %d (last)",
+                (int)routing->grad, CAPS_ROUTING_GRAD_FULL, CAPS_ROUTING_GRAD_LAST);
+        goto done;
+    }
+    CAPS_TRY(caps_require_source("class_caps", "u", u, 3, "[B, I, K]", err));
+    *n = *shape;
+    n->b = u->shape[0];
+    if (n->b > shape->b || n->i != u->shape[1] || n->k != u->shape[2]) {
+        status = caps_fail(err, CAPS_ERR_ARGUMENT,
+            "class_caps: u is float32 [%zu, %zu, %zu], need float32 [1 to %zu, %zu, %zu]",
+            u->shape[0], u->shape[1], u->shape[2], shape->b, shape->i, shape->k);
+        goto done;
+    }
+    CAPS_TRY(caps_require_tensor(
+        "class_caps", "w", w, CAPS_F32, 4, (size_t[]){n->i, n->j, n->d, n->k}, err));
+    CAPS_TRY(caps_require_tensor("class_caps", "state.couplings", &state->couplings, CAPS_F32, 4,
+        (size_t[]){routing->iterations, n->b, n->i, n->j}, err));
+    CAPS_TRY(caps_require_tensor("class_caps", "state.s", &state->s, CAPS_F32, 4,
+        (size_t[]){routing->iterations, n->b, n->j, n->d}, err));
+    CAPS_TRY(caps_require_tensor("class_caps", "state.v", &state->v, CAPS_F32, 4,
+        (size_t[]){routing->iterations, n->b, n->j, n->d}, err));
+    /* What kernels count in 32 bits: a parameter, a sample's part, an item's own memory. */
+    CAPS_TRY(
+        caps_require_count("class_caps", "I*J*D*K", 4, (size_t[]){n->i, n->j, n->d, n->k}, err));
+    CAPS_TRY(caps_require_count("class_caps", "256*J*D", 3, (size_t[]){256, n->j, n->d}, err));
+    CAPS_TRY(caps_require_count("class_caps", "512*K", 2, (size_t[]){512, n->k}, err));
+    CAPS_TRY(caps_require_count(
+        "class_caps", "iterations*B*J", 3, (size_t[]){routing->iterations, n->b, n->j}, err));
+    const caps_class_caps_room room = caps_class_caps_room_of(rt, n, training);
+    CAPS_TRY(require_room("state.votes", &state->votes, room.votes, err));
+    CAPS_TRY(require_room("workspace", workspace, room.workspace, err));
+done:
+    return status;
+}
+
+/* ---- stored --------------------------------------------------------------------------------- */
+
+static caps_tensor votes_in(const caps_tensor *room, size_t skip, const caps_class_caps *n)
+{
+    return caps_tensor_wrap(
+        room->buffer, room->offset + skip, CAPS_F32, 4, (size_t[]){n->b, n->i, n->j, n->d});
+}
+
+static caps_routing_state stored_state(
+    const caps_class_caps_state *state, const caps_tensor *workspace, size_t scratch)
+{
+    return (caps_routing_state){state->couplings, state->s, state->v,
+        caps_tensor_wrap(workspace->buffer, workspace->offset, CAPS_F32, 1, &scratch)};
+}
+
+static caps_status stored_forward(caps_runtime *rt, const caps_tensor *v,
+    const caps_class_caps_state *state, const caps_tensor *u, const caps_tensor *w,
+    const caps_tensor *bias, const caps_class_caps *n, const caps_tensor *workspace,
+    caps_error *err)
+{
+    const caps_routing last = {n->routing.iterations, CAPS_ROUTING_GRAD_LAST};
+    const caps_tensor votes = votes_in(&state->votes, 0, n);
+    caps_routing_state routing =
+        stored_state(state, workspace, caps_routing_scratch(n->b, n->i, n->j, n->d, &last));
+    caps_status status;
+    CAPS_TRY(caps_votes_forward(rt, &votes, u, w, err));
+    CAPS_TRY(caps_routing_forward(rt, v, &routing, &votes, bias, &last, err));
+done:
+    return status;
+}
+
+static caps_status stored_backward(caps_runtime *rt, const caps_tensor *du, const caps_tensor *dw,
+    const caps_tensor *dbias, const caps_tensor *dv, const caps_class_caps_state *state,
+    const caps_tensor *u, const caps_tensor *w, const caps_class_caps *n,
+    const caps_tensor *workspace, caps_error *err)
+{
+    const size_t scratch = caps_routing_scratch(n->b, n->i, n->j, n->d, &n->routing);
+    const caps_tensor votes = votes_in(&state->votes, 0, n);
+    const caps_tensor dvotes = votes_in(workspace, scratch, n);
+    caps_routing_state routing = stored_state(state, workspace, scratch);
+    caps_status status;
+    CAPS_TRY(caps_routing_backward(rt, &dvotes, dbias, dv, &routing, &votes, &n->routing, err));
+    CAPS_TRY(caps_votes_backward(rt, du, dw, &dvotes, u, w, err));
+done:
+    return status;
+}
+
+/* ---- the operation -------------------------------------------------------------------------- */
+
+caps_status caps_class_caps_forward(caps_runtime *rt, const caps_tensor *v,
+    caps_class_caps_state *state, const caps_tensor *u, const caps_tensor *w,
+    const caps_tensor *bias, const caps_class_caps *shape, const caps_tensor *workspace,
+    caps_error *err)
+{
+    caps_class_caps n;
+    caps_status status;
+    CAPS_TRY(check(rt, &n, state, u, w, shape, workspace, false, err));
+    CAPS_TRY(
+        caps_require_tensor("class_caps", "v", v, CAPS_F32, 3, (size_t[]){n.b, n.j, n.d}, err));
+    if (bias)
+        CAPS_TRY(caps_require_tensor(
+            "class_caps", "bias", bias, CAPS_F32, 2, (size_t[]){n.j, n.d}, err));
+    CAPS_TRY((n.variant == CAPS_ROUTING_FUSED ? caps_routing_fused_forward : stored_forward)(
+        rt, v, state, u, w, bias, &n, workspace, err));
+done:
+    return status;
+}
+
+caps_status caps_class_caps_backward(caps_runtime *rt, const caps_tensor *du, const caps_tensor *dw,
+    const caps_tensor *dbias, const caps_tensor *dv, const caps_class_caps_state *state,
+    const caps_tensor *u, const caps_tensor *w, const caps_class_caps *shape,
+    const caps_tensor *workspace, caps_error *err)
+{
+    caps_class_caps n;
+    caps_status status;
+    CAPS_TRY(check(rt, &n, state, u, w, shape, workspace, true, err));
+    CAPS_TRY(
+        caps_require_tensor("class_caps", "dv", dv, CAPS_F32, 3, (size_t[]){n.b, n.j, n.d}, err));
+    if (du)
+        CAPS_TRY(caps_require_tensor("class_caps", "du", du, CAPS_F32, 3, u->shape, err));
+    if (dw)
+        CAPS_TRY(caps_require_tensor("class_caps", "dw", dw, CAPS_F32, 4, w->shape, err));
+    if (dbias)
+        CAPS_TRY(caps_require_tensor(
+            "class_caps", "dbias", dbias, CAPS_F32, 2, (size_t[]){n.j, n.d}, err));
+    CAPS_TRY((n.variant == CAPS_ROUTING_FUSED ? caps_routing_fused_backward : stored_backward)(
+        rt, du, dw, dbias, dv, state, u, w, &n, workspace, err));
+done:
+    return status;
+}
