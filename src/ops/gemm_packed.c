@@ -16,8 +16,8 @@ enum {
     ROWS = 256,         /* GEMM_PACKED_ROWS of the kernel file */
     GROUPS_A_CORE = 16, /* at most: each has scratch */
     WIDEST = 512, /* columns of a group, where C is visited more than once: it stays in a cache */
-    NEAR_FLOATS = 65536, /* what a cache of a core has room for beside other things */
-    FEW_ROWS = 128,      /* so few uses do not pay for copying B where it can be read as it is */
+    NEAR_FLOATS = 1 << 18, /* what lies in a core's caches from one group to the next */
+    FEW_ROWS = 128,        /* so few uses do not pay for copying B where it can be read as it is */
     DOT_ROWS = 4,
     DOT_COLUMNS = 4, /* GEMM_DOT_COLUMNS of the kernel file */
     DOT_GROUPS_A_CORE = 4,
@@ -69,9 +69,9 @@ static size_t groups_of(const struct plan *p, const caps_gemm_shape *s)
 static double cost(const struct plan *p, const caps_gemm_shape *s, size_t cores)
 {
     const double m = (double)p->m, n = (double)p->n, k = (double)s->k;
-    const bool far_a = m * k > NEAR_FLOATS, far_b = n * k > NEAR_FLOATS;
+    const bool far_a = (double)s->m * k > NEAR_FLOATS, far_b = (double)s->n * k > NEAR_FLOATS;
     const double copies = !p->pack_b ? 0 : ceil(m / ROWS) * (far_b ? 1.5 : 0.3);
-    const double group = m * n * k / 16 + copies * n * k + (far_a ? 0.3 : 0.1) * m * k + 3000;
+    const double group = m * n * k / 16 + copies * n * k + (far_a ? 1.0 : 0.1) * m * k + 3000;
     /* Groups do not all end at once. */
     return group * (ceil((double)groups_of(p, s) / (double)cores) + 0.25);
 }
