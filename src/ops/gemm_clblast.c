@@ -66,6 +66,9 @@ static const char *const large_names[] = {"GEMMK", "KREG", "KWG", "KWI", "MDIMA"
 static const char *const small_names[] = {
     "KWID", "MDIMAD", "MDIMCD", "NDIMBD", "NDIMCD", "PADA", "PADB", "VWMD", "VWND", "WGD"};
 enum { LARGE = 16, SMALL = 10 };
+/* The large kernel is taken from so many cubed multiply-adds on. */
+static const char *const routine_names[] = {"XGEMM_MIN_INDIRECT_SIZE"};
+static const size_t least_large = 384;
 
 static const struct candidate {
     const char *name;
