@@ -107,6 +107,9 @@ static caps_status override(const caps_runtime *rt, const struct candidate *x, c
     if (code == CLBlastSuccess)
         code = CLBlastOverrideParameters(device, "XgemmDirect", CLBlastPrecisionSingle, SMALL,
             (const char **)(uintptr_t)small_names, x->small);
+    if (code == CLBlastSuccess)
+        code = CLBlastOverrideParameters(device, "GemmRoutine", CLBlastPrecisionSingle, 1,
+            (const char **)(uintptr_t)routine_names, &least_large);
     return code == CLBlastSuccess
                ? CAPS_OK
                : caps_fail_cl(err, (int)code, "gemm: CLBlast refuses the parameters '%s'", x->name);
