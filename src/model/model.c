@@ -175,6 +175,7 @@ static caps_status plan_for(caps_model *m, const caps_runtime *rt, const caps_mo
     CAPS_TRY(plan_layers(m, plan, err));
     CAPS_TRY(check_conv_names(plan, err));
     memcpy(m->conv, plan->conv_choices, sizeof m->conv);
+    m->routing = plan->routing_variant;
     CAPS_TRY(plan_results(m, plan, err));
 done:
     return status;
@@ -371,6 +372,11 @@ const caps_model_sizes *caps_model_get_sizes(const caps_model *m)
 caps_runtime *caps_model_get_runtime(const caps_model *m)
 {
     return m->rt;
+}
+
+caps_routing_variant caps_model_get_routing(const caps_model *m)
+{
+    return m->routing;
 }
 
 const char *caps_model_get_conv(const caps_model *m)

@@ -59,6 +59,41 @@ START_TEST(a_run_keeps_its_algorithms)
 }
 END_TEST
 
+/* Settings of a run that were changed by hand. */
+static char *run_with(const char *name, const char *key, json_t *value)
+{
+    char *out = cli_path(work, name), *path = cli_path(out, "config.json");
+    test_process p = cli_run("train", TINY, "--out", out, "--max-steps", "1", "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    json_t *config = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+    ck_assert_int_eq(json_object_set_new(config, key, value), 0);
+    ck_assert_int_eq(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+    return out;
+}
+
+START_TEST(a_run_keeps_what_was_measured)
+{
+    json_t *tuned = json_object();
+    json_object_set_new(tuned, "gemm 20x16x24 nt", json_string("direct"));
+    test_process p = cli_run(
+        "train", "--resume", "--out", run_with("tuned", "tuned", tuned), "--max-steps", "2");
+    cli_expect_ok(p);
+    ck_assert_ptr_nonnull(strstr(p.err, "routing: "));
+    test_process_release(&p);
+    cli_expect_error(cli_run("train", "--resume", "--out",
+                         run_with("torn", "tuned", json_integer(5)), "--max-steps", "2"),
+        3, "config.json: the run's measured choices", "tuned is a number");
+    cli_expect_error(cli_run("train", "--resume", "--out",
+                         run_with("lost", "routing", json_string("both")), "--max-steps", "2"),
+        3, "config.json: routing", "routing is unknown");
+    cli_expect_error(cli_run("train", "--resume", "--out", run_with("odd", "conv", json_integer(1)),
+                         "--max-steps", "2"),
+        3, "config.json: conv", "conv is a number");
+}
+END_TEST
+
 static double loss_by(const char *algorithm)
 {
     test_process p = cli_run("eval", "--model", cli_path(run, "model.safetensors"), "--data", data,
@@ -114,6 +149,7 @@ Suite *suite(void)
     tcase_set_timeout(t, 600);
     tcase_add_unchecked_fixture(t, set_up, tear_down);
     tcase_add_test(t, a_run_keeps_its_algorithms);
+    tcase_add_test(t, a_run_keeps_what_was_measured);
     tcase_add_test(t, algorithms_agree);
     tcase_add_test(t, bad_algorithms);
     suite_add_tcase(s, t);
