@@ -229,7 +229,8 @@ static caps_status conv(const caps_bench *b, const char *name, const size_t x[4]
     memcpy(problem.w_shape, w, sizeof problem.w_shape);
     if (b->conv && !caps_conv_algorithm_find(&wish, b->conv))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "bench conv: algorithm '%s' is unknown, need auto, im2col, direct or spectral",
+            "bench conv: algorithm '%s' is unknown, need auto, im2col, direct, winograd or "
+            "spectral",
             b->conv);
     const size_t n = caps_conv_variants(b->rt, &problem, can);
     for (size_t i = 0; i < n; i++) {

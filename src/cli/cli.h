@@ -57,7 +57,7 @@ typedef struct caps_common {
         "else the CPU)")
 #define CAPS_ROW_CONV(type)                                                                        \
     CAPS_ROW_TEXT("--conv", type, common.conv, "A",                                                \
-        "how to convolve: auto, im2col, direct or spectral, or by layer:\n"                        \
+        "how to convolve: auto, im2col, direct, winograd, spectral; by layer:\n"                   \
         "conv1=direct,primary=auto (default: $CAPSCL_CONV, else auto)")
 #define CAPS_ROW_JSON(type)                                                                        \
     CAPS_ROW_SWITCH("--json", type, common.json, "print one JSON document and nothing else")
