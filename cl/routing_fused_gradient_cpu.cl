@@ -166,24 +166,23 @@ FUSED_INLINE void fused_dvotes(float16 *t, __global const float *coef, __global 
     }
 }
 
-// du[0..n) += sum over d < count of w[d, k] t[d], n values of k. step: elements from one d to the next, K
-// as a constant or the argument `any`.
-#define FUSED_DU(n, name, step)                                                                    \
-    FUSED_INLINE void fused_du_##name(__global float *du, __global const float *w,                 \
-        const float16 *t, const uint count, const uint any)                                        \
+// du[0..n) += sum over d < count of w[d, k] t[d], n values of k.
+#define FUSED_DU(n)                                                                                \
+    FUSED_INLINE void fused_du_##n(__global float *du, __global const float *w, const float16 *t,  \
+        const uint count, const uint k_count)                                                      \
     {                                                                                              \
         float16 sum[n];                                                                            \
         UNROLL for (uint k = 0; k < n; k++)                                                        \
             sum[k] = vload16(k, du);                                                               \
         for (uint d = 0; d < count; d++)                                                           \
             UNROLL for (uint k = 0; k < n; k++)                                                    \
-                sum[k] = fma((float16)w[d * step + k], t[d], sum[k]);                              \
+                sum[k] = fma((float16)w[d * k_count + k], t[d], sum[k]);                           \
         UNROLL for (uint k = 0; k < n; k++)                                                        \
             fused_put(sum[k], k, du);                                                              \
     }
-FUSED_DU(8, 8, any)
-FUSED_DU(4, 4, any)
-FUSED_DU(1, 1, any)
+FUSED_DU(8)
+FUSED_DU(4)
+FUSED_DU(1)
 
 // The same for every k.
 FUSED_INLINE void fused_du_all(__global float *du, __global const float *w, const float16 *t,
@@ -299,6 +298,7 @@ typedef struct fused_dw_part {
 FUSED_DW(8, 2, 8_two_4, 4, 1, UNROLL)
 FUSED_DW(8, 2, 8_two, any_terms, any_based, )
 FUSED_DW(8, 1, 8_one, any_terms, any_based, )
+FUSED_DW(4, 2, 4_two, any_terms, any_based, )
 FUSED_DW(1, 1, 1_one, any_terms, any_based, )
 
 // dw[d, k..k+n) = sum[k][d] for d < count.
@@ -346,6 +346,12 @@ FUSED_INLINE void fused_dw_of(__global float *dw, __global const float *coef,
         fused_dw_store(dw + k, sum, 8, count, k_count);
         if (capsules == 2)
             fused_dw_store(dw + step + k, sum + 8, 8, count, k_count);
+    }
+    if (capsules == 2 && k_count - k >= 4) {
+        fused_dw_4_two(sum, coef, z, u + k, k_count, p, terms, based);
+        fused_dw_store(dw + k, sum, 4, count, k_count);
+        fused_dw_store(dw + step + k, sum + 4, 4, count, k_count);
+        k += 4;
     }
     for (; k < k_count; k++)
         for (uint m = 0; m < capsules; m++) {
