@@ -229,6 +229,42 @@ CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_
         }                                                                                          \
     }
 
+// One panel of which only the first four lanes have an image: the others stay as they are.
+#define SPECTRAL_FEW_DX                                                                            \
+    {                                                                                              \
+        float4 sum[8];                                                                             \
+        UNROLL for (uint r = 0; r < 8; r++) sum[r] = 0.0f;                                         \
+        __global const float *pb = b + (ulong)lane * outputs * 16;                                 \
+        for (uint m = m0; m < m1; m += 32) {                                                       \
+            const uint n = min(32u, m1 - m);                                                       \
+            for (uint l = 0; l < n; l++, pb += 16) {                                               \
+                const float4 x = vload4(0, pb);                                                    \
+                UNROLL for (uint r = 0; r < 8; r++) sum[r] =                                       \
+                    fma((float4)(a[(m - m0) / 32 * apart + r * 32 + l]), x, sum[r]);               \
+            }                                                                                      \
+        }                                                                                          \
+        UNROLL for (uint r = 0; r < 8; r++)                                                        \
+        {                                                                                          \
+            __global float *re = out + ((ulong)lane * kp + r) * 16, *im = re + x_plane;            \
+            const float4 x = sum[r];                                                               \
+            if (products == 1) {                                                                   \
+                spectral_put4(re, x, m0 > 0);                                                      \
+            } else if (p == 0) {                                                                   \
+                few[r] = x;                                                                        \
+            } else if (p == 1) {                                                                   \
+                spectral_put4(re, few[r] - x, m0 > 0);                                             \
+                few[r] += x;                                                                       \
+            } else {                                                                               \
+                spectral_put4(im, x - few[r], m0 > 0);                                             \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+static inline void spectral_put4(__global float *to, float4 x, uint added)
+{
+    vstore4(added ? vload4(0, to) + x : x, 0, to);
+}
+
 #define SPECTRAL_TILES_DX(SOON)                                                                    \
     for (uint lane = lane0; lane < lane1;) {                                                       \
         if (lane1 - lane >= 3) {                                                                   \
@@ -238,7 +274,10 @@ CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_
             SPECTRAL_TILE_DX(2, )                                                                  \
             lane += 2;                                                                             \
         } else {                                                                                   \
-            SPECTRAL_TILE_DX(1, )                                                                  \
+            if (tiles == 1 && lane + 1 == lanes && images % 16 >= 1 && images % 16 <= 4)           \
+                SPECTRAL_FEW_DX                                                                    \
+            else                                                                                   \
+                SPECTRAL_TILE_DX(1, )                                                              \
             lane += 1;                                                                             \
         }                                                                                          \
     }
@@ -265,6 +304,7 @@ CPU_KERNEL void spectral_product_dx(__global float *restrict to, const ulong to_
                 const uint m1 = min(m0 + 32 * SPECTRAL_PANELS, outputs);
                 __global const float *w =
                     ws + w_at + first * w_plane + ((ulong)(m0 / 32) * kp + i) * 32;
+                float4 few[8];
                 float16 kept[8][SPECTRAL_LANES], both[SPECTRAL_PANELS * 16];
                 for (uint p = 0; p < products; p++) {
                     __global const float *b =
