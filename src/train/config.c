@@ -308,6 +308,17 @@ static json_t *describe_gemm(const caps_train_config *config, const caps_runtime
     return algorithms;
 }
 
+static const char *describe_routing(const caps_train_config *config, const caps_runtime *rt)
+{
+    const caps_model_spec *spec = &config->spec;
+    caps_model_sizes sizes = {0};
+    caps_model_spec_check(spec, &sizes, NULL);
+    const caps_class_caps shape = {config->batch, sizes.i, spec->classes, spec->class_caps.dim,
+        spec->primary.dim, {spec->class_caps.iterations, spec->class_caps.routing_grad},
+        CAPS_ROUTING_AUTO};
+    return caps_routing_variant_name(caps_class_caps_variant(rt, &shape, CAPS_ROUTING_AUTO));
+}
+
 caps_status caps_config_describe(
     json_t **out, const caps_train_config *config, const caps_runtime *rt, caps_error *err)
 {
@@ -330,6 +341,7 @@ caps_status caps_config_describe(
         {"vendor", foreign_text(device->vendor)},
         {"kernels", json_string(caps_family_name(caps_runtime_family(rt)))},
         {"gemm", describe_gemm(config, rt)},
+        {"routing", json_string(describe_routing(config, rt))},
     };
     bool stored = true;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
