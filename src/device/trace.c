@@ -1,0 +1,206 @@
+/* trace.c: see trace.h.
+ *
+ * The file is written as the run goes on, through a small buffer, and appears under its name only
+ * when it is whole. A trace that cannot be written does not stop the run that it watches: recording
+ * ends, and caps_trace_close says why.
+ * Times in the file are microseconds of the host's monotonic clock since the trace was opened. */
+#include "trace.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "fail.h"
+#include "file.h"
+#include "runtime_state.h"
+
+enum {
+    BUFFER_BYTES = 1 << 16,
+    PENDING_MOST = 8192, /* commands kept before the oldest is waited for */
+    POLL_EVERY = 32,     /* commands between two looks at the oldest */
+    DEPTH_MOST = 32,     /* spans within one another */
+    ANCHORS = 16,        /* markers that the clocks are compared by */
+    LANE_HOST = 1,
+    LANE_QUEUE = 2,
+};
+
+/* A name as it stands in the file. */
+typedef struct name {
+    uint64_t hash;
+    char *text;
+    char *options; /* NULL: none */
+} name;
+
+typedef struct command {
+    cl_event event;
+    cl_event from; /* NULL, or the marker that a library's command begins at */
+    size_t name;
+    uint64_t bytes;
+} command;
+
+typedef struct span {
+    size_t name;
+    uint64_t start;
+} span;
+
+/* Device time plus `offset` is host time, give or take `error`; all in nanoseconds. */
+typedef struct anchor {
+    int64_t offset;
+    uint64_t error;
+} anchor;
+
+struct caps_trace {
+    caps_atomic_file file;
+    char buffer[BUFFER_BYTES];
+    size_t used;
+    caps_error failure; /* status CAPS_OK: none */
+
+    uint64_t start, recorded, most, left_out;
+    bool warned;
+    anchor clock;
+    int64_t queue_end; /* where the queue's lane is free */
+
+    name *names;
+    size_t name_count, name_room;
+    command ring[PENDING_MOST]; /* oldest at `first` */
+    size_t first, pending, since_poll;
+    cl_event library; /* a library's command has begun at this marker */
+    span spans[DEPTH_MOST];
+    size_t depth; /* those deeper than the array are counted and not kept */
+};
+
+/* ---- the file ------------------------------------------------------------------------------- */
+
+static void write_out(caps_trace *t)
+{
+    if (t->failure.status == CAPS_OK && t->used > 0)
+        caps_atomic_write(&t->file, t->buffer, t->used, &t->failure);
+    t->used = 0;
+}
+
+static void put_text(caps_trace *t, const char *text)
+{
+    size_t n = strlen(text);
+    while (n > 0) {
+        if (t->used == BUFFER_BYTES)
+            write_out(t);
+        const size_t room = BUFFER_BYTES - t->used, some = n < room ? n : room;
+        memcpy(t->buffer + t->used, text, some);
+        t->used += some;
+        text += some;
+        n -= some;
+    }
+}
+
+/* What is formatted is short; texts of any length go through put_text. */
+static void put(caps_trace *t, const char *format, ...) CAPS_PRINTF(2, 3);
+
+static void put(caps_trace *t, const char *format, ...)
+{
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    put_text(t, text);
+}
+
+char *caps_trace_quote(const char *text)
+{
+    json_t *value = json_string(text);
+    if (!value) {
+        char *plain = strdup(text);
+        for (char *at = plain; at && *at; at++)
+            if ((unsigned char)*at > 126)
+                *at = '?';
+        value = plain ? json_string(plain) : NULL;
+        free(plain);
+    }
+    char *quoted = value ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
+    json_decref(value);
+    return quoted;
+}
+
+/* A name's place in the list; false: out of memory, and the trace has failed. */
+static bool find_name(caps_trace *t, const char *text, size_t *at)
+{
+    const uint64_t hash = caps_hash(CAPS_HASH_START, text, strlen(text));
+    for (size_t i = 0; i < t->name_count; i++) {
+        if (t->names[i].hash == hash) {
+            *at = i;
+            return true;
+        }
+    }
+    if (t->name_count == t->name_room) {
+        const size_t room = t->name_room ? 2 * t->name_room : 64;
+        name *grown = realloc(t->names, room * sizeof *grown);
+        if (!grown)
+            goto failed;
+        t->names = grown;
+        t->name_room = room;
+    }
+    /* "kernel -DA=1 -DB=2" of a template. */
+    const char *options = strstr(text, " -D");
+    char *plain = options ? strndup(text, (size_t)(options - text)) : strdup(text);
+    name made = {.hash = hash, .text = plain ? caps_trace_quote(plain) : NULL};
+    free(plain);
+    if (options)
+        made.options = caps_trace_quote(options + 1);
+    if (!made.text || (options && !made.options)) {
+        free(made.text);
+        free(made.options);
+        goto failed;
+    }
+    *at = t->name_count++;
+    t->names[*at] = made;
+    return true;
+failed:
+    caps_fail(&t->failure, CAPS_ERR_MEMORY, "%s: out of memory for a name", t->file.path);
+    return false;
+}
+
+static bool is_recording(caps_trace *t)
+{
+    if (!t || t->failure.status != CAPS_OK)
+        return false;
+    return t->recorded + t->pending < t->most;
+}
+
+/* Counts an event that found no room; the first is said. */
+static void leave_out(caps_runtime *rt)
+{
+    caps_trace *t = rt->trace;
+    if (t->failure.status != CAPS_OK)
+        return;
+    t->left_out++;
+    if (t->warned)
+        return;
+    t->warned = true;
+    const size_t at = strlen(rt->warning);
+    snprintf(rt->warning + at, sizeof rt->warning - at,
+        "%sthe trace has its %" PRIu64 " events, what comes after them is not in it",
+        at ? "; " : "", t->most);
+}
+
+/* "123.456": the host's nanoseconds as microseconds since the start. */
+static void put_time(caps_trace *t, const char *key, int64_t ns)
+{
+    const uint64_t some = ns > 0 ? (uint64_t)ns : 0;
+    put(t, "\"%s\":%" PRIu64 ".%03u", key, some / 1000, (unsigned)(some % 1000));
+}
+
+static void put_event(caps_trace *t, size_t at, int lane, int64_t start, int64_t end)
+{
+    put_text(t, ",\n{\"name\":");
+    put_text(t, t->names[at].text);
+    put(t, ",\"ph\":\"X\",\"pid\":%ld,\"tid\":%d,", (long)getpid(), lane);
+    put_time(t, "ts", start);
+    put_text(t, ",");
+    put_time(t, "dur", end - start);
+    t->recorded++;
+}
