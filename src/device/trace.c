@@ -29,7 +29,7 @@ enum {
     LANE_QUEUE = 2,
 };
 
-/* A name as it stands in the file. */
+/* A name as it stands in the file. Some two hundred are told apart by 64 bits. */
 typedef struct name {
     uint64_t hash;
     char *text;
@@ -60,6 +60,7 @@ struct caps_trace {
     size_t used;
     caps_error failure; /* status CAPS_OK: none */
 
+    long process;
     uint64_t start, recorded, most, left_out;
     bool warned;
     anchor clock;
@@ -198,9 +199,188 @@ static void put_event(caps_trace *t, size_t at, int lane, int64_t start, int64_t
 {
     put_text(t, ",\n{\"name\":");
     put_text(t, t->names[at].text);
-    put(t, ",\"ph\":\"X\",\"pid\":%ld,\"tid\":%d,", (long)getpid(), lane);
+    put(t, ",\"ph\":\"X\",\"pid\":%ld,\"tid\":%d,", t->process, lane);
     put_time(t, "ts", start);
     put_text(t, ",");
     put_time(t, "dur", end - start);
     t->recorded++;
+}
+
+/* ---- clocks --------------------------------------------------------------------------------- */
+
+static bool read_time(cl_event event, cl_profiling_info what, int64_t *ns)
+{
+    cl_ulong time = 0;
+    if (clGetEventProfilingInfo(event, what, sizeof time, &time, NULL) != CL_SUCCESS)
+        return false;
+    *ns = (int64_t)time;
+    return true;
+}
+
+/* A marker was enqueued between two looks at the host's clock: that says how far the two are apart,
+ * up to the time between the looks. The closest of several counts. */
+static caps_status compare_clocks(caps_runtime *rt, anchor *best, caps_error *err)
+{
+    best->error = UINT64_MAX;
+    for (int i = 0; i < ANCHORS; i++) {
+        cl_event marker = NULL;
+        int64_t queued = 0, end = 0;
+        const uint64_t before = caps_clock_ns();
+        cl_int code = clEnqueueMarkerWithWaitList(rt->queue, 0, NULL, &marker);
+        uint64_t after = caps_clock_ns();
+        if (code == CL_SUCCESS)
+            code = clWaitForEvents(1, &marker);
+        const uint64_t finished = caps_clock_ns();
+        bool known = code == CL_SUCCESS && read_time(marker, CL_PROFILING_COMMAND_QUEUED, &queued) &&
+                     read_time(marker, CL_PROFILING_COMMAND_END, &end);
+        if (marker)
+            clReleaseEvent(marker);
+        if (code != CL_SUCCESS)
+            return caps_fail_cl(err, code, "trace: comparing the device's clock with the host's");
+        if (!known)
+            continue;
+        if (queued <= 0 || queued > end) { /* a driver that keeps no such time */
+            queued = end;
+            after = finished;
+        }
+        const uint64_t half = (after - before) / 2;
+        if (half < best->error)
+            *best = (anchor){(int64_t)(before + half) - queued, half};
+    }
+    return best->error < UINT64_MAX
+               ? CAPS_OK
+               : caps_fail(err, CAPS_ERR_OPENCL, "trace: the device's queue tells no times");
+}
+
+/* ---- the queue's lane ----------------------------------------------------------------------- */
+
+static void release(command *c)
+{
+    clReleaseEvent(c->event);
+    if (c->from)
+        clReleaseEvent(c->from);
+}
+
+/* A command that is complete. */
+static void write_command(caps_trace *t, const command *c)
+{
+    int64_t queued, start, end;
+    if (!read_time(c->from ? c->from : c->event, CL_PROFILING_COMMAND_QUEUED, &queued) ||
+        !read_time(c->from ? c->from : c->event,
+            c->from ? CL_PROFILING_COMMAND_END : CL_PROFILING_COMMAND_START, &start) ||
+        !read_time(c->event, CL_PROFILING_COMMAND_END, &end)) {
+        t->left_out++;
+        return;
+    }
+    const int64_t waited = start - queued;
+    /* The queue is in-order; a driver's clock with a coarse grain may still say otherwise. */
+    start += t->clock.offset - (int64_t)t->start;
+    end += t->clock.offset - (int64_t)t->start;
+    if (start < t->queue_end)
+        start = t->queue_end;
+    if (end < start)
+        end = start;
+    t->queue_end = end;
+    put_event(t, c->name, LANE_QUEUE, start, end);
+    put_text(t, ",\"args\":{");
+    put_time(t, "waited_us", waited);
+    if (c->bytes)
+        put(t, ",\"bytes\":%" PRIu64, c->bytes);
+    if (t->names[c->name].options) {
+        put_text(t, ",\"options\":");
+        put_text(t, t->names[c->name].options);
+    }
+    put_text(t, "}}");
+}
+
+/* Writes the commands that are complete, oldest first, up to one that is not. */
+static void collect(caps_trace *t)
+{
+    t->since_poll = 0;
+    while (t->pending > 0) {
+        command *oldest = &t->ring[t->first];
+        cl_int state = CL_QUEUED;
+        cl_int code = clGetEventInfo(
+            oldest->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
+        if (code == CL_SUCCESS && state > CL_COMPLETE)
+            break;
+        if (code == CL_SUCCESS && state == CL_COMPLETE && t->failure.status == CAPS_OK)
+            write_command(t, oldest);
+        else
+            t->left_out++;
+        release(oldest);
+        t->first = (t->first + 1) % PENDING_MOST;
+        t->pending--;
+    }
+}
+
+cl_event *caps_trace_ask(caps_runtime *rt, cl_event *event)
+{
+    if (!rt->trace)
+        return NULL;
+    if (is_recording(rt->trace))
+        return event;
+    leave_out(rt);
+    return NULL;
+}
+
+/* Takes both events. */
+static void keep(caps_trace *t, const char *text, uint64_t bytes, cl_event from, cl_event event)
+{
+    command c = {.event = event, .from = from, .bytes = bytes};
+    if (!find_name(t, text, &c.name)) {
+        release(&c);
+        return;
+    }
+    if (t->pending == PENDING_MOST) {
+        /* Thousands of commands wait behind the oldest: the device does not run dry. */
+        clWaitForEvents(1, &t->ring[t->first].event);
+        collect(t);
+    }
+    if (t->pending == PENDING_MOST) { /* a driver that lost an event */
+        t->left_out++;
+        release(&c);
+        return;
+    }
+    t->ring[(t->first + t->pending++) % PENDING_MOST] = c;
+    if (++t->since_poll >= POLL_EVERY)
+        collect(t);
+}
+
+void caps_trace_book(caps_runtime *rt, const char *text, uint64_t bytes, cl_event event)
+{
+    if (rt->trace && event && clRetainEvent(event) == CL_SUCCESS)
+        keep(rt->trace, text, bytes, NULL, event);
+}
+
+void caps_trace_take(caps_runtime *rt, const char *text, uint64_t bytes, cl_event event)
+{
+    caps_trace_book(rt, text, bytes, event);
+    if (event)
+        clReleaseEvent(event);
+}
+
+void caps_trace_library_begin(caps_runtime *rt)
+{
+    caps_trace *t = rt->trace;
+    if (!t)
+        return;
+    if (t->library) /* one that failed */
+        clReleaseEvent(t->library);
+    t->library = NULL;
+    if (caps_trace_ask(rt, &t->library))
+        clEnqueueMarkerWithWaitList(rt->queue, 0, NULL, &t->library);
+}
+
+void caps_trace_library_end(caps_runtime *rt, const char *text)
+{
+    caps_trace *t = rt->trace;
+    cl_event end = NULL;
+    if (!t || !t->library)
+        return;
+    if (clEnqueueMarkerWithWaitList(rt->queue, 0, NULL, &end) == CL_SUCCESS)
+        keep(t, text, 0, t->library, end);
+    else
+        clReleaseEvent(t->library);
+    t->library = NULL;
 }
