@@ -31,7 +31,7 @@ struct caps_runtime {
     caps_family family;
     size_t max_group;
     char *gemm, *routing, *cache_dir, *cl_path; /* NULL: none */
-    char warning[512];                /* "" : none */
+    char warning[512];                          /* "" : none */
     caps_program_slot *programs;
     size_t program_count;
     bool compiled; /* from source: nothing of a program was on disk */

@@ -231,7 +231,8 @@ static caps_status compare_clocks(caps_runtime *rt, anchor *best, caps_error *er
         if (code == CL_SUCCESS)
             code = clWaitForEvents(1, &marker);
         const uint64_t finished = caps_clock_ns();
-        bool known = code == CL_SUCCESS && read_time(marker, CL_PROFILING_COMMAND_QUEUED, &queued) &&
+        bool known = code == CL_SUCCESS &&
+                     read_time(marker, CL_PROFILING_COMMAND_QUEUED, &queued) &&
                      read_time(marker, CL_PROFILING_COMMAND_END, &end);
         if (marker)
             clReleaseEvent(marker);
@@ -383,4 +384,135 @@ void caps_trace_library_end(caps_runtime *rt, const char *text)
     else
         clReleaseEvent(t->library);
     t->library = NULL;
+}
+
+/* ---- the host's lane ------------------------------------------------------------------------ */
+
+void caps_trace_begin(caps_runtime *rt, const char *text)
+{
+    caps_trace *t = rt->trace;
+    if (!t)
+        return;
+    span *s = &t->spans[t->depth];
+    if (t->depth++ >= DEPTH_MOST || t->failure.status != CAPS_OK || !find_name(t, text, &s->name))
+        return;
+    s->start = caps_clock_ns();
+}
+
+void caps_trace_end(caps_runtime *rt)
+{
+    caps_trace *t = rt->trace;
+    if (!t || t->depth == 0 || --t->depth >= DEPTH_MOST || t->failure.status != CAPS_OK)
+        return;
+    if (!is_recording(t)) {
+        leave_out(rt);
+        return;
+    }
+    const span *s = &t->spans[t->depth];
+    put_event(t, s->name, LANE_HOST, (int64_t)(s->start - t->start),
+        (int64_t)(caps_clock_ns() - t->start));
+    put_text(t, "}");
+}
+
+/* ---- from first to last --------------------------------------------------------------------- */
+
+static void put_lane(caps_trace *t, int lane, const char *quoted)
+{
+    put(t, ",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":%ld,\"tid\":%d,\"args\":{\"name\":",
+        t->process, lane);
+    put_text(t, quoted);
+    put(t,
+        "}},\n{\"name\":\"thread_sort_index\",\"ph\":\"M\",\"pid\":%ld,\"tid\":%d,\"args\":{"
+        "\"sort_index\":%d}}",
+        t->process, lane, lane);
+}
+
+static caps_status put_head(caps_trace *t, const caps_runtime *rt, caps_error *err)
+{
+    char *text = caps_format("OpenCL queue: %s", rt->device.name);
+    char *queue = text ? caps_trace_quote(text) : NULL;
+    free(text);
+    if (!queue)
+        return caps_fail(err, CAPS_ERR_MEMORY, "trace: out of memory");
+    put(t,
+        "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n{\"name\":\"process_name\",\"ph\":\"M\","
+        "\"pid\":%ld,\"args\":{\"name\":\"capscl\"}}",
+        t->process);
+    put_lane(t, LANE_HOST, "\"host\"");
+    put_lane(t, LANE_QUEUE, queue);
+    free(queue);
+    return CAPS_OK;
+}
+
+/* Releases what is kept; a file that is not whole goes. */
+static void free_trace(caps_trace *t)
+{
+    for (; t->pending > 0; t->pending--) {
+        release(&t->ring[t->first]);
+        t->first = (t->first + 1) % PENDING_MOST;
+    }
+    if (t->library)
+        clReleaseEvent(t->library);
+    for (size_t i = 0; i < t->name_count; i++) {
+        free(t->names[i].text);
+        free(t->names[i].options);
+    }
+    free(t->names);
+    caps_atomic_abort(&t->file);
+    free(t);
+}
+
+caps_status caps_trace_open(caps_runtime *rt, const char *path, uint64_t events, caps_error *err)
+{
+    caps_status status;
+    caps_trace *t = calloc(1, sizeof *t);
+    if (!t)
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for a trace", path);
+    t->most = events ? events : CAPS_TRACE_EVENTS;
+    t->process = (long)getpid();
+    CAPS_TRY(caps_atomic_init(&t->file, path, err));
+    CAPS_TRY(compare_clocks(rt, &t->clock, err));
+    CAPS_TRY(put_head(t, rt, err));
+    t->start = caps_clock_ns();
+    rt->trace = t;
+    t = NULL;
+done:
+    if (t)
+        free_trace(t);
+    return status;
+}
+
+caps_status caps_trace_close(caps_runtime *rt, caps_error *err)
+{
+    caps_trace *t = rt->trace;
+    caps_status status = CAPS_OK;
+    anchor last;
+    if (!t)
+        return CAPS_OK;
+    /* A queue that failed has been spoken of: what it did until then is what the file is for. */
+    if (clFinish(rt->queue) == CL_SUCCESS)
+        collect(t);
+    while (t->depth > 0)
+        caps_trace_end(rt);
+    put(t, "\n],\"otherData\":{\"events\":%" PRIu64 ",\"left_out\":%" PRIu64, t->recorded,
+        t->left_out + t->pending);
+    put(t, ",\"clock_error_us\":%.3f", (double)t->clock.error * 1e-3);
+    if (compare_clocks(rt, &last, NULL) == CAPS_OK)
+        put(t, ",\"clock_drift_us\":%.3f", (double)(last.offset - t->clock.offset) * 1e-3);
+    put(t, "}}\n");
+    write_out(t);
+    if (t->failure.status == CAPS_OK)
+        status = caps_atomic_commit(&t->file, err);
+    else if (err)
+        *err = t->failure;
+    if (t->failure.status != CAPS_OK)
+        status = t->failure.status;
+    rt->trace = NULL;
+    free_trace(t);
+    return status;
+}
+
+caps_status caps_runtime_trace_end(caps_runtime *rt, caps_error *err)
+{
+    return rt ? caps_trace_close(rt, err) : CAPS_OK;
 }
