@@ -163,10 +163,9 @@ caps_status caps_launch_template(caps_runtime *rt, const caps_template *template
         return status;
     if (!local && rt->family == CAPS_FAMILY_CPU)
         local = ones;
-    cl_event *asked = caps_trace_ask(rt, &event);
-    const bool traced = asked != NULL;
+    cl_event *traced = caps_trace_ask(rt, &event);
     cl_int code = clEnqueueNDRangeKernel(rt->queue, slot.kernel, (cl_uint)ndim, NULL, global, local,
-        0, NULL, rt->profile ? &event : asked);
+        0, NULL, rt->profile ? &event : traced);
     if (code != CL_SUCCESS)
         return caps_fail_cl(err, code, "kernel %s", kernel);
     if (traced)

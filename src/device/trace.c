@@ -393,10 +393,12 @@ void caps_trace_begin(caps_runtime *rt, const char *text)
     caps_trace *t = rt->trace;
     if (!t)
         return;
-    span *s = &t->spans[t->depth];
-    if (t->depth++ >= DEPTH_MOST || t->failure.status != CAPS_OK || !find_name(t, text, &s->name))
+    span s = {0};
+    const bool fits = t->depth++ < DEPTH_MOST;
+    if (!fits || t->failure.status != CAPS_OK || !find_name(t, text, &s.name))
         return;
-    s->start = caps_clock_ns();
+    s.start = caps_clock_ns();
+    t->spans[t->depth - 1] = s;
 }
 
 void caps_trace_end(caps_runtime *rt)
