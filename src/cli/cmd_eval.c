@@ -9,6 +9,7 @@
 #include "file.h"
 #include "json.h"
 #include "progress.h"
+#include "trace.h"
 
 static const char *const splits[] = {"test", "train", NULL};
 
@@ -191,10 +192,16 @@ static int run(const caps_command *command, int argc, char **argv)
     size_t batch = o.batch ? (size_t)o.batch : 100;
     const caps_model_options model_options = {
         .max_batch = batch, .reconstruct = true, .conv = o.common.conv};
-    CAPS_TRY(
-        caps_cli_model_load(&model, rt, o.model, &model_options, o.batch ? NULL : &batch, &err));
-    CAPS_TRY(caps_dataset_load(
-        &ds, o.data, o.split == 0 ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN, (size_t)o.limit, &err));
+    caps_trace_begin(rt, "load model");
+    status =
+        caps_cli_model_load(&model, rt, o.model, &model_options, o.batch ? NULL : &batch, &err);
+    caps_trace_end(rt);
+    CAPS_TRY(status);
+    caps_trace_begin(rt, "load data");
+    status = caps_dataset_load(
+        &ds, o.data, o.split == 0 ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN, (size_t)o.limit, &err);
+    caps_trace_end(rt);
+    CAPS_TRY(status);
     const caps_model_spec *spec = caps_model_get_spec(model);
     CAPS_TRY(caps_dataset_check(
         &ds, spec->input[0], spec->input[1], spec->input[2], spec->classes, &err));

@@ -41,6 +41,7 @@ typedef struct command {
     cl_event from; /* NULL, or the marker that a library's command begins at */
     size_t name;
     uint64_t bytes;
+    uint64_t asked, given; /* host time before and after it was enqueued; 0, 0: not known */
 } command;
 
 typedef struct span {
@@ -50,8 +51,9 @@ typedef struct span {
 
 /* Device time plus `offset` is host time, give or take `error`; all in nanoseconds. */
 typedef struct anchor {
-    int64_t offset;
+    int64_t offset, first;
     uint64_t error;
+    bool follows; /* the driver notes when a command is enqueued: see follow_clock */
 } anchor;
 
 struct caps_trace {
@@ -70,6 +72,7 @@ struct caps_trace {
     size_t name_count, name_room;
     command ring[PENDING_MOST]; /* oldest at `first` */
     size_t first, pending, since_poll;
+    uint64_t asked;
     cl_event library; /* a library's command has begun at this marker */
     span spans[DEPTH_MOST];
     size_t depth; /* those deeper than the array are counted and not kept */
@@ -240,17 +243,33 @@ static caps_status compare_clocks(caps_runtime *rt, anchor *best, caps_error *er
             return caps_fail_cl(err, code, "trace: comparing the device's clock with the host's");
         if (!known)
             continue;
-        if (queued <= 0 || queued > end) { /* a driver that keeps no such time */
+        const bool follows = queued > 0 && queued <= end;
+        if (!follows) { /* a driver that keeps no such time */
             queued = end;
             after = finished;
         }
         const uint64_t half = (after - before) / 2;
         if (half < best->error)
-            *best = (anchor){(int64_t)(before + half) - queued, half};
+            *best = (anchor){
+                .offset = (int64_t)(before + half) - queued, .error = half, .follows = follows};
     }
+    best->first = best->offset;
     return best->error < UINT64_MAX
                ? CAPS_OK
                : caps_fail(err, CAPS_ERR_OPENCL, "trace: the device's queue tells no times");
+}
+
+/* Two clocks drift apart, by seconds in a day at worst. A command was enqueued between two looks at
+ * the host's: where the offset says otherwise, it is moved by no more than it must. */
+static void follow_clock(anchor *clock, const command *c, int64_t queued)
+{
+    if (!clock->follows || !c->asked)
+        return;
+    const int64_t low = (int64_t)c->asked - queued, high = (int64_t)c->given - queued;
+    if (clock->offset < low)
+        clock->offset = low;
+    else if (clock->offset > high)
+        clock->offset = high;
 }
 
 /* ---- the queue's lane ----------------------------------------------------------------------- */
@@ -274,6 +293,7 @@ static void write_command(caps_trace *t, const command *c)
         return;
     }
     const int64_t waited = start - queued;
+    follow_clock(&t->clock, c, queued);
     /* The queue is in-order; a driver's clock with a coarse grain may still say otherwise. */
     start += t->clock.offset - (int64_t)t->start;
     end += t->clock.offset - (int64_t)t->start;
@@ -319,16 +339,17 @@ cl_event *caps_trace_ask(caps_runtime *rt, cl_event *event)
 {
     if (!rt->trace)
         return NULL;
-    if (is_recording(rt->trace))
+    if (is_recording(rt->trace)) {
+        rt->trace->asked = caps_clock_ns();
         return event;
+    }
     leave_out(rt);
     return NULL;
 }
 
 /* Takes both events. */
-static void keep(caps_trace *t, const char *text, uint64_t bytes, cl_event from, cl_event event)
+static void keep(caps_trace *t, const char *text, command c)
 {
-    command c = {.event = event, .from = from, .bytes = bytes};
     if (!find_name(t, text, &c.name)) {
         release(&c);
         return;
@@ -350,8 +371,11 @@ static void keep(caps_trace *t, const char *text, uint64_t bytes, cl_event from,
 
 void caps_trace_book(caps_runtime *rt, const char *text, uint64_t bytes, cl_event event)
 {
-    if (rt->trace && event && clRetainEvent(event) == CL_SUCCESS)
-        keep(rt->trace, text, bytes, NULL, event);
+    if (!rt->trace || !event || clRetainEvent(event) != CL_SUCCESS)
+        return;
+    keep(rt->trace, text,
+        (command){
+            .event = event, .bytes = bytes, .asked = rt->trace->asked, .given = caps_clock_ns()});
 }
 
 void caps_trace_take(caps_runtime *rt, const char *text, uint64_t bytes, cl_event event)
@@ -380,7 +404,7 @@ void caps_trace_library_end(caps_runtime *rt, const char *text)
     if (!t || !t->library)
         return;
     if (clEnqueueMarkerWithWaitList(rt->queue, 0, NULL, &end) == CL_SUCCESS)
-        keep(t, text, 0, t->library, end);
+        keep(t, text, (command){.event = end, .from = t->library});
     else
         clReleaseEvent(t->library);
     t->library = NULL;
@@ -488,7 +512,6 @@ caps_status caps_trace_close(caps_runtime *rt, caps_error *err)
 {
     caps_trace *t = rt->trace;
     caps_status status = CAPS_OK;
-    anchor last;
     if (!t)
         return CAPS_OK;
     /* A queue that failed has been spoken of: what it did until then is what the file is for. */
@@ -498,10 +521,8 @@ caps_status caps_trace_close(caps_runtime *rt, caps_error *err)
         caps_trace_end(rt);
     put(t, "\n],\"otherData\":{\"events\":%" PRIu64 ",\"left_out\":%" PRIu64, t->recorded,
         t->left_out + t->pending);
-    put(t, ",\"clock_error_us\":%.3f", (double)t->clock.error * 1e-3);
-    if (compare_clocks(rt, &last, NULL) == CAPS_OK)
-        put(t, ",\"clock_drift_us\":%.3f", (double)(last.offset - t->clock.offset) * 1e-3);
-    put(t, "}}\n");
+    put(t, ",\"clock_error_us\":%.3f,\"clock_drift_us\":%.3f}}\n", (double)t->clock.error * 1e-3,
+        (double)(t->clock.offset - t->clock.first) * 1e-3);
     write_out(t);
     if (t->failure.status == CAPS_OK)
         status = caps_atomic_commit(&t->file, err);
