@@ -10,6 +10,7 @@
 #include "fail.h"
 #include "gemm.h"
 #include "launch.h"
+#include "trace.h"
 
 #define CONV_WORKSPACE_BYTES ((size_t)64 << 20)
 #define ADAM_BETA1           0.9f
@@ -429,7 +430,10 @@ caps_status caps_model_set_batch(
 caps_status caps_model_put_batch(
     caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err)
 {
-    return put_batch(m, b, images, labels, false, err);
+    caps_trace_begin(m->rt, "put batch");
+    caps_status status = put_batch(m, b, images, labels, false, err);
+    caps_trace_end(m->rt);
+    return status;
 }
 
 static caps_pass pass_of(caps_model *m)
