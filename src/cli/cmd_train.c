@@ -531,7 +531,7 @@ const caps_command caps_command_train = {
         "to\n"
         "20 epochs whatever --max-steps was.\n"
         "\n"
-        "exit codes: 0 done (also at the time limit), 1 failed while running or RUN cannot be\n"
+        "exit codes: 0 done (also at the time limit), 1 failed while running or an output cannot be\n"
         "written, 2 wrong usage, RUN in use or --memory-limit too small, 3 bad data, arch or "
         "checkpoint,\n"
         "4 device, 130 stopped by Ctrl-C or SIGTERM.\n"
