@@ -28,13 +28,14 @@
 #define FUSED_TILE  16 // the same
 #define FUSED_BLOCK 8  // the same
 
-// All of it into the kernels, or the sizes that are constants there would not be known here.
-#define FUSED_INLINE static inline __attribute__((always_inline))
-
-// OpenCL's prefetch does nothing in PoCL. Oclgrind does not know Clang's, but it does not optimize.
+// Compilers that optimize: all of it into the kernels, or sizes that are constants there would not be
+// known here; and Clang's prefetch, for OpenCL's does nothing in PoCL. (Oclgrind knows neither, but it is
+// given code that is not optimized.)
 #if defined(__clang__) && defined(__OPTIMIZE__)
+#define FUSED_INLINE      static inline __attribute__((always_inline))
 #define FUSED_PREFETCH(p) __builtin_prefetch((const void *)(size_t)(p), 0, 3)
 #else
+#define FUSED_INLINE      static inline
 #define FUSED_PREFETCH(p) (void)(p)
 #endif
 
