@@ -30,13 +30,14 @@ CPU_KERNEL void winograd_x(__global float *to, const ulong to_at, __global const
     const uint wide = 4 * tiles + 3 * groups - 1; // elements that the tiles read
     float16 row[WINOGRAD_BAND + 32];
     to += to_at + ((block * (ulong)channels + c) * 6 * plane + (ulong)y * tiles * groups) * 16;
-    for (uint e = 0; e < wide; e++)
-        row[e] = 0.0f;
+    CAPS_LOOP for (uint e = 0; e < wide; e++) row[e] = 0.0f;
     if (inside && padding < wide)
         caps_gather(row + padding, x + x_at + ((block * 16ul * channels + c) * h + y - padding) * w,
             (ulong)channels * h * w, min(16u, images - block * 16), min(w, wide - padding));
-    for (uint t = 0; t < tiles; t++) {
-        for (uint g = 0; g < groups; g++, to += 16) {
+    CAPS_LOOP for (uint t = 0; t < tiles; t++)
+    {
+        CAPS_LOOP for (uint g = 0; g < groups; g++, to += 16)
+        {
             const float16 *d = row + 4 * t + 3 * g;
             const float16 a = d[4] - 4.0f * d[2], b = d[3] - 4.0f * d[1];
             const float16 e = d[4] - d[2], f = 2.0f * (d[3] - d[1]);
@@ -57,13 +58,14 @@ CPU_KERNEL void winograd_w(__global float *to, const ulong to_at, __global const
     const uint m = (uint)get_global_id(0) * 4;
     to += to_at + (ulong)m * rows * groups * 6;
     for (uint r = 0; r < rows; r++) {
-        for (uint g = 0; g < groups; g++, to += 24) {
+        CAPS_LOOP for (uint g = 0; g < groups; g++, to += 24)
+        {
             for (uint n = 0; n < 4; n++) {
                 float tap[3];
-                for (uint i = 0; i < 3; i++)
-                    tap[i] = m + n < outputs && 3 * g + i < kw
-                                 ? w[w_at + ((ulong)(m + n) * rows + r) * kw + 3 * g + i]
-                                 : 0.0f;
+                CAPS_LOOP for (uint i = 0; i < 3; i++) tap[i] =
+                    m + n < outputs && 3 * g + i < kw
+                        ? w[w_at + ((ulong)(m + n) * rows + r) * kw + 3 * g + i]
+                        : 0.0f;
                 const float ends = tap[0] + tap[2], wide = tap[0] / 24 + tap[2] / 6;
                 to[n] = tap[0] / 4;
                 to[4 + n] = -(ends + tap[1]) / 6;
@@ -87,7 +89,8 @@ CPU_KERNEL void winograd_w(__global float *to, const ulong to_at, __global const
             for (uint ky = 0; ky < kh; ky++) {                                                     \
                 __global const float *px =                                                         \
                     x + ((c * 6 + FIRST) * plane + (ulong)(q + ky * tiles) * groups) * 16;         \
-                for (uint g = 0; g < groups; g++, px += 16, pw += 24) {                            \
+                CAPS_LOOP for (uint g = 0; g < groups; g++, px += 16, pw += 24)                    \
+                {                                                                                  \
                     UNROLL for (uint p = 0; p < 3; p++) UNROLL for (uint t = 0; t < COUNT; t++)    \
                     {                                                                              \
                         const float16 v = vload16(p * plane + t * groups, px);                     \
@@ -106,7 +109,8 @@ CPU_KERNEL void winograd_w(__global float *to, const ulong to_at, __global const
         float16 product[COUNT][6][4];                                                              \
         WINOGRAD_SUMS(COUNT, 0)                                                                    \
         WINOGRAD_SUMS(COUNT, 3)                                                                    \
-        for (uint t = 0; t < COUNT; t++) {                                                         \
+        CAPS_LOOP for (uint t = 0; t < COUNT; t++)                                                 \
+        {                                                                                          \
             const uint row = (q + t) / tiles, column = (q + t) % tiles * 4;                        \
             const uint at = (row - y0) * ow + column;                                              \
             for (uint n = 0; n < 4; n++) {                                                         \
@@ -116,8 +120,8 @@ CPU_KERNEL void winograd_w(__global float *to, const ulong to_at, __global const
                 const float16 d = product[t][3][n] - product[t][4][n];                             \
                 const float16 y0123[4] = {product[t][0][n] + a + c, b + 2.0f * d, a + 4.0f * c,    \
                     b + 8.0f * d + product[t][5][n]};                                              \
-                for (uint i = 0; i < 4 && column + i < ow; i++)                                    \
-                    band[n][at + i] = caps_activate16(y0123[i] + add[n], act);                     \
+                CAPS_LOOP for (uint i = 0; i < 4 && column + i < ow; i++) band[n][at + i] =        \
+                    caps_activate16(y0123[i] + add[n], act);                                       \
             }                                                                                      \
         }                                                                                          \
     }
@@ -163,7 +167,8 @@ CPU_KERNEL void winograd_forward(__global float *y, const ulong y_at, __global c
                             16;                                                                    \
             UNROLL for (uint n = 0; n < 4; n++) sum[n][j] = 0.0f;                                  \
         }                                                                                          \
-        for (uint q = 0; q < count; q++) {                                                         \
+        CAPS_LOOP for (uint q = 0; q < count; q++)                                                 \
+        {                                                                                          \
             UNROLL for (uint j = 0; j < COUNT; j++)                                                \
             {                                                                                      \
                 const float16 v = vload16(q * groups, px[j]);                                      \
@@ -201,25 +206,25 @@ CPU_KERNEL void winograd_dw(__global float *part, const ulong part_at, __global 
             if (m + n < outputs) {
                 const ulong from = at + (ulong)n * pixels + y0 * ow;
                 caps_gather(band, dy + dy_at + from, (ulong)outputs * pixels, used, taken);
-                for (uint e = 0; act && e < taken; e += 16) {
+                CAPS_LOOP for (uint e = 0; act && e < taken; e += 16)
+                {
                     const uint left = min(16u, taken - e);
                     caps_gather(value, y + y_at + from + e, (ulong)outputs * pixels, used, left);
                     for (uint l = 0; l < left; l++)
                         band[e + l] = caps_slope16(band[e + l], value[l], act);
                 }
-                for (uint e = 0; e < taken; e++)
-                    sum += band[e];
+                CAPS_LOOP for (uint e = 0; e < taken; e++) sum += band[e];
                 part[(ulong)n * entries + entries - 1] =
                     (y0 ? part[(ulong)n * entries + entries - 1] : 0.0f) + caps_sum16(sum);
             } else {
-                for (uint e = 0; e < taken; e++)
-                    band[e] = 0.0f;
+                CAPS_LOOP for (uint e = 0; e < taken; e++) band[e] = 0.0f;
             }
-            for (uint q = 0; q < count; q++) {
+            CAPS_LOOP for (uint q = 0; q < count; q++)
+            {
                 const uint column = q % tiles * 4;
                 float16 d[4];
-                for (uint i = 0; i < 4; i++)
-                    d[i] = column + i < ow ? band[q / tiles * ow + column + i] : (float16)(0.0f);
+                CAPS_LOOP for (uint i = 0; i < 4; i++) d[i] =
+                    column + i < ow ? band[q / tiles * ow + column + i] : (float16)(0.0f);
                 const float16 even = d[0] + d[2], odd = d[1] + d[3];
                 const float16 far = d[0] + 4.0f * d[2], wide = 2.0f * d[1] + 8.0f * d[3];
                 slope[0][q][n] = d[0];
@@ -264,7 +269,8 @@ CPU_KERNEL void winograd_dw_sum(__global float *dw, const ulong dw_at, __global 
     const uint entries = rows * groups * 6 + 1;
     dw += dw_at + (ulong)m * rows * kw;
     part += part_at + (ulong)m * entries;
-    for (uint e = 0; e < entries; e += 6) {
+    CAPS_LOOP for (uint e = 0; e < entries; e += 6)
+    {
         float s[6] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
         for (uint b = 0; b < blocks; b++)
             for (uint p = 0; p < 6 && e + p < entries; p++)
@@ -278,7 +284,8 @@ CPU_KERNEL void winograd_dw_sum(__global float *dw, const ulong dw_at, __global 
         const float taps[3] = {s[0] / 4 - near / 6 + far / 24,
             (s[2] - s[1]) / 6 + (s[3] - s[4]) / 12, far / 6 - near / 6 + s[5]};
         const uint row = e / 6 / groups, first = e / 6 % groups * 3;
-        for (uint i = 0; i < 3 && first + i < kw; i++) {
+        CAPS_LOOP for (uint i = 0; i < 3 && first + i < kw; i++)
+        {
             __global float *to = dw + (ulong)row * kw + first + i;
             *to = (added ? *to : 0.0f) + taps[i];
         }

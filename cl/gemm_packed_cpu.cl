@@ -27,13 +27,6 @@
 #define GEMM_PACKED_ROWS 256 // with a run: a block of A is a fourth of 1 MiB of second-level cache
 #endif
 
-// Loops that are to stay as they are written: compilers would spend a second on them, for nothing.
-#ifdef __clang__
-#define GEMM_LOOP _Pragma("clang loop vectorize(disable) unroll(disable)")
-#else
-#define GEMM_LOOP
-#endif
-
 // Functions that are called once in thousands of cycles: inlined, each would be compiled once more
 // in every kernel.
 #define GEMM_CALL __attribute__((noinline))
@@ -66,7 +59,7 @@ typedef struct gemm_job {
 static GEMM_CALL void gemm_store_edge(__global float *c, uint n, const float *sum, uint rows,
     uint width, __global const float *bias, const gemm_job *job)
 {
-    GEMM_LOOP for (uint r = 0; r < rows; r++) GEMM_LOOP for (uint j = 0; j < n; j++)
+    CAPS_LOOP for (uint r = 0; r < rows; r++) CAPS_LOOP for (uint j = 0; j < n; j++)
     {
         __global float *to = c + r * job->ldc + j;
         float x = sum[r * width + j];
@@ -150,20 +143,20 @@ static GEMM_CALL void gemm_pack_b(__global float *panel, uint width, __global co
     uint l = 0;
     if (!transposed) {
         if (n >= width)
-            GEMM_LOOP for (; l < run; l++)
+            CAPS_LOOP for (; l < run; l++)
             {
-                GEMM_LOOP for (uint v = 0; v < width; v += 16)
+                CAPS_LOOP for (uint v = 0; v < width; v += 16)
                 {
                     if (next)
                         CAPS_PREFETCH(b + l * ldb + width + v);
                     vstore16(vload16(0, b + l * ldb + v), 0, panel + l * width + v);
                 }
             }
-        GEMM_LOOP for (; l < run; l++) GEMM_LOOP for (uint q = 0; q < n; q++) panel[l * width + q] =
+        CAPS_LOOP for (; l < run; l++) CAPS_LOOP for (uint q = 0; q < n; q++) panel[l * width + q] =
             b[l * ldb + q];
         return;
     }
-    GEMM_LOOP for (; l + 16 <= run; l += 16) GEMM_LOOP for (uint v = 0; v < width; v += 16)
+    CAPS_LOOP for (; l + 16 <= run; l += 16) CAPS_LOOP for (uint v = 0; v < width; v += 16)
     {
         float16 x[16], y[16];
         UNROLL for (uint z = 0; z < 16; z++)
@@ -178,7 +171,7 @@ static GEMM_CALL void gemm_pack_b(__global float *panel, uint width, __global co
         GEMM_TRANSPOSE_ROUND(x, y)
         UNROLL for (uint z = 0; z < 16; z++) vstore16(x[z], 0, panel + (l + z) * width + v);
     }
-    GEMM_LOOP for (; l < run; l++) GEMM_LOOP for (uint q = 0; q < width; q++) panel[l * width + q] =
+    CAPS_LOOP for (; l < run; l++) CAPS_LOOP for (uint q = 0; q < width; q++) panel[l * width + q] =
         b[min(q, n - 1) * ldb + l];
 }
 
@@ -186,7 +179,7 @@ static GEMM_CALL void gemm_pack_b(__global float *panel, uint width, __global co
 // in cache.
 static GEMM_CALL void gemm_activate(__global float *c, ulong ldc, uint rows, uint columns, uint act)
 {
-    GEMM_LOOP for (uint r = 0; r < rows; r++) GEMM_LOOP for (uint j = 0; j < columns; j += 16)
+    CAPS_LOOP for (uint r = 0; r < rows; r++) CAPS_LOOP for (uint j = 0; j < columns; j += 16)
         caps_store16(caps_activate16(caps_load16(c + r * ldc + j, columns - j, 0.0f), act),
             c + r * ldc + j, columns - j);
 }
@@ -302,12 +295,12 @@ typedef struct gemm_dot_job {
         }                                                                                          \
         UNROLL for (uint r = 0; r < M; r++)                                                        \
             UNROLL for (uint q = 0; q < GEMM_DOT_COLUMNS; q++) dots[r][q] = caps_sum16(sum[r][q]); \
-        GEMM_LOOP for (; l < job->k; l++)                                                          \
-            GEMM_LOOP for (uint r = 0; r < M; r++)                                                 \
-                GEMM_LOOP for (uint q = 0; q < n; q++)                                             \
+        CAPS_LOOP for (; l < job->k; l++)                                                          \
+            CAPS_LOOP for (uint r = 0; r < M; r++)                                                 \
+                CAPS_LOOP for (uint q = 0; q < n; q++)                                             \
                     dots[r][q] = fma(a[r * job->lda + l], b[q * job->ldb + l], dots[r][q]);        \
-        GEMM_LOOP for (uint r = 0; r < M; r++)                                                     \
-            GEMM_LOOP for (uint q = 0; q < n; q++)                                                 \
+        CAPS_LOOP for (uint r = 0; r < M; r++)                                                     \
+            CAPS_LOOP for (uint q = 0; q < n; q++)                                                 \
             {                                                                                      \
                 __global float *to = c + r * job->ldc + q;                                         \
                 float x = job->alpha * dots[r][q];                                                 \

@@ -25,6 +25,32 @@ static inline uint spectral_plane(uint bin, uint p, uint bins, uint planes)
     return bin >= bins ? bins + bin : p < 2 ? 2 * bin + p : planes + bin;
 }
 
+// What a product p does to the result, 8 rows of `vectors`: the only one is it; of three, kept
+// waits for the others. Element (r, v) is at re + r row + v step, its imaginary part `im` further.
+static __attribute__((noinline)) void spectral_finish(__global float *re, ulong row, ulong step,
+    ulong im, const float16 *sum, uint vectors, float16 *kept, uint kept_row, uint p, uint products,
+    uint added)
+{
+    CAPS_LOOP for (uint r = 0; r < 8; r++) CAPS_LOOP for (uint v = 0; v < vectors; v++)
+    {
+        __global float *to = re + r * row + v * step + (p == 2 ? im : 0);
+        float16 x = sum[r * vectors + v], *wait = kept + r * kept_row + v;
+        if (products == 3 && p == 0) {
+            *wait = x;
+            continue;
+        }
+        if (products == 3) {
+            const float16 old = *wait;
+            *wait = old + x;
+            x = p == 1 ? old - x : x - old;
+        }
+        if (added)
+            vstore16(vload16(0, to) + x, 0, to);
+        else
+            CAPS_STREAM16(x, to);
+    }
+}
+
 // ---- Y ------------------------------------------------------------------------------------------
 
 // b: the run of W's panel, 32 floats a step.
@@ -34,7 +60,8 @@ static inline uint spectral_plane(uint bin, uint p, uint bins, uint planes)
         __global const float *pa = a;                                                              \
         UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)           \
             sum[r][v] = k0 ? vload16(2 * r + v, y) : (float16)(0.0f);                              \
-        for (uint l = 0; l < run; l++, pa += 16, soon += pace) {                                   \
+        CAPS_LOOP for (uint l = 0; l < run; l++, pa += 16, soon += pace)                           \
+        {                                                                                          \
             float16 x[VECTORS];                                                                    \
             CAPS_PREFETCH(pa + SPECTRAL_RUN * 16);                                                 \
             CAPS_PREFETCH(soon);                                                                   \
@@ -101,7 +128,8 @@ CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_a
                     } else {
                         float both[SPECTRAL_RUN * 32];
                         const float *b = both;
-                        for (uint v = 0; v < 2 * run; v++) {
+                        CAPS_LOOP for (uint v = 0; v < 2 * run; v++)
+                        {
                             CAPS_PREFETCH(next + other + v * 16);
                             vstore16(vload16(v, own) + vload16(v, own + other), v, both);
                         }
@@ -129,7 +157,8 @@ CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_a
             for (uint t = 0; t < tiles; t++) {                                                     \
                 for (uint block = 0; block < blocks; block++, a += (ulong)kp * 16, b += 512) {     \
                     const uint lanes = min(16u, images - block * 16);                              \
-                    for (uint l = 0; l < lanes; l++) {                                             \
+                    CAPS_LOOP for (uint l = 0; l < lanes; l++)                                     \
+                    {                                                                              \
                         float16 y[VECTORS];                                                        \
                         UNROLL for (uint v = 0; v < VECTORS; v++) y[v] = vload16(2 * l + v, b);    \
                         UNROLL for (uint r = 0; r < 8; r++)                                        \
@@ -138,33 +167,11 @@ CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_a
                     }                                                                              \
                 }                                                                                  \
             }                                                                                      \
-            __global float *re = to + to_at + spectral_plane(bin, 0, bins, planes) * w_plane +     \
-                                 ((ulong)panel * kp + i) * 32;                                     \
-            __global float *im = re + w_plane;                                                     \
-            UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++)          \
-            {                                                                                      \
-                const float16 x = sum[r][v];                                                       \
-                if (products == 1) {                                                               \
-                    spectral_put(re + r * 32 + v * 16, x, added);                                  \
-                } else if (p == 0) {                                                               \
-                    kept[r][v] = x;                                                                \
-                } else if (p == 1) {                                                               \
-                    spectral_put(re + r * 32 + v * 16, kept[r][v] - x, added);                     \
-                    kept[r][v] += x;                                                               \
-                } else {                                                                           \
-                    spectral_put(im + r * 32 + v * 16, x - kept[r][v], added);                     \
-                }                                                                                  \
-            }                                                                                      \
+            spectral_finish(to + to_at + spectral_plane(bin, 0, bins, planes) * w_plane +          \
+                                ((ulong)panel * kp + i) * 32,                                      \
+                32, 16, w_plane, sum[0], VECTORS, kept[0], VECTORS, p, products, added);           \
         }                                                                                          \
     }
-
-static inline void spectral_put(__global float *to, float16 x, uint added)
-{
-    if (added)
-        vstore16(vload16(0, to) + x, 0, to);
-    else
-        CAPS_STREAM16(x, to);
-}
 
 // span rows of dW x bin
 CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_at,
@@ -192,9 +199,9 @@ CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_
 
 // ---- dX -----------------------------------------------------------------------------------------
 
-// a: 8 rows of 32 lanes, `apart` floats from one panel of output channels to the next. SOON: a
+// a: 8 rows of 32 lanes for every panel of output channels.
 // hint.
-#define SPECTRAL_TILE_DX(VECTORS, SOON)                                                            \
+#define SPECTRAL_TILE_DX(VECTORS)                                                                  \
     {                                                                                              \
         float16 sum[8][VECTORS];                                                                   \
         UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++) sum[r][v] =  \
@@ -202,31 +209,16 @@ CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_
         __global const float *pb = b + (ulong)lane * outputs * 16;                                 \
         for (uint m = m0; m < m1; m += 32) {                                                       \
             const uint n = min(32u, m1 - m);                                                       \
-            for (uint l = 0; l < n; l++, pb += 16) {                                               \
+            CAPS_LOOP for (uint l = 0; l < n; l++, pb += 16)                                       \
+            {                                                                                      \
                 float16 x[VECTORS];                                                                \
-                SOON;                                                                              \
                 UNROLL for (uint v = 0; v < VECTORS; v++) x[v] = vload16(v * outputs, pb);         \
                 UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++)      \
-                    sum[r][v] =                                                                    \
-                        fma((float16)(a[(m - m0) / 32 * apart + r * 32 + l]), x[v], sum[r][v]);    \
+                    sum[r][v] = fma((float16)(a[(m - m0) * 8 + r * 32 + l]), x[v], sum[r][v]);     \
             }                                                                                      \
         }                                                                                          \
-        UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++)              \
-        {                                                                                          \
-            const float16 x = sum[r][v];                                                           \
-            __global float *re = out + ((ulong)(lane + v) * kp + r) * 16, *im = re + x_plane;      \
-            const uint at = lane - lane0 + v;                                                      \
-            if (products == 1) {                                                                   \
-                spectral_put(re, x, m0 > 0);                                                       \
-            } else if (p == 0) {                                                                   \
-                kept[r][at] = x;                                                                   \
-            } else if (p == 1) {                                                                   \
-                spectral_put(re, kept[r][at] - x, m0 > 0);                                         \
-                kept[r][at] += x;                                                                  \
-            } else {                                                                               \
-                spectral_put(im, x - kept[r][at], m0 > 0);                                         \
-            }                                                                                      \
-        }                                                                                          \
+        spectral_finish(out + (ulong)lane * kp * 16, 16, (ulong)kp * 16, x_plane, sum[0], VECTORS, \
+            kept[0] + lane - lane0, SPECTRAL_LANES, p, products, m0 > 0);                          \
     }
 
 // One panel of which only the first four lanes have an image: the others stay as they are.
@@ -237,13 +229,14 @@ CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_
         __global const float *pb = b + (ulong)lane * outputs * 16;                                 \
         for (uint m = m0; m < m1; m += 32) {                                                       \
             const uint n = min(32u, m1 - m);                                                       \
-            for (uint l = 0; l < n; l++, pb += 16) {                                               \
+            CAPS_LOOP for (uint l = 0; l < n; l++, pb += 16)                                       \
+            {                                                                                      \
                 const float4 x = vload4(0, pb);                                                    \
                 UNROLL for (uint r = 0; r < 8; r++) sum[r] =                                       \
-                    fma((float4)(a[(m - m0) / 32 * apart + r * 32 + l]), x, sum[r]);               \
+                    fma((float4)(a[(m - m0) * 8 + r * 32 + l]), x, sum[r]);                        \
             }                                                                                      \
         }                                                                                          \
-        UNROLL for (uint r = 0; r < 8; r++)                                                        \
+        CAPS_LOOP for (uint r = 0; r < 8; r++)                                                     \
         {                                                                                          \
             __global float *re = out + ((ulong)lane * kp + r) * 16, *im = re + x_plane;            \
             const float4 x = sum[r];                                                               \
@@ -264,23 +257,6 @@ static inline void spectral_put4(__global float *to, float4 x, uint added)
 {
     vstore4(added ? vload4(0, to) + x : x, 0, to);
 }
-
-#define SPECTRAL_TILES_DX(SOON)                                                                    \
-    for (uint lane = lane0; lane < lane1;) {                                                       \
-        if (lane1 - lane >= 3) {                                                                   \
-            SPECTRAL_TILE_DX(3, SOON)                                                              \
-            lane += 3;                                                                             \
-        } else if (lane1 - lane == 2) {                                                            \
-            SPECTRAL_TILE_DX(2, )                                                                  \
-            lane += 2;                                                                             \
-        } else {                                                                                   \
-            if (tiles == 1 && lane + 1 == lanes && images % 16 >= 1 && images % 16 <= 4)           \
-                SPECTRAL_FEW_DX                                                                    \
-            else                                                                                   \
-                SPECTRAL_TILE_DX(1, )                                                              \
-            lane += 1;                                                                             \
-        }                                                                                          \
-    }
 
 // span rows of dX x bin
 CPU_KERNEL void spectral_product_dx(__global float *restrict to, const ulong to_at,
@@ -306,22 +282,33 @@ CPU_KERNEL void spectral_product_dx(__global float *restrict to, const ulong to_
                     ws + w_at + first * w_plane + ((ulong)(m0 / 32) * kp + i) * 32;
                 float4 few[8];
                 float16 kept[8][SPECTRAL_LANES], both[SPECTRAL_PANELS * 16];
+                const float *a = (const float *)both;
                 for (uint p = 0; p < products; p++) {
                     __global const float *b =
                         ys + y_at + spectral_plane(bin, p, bins, planes) * y_plane + (ulong)m0 * 16;
-                    if (p < 2) {
-                        __global const float *a = w + p * w_plane;
-                        const ulong apart = (ulong)kp * 32;
-                        SPECTRAL_TILES_DX(CAPS_PREFETCH(a + (m - m0) / 32 * apart + 256 + l * 8))
-                    } else {
-                        for (uint m = m0; m < m1; m += 32)
-                            for (uint v = 0; v < 16; v++)
-                                both[(m - m0) / 2 + v] =
-                                    vload16(v, w + (ulong)(m - m0) * kp) +
-                                    vload16(v, w + w_plane + (ulong)(m - m0) * kp);
-                        const float *a = (const float *)both;
-                        const uint apart = 256;
-                        SPECTRAL_TILES_DX()
+                    // Eight rows of W: a part of it, or the sum of both.
+                    __global const float *own = w + (p < 2 ? p : 0) * w_plane;
+                    for (uint m = m0; m < m1; m += 32, own += (ulong)kp * 32) {
+                        float16 *to = both + (m - m0) / 2;
+                        CAPS_LOOP for (uint v = 0; v < 16; v++)
+                        {
+                            CAPS_PREFETCH(own + 256 + v * 16);
+                            to[v] = p < 2 ? vload16(v, own)
+                                          : vload16(v, own) + vload16(v, own + w_plane);
+                        }
+                    }
+                    for (uint lane = lane0; lane < lane1;) {
+                        if (lane1 - lane >= 3) {
+                            SPECTRAL_TILE_DX(3)
+                            lane += 3;
+                        } else {
+                            if (tiles == 1 && lane + 1 == lanes && images % 16 >= 1 &&
+                                images % 16 <= 4)
+                                SPECTRAL_FEW_DX
+                            else
+                                SPECTRAL_TILE_DX(1)
+                            lane += 1;
+                        }
                     }
                 }
             }
