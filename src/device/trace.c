@@ -191,21 +191,17 @@ static void leave_out(caps_runtime *rt)
         at ? "; " : "", t->most);
 }
 
-/* "123.456": the host's nanoseconds as microseconds since the start. */
-static void put_time(caps_trace *t, const char *key, int64_t ns)
-{
-    const uint64_t some = ns > 0 ? (uint64_t)ns : 0;
-    put(t, "\"%s\":%" PRIu64 ".%03u", key, some / 1000, (unsigned)(some % 1000));
-}
+/* Nanoseconds as microseconds, "123.456". */
+#define TIME_FORMAT "%" PRIu64 ".%03u"
+#define TIME(ns)    (uint64_t)(ns) / 1000, (unsigned)((uint64_t)(ns) % 1000)
 
+/* All but the closing brace. Times are the host's, since the start. */
 static void put_event(caps_trace *t, size_t at, int lane, int64_t start, int64_t end)
 {
     put_text(t, ",\n{\"name\":");
     put_text(t, t->names[at].text);
-    put(t, ",\"ph\":\"X\",\"pid\":%ld,\"tid\":%d,", t->process, lane);
-    put_time(t, "ts", start);
-    put_text(t, ",");
-    put_time(t, "dur", end - start);
+    put(t, ",\"ph\":\"X\",\"pid\":%ld,\"tid\":%d,\"ts\":" TIME_FORMAT ",\"dur\":" TIME_FORMAT,
+        t->process, lane, TIME(start), TIME(end - start));
     t->recorded++;
 }
 
@@ -303,8 +299,7 @@ static void write_command(caps_trace *t, const command *c)
         end = start;
     t->queue_end = end;
     put_event(t, c->name, LANE_QUEUE, start, end);
-    put_text(t, ",\"args\":{");
-    put_time(t, "waited_us", waited);
+    put(t, ",\"args\":{\"waited_us\":" TIME_FORMAT, TIME(waited > 0 ? waited : 0));
     if (c->bytes)
         put(t, ",\"bytes\":%" PRIu64, c->bytes);
     if (t->names[c->name].options) {

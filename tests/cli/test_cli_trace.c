@@ -301,8 +301,10 @@ END_TEST
 START_TEST(parts_of_a_batch_are_seen)
 {
     char *out = cli_path(work, "parts"), *path = cli_path(work, "parts.json");
-    test_process p = cli_run("train", TINY, "--out", out, "--max-steps", "2", "--memory-limit",
-        "300K", "--trace", path, "--quiet");
+    /* A library's scratch memory would ask for a larger limit. */
+    test_process p =
+        cli_run_env((char *[]){"CAPSCL_GEMM=direct", NULL}, "train", TINY, "--out", out,
+            "--max-steps", "2", "--memory-limit", "300K", "--trace", path, "--quiet", (char *)NULL);
     cli_expect_ok(p);
     test_process_release(&p);
     lanes l = read_trace(path);
@@ -314,6 +316,25 @@ START_TEST(parts_of_a_batch_are_seen)
         within += is_within(puts[i].start, &steps[1]);
     ck_assert_uint_gt(within, 1);
     ck_assert_uint_eq(asked_within(&l, &steps[1], "lengths_forward"), within);
+    lanes_release(&l);
+}
+END_TEST
+
+/* A library enqueues its kernels itself: a product is one command, whatever it consists of. */
+START_TEST(products_of_a_library_are_seen)
+{
+    char *out = cli_path(work, "library"), *path = cli_path(work, "library.json");
+    test_process p = cli_run_env((char *[]){"CAPSCL_GEMM=clblast", NULL}, "train", TINY, "--out",
+        out, "--max-steps", "3", "--trace", path, "--quiet", (char *)NULL);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    lanes l = read_trace(path);
+    event steps[3];
+    ck_assert_uint_eq(spans_of(&l, "enqueue step", steps, 3), 3);
+    const size_t products = asked_within(&l, &steps[0], "gemm:clblast");
+    ck_assert_uint_gt(products, 0);
+    for (size_t k = 1; k < 3; k++)
+        ck_assert_uint_eq(asked_within(&l, &steps[k], "gemm:clblast"), products);
     lanes_release(&l);
 }
 END_TEST
@@ -465,6 +486,7 @@ Suite *suite(void)
     tcase_add_test(t, the_host_says_what_it_does);
     tcase_add_test(t, a_traced_run_has_the_same_bytes);
     tcase_add_test(t, parts_of_a_batch_are_seen);
+    tcase_add_test(t, products_of_a_library_are_seen);
     tcase_add_test(t, eval_is_traced);
     tcase_add_test(t, a_full_trace_is_said_once);
     tcase_add_test(t, a_stopped_run_leaves_a_whole_trace);
