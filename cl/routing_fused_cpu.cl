@@ -28,15 +28,28 @@
 #define FUSED_TILE  16 // the same
 #define FUSED_BLOCK 8  // the same
 
-// Compilers that optimize: all of it into the kernels, or sizes that are constants there would not be
-// known here; and Clang's prefetch, for OpenCL's does nothing in PoCL. (Oclgrind knows neither, but it is
-// given code that is not optimized.)
+// Compilers that optimize: loops into the kernels, or sizes that are constants there would not be known
+// here, but what is large and called often as functions, or compiling takes seconds a kernel; shuffles as
+// such; and Clang's prefetch, for OpenCL's does nothing in PoCL. (Oclgrind does not know all of this, but it
+// is given code that is not optimized.)
 #if defined(__clang__) && defined(__OPTIMIZE__)
 #define FUSED_INLINE      static inline __attribute__((always_inline))
+#define FUSED_FUNCTION    static __attribute__((noinline))
 #define FUSED_PREFETCH(p) __builtin_prefetch((const void *)(size_t)(p), 0, 3)
+#define FUSED_LOW(a, b)                                                                            \
+    __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define FUSED_HIGH(a, b)                                                                           \
+    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
 #else
 #define FUSED_INLINE      static inline
+#define FUSED_FUNCTION    static
 #define FUSED_PREFETCH(p) (void)(p)
+#define FUSED_LOW(a, b)                                                                            \
+    (float16)((a).s0, (b).s0, (a).s1, (b).s1, (a).s2, (b).s2, (a).s3, (b).s3, (a).s4, (b).s4,      \
+        (a).s5, (b).s5, (a).s6, (b).s6, (a).s7, (b).s7)
+#define FUSED_HIGH(a, b)                                                                           \
+    (float16)((a).s8, (b).s8, (a).s9, (b).s9, (a).sa, (b).sa, (a).sb, (b).sb, (a).sc, (b).sc,      \
+        (a).sd, (b).sd, (a).se, (b).se, (a).sf, (b).sf)
 #endif
 
 // As vstore16, which PoCL 3.1 makes four stores of.
@@ -47,13 +60,6 @@ FUSED_INLINE void fused_put(float16 x, ulong n, __global float *p)
 }
 
 // ---- samples into lanes and back ------------------------------------------------------------------
-
-#define FUSED_LOW(a, b)                                                                            \
-    (float16)((a).s0, (b).s0, (a).s1, (b).s1, (a).s2, (b).s2, (a).s3, (b).s3, (a).s4, (b).s4,      \
-        (a).s5, (b).s5, (a).s6, (b).s6, (a).s7, (b).s7)
-#define FUSED_HIGH(a, b)                                                                           \
-    (float16)((a).s8, (b).s8, (a).s9, (b).s9, (a).sa, (b).sa, (a).sb, (b).sb, (a).sc, (b).sc,      \
-        (a).sd, (b).sd, (a).se, (b).se, (a).sf, (b).sf)
 
 // x becomes its transpose: four perfect shuffles of rows and lanes.
 FUSED_INLINE void fused_transpose(float16 *x)
@@ -72,7 +78,7 @@ FUSED_INLINE void fused_transpose(float16 *x)
 }
 
 // to[n][lane] = from[lane * stride + n] for n < count; zero where lane >= samples.
-FUSED_INLINE void fused_load_lanes(
+FUSED_FUNCTION void fused_load_lanes(
     __global float *to, __global const float *from, ulong stride, uint count, uint samples)
 {
     uint n = 0;
@@ -98,7 +104,7 @@ FUSED_INLINE void fused_load_lanes(
 }
 
 // to[lane * stride + n] = from[n][lane] for n < count and lane < samples.
-FUSED_INLINE void fused_store_lanes(
+FUSED_FUNCTION void fused_store_lanes(
     __global float *to, ulong stride, __global const float *from, uint count, uint samples)
 {
     uint n = 0;
@@ -167,7 +173,7 @@ FUSED_VOTES(1, 1, any, )
 
 // dots[j] = votes[j,:] . x[j,:], with the votes kept. w: [J,D,K] of this capsule; x_step: rows of x from
 // one j to the next.
-FUSED_INLINE void fused_dots(__global float *dots, __global float *votes, __global const float *w,
+FUSED_FUNCTION void fused_dots(__global float *dots, __global float *votes, __global const float *w,
     __global const float *u, __global const float *x, ulong x_step, uint j_count, uint d_count,
     uint k_count)
 {
@@ -188,7 +194,7 @@ FUSED_INLINE void fused_dots(__global float *dots, __global float *votes, __glob
 }
 
 // sum[j,:] += a[j] votes[j,:]
-FUSED_INLINE void fused_add(__global float *sum, __global const float *a,
+FUSED_FUNCTION void fused_add(__global float *sum, __global const float *a,
     __global const float *votes, uint j_count, uint d_count)
 {
     for (uint j = 0; j < j_count; j++) {
@@ -201,7 +207,7 @@ FUSED_INLINE void fused_add(__global float *sum, __global const float *a,
 }
 
 // sum[j,:] += a[j] votes[j,:] + a[J + j] votes[J + j,:]: two capsules at once halve what the sum costs.
-FUSED_INLINE void fused_add_two(__global float *sum, __global const float *a,
+FUSED_FUNCTION void fused_add_two(__global float *sum, __global const float *a,
     __global const float *votes, uint j_count, uint d_count)
 {
     const ulong e_count = (ulong)j_count * d_count;
@@ -242,7 +248,7 @@ FUSED_INLINE float16 fused_exp(float16 x)
     return p * as_float16((convert_int16(n) + 127) << 23);
 }
 
-FUSED_INLINE void fused_softmax(__global float *c, uint j_count)
+FUSED_FUNCTION void fused_softmax(__global float *c, uint j_count)
 {
     float16 top = vload16(0, c), sum = 0.0f;
     for (uint j = 1; j < j_count; j++)
@@ -283,7 +289,7 @@ FUSED_EVEN(8, 8, any, )
 FUSED_EVEN(4, 4, any, )
 FUSED_EVEN(1, 1, any, )
 
-FUSED_INLINE void fused_even(__global float *sum, __global const float *w, __global const float *u,
+FUSED_FUNCTION void fused_even(__global float *sum, __global const float *w, __global const float *u,
     uint capsules, uint j_count, uint d_count, uint k_count)
 {
     const ulong i_step = (ulong)j_count * d_count * k_count;
@@ -393,7 +399,7 @@ CPU_KERNEL void routing_fused_pass(__global float *partial, const ulong partial_
 }
 
 // The sum of the chunks' partial sums, in order, left in the first chunk's place, and its address.
-FUSED_INLINE __global float *fused_sum_chunks(
+FUSED_FUNCTION __global float *fused_sum_chunks(
     __global float *partial, ulong group, uint j, uint chunks, uint j_count, uint d_count)
 {
     const ulong e_count = (ulong)j_count * d_count;
@@ -413,7 +419,7 @@ FUSED_INLINE float16 fused_length_scale(float16 top)
 }
 
 // |s| times scale, which is chosen so that no square leaves the range (see common.clh).
-FUSED_INLINE float16 fused_length(__global const float *s, uint d_count, float16 *scale)
+FUSED_FUNCTION float16 fused_length(__global const float *s, uint d_count, float16 *scale)
 {
     float16 top = 0.0f, square = 0.0f;
     for (uint d = 0; d < d_count; d++)

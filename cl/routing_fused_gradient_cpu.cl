@@ -5,7 +5,7 @@
 
 // g[j] holds dc on entry and G_t on return. coef: the terms of each j, beginning with those of iteration
 // t, of which the first becomes c and the second G_t; the fourth is G_{t+1} where there is `later`.
-FUSED_INLINE void fused_softmax_gradient(__global float *g, __global float *coef,
+FUSED_FUNCTION void fused_softmax_gradient(__global float *g, __global float *coef,
     __global const float *c, uint terms, uint j_count, uint later)
 {
     float16 mean = 0.0f;
@@ -84,7 +84,7 @@ CPU_KERNEL void routing_fused_lanes(__global float *coef, const ulong coef_offse
 }
 
 // Rows of lanes [D][16] of (group, j) to z [J, ceil(D/16), B, S, 16], times scale.
-FUSED_INLINE void fused_store_z(__global float *z, __global const float *rows, ulong group,
+FUSED_FUNCTION void fused_store_z(__global float *z, __global const float *rows, ulong group,
     uint j, uint b_count, uint d_count, uint slots, uint slot, uint samples)
 {
     for (uint d0 = 0; d0 < d_count; d0 += 16) {
@@ -166,10 +166,11 @@ FUSED_INLINE void fused_dvotes(float16 *t, __global const float *coef, __global 
     }
 }
 
-// du[0..n) += sum over d < count of w[d, k] t[d], n values of k.
-#define FUSED_DU(n)                                                                                \
-    FUSED_INLINE void fused_du_##n(__global float *du, __global const float *w, const float16 *t,  \
-        const uint count, const uint k_count)                                                      \
+// du[0..n) += sum over d < count of w[d, k] t[d], n values of k. k_count is a constant or the argument
+// `any`.
+#define FUSED_DU(n, name, k_count)                                                                 \
+    FUSED_INLINE void fused_du_##name(__global float *du, __global const float *w,                 \
+        const float16 *t, const uint count, const uint any)                                        \
     {                                                                                              \
         float16 sum[n];                                                                            \
         UNROLL for (uint k = 0; k < n; k++)                                                        \
@@ -180,15 +181,20 @@ FUSED_INLINE void fused_dvotes(float16 *t, __global const float *coef, __global 
         UNROLL for (uint k = 0; k < n; k++)                                                        \
             fused_put(sum[k], k, du);                                                              \
     }
-FUSED_DU(8)
-FUSED_DU(4)
-FUSED_DU(1)
+FUSED_DU(8, 8_8, 8)
+FUSED_DU(8, 8, any)
+FUSED_DU(4, 4, any)
+FUSED_DU(1, 1, any)
 
 // The same for every k.
 FUSED_INLINE void fused_du_all(__global float *du, __global const float *w, const float16 *t,
     const uint count, const uint k_count)
 {
     uint k = 0;
+    if (k_count == 8) {
+        fused_du_8_8(du, w, t, count, 8);
+        return;
+    }
     for (; k_count - k >= 8; k += 8)
         fused_du_8(du + k * 16, w + k, t, count, k_count);
     if (k_count - k >= 4) {
@@ -202,7 +208,7 @@ FUSED_INLINE void fused_du_all(__global float *du, __global const float *w, cons
 #define FUSED_AHEAD 4 // capsules between asking for their coef and using it
 
 // du of a tile: of capsule n at du + n K rows. coef, w: of the first capsule.
-FUSED_INLINE void fused_du_tile(__global float *du, __global const float *coef,
+FUSED_FUNCTION void fused_du_tile(__global float *du, __global const float *coef,
     __global const float *vec, __global const float *w, uint capsules, uint j_count,
     const uint d_count, const uint k_count, const uint terms, const uint based)
 {
@@ -216,14 +222,14 @@ FUSED_INLINE void fused_du_tile(__global float *du, __global const float *coef,
             __global const float *weights = w + (n * e_count + (ulong)j * d_count) * k_count;
             for (uint m = 0; m < terms; m++)
                 FUSED_PREFETCH(c + FUSED_AHEAD * coef_step + m * 16);
-            uint d = 0;
-            for (; d_count - d >= 16; d += 16) {
-                fused_dvotes(t, c, slots + d * 16, d_count, terms, based, 16);
-                fused_du_all(du + n * k_count * 16, weights + d * k_count, t, 16, k_count);
-            }
-            for (; d < d_count; d++) {
-                fused_dvotes(t, c, slots + d * 16, d_count, terms, based, 1);
-                fused_du_all(du + n * k_count * 16, weights + d * k_count, t, 1, k_count);
+            for (uint d = 0; d < d_count; d += 16) {
+                const uint count = min(16u, d_count - d);
+                if (count == 16)
+                    fused_dvotes(t, c, slots + d * 16, d_count, terms, based, 16);
+                else
+                    for (uint x = 0; x < count; x++)
+                        fused_dvotes(t + x, c, slots + (d + x) * 16, d_count, terms, based, 1);
+                fused_du_all(du + n * k_count * 16, weights + d * k_count, t, count, k_count);
             }
         }
     }
@@ -245,11 +251,8 @@ CPU_KERNEL void routing_fused_du(__global float *du, const ulong du_offset, __gl
         __global const float *links =
             coef + coef_offset + (it.group * i_count + i) * j_count * terms * 16;
         __global const float *weights = w + w_offset + (ulong)i * e_count * k_count;
-        if (d_count == 16 && k_count == 8 && terms == 4 && based)
-            fused_du_tile(lanes, links, slots, weights, capsules, j_count, 16, 8, 4, 1);
-        else
-            fused_du_tile(
-                lanes, links, slots, weights, capsules, j_count, d_count, k_count, terms, based);
+        fused_du_tile(
+            lanes, links, slots, weights, capsules, j_count, d_count, k_count, terms, based);
         fused_store_lanes(du + du_offset + (it.group * 16 * i_count + i) * k_count,
             (ulong)i_count * k_count, lanes, capsules * k_count, it.samples);
     }
@@ -330,7 +333,7 @@ FUSED_INLINE void fused_dw_store(
 }
 
 // dw of `capsules` (one or two) capsules, one j and block of d; step: from one capsule's dw to the next.
-FUSED_INLINE void fused_dw_of(__global float *dw, __global const float *coef,
+FUSED_FUNCTION void fused_dw_of(__global float *dw, __global const float *coef,
     __global const float *z, __global const float *u, const fused_dw_part *p, ulong step,
     uint capsules, uint count, uint k_count, uint terms, uint based)
 {
