@@ -23,14 +23,13 @@ static void tear_down(void)
     free(work);
 }
 
-/* "conv1=...,primary=..." of a run. */
-static char *chosen(const char *out)
+/* The run's choices are `want`: "conv1=...,primary=...". */
+static void expect_chosen(const char *out, const char *want)
 {
     json_t *config = json_load_file(cli_path(out, "config.json"), JSON_REJECT_DUPLICATES, NULL);
     ck_assert(json_is_object(config));
-    char *text = caps_format("%s", json_string_value(json_object_get(config, "conv")));
+    ck_assert_str_eq(json_string_value(json_object_get(config, "conv")), want);
     json_decref(config);
-    return text;
 }
 
 START_TEST(a_run_keeps_its_algorithms)
@@ -42,18 +41,18 @@ START_TEST(a_run_keeps_its_algorithms)
     cli_expect_ok(p);
     ck_assert_ptr_nonnull(strstr(p.err, "conv1=direct,primary=spectral"));
     test_process_release(&p);
-    ck_assert_str_eq(chosen(out), "conv1=direct,primary=spectral");
+    expect_chosen(out, "conv1=direct,primary=spectral");
     /* The environment is for runs that begin. */
     p = cli_run_env(
         environment, "train", "--resume", "--out", out, "--epochs", "1", "--quiet", (char *)NULL);
     cli_expect_ok(p);
     test_process_release(&p);
-    ck_assert_str_eq(chosen(out), "conv1=direct,primary=spectral");
+    expect_chosen(out, "conv1=direct,primary=spectral");
     p = cli_run_env(environment, "train", TINY, "--out", cli_path(work, "columns"), "--max-steps",
         "1", "--quiet", (char *)NULL);
     cli_expect_ok(p);
     test_process_release(&p);
-    ck_assert_str_eq(chosen(cli_path(work, "columns")), "conv1=im2col,primary=im2col");
+    expect_chosen(cli_path(work, "columns"), "conv1=im2col,primary=im2col");
     cli_expect_error(cli_run("train", "--resume", "--out", out, "--conv", "im2col"), 2,
         "--conv with --resume", "train");
 }
