@@ -18,14 +18,14 @@
 #define DIRECT_TAPS 256 // at most
 
 // row (of C x padded rows) x block of images
-CPU_KERNEL void conv2d_direct_lanes(__global float *to, const ulong to_at, __global const float *x,
-    const ulong x_at, const uint images, const uint channels, const uint h, const uint w,
-    const uint padding)
+CPU_ITEM void conv2d_direct_lanes_item(__global float *to, const ulong to_at,
+    __global const float *x, const ulong x_at, const uint images, const uint channels, const uint h,
+    const uint w, const uint padding, const size_t id0, const size_t id1, const size_t size0)
 {
     const uint tall = h + 2 * padding, wide = w + 2 * padding;
-    const uint c = (uint)get_global_id(0) / tall, y = (uint)get_global_id(0) % tall;
-    const uint block = get_global_id(1), lanes = min(16u, images - block * 16);
-    to += to_at + (block * (ulong)get_global_size(0) + get_global_id(0)) * wide * 16;
+    const uint c = (uint)id0 / tall, y = (uint)id0 % tall;
+    const uint block = id1, lanes = min(16u, images - block * 16);
+    to += to_at + (block * (ulong)size0 + id0) * wide * 16;
     if (y < padding || y >= h + padding) {
         CAPS_LOOP for (uint i = 0; i < wide; i++) vstore16((float16)(0.0f), i, to);
         return;
@@ -43,6 +43,14 @@ CPU_KERNEL void conv2d_direct_lanes(__global float *to, const ulong to_at, __glo
         caps_gather(row, x + i, (ulong)channels * h * w, lanes, n);
         CAPS_LOOP for (uint e = 0; e < n; e++) vstore16(row[e], padding + i + e, to);
     }
+}
+
+CPU_KERNEL void conv2d_direct_lanes(__global float *to, const ulong to_at, __global const float *x,
+    const ulong x_at, const uint images, const uint channels, const uint h, const uint w,
+    const uint padding)
+{
+    conv2d_direct_lanes_item(to, to_at, x, x_at, images, channels, h, w, padding, get_global_id(0),
+        get_global_id(1), get_global_size(0));
 }
 
 // four channels
@@ -80,13 +88,14 @@ CPU_KERNEL void conv2d_direct_weights(__global float *to, const ulong to_at,
     }
 
 // four channels x block of images
-CPU_KERNEL void conv2d_direct_forward(__global float *y, const ulong y_at,
+CPU_ITEM void conv2d_direct_forward_item(__global float *y, const ulong y_at,
     __global const float *lanes, const ulong lanes_at, __global const float *w, const ulong w_at,
     __global const float *bias, const ulong bias_at, const uint act, const uint images,
     const uint channels, const uint tall, const uint wide, const uint outputs, const uint kh,
-    const uint kw, const uint stride, const uint oh, const uint ow)
+    const uint kw, const uint stride, const uint oh, const uint ow, const size_t id0,
+    const size_t id1)
 {
-    const uint m = (uint)get_global_id(0) * 4, block = get_global_id(1);
+    const uint m = (uint)id0 * 4, block = id1;
     const uint rows = min(oh, DIRECT_BAND / ow), pixels = oh * ow;
     float16 band[4][DIRECT_BAND], add[4];
     lanes += lanes_at + (ulong)block * channels * tall * wide * 16;
@@ -125,6 +134,16 @@ CPU_KERNEL void conv2d_direct_forward(__global float *y, const ulong y_at,
     }
 }
 
+CPU_KERNEL void conv2d_direct_forward(__global float *y, const ulong y_at,
+    __global const float *lanes, const ulong lanes_at, __global const float *w, const ulong w_at,
+    __global const float *bias, const ulong bias_at, const uint act, const uint images,
+    const uint channels, const uint tall, const uint wide, const uint outputs, const uint kh,
+    const uint kw, const uint stride, const uint oh, const uint ow)
+{
+    conv2d_direct_forward_item(y, y_at, lanes, lanes_at, w, w_at, bias, bias_at, act, images,
+        channels, tall, wide, outputs, kh, kw, stride, oh, ow, get_global_id(0), get_global_id(1));
+}
+
 #define DIRECT_GRADIENTS(COUNT)                                                                    \
     {                                                                                              \
         float16 sum[4][COUNT];                                                                     \
@@ -149,13 +168,14 @@ CPU_KERNEL void conv2d_direct_forward(__global float *y, const ulong y_at,
     }
 
 // four channels x block of images
-CPU_KERNEL void conv2d_direct_dw(__global float *part, const ulong part_at,
+CPU_ITEM void conv2d_direct_dw_item(__global float *part, const ulong part_at,
     __global const float *lanes, const ulong lanes_at, __global const float *dy, const ulong dy_at,
     __global const float *y, const ulong y_at, const uint act, const uint images,
     const uint channels, const uint tall, const uint wide, const uint outputs, const uint kh,
-    const uint kw, const uint stride, const uint oh, const uint ow)
+    const uint kw, const uint stride, const uint oh, const uint ow, const size_t id0,
+    const size_t id1)
 {
-    const uint m = (uint)get_global_id(0) * 4, block = get_global_id(1);
+    const uint m = (uint)id0 * 4, block = id1;
     const uint rows = min(oh, DIRECT_BAND / ow), pixels = oh * ow, taps = channels * kh * kw;
     const uint used = min(16u, images - block * 16);
     const ulong at = (block * 16ul * outputs + m) * pixels;
@@ -210,6 +230,16 @@ CPU_KERNEL void conv2d_direct_dw(__global float *part, const ulong part_at,
     for (uint n = 0; n < 4 && m + n < outputs; n++)
         CAPS_LOOP for (uint t = 0; t <= taps; t++) part[(ulong)n * (taps + 1) + t] =
             caps_sum16(total[n][t]);
+}
+
+CPU_KERNEL void conv2d_direct_dw(__global float *part, const ulong part_at,
+    __global const float *lanes, const ulong lanes_at, __global const float *dy, const ulong dy_at,
+    __global const float *y, const ulong y_at, const uint act, const uint images,
+    const uint channels, const uint tall, const uint wide, const uint outputs, const uint kh,
+    const uint kw, const uint stride, const uint oh, const uint ow)
+{
+    conv2d_direct_dw_item(part, part_at, lanes, lanes_at, dy, dy_at, y, y_at, act, images, channels,
+        tall, wide, outputs, kh, kw, stride, oh, ow, get_global_id(0), get_global_id(1));
 }
 
 // output channel

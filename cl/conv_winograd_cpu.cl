@@ -19,12 +19,12 @@
 #define WINOGRAD_TILES 256 // and tiles: WINOGRAD_BAND / 4, more where rows end within a tile
 
 // row (of C x padded rows) x block of images
-CPU_KERNEL void winograd_x(__global float *to, const ulong to_at, __global const float *x,
+CPU_ITEM void winograd_x_item(__global float *to, const ulong to_at, __global const float *x,
     const ulong x_at, const uint images, const uint channels, const uint h, const uint w,
-    const uint padding, const uint tiles, const uint groups)
+    const uint padding, const uint tiles, const uint groups, const size_t id0, const size_t id1)
 {
-    const uint tall = h + 2 * padding, block = get_global_id(1);
-    const uint c = (uint)get_global_id(0) / tall, y = (uint)get_global_id(0) % tall;
+    const uint tall = h + 2 * padding, block = id1;
+    const uint c = (uint)id0 / tall, y = (uint)id0 % tall;
     const ulong plane = (ulong)tall * tiles * groups; // vectors from one of the six to the next
     const int inside = y >= padding && y < h + padding;
     const uint wide = 4 * tiles + 3 * groups - 1; // elements that the tiles read
@@ -49,6 +49,14 @@ CPU_KERNEL void winograd_x(__global float *to, const ulong to_at, __global const
             vstore16(4.0f * d[1] - 5.0f * d[3] + d[5], 5 * plane, to);
         }
     }
+}
+
+CPU_KERNEL void winograd_x(__global float *to, const ulong to_at, __global const float *x,
+    const ulong x_at, const uint images, const uint channels, const uint h, const uint w,
+    const uint padding, const uint tiles, const uint groups)
+{
+    winograd_x_item(to, to_at, x, x_at, images, channels, h, w, padding, tiles, groups,
+        get_global_id(0), get_global_id(1));
 }
 
 // four output channels; rows: C kh
@@ -127,13 +135,13 @@ CPU_KERNEL void winograd_w(__global float *to, const ulong to_at, __global const
     }
 
 // four channels x block of images
-CPU_KERNEL void winograd_forward(__global float *y, const ulong y_at, __global const float *x,
+CPU_ITEM void winograd_forward_item(__global float *y, const ulong y_at, __global const float *x,
     const ulong x_at, __global const float *w, const ulong w_at, __global const float *bias,
     const ulong bias_at, const uint act, const uint images, const uint channels, const uint tall,
     const uint outputs, const uint kh, const uint oh, const uint ow, const uint tiles,
-    const uint groups)
+    const uint groups, const size_t id0, const size_t id1)
 {
-    const uint m = (uint)get_global_id(0) * 4, block = get_global_id(1), pixels = oh * ow;
+    const uint m = (uint)id0 * 4, block = id1, pixels = oh * ow;
     const uint rows = min(oh, WINOGRAD_BAND / ow);
     const ulong plane = (ulong)tall * tiles * groups;
     float16 band[4][WINOGRAD_BAND], add[4];
@@ -153,6 +161,16 @@ CPU_KERNEL void winograd_forward(__global float *y, const ulong y_at, __global c
             caps_scatter(y + (ulong)n * pixels + y0 * ow, (ulong)outputs * pixels,
                 min(16u, images - block * 16), (y1 - y0) * ow, band[n], 0);
     }
+}
+
+CPU_KERNEL void winograd_forward(__global float *y, const ulong y_at, __global const float *x,
+    const ulong x_at, __global const float *w, const ulong w_at, __global const float *bias,
+    const ulong bias_at, const uint act, const uint images, const uint channels, const uint tall,
+    const uint outputs, const uint kh, const uint oh, const uint ow, const uint tiles,
+    const uint groups)
+{
+    winograd_forward_item(y, y_at, x, x_at, w, w_at, bias, bias_at, act, images, channels, tall,
+        outputs, kh, oh, ow, tiles, groups, get_global_id(0), get_global_id(1));
 }
 
 // COUNT of the (row of the kernel, group) at one of the six points.
@@ -185,13 +203,13 @@ CPU_KERNEL void winograd_forward(__global float *y, const ulong y_at, __global c
     }
 
 // four channels x block of images
-CPU_KERNEL void winograd_dw(__global float *part, const ulong part_at, __global const float *x,
+CPU_ITEM void winograd_dw_item(__global float *part, const ulong part_at, __global const float *x,
     const ulong x_at, __global const float *dy, const ulong dy_at, __global const float *y,
     const ulong y_at, const uint act, const uint images, const uint channels, const uint tall,
     const uint outputs, const uint kh, const uint oh, const uint ow, const uint tiles,
-    const uint groups)
+    const uint groups, const size_t id0, const size_t id1)
 {
-    const uint m = (uint)get_global_id(0) * 4, block = get_global_id(1), pixels = oh * ow;
+    const uint m = (uint)id0 * 4, block = id1, pixels = oh * ow;
     const uint rows = min(oh, min(WINOGRAD_BAND / ow, WINOGRAD_TILES / tiles));
     const uint used = min(16u, images - block * 16), entries = channels * kh * groups * 6 + 1;
     const ulong plane = (ulong)tall * tiles * groups;
@@ -258,6 +276,16 @@ CPU_KERNEL void winograd_dw(__global float *part, const ulong part_at, __global 
             }
         }
     }
+}
+
+CPU_KERNEL void winograd_dw(__global float *part, const ulong part_at, __global const float *x,
+    const ulong x_at, __global const float *dy, const ulong dy_at, __global const float *y,
+    const ulong y_at, const uint act, const uint images, const uint channels, const uint tall,
+    const uint outputs, const uint kh, const uint oh, const uint ow, const uint tiles,
+    const uint groups)
+{
+    winograd_dw_item(part, part_at, x, x_at, dy, dy_at, y, y_at, act, images, channels, tall,
+        outputs, kh, oh, ow, tiles, groups, get_global_id(0), get_global_id(1));
 }
 
 // output channel; rows: C kh

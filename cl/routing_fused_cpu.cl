@@ -2,36 +2,39 @@
 // Equations as in routing_cpu.cl, with votes[b,i,j,:] = W[i,j] u[b,i] formed anew wherever they are
 // needed: at batch 100 of the paper's network they are 0.3 Gflop, but 74 MB.
 //
-// Sixteen samples lie in the sixteen lanes ("a group"), so that W is read in its own layout, as scalars
-// that all lanes share, and everything about j and d is a loop, not a shuffle. One pass over the votes
-// does dot product, softmax (or its gradient) and weighted sum.
+// Sixteen samples lie in the sixteen lanes ("a group"), so that W is read in its own layout, as
+// scalars that all lanes share, and everything about j and d is a loop, not a shuffle. One pass
+// over the votes does dot product, softmax (or its gradient) and weighted sum.
 //
-// Shapes, row-major: u, du [B,I,K]; w, dw [I,J,D,K]; couplings [B,I,J] for each t; s, v, gs, dv [B,J,D].
-// "lanes" below is [.., 16], the sample within its group; N terms, S = N + 1 slots if there is a base:
+// Shapes, row-major: u, du [B,I,K]; w, dw [I,J,D,K]; couplings [B,I,J] for each t; s, v, gs, dv
+// [B,J,D]. "lanes" below is [.., 16], the sample within its group; N terms, S = N + 1 slots if
+// there is a base:
 //     partial [groups,chunks,J,D,lanes]  sums over one chunk of FUSED_CHUNK input capsules
 //     x       [groups,J,D,lanes]         v_0 + .. + v_{t-1}
-//     coef    [groups,I,J,N,lanes]       dvotes = base + sum_n coef_n vec_n: c_1, G_1, c_2, G_2, ..,
-//     vec     [groups,J,S,D,lanes]       and gs_1, v_0, gs_2, v_1, .., gs_0 / J (the base)
-//     z       [J,ceil(D/16),B,S,16]      vec once more, d in the lanes, zeros beyond D
-// The couplings of constant-couplings mode are one term without a base; one iteration is a base only.
+//     coef    [groups,I,J,N,lanes]       dvotes = base + sum_n coef_n vec_n: c_1, G_1, c_2, G_2,
+//     .., vec     [groups,J,S,D,lanes]       and gs_1, v_0, gs_2, v_1, .., gs_0 / J (the base) z
+//     [J,ceil(D/16),B,S,16]      vec once more, d in the lanes, zeros beyond D
+// The couplings of constant-couplings mode are one term without a base; one iteration is a base
+// only.
 //
 // Work: items (chunk, group) of routing_fused_first, _pass, _back, _lanes, _du; (j, group) of
 //       routing_fused_reduce, _gs; item n of routing_fused_dw takes FUSED_BLOCK input capsules.
-//       Each item of a pass has an area of its own: u of a tile of FUSED_TILE capsules, votes of two
-//       capsules, and dot products or couplings of the tile.
-// Numerics: exp is a polynomial of 1 ulp or so; the maximum is subtracted before. Sums over i: within a
-//       chunk in order, then the chunks in order; sums over b (dw) in order. A sample's lane sees no
-//       other: its bits depend on nothing else in the batch, and the lanes beyond the batch hold zeros
-//       that nobody stores. Fixed order throughout.
+//       Each item of a pass has an area of its own: u of a tile of FUSED_TILE capsules, votes of
+//       two capsules, and dot products or couplings of the tile.
+// Numerics: exp is a polynomial of 1 ulp or so; the maximum is subtracted before. Sums over i:
+// within a
+//       chunk in order, then the chunks in order; sums over b (dw) in order. A sample's lane sees
+//       no other: its bits depend on nothing else in the batch, and the lanes beyond the batch hold
+//       zeros that nobody stores. Fixed order throughout.
 
 #define FUSED_CHUNK 64 // as in src/ops/routing_fused.c; a multiple of FUSED_TILE
 #define FUSED_TILE  16 // the same
 #define FUSED_BLOCK 8  // the same
 
-// Compilers that optimize: loops into the kernels, or sizes that are constants there would not be known
-// here, but what is large and called often as functions, or compiling takes seconds a kernel; shuffles as
-// such; and Clang's prefetch, for OpenCL's does nothing in PoCL. (Oclgrind does not know all of this, but it
-// is given code that is not optimized.)
+// Compilers that optimize: loops into the kernels, or sizes that are constants there would not be
+// known here, but what is large and called often as functions, or compiling takes seconds a kernel;
+// shuffles as such; and Clang's prefetch, for OpenCL's does nothing in PoCL. (Oclgrind does not
+// know all of this, but it is given code that is not optimized.)
 #if defined(__clang__) && defined(__OPTIMIZE__)
 #define FUSED_INLINE      static inline __attribute__((always_inline))
 #define FUSED_FUNCTION    static __attribute__((noinline))
@@ -59,18 +62,22 @@ FUSED_INLINE void fused_put(float16 x, ulong n, __global float *p)
     *(__global fused_loose *)(p + n * 16) = x;
 }
 
-// ---- samples into lanes and back ------------------------------------------------------------------
+// ---- samples into lanes and back
+// ------------------------------------------------------------------
 
 // x becomes its transpose: four perfect shuffles of rows and lanes.
 FUSED_INLINE void fused_transpose(float16 *x)
 {
     float16 y[16];
-    UNROLL for (uint stage = 0; stage < 2; stage++) {
-        UNROLL for (uint n = 0; n < 8; n++) {
+    UNROLL for (uint stage = 0; stage < 2; stage++)
+    {
+        UNROLL for (uint n = 0; n < 8; n++)
+        {
             y[2 * n] = FUSED_LOW(x[n], x[n + 8]);
             y[2 * n + 1] = FUSED_HIGH(x[n], x[n + 8]);
         }
-        UNROLL for (uint n = 0; n < 8; n++) {
+        UNROLL for (uint n = 0; n < 8; n++)
+        {
             x[2 * n] = FUSED_LOW(y[n], y[n + 8]);
             x[2 * n + 1] = FUSED_HIGH(y[n], y[n + 8]);
         }
@@ -85,15 +92,13 @@ FUSED_FUNCTION void fused_load_lanes(
     for (; count - n >= 16; n += 16) {
         float16 x[16];
         if (samples == 16) {
-            UNROLL for (uint l = 0; l < 16; l++)
-                x[l] = vload16(0, from + l * stride + n);
+            UNROLL for (uint l = 0; l < 16; l++) x[l] = vload16(0, from + l * stride + n);
         } else {
-            UNROLL for (uint l = 0; l < 16; l++)
-                x[l] = l < samples ? vload16(0, from + (l < samples ? l : 0) * stride + n) : 0.0f;
+            UNROLL for (uint l = 0; l < 16; l++) x[l] =
+                l < samples ? vload16(0, from + (l < samples ? l : 0) * stride + n) : 0.0f;
         }
         fused_transpose(x);
-        UNROLL for (uint m = 0; m < 16; m++)
-            fused_put(x[m], 0, to + (ulong)(n + m) * 16);
+        UNROLL for (uint m = 0; m < 16; m++) fused_put(x[m], 0, to + (ulong)(n + m) * 16);
     }
     for (; n < count; n++) {
         float lanes[16];
@@ -110,12 +115,10 @@ FUSED_FUNCTION void fused_store_lanes(
     uint n = 0;
     for (; count - n >= 16; n += 16) {
         float16 x[16];
-        UNROLL for (uint m = 0; m < 16; m++)
-            x[m] = vload16(n + m, from);
+        UNROLL for (uint m = 0; m < 16; m++) x[m] = vload16(n + m, from);
         fused_transpose(x);
-        UNROLL for (uint l = 0; l < 16; l++)
-            if (l < samples)
-                fused_put(x[l], 0, to + l * stride + n);
+        UNROLL for (uint l = 0; l < 16; l++) if (l < samples)
+            fused_put(x[l], 0, to + l * stride + n);
     }
     for (; n < count; n++)
         for (uint l = 0; l < samples; l++)
@@ -127,24 +130,26 @@ FUSED_INLINE uint fused_samples(ulong group, uint b_count)
     return min(16u, b_count - (uint)group * 16);
 }
 
-// ---- votes of one input capsule -------------------------------------------------------------------
+// ---- votes of one input capsule
+// -------------------------------------------------------------------
 
-// A block of n values of d for one (i, j): the votes, and their part of the dot product with x. k_count
-// is a constant or the argument `any`.
+// A block of n values of d for one (i, j): the votes, and their part of the dot product with x.
+// k_count is a constant or the argument `any`.
 #define FUSED_VOTES(n, name, k_count, unroll)                                                      \
     FUSED_INLINE float16 fused_votes_##name(__global float *votes, __global const float *w,        \
         __global const float *u, __global const float *x, const uint any)                          \
     {                                                                                              \
         float16 o[n], part[4] = {0.0f, 0.0f, 0.0f, 0.0f};                                          \
         const float16 head = vload16(0, u);                                                        \
-        UNROLL for (uint d = 0; d < n; d++)                                                        \
-            o[d] = (float16)w[d * k_count] * head;                                                 \
-        unroll for (uint k = 1; k < k_count; k++) {                                                \
+        UNROLL for (uint d = 0; d < n; d++) o[d] = (float16)w[d * k_count] * head;                 \
+        unroll for (uint k = 1; k < k_count; k++)                                                  \
+        {                                                                                          \
             const float16 value = vload16(k, u);                                                   \
-            UNROLL for (uint d = 0; d < n; d++)                                                    \
-                o[d] = fma((float16)w[d * k_count + k], value, o[d]);                              \
+            UNROLL for (uint d = 0; d < n; d++) o[d] =                                             \
+                fma((float16)w[d * k_count + k], value, o[d]);                                     \
         }                                                                                          \
-        UNROLL for (uint d = 0; d < n; d++) {                                                      \
+        UNROLL for (uint d = 0; d < n; d++)                                                        \
+        {                                                                                          \
             fused_put(o[d], d, votes);                                                             \
             part[d % 4] = fma(o[d], vload16(d, x), part[d % 4]);                                   \
         }                                                                                          \
@@ -156,23 +161,16 @@ FUSED_VOTES(8, 8, any, )
 FUSED_VOTES(4, 4, any, )
 FUSED_VOTES(1, 1, any, )
 
-// Calls step(name, n) for one block of n after the other until d is d_count; blocks of 16 have code of
-// their own where K is 8.
+// Calls step(name, n) for one block of n after the other until d is d_count; blocks of 16 have code
+// of their own where K is 8.
 #define FUSED_BLOCKS(step, k_count)                                                                \
     if (k_count == 8)                                                                              \
         while (d_count - d >= 16)                                                                  \
-            step(16_8, 16)                                                                         \
-    while (d_count - d >= 16)                                                                      \
-        step(16, 16)                                                                               \
-    if (d_count - d >= 8)                                                                          \
-        step(8, 8)                                                                                 \
-    if (d_count - d >= 4)                                                                          \
-        step(4, 4)                                                                                 \
-    while (d < d_count)                                                                            \
-        step(1, 1)
+    step(16_8, 16) while (d_count - d >= 16) step(16, 16) if (d_count - d >= 8)                    \
+        step(8, 8) if (d_count - d >= 4) step(4, 4) while (d < d_count) step(1, 1)
 
-// dots[j] = votes[j,:] . x[j,:], with the votes kept. w: [J,D,K] of this capsule; x_step: rows of x from
-// one j to the next.
+// dots[j] = votes[j,:] . x[j,:], with the votes kept. w: [J,D,K] of this capsule; x_step: rows of x
+// from one j to the next.
 FUSED_FUNCTION void fused_dots(__global float *dots, __global float *votes, __global const float *w,
     __global const float *u, __global const float *x, ulong x_step, uint j_count, uint d_count,
     uint k_count)
@@ -206,7 +204,8 @@ FUSED_FUNCTION void fused_add(__global float *sum, __global const float *a,
     }
 }
 
-// sum[j,:] += a[j] votes[j,:] + a[J + j] votes[J + j,:]: two capsules at once halve what the sum costs.
+// sum[j,:] += a[j] votes[j,:] + a[J + j] votes[J + j,:]: two capsules at once halve what the sum
+// costs.
 FUSED_FUNCTION void fused_add_two(__global float *sum, __global const float *a,
     __global const float *votes, uint j_count, uint d_count)
 {
@@ -217,7 +216,8 @@ FUSED_FUNCTION void fused_add_two(__global float *sum, __global const float *a,
         ulong e = (ulong)j * d_count;
         const ulong end = e + d_count;
         for (; end - e >= 8; e += 8)
-            UNROLL for (uint d = 0; d < 8; d++) {
+            UNROLL for (uint d = 0; d < 8; d++)
+            {
                 const float16 more = fma(first, vload16(e + d, votes), vload16(e + d, sum));
                 fused_put(fma(second, vload16(e + d, second_votes), more), e + d, sum);
             }
@@ -228,10 +228,11 @@ FUSED_FUNCTION void fused_add_two(__global float *sum, __global const float *a,
     }
 }
 
-// ---- softmax --------------------------------------------------------------------------------------
+// ---- softmax
+// --------------------------------------------------------------------------------------
 
-// exp(x) for x <= 0: 2^n p(r) with r = x - n ln 2, Cephes' polynomial. Below -87 as at -87, where the
-// result is all but 0; not a number stays that.
+// exp(x) for x <= 0: 2^n p(r) with r = x - n ln 2, Cephes' polynomial. Below -87 as at -87, where
+// the result is all but 0; not a number stays that.
 FUSED_INLINE float16 fused_exp(float16 x)
 {
     x = x < -87.0f ? (float16)-87.0f : x;
@@ -263,25 +264,25 @@ FUSED_FUNCTION void fused_softmax(__global float *c, uint j_count)
         fused_put(vload16(j, c) * scale, j, c);
 }
 
-// ---- forward --------------------------------------------------------------------------------------
+// ---- forward
+// --------------------------------------------------------------------------------------
 
-// sum[0..n) += W u over the capsules of a tile, for n values of d of one j. w and u of the first capsule;
-// i_step: elements of w from one capsule to the next.
+// sum[0..n) += W u over the capsules of a tile, for n values of d of one j. w and u of the first
+// capsule; i_step: elements of w from one capsule to the next.
 #define FUSED_EVEN(n, name, k_count, unroll)                                                       \
     FUSED_INLINE void fused_even_##name(__global float *sum, __global const float *w,              \
         __global const float *u, ulong i_step, uint capsules, const uint any)                      \
     {                                                                                              \
         float16 total[n];                                                                          \
-        UNROLL for (uint d = 0; d < n; d++)                                                        \
-            total[d] = vload16(d, sum);                                                            \
+        UNROLL for (uint d = 0; d < n; d++) total[d] = vload16(d, sum);                            \
         for (uint i = 0; i < capsules; i++, w += i_step, u += k_count * 16)                        \
-            unroll for (uint k = 0; k < k_count; k++) {                                            \
+            unroll for (uint k = 0; k < k_count; k++)                                              \
+            {                                                                                      \
                 const float16 value = vload16(k, u);                                               \
-                UNROLL for (uint d = 0; d < n; d++)                                                \
-                    total[d] = fma((float16)w[d * k_count + k], value, total[d]);                  \
+                UNROLL for (uint d = 0; d < n; d++) total[d] =                                     \
+                    fma((float16)w[d * k_count + k], value, total[d]);                             \
             }                                                                                      \
-        UNROLL for (uint d = 0; d < n; d++)                                                        \
-            fused_put(total[d], d, sum);                                                           \
+        UNROLL for (uint d = 0; d < n; d++) fused_put(total[d], d, sum);                           \
     }
 FUSED_EVEN(16, 16_8, 8, UNROLL)
 FUSED_EVEN(16, 16, any, )
@@ -289,8 +290,8 @@ FUSED_EVEN(8, 8, any, )
 FUSED_EVEN(4, 4, any, )
 FUSED_EVEN(1, 1, any, )
 
-FUSED_FUNCTION void fused_even(__global float *sum, __global const float *w, __global const float *u,
-    uint capsules, uint j_count, uint d_count, uint k_count)
+FUSED_FUNCTION void fused_even(__global float *sum, __global const float *w,
+    __global const float *u, uint capsules, uint j_count, uint d_count, uint k_count)
 {
     const ulong i_step = (ulong)j_count * d_count * k_count;
 #define FUSED_STEP(name, n)                                                                        \
@@ -331,7 +332,7 @@ FUSED_INLINE void fused_clear(__global float *sum, uint rows)
 }
 
 // Iteration 0: partial = sums of the votes (without 1 / J), couplings = 1 / J.
-CPU_KERNEL void routing_fused_first(__global float *partial, const ulong partial_offset,
+CPU_ITEM void routing_fused_first_item(__global float *partial, const ulong partial_offset,
     __global float *couplings, const ulong couplings_offset, __global float *areas,
     const ulong areas_offset, __global const float *u, const ulong u_offset,
     __global const float *w, const ulong w_offset, const uint b_count, const uint i_count,
@@ -361,8 +362,19 @@ CPU_KERNEL void routing_fused_first(__global float *partial, const ulong partial
     }
 }
 
-// Iterations but the first: couplings = softmax(votes . x), partial = sums of couplings times votes.
-CPU_KERNEL void routing_fused_pass(__global float *partial, const ulong partial_offset,
+CPU_KERNEL void routing_fused_first(__global float *partial, const ulong partial_offset,
+    __global float *couplings, const ulong couplings_offset, __global float *areas,
+    const ulong areas_offset, __global const float *u, const ulong u_offset,
+    __global const float *w, const ulong w_offset, const uint b_count, const uint i_count,
+    const uint j_count, const uint d_count, const uint k_count, const uint area)
+{
+    routing_fused_first_item(partial, partial_offset, couplings, couplings_offset, areas,
+        areas_offset, u, u_offset, w, w_offset, b_count, i_count, j_count, d_count, k_count, area);
+}
+
+// Iterations but the first: couplings = softmax(votes . x), partial = sums of couplings times
+// votes.
+CPU_ITEM void routing_fused_pass_item(__global float *partial, const ulong partial_offset,
     __global float *couplings, const ulong couplings_offset, __global float *areas,
     const ulong areas_offset, __global const float *u, const ulong u_offset,
     __global const float *w, const ulong w_offset, __global const float *x, const ulong x_offset,
@@ -384,9 +396,8 @@ CPU_KERNEL void routing_fused_pass(__global float *partial, const ulong partial_
             capsules * k_count, it.samples);
         for (uint n = 0; n < capsules; n++) {
             __global float *row = c + n * j_count * 16;
-            fused_dots(row, votes + (n % 2) * e_count * 16,
-                weights + (ulong)n * e_count * k_count, lanes + n * k_count * 16, target, d_count,
-                j_count, d_count, k_count);
+            fused_dots(row, votes + (n % 2) * e_count * 16, weights + (ulong)n * e_count * k_count,
+                lanes + n * k_count * 16, target, d_count, j_count, d_count, k_count);
             fused_softmax(row, j_count);
             if (n % 2)
                 fused_add_two(sum, row - j_count * 16, votes, j_count, d_count);
@@ -396,6 +407,18 @@ CPU_KERNEL void routing_fused_pass(__global float *partial, const ulong partial_
         fused_store_lanes(couplings + couplings_offset + at * j_count, (ulong)i_count * j_count, c,
             capsules * j_count, it.samples);
     }
+}
+
+CPU_KERNEL void routing_fused_pass(__global float *partial, const ulong partial_offset,
+    __global float *couplings, const ulong couplings_offset, __global float *areas,
+    const ulong areas_offset, __global const float *u, const ulong u_offset,
+    __global const float *w, const ulong w_offset, __global const float *x, const ulong x_offset,
+    const uint b_count, const uint i_count, const uint j_count, const uint d_count,
+    const uint k_count, const uint area)
+{
+    routing_fused_pass_item(partial, partial_offset, couplings, couplings_offset, areas,
+        areas_offset, u, u_offset, w, w_offset, x, x_offset, b_count, i_count, j_count, d_count,
+        k_count, area);
 }
 
 // The sum of the chunks' partial sums, in order, left in the first chunk's place, and its address.
@@ -434,14 +457,15 @@ FUSED_FUNCTION float16 fused_length(__global const float *s, uint d_count, float
 
 // s = scale times the chunks' sums + bias (optional), v = squash(s); x becomes x_{t+1} (optional);
 // v_last gets a copy of v (optional). first: x is v, not added to. The partial sums are used up.
-CPU_KERNEL void routing_fused_reduce(__global float *s, const ulong s_offset, __global float *v,
+CPU_ITEM void routing_fused_reduce_item(__global float *s, const ulong s_offset, __global float *v,
     const ulong v_offset, __global float *x, const ulong x_offset, __global float *v_last,
     const ulong v_last_offset, __global float *partial, const ulong partial_offset,
     __global const float *bias, const ulong bias_offset, const uint b_count, const uint chunks,
-    const uint j_count, const uint d_count, const float scale, const uint first)
+    const uint j_count, const uint d_count, const float scale, const uint first, const size_t id0,
+    const size_t id1)
 {
-    const uint j = get_global_id(0), samples = fused_samples(get_global_id(1), b_count);
-    const ulong group = get_global_id(1), e_count = (ulong)j_count * d_count;
+    const uint j = id0, samples = fused_samples(id1, b_count);
+    const ulong group = id1, e_count = (ulong)j_count * d_count;
     const ulong at = group * 16 * e_count + (ulong)j * d_count;
     __global float *sum =
         fused_sum_chunks(partial + partial_offset, group, j, chunks, j_count, d_count);
@@ -463,4 +487,15 @@ CPU_KERNEL void routing_fused_reduce(__global float *s, const ulong s_offset, __
     fused_store_lanes(v + v_offset + at, e_count, sum, d_count, samples);
     if (caps_given(v_last_offset))
         fused_store_lanes(v_last + v_last_offset + at, e_count, sum, d_count, samples);
+}
+
+CPU_KERNEL void routing_fused_reduce(__global float *s, const ulong s_offset, __global float *v,
+    const ulong v_offset, __global float *x, const ulong x_offset, __global float *v_last,
+    const ulong v_last_offset, __global float *partial, const ulong partial_offset,
+    __global const float *bias, const ulong bias_offset, const uint b_count, const uint chunks,
+    const uint j_count, const uint d_count, const float scale, const uint first)
+{
+    routing_fused_reduce_item(s, s_offset, v, v_offset, x, x_offset, v_last, v_last_offset, partial,
+        partial_offset, bias, bias_offset, b_count, chunks, j_count, d_count, scale, first,
+        get_global_id(0), get_global_id(1));
 }

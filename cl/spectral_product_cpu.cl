@@ -91,14 +91,15 @@ static __attribute__((noinline)) void spectral_finish(__global float *re, ulong 
     }
 
 // share of W's panels x bin
-CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_at,
+CPU_ITEM void spectral_product_y_item(__global float *restrict to, const ulong to_at,
     __global const float *restrict xs, const ulong x_at, __global const float *restrict ws,
     const ulong w_at, const uint bins, const uint planes, const uint k, const uint kp,
-    const uint images, const uint outputs, const uint tiles)
+    const uint images, const uint outputs, const uint tiles, const size_t id0, const size_t id1,
+    const size_t size1)
 {
-    const uint bin = (uint)(get_global_size(1) - 1 - get_global_id(1));
+    const uint bin = (uint)(size1 - 1 - id1);
     const uint blocks = (images + 15) / 16, rounded = blocks * 16, panels = (outputs + 31) / 32;
-    const uint from = (uint)get_global_id(0) * SPECTRAL_SHARE;
+    const uint from = (uint)id0 * SPECTRAL_SHARE;
     const uint past = min(from + SPECTRAL_SHARE, panels);
     const ulong y_plane = (ulong)panels * tiles * rounded * 32 + SPECTRAL_GAP;
     const ulong x_plane = (ulong)tiles * blocks * kp * 16 + SPECTRAL_GAP;
@@ -141,6 +142,15 @@ CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_a
     }
 }
 
+CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_at,
+    __global const float *restrict xs, const ulong x_at, __global const float *restrict ws,
+    const ulong w_at, const uint bins, const uint planes, const uint k, const uint kp,
+    const uint images, const uint outputs, const uint tiles)
+{
+    spectral_product_y_item(to, to_at, xs, x_at, ws, w_at, bins, planes, k, kp, images, outputs,
+        tiles, get_global_id(0), get_global_id(1), get_global_size(1));
+}
+
 // ---- dW -----------------------------------------------------------------------------------------
 
 #define SPECTRAL_TILE_DW(VECTORS)                                                                  \
@@ -174,15 +184,16 @@ CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_a
     }
 
 // span rows of dW x bin
-CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_at,
+CPU_ITEM void spectral_product_dw_item(__global float *restrict to, const ulong to_at,
     __global const float *restrict xs, const ulong x_at, __global const float *restrict ys,
     const ulong y_at, const uint bins, const uint planes, const uint kp, const uint images,
-    const uint outputs, const uint tiles, const uint span, const uint added)
+    const uint outputs, const uint tiles, const uint span, const uint added, const size_t id0,
+    const size_t id1, const size_t size1)
 {
-    const uint bin = (uint)(get_global_size(1) - 1 - get_global_id(1));
+    const uint bin = (uint)(size1 - 1 - id1);
     const uint blocks = (images + 15) / 16, panels = (outputs + 31) / 32;
     const uint products = bin < bins ? 3 : 1;
-    const uint from = (uint)get_global_id(0) * span, past = min(from + span, kp);
+    const uint from = (uint)id0 * span, past = min(from + span, kp);
     const ulong y_plane = (ulong)panels * tiles * blocks * 512 + SPECTRAL_GAP;
     const ulong x_plane = (ulong)tiles * blocks * kp * 16 + SPECTRAL_GAP;
     const ulong w_plane = (ulong)panels * kp * 32 + SPECTRAL_GAP;
@@ -195,6 +206,15 @@ CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_
                 SPECTRAL_TILE_DW(1)
         }
     }
+}
+
+CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_at,
+    __global const float *restrict xs, const ulong x_at, __global const float *restrict ys,
+    const ulong y_at, const uint bins, const uint planes, const uint kp, const uint images,
+    const uint outputs, const uint tiles, const uint span, const uint added)
+{
+    spectral_product_dw_item(to, to_at, xs, x_at, ys, y_at, bins, planes, kp, images, outputs,
+        tiles, span, added, get_global_id(0), get_global_id(1), get_global_size(1));
 }
 
 // ---- dX -----------------------------------------------------------------------------------------
@@ -259,15 +279,16 @@ static inline void spectral_put4(__global float *to, float4 x, uint added)
 }
 
 // span rows of dX x bin
-CPU_KERNEL void spectral_product_dx(__global float *restrict to, const ulong to_at,
+CPU_ITEM void spectral_product_dx_item(__global float *restrict to, const ulong to_at,
     __global const float *restrict ws, const ulong w_at, __global const float *restrict ys,
     const ulong y_at, const uint bins, const uint planes, const uint kp, const uint images,
-    const uint outputs, const uint tiles, const uint span)
+    const uint outputs, const uint tiles, const uint span, const size_t id0, const size_t id1,
+    const size_t size1)
 {
-    const uint bin = (uint)(get_global_size(1) - 1 - get_global_id(1));
+    const uint bin = (uint)(size1 - 1 - id1);
     const uint lanes = tiles * ((images + 15) / 16), panels = (outputs + 31) / 32;
     const uint products = bin < bins ? 3 : 1;
-    const uint from = (uint)get_global_id(0) * span, past = min(from + span, kp);
+    const uint from = (uint)id0 * span, past = min(from + span, kp);
     const ulong y_plane = (ulong)lanes * outputs * 16 + SPECTRAL_GAP;
     const ulong x_plane = (ulong)lanes * kp * 16 + SPECTRAL_GAP;
     const ulong w_plane = (ulong)panels * kp * 32 + SPECTRAL_GAP;
@@ -314,4 +335,13 @@ CPU_KERNEL void spectral_product_dx(__global float *restrict to, const ulong to_
             }
         }
     }
+}
+
+CPU_KERNEL void spectral_product_dx(__global float *restrict to, const ulong to_at,
+    __global const float *restrict ws, const ulong w_at, __global const float *restrict ys,
+    const ulong y_at, const uint bins, const uint planes, const uint kp, const uint images,
+    const uint outputs, const uint tiles, const uint span)
+{
+    spectral_product_dx_item(to, to_at, ws, w_at, ys, y_at, bins, planes, kp, images, outputs,
+        tiles, span, get_global_id(0), get_global_id(1), get_global_size(1));
 }
