@@ -6,6 +6,7 @@
 #include "launch.h"
 
 #include "fail.h"
+#include "rng.h"
 
 enum { MOST_REPEATS = 1000, LEAST_REPEATS = 5, LEAST_SLOW = 2 };
 #define ENOUGH_SECONDS 1.0  /* in all */
@@ -31,6 +32,15 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* Of n sorted numbers, between neighbours by proportion. */
+static double quantile(const double *sorted, size_t n, double share)
+{
+    const double at = share * (double)(n - 1);
+    const size_t below = (size_t)at;
+    const double next = below + 1 < n ? sorted[below + 1] : sorted[below];
+    return sorted[below] + (at - (double)below) * (next - sorted[below]);
+}
+
 static caps_status measure(caps_bench_row *row, caps_runtime *rt, caps_bench_run *run,
     void *context, double enough_seconds, caps_error *err)
 {
@@ -50,7 +60,9 @@ static caps_status measure(caps_bench_row *row, caps_runtime *rt, caps_bench_run
     qsort(times, n, sizeof *times, ascending);
     row->repeats = n;
     row->seconds_min = times[0];
-    row->seconds_median = n % 2 ? times[n / 2] : (times[n / 2 - 1] + times[n / 2]) / 2;
+    row->seconds_median = quantile(times, n, 0.5);
+    row->seconds_q1 = quantile(times, n, 0.25);
+    row->seconds_q3 = quantile(times, n, 0.75);
 done:
     return status;
 }
@@ -59,6 +71,42 @@ caps_status caps_bench_measure(
     caps_bench_row *row, caps_runtime *rt, caps_bench_run *run, void *context, caps_error *err)
 {
     return measure(row, rt, run, context, ENOUGH_SECONDS, err);
+}
+
+caps_status caps_bench_fill(
+    caps_tensor *t, caps_runtime *rt, int ndim, const size_t *shape, caps_error *err)
+{
+    caps_status status = caps_tensor_init(t, rt, CAPS_F32, ndim, shape, err);
+    if (status != CAPS_OK)
+        return status;
+    const size_t n = caps_tensor_count(t);
+    float *host = malloc(n * sizeof *host);
+    if (!host)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "bench: out of memory"));
+    for (size_t i = 0; i < n; i++) {
+        uint32_t words[4];
+        if (i < 4096)
+            caps_rng_words(words, 1, CAPS_RNG_TEST, 0, i);
+        host[i] = i < 4096 ? (float)words[0] / 4294967296.0f - 0.5f : host[i % 4096];
+    }
+    CAPS_TRY(caps_tensor_upload(rt, t, host, err));
+done:
+    free(host);
+    if (status != CAPS_OK)
+        caps_tensor_release(t);
+    return status;
+}
+
+caps_status caps_bench_row_make(const caps_bench *b, caps_bench_row *row, const char *algorithm,
+    caps_bench_run *run, void *context, caps_error *err)
+{
+    snprintf(row->variant, sizeof row->variant, "%s%s%s",
+        caps_family_name(caps_runtime_family(b->rt)), algorithm ? "/" : "",
+        algorithm ? algorithm : "");
+    caps_status status = caps_bench_measure(row, b->rt, run, context, err);
+    if (status == CAPS_OK)
+        b->each(b->user, row);
+    return status;
 }
 
 /* ---- peaks ---------------------------------------------------------------------------------- */
