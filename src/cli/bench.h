@@ -23,10 +23,11 @@ typedef struct caps_bench_row {
 } caps_bench_row;
 
 /* Measures `run` on rt's queue: once to warm up, then at least 5 times (2 where one takes seconds),
- * for about a second. Runs much shorter than a millisecond are measured several at a time. */
+ * for about `enough_seconds`. Runs much shorter than a millisecond are measured several at a time.
+ */
 typedef caps_status caps_bench_run(void *context, caps_error *err);
-caps_status caps_bench_measure(
-    caps_bench_row *row, caps_runtime *rt, caps_bench_run *run, void *context, caps_error *err);
+caps_status caps_bench_measure(caps_bench_row *row, caps_runtime *rt, caps_bench_run *run,
+    void *context, double enough_seconds, caps_error *err);
 
 /* The most that the device does, by kernels that do nothing else: fused multiply-adds on registers;
  * reading, or reading and writing, arrays of several sizes, for a small one may lie in a cache. */
@@ -37,7 +38,9 @@ typedef struct caps_bench_peak {
     double gbytes_per_s[CAPS_BENCH_MEMORY_SIZES]; /* by size, from the least */
     size_t sizes;                                 /* fewer on a small device */
 } caps_bench_peak;
-caps_status caps_bench_peak_measure(caps_bench_peak *peak, caps_runtime *rt, caps_error *err);
+/* seconds: of each measurement, at most */
+caps_status caps_bench_peak_measure(
+    caps_bench_peak *peak, caps_runtime *rt, double seconds, caps_error *err);
 /* In GB/s, of what touches `bytes` of memory. */
 double caps_bench_peak_memory(const caps_bench_peak *peak, double bytes);
 
@@ -67,6 +70,7 @@ typedef struct caps_bench {
     const caps_model_spec *spec;
     const caps_model_sizes *sizes;
     size_t batch;
+    double seconds;                /* of measuring, for each row */
     const char *conv;              /* caps_model_options.conv */
     const caps_bench_shape *shape; /* NULL: the network's; else gemm and conv measure this one */
     void (*each)(void *user, const caps_bench_row *row);

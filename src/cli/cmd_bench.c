@@ -33,6 +33,7 @@ typedef struct options {
     caps_common common;
     const char *arch, *shape, *results;
     caps_counts batch;
+    double seconds;
     bool csv, kernel_times;
 } options;
 
@@ -46,6 +47,8 @@ static const caps_flag flags[] = {
         "gemm and conv: this shape in place of a network's: MxNxK, with :nt\n"
         "where B is transposed (:tn A, :tt both); or\n"
         "BxCxHxWxMxKERNELxSTRIDE, xPADDING behind it where there is one"),
+    CAPS_ROW_REAL("--time", options, seconds, 0, 3600, "T",
+        "measure each row for about T seconds (default: 1)"),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
     CAPS_ROW_SWITCH("--kernel-times", options, kernel_times,
@@ -161,8 +164,7 @@ static void print_head(const report *p)
     if (p->o->csv)
         printf("operation,shape,variant,repeats,seconds_min,seconds_median,seconds_q1,seconds_q3,"
                "gflops,gbytes_per_s,fraction_of_peak,device,batch,images_per_second,routing_grad,"
-               "peak_device_bytes,"
-               "conv\n");
+               "peak_device_bytes,conv\n");
     else
         printf("%-8s %-56s %-12s %10s %7s %10s %9s %8s %8s\n", "", "shape", "variant", "median ms",
             "spread", "min ms", "gflop/s", "GB/s", "of peak");
@@ -267,7 +269,7 @@ done:
 
 static int run(const caps_command *command, int argc, char **argv)
 {
-    options o = {0};
+    options o = {.seconds = 1};
     caps_args args;
     int code;
     if (!caps_cli_begin(command, &args, &o, &o.common, argc, argv, &code))
@@ -294,13 +296,14 @@ static int run(const caps_command *command, int argc, char **argv)
     if ((o.common.json || o.results) && !(p.rows = json_array()))
         CAPS_TRY(caps_fail(&err, CAPS_ERR_MEMORY, "bench: out of memory for the results"));
     caps_cli_log("measuring the device's peaks ...");
-    CAPS_TRY(caps_bench_peak_measure(&p.peak, rt, &err));
+    CAPS_TRY(caps_bench_peak_measure(&p.peak, rt, o.seconds, &err));
     caps_cli_log("peak: %.1f gflop/s; memory %.1f GB/s, small arrays %.1f GB/s", p.peak.gflops,
         p.peak.gbytes_per_s[p.peak.sizes - 1], caps_bench_peak_memory(&p.peak, 0));
     caps_runtime_profile_reset(rt);
     caps_bench b = {.rt = rt,
         .spec = &spec,
         .sizes = &sizes,
+        .seconds = o.seconds,
         .conv = o.common.conv,
         .shape = o.shape ? &shape : NULL,
         .each = on_row,
