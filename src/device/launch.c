@@ -52,8 +52,7 @@ static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
         *out = rt->kernels[at];
         return CAPS_OK;
     }
-    caps_status status =
-        caps_registry_get(&program, rt, template ? template : caps_registry_find(rt, kernel), err);
+    caps_status status = caps_registry_get(&program, rt, template, err);
     if (status != CAPS_OK)
         return status;
     if (rt->kernel_count == rt->kernel_room) {
@@ -68,6 +67,14 @@ static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
     if (!slot.name)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a kernel's name");
     slot.kernel = clCreateKernel(program, kernel, &code);
+    if (code == CL_INVALID_KERNEL_NAME && !template && rt->family == CAPS_FAMILY_CPU) {
+        status = caps_registry_get(&program, rt, &caps_seldom_program, err);
+        if (status != CAPS_OK) {
+            free(slot.name);
+            return status;
+        }
+        slot.kernel = clCreateKernel(program, kernel, &code);
+    }
     if (code == CL_SUCCESS)
         code = clGetKernelInfo(
             slot.kernel, CL_KERNEL_NUM_ARGS, sizeof slot.arguments, &slot.arguments, NULL);

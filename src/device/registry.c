@@ -25,7 +25,7 @@
  * usual ones cannot serve, and what measures. PoCL takes half a second for them. */
 static const char *const seldom[] = {"conv_cpu.cl", "conv_direct_cpu.cl", "gemm_direct_cpu.cl",
     "peak_cpu.cl", "routing_cpu.cl", "votes_cpu.cl"};
-static const caps_template seldom_program = {"(seldom)", ""};
+const caps_template caps_seldom_program = {"(seldom)", ""};
 
 static bool is_seldom(const char *name)
 {
@@ -33,16 +33,6 @@ static bool is_seldom(const char *name)
         if (strcmp(seldom[i], name) == 0)
             return true;
     return false;
-}
-
-const caps_template *caps_registry_find(const caps_runtime *rt, const char *kernel)
-{
-    char declared[128];
-    snprintf(declared, sizeof declared, " void %s(", kernel);
-    for (const caps_source *s = caps_sources; s->name && rt->family == CAPS_FAMILY_CPU; s++)
-        if (is_seldom(s->name) && strstr(s->text, declared))
-            return &seldom_program;
-    return NULL;
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -114,7 +104,7 @@ done:
 static caps_status gather(
     source_text *to, const caps_runtime *rt, const char *template, caps_error *err)
 {
-    const bool few = template && strcmp(template, seldom_program.file) == 0;
+    const bool few = template && strcmp(template, caps_seldom_program.file) == 0;
     const bool sized = template && !few;
     caps_status status = CAPS_OK;
     for (const caps_source *s = caps_sources; s->name; s++)

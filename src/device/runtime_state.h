@@ -52,8 +52,8 @@ struct caps_runtime {
     caps_rehearsal *rehearsal; /* NULL: launches are launches */
 };
 
-/* The program that has a kernel which is no template's, for caps_registry_get. */
-const caps_template *caps_registry_find(const caps_runtime *rt, const char *kernel);
+/* For caps_registry_get: kernels of the CPU family that the family's program leaves out. */
+extern const caps_template caps_seldom_program;
 /* The program of the runtime's family (NULL) or of a template: built, or loaded from the disk
  * cache, where this runtime has not got it yet. */
 caps_status caps_registry_get(

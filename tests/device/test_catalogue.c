@@ -60,9 +60,11 @@ static char *kernel_names(int family)
     char *own = program_names(family, NULL);
     if (family != CAPS_FAMILY_CPU)
         return own;
-    char *more = program_names(family, &spectral), *all = caps_format("%s;%s", own, more);
+    char *few = program_names(family, &caps_seldom_program);
+    char *more = program_names(family, &spectral), *all = caps_format("%s;%s;%s", own, few, more);
     ck_assert_ptr_nonnull(all);
     free(own);
+    free(few);
     free(more);
     return all;
 }
