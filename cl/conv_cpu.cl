@@ -4,18 +4,22 @@
 //     col[(c kh + ky) kw + kx, (n OH + oy) OW + ox] = x[n, c, oy stride + ky - padding,
 //                                                          ox stride + kx - padding]
 // and zero where that lies outside; conv2d_from_columns is the transpose of this linear map.
-// Work-items: to columns, (c, ky) x image: kw rows of OH*OW; from columns, channel x image: a whole plane.
-// Determinism: one work-item owns what it writes; contributions are added in the order (ky, kx).
+// Work-items: to columns, (c, ky) x image: kw rows of OH*OW; from columns, channel x image: a whole
+// plane. Determinism: one work-item owns what it writes; contributions are added in the order (ky,
+// kx).
 //
-// A row of the image, its zeros included, lies in private memory cut by stride: element t of the padded row
-// (t = x + padding) at [t % stride][t / stride]. Then what tap kx reads for ox = 0, 1, .. is contiguous, from
-// [kx % stride][kx / stride] on, whatever the stride. Rows too long for that go element by element.
+// A row of the image, its zeros included, lies in private memory cut by stride: element t of the
+// padded row (t = x + padding) at [t % stride][t / stride]. Then what tap kx reads for ox = 0, 1,
+// .. is contiguous, from [kx % stride][kx / stride] on, whatever the stride. Rows too long for that
+// go element by element.
 
 #ifndef CONV2D_ROW
-#define CONV2D_ROW 640 // floats of a padded row with its gaps: 512 pixels at stride 1, and more than most
+#define CONV2D_ROW                                                                                 \
+    640 // floats of a padded row with its gaps: 512 pixels at stride 1, and more than most
 #endif
 
-// Floats of one phase of the row: its elements, and eight more so that vectors may read past the end.
+// Floats of one phase of the row: its elements, and eight more so that vectors may read past the
+// end.
 static inline uint conv2d_phase(uint w, uint stride, uint padding)
 {
     return (w + 2 * padding + stride - 1) / stride + 8;
@@ -44,7 +48,8 @@ static inline void conv2d_take_row(
     }
     if (stride == 2) {
         const uint odd = padding & 1; // the phase of from[0]
-        float *first = row + odd * phase + padding / 2, *second = row + (1 - odd) * phase + (padding + 1) / 2;
+        float *first = row + odd * phase + padding / 2,
+              *second = row + (1 - odd) * phase + (padding + 1) / 2;
         uint x = 0;
         for (; x + 16 <= w; x += 16) {
             const float16 v = vload16(0, from + x); // .even and .odd: see caps_high in common.clh
@@ -69,7 +74,8 @@ static inline void conv2d_take_row(
     }
 }
 
-// to[0 .. n) = from; `room` elements from to[0] on may be overwritten: what lies behind is written later.
+// to[0 .. n) = from; `room` elements from to[0] on may be overwritten: what lies behind is written
+// later.
 static inline void conv2d_copy(__global float *to, const float *from, uint n, uint room)
 {
     uint x = 0;
@@ -93,13 +99,13 @@ static inline void conv2d_add(float *to, __global const float *from, uint n)
         to[x] += from[x];
 }
 
-CPU_KERNEL void conv2d_to_columns(__global float *restrict col, const ulong col_at,
+CPU_ITEM void conv2d_to_columns_item(__global float *restrict col, const ulong col_at,
     __global const float *restrict x, const ulong x_at, const uint channels, const uint h,
     const uint w, const uint kh, const uint kw, const uint oh, const uint ow, const uint stride,
-    const uint padding)
+    const uint padding, const size_t id0, const size_t id1, const size_t size1)
 {
-    const uint row = get_global_id(0), c = row / kh, ky = row - c * kh; // (c, ky)
-    const ulong n = get_global_id(1), pitch = (ulong)get_global_size(1) * oh * ow;
+    const uint row = id0, c = row / kh, ky = row - c * kh; // (c, ky)
+    const ulong n = id1, pitch = (ulong)size1 * oh * ow;
     x += x_at + (n * channels + c) * h * w;
     col += col_at + (ulong)row * kw * pitch + n * oh * ow;
     const uint phase = conv2d_phase(w, stride, padding);
@@ -140,13 +146,22 @@ CPU_KERNEL void conv2d_to_columns(__global float *restrict col, const ulong col_
     }
 }
 
-CPU_KERNEL void conv2d_from_columns(__global float *restrict dx, const ulong dx_at,
-    __global const float *restrict col, const ulong col_at, const uint channels, const uint h,
+CPU_KERNEL void conv2d_to_columns(__global float *restrict col, const ulong col_at,
+    __global const float *restrict x, const ulong x_at, const uint channels, const uint h,
     const uint w, const uint kh, const uint kw, const uint oh, const uint ow, const uint stride,
     const uint padding)
 {
-    const ulong c = get_global_id(0), n = get_global_id(1);
-    const ulong pitch = (ulong)get_global_size(1) * oh * ow;
+    conv2d_to_columns_item(col, col_at, x, x_at, channels, h, w, kh, kw, oh, ow, stride, padding,
+        get_global_id(0), get_global_id(1), get_global_size(1));
+}
+
+CPU_ITEM void conv2d_from_columns_item(__global float *restrict dx, const ulong dx_at,
+    __global const float *restrict col, const ulong col_at, const uint channels, const uint h,
+    const uint w, const uint kh, const uint kw, const uint oh, const uint ow, const uint stride,
+    const uint padding, const size_t id0, const size_t id1, const size_t size1)
+{
+    const ulong c = id0, n = id1;
+    const ulong pitch = (ulong)size1 * oh * ow;
     const uint pixels = h * w;
     dx += dx_at + (n * channels + c) * pixels;
     col += col_at + c * kh * kw * pitch + n * oh * ow;
@@ -198,4 +213,13 @@ CPU_KERNEL void conv2d_from_columns(__global float *restrict dx, const ulong dx_
                     dx[(ulong)iy * w + ox * stride + kx - padding] += from[ox];
             }
         }
+}
+
+CPU_KERNEL void conv2d_from_columns(__global float *restrict dx, const ulong dx_at,
+    __global const float *restrict col, const ulong col_at, const uint channels, const uint h,
+    const uint w, const uint kh, const uint kw, const uint oh, const uint ow, const uint stride,
+    const uint padding)
+{
+    conv2d_from_columns_item(dx, dx_at, col, col_at, channels, h, w, kh, kw, oh, ow, stride,
+        padding, get_global_id(0), get_global_id(1), get_global_size(1));
 }

@@ -18,31 +18,39 @@
 #define DIRECT_TAPS 256 // at most
 
 // row (of C x padded rows) x block of images
-CPU_KERNEL void conv2d_direct_lanes(__global float *to, const ulong to_at, __global const float *x,
-    const ulong x_at, const uint images, const uint channels, const uint h, const uint w,
-    const uint padding)
+CPU_ITEM void conv2d_direct_lanes_item(__global float *to, const ulong to_at,
+    __global const float *x, const ulong x_at, const uint images, const uint channels, const uint h,
+    const uint w, const uint padding, const size_t id0, const size_t id1, const size_t size0)
 {
     const uint tall = h + 2 * padding, wide = w + 2 * padding;
-    const uint c = (uint)get_global_id(0) / tall, y = (uint)get_global_id(0) % tall;
-    const uint block = get_global_id(1), lanes = min(16u, images - block * 16);
-    to += to_at + (block * (ulong)get_global_size(0) + get_global_id(0)) * wide * 16;
+    const uint c = (uint)id0 / tall, y = (uint)id0 % tall;
+    const uint block = id1, lanes = min(16u, images - block * 16);
+    to += to_at + (block * (ulong)size0 + id0) * wide * 16;
     if (y < padding || y >= h + padding) {
-        for (uint i = 0; i < wide; i++)
-            vstore16((float16)(0.0f), i, to);
+        CAPS_LOOP for (uint i = 0; i < wide; i++) vstore16((float16)(0.0f), i, to);
         return;
     }
     x += x_at + ((block * 16ul * channels + c) * h + y - padding) * w;
-    for (uint i = 0; i < padding; i++) {
+    CAPS_LOOP for (uint i = 0; i < padding; i++)
+    {
         vstore16((float16)(0.0f), i, to);
         vstore16((float16)(0.0f), padding + w + i, to);
     }
     float16 row[16];
-    for (uint i = 0; i < w; i += 16) {
+    CAPS_LOOP for (uint i = 0; i < w; i += 16)
+    {
         const uint n = min(16u, w - i);
         caps_gather(row, x + i, (ulong)channels * h * w, lanes, n);
-        for (uint e = 0; e < n; e++)
-            vstore16(row[e], padding + i + e, to);
+        CAPS_LOOP for (uint e = 0; e < n; e++) vstore16(row[e], padding + i + e, to);
     }
+}
+
+CPU_KERNEL void conv2d_direct_lanes(__global float *to, const ulong to_at, __global const float *x,
+    const ulong x_at, const uint images, const uint channels, const uint h, const uint w,
+    const uint padding)
+{
+    conv2d_direct_lanes_item(to, to_at, x, x_at, images, channels, h, w, padding, get_global_id(0),
+        get_global_id(1), get_global_size(0));
 }
 
 // four channels
@@ -52,9 +60,8 @@ CPU_KERNEL void conv2d_direct_weights(__global float *to, const ulong to_at,
     const uint m = (uint)get_global_id(0) * 4;
     to += to_at + (ulong)m * taps;
     w += w_at + (ulong)m * taps;
-    for (uint t = 0; t < taps; t++)
-        for (uint n = 0; n < 4; n++)
-            to[t * 4 + n] = m + n < outputs ? w[(ulong)n * taps + t] : 0.0f;
+    CAPS_LOOP for (uint t = 0; t < taps; t++) for (uint n = 0; n < 4; n++) to[t * 4 + n] =
+        m + n < outputs ? w[(ulong)n * taps + t] : 0.0f;
 }
 
 #define DIRECT_PIXELS(COUNT)                                                                       \
@@ -66,7 +73,8 @@ CPU_KERNEL void conv2d_direct_weights(__global float *to, const ulong to_at,
         for (uint c = 0; c < channels; c++)                                                        \
             for (uint ky = 0; ky < kh; ky++) {                                                     \
                 __global const float *px = from + ((ulong)c * tall + ky) * wide * 16;              \
-                for (uint kx = 0; kx < kw; kx++, px += 16, pw += 4) {                              \
+                CAPS_LOOP for (uint kx = 0; kx < kw; kx++, px += 16, pw += 4)                      \
+                {                                                                                  \
                     UNROLL for (uint p = 0; p < COUNT; p++)                                        \
                     {                                                                              \
                         const float16 v = vload16(p * stride, px);                                 \
@@ -76,17 +84,18 @@ CPU_KERNEL void conv2d_direct_weights(__global float *to, const ulong to_at,
                 }                                                                                  \
             }                                                                                      \
         UNROLL for (uint n = 0; n < 4; n++) UNROLL for (uint p = 0; p < COUNT; p++)                \
-            band[n][at + p] = caps_activate16(sum[n][p], act);                                          \
+            band[n][at + p] = caps_activate16(sum[n][p], act);                                     \
     }
 
 // four channels x block of images
-CPU_KERNEL void conv2d_direct_forward(__global float *y, const ulong y_at,
+CPU_ITEM void conv2d_direct_forward_item(__global float *y, const ulong y_at,
     __global const float *lanes, const ulong lanes_at, __global const float *w, const ulong w_at,
     __global const float *bias, const ulong bias_at, const uint act, const uint images,
     const uint channels, const uint tall, const uint wide, const uint outputs, const uint kh,
-    const uint kw, const uint stride, const uint oh, const uint ow)
+    const uint kw, const uint stride, const uint oh, const uint ow, const size_t id0,
+    const size_t id1)
 {
-    const uint m = (uint)get_global_id(0) * 4, block = get_global_id(1);
+    const uint m = (uint)id0 * 4, block = id1;
     const uint rows = min(oh, DIRECT_BAND / ow), pixels = oh * ow;
     float16 band[4][DIRECT_BAND], add[4];
     lanes += lanes_at + (ulong)block * channels * tall * wide * 16;
@@ -97,7 +106,8 @@ CPU_KERNEL void conv2d_direct_forward(__global float *y, const ulong y_at,
     for (uint y0 = 0; y0 < oh; y0 += rows) {
         const uint y1 = min(y0 + rows, oh);
         for (uint oy = y0; oy < y1; oy++) {
-            for (uint ox = 0; ox < ow; ox += 5) {
+            CAPS_LOOP for (uint ox = 0; ox < ow; ox += 5)
+            {
                 const uint at = (oy - y0) * ow + ox;
                 __global const float *from = lanes + ((ulong)oy * stride * wide + ox * stride) * 16;
                 switch (min(5u, ow - ox)) {
@@ -124,6 +134,16 @@ CPU_KERNEL void conv2d_direct_forward(__global float *y, const ulong y_at,
     }
 }
 
+CPU_KERNEL void conv2d_direct_forward(__global float *y, const ulong y_at,
+    __global const float *lanes, const ulong lanes_at, __global const float *w, const ulong w_at,
+    __global const float *bias, const ulong bias_at, const uint act, const uint images,
+    const uint channels, const uint tall, const uint wide, const uint outputs, const uint kh,
+    const uint kw, const uint stride, const uint oh, const uint ow)
+{
+    conv2d_direct_forward_item(y, y_at, lanes, lanes_at, w, w_at, bias, bias_at, act, images,
+        channels, tall, wide, outputs, kh, kw, stride, oh, ow, get_global_id(0), get_global_id(1));
+}
+
 #define DIRECT_GRADIENTS(COUNT)                                                                    \
     {                                                                                              \
         float16 sum[4][COUNT];                                                                     \
@@ -133,7 +153,8 @@ CPU_KERNEL void conv2d_direct_forward(__global float *y, const ulong y_at,
             __global const float *px =                                                             \
                 lanes + (((ulong)c * tall + oy * stride + ky) * wide + kx) * 16;                   \
             const float16 *d = band[0] + (oy - y0) * ow;                                           \
-            for (uint ox = 0; ox < ow; ox++, px += 16 * stride, d++) {                             \
+            CAPS_LOOP for (uint ox = 0; ox < ow; ox++, px += 16 * stride, d++)                     \
+            {                                                                                      \
                 UNROLL for (uint k = 0; k < COUNT; k++)                                            \
                 {                                                                                  \
                     const float16 v = vload16(k, px);                                              \
@@ -147,43 +168,43 @@ CPU_KERNEL void conv2d_direct_forward(__global float *y, const ulong y_at,
     }
 
 // four channels x block of images
-CPU_KERNEL void conv2d_direct_dw(__global float *part, const ulong part_at,
+CPU_ITEM void conv2d_direct_dw_item(__global float *part, const ulong part_at,
     __global const float *lanes, const ulong lanes_at, __global const float *dy, const ulong dy_at,
     __global const float *y, const ulong y_at, const uint act, const uint images,
     const uint channels, const uint tall, const uint wide, const uint outputs, const uint kh,
-    const uint kw, const uint stride, const uint oh, const uint ow)
+    const uint kw, const uint stride, const uint oh, const uint ow, const size_t id0,
+    const size_t id1)
 {
-    const uint m = (uint)get_global_id(0) * 4, block = get_global_id(1);
+    const uint m = (uint)id0 * 4, block = id1;
     const uint rows = min(oh, DIRECT_BAND / ow), pixels = oh * ow, taps = channels * kh * kw;
     const uint used = min(16u, images - block * 16);
     const ulong at = (block * 16ul * outputs + m) * pixels;
     float16 band[4][DIRECT_BAND], total[4][DIRECT_TAPS + 1], value[16];
     for (uint n = 0; n < 4; n++)
-        for (uint t = 0; t <= taps; t++)
-            total[n][t] = 0.0f;
+        CAPS_LOOP for (uint t = 0; t <= taps; t++) total[n][t] = 0.0f;
     lanes += lanes_at + (ulong)block * channels * tall * wide * 16;
     for (uint y0 = 0; y0 < oh; y0 += rows) {
         const uint y1 = min(y0 + rows, oh), count = (y1 - y0) * ow;
         for (uint n = 0; n < 4; n++) {
             if (m + n >= outputs) {
-                for (uint e = 0; e < count; e++)
-                    band[n][e] = 0.0f;
+                CAPS_LOOP for (uint e = 0; e < count; e++) band[n][e] = 0.0f;
                 continue;
             }
             const ulong from = at + (ulong)n * pixels + y0 * ow;
             caps_gather(band[n], dy + dy_at + from, (ulong)outputs * pixels, used, count);
-            for (uint e = 0; act && e < count; e += 16) {
+            CAPS_LOOP for (uint e = 0; act && e < count; e += 16)
+            {
                 const uint left = min(16u, count - e);
                 caps_gather(value, y + y_at + from + e, (ulong)outputs * pixels, used, left);
                 for (uint l = 0; l < left; l++)
                     band[n][e + l] = caps_slope16(band[n][e + l], value[l], act);
             }
-            for (uint e = 0; e < count; e++)
-                total[n][taps] += band[n][e];
+            CAPS_LOOP for (uint e = 0; e < count; e++) total[n][taps] += band[n][e];
         }
         for (uint c = 0; c < channels; c++) {
             for (uint ky = 0; ky < kh; ky++) {
-                for (uint kx = 0; kx < kw; kx += 5) {
+                CAPS_LOOP for (uint kx = 0; kx < kw; kx += 5)
+                {
                     const uint tap = (c * kh + ky) * kw + kx;
                     switch (min(5u, kw - kx)) {
                     case 5:
@@ -207,8 +228,18 @@ CPU_KERNEL void conv2d_direct_dw(__global float *part, const ulong part_at,
     }
     part += part_at + ((ulong)block * outputs + m) * (taps + 1);
     for (uint n = 0; n < 4 && m + n < outputs; n++)
-        for (uint t = 0; t <= taps; t++)
-            part[(ulong)n * (taps + 1) + t] = caps_sum16(total[n][t]);
+        CAPS_LOOP for (uint t = 0; t <= taps; t++) part[(ulong)n * (taps + 1) + t] =
+            caps_sum16(total[n][t]);
+}
+
+CPU_KERNEL void conv2d_direct_dw(__global float *part, const ulong part_at,
+    __global const float *lanes, const ulong lanes_at, __global const float *dy, const ulong dy_at,
+    __global const float *y, const ulong y_at, const uint act, const uint images,
+    const uint channels, const uint tall, const uint wide, const uint outputs, const uint kh,
+    const uint kw, const uint stride, const uint oh, const uint ow)
+{
+    conv2d_direct_dw_item(part, part_at, lanes, lanes_at, dy, dy_at, y, y_at, act, images, channels,
+        tall, wide, outputs, kh, kw, stride, oh, ow, get_global_id(0), get_global_id(1));
 }
 
 // output channel
@@ -217,7 +248,8 @@ CPU_KERNEL void conv2d_direct_dw_sum(__global float *dw, const ulong dw_at, __gl
     const uint taps, const uint added)
 {
     const uint m = get_global_id(0), outputs = get_global_size(0);
-    for (uint t = 0; t <= taps; t++) {
+    CAPS_LOOP for (uint t = 0; t <= taps; t++)
+    {
         float sum = 0.0f;
         for (uint b = 0; b < blocks; b++)
             sum += part[part_at + ((ulong)b * outputs + m) * (taps + 1) + t];

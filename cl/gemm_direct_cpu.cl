@@ -14,23 +14,24 @@
 #define GEMM_DIRECT_RUN 256 // terms summed before they join the total
 #endif
 
-CPU_KERNEL void gemm_direct(__global float *c, const ulong c_at, __global const float *a,
+CPU_ITEM void gemm_direct_item(__global float *c, const ulong c_at, __global const float *a,
     const ulong a_at, __global const float *b, const ulong b_at, __global const float *bias,
     const ulong bias_at, const uint m, const uint n, const uint k, const uint a_i, const uint a_l,
     const uint b_l, const uint b_j, const uint ldc, const float alpha, const float beta,
     const uint bias_is, const uint act, const uint stride_a, const uint stride_b,
-    const uint stride_c)
+    const uint stride_c, const size_t id0, const size_t id1, const size_t id2)
 {
-    const uint j0 = (uint)get_global_id(0) * 16;
-    const uint i0 = (uint)get_global_id(1) * GEMM_DIRECT_ROWS;
-    const ulong item = get_global_id(2);
+    const uint j0 = (uint)id0 * 16;
+    const uint i0 = (uint)id1 * GEMM_DIRECT_ROWS;
+    const ulong item = id2;
     const uint rows = min((uint)GEMM_DIRECT_ROWS, m - i0);
     const uint columns = min(16u, n - j0);
     a += a_at + item * stride_a;
     b += b_at + item * stride_b + (ulong)j0 * b_j;
     c += c_at + item * stride_c + (ulong)i0 * ldc + j0;
 
-    // Rows past the end repeat the last one, so that the loop has no condition; they are not stored.
+    // Rows past the end repeat the last one, so that the loop has no condition; they are not
+    // stored.
     ulong row[GEMM_DIRECT_ROWS];
     float16 total[GEMM_DIRECT_ROWS];
     UNROLL for (uint r = 0; r < GEMM_DIRECT_ROWS; r++)
@@ -53,8 +54,8 @@ CPU_KERNEL void gemm_direct(__global float *c, const ulong c_at, __global const 
                     t[q] = from[(ulong)min(q, columns - 1) * b_j];
                 y = vload16(0, t);
             }
-            UNROLL for (uint r = 0; r < GEMM_DIRECT_ROWS; r++)
-                sum[r] = fma((float16)(a[row[r] + (ulong)l * a_l]), y, sum[r]);
+            UNROLL for (uint r = 0; r < GEMM_DIRECT_ROWS; r++) sum[r] =
+                fma((float16)(a[row[r] + (ulong)l * a_l]), y, sum[r]);
         }
         UNROLL for (uint r = 0; r < GEMM_DIRECT_ROWS; r++) total[r] += sum[r];
     }
@@ -71,4 +72,16 @@ CPU_KERNEL void gemm_direct(__global float *c, const ulong c_at, __global const 
             x += bias[bias_at + i0 + r];
         caps_store16(caps_activate16(x, act), to, columns);
     }
+}
+
+CPU_KERNEL void gemm_direct(__global float *c, const ulong c_at, __global const float *a,
+    const ulong a_at, __global const float *b, const ulong b_at, __global const float *bias,
+    const ulong bias_at, const uint m, const uint n, const uint k, const uint a_i, const uint a_l,
+    const uint b_l, const uint b_j, const uint ldc, const float alpha, const float beta,
+    const uint bias_is, const uint act, const uint stride_a, const uint stride_b,
+    const uint stride_c)
+{
+    gemm_direct_item(c, c_at, a, a_at, b, b_at, bias, bias_at, m, n, k, a_i, a_l, b_l, b_j, ldc,
+        alpha, beta, bias_is, act, stride_a, stride_b, stride_c, get_global_id(0), get_global_id(1),
+        get_global_id(2));
 }

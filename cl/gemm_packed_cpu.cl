@@ -1,23 +1,24 @@
-// gemm_packed_cpu.cl: C = act(alpha op(A) op(B) + beta C + bias) for CPUs, after Goto and van de Geijn
+// gemm_packed_cpu.cl: C = act(alpha op(A) op(B) + beta C + bias) for CPUs, after Goto and van de
+// Geijn
 // ("Anatomy of high-performance matrix multiplication", 2008).
 //
-// An R x S tile of C stays in registers while k runs. A step reads S elements of B as vectors and R elements
-// of A as broadcasts. A broadcast does not care where its neighbours lie, so A is read as it is stored,
-// transposed or not. B is copied first, S columns and a run of k at a time, by the work-item that is about
-// to use them: they are still in the nearest cache then, and nothing is written to memory for the purpose.
+// An R x S tile of C stays in registers while k runs. A step reads S elements of B as vectors and R
+// elements of A as broadcasts. A broadcast does not care where its neighbours lie, so A is read as
+// it is stored, transposed or not. B is copied first, S columns and a run of k at a time, by the
+// work-item that is about to use them: they are still in the nearest cache then, and nothing is
+// written to memory for the purpose.
 //     panel[l S + j % S] = op(B)[l, j]
 // Where pack_b is 0, B is read as it is stored too, but for a panel that is cut short by the edge.
-// Work-items: (blocks of block_m rows, blocks of block_n columns, runs of block_items products), each with
-// its own GEMM_PACKED_RUN S floats of `scratch`. Loops of an item, outermost first: products,
-// GEMM_PACKED_ROWS rows, GEMM_PACKED_RUN steps of k, panels, tiles. What is over at the lower edge takes
-// tiles of 4, 2 and 1 rows.
-// Tiles by the machine's vectors: 8 x 32 for 16 floats in a register (32 registers: 16 sums), 6 x 16 for
-// fewer (16 registers of 8 floats: 12 sums; 32 of 4: 24).
-// Epilogue: bias_is 0 none, 1 of the column, 2 of the row; act 0 none, 1 relu, 2 sigmoid.
+// Work-items: (blocks of block_m rows, blocks of block_n columns, runs of block_items products),
+// each with its own GEMM_PACKED_RUN S floats of `scratch`. Loops of an item, outermost first:
+// products, GEMM_PACKED_ROWS rows, GEMM_PACKED_RUN steps of k, panels, tiles. What is over at the
+// lower edge takes tiles of 4, 2 and 1 rows. Tiles by the machine's vectors: 8 x 32 for 16 floats
+// in a register (32 registers: 16 sums), 6 x 16 for fewer (16 registers of 8 floats: 12 sums; 32 of
+// 4: 24). Epilogue: bias_is 0 none, 1 of the column, 2 of the row; act 0 none, 1 relu, 2 sigmoid.
 //
-// Numerics: float32 fma along k, in runs of GEMM_PACKED_RUN whose sums are added in order; an element's
-// order depends neither on m, n nor on how the work is cut.
-// Determinism: one work-item owns a block. Where beta is 0, C is not read.
+// Numerics: float32 fma along k, in runs of GEMM_PACKED_RUN whose sums are added in order; an
+// element's order depends neither on m, n nor on how the work is cut. Determinism: one work-item
+// owns a block. Where beta is 0, C is not read.
 
 #ifndef GEMM_PACKED_RUN
 #define GEMM_PACKED_RUN                                                                            \
@@ -25,13 +26,6 @@
 #endif
 #ifndef GEMM_PACKED_ROWS
 #define GEMM_PACKED_ROWS 256 // with a run: a block of A is a fourth of 1 MiB of second-level cache
-#endif
-
-// Loops that are to stay as they are written: compilers would spend a second on them, for nothing.
-#ifdef __clang__
-#define GEMM_LOOP _Pragma("clang loop vectorize(disable) unroll(disable)")
-#else
-#define GEMM_LOOP
 #endif
 
 // Functions that are called once in thousands of cycles: inlined, each would be compiled once more
@@ -66,7 +60,7 @@ typedef struct gemm_job {
 static GEMM_CALL void gemm_store_edge(__global float *c, uint n, const float *sum, uint rows,
     uint width, __global const float *bias, const gemm_job *job)
 {
-    GEMM_LOOP for (uint r = 0; r < rows; r++) GEMM_LOOP for (uint j = 0; j < n; j++)
+    CAPS_LOOP for (uint r = 0; r < rows; r++) CAPS_LOOP for (uint j = 0; j < n; j++)
     {
         __global float *to = c + r * job->ldc + j;
         float x = sum[r * width + j];
@@ -150,20 +144,20 @@ static GEMM_CALL void gemm_pack_b(__global float *panel, uint width, __global co
     uint l = 0;
     if (!transposed) {
         if (n >= width)
-            GEMM_LOOP for (; l < run; l++)
+            CAPS_LOOP for (; l < run; l++)
             {
-                GEMM_LOOP for (uint v = 0; v < width; v += 16)
+                CAPS_LOOP for (uint v = 0; v < width; v += 16)
                 {
                     if (next)
                         CAPS_PREFETCH(b + l * ldb + width + v);
                     vstore16(vload16(0, b + l * ldb + v), 0, panel + l * width + v);
                 }
             }
-        GEMM_LOOP for (; l < run; l++) GEMM_LOOP for (uint q = 0; q < n; q++) panel[l * width + q] =
+        CAPS_LOOP for (; l < run; l++) CAPS_LOOP for (uint q = 0; q < n; q++) panel[l * width + q] =
             b[l * ldb + q];
         return;
     }
-    GEMM_LOOP for (; l + 16 <= run; l += 16) GEMM_LOOP for (uint v = 0; v < width; v += 16)
+    CAPS_LOOP for (; l + 16 <= run; l += 16) CAPS_LOOP for (uint v = 0; v < width; v += 16)
     {
         float16 x[16], y[16];
         UNROLL for (uint z = 0; z < 16; z++)
@@ -178,7 +172,7 @@ static GEMM_CALL void gemm_pack_b(__global float *panel, uint width, __global co
         GEMM_TRANSPOSE_ROUND(x, y)
         UNROLL for (uint z = 0; z < 16; z++) vstore16(x[z], 0, panel + (l + z) * width + v);
     }
-    GEMM_LOOP for (; l < run; l++) GEMM_LOOP for (uint q = 0; q < width; q++) panel[l * width + q] =
+    CAPS_LOOP for (; l < run; l++) CAPS_LOOP for (uint q = 0; q < width; q++) panel[l * width + q] =
         b[min(q, n - 1) * ldb + l];
 }
 
@@ -186,7 +180,7 @@ static GEMM_CALL void gemm_pack_b(__global float *panel, uint width, __global co
 // in cache.
 static GEMM_CALL void gemm_activate(__global float *c, ulong ldc, uint rows, uint columns, uint act)
 {
-    GEMM_LOOP for (uint r = 0; r < rows; r++) GEMM_LOOP for (uint j = 0; j < columns; j += 16)
+    CAPS_LOOP for (uint r = 0; r < rows; r++) CAPS_LOOP for (uint j = 0; j < columns; j += 16)
         caps_store16(caps_activate16(caps_load16(c + r * ldc + j, columns - j, 0.0f), act),
             c + r * ldc + j, columns - j);
 }
@@ -202,26 +196,27 @@ static GEMM_CALL void gemm_activate(__global float *c, ulong ldc, uint rows, uin
     GEMM_TILES(2, VECTORS)                                                                         \
     GEMM_TILES(1, VECTORS)
 
-#define GEMM_PACKED(NAME, ROWS, VECTORS)                                                           \
-    CPU_KERNEL void NAME(__global float *restrict c, const ulong c_at,                             \
-        __global float *restrict scratch, const ulong scratch_at,                                  \
-        __global const float *restrict a, const ulong a_at, __global const float *restrict b,      \
-        const ulong b_at, __global const float *restrict bias, const ulong bias_at, const uint m,  \
-        const uint n, const uint k, const uint lda, const uint ldb, const uint ldc,                \
-        const uint trans_a, const uint trans_b, const uint pack_b, const float alpha,              \
-        const float beta, const uint bias_is, const uint act, const uint count,                    \
+#define GEMM_PACKED_PARAMETERS                                                                     \
+    __global float *restrict c, const ulong c_at, __global float *restrict scratch,                \
+        const ulong scratch_at, __global const float *restrict a, const ulong a_at,                \
+        __global const float *restrict b, const ulong b_at, __global const float *restrict bias,   \
+        const ulong bias_at, const uint m, const uint n, const uint k, const uint lda,             \
+        const uint ldb, const uint ldc, const uint trans_a, const uint trans_b, const uint pack_b, \
+        const float alpha, const float beta, const uint bias_is, const uint act, const uint count, \
         const uint stride_a, const uint stride_b, const uint stride_c, const uint block_m,         \
-        const uint block_n, const uint block_items)                                                \
+        const uint block_n, const uint block_items
+
+#define GEMM_PACKED(NAME, ROWS, VECTORS)                                                           \
+    CPU_ITEM void NAME##_item(GEMM_PACKED_PARAMETERS, const size_t id0, const size_t id1,          \
+        const size_t id2, const size_t size0, const size_t size1)                                  \
     {                                                                                              \
         const uint width = 16 * VECTORS;                                                           \
-        const uint i0 = (uint)get_global_id(0) * block_m, i1 = i0 + min(block_m, m - i0);          \
-        const uint j0 = (uint)get_global_id(1) * block_n, j1 = j0 + min(block_n, n - j0);          \
-        const uint t0 = (uint)get_global_id(2) * block_items;                                      \
+        const uint i0 = (uint)id0 * block_m, i1 = i0 + min(block_m, m - i0);                       \
+        const uint j0 = (uint)id1 * block_n, j1 = j0 + min(block_n, n - j0);                       \
+        const uint t0 = (uint)id2 * block_items;                                                   \
         const uint t1 = t0 + min(block_items, count - t0);                                         \
         const ulong a_row = trans_a ? 1 : lda, a_step = trans_a ? lda : 1;                         \
-        const ulong group =                                                                        \
-            get_global_id(0) +                                                                     \
-            get_global_size(0) * (get_global_id(1) + get_global_size(1) * get_global_id(2));       \
+        const ulong group = id0 + size0 * (id1 + size1 * id2);                                     \
         __global float *panel = scratch + scratch_at + group * (GEMM_PACKED_RUN * width);          \
         if (bias_is != 0)                                                                          \
             bias += bias_at;                                                                       \
@@ -234,8 +229,8 @@ static GEMM_CALL void gemm_activate(__global float *c, ulong ldc, uint rows, uin
                 for (uint l0 = 0; l0 < k; l0 += GEMM_PACKED_RUN) {                                 \
                     const uint run = min((uint)GEMM_PACKED_RUN, k - l0);                           \
                     const uint last = l0 + run == k;                                               \
-                    gemm_job job = {a_row, a_step, width, ldc, run, alpha,                         \
-                        l0 == 0 ? beta : 1.0f, last ? bias_is : 0, last ? act : 0};                \
+                    gemm_job job = {a_row, a_step, width, ldc, run, alpha, l0 == 0 ? beta : 1.0f,  \
+                        last ? bias_is : 0, last ? act : 0};                                       \
                     for (uint j = j0; j < j1; j += width) {                                        \
                         __global const float *pb = panel;                                          \
                         uint i = ib;                                                               \
@@ -260,15 +255,23 @@ static GEMM_CALL void gemm_activate(__global float *c, ulong ldc, uint rows, uin
                 }                                                                                  \
             }                                                                                      \
         }                                                                                          \
+    }                                                                                              \
+    CPU_KERNEL void NAME(GEMM_PACKED_PARAMETERS)                                                   \
+    {                                                                                              \
+        NAME##_item(c, c_at, scratch, scratch_at, a, a_at, b, b_at, bias, bias_at, m, n, k, lda,   \
+            ldb, ldc, trans_a, trans_b, pack_b, alpha, beta, bias_is, act, count, stride_a,        \
+            stride_b, stride_c, block_m, block_n, block_items, get_global_id(0), get_global_id(1), \
+            get_global_id(2), get_global_size(0), get_global_size(1));                             \
     }
 GEMM_PACKED(gemm_packed_6x16, 6, 1)
 GEMM_PACKED(gemm_packed_8x32, 8, 2)
 
-// ---- few rows -------------------------------------------------------------------------------------
+// ---- few rows
+// -------------------------------------------------------------------------------------
 //
-// gemm_dots: M is 4 at most and both matrices lie with k along memory, so every element of C is the dot of two
-// rows, and what it takes is the reading of B, once. Work-items: (blocks of `block` columns, products).
-// Numerics: 16 lanes of float32 fma along k, added in a fixed order.
+// gemm_dots: M is 4 at most and both matrices lie with k along memory, so every element of C is the
+// dot of two rows, and what it takes is the reading of B, once. Work-items: (blocks of `block`
+// columns, products). Numerics: 16 lanes of float32 fma along k, added in a fixed order.
 
 #ifndef GEMM_DOT_COLUMNS
 #define GEMM_DOT_COLUMNS 4 // rows of B at a time: each element of A is read once for so many
@@ -288,8 +291,8 @@ typedef struct gemm_dot_job {
     {                                                                                              \
         float16 sum[M][GEMM_DOT_COLUMNS];                                                          \
         float dots[M][GEMM_DOT_COLUMNS];                                                           \
-        UNROLL for (uint r = 0; r < M; r++)                                                        \
-            UNROLL for (uint q = 0; q < GEMM_DOT_COLUMNS; q++) sum[r][q] = (float16)(0.0f);        \
+        UNROLL for (uint r = 0; r < M; r++) UNROLL for (uint q = 0; q < GEMM_DOT_COLUMNS; q++)     \
+            sum[r][q] = (float16)(0.0f);                                                           \
         uint l = 0;                                                                                \
         for (; l + 16 <= job->k; l += 16) {                                                        \
             float16 x[M];                                                                          \
@@ -300,40 +303,38 @@ typedef struct gemm_dot_job {
                 UNROLL for (uint r = 0; r < M; r++) sum[r][q] = fma(x[r], y, sum[r][q]);           \
             }                                                                                      \
         }                                                                                          \
-        UNROLL for (uint r = 0; r < M; r++)                                                        \
-            UNROLL for (uint q = 0; q < GEMM_DOT_COLUMNS; q++) dots[r][q] = caps_sum16(sum[r][q]); \
-        GEMM_LOOP for (; l < job->k; l++)                                                          \
-            GEMM_LOOP for (uint r = 0; r < M; r++)                                                 \
-                GEMM_LOOP for (uint q = 0; q < n; q++)                                             \
-                    dots[r][q] = fma(a[r * job->lda + l], b[q * job->ldb + l], dots[r][q]);        \
-        GEMM_LOOP for (uint r = 0; r < M; r++)                                                     \
-            GEMM_LOOP for (uint q = 0; q < n; q++)                                                 \
-            {                                                                                      \
-                __global float *to = c + r * job->ldc + q;                                         \
-                float x = job->alpha * dots[r][q];                                                 \
-                if (job->beta != 0.0f)                                                             \
-                    x = fma(job->beta, *to, x);                                                    \
-                if (job->bias_is != 0)                                                             \
-                    x += bias[job->bias_is == 1 ? q : r];                                          \
-                *to = caps_activate(x, job->act);                                                  \
-            }                                                                                      \
+        UNROLL for (uint r = 0; r < M; r++) UNROLL for (uint q = 0; q < GEMM_DOT_COLUMNS; q++)     \
+            dots[r][q] = caps_sum16(sum[r][q]);                                                    \
+        CAPS_LOOP for (; l < job->k; l++) CAPS_LOOP for (uint r = 0; r < M; r++)                   \
+            CAPS_LOOP for (uint q = 0; q < n; q++) dots[r][q] =                                    \
+                fma(a[r * job->lda + l], b[q * job->ldb + l], dots[r][q]);                         \
+        CAPS_LOOP for (uint r = 0; r < M; r++) CAPS_LOOP for (uint q = 0; q < n; q++)              \
+        {                                                                                          \
+            __global float *to = c + r * job->ldc + q;                                             \
+            float x = job->alpha * dots[r][q];                                                     \
+            if (job->beta != 0.0f)                                                                 \
+                x = fma(job->beta, *to, x);                                                        \
+            if (job->bias_is != 0)                                                                 \
+                x += bias[job->bias_is == 1 ? q : r];                                              \
+            *to = caps_activate(x, job->act);                                                      \
+        }                                                                                          \
     }
 GEMM_DOTS(1)
 GEMM_DOTS(2)
 GEMM_DOTS(4)
 
-CPU_KERNEL void gemm_dots(__global float *restrict c, const ulong c_at,
+CPU_ITEM void gemm_dots_item(__global float *restrict c, const ulong c_at,
     __global const float *restrict a, const ulong a_at, __global const float *restrict b,
     const ulong b_at, __global const float *restrict bias, const ulong bias_at, const uint m,
     const uint n, const uint k, const uint lda, const uint ldb, const uint ldc, const float alpha,
     const float beta, const uint bias_is, const uint act, const uint stride_a, const uint stride_b,
-    const uint stride_c, const uint block)
+    const uint stride_c, const uint block, const size_t id0, const size_t id1)
 {
-    const uint j0 = (uint)get_global_id(0) * block, j1 = j0 + min(block, n - j0);
+    const uint j0 = (uint)id0 * block, j1 = j0 + min(block, n - j0);
     const gemm_dot_job job = {lda, ldb, ldc, k, alpha, beta, bias_is, act};
-    a += a_at + get_global_id(1) * (ulong)stride_a;
-    b += b_at + get_global_id(1) * (ulong)stride_b;
-    c += c_at + get_global_id(1) * (ulong)stride_c;
+    a += a_at + id1 * (ulong)stride_a;
+    b += b_at + id1 * (ulong)stride_b;
+    c += c_at + id1 * (ulong)stride_c;
     if (bias_is != 0)
         bias += bias_at;
     for (uint j = j0; j < j1; j += GEMM_DOT_COLUMNS) {
@@ -350,4 +351,15 @@ CPU_KERNEL void gemm_dots(__global float *restrict c, const ulong c_at,
             gemm_dots_1(c + (ulong)i * ldc + j, columns, a + (ulong)i * lda, from,
                 bias + (bias_is == 2 ? i : j), &job);
     }
+}
+
+CPU_KERNEL void gemm_dots(__global float *restrict c, const ulong c_at,
+    __global const float *restrict a, const ulong a_at, __global const float *restrict b,
+    const ulong b_at, __global const float *restrict bias, const ulong bias_at, const uint m,
+    const uint n, const uint k, const uint lda, const uint ldb, const uint ldc, const float alpha,
+    const float beta, const uint bias_is, const uint act, const uint stride_a, const uint stride_b,
+    const uint stride_c, const uint block)
+{
+    gemm_dots_item(c, c_at, a, a_at, b, b_at, bias, bias_at, m, n, k, lda, ldb, ldc, alpha, beta,
+        bias_is, act, stride_a, stride_b, stride_c, block, get_global_id(0), get_global_id(1));
 }

@@ -6,21 +6,21 @@
 //     w -= rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)
 // sgd: w -= rate g.
 //
-// Flat arrays of `count` elements. The host gives, from double precision: rate1 = rate / (1 - beta1^t),
-// correct2 = 1 / (1 - beta2^t), keep1 = 1 - beta1, keep2 = 1 - beta2.
-// flag[0] becomes 1 where a g is not finite, or where v leaves the range of float32; it is never cleared.
-// Work: item n takes elements n * per_item and following, sixteen at a time. Elements do not meet.
-// Numerics: float32 state; one step rounds each of m, v, w a few times. v of a |g| below 1e-19 vanishes:
-// its square root would be far below epsilon. The flag is set atomically, by an or.
+// Flat arrays of `count` elements. The host gives, from double precision: rate1 = rate / (1 -
+// beta1^t), correct2 = 1 / (1 - beta2^t), keep1 = 1 - beta1, keep2 = 1 - beta2. flag[0] becomes 1
+// where a g is not finite, or where v leaves the range of float32; it is never cleared. Work: item
+// n takes elements n * per_item and following, sixteen at a time. Elements do not meet. Numerics:
+// float32 state; one step rounds each of m, v, w a few times. v of a |g| below 1e-19 vanishes: its
+// square root would be far below epsilon. The flag is set atomically, by an or.
 
-CPU_KERNEL void adam_step(__global float *restrict w, const ulong w_offset,
+CPU_ITEM void adam_step_item(__global float *restrict w, const ulong w_offset,
     __global float *restrict m, const ulong m_offset, __global float *restrict v,
     const ulong v_offset, volatile __global int *flag, const ulong flag_offset,
-    __global const float *restrict g, const ulong g_offset, const float rate1,
-    const float correct2, const float keep1, const float keep2, const float epsilon,
-    const uint count, const uint per_item)
+    __global const float *restrict g, const ulong g_offset, const float rate1, const float correct2,
+    const float keep1, const float keep2, const float epsilon, const uint count,
+    const uint per_item, const size_t id0)
 {
-    const ulong first = get_global_id(0) * (ulong)per_item, end = min((ulong)count, first + per_item);
+    const ulong first = id0 * (ulong)per_item, end = min((ulong)count, first + per_item);
     int16 spoilt = 0;
     for (ulong x = first; x < end; x += 16) {
         const ulong n = end - x;
@@ -39,11 +39,22 @@ CPU_KERNEL void adam_step(__global float *restrict w, const ulong w_offset,
         atomic_or(flag + flag_offset, 1);
 }
 
-CPU_KERNEL void sgd_step(__global float *restrict w, const ulong w_offset,
-    volatile __global int *flag, const ulong flag_offset, __global const float *restrict g,
-    const ulong g_offset, const float rate, const uint count, const uint per_item)
+CPU_KERNEL void adam_step(__global float *restrict w, const ulong w_offset,
+    __global float *restrict m, const ulong m_offset, __global float *restrict v,
+    const ulong v_offset, volatile __global int *flag, const ulong flag_offset,
+    __global const float *restrict g, const ulong g_offset, const float rate1, const float correct2,
+    const float keep1, const float keep2, const float epsilon, const uint count,
+    const uint per_item)
 {
-    const ulong first = get_global_id(0) * (ulong)per_item, end = min((ulong)count, first + per_item);
+    adam_step_item(w, w_offset, m, m_offset, v, v_offset, flag, flag_offset, g, g_offset, rate1,
+        correct2, keep1, keep2, epsilon, count, per_item, get_global_id(0));
+}
+
+CPU_ITEM void sgd_step_item(__global float *restrict w, const ulong w_offset,
+    volatile __global int *flag, const ulong flag_offset, __global const float *restrict g,
+    const ulong g_offset, const float rate, const uint count, const uint per_item, const size_t id0)
+{
+    const ulong first = id0 * (ulong)per_item, end = min((ulong)count, first + per_item);
     int16 spoilt = 0;
     for (ulong x = first; x < end; x += 16) {
         const ulong n = end - x;
@@ -54,4 +65,12 @@ CPU_KERNEL void sgd_step(__global float *restrict w, const ulong w_offset,
     }
     if (any(spoilt))
         atomic_or(flag + flag_offset, 1);
+}
+
+CPU_KERNEL void sgd_step(__global float *restrict w, const ulong w_offset,
+    volatile __global int *flag, const ulong flag_offset, __global const float *restrict g,
+    const ulong g_offset, const float rate, const uint count, const uint per_item)
+{
+    sgd_step_item(
+        w, w_offset, flag, flag_offset, g, g_offset, rate, count, per_item, get_global_id(0));
 }

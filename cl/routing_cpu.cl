@@ -1,5 +1,5 @@
-// routing_cpu.cl: routing by agreement over stored votes, CPU family. Procedure 1 of Sabour, Frosst,
-// Hinton 2017.
+// routing_cpu.cl: routing by agreement over stored votes, CPU family. Procedure 1 of Sabour,
+// Frosst, Hinton 2017.
 //
 // Forward, for t = 0 .. r-1 (x_t = v_0 + .. + v_{t-1}, so that no logit needs to be kept):
 //     c_t[b,i,:] = softmax over j of (votes[b,i,j,:] . x_t[b,j,:]);  c_0 = 1/J
@@ -16,13 +16,14 @@
 // Shapes, row-major: votes, dvotes [B,I,J,D]; couplings, G [B,I,J] for each t; x, s, v, gs [B,J,D];
 // partial [B,chunks,J,D], chunks = ceil(I / ROUTING_CHUNK): sums over one chunk of input capsules.
 //
-// Work: routing_pass, routing_back: item (chunk, b). One pass over the votes does the dot products, the
-//       softmax (or its gradient) and the weighted sum, a row of votes being still in the first-level
-//       cache for the sum. The row of couplings (or of G) holds the dot products meanwhile.
-//       routing_reduce, routing_gs: item n takes (b, j) = (n / J, n % J).
+// Work: routing_pass, routing_back: item (chunk, b). One pass over the votes does the dot products,
+// the
+//       softmax (or its gradient) and the weighted sum, a row of votes being still in the
+//       first-level cache for the sum. The row of couplings (or of G) holds the dot products
+//       meanwhile. routing_reduce, routing_gs: item n takes (b, j) = (n / J, n % J).
 //       routing_dvotes: item (chunk, b). routing_dbias: item j.
-// Numerics: the maximum is subtracted before exp. Sums over i: within a chunk in order, then the chunks
-// in order; nothing depends on B but dbias. Fixed order throughout.
+// Numerics: the maximum is subtracted before exp. Sums over i: within a chunk in order, then the
+// chunks in order; nothing depends on B but dbias. Fixed order throughout.
 
 #define ROUTING_CHUNK 32 // as in src/ops/routing.c
 #define ROUTING_BLOCK 64
@@ -72,13 +73,14 @@ static inline void routing_softmax(__global float *c, uint n)
 }
 
 // first: t = 0, where x is not read.
-CPU_KERNEL void routing_pass(__global float *partial, const ulong partial_offset,
+CPU_ITEM void routing_pass_item(__global float *partial, const ulong partial_offset,
     __global float *couplings, const ulong couplings_offset, __global const float *votes,
     const ulong votes_offset, __global const float *x, const ulong x_offset, const uint i_count,
-    const uint j_count, const uint d_count, const uint first)
+    const uint j_count, const uint d_count, const uint first, const size_t id0, const size_t id1,
+    const size_t size0)
 {
-    const uint chunk = get_global_id(0), e_count = j_count * d_count;
-    const ulong b = get_global_id(1), chunks = get_global_size(0);
+    const uint chunk = id0, e_count = j_count * d_count;
+    const ulong b = id1, chunks = size0;
     const uint i0 = chunk * ROUTING_CHUNK, i1 = i0 + min((uint)ROUTING_CHUNK, i_count - i0);
     __global float *sum = partial + partial_offset + (b * chunks + chunk) * e_count;
     __global const float *target = x + x_offset + b * e_count;
@@ -99,6 +101,16 @@ CPU_KERNEL void routing_pass(__global float *partial, const ulong partial_offset
     }
 }
 
+CPU_KERNEL void routing_pass(__global float *partial, const ulong partial_offset,
+    __global float *couplings, const ulong couplings_offset, __global const float *votes,
+    const ulong votes_offset, __global const float *x, const ulong x_offset, const uint i_count,
+    const uint j_count, const uint d_count, const uint first)
+{
+    routing_pass_item(partial, partial_offset, couplings, couplings_offset, votes, votes_offset, x,
+        x_offset, i_count, j_count, d_count, first, get_global_id(0), get_global_id(1),
+        get_global_size(0));
+}
+
 // g[0..J) holds dc on entry and G_t on return. next: G_{t+1}, or NULL where that is zero.
 static inline void routing_softmax_gradient(
     __global float *g, __global const float *c, __global const float *next, uint n)
@@ -109,14 +121,15 @@ static inline void routing_softmax_gradient(
 }
 
 // couplings: c_t; next: G_{t+1}, optional.
-CPU_KERNEL void routing_back(__global float *partial, const ulong partial_offset,
+CPU_ITEM void routing_back_item(__global float *partial, const ulong partial_offset,
     __global float *g, const ulong g_offset, __global const float *votes, const ulong votes_offset,
     __global const float *gs, const ulong gs_offset, __global const float *couplings,
     const ulong couplings_offset, __global const float *next, const ulong next_offset,
-    const uint i_count, const uint j_count, const uint d_count)
+    const uint i_count, const uint j_count, const uint d_count, const size_t id0, const size_t id1,
+    const size_t size0)
 {
-    const uint chunk = get_global_id(0), e_count = j_count * d_count;
-    const ulong b = get_global_id(1), chunks = get_global_size(0);
+    const uint chunk = id0, e_count = j_count * d_count;
+    const ulong b = id1, chunks = size0;
     const uint i0 = chunk * ROUTING_CHUNK, i1 = i0 + min((uint)ROUTING_CHUNK, i_count - i0);
     __global float *sum = partial + partial_offset + (b * chunks + chunk) * e_count;
     __global const float *target = gs + gs_offset + b * e_count;
@@ -134,6 +147,17 @@ CPU_KERNEL void routing_back(__global float *partial, const ulong partial_offset
     }
 }
 
+CPU_KERNEL void routing_back(__global float *partial, const ulong partial_offset, __global float *g,
+    const ulong g_offset, __global const float *votes, const ulong votes_offset,
+    __global const float *gs, const ulong gs_offset, __global const float *couplings,
+    const ulong couplings_offset, __global const float *next, const ulong next_offset,
+    const uint i_count, const uint j_count, const uint d_count)
+{
+    routing_back_item(partial, partial_offset, g, g_offset, votes, votes_offset, gs, gs_offset,
+        couplings, couplings_offset, next, next_offset, i_count, j_count, d_count, get_global_id(0),
+        get_global_id(1), get_global_size(0));
+}
+
 // sum[0..D) = bias (or 0) + the chunks' partial sums, in order.
 static inline void routing_sum_chunks(__global float *sum, __global const float *bias,
     __global const float *partial, uint chunks, uint e_count, uint d_count)
@@ -148,13 +172,13 @@ static inline void routing_sum_chunks(__global float *sum, __global const float 
 
 // s and v become those of iteration t; x becomes x_{t+1} (optional: not after the last);
 // v_last gets a copy of v (optional). first: x is v, not added to.
-CPU_KERNEL void routing_reduce(__global float *s, const ulong s_offset, __global float *v,
+CPU_ITEM void routing_reduce_item(__global float *s, const ulong s_offset, __global float *v,
     const ulong v_offset, __global float *x, const ulong x_offset, __global float *v_last,
     const ulong v_last_offset, __global const float *partial, const ulong partial_offset,
     __global const float *bias, const ulong bias_offset, const uint rows, const uint chunks,
-    const uint j_count, const uint d_count, const uint first)
+    const uint j_count, const uint d_count, const uint first, const size_t id0)
 {
-    const ulong row = get_global_id(0), b = row / j_count, at = row * d_count;
+    const ulong row = id0, b = row / j_count, at = row * d_count;
     const uint j = (uint)(row % j_count), e_count = j_count * d_count;
     __global float *sum = s + s_offset + at;
     routing_sum_chunks(sum, caps_given(bias_offset) ? bias + bias_offset + (ulong)j * d_count : 0,
@@ -173,12 +197,23 @@ CPU_KERNEL void routing_reduce(__global float *s, const ulong s_offset, __global
     }
 }
 
-// gs_t from gv_t, which comes as partial sums (or as dv: one chunk).
-CPU_KERNEL void routing_gs(__global float *gs, const ulong gs_offset, __global const float *partial,
-    const ulong partial_offset, __global const float *s, const ulong s_offset, const uint rows,
-    const uint chunks, const uint j_count, const uint d_count)
+CPU_KERNEL void routing_reduce(__global float *s, const ulong s_offset, __global float *v,
+    const ulong v_offset, __global float *x, const ulong x_offset, __global float *v_last,
+    const ulong v_last_offset, __global const float *partial, const ulong partial_offset,
+    __global const float *bias, const ulong bias_offset, const uint rows, const uint chunks,
+    const uint j_count, const uint d_count, const uint first)
 {
-    const ulong row = get_global_id(0), b = row / j_count, at = row * d_count;
+    routing_reduce_item(s, s_offset, v, v_offset, x, x_offset, v_last, v_last_offset, partial,
+        partial_offset, bias, bias_offset, rows, chunks, j_count, d_count, first, get_global_id(0));
+}
+
+// gs_t from gv_t, which comes as partial sums (or as dv: one chunk).
+CPU_ITEM void routing_gs_item(__global float *gs, const ulong gs_offset,
+    __global const float *partial, const ulong partial_offset, __global const float *s,
+    const ulong s_offset, const uint rows, const uint chunks, const uint j_count,
+    const uint d_count, const size_t id0)
+{
+    const ulong row = id0, b = row / j_count, at = row * d_count;
     const uint j = (uint)(row % j_count), e_count = j_count * d_count;
     __global float *to = gs + gs_offset + at;
     routing_sum_chunks(to, 0, partial + partial_offset + b * chunks * e_count + (ulong)j * d_count,
@@ -186,22 +221,31 @@ CPU_KERNEL void routing_gs(__global float *gs, const ulong gs_offset, __global c
     caps_squash_gradient(to, to, s + s_offset + at, d_count);
 }
 
+CPU_KERNEL void routing_gs(__global float *gs, const ulong gs_offset, __global const float *partial,
+    const ulong partial_offset, __global const float *s, const ulong s_offset, const uint rows,
+    const uint chunks, const uint j_count, const uint d_count)
+{
+    routing_gs_item(gs, gs_offset, partial, partial_offset, s, s_offset, rows, chunks, j_count,
+        d_count, get_global_id(0));
+}
+
 // couplings, gs and v begin with the first iteration that counts, and there are `steps` of them; g
 // begins with the one after it.
-CPU_KERNEL void routing_dvotes(__global float *restrict dvotes, const ulong dvotes_offset,
+CPU_ITEM void routing_dvotes_item(__global float *restrict dvotes, const ulong dvotes_offset,
     __global const float *restrict couplings, const ulong couplings_offset,
     __global const float *restrict gs, const ulong gs_offset, __global const float *restrict g,
     const ulong g_offset, __global const float *restrict v, const ulong v_offset,
     const uint b_count, const uint i_count, const uint j_count, const uint d_count,
-    const uint steps)
+    const uint steps, const size_t id0, const size_t id1)
 {
-    const uint i0 = (uint)get_global_id(0) * ROUTING_CHUNK, e_count = j_count * d_count;
+    const uint i0 = (uint)id0 * ROUTING_CHUNK, e_count = j_count * d_count;
     const uint i1 = i0 + min((uint)ROUTING_CHUNK, i_count - i0);
-    const ulong b = get_global_id(1);
+    const ulong b = id1;
     const ulong links = (ulong)b_count * i_count * j_count, capsules = (ulong)b_count * e_count;
     for (uint i = i0; i < i1; i++)
         for (uint j = 0; j < j_count; j++) {
-            const ulong link = (b * i_count + i) * j_count + j, out = b * e_count + (ulong)j * d_count;
+            const ulong link = (b * i_count + i) * j_count + j,
+                        out = b * e_count + (ulong)j * d_count;
             __global float *to = dvotes + dvotes_offset + link * d_count;
             for (uint d = 0; d < d_count; d += 16) {
                 const uint n = d_count - d;
@@ -218,6 +262,18 @@ CPU_KERNEL void routing_dvotes(__global float *restrict dvotes, const ulong dvot
                 caps_store16(sum, to + d, n);
             }
         }
+}
+
+CPU_KERNEL void routing_dvotes(__global float *restrict dvotes, const ulong dvotes_offset,
+    __global const float *restrict couplings, const ulong couplings_offset,
+    __global const float *restrict gs, const ulong gs_offset, __global const float *restrict g,
+    const ulong g_offset, __global const float *restrict v, const ulong v_offset,
+    const uint b_count, const uint i_count, const uint j_count, const uint d_count,
+    const uint steps)
+{
+    routing_dvotes_item(dvotes, dvotes_offset, couplings, couplings_offset, gs, gs_offset, g,
+        g_offset, v, v_offset, b_count, i_count, j_count, d_count, steps, get_global_id(0),
+        get_global_id(1));
 }
 
 // gs: [rows,J,D], rows = steps * B. Blocks of rows, then the blocks.

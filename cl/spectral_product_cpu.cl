@@ -25,6 +25,32 @@ static inline uint spectral_plane(uint bin, uint p, uint bins, uint planes)
     return bin >= bins ? bins + bin : p < 2 ? 2 * bin + p : planes + bin;
 }
 
+// What a product p does to the result, 8 rows of `vectors`: the only one is it; of three, kept
+// waits for the others. Element (r, v) is at re + r row + v step, its imaginary part `im` further.
+static __attribute__((noinline)) void spectral_finish(__global float *re, ulong row, ulong step,
+    ulong im, const float16 *sum, uint vectors, float16 *kept, uint kept_row, uint p, uint products,
+    uint added)
+{
+    CAPS_LOOP for (uint r = 0; r < 8; r++) CAPS_LOOP for (uint v = 0; v < vectors; v++)
+    {
+        __global float *to = re + r * row + v * step + (p == 2 ? im : 0);
+        float16 x = sum[r * vectors + v], *wait = kept + r * kept_row + v;
+        if (products == 3 && p == 0) {
+            *wait = x;
+            continue;
+        }
+        if (products == 3) {
+            const float16 old = *wait;
+            *wait = old + x;
+            x = p == 1 ? old - x : x - old;
+        }
+        if (added)
+            vstore16(vload16(0, to) + x, 0, to);
+        else
+            CAPS_STREAM16(x, to);
+    }
+}
+
 // ---- Y ------------------------------------------------------------------------------------------
 
 // b: the run of W's panel, 32 floats a step.
@@ -34,7 +60,8 @@ static inline uint spectral_plane(uint bin, uint p, uint bins, uint planes)
         __global const float *pa = a;                                                              \
         UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)           \
             sum[r][v] = k0 ? vload16(2 * r + v, y) : (float16)(0.0f);                              \
-        for (uint l = 0; l < run; l++, pa += 16, soon += pace) {                                   \
+        CAPS_LOOP for (uint l = 0; l < run; l++, pa += 16, soon += pace)                           \
+        {                                                                                          \
             float16 x[VECTORS];                                                                    \
             CAPS_PREFETCH(pa + SPECTRAL_RUN * 16);                                                 \
             CAPS_PREFETCH(soon);                                                                   \
@@ -64,14 +91,15 @@ static inline uint spectral_plane(uint bin, uint p, uint bins, uint planes)
     }
 
 // share of W's panels x bin
-CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_at,
+CPU_ITEM void spectral_product_y_item(__global float *restrict to, const ulong to_at,
     __global const float *restrict xs, const ulong x_at, __global const float *restrict ws,
     const ulong w_at, const uint bins, const uint planes, const uint k, const uint kp,
-    const uint images, const uint outputs, const uint tiles)
+    const uint images, const uint outputs, const uint tiles, const size_t id0, const size_t id1,
+    const size_t size1)
 {
-    const uint bin = (uint)(get_global_size(1) - 1 - get_global_id(1));
+    const uint bin = (uint)(size1 - 1 - id1);
     const uint blocks = (images + 15) / 16, rounded = blocks * 16, panels = (outputs + 31) / 32;
-    const uint from = (uint)get_global_id(0) * SPECTRAL_SHARE;
+    const uint from = (uint)id0 * SPECTRAL_SHARE;
     const uint past = min(from + SPECTRAL_SHARE, panels);
     const ulong y_plane = (ulong)panels * tiles * rounded * 32 + SPECTRAL_GAP;
     const ulong x_plane = (ulong)tiles * blocks * kp * 16 + SPECTRAL_GAP;
@@ -101,7 +129,8 @@ CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_a
                     } else {
                         float both[SPECTRAL_RUN * 32];
                         const float *b = both;
-                        for (uint v = 0; v < 2 * run; v++) {
+                        CAPS_LOOP for (uint v = 0; v < 2 * run; v++)
+                        {
                             CAPS_PREFETCH(next + other + v * 16);
                             vstore16(vload16(v, own) + vload16(v, own + other), v, both);
                         }
@@ -111,6 +140,15 @@ CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_a
             }
         }
     }
+}
+
+CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_at,
+    __global const float *restrict xs, const ulong x_at, __global const float *restrict ws,
+    const ulong w_at, const uint bins, const uint planes, const uint k, const uint kp,
+    const uint images, const uint outputs, const uint tiles)
+{
+    spectral_product_y_item(to, to_at, xs, x_at, ws, w_at, bins, planes, k, kp, images, outputs,
+        tiles, get_global_id(0), get_global_id(1), get_global_size(1));
 }
 
 // ---- dW -----------------------------------------------------------------------------------------
@@ -129,7 +167,8 @@ CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_a
             for (uint t = 0; t < tiles; t++) {                                                     \
                 for (uint block = 0; block < blocks; block++, a += (ulong)kp * 16, b += 512) {     \
                     const uint lanes = min(16u, images - block * 16);                              \
-                    for (uint l = 0; l < lanes; l++) {                                             \
+                    CAPS_LOOP for (uint l = 0; l < lanes; l++)                                     \
+                    {                                                                              \
                         float16 y[VECTORS];                                                        \
                         UNROLL for (uint v = 0; v < VECTORS; v++) y[v] = vload16(2 * l + v, b);    \
                         UNROLL for (uint r = 0; r < 8; r++)                                        \
@@ -138,44 +177,23 @@ CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_a
                     }                                                                              \
                 }                                                                                  \
             }                                                                                      \
-            __global float *re = to + to_at + spectral_plane(bin, 0, bins, planes) * w_plane +     \
-                                 ((ulong)panel * kp + i) * 32;                                     \
-            __global float *im = re + w_plane;                                                     \
-            UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++)          \
-            {                                                                                      \
-                const float16 x = sum[r][v];                                                       \
-                if (products == 1) {                                                               \
-                    spectral_put(re + r * 32 + v * 16, x, added);                                  \
-                } else if (p == 0) {                                                               \
-                    kept[r][v] = x;                                                                \
-                } else if (p == 1) {                                                               \
-                    spectral_put(re + r * 32 + v * 16, kept[r][v] - x, added);                     \
-                    kept[r][v] += x;                                                               \
-                } else {                                                                           \
-                    spectral_put(im + r * 32 + v * 16, x - kept[r][v], added);                     \
-                }                                                                                  \
-            }                                                                                      \
+            spectral_finish(to + to_at + spectral_plane(bin, 0, bins, planes) * w_plane +          \
+                                ((ulong)panel * kp + i) * 32,                                      \
+                32, 16, w_plane, sum[0], VECTORS, kept[0], VECTORS, p, products, added);           \
         }                                                                                          \
     }
 
-static inline void spectral_put(__global float *to, float16 x, uint added)
-{
-    if (added)
-        vstore16(vload16(0, to) + x, 0, to);
-    else
-        CAPS_STREAM16(x, to);
-}
-
 // span rows of dW x bin
-CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_at,
+CPU_ITEM void spectral_product_dw_item(__global float *restrict to, const ulong to_at,
     __global const float *restrict xs, const ulong x_at, __global const float *restrict ys,
     const ulong y_at, const uint bins, const uint planes, const uint kp, const uint images,
-    const uint outputs, const uint tiles, const uint span, const uint added)
+    const uint outputs, const uint tiles, const uint span, const uint added, const size_t id0,
+    const size_t id1, const size_t size1)
 {
-    const uint bin = (uint)(get_global_size(1) - 1 - get_global_id(1));
+    const uint bin = (uint)(size1 - 1 - id1);
     const uint blocks = (images + 15) / 16, panels = (outputs + 31) / 32;
     const uint products = bin < bins ? 3 : 1;
-    const uint from = (uint)get_global_id(0) * span, past = min(from + span, kp);
+    const uint from = (uint)id0 * span, past = min(from + span, kp);
     const ulong y_plane = (ulong)panels * tiles * blocks * 512 + SPECTRAL_GAP;
     const ulong x_plane = (ulong)tiles * blocks * kp * 16 + SPECTRAL_GAP;
     const ulong w_plane = (ulong)panels * kp * 32 + SPECTRAL_GAP;
@@ -190,11 +208,20 @@ CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_
     }
 }
 
+CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_at,
+    __global const float *restrict xs, const ulong x_at, __global const float *restrict ys,
+    const ulong y_at, const uint bins, const uint planes, const uint kp, const uint images,
+    const uint outputs, const uint tiles, const uint span, const uint added)
+{
+    spectral_product_dw_item(to, to_at, xs, x_at, ys, y_at, bins, planes, kp, images, outputs,
+        tiles, span, added, get_global_id(0), get_global_id(1), get_global_size(1));
+}
+
 // ---- dX -----------------------------------------------------------------------------------------
 
-// a: 8 rows of 32 lanes, `apart` floats from one panel of output channels to the next. SOON: a
+// a: 8 rows of 32 lanes for every panel of output channels.
 // hint.
-#define SPECTRAL_TILE_DX(VECTORS, SOON)                                                            \
+#define SPECTRAL_TILE_DX(VECTORS)                                                                  \
     {                                                                                              \
         float16 sum[8][VECTORS];                                                                   \
         UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++) sum[r][v] =  \
@@ -202,57 +229,66 @@ CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_
         __global const float *pb = b + (ulong)lane * outputs * 16;                                 \
         for (uint m = m0; m < m1; m += 32) {                                                       \
             const uint n = min(32u, m1 - m);                                                       \
-            for (uint l = 0; l < n; l++, pb += 16) {                                               \
+            CAPS_LOOP for (uint l = 0; l < n; l++, pb += 16)                                       \
+            {                                                                                      \
                 float16 x[VECTORS];                                                                \
-                SOON;                                                                              \
                 UNROLL for (uint v = 0; v < VECTORS; v++) x[v] = vload16(v * outputs, pb);         \
                 UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++)      \
-                    sum[r][v] =                                                                    \
-                        fma((float16)(a[(m - m0) / 32 * apart + r * 32 + l]), x[v], sum[r][v]);    \
+                    sum[r][v] = fma((float16)(a[(m - m0) * 8 + r * 32 + l]), x[v], sum[r][v]);     \
             }                                                                                      \
         }                                                                                          \
-        UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++)              \
+        spectral_finish(out + (ulong)lane * kp * 16, 16, (ulong)kp * 16, x_plane, sum[0], VECTORS, \
+            kept[0] + lane - lane0, SPECTRAL_LANES, p, products, m0 > 0);                          \
+    }
+
+// One panel of which only the first four lanes have an image: the others stay as they are.
+#define SPECTRAL_FEW_DX                                                                            \
+    {                                                                                              \
+        float4 sum[8];                                                                             \
+        UNROLL for (uint r = 0; r < 8; r++) sum[r] = 0.0f;                                         \
+        __global const float *pb = b + (ulong)lane * outputs * 16;                                 \
+        for (uint m = m0; m < m1; m += 32) {                                                       \
+            const uint n = min(32u, m1 - m);                                                       \
+            CAPS_LOOP for (uint l = 0; l < n; l++, pb += 16)                                       \
+            {                                                                                      \
+                const float4 x = vload4(0, pb);                                                    \
+                UNROLL for (uint r = 0; r < 8; r++) sum[r] =                                       \
+                    fma((float4)(a[(m - m0) * 8 + r * 32 + l]), x, sum[r]);                        \
+            }                                                                                      \
+        }                                                                                          \
+        CAPS_LOOP for (uint r = 0; r < 8; r++)                                                     \
         {                                                                                          \
-            const float16 x = sum[r][v];                                                           \
-            __global float *re = out + ((ulong)(lane + v) * kp + r) * 16, *im = re + x_plane;      \
-            const uint at = lane - lane0 + v;                                                      \
+            __global float *re = out + ((ulong)lane * kp + r) * 16, *im = re + x_plane;            \
+            const float4 x = sum[r];                                                               \
             if (products == 1) {                                                                   \
-                spectral_put(re, x, m0 > 0);                                                       \
+                spectral_put4(re, x, m0 > 0);                                                      \
             } else if (p == 0) {                                                                   \
-                kept[r][at] = x;                                                                   \
+                few[r] = x;                                                                        \
             } else if (p == 1) {                                                                   \
-                spectral_put(re, kept[r][at] - x, m0 > 0);                                         \
-                kept[r][at] += x;                                                                  \
+                spectral_put4(re, few[r] - x, m0 > 0);                                             \
+                few[r] += x;                                                                       \
             } else {                                                                               \
-                spectral_put(im, x - kept[r][at], m0 > 0);                                         \
+                spectral_put4(im, x - few[r], m0 > 0);                                             \
             }                                                                                      \
         }                                                                                          \
     }
 
-#define SPECTRAL_TILES_DX(SOON)                                                                    \
-    for (uint lane = lane0; lane < lane1;) {                                                       \
-        if (lane1 - lane >= 3) {                                                                   \
-            SPECTRAL_TILE_DX(3, SOON)                                                              \
-            lane += 3;                                                                             \
-        } else if (lane1 - lane == 2) {                                                            \
-            SPECTRAL_TILE_DX(2, )                                                                  \
-            lane += 2;                                                                             \
-        } else {                                                                                   \
-            SPECTRAL_TILE_DX(1, )                                                                  \
-            lane += 1;                                                                             \
-        }                                                                                          \
-    }
+static inline void spectral_put4(__global float *to, float4 x, uint added)
+{
+    vstore4(added ? vload4(0, to) + x : x, 0, to);
+}
 
 // span rows of dX x bin
-CPU_KERNEL void spectral_product_dx(__global float *restrict to, const ulong to_at,
+CPU_ITEM void spectral_product_dx_item(__global float *restrict to, const ulong to_at,
     __global const float *restrict ws, const ulong w_at, __global const float *restrict ys,
     const ulong y_at, const uint bins, const uint planes, const uint kp, const uint images,
-    const uint outputs, const uint tiles, const uint span)
+    const uint outputs, const uint tiles, const uint span, const size_t id0, const size_t id1,
+    const size_t size1)
 {
-    const uint bin = (uint)(get_global_size(1) - 1 - get_global_id(1));
+    const uint bin = (uint)(size1 - 1 - id1);
     const uint lanes = tiles * ((images + 15) / 16), panels = (outputs + 31) / 32;
     const uint products = bin < bins ? 3 : 1;
-    const uint from = (uint)get_global_id(0) * span, past = min(from + span, kp);
+    const uint from = (uint)id0 * span, past = min(from + span, kp);
     const ulong y_plane = (ulong)lanes * outputs * 16 + SPECTRAL_GAP;
     const ulong x_plane = (ulong)lanes * kp * 16 + SPECTRAL_GAP;
     const ulong w_plane = (ulong)panels * kp * 32 + SPECTRAL_GAP;
@@ -265,26 +301,47 @@ CPU_KERNEL void spectral_product_dx(__global float *restrict to, const ulong to_
                 const uint m1 = min(m0 + 32 * SPECTRAL_PANELS, outputs);
                 __global const float *w =
                     ws + w_at + first * w_plane + ((ulong)(m0 / 32) * kp + i) * 32;
+                float4 few[8];
                 float16 kept[8][SPECTRAL_LANES], both[SPECTRAL_PANELS * 16];
+                const float *a = (const float *)both;
                 for (uint p = 0; p < products; p++) {
                     __global const float *b =
                         ys + y_at + spectral_plane(bin, p, bins, planes) * y_plane + (ulong)m0 * 16;
-                    if (p < 2) {
-                        __global const float *a = w + p * w_plane;
-                        const ulong apart = (ulong)kp * 32;
-                        SPECTRAL_TILES_DX(CAPS_PREFETCH(a + (m - m0) / 32 * apart + 256 + l * 8))
-                    } else {
-                        for (uint m = m0; m < m1; m += 32)
-                            for (uint v = 0; v < 16; v++)
-                                both[(m - m0) / 2 + v] =
-                                    vload16(v, w + (ulong)(m - m0) * kp) +
-                                    vload16(v, w + w_plane + (ulong)(m - m0) * kp);
-                        const float *a = (const float *)both;
-                        const uint apart = 256;
-                        SPECTRAL_TILES_DX()
+                    // Eight rows of W: a part of it, or the sum of both.
+                    __global const float *own = w + (p < 2 ? p : 0) * w_plane;
+                    for (uint m = m0; m < m1; m += 32, own += (ulong)kp * 32) {
+                        float16 *to = both + (m - m0) / 2;
+                        CAPS_LOOP for (uint v = 0; v < 16; v++)
+                        {
+                            CAPS_PREFETCH(own + 256 + v * 16);
+                            to[v] = p < 2 ? vload16(v, own)
+                                          : vload16(v, own) + vload16(v, own + w_plane);
+                        }
+                    }
+                    for (uint lane = lane0; lane < lane1;) {
+                        if (lane1 - lane >= 3) {
+                            SPECTRAL_TILE_DX(3)
+                            lane += 3;
+                        } else {
+                            if (tiles == 1 && lane + 1 == lanes && images % 16 >= 1 &&
+                                images % 16 <= 4)
+                                SPECTRAL_FEW_DX
+                            else
+                                SPECTRAL_TILE_DX(1)
+                            lane += 1;
+                        }
                     }
                 }
             }
         }
     }
+}
+
+CPU_KERNEL void spectral_product_dx(__global float *restrict to, const ulong to_at,
+    __global const float *restrict ws, const ulong w_at, __global const float *restrict ys,
+    const ulong y_at, const uint bins, const uint planes, const uint kp, const uint images,
+    const uint outputs, const uint tiles, const uint span)
+{
+    spectral_product_dx_item(to, to_at, ws, w_at, ys, y_at, bins, planes, kp, images, outputs,
+        tiles, span, get_global_id(0), get_global_id(1), get_global_size(1));
 }

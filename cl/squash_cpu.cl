@@ -5,15 +5,16 @@
 //
 // v, s, ds, dv: [rows, k], element [row, x] at row * k + x. ds may be dv.
 // Work: item w takes rows w * rows_per_item and following.
-// Numerics: zero at s = 0, with gradient zero. The length is scaled (common.clh), so squares neither
-// overflow nor vanish for any finite s; v itself is of the size of n^2 below 1, and underflows with it.
-// A value that is not finite stays so. Each row is summed by itself: the same bits whatever the batch.
+// Numerics: zero at s = 0, with gradient zero. The length is scaled (common.clh), so squares
+// neither overflow nor vanish for any finite s; v itself is of the size of n^2 below 1, and
+// underflows with it. A value that is not finite stays so. Each row is summed by itself: the same
+// bits whatever the batch.
 
-CPU_KERNEL void squash_forward(__global float *restrict v, const ulong v_offset,
+CPU_ITEM void squash_forward_item(__global float *restrict v, const ulong v_offset,
     __global const float *restrict s, const ulong s_offset, const uint rows, const uint k,
-    const uint rows_per_item)
+    const uint rows_per_item, const size_t id0)
 {
-    const ulong first = (ulong)get_global_id(0) * rows_per_item;
+    const ulong first = (ulong)id0 * rows_per_item;
     const ulong end = min((ulong)rows, first + rows_per_item);
     for (ulong row = first; row < end; row++) {
         __global const float *from = s + s_offset + row * k;
@@ -29,12 +30,19 @@ CPU_KERNEL void squash_forward(__global float *restrict v, const ulong v_offset,
     }
 }
 
-// dv is read before ds is written, element by element, since they may be the same.
-CPU_KERNEL void squash_backward(__global float *ds, const ulong ds_offset, __global const float *dv,
-    const ulong dv_offset, __global const float *s, const ulong s_offset, const uint rows,
-    const uint k, const uint rows_per_item)
+CPU_KERNEL void squash_forward(__global float *restrict v, const ulong v_offset,
+    __global const float *restrict s, const ulong s_offset, const uint rows, const uint k,
+    const uint rows_per_item)
 {
-    const ulong first = (ulong)get_global_id(0) * rows_per_item;
+    squash_forward_item(v, v_offset, s, s_offset, rows, k, rows_per_item, get_global_id(0));
+}
+
+// dv is read before ds is written, element by element, since they may be the same.
+CPU_ITEM void squash_backward_item(__global float *ds, const ulong ds_offset,
+    __global const float *dv, const ulong dv_offset, __global const float *s, const ulong s_offset,
+    const uint rows, const uint k, const uint rows_per_item, const size_t id0)
+{
+    const ulong first = (ulong)id0 * rows_per_item;
     const ulong end = min((ulong)rows, first + rows_per_item);
     for (ulong row = first; row < end; row++) {
         __global const float *at = s + s_offset + row * k;
@@ -42,4 +50,12 @@ CPU_KERNEL void squash_backward(__global float *ds, const ulong ds_offset, __glo
         __global float *to = ds + ds_offset + row * k;
         caps_squash_gradient(to, g, at, k);
     }
+}
+
+CPU_KERNEL void squash_backward(__global float *ds, const ulong ds_offset, __global const float *dv,
+    const ulong dv_offset, __global const float *s, const ulong s_offset, const uint rows,
+    const uint k, const uint rows_per_item)
+{
+    squash_backward_item(
+        ds, ds_offset, dv, dv_offset, s, s_offset, rows, k, rows_per_item, get_global_id(0));
 }

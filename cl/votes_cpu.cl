@@ -6,9 +6,9 @@
 //
 // u: [B,I,K], w: [I,E,K], votes: [B,I,E], row-major.
 // A tile is VOTES_TILE vectors of sixteen outputs by eight k: the weights of one input capsule,
-// transposed so that outputs are the lanes, or as many sums of dw. It fits the first-level cache, and
-// one row of votes is read or written in one go.
-// Work: forward, du: item (i, n) takes input capsule i and samples n * VOTES_BATCH and following.
+// transposed so that outputs are the lanes, or as many sums of dw. It fits the first-level cache,
+// and one row of votes is read or written in one go. Work: forward, du: item (i, n) takes input
+// capsule i and samples n * VOTES_BATCH and following.
 //       dw: item (i, n) takes input capsule i and the n-th tile of outputs, for all samples.
 // Numerics: a vote is a chain of K fma; du sums sixteen lanes over e, then the lanes; dw sums
 // VOTES_BATCH samples at a time, then those sums in order. Fixed order throughout.
@@ -18,9 +18,10 @@
 #endif
 #define VOTES_BATCH 64 // as in src/ops/votes.c
 
-// tile[n][k] lane l = w[16 n + l, k]; zero beyond `outputs` and `terms`. w: [.., K] at the tile's corner.
-static inline void votes_load_weights(float16 (*tile)[8], __global const float *w, uint outputs,
-    uint terms, uint k)
+// tile[n][k] lane l = w[16 n + l, k]; zero beyond `outputs` and `terms`. w: [.., K] at the tile's
+// corner.
+static inline void votes_load_weights(
+    float16 (*tile)[8], __global const float *w, uint outputs, uint terms, uint k)
 {
     float *lanes = (float *)tile;
     const uint vectors = (outputs + 15) / 16;
@@ -37,12 +38,12 @@ static inline void votes_load_inputs(float *inputs, __global const float *u, uin
         inputs[x] = x < terms ? u[x] : 0.0f;
 }
 
-CPU_KERNEL void votes_forward(__global float *restrict votes, const ulong votes_offset,
+CPU_ITEM void votes_forward_item(__global float *restrict votes, const ulong votes_offset,
     __global const float *restrict u, const ulong u_offset, __global const float *restrict w,
     const ulong w_offset, const uint b_count, const uint i_count, const uint e_count,
-    const uint k_count)
+    const uint k_count, const size_t id0, const size_t id1)
 {
-    const uint i = get_global_id(0), first = (uint)get_global_id(1) * VOTES_BATCH;
+    const uint i = id0, first = (uint)id1 * VOTES_BATCH;
     const uint samples = min((uint)VOTES_BATCH, b_count - first);
     float16 tile[VOTES_TILE][8];
     float inputs[8];
@@ -58,8 +59,8 @@ CPU_KERNEL void votes_forward(__global float *restrict votes, const ulong votes_
                 votes_load_inputs(inputs, u + u_offset + row * k_count + k0, terms);
                 for (uint e = 0; e < outputs; e += 16) {
                     float16 sum = k0 > 0 ? caps_load16(to + e, outputs - e, 0.0f) : (float16)0.0f;
-                    UNROLL for (uint x = 0; x < 8; x++)
-                        sum = fma(tile[e / 16][x], (float16)inputs[x], sum);
+                    UNROLL for (uint x = 0; x < 8; x++) sum =
+                        fma(tile[e / 16][x], (float16)inputs[x], sum);
                     caps_store16(sum, to + e, outputs - e);
                 }
             }
@@ -67,12 +68,21 @@ CPU_KERNEL void votes_forward(__global float *restrict votes, const ulong votes_
     }
 }
 
-CPU_KERNEL void votes_backward_u(__global float *restrict du, const ulong du_offset,
-    __global const float *restrict dvotes, const ulong dvotes_offset, __global const float *restrict w,
+CPU_KERNEL void votes_forward(__global float *restrict votes, const ulong votes_offset,
+    __global const float *restrict u, const ulong u_offset, __global const float *restrict w,
     const ulong w_offset, const uint b_count, const uint i_count, const uint e_count,
     const uint k_count)
 {
-    const uint i = get_global_id(0), first = (uint)get_global_id(1) * VOTES_BATCH;
+    votes_forward_item(votes, votes_offset, u, u_offset, w, w_offset, b_count, i_count, e_count,
+        k_count, get_global_id(0), get_global_id(1));
+}
+
+CPU_ITEM void votes_backward_u_item(__global float *restrict du, const ulong du_offset,
+    __global const float *restrict dvotes, const ulong dvotes_offset,
+    __global const float *restrict w, const ulong w_offset, const uint b_count, const uint i_count,
+    const uint e_count, const uint k_count, const size_t id0, const size_t id1)
+{
+    const uint i = id0, first = (uint)id1 * VOTES_BATCH;
     const uint samples = min((uint)VOTES_BATCH, b_count - first);
     float16 tile[VOTES_TILE][8];
     for (uint e0 = 0; e0 < e_count; e0 += 16 * VOTES_TILE) {
@@ -86,12 +96,10 @@ CPU_KERNEL void votes_backward_u(__global float *restrict du, const ulong du_off
                 __global const float *from = dvotes + dvotes_offset + row * e_count + e0;
                 __global float *to = du + du_offset + row * k_count + k0;
                 float16 sums[8];
-                UNROLL for (uint x = 0; x < 8; x++)
-                    sums[x] = 0.0f;
+                UNROLL for (uint x = 0; x < 8; x++) sums[x] = 0.0f;
                 for (uint e = 0; e < outputs; e += 16) {
                     const float16 g = caps_load16(from + e, outputs - e, 0.0f);
-                    UNROLL for (uint x = 0; x < 8; x++)
-                        sums[x] = fma(tile[e / 16][x], g, sums[x]);
+                    UNROLL for (uint x = 0; x < 8; x++) sums[x] = fma(tile[e / 16][x], g, sums[x]);
                 }
                 for (uint x = 0; x < terms; x++)
                     to[x] = e0 > 0 ? to[x] + caps_sum16(sums[x]) : caps_sum16(sums[x]);
@@ -100,12 +108,21 @@ CPU_KERNEL void votes_backward_u(__global float *restrict du, const ulong du_off
     }
 }
 
-CPU_KERNEL void votes_backward_w(__global float *restrict dw, const ulong dw_offset,
-    __global const float *restrict dvotes, const ulong dvotes_offset, __global const float *restrict u,
-    const ulong u_offset, const uint b_count, const uint i_count, const uint e_count,
-    const uint k_count)
+CPU_KERNEL void votes_backward_u(__global float *restrict du, const ulong du_offset,
+    __global const float *restrict dvotes, const ulong dvotes_offset,
+    __global const float *restrict w, const ulong w_offset, const uint b_count, const uint i_count,
+    const uint e_count, const uint k_count)
 {
-    const uint i = get_global_id(0), e0 = (uint)get_global_id(1) * 16 * VOTES_TILE;
+    votes_backward_u_item(du, du_offset, dvotes, dvotes_offset, w, w_offset, b_count, i_count,
+        e_count, k_count, get_global_id(0), get_global_id(1));
+}
+
+CPU_ITEM void votes_backward_w_item(__global float *restrict dw, const ulong dw_offset,
+    __global const float *restrict dvotes, const ulong dvotes_offset,
+    __global const float *restrict u, const ulong u_offset, const uint b_count, const uint i_count,
+    const uint e_count, const uint k_count, const size_t id0, const size_t id1)
+{
+    const uint i = id0, e0 = (uint)id1 * 16 * VOTES_TILE;
     const uint outputs = min((uint)(16 * VOTES_TILE), e_count - e0), vectors = (outputs + 15) / 16;
     float16 tile[VOTES_TILE][8];
     float inputs[8];
@@ -122,8 +139,8 @@ CPU_KERNEL void votes_backward_w(__global float *restrict dw, const ulong dw_off
                 votes_load_inputs(inputs, u + u_offset + row * k_count + k0, terms);
                 for (uint e = 0; e < outputs; e += 16) {
                     const float16 g = caps_load16(from + e, outputs - e, 0.0f);
-                    UNROLL for (uint x = 0; x < 8; x++)
-                        tile[e / 16][x] = fma(g, (float16)inputs[x], tile[e / 16][x]);
+                    UNROLL for (uint x = 0; x < 8; x++) tile[e / 16][x] =
+                        fma(g, (float16)inputs[x], tile[e / 16][x]);
                 }
             }
             const float *lanes = (const float *)tile;
@@ -135,4 +152,13 @@ CPU_KERNEL void votes_backward_w(__global float *restrict dw, const ulong dw_off
                 }
         }
     }
+}
+
+CPU_KERNEL void votes_backward_w(__global float *restrict dw, const ulong dw_offset,
+    __global const float *restrict dvotes, const ulong dvotes_offset,
+    __global const float *restrict u, const ulong u_offset, const uint b_count, const uint i_count,
+    const uint e_count, const uint k_count)
+{
+    votes_backward_w_item(dw, dw_offset, dvotes, dvotes_offset, u, u_offset, b_count, i_count,
+        e_count, k_count, get_global_id(0), get_global_id(1));
 }

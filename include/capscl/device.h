@@ -81,6 +81,9 @@ typedef struct caps_runtime_options {
     const char *cl_path;   /* kernel sources from this directory; NULL: $CAPSCL_CL_PATH, else the
                               sources embedded in the library */
     bool profile;          /* time every kernel (slower); see caps_runtime_profile_* */
+    const char *trace;     /* write what queue and host do to this file, in the Trace Event Format;
+                              NULL: do not; see caps_runtime_trace_end */
+    uint64_t trace_events; /* in the file; those that come later are left out; 0: 400,000 */
 } caps_runtime_options;
 
 /* Opens the device that `selector` chooses (see caps_device_select), with a context and an in-order
@@ -91,8 +94,8 @@ CAPS_API caps_status caps_runtime_create(
     caps_runtime **out, const char *selector, const caps_runtime_options *options, caps_error *err);
 
 /* The same on a context, device and queue that the caller has. They are retained, and released with
- * the runtime. The queue must be in-order (CAPS_ERR_ARGUMENT otherwise); profiling needs one made
- * with CL_QUEUE_PROFILING_ENABLE. */
+ * the runtime. The queue must be in-order (CAPS_ERR_ARGUMENT otherwise); a profile or
+ * a trace needs one made with CL_QUEUE_PROFILING_ENABLE. */
 CAPS_API caps_status caps_runtime_create_from(caps_runtime **out, cl_context context,
     cl_device_id device, cl_command_queue queue, const caps_runtime_options *options,
     caps_error *err);
@@ -134,6 +137,12 @@ typedef struct caps_profile_entry {
 CAPS_API caps_status caps_runtime_profile_get(
     caps_runtime *rt, const caps_profile_entry **entries, size_t *n, caps_error *err);
 CAPS_API void caps_runtime_profile_reset(caps_runtime *rt);
+
+/* Waits for the queue and puts the trace (options.trace) under its name; until then, and where the
+ * process is killed, what stood there is untouched. caps_runtime_free does it too, and says nothing
+ * of a failure. A trace that cannot be written never fails another call. NULL is allowed.
+ * Errors: CAPS_ERR_IO. */
+CAPS_API caps_status caps_runtime_trace_end(caps_runtime *rt, caps_error *err);
 
 #ifdef __cplusplus
 }

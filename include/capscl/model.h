@@ -106,6 +106,8 @@ CAPS_API size_t caps_model_get_micro_batch(const caps_model *m);
 /* "conv1=direct,primary=spectral": the algorithms in force, to be an options.conv that repeats
  * them. */
 CAPS_API const char *caps_model_get_conv(const caps_model *m);
+/* STORED or FUSED: what the class capsules do. */
+CAPS_API caps_routing_variant caps_model_get_routing(const caps_model *m);
 
 /* Parameters in the contract's order and names; value and gradient are views of two flat buffers.
  */

@@ -25,7 +25,8 @@ typedef struct caps_train_config {
     uint64_t epochs;    /* ends after this many; 0: no such end */
     uint64_t max_steps; /* ends after this many steps; 0: no such end */
     size_t batch;
-    char conv[256]; /* caps_model_options.conv; "": none; a run records what was chosen */
+    char conv[256];   /* caps_model_options.conv; "": none; a run records what was chosen */
+    char routing[16]; /* "", "stored" or "fused": votes of the class capsules; likewise */
     uint64_t memory_limit_bytes; /* of device memory; 0: what the device has */
     size_t micro_batch; /* images at once; 0: the batch, or the largest equal part of it that fits
                            (the run's own copies of the settings, in its files, have the number) */

@@ -22,6 +22,8 @@ typedef struct subject {
     caps_conv2d conv;
     caps_routing routing;
     caps_routing_state state;
+    caps_class_caps class_caps;
+    caps_class_caps_state class_state;
     caps_adam adam;
     bool deeper;      /* convolution: dx is wanted */
     double footprint; /* as in caps_bench_row */
@@ -229,7 +231,8 @@ static caps_status conv(const caps_bench *b, const char *name, const size_t x[4]
     memcpy(problem.w_shape, w, sizeof problem.w_shape);
     if (b->conv && !caps_conv_algorithm_find(&wish, b->conv))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "bench conv: algorithm '%s' is unknown, need auto, im2col, direct or spectral",
+            "bench conv: algorithm '%s' is unknown, need auto, im2col, direct, winograd or "
+            "spectral",
             b->conv);
     const size_t n = caps_conv_variants(b->rt, &problem, can);
     for (size_t i = 0; i < n; i++) {
@@ -327,6 +330,67 @@ done:
     return status;
 }
 
+/* ---- class capsules: t = v, u, w, dv, du, dw, couplings, s, v_t, workspace, votes ------------ */
+
+static caps_status run_class_caps_forward(void *context, caps_error *err)
+{
+    subject *s = context;
+    return caps_class_caps_forward(s->b->rt, &s->t[0], &s->class_state, &s->t[1], &s->t[2], NULL,
+        &s->class_caps, &s->t[9], err);
+}
+
+static caps_status run_class_caps_backward(void *context, caps_error *err)
+{
+    subject *s = context;
+    return caps_class_caps_backward(s->b->rt, &s->t[4], &s->t[5], NULL, &s->t[3], &s->class_state,
+        &s->t[1], &s->t[2], &s->class_caps, &s->t[9], err);
+}
+
+/* Votes and routing together. Counts are those of the equations with votes formed once. */
+static caps_status class_caps(const caps_bench *b, caps_routing_variant variant, caps_error *err)
+{
+    subject s = {.b = b};
+    const size_t n = b->batch, i = b->sizes->i, j = b->spec->classes, d = b->spec->class_caps.dim;
+    const size_t k = b->spec->primary.dim, r = b->spec->class_caps.iterations;
+    const size_t u[] = {n, i, k}, w[] = {i, j, d, k}, v[] = {n, j, d};
+    const size_t c_shape[] = {r, n, i, j}, s_shape[] = {r, n, j, d};
+    s.class_caps = (caps_class_caps){n, i, j, d, k, {r, b->spec->class_caps.routing_grad}, variant};
+    const bool full = s.class_caps.routing.grad == CAPS_ROUTING_GRAD_FULL;
+    const caps_class_caps_room room = caps_class_caps_room_of(b->rt, &s.class_caps, true);
+    const double nv = (double)(n * i) * (double)(j * d), steps = full ? (double)r : 1;
+    const double nu = (double)(n * i * k), nw = (double)(i * j) * (double)(d * k);
+    const double nc = (double)r * (double)(n * i * j), form = 2 * nv * (double)k;
+    const char *name = caps_routing_variant_name(variant);
+    caps_status status;
+    char text[112];
+    CAPS_TRY(add(&s, 3, v, err));
+    CAPS_TRY(add(&s, 3, u, err));
+    CAPS_TRY(add(&s, 4, w, err));
+    CAPS_TRY(add(&s, 3, v, err));
+    CAPS_TRY(add(&s, 3, u, err));
+    CAPS_TRY(add(&s, 4, w, err));
+    CAPS_TRY(add(&s, 4, c_shape, err));
+    CAPS_TRY(add(&s, 4, s_shape, err));
+    CAPS_TRY(add(&s, 4, s_shape, err));
+    CAPS_TRY(add(&s, 1, &room.workspace, err));
+    s.class_state = (caps_class_caps_state){.couplings = s.t[6], .s = s.t[7], .v = s.t[8]};
+    if (room.votes) {
+        CAPS_TRY(add(&s, 1, &room.votes, err));
+        s.class_state.votes = s.t[10];
+    }
+    snprintf(text, sizeof text, "class_caps forward B=%zu I=%zu J=%zu D=%zu K=%zu r=%zu", n, i, j,
+        d, k, r);
+    CAPS_TRY(measure(&s, run_class_caps_forward, "routing", text, name,
+        form + (4 * (double)r - 2) * nv, 4 * (nu + nw + nc), err));
+    snprintf(text, sizeof text, "class_caps backward B=%zu I=%zu J=%zu D=%zu K=%zu r=%zu %s", n, i,
+        j, d, k, r, full ? "full" : "last");
+    CAPS_TRY(measure(&s, run_class_caps_backward, "routing", text, name,
+        2 * form + (4 * (steps - 1) + 2 * (2 * steps - 1)) * nv, 4 * (2 * nu + 2 * nw + nc), err));
+done:
+    subject_release(&s);
+    return status;
+}
+
 /* ---- routing: t = v, votes, dvotes, dv, couplings, s, v_t, scratch -------------------------- */
 
 static caps_status run_routing_forward(void *context, caps_error *err)
@@ -374,6 +438,8 @@ caps_status caps_bench_routing(const caps_bench *b, caps_error *err)
         full ? "full" : "last");
     CAPS_TRY(measure(&s, run_routing_backward, "routing", text, NULL,
         (4 * (steps - 1) + 2 * (2 * steps - 1)) * nv, 4 * steps * nv, err));
+    CAPS_TRY(class_caps(b, CAPS_ROUTING_STORED, err));
+    CAPS_TRY(class_caps(b, CAPS_ROUTING_FUSED, err));
 done:
     subject_release(&s);
     return status;

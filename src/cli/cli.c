@@ -196,7 +196,8 @@ char *caps_cli_bytes(char *text, uint64_t bytes)
 caps_status caps_cli_open(
     caps_runtime **rt, const caps_common *common, bool profile, caps_error *err)
 {
-    const caps_runtime_options options = {.profile = profile};
+    const caps_runtime_options options = {
+        .profile = profile, .trace = common->trace, .trace_events = common->trace_events};
     caps_status status = caps_runtime_create(rt, common->device, &options, err);
     if (status == CAPS_OK) {
         const caps_device_info *device = caps_runtime_device(*rt);
@@ -205,6 +206,29 @@ caps_status caps_cli_open(
         caps_cli_show_warnings(*rt);
     }
     return status;
+}
+
+caps_status caps_cli_check_trace(const caps_common *common, caps_error *err)
+{
+    if (common->trace)
+        return caps_cli_check_output(common->trace, err);
+    return common->trace_events
+               ? caps_cli_usage(err, "--trace-events says nothing without --trace FILE")
+               : CAPS_OK;
+}
+
+caps_status caps_cli_end_trace(caps_runtime *rt, caps_status status, caps_error *err)
+{
+    caps_error own = {0};
+    caps_status ended = caps_runtime_trace_end(rt, &own);
+    if (ended == CAPS_OK)
+        return status;
+    if (status != CAPS_OK) {
+        caps_cli_warn("%s", own.message);
+        return status;
+    }
+    *err = own;
+    return ended;
 }
 
 void caps_cli_show_warnings(caps_runtime *rt)

@@ -46,6 +46,8 @@ enum {
 typedef struct caps_common {
     const char *device; /* NULL: the default choice */
     const char *conv;   /* NULL: $CAPSCL_CONV, else auto; see caps_model_options */
+    const char *trace;  /* NULL: none; see caps_runtime_options */
+    uint64_t trace_events;
     bool json, quiet, verbose;
 } caps_common;
 
@@ -57,8 +59,15 @@ typedef struct caps_common {
         "else the CPU)")
 #define CAPS_ROW_CONV(type)                                                                        \
     CAPS_ROW_TEXT("--conv", type, common.conv, "A",                                                \
-        "how to convolve: auto, im2col, direct or spectral, or by layer:\n"                        \
+        "how to convolve: auto, im2col, direct, winograd, spectral; by layer:\n"                   \
         "conv1=direct,primary=auto (default: $CAPSCL_CONV, else auto)")
+#define CAPS_ROW_TRACE(type)                                                                       \
+    CAPS_ROW_TEXT("--trace", type, common.trace, "FILE",                                           \
+        "write a timeline of the OpenCL queue and the host, for Perfetto\n"                        \
+        "(ui.perfetto.dev) or chrome://tracing; FILE appears at the end")
+#define CAPS_ROW_TRACE_EVENTS(type)                                                                \
+    CAPS_ROW_COUNT("--trace-events", type, common.trace_events, 1, 1000000000, "N",                \
+        "events in the trace; later ones are left out (default: 400000)")
 #define CAPS_ROW_JSON(type)                                                                        \
     CAPS_ROW_SWITCH("--json", type, common.json, "print one JSON document and nothing else")
 #define CAPS_ROW_QUIET(type) CAPS_ROW_SWITCH("--quiet", type, common.quiet, "on stderr only errors")
@@ -117,6 +126,11 @@ json_t *caps_cli_json_text(const char *text);
  * every kernel. */
 caps_status caps_cli_open(
     caps_runtime **rt, const caps_common *common, bool profile, caps_error *err);
+/* Can what common->trace asks for be done? CAPS_ERR_ARGUMENT, CAPS_ERR_IO. */
+caps_status caps_cli_check_trace(const caps_common *common, caps_error *err);
+/* Ends the trace, if there is one: the status and error of a run that ends with `status` and *err.
+ * Of two failures the run's own is the error, the trace's a warning. */
+caps_status caps_cli_end_trace(caps_runtime *rt, caps_status status, caps_error *err);
 /* Shows what the runtime has to warn of; call it again after kernels were built. */
 void caps_cli_show_warnings(caps_runtime *rt);
 /* Time by kernel, to stderr. */

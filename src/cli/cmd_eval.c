@@ -9,6 +9,7 @@
 #include "file.h"
 #include "json.h"
 #include "progress.h"
+#include "trace.h"
 
 static const char *const splits[] = {"test", "train", NULL};
 
@@ -34,6 +35,8 @@ static const caps_flag flags[] = {
         "length of every class capsule"),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
+    CAPS_ROW_TRACE(options),
+    CAPS_ROW_TRACE_EVENTS(options),
     CAPS_ROW_JSON(options),
     CAPS_ROW_QUIET(options),
     CAPS_ROW_VERBOSE(options),
@@ -184,14 +187,21 @@ static int run(const caps_command *command, int argc, char **argv)
     }
     if (o.predictions)
         CAPS_TRY(caps_cli_check_output(o.predictions, &err));
+    CAPS_TRY(caps_cli_check_trace(&o.common, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     size_t batch = o.batch ? (size_t)o.batch : 100;
     const caps_model_options model_options = {
         .max_batch = batch, .reconstruct = true, .conv = o.common.conv};
-    CAPS_TRY(
-        caps_cli_model_load(&model, rt, o.model, &model_options, o.batch ? NULL : &batch, &err));
-    CAPS_TRY(caps_dataset_load(
-        &ds, o.data, o.split == 0 ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN, (size_t)o.limit, &err));
+    caps_trace_begin(rt, "load model");
+    status =
+        caps_cli_model_load(&model, rt, o.model, &model_options, o.batch ? NULL : &batch, &err);
+    caps_trace_end(rt);
+    CAPS_TRY(status);
+    caps_trace_begin(rt, "load data");
+    status = caps_dataset_load(
+        &ds, o.data, o.split == 0 ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN, (size_t)o.limit, &err);
+    caps_trace_end(rt);
+    CAPS_TRY(status);
     const caps_model_spec *spec = caps_model_get_spec(model);
     CAPS_TRY(caps_dataset_check(
         &ds, spec->input[0], spec->input[1], spec->input[2], spec->classes, &err));
@@ -218,6 +228,7 @@ static int run(const caps_command *command, int argc, char **argv)
         caps_cli_log("predictions: %s", o.predictions);
 done:
     caps_progress_clear();
+    status = caps_cli_end_trace(rt, status, &err);
     caps_cli_show_warnings(rt);
     free(w.text);
     caps_evaluation_release(&result);
@@ -238,7 +249,7 @@ const caps_command caps_command_eval = {
              "pixels; the decoder sees the longest capsule) and the confusion matrix.\n",
     .flags = flags,
     .notes =
-        "exit codes: 0 done, 1 FILE.csv cannot be written, 2 wrong usage, 3 bad data or model,\n"
+        "exit codes: 0 done, 1 an output cannot be written, 2 wrong usage, 3 bad data or model,\n"
         "4 device.\n"
         "\n"
         "examples:\n"

@@ -77,6 +77,8 @@ static const caps_flag flags[] = {
         "stop, saved, after this time, start-up included: 90, 90s, 30m, 2h"),
     CAPS_ROW_SWITCH("--kernel-times", options, kernel_times,
         "time every kernel and print the sums to stderr at the end (slower)"),
+    CAPS_ROW_TRACE(options),
+    CAPS_ROW_TRACE_EVENTS(options),
     CAPS_ROW_JSON(options),
     CAPS_ROW_QUIET(options),
     CAPS_ROW_VERBOSE(options),
@@ -118,7 +120,8 @@ static void catch_signals(void)
 static caps_status check_usage(const options *o, const caps_args *args, caps_error *err)
 {
     static const char *const with_resume[] = {"--out", "--resume", "--epochs", "--max-steps",
-        "--device", "--time-limit", "--kernel-times", "--json", "--quiet", "--verbose", NULL};
+        "--device", "--time-limit", "--kernel-times", "--trace", "--trace-events", "--json",
+        "--quiet", "--verbose", NULL};
     if (!o->out)
         return caps_cli_usage(err, "train: --out is missing, need a run directory (--out RUN)");
     if (o->resume && o->overwrite)
@@ -290,6 +293,7 @@ static caps_status show_model(const caps_train_config *config, caps_error *err)
 /* ---- progress ------------------------------------------------------------------------------- */
 
 typedef struct watcher {
+    caps_runtime *rt; /* NULL: not open yet */
     const caps_train_config *config;
     double began, last_detail_seconds;
     bool stepped; /* a step of this process is done */
@@ -360,6 +364,7 @@ static void on_event(
         caps_cli_detail("training begins");
         break;
     case CAPS_TRAIN_PROGRESS:
+        caps_cli_show_warnings(w->rt);
         note_first_step(w, m);
         on_progress(w, m);
         break;
@@ -450,6 +455,7 @@ static int run(const caps_command *command, int argc, char **argv)
     catch_signals();
     /* Nothing of RUN is touched before all that can be checked is. */
     CAPS_TRY(check_usage(&o, &args, &err));
+    CAPS_TRY(caps_cli_check_trace(&o.common, &err));
     CAPS_TRY(caps_train_run_exists(o.out, &exists, &err));
     if (exists && !o.resume && !o.overwrite) {
         status = caps_fail(&err, CAPS_ERR_EXISTS,
@@ -461,6 +467,7 @@ static int run(const caps_command *command, int argc, char **argv)
     if (init.parameters)
         control.init = &init;
     CAPS_TRY(caps_cli_open(&rt, &o.common, o.kernel_times, &err));
+    w.rt = rt;
     if (config.optimizer == CAPS_OPTIMIZER_SGD && caps_args_given(&args, "--lr-decay") &&
         o.rate_decay < 1)
         caps_cli_warn("--lr-decay %g has no effect: sgd has no schedule", o.rate_decay);
@@ -498,6 +505,7 @@ static int run(const caps_command *command, int argc, char **argv)
             signal_name(), (unsigned long long)metrics.step, o.out);
 done:
     caps_progress_clear();
+    status = caps_cli_end_trace(rt, status, &err);
     caps_cli_show_warnings(rt);
     caps_runtime_free(rt);
     caps_checkpoint_release(&init);
@@ -523,7 +531,7 @@ const caps_command caps_command_train = {
         "to\n"
         "20 epochs whatever --max-steps was.\n"
         "\n"
-        "exit codes: 0 done (also at the time limit), 1 failed while running or RUN cannot be\n"
+        "exit codes: 0 done (also at the time limit), 1 failed while running or an output cannot be\n"
         "written, 2 wrong usage, RUN in use or --memory-limit too small, 3 bad data, arch or "
         "checkpoint,\n"
         "4 device, 130 stopped by Ctrl-C or SIGTERM.\n"

@@ -163,11 +163,18 @@ caps_status caps_launch_template(caps_runtime *rt, const caps_template *template
         return status;
     if (!local && rt->family == CAPS_FAMILY_CPU)
         local = ones;
+    cl_event *traced = caps_trace_ask(rt, &event);
     cl_int code = clEnqueueNDRangeKernel(rt->queue, slot.kernel, (cl_uint)ndim, NULL, global, local,
-        0, NULL, rt->profile ? &event : NULL);
+        0, NULL, rt->profile ? &event : traced);
     if (code != CL_SUCCESS)
         return caps_fail_cl(err, code, "kernel %s", kernel);
-    return rt->profile ? caps_profile_book(rt, kernel, event, err) : CAPS_OK;
+    if (traced)
+        caps_trace_book(rt, slot.name, 0, event);
+    if (rt->profile)
+        return caps_profile_book(rt, kernel, event, err);
+    if (event)
+        clReleaseEvent(event);
+    return CAPS_OK;
 }
 
 caps_status caps_launch(caps_runtime *rt, const char *kernel, const caps_arg *args, size_t nargs,

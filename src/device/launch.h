@@ -103,8 +103,8 @@ const char *caps_runtime_gemm_wish(const caps_runtime *rt);
 const char *caps_runtime_routing_wish(const caps_runtime *rt);
 
 /* For time spent in a library that enqueues kernels of its own (CLBlast): begin waits for the queue
- * where profiling is on, and end waits again and books the time under `name`. Without profiling
- * both do nothing. */
+ * where profiling is on, and end waits again and books the time under `name`. For a trace they
+ * enqueue a marker each. Without either both do nothing. */
 caps_status caps_profile_begin(caps_runtime *rt, uint64_t *start_ns, caps_error *err);
 caps_status caps_profile_end(
     caps_runtime *rt, const char *name, uint64_t start_ns, caps_error *err);

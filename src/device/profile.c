@@ -80,17 +80,20 @@ caps_status caps_profile_book(caps_runtime *rt, const char *name, cl_event event
 
 caps_status caps_profile_begin(caps_runtime *rt, uint64_t *start_ns, caps_error *err)
 {
+    caps_status status = CAPS_OK;
     *start_ns = 0;
-    if (!rt->profile)
-        return CAPS_OK;
-    caps_status status = caps_runtime_finish(rt, err);
-    *start_ns = caps_clock_ns();
+    if (rt->profile) {
+        status = caps_runtime_finish(rt, err);
+        *start_ns = caps_clock_ns();
+    }
+    caps_trace_library_begin(rt);
     return status;
 }
 
 caps_status caps_profile_end(caps_runtime *rt, const char *name, uint64_t start_ns, caps_error *err)
 {
     size_t entry;
+    caps_trace_library_end(rt, name);
     if (!rt->profile)
         return CAPS_OK;
     caps_status status = caps_runtime_finish(rt, err);

@@ -14,6 +14,7 @@
 #include "file.h"
 #include "runtime_state.h"
 #include "sources.h"
+#include "trace.h"
 
 #define MAGIC        "capscl-program-1"
 #define MAGIC_BYTES  (sizeof MAGIC - 1)
@@ -331,9 +332,11 @@ caps_status caps_registry_get(
     rt->programs = grown;
     caps_program_slot slot = {
         .file = caps_format("%s", file), .options = caps_format("%s", options)};
+    caps_trace_begin(rt, "build kernels");
     caps_status status = slot.file && slot.options
                              ? make(&slot.program, rt, template ? file : NULL, options, err)
                              : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a program");
+    caps_trace_end(rt);
     if (status != CAPS_OK) {
         free(slot.file);
         free(slot.options);

@@ -114,6 +114,8 @@ static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_
         goto done;
     }
     rt->max_group = group;
+    if (o->trace)
+        CAPS_TRY(caps_trace_open(rt, o->trace, o->trace_events, err));
 done:
     return status;
 }
@@ -143,8 +145,8 @@ caps_status caps_runtime_create(
             err, code, "device %s (%s): making a context", rt->device.id, rt->device.name);
         goto done;
     }
-    rt->queue = clCreateCommandQueue(
-        rt->context, rt->device.handle, rt->profile ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
+    rt->queue = clCreateCommandQueue(rt->context, rt->device.handle,
+        o->profile || o->trace ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
     if (code != CL_SUCCESS) {
         status = caps_fail_cl(
             err, code, "device %s (%s): making a queue", rt->device.id, rt->device.name);
@@ -201,9 +203,10 @@ caps_status caps_runtime_create_from(caps_runtime **out, cl_context context, cl_
     if (properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "runtime: the queue is out-of-order, need in-order");
-    if (o->profile && !(properties & CL_QUEUE_PROFILING_ENABLE))
+    if ((o->profile || o->trace) && !(properties & CL_QUEUE_PROFILING_ENABLE))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "runtime: profiling needs a queue made with CL_QUEUE_PROFILING_ENABLE");
+            "runtime: %s needs a queue made with CL_QUEUE_PROFILING_ENABLE",
+            o->profile ? "profiling" : "a trace");
     caps_runtime *rt = calloc(1, sizeof *rt);
     if (!rt)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a runtime");
@@ -234,6 +237,7 @@ void caps_runtime_free(caps_runtime *rt)
         return;
     if (rt->queue)
         clFinish(rt->queue);
+    (void)caps_trace_close(rt, NULL);
     caps_runtime_slots_release(rt);
     caps_profile_release(rt);
     for (size_t i = 0; i < rt->kernel_count; i++) {

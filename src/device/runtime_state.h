@@ -4,6 +4,7 @@
 
 #include "launch.h"
 #include "slots.h"
+#include "trace.h"
 #include "tuning.h"
 
 typedef struct caps_program_slot {
@@ -30,7 +31,7 @@ struct caps_runtime {
     caps_family family;
     size_t max_group;
     char *gemm, *routing, *cache_dir, *cl_path; /* NULL: none */
-    char warning[512];                /* "" : none */
+    char warning[512];                          /* "" : none */
     caps_program_slot *programs;
     size_t program_count;
     bool compiled; /* from source: nothing of a program was on disk */
@@ -45,6 +46,7 @@ struct caps_runtime {
     cl_mem nothing; /* stands for a NULL tensor */
     caps_slots slots;
     caps_tuning *tuning;
+    caps_trace *trace; /* NULL: none */
 };
 
 /* The program of the runtime's family (NULL) or of a template: built, or loaded from the disk

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "fail.h"
-#include "launch.h"
+#include "trace.h"
 
 #define ELEMENT_BYTES 4
 
@@ -108,10 +108,12 @@ static cl_int rewrite(caps_runtime *rt, const caps_tensor *t, const void *host)
 static caps_status upload(
     caps_runtime *rt, const caps_tensor *t, const void *host, cl_bool wait, caps_error *err)
 {
-    cl_int code = caps_is_simulated(rt)
-                      ? rewrite(rt, t, host)
-                      : clEnqueueWriteBuffer(caps_runtime_queue(rt), t->buffer, wait,
-                            t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), host, 0, NULL, NULL);
+    cl_event event = NULL;
+    cl_int code = caps_is_simulated(rt) ? rewrite(rt, t, host)
+                                        : clEnqueueWriteBuffer(caps_runtime_queue(rt), t->buffer,
+                                              wait, t->offset * ELEMENT_BYTES, caps_tensor_bytes(t),
+                                              host, 0, NULL, caps_trace_ask(rt, &event));
+    caps_trace_take(rt, "upload", caps_tensor_bytes(t), event);
     return code == CL_SUCCESS
                ? CAPS_OK
                : caps_fail_cl(err, code, "upload of %zu bytes", caps_tensor_bytes(t));
@@ -132,8 +134,10 @@ caps_status caps_tensor_put(
 caps_status caps_tensor_download(
     caps_runtime *rt, const caps_tensor *t, void *host, caps_error *err)
 {
+    cl_event event = NULL;
     cl_int code = clEnqueueReadBuffer(caps_runtime_queue(rt), t->buffer, CL_TRUE,
-        t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), host, 0, NULL, NULL);
+        t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), host, 0, NULL, caps_trace_ask(rt, &event));
+    caps_trace_take(rt, "download", caps_tensor_bytes(t), event);
     return code == CL_SUCCESS
                ? CAPS_OK
                : caps_fail_cl(err, code, "download of %zu bytes", caps_tensor_bytes(t));
@@ -142,10 +146,13 @@ caps_status caps_tensor_download(
 caps_status caps_tensor_zero(caps_runtime *rt, const caps_tensor *t, caps_error *err)
 {
     const cl_uint zero = 0;
+    cl_event event = NULL;
     cl_int code = caps_is_simulated(rt)
                       ? rewrite(rt, t, NULL)
                       : clEnqueueFillBuffer(caps_runtime_queue(rt), t->buffer, &zero, sizeof zero,
-                            t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), 0, NULL, NULL);
+                            t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), 0, NULL,
+                            caps_trace_ask(rt, &event));
+    caps_trace_take(rt, "zero", caps_tensor_bytes(t), event);
     return code == CL_SUCCESS
                ? CAPS_OK
                : caps_fail_cl(err, code, "zeroing of %zu bytes", caps_tensor_bytes(t));
@@ -157,9 +164,11 @@ caps_status caps_tensor_copy(
     if (caps_tensor_count(to) != caps_tensor_count(from))
         return caps_fail(err, CAPS_ERR_ARGUMENT, "copy: %zu elements into %zu",
             caps_tensor_count(from), caps_tensor_count(to));
+    cl_event event = NULL;
     cl_int code = clEnqueueCopyBuffer(caps_runtime_queue(rt), from->buffer, to->buffer,
         from->offset * ELEMENT_BYTES, to->offset * ELEMENT_BYTES, caps_tensor_bytes(to), 0, NULL,
-        NULL);
+        caps_trace_ask(rt, &event));
+    caps_trace_take(rt, "copy", caps_tensor_bytes(to), event);
     return code == CL_SUCCESS ? CAPS_OK
                               : caps_fail_cl(err, code, "copy of %zu bytes", caps_tensor_bytes(to));
 }

@@ -190,6 +190,50 @@ done:
     return status;
 }
 
+/* ---- in runs -------------------------------------------------------------------------------- */
+
+char *caps_tuning_format(const caps_runtime *rt)
+{
+    json_t *all = json_object(), *choice;
+    const char *key;
+    caps_tuning_get(rt, ""); /* reads the file */
+    bool stored = all != NULL;
+    json_object_foreach(rt->tuning->choices, key, choice)
+    {
+        stored = stored && json_object_set(all, key, json_object_get(choice, "variant")) == 0;
+    }
+    char *text = stored ? caps_json_format(all, 0, 6) : NULL;
+    json_decref(all);
+    return text;
+}
+
+caps_status caps_tuning_restore(caps_runtime *rt, const char *text, caps_error *err)
+{
+    caps_status status;
+    json_t *all = NULL, *variant;
+    const char *key;
+    CAPS_TRY(caps_json_parse(
+        &all, text, strlen(text), "the run's measured choices", CAPS_ERR_FORMAT, err));
+    if (!json_is_object(all))
+        CAPS_TRY(caps_fail(
+            err, CAPS_ERR_FORMAT, "the run's measured choices are no object, need key: variant"));
+    json_decref(rt->tuning->choices);
+    rt->tuning->choices = NULL;
+    rt->tuning->loaded = true;
+    json_object_foreach(all, key, variant)
+    {
+        const char *name = json_string_value(variant);
+        if (!name || !*name || strlen(name) >= CAPS_TUNING_VARIANT ||
+            strlen(key) >= CAPS_TUNING_KEY)
+            CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
+                "the run's measured choices: '%.60s' has no variant, need a name", key));
+        CAPS_TRY(caps_tuning_set(rt, key, name, 0, err));
+    }
+done:
+    json_decref(all);
+    return status;
+}
+
 /* ---- choices in force ----------------------------------------------------------------------- */
 
 void caps_tuning_note(const caps_runtime *rt, const char *key, const char *variant, bool measured,

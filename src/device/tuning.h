@@ -23,6 +23,13 @@ caps_status caps_tuning_save(caps_runtime *rt, caps_error *err);
 /* The file's path, or NULL where there is no cache directory. Freed with free(). */
 char *caps_tuning_path(const caps_runtime *rt);
 
+/* All that was measured, as a JSON object of key: variant; freed with free(), NULL: out of memory.
+ */
+char *caps_tuning_format(const caps_runtime *rt);
+/* Puts such an object in the place of whatever was measured: a run that goes on chooses as it did
+ * when it began. CAPS_ERR_FORMAT. */
+caps_status caps_tuning_restore(caps_runtime *rt, const char *text, caps_error *err);
+
 /* A choice in force. */
 typedef struct caps_choice {
     char key[CAPS_TUNING_KEY];

@@ -48,7 +48,8 @@ static caps_status choose(caps_conv_part *part, const caps_layer *layer, caps_pl
     snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), text);
     if (n > 0 && !caps_conv_algorithm_find(&wish, name))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "conv: algorithm '%s' is unknown, need auto, im2col, direct or spectral", name);
+            "conv: algorithm '%s' is unknown, need auto, im2col, direct, winograd or spectral",
+            name);
     caps_status status = caps_conv2d_choose(&part->conv.algorithm, plan->rt, x_shape, w_shape,
         &part->conv, plan->training, deeper, wish, plan->conv_most_bytes, err);
     if (status != CAPS_OK) {

@@ -38,7 +38,7 @@ typedef struct caps_plan {
     size_t workspace;        /* float32 elements that the layers share */
     size_t workspace_kept;   /* how many of them, from the first one on, hold what has to last */
     size_t scratch_bytes;    /* of matrix products */
-    caps_routing_variant routing_variant; /* a wish */
+    caps_routing_variant routing_variant; /* a wish; then what was chosen */
 } caps_plan;
 
 /* One batch on its way through the layers. */

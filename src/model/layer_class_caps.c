@@ -19,6 +19,7 @@ static caps_status plan(caps_layer *layer, caps_plan *plan, caps_error *err)
     caps_class_caps *shape = &self->shape;
     shape->b = plan->batch;
     shape->variant = caps_class_caps_variant(plan->rt, shape, plan->routing_variant);
+    plan->routing_variant = shape->variant;
     const caps_class_caps_room room = caps_class_caps_room_of(plan->rt, shape, plan->training);
     const size_t r = shape->routing.iterations;
     const size_t couplings[] = {r, shape->b, shape->i, shape->j};

@@ -10,6 +10,7 @@
 #include "fail.h"
 #include "gemm.h"
 #include "launch.h"
+#include "trace.h"
 
 #define CONV_WORKSPACE_BYTES ((size_t)64 << 20)
 #define ADAM_BETA1           0.9f
@@ -175,6 +176,7 @@ static caps_status plan_for(caps_model *m, const caps_runtime *rt, const caps_mo
     CAPS_TRY(plan_layers(m, plan, err));
     CAPS_TRY(check_conv_names(plan, err));
     memcpy(m->conv, plan->conv_choices, sizeof m->conv);
+    m->routing = plan->routing_variant;
     CAPS_TRY(plan_results(m, plan, err));
 done:
     return status;
@@ -373,6 +375,11 @@ caps_runtime *caps_model_get_runtime(const caps_model *m)
     return m->rt;
 }
 
+caps_routing_variant caps_model_get_routing(const caps_model *m)
+{
+    return m->routing;
+}
+
 const char *caps_model_get_conv(const caps_model *m)
 {
     return m->conv;
@@ -423,7 +430,10 @@ caps_status caps_model_set_batch(
 caps_status caps_model_put_batch(
     caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err)
 {
-    return put_batch(m, b, images, labels, false, err);
+    caps_trace_begin(m->rt, "put batch");
+    caps_status status = put_batch(m, b, images, labels, false, err);
+    caps_trace_end(m->rt);
+    return status;
 }
 
 static caps_pass pass_of(caps_model *m)

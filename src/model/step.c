@@ -11,6 +11,7 @@
 #include "fail.h"
 #include "launch.h"
 #include "not_finite.h"
+#include "trace.h"
 
 /* ---- tensors to look at --------------------------------------------------------------------- */
 
@@ -144,8 +145,14 @@ done:
 caps_status caps_model_read(
     caps_model *m, const caps_tensor *t, void *host, cl_event *event, caps_error *err)
 {
+    cl_event own = NULL, *traced = caps_trace_ask(m->rt, &own);
+    cl_event *wanted = event ? event : traced;
     cl_int code = clEnqueueReadBuffer(caps_runtime_queue(m->rt), t->buffer, CL_FALSE,
-        t->offset * sizeof(int32_t), caps_tensor_bytes(t), host, 0, NULL, event);
+        t->offset * sizeof(int32_t), caps_tensor_bytes(t), host, 0, NULL, wanted);
+    if (traced && code == CL_SUCCESS)
+        caps_trace_book(m->rt, "download", caps_tensor_bytes(t), *wanted);
+    if (own)
+        clReleaseEvent(own);
     return code == CL_SUCCESS
                ? CAPS_OK
                : caps_fail_cl(err, code, "reading of %zu bytes", caps_tensor_bytes(t));
@@ -173,7 +180,9 @@ caps_status caps_step_wait(caps_model *m, size_t slot, caps_step_report *report,
 {
     caps_reading *reading = &m->readings[slot];
     float sums[3];
+    caps_trace_begin(m->rt, "wait for a step");
     cl_int code = clWaitForEvents(1, &reading->event);
+    caps_trace_end(m->rt);
     clReleaseEvent(reading->event);
     reading->event = NULL;
     if (code != CL_SUCCESS)

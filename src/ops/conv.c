@@ -12,8 +12,8 @@
 #include "tuning.h"
 
 /* By caps_conv_algorithm. */
-static const caps_conv_method *const methods[] = {
-    &caps_conv_columns, &caps_conv_columns, &caps_conv_direct, &caps_conv_spectral};
+static const caps_conv_method *const methods[] = {&caps_conv_columns, &caps_conv_columns,
+    &caps_conv_direct, &caps_conv_winograd, &caps_conv_spectral};
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
 /* ---- sizes ---------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
  * conv.c checks tensors, chooses how many images go at once, and hands over to one of
  *     conv_columns.c    im2col and a matrix product: any device, any shape
  *     conv_direct.c     sums over the taps, images in lanes: CPU family, few taps, first layers
+ *     conv_winograd.c   the same at stride 1, rows of the kernel by F(4, 3)
  *     conv_spectral.c   short transforms of tiles: CPU family, kernels of 2 to 9 taps a phase
  */
 #ifndef CAPS_CONV_H
@@ -51,7 +52,8 @@ typedef struct caps_conv_method {
         const caps_tensor *workspace, size_t n, caps_conv_kept kept, caps_error *err);
 } caps_conv_method;
 
-extern const caps_conv_method caps_conv_columns, caps_conv_direct, caps_conv_spectral;
+extern const caps_conv_method caps_conv_columns, caps_conv_direct, caps_conv_winograd,
+    caps_conv_spectral;
 
 /* Images that the workspace (elements) takes at once, in equal chunks; 0: not even one. */
 size_t caps_conv_chunk(

@@ -66,6 +66,9 @@ static const char *const large_names[] = {"GEMMK", "KREG", "KWG", "KWI", "MDIMA"
 static const char *const small_names[] = {
     "KWID", "MDIMAD", "MDIMCD", "NDIMBD", "NDIMCD", "PADA", "PADB", "VWMD", "VWND", "WGD"};
 enum { LARGE = 16, SMALL = 10 };
+/* The large kernel is taken from so many cubed multiply-adds on. */
+static const char *const routine_names[] = {"XGEMM_MIN_INDIRECT_SIZE"};
+static const size_t least_large = 384;
 
 static const struct candidate {
     const char *name;
@@ -104,6 +107,9 @@ static caps_status override(const caps_runtime *rt, const struct candidate *x, c
     if (code == CLBlastSuccess)
         code = CLBlastOverrideParameters(device, "XgemmDirect", CLBlastPrecisionSingle, SMALL,
             (const char **)(uintptr_t)small_names, x->small);
+    if (code == CLBlastSuccess)
+        code = CLBlastOverrideParameters(device, "GemmRoutine", CLBlastPrecisionSingle, 1,
+            (const char **)(uintptr_t)routine_names, &least_large);
     return code == CLBlastSuccess
                ? CAPS_OK
                : caps_fail_cl(err, (int)code, "gemm: CLBlast refuses the parameters '%s'", x->name);

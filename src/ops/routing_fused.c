@@ -30,7 +30,7 @@ static layout layout_of(const caps_fused *n)
         .steps = n->routing.grad == CAPS_ROUTING_GRAD_FULL ? n->routing.iterations : 1,
     };
     const bool constant = l.steps < n->routing.iterations; /* couplings, and not 1 / J */
-    l.area = LANES * (FUSED_TILE * n->k + 2 * l.e + FUSED_TILE * n->j);
+    l.area = LANES * (FUSED_TILE * n->k + 2 * l.e + (FUSED_TILE + 2) * n->j);
     l.terms = constant ? 1 : 2 * (l.steps - 1);
     l.slots = constant ? 1 : l.terms + 1;
     return l;
@@ -57,9 +57,12 @@ static size_t partial_count(const layout *l)
     return l->groups * l->chunks * l->e * LANES;
 }
 
-static size_t areas_count(const layout *l)
+/* Of the items of the passes, or, of those of dw, what each keeps of u. */
+static size_t areas_count(const caps_fused *n, const layout *l)
 {
-    return l->groups * l->chunks * l->area;
+    const size_t passes = l->groups * l->chunks * l->area;
+    const size_t blocks = caps_round_up(n->i, FUSED_BLOCK) * n->b * n->k;
+    return passes > blocks ? passes : blocks;
 }
 
 static size_t vec_count(const layout *l)
@@ -80,7 +83,7 @@ static size_t coef_count(const caps_fused *n, const layout *l)
 static size_t cpu_workspace(const caps_fused *n, bool training)
 {
     const layout l = layout_of(n);
-    const size_t both = padded(partial_count(&l)) + padded(areas_count(&l)) + LANES;
+    const size_t both = padded(partial_count(&l)) + padded(areas_count(n, &l)) + LANES;
     const size_t forward = padded(l.groups * l.e * LANES);
     const size_t backward = padded(vec_count(&l)) + padded(z_count(n, &l)) +
                             padded(coef_count(n, &l)) + padded(l.steps * n->b * l.e);
@@ -113,7 +116,7 @@ static caps_status cpu_forward(caps_runtime *rt, const caps_tensor *v,
     const layout l = layout_of(n);
     caps_tensor rest = *workspace;
     const caps_tensor partial = take(&rest, partial_count(&l)),
-                      areas = take(&rest, areas_count(&l));
+                      areas = take(&rest, areas_count(n, &l));
     const caps_tensor x = take(&rest, l.groups * l.e * LANES);
     caps_status status = CAPS_OK;
     for (size_t t = 0; t < n->routing.iterations; t++) {
@@ -130,8 +133,8 @@ static caps_status cpu_forward(caps_runtime *rt, const caps_tensor *v,
         if (t > 0)
             caps_put_tensor(&pass, &x);
         put_sizes(&pass, n, &l);
-        CAPS_TRY(run(rt, t == 0 ? "routing_fused_first" : "routing_fused_pass", &pass, l.chunks,
-            l.groups, err));
+        CAPS_TRY(run(rt, t == 0 ? "routing_fused_first" : "routing_fused_pass", &pass, l.groups,
+            l.chunks, err));
         caps_put_tensor(&reduce, &s_t);
         caps_put_tensor(&reduce, &v_t);
         caps_put_tensor(&reduce, last ? NULL : &x);
@@ -167,7 +170,7 @@ static backward backward_of(const caps_fused *n, const layout *l, const caps_ten
     caps_tensor rest = *workspace;
     backward p;
     p.partial = take(&rest, partial_count(l));
-    p.areas = take(&rest, areas_count(l));
+    p.areas = take(&rest, areas_count(n, l));
     p.vec = take(&rest, vec_count(l));
     p.z = take(&rest, z_count(n, l));
     p.coef = take(&rest, coef_count(n, l));
@@ -225,7 +228,7 @@ static caps_status step_back(caps_runtime *rt, const backward *p,
     put_sizes(&c, n, l);
     caps_put_uint(&c, l->terms);
     caps_put_uint(&c, step + 1 < l->steps);
-    return run(rt, "routing_fused_back", &c, l->chunks, l->groups, err);
+    return run(rt, "routing_fused_back", &c, l->groups, l->chunks, err);
 }
 
 static caps_status cpu_backward(caps_runtime *rt, const caps_tensor *du, const caps_tensor *dw,
@@ -248,7 +251,7 @@ static caps_status cpu_backward(caps_runtime *rt, const caps_tensor *du, const c
         caps_put_tensor(&c, &p.coef);
         caps_put_tensor(&c, &c_t);
         caps_put_sizes(&c, (size_t[]){n->b, n->i, n->j}, 3);
-        CAPS_TRY(run(rt, "routing_fused_lanes", &c, l.chunks, l.groups, err));
+        CAPS_TRY(run(rt, "routing_fused_lanes", &c, l.groups, l.chunks, err));
     }
     if (du) {
         caps_call c = {0};
@@ -260,11 +263,12 @@ static caps_status cpu_backward(caps_runtime *rt, const caps_tensor *du, const c
         put_sizes(&c, n, &l);
         caps_put_uint(&c, l.terms);
         caps_put_uint(&c, based);
-        CAPS_TRY(run(rt, "routing_fused_du", &c, l.chunks, l.groups, err));
+        CAPS_TRY(run(rt, "routing_fused_du", &c, l.groups, l.chunks, err));
     }
     if (dw) {
         caps_call c = {0};
         caps_put_tensor(&c, dw);
+        caps_put_tensor(&c, &p.areas);
         caps_put_tensor(&c, &p.coef);
         caps_put_tensor(&c, &p.z);
         caps_put_tensor(&c, u);

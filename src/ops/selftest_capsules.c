@@ -14,6 +14,8 @@
 #define compare    caps_selftest_compare
 #define FORWARD    CAPS_SELFTEST_FORWARD
 #define BACKWARD   CAPS_SELFTEST_BACKWARD
+#define FULL       CAPS_ROUTING_GRAD_FULL
+#define LAST       CAPS_ROUTING_GRAD_LAST
 
 /* ---- group: b, t, k, h, w ------------------------------------------------------------------- */
 
@@ -120,6 +122,54 @@ static caps_status routing(caps_selftest *t, const size_t *z, caps_error *err)
     CAPS_TRY(compare(t, BACKWARD, tdu, dvotes, err));
     if (biased)
         CAPS_TRY(compare(t, BACKWARD, tdb, dbias, err));
+done:
+    return status;
+}
+
+/* ---- class capsules: b, i, j, d, k, iterations, routing_grad, bias, variant ------------------ */
+
+static caps_status class_caps(caps_selftest *t, const size_t *z, caps_error *err)
+{
+    const size_t b = z[0], i = z[1], j = z[2], d = z[3], k = z[4], r = z[5];
+    const caps_class_caps how = {
+        b, i, j, d, k, {r, (caps_routing_grad)z[6]}, (caps_routing_variant)z[8]};
+    const bool full = how.routing.grad == CAPS_ROUTING_GRAD_FULL, biased = z[7] != 0;
+    const size_t us[] = {b, i, k}, ws[] = {i, j, d, k}, vs[] = {b, j, d}, bs[] = {j, d};
+    const size_t c_shape[] = {r, b, i, j}, s_shape[] = {r, b, j, d};
+    const size_t nu = b * i * k, nw = i * j * d * k, nv = b * j * d, votes = b * i * j * d;
+    const caps_class_caps_room room = caps_class_caps_room_of(t->rt, &how, true);
+    snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu K=%zu r=%zu %s%s", b, i, j, d, k,
+        r, full ? "full" : "last", biased ? " bias" : "");
+    snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_routing_variant_name(how.variant));
+    double *u = draw(t, nu, -1, 1), *w = draw(t, nw, -0.3, 0.3), *bias = draw(t, j * d, -0.3, 0.3);
+    double *dv = draw(t, nv, -1, 1), *u_hat = zeros(t, votes), *du_hat = zeros(t, votes);
+    double *c = zeros(t, r * b * i * j), *s = zeros(t, r * nv), *v = zeros(t, r * nv);
+    double *last = zeros(t, nv), *du = zeros(t, nu), *dw = zeros(t, nw), *db = zeros(t, j * d);
+    const caps_tensor *tu = put(t, u, 3, us), *tw = put(t, w, 4, ws), *tb = put(t, bias, 2, bs);
+    const caps_tensor *tdv = put(t, dv, 3, vs), *tv = put(t, NULL, 3, vs);
+    const caps_tensor *tdu = put(t, NULL, 3, us), *tdw = put(t, NULL, 4, ws);
+    const caps_tensor *tdb = put(t, NULL, 2, bs), *workspace = put(t, NULL, 1, &room.workspace);
+    caps_class_caps_state state = {.couplings = *put(t, NULL, 4, c_shape),
+        .s = *put(t, NULL, 4, s_shape),
+        .v = *put(t, NULL, 4, s_shape)};
+    if (room.votes)
+        state.votes = *put(t, NULL, 1, &room.votes);
+    caps_status status;
+    CAPS_TRY(t->status);
+    CAPS_TRY(caps_class_caps_forward(
+        t->rt, tv, &state, tu, tw, biased ? tb : NULL, &how, workspace, err));
+    caps_ref_votes_forward(u_hat, u, w, b, i, j, d, k);
+    caps_ref_routing_forward(last, c, s, v, u_hat, biased ? bias : NULL, b, i, j, d, r);
+    CAPS_TRY(compare(t, FORWARD, tv, last, err));
+    CAPS_TRY(compare(t, FORWARD, &state.couplings, c, err));
+    CAPS_TRY(caps_class_caps_backward(
+        t->rt, tdu, tdw, biased ? tdb : NULL, tdv, &state, tu, tw, &how, workspace, err));
+    caps_ref_routing_backward(du_hat, db, dv, c, s, v, u_hat, full, b, i, j, d, r);
+    caps_ref_votes_backward(du, dw, du_hat, u, w, b, i, j, d, k);
+    CAPS_TRY(compare(t, BACKWARD, tdu, du, err));
+    CAPS_TRY(compare(t, BACKWARD, tdw, dw, err));
+    if (biased)
+        CAPS_TRY(compare(t, BACKWARD, tdb, db, err));
 done:
     return status;
 }
@@ -269,6 +319,13 @@ const caps_selftest_case caps_selftest_capsules[] = {
     {"routing", routing, false, {13, 145, 10, 16, 3, CAPS_ROUTING_GRAD_FULL, 0}},
     {"routing", routing, false, {13, 145, 10, 16, 3, CAPS_ROUTING_GRAD_LAST, 1}},
     {"routing", routing, false, {5, 70, 11, 19, 5, CAPS_ROUTING_GRAD_FULL, 1}},
+    {"class_caps", class_caps, true, {2, 11, 4, 5, 3, 2, FULL, 1, CAPS_ROUTING_STORED}},
+    {"class_caps", class_caps, true, {17, 5, 3, 5, 3, 3, FULL, 1, CAPS_ROUTING_FUSED}},
+    {"class_caps", class_caps, true, {3, 11, 2, 4, 5, 2, LAST, 0, CAPS_ROUTING_FUSED}},
+    {"class_caps", class_caps, false, {13, 145, 10, 16, 8, 3, FULL, 0, CAPS_ROUTING_STORED}},
+    {"class_caps", class_caps, false, {13, 145, 10, 16, 8, 3, FULL, 0, CAPS_ROUTING_FUSED}},
+    {"class_caps", class_caps, false, {33, 67, 11, 19, 13, 5, FULL, 1, CAPS_ROUTING_FUSED}},
+    {"class_caps", class_caps, false, {33, 67, 10, 16, 8, 3, LAST, 1, CAPS_ROUTING_FUSED}},
     {"lengths", lengths, true, {3, 5, 7}},
     {"lengths", lengths, false, {101, 10, 16}},
     {"margin", margin, true, {3, 5, 7}},

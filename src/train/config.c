@@ -13,9 +13,11 @@
 
 #include "fail.h"
 #include "json.h"
+#include "tuning.h"
 
 static const char *const optimizers[] = {"adam", "sgd", NULL};
 static const char *const augments[] = {"none", "shift2", NULL};
+static const char *const routings[] = {"", "stored", "fused", NULL}; /* by caps_routing_variant */
 
 caps_train_config caps_train_config_default(void)
 {
@@ -35,6 +37,14 @@ caps_train_config caps_train_config_default(void)
     /* A built-in spec: nothing of it can be missing. */
     (void)caps_model_spec_load(&config.spec, "mnist", NULL);
     return config;
+}
+
+caps_routing_variant caps_config_routing(const caps_train_config *config)
+{
+    for (int i = CAPS_ROUTING_STORED; routings[i]; i++)
+        if (strcmp(config->routing, routings[i]) == 0)
+            return (caps_routing_variant)i;
+    return CAPS_ROUTING_AUTO;
 }
 
 /* ---- checks --------------------------------------------------------------------------------- */
@@ -62,6 +72,9 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err)
     if (config->augment != CAPS_AUGMENT_NONE && config->augment != CAPS_AUGMENT_SHIFT2)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: augment is %d, need 0 (none) or 1 (shift2)", (int)config->augment);
+    if (config->routing[0] && caps_config_routing(config) == CAPS_ROUTING_AUTO)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: routing is '%s', need stored or fused, or none", config->routing);
     if (strcmp(config->profile, "paper") != 0)
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "train: profile is '%s', need paper", config->profile);
@@ -123,6 +136,7 @@ caps_status caps_config_to_json(json_t **out, const caps_train_config *config, c
     CAPS_TRY(set_text(object, "data", config->data, err));
     CAPS_TRY(set_text(object, "profile", config->profile, err));
     CAPS_TRY(set_text(object, "conv", config->conv, err));
+    CAPS_TRY(set_text(object, "routing", config->routing, err));
     CAPS_TRY(set_text(object, "init", config->init, err));
     json_t *const values[] = {caps_config_json_u64(config->epochs),
         caps_config_json_u64(config->max_steps), caps_config_json_u64(config->batch),
@@ -215,6 +229,12 @@ caps_status caps_config_from_json(
         CAPS_TRY(bad_field(err, where, "conv", "a text of fitting length"));
     if (conv)
         memcpy(c.conv, json_string_value(conv), json_string_length(conv) + 1);
+    if (json_object_get(object, "routing")) {
+        const int routing = choice(object, "routing", routings);
+        if (routing < 0)
+            CAPS_TRY(bad_field(err, where, "routing", "stored or fused"));
+        snprintf(c.routing, sizeof c.routing, "%s", routings[routing]);
+    }
 
     uint64_t batch = 0, limit = 0, micro = 0;
     const struct {
@@ -343,6 +363,14 @@ caps_status caps_config_describe(
     *out = NULL;
     CAPS_TRY(caps_config_to_json(&object, config, err));
     const caps_device_info *device = caps_runtime_device(rt);
+    json_t *tuned = NULL;
+    char *choices = caps_tuning_format(rt);
+    if (!choices)
+        CAPS_TRY(out_of_memory(err));
+    status = caps_json_parse(
+        &tuned, choices, strlen(choices), "measured choices", CAPS_ERR_INTERNAL, err);
+    free(choices);
+    CAPS_TRY(status);
     const struct {
         const char *key;
         json_t *value;
@@ -357,6 +385,7 @@ caps_status caps_config_describe(
         {"vendor", foreign_text(device->vendor)},
         {"kernels", json_string(caps_family_name(caps_runtime_family(rt)))},
         {"gemm", describe_gemm(config, rt)},
+        {"tuned", tuned},
     };
     bool stored = true;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)

@@ -19,8 +19,14 @@ caps_status caps_run_path(char **path, const char *out, const char *name, caps_e
  * touched. CAPS_ERR_IO. */
 caps_status caps_run_check_writable(const char *out, caps_error *err);
 
+/* On a run that goes on: the choices that were measured when it began, in the place of those that
+ * are in the cache now. CAPS_ERR_FORMAT. */
+caps_status caps_run_restore_choices(caps_runtime *rt, const char *out, caps_error *err);
+
 /* Checks every setting but those of the spec. CAPS_ERR_ARGUMENT, CAPS_ERR_SPEC. */
 caps_status caps_config_check(const caps_train_config *config, caps_error *err);
+
+caps_routing_variant caps_config_routing(const caps_train_config *config);
 
 /* A new object with every setting. CAPS_ERR_ARGUMENT where a name is not UTF-8, which JSON cannot
  * hold. */

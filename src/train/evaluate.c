@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "fail.h"
 #include "step.h"
+#include "trace.h"
 
 /* A batch and its results in host memory. */
 typedef struct readings {
@@ -65,13 +66,15 @@ done:
 }
 
 /* Sums in double, image by image: the result does not depend on the batch's size. */
-static caps_status take_batch(
-    caps_evaluation *result, readings *r, caps_evaluate_each *each, void *user, caps_error *err)
+static caps_status take_batch(caps_runtime *rt, caps_evaluation *result, readings *r,
+    caps_evaluate_each *each, void *user, caps_error *err)
 {
     const caps_batch *batch = r->batch;
     if (!batch)
         return CAPS_OK;
+    caps_trace_begin(rt, "wait for a batch");
     cl_int code = clWaitForEvents(1, &r->event);
+    caps_trace_end(rt);
     clReleaseEvent(r->event);
     r->event = NULL;
     r->batch = NULL;
@@ -97,12 +100,14 @@ caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_eval
 {
     const caps_model_spec *spec = caps_model_get_spec(m);
     const double began = caps_clock_seconds();
+    caps_runtime *rt = caps_model_get_runtime(m);
     caps_batcher *batcher = NULL;
     readings r[CAPS_BATCHES_HELD] = {0};
     caps_model_totals totals;
     bool totals_kept = false;
     caps_status status;
     *result = (caps_evaluation){.classes = spec->classes};
+    caps_trace_begin(rt, "evaluate");
     CAPS_TRY(
         caps_dataset_check(ds, spec->input[0], spec->input[1], spec->input[2], spec->classes, err));
     size_t most = caps_model_get_micro_batch(m);
@@ -125,13 +130,18 @@ caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_eval
         if (stop && stop(stop_user))
             CAPS_TRY(caps_fail(err, CAPS_ERR_INTERRUPTED,
                 "evaluate: stopped after %zu of %zu images", result->n, ds->n));
+        caps_trace_begin(rt, "make batch");
         const caps_batch *batch = caps_batcher_next(batcher);
-        CAPS_TRY(give_batch(m, batch, &r[turn], err));
+        caps_trace_end(rt);
+        caps_trace_begin(rt, "enqueue batch");
+        status = give_batch(m, batch, &r[turn], err);
+        caps_trace_end(rt);
+        CAPS_TRY(status);
         given += batch->n;
-        CAPS_TRY(take_batch(result, &r[(turn + 1) % CAPS_BATCHES_HELD], each, each_user, err));
+        CAPS_TRY(take_batch(rt, result, &r[(turn + 1) % CAPS_BATCHES_HELD], each, each_user, err));
     }
     for (size_t i = 0; i < CAPS_BATCHES_HELD; i++, turn = (turn + 1) % CAPS_BATCHES_HELD)
-        CAPS_TRY(take_batch(result, &r[turn], each, each_user, err));
+        CAPS_TRY(take_batch(rt, result, &r[turn], each, each_user, err));
     const double n = (double)result->n;
     result->error_percent = 100 * (double)result->errors / n;
     result->margin_loss /= n;
@@ -144,10 +154,11 @@ done:
             status = restored;
     }
     if (batcher && status != CAPS_OK) /* the device may still read batches and write results */
-        (void)caps_runtime_finish(caps_model_get_runtime(m), NULL);
+        (void)caps_runtime_finish(rt, NULL);
     caps_batcher_free(batcher);
     for (size_t i = 0; i < CAPS_BATCHES_HELD; i++)
         readings_release(&r[i]);
+    caps_trace_end(rt);
     if (status != CAPS_OK)
         caps_evaluation_release(result);
     return status;

@@ -10,6 +10,7 @@
 #include "file.h"
 #include "json.h"
 #include "safetensors.h"
+#include "tuning.h"
 
 #define MOST_CONFIG ((size_t)16 << 20) /* bytes; the file has some two thousand */
 
@@ -150,25 +151,8 @@ done:
 
 /* ---- config.json ---------------------------------------------------------------------------- */
 
-static caps_status parse(
-    caps_train_config *config, const char *text, size_t n, const char *where, caps_error *err)
-{
-    json_t *object = NULL;
-    caps_status status;
-    CAPS_TRY(caps_json_parse(&object, text, n, where, CAPS_ERR_FORMAT, err));
-    status = caps_config_from_json(config, object, where, err);
-    /* The spec is a part of this file: one that is wrong makes it the file's fault. */
-    if (status == CAPS_ERR_SPEC) {
-        status = CAPS_ERR_FORMAT;
-        if (err)
-            err->status = status;
-    }
-done:
-    json_decref(object);
-    return status;
-}
-
-static caps_status parse_copy(caps_train_config *config, const char *path, caps_error *err)
+/* The copy in the state. */
+static caps_status parse_copy(json_t **object, const char *path, caps_error *err)
 {
     caps_safetensors st = {0};
     caps_status status;
@@ -177,25 +161,32 @@ static caps_status parse_copy(caps_train_config *config, const char *path, caps_
     if (!text)
         CAPS_TRY(caps_fail(
             err, CAPS_ERR_FORMAT, "%s: no capscl.config in its metadata, need the settings", path));
-    CAPS_TRY(parse(config, text, strlen(text), path, err));
+    CAPS_TRY(caps_json_parse(object, text, strlen(text), path, CAPS_ERR_FORMAT, err));
 done:
     caps_safetensors_release(&st);
     return status;
 }
 
-caps_status caps_train_config_load(caps_train_config *config, const char *out, caps_error *err)
+/* The settings as they were written, and *where they are. Both are the caller's. */
+static caps_status read_config(json_t **object, char **where, const char *out, caps_error *err)
 {
     caps_status status;
     char *path = NULL, *state = NULL;
     unsigned char *text = NULL;
     size_t n = 0;
+    *object = NULL;
+    *where = NULL;
     CAPS_TRY(caps_run_path(&path, out, CAPS_RUN_CONFIG, err));
     CAPS_TRY(caps_run_path(&state, out, CAPS_RUN_STATE, err));
     if (caps_path_exists(path)) {
         CAPS_TRY(caps_file_read(&text, &n, path, MOST_CONFIG, err));
-        CAPS_TRY(parse(config, (const char *)text, n, path, err));
+        CAPS_TRY(caps_json_parse(object, (const char *)text, n, path, CAPS_ERR_FORMAT, err));
+        *where = path;
+        path = NULL;
     } else if (caps_path_exists(state)) {
-        CAPS_TRY(parse_copy(config, state, err));
+        CAPS_TRY(parse_copy(object, state, err));
+        *where = state;
+        state = NULL;
     } else {
         CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND,
             "%s: holds no run to resume: neither %s nor %s is there", out, CAPS_RUN_CONFIG,
@@ -205,5 +196,44 @@ done:
     free(text);
     free(state);
     free(path);
+    return status;
+}
+
+caps_status caps_train_config_load(caps_train_config *config, const char *out, caps_error *err)
+{
+    caps_status status;
+    json_t *object;
+    char *where;
+    CAPS_TRY(read_config(&object, &where, out, err));
+    status = caps_config_from_json(config, object, where, err);
+    /* The spec is a part of this file: one that is wrong makes it the file's fault. */
+    if (status == CAPS_ERR_SPEC) {
+        status = CAPS_ERR_FORMAT;
+        if (err)
+            err->status = status;
+    }
+done:
+    json_decref(object);
+    free(where);
+    return status;
+}
+
+caps_status caps_run_restore_choices(caps_runtime *rt, const char *out, caps_error *err)
+{
+    caps_status status;
+    json_t *object;
+    char *where, *text = NULL;
+    CAPS_TRY(read_config(&object, &where, out, err));
+    const json_t *tuned = json_object_get(object, "tuned");
+    text = tuned ? caps_json_format(tuned, 0, 6) : caps_format("{}");
+    if (!text)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the settings"));
+    status = caps_tuning_restore(rt, text, err);
+    if (status != CAPS_OK)
+        caps_fail_prefix(err, status, "%s", where);
+done:
+    json_decref(object);
+    free(where);
+    free(text);
     return status;
 }

@@ -17,6 +17,7 @@
 #include "evaluate.h"
 #include "fail.h"
 #include "schedule.h"
+#include "trace.h"
 #include "trainer.h"
 
 /* ---- numbers -------------------------------------------------------------------------------- */
@@ -145,6 +146,15 @@ static void begin_epoch(caps_trainer *t)
     t->epoch_seconds = 0;
 }
 
+static caps_status log_line(
+    caps_trainer *t, caps_metrics_type type, const caps_train_metrics *m, caps_error *err)
+{
+    caps_trace_begin(t->rt, "log");
+    caps_status status = caps_metrics_append(&t->log, type, m, err);
+    caps_trace_end(t->rt);
+    return status;
+}
+
 /* Takes the results of the oldest step in flight. */
 static caps_status take_step(caps_trainer *t, caps_error *err)
 {
@@ -172,7 +182,7 @@ static caps_status take_step(caps_trainer *t, caps_error *err)
     t->lap = now;
     if (step % CAPS_METRICS_STEPS == 0) {
         caps_train_metrics m = caps_trainer_metrics(t);
-        CAPS_TRY(caps_metrics_append(&t->log, CAPS_METRICS_STEP, &m, err));
+        CAPS_TRY(log_line(t, CAPS_METRICS_STEP, &m, err));
     }
 done:
     return status;
@@ -186,17 +196,13 @@ caps_status caps_trainer_settle(caps_trainer *t, caps_error *err)
     return status;
 }
 
-caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
+/* Gives the device step number `step`. */
+static caps_status enqueue_step(
+    caps_trainer *t, const caps_batch *batch, double rate, uint64_t step, caps_error *err)
 {
     caps_model *m = t->model;
-    const uint64_t before = steps_given(t), step = before + 1;
-    const double rate = caps_train_rate(t->config, before, t->steps_per_epoch);
     caps_status status;
-    if (before % t->steps_per_epoch == 0) /* what was in flight was settled at the epoch's end */
-        begin_epoch(t);
-    if (t->in_flight == 0)
-        t->lap = caps_clock_seconds();
-    const caps_batch *batch = caps_batcher_next(t->batcher);
+    caps_trace_begin(t->rt, "enqueue step");
     /* The device sums in float: one step at a time, so that the sums do not depend on where a run
      * was stopped, nor lose digits over an epoch. */
     CAPS_TRY(caps_step_begin(m, err));
@@ -205,6 +211,24 @@ caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
                  ? caps_model_adam(m, (float)rate, step, err)
                  : caps_model_sgd(m, (float)rate, err));
     CAPS_TRY(caps_step_end(m, step % CAPS_STEPS_AT_ONCE, err));
+done:
+    caps_trace_end(t->rt);
+    return status;
+}
+
+caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
+{
+    const uint64_t before = steps_given(t), step = before + 1;
+    const double rate = caps_train_rate(t->config, before, t->steps_per_epoch);
+    caps_status status;
+    if (before % t->steps_per_epoch == 0) /* what was in flight was settled at the epoch's end */
+        begin_epoch(t);
+    if (t->in_flight == 0)
+        t->lap = caps_clock_seconds();
+    caps_trace_begin(t->rt, "make batch");
+    const caps_batch *batch = caps_batcher_next(t->batcher);
+    caps_trace_end(t->rt);
+    CAPS_TRY(enqueue_step(t, batch, rate, step, err));
     t->flights[step % CAPS_STEPS_AT_ONCE] = (caps_flight){batch->n, rate};
     t->in_flight++;
     if (t->in_flight == CAPS_STEPS_AT_ONCE)
@@ -219,6 +243,7 @@ caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err)
 {
     caps_status status;
     caps_error inner = {0};
+    caps_trace_begin(t->rt, "save");
     status = caps_state_take(&t->state, t->model, &inner);
     if (status == CAPS_ERR_NOT_FINITE)
         CAPS_TRY(not_finite(t, t->state.step, inner.message, t->state.rate, err));
@@ -234,6 +259,7 @@ caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err)
     t->saved_step = t->state.step;
     caps_trainer_tell(t, CAPS_TRAIN_SAVED);
 done:
+    caps_trace_end(t->rt);
     return status;
 }
 
@@ -273,7 +299,7 @@ static caps_status close_epoch(caps_trainer *t, caps_error *err)
     if (t->state.step >= t->last_step || (every > 0 && m.epoch % every == 0))
         CAPS_TRY(evaluate(t, err));
     m = caps_trainer_metrics(t);
-    CAPS_TRY(caps_metrics_append(&t->log, CAPS_METRICS_EPOCH, &m, err));
+    CAPS_TRY(log_line(t, CAPS_METRICS_EPOCH, &m, err));
     t->state.ended = true;
     caps_trainer_tell(t, CAPS_TRAIN_EPOCH);
     CAPS_TRY(caps_trainer_save(t, true, err));
@@ -341,14 +367,20 @@ caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
     caps_trainer t;
     caps_status status;
     *m = (caps_train_metrics){0};
-    CAPS_TRY(caps_trainer_init(&t, rt, config, control, err));
+    caps_trace_begin(rt, "set up");
+    status = caps_trainer_init(&t, rt, config, control, err);
+    caps_trace_end(rt);
+    CAPS_TRY(status);
     if (caps_trainer_is_finished(&t)) {
         *end = CAPS_TRAIN_WAS_FINISHED;
     } else if (is_stopped(&t)) {
         CAPS_TRY(caps_fail(err, CAPS_ERR_INTERRUPTED,
             "stopped before the training began; %s is as it was", control->out));
     } else {
-        CAPS_TRY(caps_trainer_open(&t, err));
+        caps_trace_begin(rt, "open the run");
+        status = caps_trainer_open(&t, err);
+        caps_trace_end(rt);
+        CAPS_TRY(status);
         caps_trainer_tell(&t, CAPS_TRAIN_STARTED);
         CAPS_TRY(run_to_end(&t, end, err));
     }

@@ -193,6 +193,8 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
     CAPS_TRY(caps_config_check(config, err));
     CAPS_TRY(make_paths(t, err));
     CAPS_TRY(check_directory(t, err));
+    if (control->resume)
+        CAPS_TRY(caps_run_restore_choices(rt, control->out, err));
     CAPS_TRY(read_data(t, &first, err));
     /* No batch is larger than the data. */
     const caps_model_options options = {
@@ -203,13 +205,16 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
         .split = true,
         .micro_batch = config->micro_batch,
         .conv = config->conv[0] ? config->conv : NULL,
+        .routing_variant = caps_config_routing(config),
     };
     CAPS_TRY(caps_model_forecast(rt, &config->spec, &options, &memory, err));
     tell_memory(t, &memory, options.max_batch);
     CAPS_TRY(caps_model_create(&t->model, rt, &config->spec, &options, err));
     t->own.micro_batch = caps_model_get_micro_batch(t->model);
+    snprintf(t->own.routing, sizeof t->own.routing, "%s",
+        caps_routing_variant_name(caps_model_get_routing(t->model)));
     snprintf(t->own.conv, sizeof t->own.conv, "%s", caps_model_get_conv(t->model));
-    caps_trainer_note(t, "convolutions: %s", t->own.conv);
+    caps_trainer_note(t, "convolutions: %s; routing: %s", t->own.conv, t->own.routing);
     CAPS_TRY(control->resume ? old_state(t, err) : first_parameters(t, first, err));
     CAPS_TRY(caps_config_describe(&record, t->config, rt, err));
     CAPS_TRY(caps_config_format(&t->config_text, record, 2, err));

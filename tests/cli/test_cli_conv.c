@@ -23,14 +23,13 @@ static void tear_down(void)
     free(work);
 }
 
-/* "conv1=...,primary=..." of a run. */
-static char *chosen(const char *out)
+/* The run's choices are `want`: "conv1=...,primary=...". */
+static void expect_chosen(const char *out, const char *want)
 {
     json_t *config = json_load_file(cli_path(out, "config.json"), JSON_REJECT_DUPLICATES, NULL);
     ck_assert(json_is_object(config));
-    char *text = caps_format("%s", json_string_value(json_object_get(config, "conv")));
+    ck_assert_str_eq(json_string_value(json_object_get(config, "conv")), want);
     json_decref(config);
-    return text;
 }
 
 START_TEST(a_run_keeps_its_algorithms)
@@ -42,20 +41,55 @@ START_TEST(a_run_keeps_its_algorithms)
     cli_expect_ok(p);
     ck_assert_ptr_nonnull(strstr(p.err, "conv1=direct,primary=spectral"));
     test_process_release(&p);
-    ck_assert_str_eq(chosen(out), "conv1=direct,primary=spectral");
+    expect_chosen(out, "conv1=direct,primary=spectral");
     /* The environment is for runs that begin. */
     p = cli_run_env(
         environment, "train", "--resume", "--out", out, "--epochs", "1", "--quiet", (char *)NULL);
     cli_expect_ok(p);
     test_process_release(&p);
-    ck_assert_str_eq(chosen(out), "conv1=direct,primary=spectral");
+    expect_chosen(out, "conv1=direct,primary=spectral");
     p = cli_run_env(environment, "train", TINY, "--out", cli_path(work, "columns"), "--max-steps",
         "1", "--quiet", (char *)NULL);
     cli_expect_ok(p);
     test_process_release(&p);
-    ck_assert_str_eq(chosen(cli_path(work, "columns")), "conv1=im2col,primary=im2col");
+    expect_chosen(cli_path(work, "columns"), "conv1=im2col,primary=im2col");
     cli_expect_error(cli_run("train", "--resume", "--out", out, "--conv", "im2col"), 2,
         "--conv with --resume", "train");
+}
+END_TEST
+
+/* Settings of a run that were changed by hand. */
+static char *run_with(const char *name, const char *key, json_t *value)
+{
+    char *out = cli_path(work, name), *path = cli_path(out, "config.json");
+    test_process p = cli_run("train", TINY, "--out", out, "--max-steps", "1", "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    json_t *config = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+    ck_assert_int_eq(json_object_set_new(config, key, value), 0);
+    ck_assert_int_eq(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+    return out;
+}
+
+START_TEST(a_run_keeps_what_was_measured)
+{
+    json_t *tuned = json_object();
+    json_object_set_new(tuned, "gemm 20x16x24 nt", json_string("direct"));
+    test_process p = cli_run(
+        "train", "--resume", "--out", run_with("tuned", "tuned", tuned), "--max-steps", "2");
+    cli_expect_ok(p);
+    ck_assert_ptr_nonnull(strstr(p.err, "routing: "));
+    test_process_release(&p);
+    cli_expect_error(cli_run("train", "--resume", "--out",
+                         run_with("torn", "tuned", json_integer(5)), "--max-steps", "2"),
+        3, "config.json: the run's measured choices", "tuned is a number");
+    cli_expect_error(cli_run("train", "--resume", "--out",
+                         run_with("lost", "routing", json_string("both")), "--max-steps", "2"),
+        3, "config.json: routing", "routing is unknown");
+    cli_expect_error(cli_run("train", "--resume", "--out", run_with("odd", "conv", json_integer(1)),
+                         "--max-steps", "2"),
+        3, "config.json: conv", "conv is a number");
 }
 END_TEST
 
@@ -85,7 +119,8 @@ START_TEST(bad_algorithms)
 {
     static const struct {
         const char *value, *needle;
-    } cases[] = {{"fast", "algorithm 'fast' is unknown, need auto, im2col, direct or spectral"},
+    } cases[] = {
+        {"fast", "algorithm 'fast' is unknown, need auto, im2col, direct, winograd or spectral"},
         {"direct", "primary: direct cannot serve"}, {"primary=direct", "primary: direct cannot"},
         {"conv1=fast", "algorithm 'fast' is unknown"}, {"class_caps=im2col", "'class_caps=im2col'"},
         {"conv1", "algorithm 'conv1' is unknown"},
@@ -114,6 +149,7 @@ Suite *suite(void)
     tcase_set_timeout(t, 600);
     tcase_add_unchecked_fixture(t, set_up, tear_down);
     tcase_add_test(t, a_run_keeps_its_algorithms);
+    tcase_add_test(t, a_run_keeps_what_was_measured);
     tcase_add_test(t, algorithms_agree);
     tcase_add_test(t, bad_algorithms);
     suite_add_tcase(s, t);

@@ -536,6 +536,10 @@ START_TEST(devices_that_do_not_match)
     char *const family[] = {"CAPSCL_KERNELS=abacus", NULL};
     cli_expect_error(cli_run_env(family, "eval", "--model", model, "--data", data, (char *)NULL), 2,
         "abacus", "eval");
+    char *const routing[] = {"CAPSCL_ROUTING=kept", NULL};
+    cli_expect_error(
+        cli_run_env(routing, "train", "--data", data, "--arch", spec, "--out", out, (char *)NULL),
+        2, "routing variant \"kept\" is unknown", "train");
     /* Several devices of one name: PoCL makes as many as it is asked for. */
     char *const two[] = {"POCL_DEVICES=pthread pthread", NULL};
     test_process p = cli_run_env(two, "devices", "--json", (char *)NULL);

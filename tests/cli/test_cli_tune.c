@@ -55,7 +55,7 @@ static void tear_down(void)
 static void tune(void)
 {
     test_process p =
-        cli_run("tune", "--arch", spec, "--batch", "7", "--time", "2s", "--json", "--quiet");
+        cli_run("tune", "--arch", spec, "--batch", "7", "--time", "40s", "--json", "--quiet");
     cli_expect_ok(p);
     ck_assert_str_eq(p.err, "");
     json_t *rows = cli_json(&p);
@@ -149,7 +149,7 @@ START_TEST(a_bad_file_costs_one_line)
             "'%s' gives: %s", texts[i], warnings);
     }
     /* It is rebuilt, with the same line. */
-    test_process p = cli_run("tune", "--arch", spec, "--batch", "7", "--time", "2");
+    test_process p = cli_run("tune", "--arch", spec, "--batch", "7", "--time", "40");
     cli_expect_ok(p);
     ck_assert_ptr_nonnull(strstr(p.err, "is ignored"));
     test_process_release(&p);
@@ -162,7 +162,7 @@ START_TEST(an_unwritable_cache_is_said_once)
 {
     char *file = cli_write_text(work, "file", "x");
     setenv("CAPSCL_CACHE", cli_path(file, "below"), 1);
-    test_process p = cli_run("tune", "--arch", spec, "--batch", "7", "--time", "2");
+    test_process p = cli_run("tune", "--arch", spec, "--batch", "7", "--time", "40");
     cli_expect_ok(p);
     const char *said = strstr(p.err, "the choices are not kept");
     ck_assert_ptr_nonnull(said);

@@ -58,6 +58,7 @@ START_TEST(creation_says_why_it_fails)
         {{.kernels = "CPU"}, "kernel family \"CPU\" is unknown, need auto, cpu or gpu"},
         {{.gemm = "blas"},
             "GEMM algorithm \"blas\" is unknown, need auto, clblast, packed or direct"},
+        {{.routing = "kept"}, "routing variant \"kept\" is unknown, need auto, stored or fused"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         ck_assert_int_eq(

@@ -55,6 +55,32 @@ START_TEST(round_trip)
 }
 END_TEST
 
+/* A run that goes on chooses as it did when it began. */
+START_TEST(runs_keep_their_choices)
+{
+    static const char *const bad[] = {
+        "", "[]", "5", "{\"a\": 1}", "{\"a\": \"\"}", "{\"a\": null}", "{\"a\"}"};
+    char *cache = test_directory(), *empty = test_directory();
+    store(cache);
+    caps_error err = {0};
+    caps_runtime *tuned = runtime_at(cache), *untuned = runtime_at(empty);
+    char *then = caps_tuning_format(tuned), *nothing = caps_tuning_format(untuned);
+    ck_assert_str_eq(nothing, "{}");
+    test_ok(caps_tuning_restore(untuned, then, &err));
+    ck_assert_str_eq(caps_tuning_get(untuned, "gemm 4x5x6 nt x7"), "clblast");
+    test_ok(caps_tuning_restore(tuned, nothing, &err));
+    ck_assert_ptr_null(caps_tuning_get(tuned, "gemm 4x5x6 nt x7"));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        ck_assert_int_eq(caps_tuning_restore(untuned, bad[i], &err), CAPS_ERR_FORMAT);
+    caps_runtime_free(tuned);
+    caps_runtime_free(untuned);
+    free(then);
+    free(nothing);
+    free(cache);
+    free(empty);
+}
+END_TEST
+
 /* A runtime answers from what it read first, whatever becomes of the file. */
 START_TEST(answers_do_not_change)
 {
@@ -187,6 +213,7 @@ Suite *suite(void)
     TCase *t = tcase_create("tuning");
     tcase_add_checked_fixture(t, environment_take, environment_give_back);
     tcase_add_test(t, round_trip);
+    tcase_add_test(t, runs_keep_their_choices);
     tcase_add_test(t, answers_do_not_change);
     tcase_add_test(t, bad_files_are_ignored);
     tcase_add_test(t, unwritable_cache);

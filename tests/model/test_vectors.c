@@ -165,7 +165,8 @@ static void expect_gradients(caps_model *m, const caps_safetensors *st, const ch
 
 /* max_batch larger than the batch, and a workspace that may hold one image only, must not matter.
  */
-static void check_file(caps_runtime *rt, const char *file, size_t spare, size_t workspace_bytes)
+static void check_file(caps_runtime *rt, const char *file, size_t spare, size_t workspace_bytes,
+    caps_routing_variant variant)
 {
     caps_error err = {0};
     caps_safetensors st;
@@ -173,8 +174,10 @@ static void check_file(caps_runtime *rt, const char *file, size_t spare, size_t 
     test_ok(caps_safetensors_load(&st, file, &err));
     const caps_model_spec spec = spec_of(&st, file);
     const size_t images = caps_safetensors_get(&st, "input")->shape[0];
-    const caps_model_options options = {
-        .max_batch = images + spare, .training = true, .conv_workspace_bytes = workspace_bytes};
+    const caps_model_options options = {.max_batch = images + spare,
+        .training = true,
+        .conv_workspace_bytes = workspace_bytes,
+        .routing_variant = variant};
     test_ok(caps_model_create(&m, rt, &spec, &options, &err));
     fill_with_nan(m, rt);
     set_parameters(m, &st);
@@ -232,14 +235,17 @@ static bool too_large(const char *file)
 START_TEST(forward_and_gradients)
 {
     for (size_t i = 0; i < file_count; i++)
-        if (!too_large(files[i]))
-            check_file(families[_i], files[i], 0, 0);
+        if (!too_large(files[i])) {
+            check_file(families[_i], files[i], 0, 0, CAPS_ROUTING_STORED);
+            check_file(families[_i], files[i], 0, 0, CAPS_ROUTING_FUSED);
+        }
 }
 END_TEST
 
 START_TEST(in_chunks_and_with_room_to_spare)
 {
-    check_file(families[_i], files[0], 3, 1);
+    check_file(families[_i], files[0], 3, 1, CAPS_ROUTING_STORED);
+    check_file(families[_i], files[0], 3, 1, CAPS_ROUTING_FUSED);
 }
 END_TEST
 

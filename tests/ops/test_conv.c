@@ -110,7 +110,7 @@ static void check_shape(caps_runtime *rt, const caps_ref_conv *p, caps_conv_algo
     double *bias = test_random(p->m, seed + 40, -1, 1), *dy = test_random(z.ny, seed + 60, -1, 1);
     double *y = test_zeros(z.ny), *dx = test_zeros(z.nx), *dw = test_zeros(z.nw);
     double *dbias = test_zeros(p->m);
-    const bool deeper = algorithm != CAPS_CONV_DIRECT; /* it gives no dx */
+    const bool deeper = algorithm != CAPS_CONV_DIRECT && algorithm != CAPS_CONV_WINOGRAD;
     caps_tensor tx = test_tensor(x, 4, z.x), tw = test_tensor(w, 4, z.w);
     caps_tensor tb = test_tensor(bias, 1, &p->m), tdy = test_tensor(dy, 4, z.y);
     const size_t one = caps_conv2d_workspace(z.x, z.w, &conv, true, 1);
@@ -225,6 +225,25 @@ START_TEST(direct_agrees_with_the_reference)
 }
 END_TEST
 
+/* Groups that are full and begun, tiles that stick out, an odd number of them, bands of rows. */
+static const shape winograd_shapes[] = {
+    {{3, 2, 5, 6, 5, 3, 2, 1, 0, 1}, true},
+    {{2, 3, 7, 5, 2, 2, 4, 1, 1, 2}, true},
+    {{100, 1, 28, 28, 9, 9, 9, 1, 0, 1}, false},
+    {{18, 3, 33, 40, 6, 5, 7, 1, 2, 0}, false},
+    {{5, 2, 30, 500, 3, 3, 6, 1, 0, 1}, false},
+    {{17, 7, 19, 23, 7, 9, 8, 1, 5, 0}, false},
+    {{2, 1, 300, 3, 5, 2, 1, 1, 0, 1}, false},
+};
+
+START_TEST(winograd_agrees_with_the_reference)
+{
+    for (size_t i = 0; i < sizeof winograd_shapes / sizeof *winograd_shapes; i++)
+        if (winograd_shapes[i].small || !test_small())
+            check_shape(families[0], &winograd_shapes[i].p, CAPS_CONV_WINOGRAD, 5e-6, 1e-5, i + 90);
+}
+END_TEST
+
 /* ---- sizes ---------------------------------------------------------------------------------- */
 
 START_TEST(output_sizes)
@@ -313,6 +332,7 @@ Suite *suite(void)
     families_add(tc, agrees_with_the_reference);
     tcase_add_test(tc, spectral_agrees_with_the_reference);
     tcase_add_test(tc, direct_agrees_with_the_reference);
+    tcase_add_test(tc, winograd_agrees_with_the_reference);
     tcase_add_test(tc, output_sizes);
     tcase_add_test(tc, workspace_sizes);
     families_add(tc, wrong_sizes_are_refused);

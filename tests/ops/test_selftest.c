@@ -11,15 +11,15 @@ static const struct {
     const char *name;
     bool backward;
 } operations[] = {{"gemm", false}, {"bias_act", true}, {"conv", true}, {"linear", true},
-    {"group", true}, {"squash", true}, {"votes", true}, {"routing", true}, {"lengths", false},
-    {"margin", true}, {"argmax", false}, {"mask", true}, {"sse", true}, {"totals", false},
-    {"adam", false}, {"sgd", false}};
+    {"group", true}, {"squash", true}, {"votes", true}, {"routing", true}, {"class_caps", true},
+    {"lengths", false}, {"margin", true}, {"argmax", false}, {"mask", true}, {"sse", true},
+    {"totals", false}, {"adam", false}, {"sgd", false}};
 
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 
 typedef struct seen {
     int forward[OPERATIONS], backward[OPERATIONS], all;
-    int full, last, packed;
+    int full, last, packed, stored, fused;
 } seen;
 
 static void look(void *user, const caps_selftest_result *r)
@@ -39,6 +39,8 @@ static void look(void *user, const caps_selftest_result *r)
     s->full += strstr(r->shape, "full") != NULL;
     s->last += strstr(r->shape, "last") != NULL;
     s->packed += strstr(r->variant, "packed") != NULL;
+    s->stored += strstr(r->variant, "stored") != NULL;
+    s->fused += strstr(r->variant, "fused") != NULL;
     s->all++;
 }
 
@@ -53,6 +55,8 @@ START_TEST(everything_passes_and_is_there)
     }
     ck_assert_int_ge(s.full, 1);
     ck_assert_int_ge(s.last, 1);
+    ck_assert_int_ge(s.stored, 1);
+    ck_assert_int_ge(s.fused, 1);
     if (caps_runtime_family(families[_i]) == CAPS_FAMILY_CPU)
         ck_assert_int_ge(s.packed, 1);
     if (!test_small()) {

@@ -1,0 +1,536 @@
+/* trace.c: see trace.h.
+ *
+ * The file is written as the run goes on, through a small buffer, and appears under its name only
+ * when it is whole. A trace that cannot be written does not stop the run that it watches: recording
+ * ends, and caps_trace_close says why.
+ * Times in the file are microseconds of the host's monotonic clock since the trace was opened. */
+#include "trace.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "fail.h"
+#include "file.h"
+#include "runtime_state.h"
+
+enum {
+    BUFFER_BYTES = 1 << 16,
+    PENDING_MOST = 8192, /* commands kept before the oldest is waited for */
+    POLL_EVERY = 32,     /* commands between two looks at the oldest */
+    DEPTH_MOST = 32,     /* spans within one another */
+    ANCHORS = 16,        /* markers that the clocks are compared by */
+    LANE_HOST = 1,
+    LANE_QUEUE = 2,
+};
+
+/* A name as it stands in the file. Some two hundred are told apart by 64 bits. */
+typedef struct name {
+    uint64_t hash;
+    char *text;
+    char *options; /* NULL: none */
+} name;
+
+typedef struct command {
+    cl_event event;
+    cl_event from; /* NULL, or the marker that a library's command begins at */
+    size_t name;
+    uint64_t bytes;
+    uint64_t asked, given; /* host time before and after it was enqueued; 0, 0: not known */
+} command;
+
+typedef struct span {
+    size_t name;
+    uint64_t start;
+} span;
+
+/* Device time plus `offset` is host time, give or take `error`; all in nanoseconds. */
+typedef struct anchor {
+    int64_t offset, first;
+    uint64_t error;
+    bool follows; /* the driver notes when a command is enqueued: see follow_clock */
+} anchor;
+
+struct caps_trace {
+    caps_atomic_file file;
+    char buffer[BUFFER_BYTES];
+    size_t used;
+    caps_error failure; /* status CAPS_OK: none */
+
+    long process;
+    uint64_t start, recorded, most, left_out;
+    bool warned;
+    anchor clock;
+    int64_t queue_end; /* where the queue's lane is free */
+
+    name *names;
+    size_t name_count, name_room;
+    command ring[PENDING_MOST]; /* oldest at `first` */
+    size_t first, pending, since_poll;
+    uint64_t asked;
+    cl_event library; /* a library's command has begun at this marker */
+    span spans[DEPTH_MOST];
+    size_t depth; /* those deeper than the array are counted and not kept */
+};
+
+/* ---- the file ------------------------------------------------------------------------------- */
+
+static void write_out(caps_trace *t)
+{
+    if (t->failure.status == CAPS_OK && t->used > 0)
+        caps_atomic_write(&t->file, t->buffer, t->used, &t->failure);
+    t->used = 0;
+}
+
+static void put_text(caps_trace *t, const char *text)
+{
+    size_t n = strlen(text);
+    while (n > 0) {
+        if (t->used == BUFFER_BYTES)
+            write_out(t);
+        const size_t room = BUFFER_BYTES - t->used, some = n < room ? n : room;
+        memcpy(t->buffer + t->used, text, some);
+        t->used += some;
+        text += some;
+        n -= some;
+    }
+}
+
+/* What is formatted is short; texts of any length go through put_text. */
+static void put(caps_trace *t, const char *format, ...) CAPS_PRINTF(2, 3);
+
+static void put(caps_trace *t, const char *format, ...)
+{
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    put_text(t, text);
+}
+
+char *caps_trace_quote(const char *text)
+{
+    json_t *value = json_string(text);
+    if (!value) {
+        char *plain = strdup(text);
+        for (char *at = plain; at && *at; at++)
+            if ((unsigned char)*at > 126)
+                *at = '?';
+        value = plain ? json_string(plain) : NULL;
+        free(plain);
+    }
+    char *quoted = value ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
+    json_decref(value);
+    return quoted;
+}
+
+/* A name's place in the list; false: out of memory, and the trace has failed. */
+static bool find_name(caps_trace *t, const char *text, size_t *at)
+{
+    const uint64_t hash = caps_hash(CAPS_HASH_START, text, strlen(text));
+    for (size_t i = 0; i < t->name_count; i++) {
+        if (t->names[i].hash == hash) {
+            *at = i;
+            return true;
+        }
+    }
+    if (t->name_count == t->name_room) {
+        const size_t room = t->name_room ? 2 * t->name_room : 64;
+        name *grown = realloc(t->names, room * sizeof *grown);
+        if (!grown)
+            goto failed;
+        t->names = grown;
+        t->name_room = room;
+    }
+    /* "kernel -DA=1 -DB=2" of a template. */
+    const char *options = strstr(text, " -D");
+    char *plain = options ? strndup(text, (size_t)(options - text)) : strdup(text);
+    name made = {.hash = hash, .text = plain ? caps_trace_quote(plain) : NULL};
+    free(plain);
+    if (options)
+        made.options = caps_trace_quote(options + 1);
+    if (!made.text || (options && !made.options)) {
+        free(made.text);
+        free(made.options);
+        goto failed;
+    }
+    *at = t->name_count++;
+    t->names[*at] = made;
+    return true;
+failed:
+    caps_fail(&t->failure, CAPS_ERR_MEMORY, "%s: out of memory for a name", t->file.path);
+    return false;
+}
+
+static bool is_recording(caps_trace *t)
+{
+    if (!t || t->failure.status != CAPS_OK)
+        return false;
+    return t->recorded + t->pending < t->most;
+}
+
+/* Counts an event that found no room; the first is said. */
+static void leave_out(caps_runtime *rt)
+{
+    caps_trace *t = rt->trace;
+    if (t->failure.status != CAPS_OK)
+        return;
+    t->left_out++;
+    if (t->warned)
+        return;
+    t->warned = true;
+    const size_t at = strlen(rt->warning);
+    snprintf(rt->warning + at, sizeof rt->warning - at,
+        "%sthe trace has its %" PRIu64 " events, what comes after them is not in it",
+        at ? "; " : "", t->most);
+}
+
+/* Nanoseconds as microseconds, "123.456". */
+#define TIME_FORMAT "%" PRIu64 ".%03u"
+#define TIME(ns)    (uint64_t)(ns) / 1000, (unsigned)((uint64_t)(ns) % 1000)
+
+/* All but the closing brace. Times are the host's, since the start. */
+static void put_event(caps_trace *t, size_t at, int lane, int64_t start, int64_t end)
+{
+    put_text(t, ",\n{\"name\":");
+    put_text(t, t->names[at].text);
+    put(t, ",\"ph\":\"X\",\"pid\":%ld,\"tid\":%d,\"ts\":" TIME_FORMAT ",\"dur\":" TIME_FORMAT,
+        t->process, lane, TIME(start), TIME(end - start));
+    t->recorded++;
+}
+
+/* ---- clocks --------------------------------------------------------------------------------- */
+
+static bool read_time(cl_event event, cl_profiling_info what, int64_t *ns)
+{
+    cl_ulong time = 0;
+    if (clGetEventProfilingInfo(event, what, sizeof time, &time, NULL) != CL_SUCCESS)
+        return false;
+    *ns = (int64_t)time;
+    return true;
+}
+
+/* A marker was enqueued between two looks at the host's clock: that says how far the two are apart,
+ * up to the time between the looks. The closest of several counts. */
+static caps_status compare_clocks(caps_runtime *rt, anchor *best, caps_error *err)
+{
+    best->error = UINT64_MAX;
+    for (int i = 0; i < ANCHORS; i++) {
+        cl_event marker = NULL;
+        int64_t queued = 0, end = 0;
+        const uint64_t before = caps_clock_ns();
+        cl_int code = clEnqueueMarkerWithWaitList(rt->queue, 0, NULL, &marker);
+        uint64_t after = caps_clock_ns();
+        if (code == CL_SUCCESS)
+            code = clWaitForEvents(1, &marker);
+        const uint64_t finished = caps_clock_ns();
+        bool known = code == CL_SUCCESS &&
+                     read_time(marker, CL_PROFILING_COMMAND_QUEUED, &queued) &&
+                     read_time(marker, CL_PROFILING_COMMAND_END, &end);
+        if (marker)
+            clReleaseEvent(marker);
+        if (code != CL_SUCCESS)
+            return caps_fail_cl(err, code, "trace: comparing the device's clock with the host's");
+        if (!known)
+            continue;
+        const bool follows = queued > 0 && queued <= end;
+        if (!follows) { /* a driver that keeps no such time */
+            queued = end;
+            after = finished;
+        }
+        const uint64_t half = (after - before) / 2;
+        if (half < best->error)
+            *best = (anchor){
+                .offset = (int64_t)(before + half) - queued, .error = half, .follows = follows};
+    }
+    best->first = best->offset;
+    return best->error < UINT64_MAX
+               ? CAPS_OK
+               : caps_fail(err, CAPS_ERR_OPENCL, "trace: the device's queue tells no times");
+}
+
+/* Two clocks drift apart, by seconds in a day at worst. A command was enqueued between two looks at
+ * the host's: where the offset says otherwise, it is moved by no more than it must. */
+static void follow_clock(anchor *clock, const command *c, int64_t queued)
+{
+    if (!clock->follows || !c->asked)
+        return;
+    const int64_t low = (int64_t)c->asked - queued, high = (int64_t)c->given - queued;
+    if (clock->offset < low)
+        clock->offset = low;
+    else if (clock->offset > high)
+        clock->offset = high;
+}
+
+/* ---- the queue's lane ----------------------------------------------------------------------- */
+
+static void release(command *c)
+{
+    clReleaseEvent(c->event);
+    if (c->from)
+        clReleaseEvent(c->from);
+}
+
+/* A command that is complete. */
+static void write_command(caps_trace *t, const command *c)
+{
+    int64_t queued, start, end;
+    if (!read_time(c->from ? c->from : c->event, CL_PROFILING_COMMAND_QUEUED, &queued) ||
+        !read_time(c->from ? c->from : c->event,
+            c->from ? CL_PROFILING_COMMAND_END : CL_PROFILING_COMMAND_START, &start) ||
+        !read_time(c->event, CL_PROFILING_COMMAND_END, &end)) {
+        t->left_out++;
+        return;
+    }
+    const int64_t waited = start - queued;
+    follow_clock(&t->clock, c, queued);
+    /* The queue is in-order; a driver's clock with a coarse grain may still say otherwise. */
+    start += t->clock.offset - (int64_t)t->start;
+    end += t->clock.offset - (int64_t)t->start;
+    if (start < t->queue_end)
+        start = t->queue_end;
+    if (end < start)
+        end = start;
+    t->queue_end = end;
+    put_event(t, c->name, LANE_QUEUE, start, end);
+    put(t, ",\"args\":{\"waited_us\":" TIME_FORMAT, TIME(waited > 0 ? waited : 0));
+    if (c->bytes)
+        put(t, ",\"bytes\":%" PRIu64, c->bytes);
+    if (t->names[c->name].options) {
+        put_text(t, ",\"options\":");
+        put_text(t, t->names[c->name].options);
+    }
+    put_text(t, "}}");
+}
+
+/* Writes the commands that are complete, oldest first, up to one that is not. */
+static void collect(caps_trace *t)
+{
+    t->since_poll = 0;
+    while (t->pending > 0) {
+        command *oldest = &t->ring[t->first];
+        cl_int state = CL_QUEUED;
+        cl_int code = clGetEventInfo(
+            oldest->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
+        if (code == CL_SUCCESS && state > CL_COMPLETE)
+            break;
+        if (code == CL_SUCCESS && state == CL_COMPLETE && t->failure.status == CAPS_OK)
+            write_command(t, oldest);
+        else
+            t->left_out++;
+        release(oldest);
+        t->first = (t->first + 1) % PENDING_MOST;
+        t->pending--;
+    }
+}
+
+cl_event *caps_trace_ask(caps_runtime *rt, cl_event *event)
+{
+    if (!rt->trace)
+        return NULL;
+    if (is_recording(rt->trace)) {
+        rt->trace->asked = caps_clock_ns();
+        return event;
+    }
+    leave_out(rt);
+    return NULL;
+}
+
+/* Takes both events. */
+static void keep(caps_trace *t, const char *text, command c)
+{
+    if (!find_name(t, text, &c.name)) {
+        release(&c);
+        return;
+    }
+    if (t->pending == PENDING_MOST) {
+        /* Thousands of commands wait behind the oldest: the device does not run dry. */
+        clWaitForEvents(1, &t->ring[t->first].event);
+        collect(t);
+    }
+    if (t->pending == PENDING_MOST) { /* a driver that lost an event */
+        t->left_out++;
+        release(&c);
+        return;
+    }
+    t->ring[(t->first + t->pending++) % PENDING_MOST] = c;
+    if (++t->since_poll >= POLL_EVERY)
+        collect(t);
+}
+
+void caps_trace_book(caps_runtime *rt, const char *text, uint64_t bytes, cl_event event)
+{
+    if (!rt->trace || !event || clRetainEvent(event) != CL_SUCCESS)
+        return;
+    keep(rt->trace, text,
+        (command){
+            .event = event, .bytes = bytes, .asked = rt->trace->asked, .given = caps_clock_ns()});
+}
+
+void caps_trace_take(caps_runtime *rt, const char *text, uint64_t bytes, cl_event event)
+{
+    caps_trace_book(rt, text, bytes, event);
+    if (event)
+        clReleaseEvent(event);
+}
+
+void caps_trace_library_begin(caps_runtime *rt)
+{
+    caps_trace *t = rt->trace;
+    if (!t)
+        return;
+    if (t->library) /* one that failed */
+        clReleaseEvent(t->library);
+    t->library = NULL;
+    if (caps_trace_ask(rt, &t->library))
+        clEnqueueMarkerWithWaitList(rt->queue, 0, NULL, &t->library);
+}
+
+void caps_trace_library_end(caps_runtime *rt, const char *text)
+{
+    caps_trace *t = rt->trace;
+    cl_event end = NULL;
+    if (!t || !t->library)
+        return;
+    if (clEnqueueMarkerWithWaitList(rt->queue, 0, NULL, &end) == CL_SUCCESS)
+        keep(t, text, (command){.event = end, .from = t->library});
+    else
+        clReleaseEvent(t->library);
+    t->library = NULL;
+}
+
+/* ---- the host's lane ------------------------------------------------------------------------ */
+
+void caps_trace_begin(caps_runtime *rt, const char *text)
+{
+    caps_trace *t = rt->trace;
+    if (!t)
+        return;
+    span s = {0};
+    const bool fits = t->depth++ < DEPTH_MOST;
+    if (!fits || t->failure.status != CAPS_OK || !find_name(t, text, &s.name))
+        return;
+    s.start = caps_clock_ns();
+    t->spans[t->depth - 1] = s;
+}
+
+void caps_trace_end(caps_runtime *rt)
+{
+    caps_trace *t = rt->trace;
+    if (!t || t->depth == 0 || --t->depth >= DEPTH_MOST || t->failure.status != CAPS_OK)
+        return;
+    if (!is_recording(t)) {
+        leave_out(rt);
+        return;
+    }
+    const span *s = &t->spans[t->depth];
+    put_event(t, s->name, LANE_HOST, (int64_t)(s->start - t->start),
+        (int64_t)(caps_clock_ns() - t->start));
+    put_text(t, "}");
+}
+
+/* ---- from first to last --------------------------------------------------------------------- */
+
+static void put_lane(caps_trace *t, int lane, const char *quoted)
+{
+    put(t, ",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":%ld,\"tid\":%d,\"args\":{\"name\":",
+        t->process, lane);
+    put_text(t, quoted);
+    put(t,
+        "}},\n{\"name\":\"thread_sort_index\",\"ph\":\"M\",\"pid\":%ld,\"tid\":%d,\"args\":{"
+        "\"sort_index\":%d}}",
+        t->process, lane, lane);
+}
+
+static caps_status put_head(caps_trace *t, const caps_runtime *rt, caps_error *err)
+{
+    char *text = caps_format("OpenCL queue: %s", rt->device.name);
+    char *queue = text ? caps_trace_quote(text) : NULL;
+    free(text);
+    if (!queue)
+        return caps_fail(err, CAPS_ERR_MEMORY, "trace: out of memory");
+    put(t,
+        "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n{\"name\":\"process_name\",\"ph\":\"M\","
+        "\"pid\":%ld,\"args\":{\"name\":\"capscl\"}}",
+        t->process);
+    put_lane(t, LANE_HOST, "\"host\"");
+    put_lane(t, LANE_QUEUE, queue);
+    free(queue);
+    return CAPS_OK;
+}
+
+/* Releases what is kept; a file that is not whole goes. */
+static void free_trace(caps_trace *t)
+{
+    for (; t->pending > 0; t->pending--) {
+        release(&t->ring[t->first]);
+        t->first = (t->first + 1) % PENDING_MOST;
+    }
+    if (t->library)
+        clReleaseEvent(t->library);
+    for (size_t i = 0; i < t->name_count; i++) {
+        free(t->names[i].text);
+        free(t->names[i].options);
+    }
+    free(t->names);
+    caps_atomic_abort(&t->file);
+    free(t);
+}
+
+caps_status caps_trace_open(caps_runtime *rt, const char *path, uint64_t events, caps_error *err)
+{
+    caps_status status;
+    caps_trace *t = calloc(1, sizeof *t);
+    if (!t)
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for a trace", path);
+    t->most = events ? events : CAPS_TRACE_EVENTS;
+    t->process = (long)getpid();
+    CAPS_TRY(caps_atomic_init(&t->file, path, err));
+    CAPS_TRY(compare_clocks(rt, &t->clock, err));
+    CAPS_TRY(put_head(t, rt, err));
+    t->start = caps_clock_ns();
+    rt->trace = t;
+    t = NULL;
+done:
+    if (t)
+        free_trace(t);
+    return status;
+}
+
+caps_status caps_trace_close(caps_runtime *rt, caps_error *err)
+{
+    caps_trace *t = rt->trace;
+    caps_status status = CAPS_OK;
+    if (!t)
+        return CAPS_OK;
+    /* A queue that failed has been spoken of: what it did until then is what the file is for. */
+    if (clFinish(rt->queue) == CL_SUCCESS)
+        collect(t);
+    while (t->depth > 0)
+        caps_trace_end(rt);
+    put(t, "\n],\"otherData\":{\"events\":%" PRIu64 ",\"left_out\":%" PRIu64, t->recorded,
+        t->left_out + t->pending);
+    put(t, ",\"clock_error_us\":%.3f,\"clock_drift_us\":%.3f}}\n", (double)t->clock.error * 1e-3,
+        (double)(t->clock.offset - t->clock.first) * 1e-3);
+    write_out(t);
+    if (t->failure.status == CAPS_OK)
+        status = caps_atomic_commit(&t->file, err);
+    else if (err)
+        *err = t->failure;
+    if (t->failure.status != CAPS_OK)
+        status = t->failure.status;
+    rt->trace = NULL;
+    free_trace(t);
+    return status;
+}
+
+caps_status caps_runtime_trace_end(caps_runtime *rt, caps_error *err)
+{
+    return rt ? caps_trace_close(rt, err) : CAPS_OK;
+}
