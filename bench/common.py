@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import os
 import pathlib
 import shutil
@@ -54,16 +53,6 @@ def whole(least, most):
         return number
 
     return check
-
-
-def seconds_above_zero(text):
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number <= 60:
-        raise argparse.ArgumentTypeError(f"'{text}': need seconds, above 0 and at most 60")
-    return number
 
 
 def read_json(path):
