@@ -26,9 +26,10 @@ static inline uint spectral_plane(uint bin, uint p, uint bins, uint planes)
 }
 
 // What a product p does to the result, 8 rows of `vectors`: the only one is it; of three, kept
-// waits for the others. Element (r, v) is at re + r row + v step, its imaginary part `im` further.
-static __attribute__((noinline)) void spectral_finish(__global float *re, ulong row, ulong step,
-    ulong im, const float16 *sum, uint vectors, float16 *kept, uint kept_row, uint p, uint products,
+// waits for the others. The sums come as a copy: what has an address stays in no register. Element
+// (r, v) is at re + r row + v step, its imaginary part `im` further.
+CPU_ITEM void spectral_finish(__global float *re, ulong row, ulong step, ulong im,
+    const float16 *sum, uint vectors, float16 *kept, uint kept_row, uint p, uint products,
     uint added)
 {
     CAPS_LOOP for (uint r = 0; r < 8; r++) CAPS_LOOP for (uint v = 0; v < vectors; v++)
@@ -177,9 +178,12 @@ CPU_KERNEL void spectral_product_y(__global float *restrict to, const ulong to_a
                     }                                                                              \
                 }                                                                                  \
             }                                                                                      \
+            float16 done[8][VECTORS];                                                              \
+            UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++)          \
+                done[r][v] = sum[r][v];                                                            \
             spectral_finish(to + to_at + spectral_plane(bin, 0, bins, planes) * w_plane +          \
                                 ((ulong)panel * kp + i) * 32,                                      \
-                32, 16, w_plane, sum[0], VECTORS, kept[0], VECTORS, p, products, added);           \
+                32, 16, w_plane, done[0], VECTORS, kept[0], VECTORS, p, products, added);          \
         }                                                                                          \
     }
 
@@ -237,8 +241,11 @@ CPU_KERNEL void spectral_product_dw(__global float *restrict to, const ulong to_
                     sum[r][v] = fma((float16)(a[(m - m0) * 8 + r * 32 + l]), x[v], sum[r][v]);     \
             }                                                                                      \
         }                                                                                          \
-        spectral_finish(out + (ulong)lane * kp * 16, 16, (ulong)kp * 16, x_plane, sum[0], VECTORS, \
-            kept[0] + lane - lane0, SPECTRAL_LANES, p, products, m0 > 0);                          \
+        float16 done[8][VECTORS];                                                                  \
+        UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++) done[r][v] = \
+            sum[r][v];                                                                             \
+        spectral_finish(out + (ulong)lane * kp * 16, 16, (ulong)kp * 16, x_plane, done[0],         \
+            VECTORS, kept[0] + lane - lane0, SPECTRAL_LANES, p, products, m0 > 0);                 \
     }
 
 // One panel of which only the first four lanes have an image: the others stay as they are.

@@ -13,6 +13,7 @@ typedef struct caps_bench_row {
     double footprint; /* bytes of memory that it touches; 0: all different, as many as `bytes` */
     size_t repeats;
     double seconds_min, seconds_median;
+    double seconds_q1, seconds_q3; /* a quarter of the measurements is below, above */
     /* forward and step */
     bool whole; /* the members below count */
     size_t batch;
@@ -22,10 +23,11 @@ typedef struct caps_bench_row {
 } caps_bench_row;
 
 /* Measures `run` on rt's queue: once to warm up, then at least 5 times (2 where one takes seconds),
- * for about a second. Runs much shorter than a millisecond are measured several at a time. */
+ * for about `enough_seconds`. Runs much shorter than a millisecond are measured several at a time.
+ */
 typedef caps_status caps_bench_run(void *context, caps_error *err);
-caps_status caps_bench_measure(
-    caps_bench_row *row, caps_runtime *rt, caps_bench_run *run, void *context, caps_error *err);
+caps_status caps_bench_measure(caps_bench_row *row, caps_runtime *rt, caps_bench_run *run,
+    void *context, double enough_seconds, caps_error *err);
 
 /* The most that the device does, by kernels that do nothing else: fused multiply-adds on registers;
  * reading, or reading and writing, arrays of several sizes, for a small one may lie in a cache. */
@@ -36,9 +38,31 @@ typedef struct caps_bench_peak {
     double gbytes_per_s[CAPS_BENCH_MEMORY_SIZES]; /* by size, from the least */
     size_t sizes;                                 /* fewer on a small device */
 } caps_bench_peak;
-caps_status caps_bench_peak_measure(caps_bench_peak *peak, caps_runtime *rt, caps_error *err);
+/* seconds: of each measurement, at most */
+caps_status caps_bench_peak_measure(
+    caps_bench_peak *peak, caps_runtime *rt, double seconds, caps_error *err);
 /* In GB/s, of what touches `bytes` of memory. */
 double caps_bench_peak_memory(const caps_bench_peak *peak, double bytes);
+
+/* A shape of the user's in place of a network's. */
+enum { CAPS_BENCH_MOST_NUMBERS = 8 };
+typedef struct caps_bench_shape {
+    size_t
+        numbers[CAPS_BENCH_MOST_NUMBERS]; /* gemm: M, N, K; conv: B, C, H, W, M, k, stride, pad */
+    bool trans_a, trans_b;                /* gemm */
+} caps_bench_shape;
+/* Reads "512x512x512" or "100x512x160:nt" (gemm: how A and B are stored, n or t), and
+ * "100x1x28x28x256x9x1" with a padding behind it where there is one (conv). CAPS_ERR_ARGUMENT. */
+caps_status caps_bench_shape_parse(
+    caps_bench_shape *shape, const char *text, bool conv, caps_error *err);
+
+/* DIRECTORY/<device>-<kernels>[-<arch>][-<what>].json, freed with free(). Makes the directory and
+ * checks that the file can be written there. */
+caps_status caps_bench_results_path(char **path, const char *directory, const caps_runtime *rt,
+    const char *arch, const char *what, caps_error *err);
+/* Device, driver, versions, date, peaks and rows (an array, borrowed); whole or not at all. */
+caps_status caps_bench_results_write(const char *path, const caps_runtime *rt, const char *arch,
+    const caps_bench_peak *peak, json_t *rows, caps_error *err);
 
 /* Each measures one operation at the shapes of a network and a batch, giving its rows to `each`. */
 typedef struct caps_bench {
@@ -46,17 +70,32 @@ typedef struct caps_bench {
     const caps_model_spec *spec;
     const caps_model_sizes *sizes;
     size_t batch;
-    const char *conv; /* caps_model_options.conv */
+    double seconds;                /* of measuring, for each row */
+    const char *conv;              /* caps_model_options.conv */
+    const caps_bench_shape *shape; /* NULL: the network's; else gemm and conv measure this one */
     void (*each)(void *user, const caps_bench_row *row);
     void *user;
 } caps_bench;
 
+/* Initialises t and fills it with numbers in -0.5..0.5: zeros would be faster than what occurs. */
+caps_status caps_bench_fill(
+    caps_tensor *t, caps_runtime *rt, int ndim, const size_t *shape, caps_error *err);
+/* Measures, and gives b->each the row, whose operation, shape, flops, bytes and footprint are set.
+ * algorithm: NULL where there is but one. */
+caps_status caps_bench_row_make(const caps_bench *b, caps_bench_row *row, const char *algorithm,
+    caps_bench_run *run, void *context, caps_error *err);
+
 caps_status caps_bench_gemm(const caps_bench *b, caps_error *err);
 caps_status caps_bench_conv(const caps_bench *b, caps_error *err);
+caps_status caps_bench_bias(const caps_bench *b, caps_error *err);
+caps_status caps_bench_linear(const caps_bench *b, caps_error *err);
+caps_status caps_bench_group(const caps_bench *b, caps_error *err);
 caps_status caps_bench_squash(const caps_bench *b, caps_error *err);
 caps_status caps_bench_votes(const caps_bench *b, caps_error *err);
 caps_status caps_bench_routing(const caps_bench *b, caps_error *err);
+caps_status caps_bench_losses(const caps_bench *b, caps_error *err);
 caps_status caps_bench_adam(const caps_bench *b, caps_error *err);
+caps_status caps_bench_sgd(const caps_bench *b, caps_error *err);
 caps_status caps_bench_forward(const caps_bench *b, caps_error *err);
 caps_status caps_bench_step(const caps_bench *b, caps_error *err);
 

@@ -6,11 +6,11 @@
 #include "launch.h"
 
 #include "fail.h"
+#include "rng.h"
 
 enum { MOST_REPEATS = 1000, LEAST_REPEATS = 5, LEAST_SLOW = 2 };
-#define ENOUGH_SECONDS 1.0  /* in all */
-#define SLOW_SECONDS   2.0  /* one run that takes longer is slow */
-#define LEAST_SECONDS  2e-3 /* of one measurement: the queue's latency is some 1e-5 */
+#define SLOW_SECONDS  2.0  /* one run that takes longer is slow */
+#define LEAST_SECONDS 2e-3 /* of one measurement: the queue's latency is some 1e-5 */
 
 static caps_status timed(double *seconds, size_t inner, caps_runtime *rt, caps_bench_run *run,
     void *context, caps_error *err)
@@ -31,7 +31,16 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static caps_status measure(caps_bench_row *row, caps_runtime *rt, caps_bench_run *run,
+/* Of n sorted numbers, between neighbours by proportion. */
+static double quantile(const double *sorted, size_t n, double share)
+{
+    const double at = share * (double)(n - 1);
+    const size_t below = (size_t)at;
+    const double next = below + 1 < n ? sorted[below + 1] : sorted[below];
+    return sorted[below] + (at - (double)below) * (next - sorted[below]);
+}
+
+caps_status caps_bench_measure(caps_bench_row *row, caps_runtime *rt, caps_bench_run *run,
     void *context, double enough_seconds, caps_error *err)
 {
     static double times[MOST_REPEATS];
@@ -50,15 +59,47 @@ static caps_status measure(caps_bench_row *row, caps_runtime *rt, caps_bench_run
     qsort(times, n, sizeof *times, ascending);
     row->repeats = n;
     row->seconds_min = times[0];
-    row->seconds_median = n % 2 ? times[n / 2] : (times[n / 2 - 1] + times[n / 2]) / 2;
+    row->seconds_median = quantile(times, n, 0.5);
+    row->seconds_q1 = quantile(times, n, 0.25);
+    row->seconds_q3 = quantile(times, n, 0.75);
 done:
     return status;
 }
 
-caps_status caps_bench_measure(
-    caps_bench_row *row, caps_runtime *rt, caps_bench_run *run, void *context, caps_error *err)
+caps_status caps_bench_fill(
+    caps_tensor *t, caps_runtime *rt, int ndim, const size_t *shape, caps_error *err)
 {
-    return measure(row, rt, run, context, ENOUGH_SECONDS, err);
+    caps_status status = caps_tensor_init(t, rt, CAPS_F32, ndim, shape, err);
+    if (status != CAPS_OK)
+        return status;
+    const size_t n = caps_tensor_count(t);
+    float *host = malloc(n * sizeof *host);
+    if (!host)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "bench: out of memory"));
+    for (size_t i = 0; i < n; i++) {
+        uint32_t words[4];
+        if (i < 4096)
+            caps_rng_words(words, 1, CAPS_RNG_TEST, 0, i);
+        host[i] = i < 4096 ? (float)words[0] / 4294967296.0f - 0.5f : host[i % 4096];
+    }
+    CAPS_TRY(caps_tensor_upload(rt, t, host, err));
+done:
+    free(host);
+    if (status != CAPS_OK)
+        caps_tensor_release(t);
+    return status;
+}
+
+caps_status caps_bench_row_make(const caps_bench *b, caps_bench_row *row, const char *algorithm,
+    caps_bench_run *run, void *context, caps_error *err)
+{
+    snprintf(row->variant, sizeof row->variant, "%s%s%s",
+        caps_family_name(caps_runtime_family(b->rt)), algorithm ? "/" : "",
+        algorithm ? algorithm : "");
+    caps_status status = caps_bench_measure(row, b->rt, run, context, b->seconds, err);
+    if (status == CAPS_OK)
+        b->each(b->user, row);
+    return status;
 }
 
 /* ---- peaks ---------------------------------------------------------------------------------- */
@@ -72,7 +113,7 @@ static const struct peak_kernel {
   gpu_fma[] = {{"peak_fma", 16, 2000}};
 
 enum { GPU_GROUP = 256, CPU_LANES = 16, GPU_LANES = 4, CPU_UNROLLED = 4 };
-#define PEAK_SECONDS 0.2 /* of each measurement */
+#define PEAK_SECONDS 0.2 /* of each measurement at most */
 
 typedef struct peak_run {
     caps_runtime *rt;
@@ -80,6 +121,7 @@ typedef struct peak_run {
     caps_tensor x;
     size_t items, group;
     uint32_t per_item;
+    double seconds;
 } peak_run;
 
 static caps_status run_fma(void *context, caps_error *err)
@@ -123,7 +165,7 @@ static caps_status measure_fma(caps_bench_peak *peak, peak_run *p, size_t units,
     CAPS_TRY(caps_tensor_init(&p->x, p->rt, CAPS_F32, 1, &p->items, err));
     for (size_t n = 0; n < kernels; n++) {
         p->kernel = gpu ? &gpu_fma[n] : &cpu_fma[n];
-        CAPS_TRY(measure(&row, p->rt, run_fma, p, PEAK_SECONDS, err));
+        CAPS_TRY(caps_bench_measure(&row, p->rt, run_fma, p, p->seconds, err));
         const double gflops = 2.0 * (double)p->items * (double)p->kernel->sums * p->kernel->rounds /
                               row.seconds_min / 1e9;
         if (gflops > peak->gflops)
@@ -149,8 +191,8 @@ static caps_status measure_memory(
     const double once = (double)count * sizeof(float) / 1e9;
     CAPS_TRY(caps_tensor_init(&p->x, p->rt, CAPS_F32, 1, &count, err));
     CAPS_TRY(caps_tensor_zero(p->rt, &p->x, err)); /* peak_read must find no sum over 1 */
-    CAPS_TRY(measure(&stream, p->rt, run_stream, p, PEAK_SECONDS, err));
-    CAPS_TRY(measure(&read, p->rt, run_read, p, PEAK_SECONDS, err));
+    CAPS_TRY(caps_bench_measure(&stream, p->rt, run_stream, p, p->seconds, err));
+    CAPS_TRY(caps_bench_measure(&read, p->rt, run_read, p, p->seconds, err));
     *gbytes_per_s = 2 * once / stream.seconds_min;
     if (once / read.seconds_min > *gbytes_per_s)
         *gbytes_per_s = once / read.seconds_min;
@@ -159,11 +201,14 @@ done:
     return status;
 }
 
-caps_status caps_bench_peak_measure(caps_bench_peak *peak, caps_runtime *rt, caps_error *err)
+caps_status caps_bench_peak_measure(
+    caps_bench_peak *peak, caps_runtime *rt, double seconds, caps_error *err)
 {
     const caps_device_info *device = caps_runtime_device(rt);
     const size_t units = device->compute_units ? device->compute_units : 1;
-    peak_run p = {.rt = rt, .group = caps_is_gpu(rt) ? caps_group_size(rt, GPU_GROUP) : 0};
+    peak_run p = {.rt = rt,
+        .group = caps_is_gpu(rt) ? caps_group_size(rt, GPU_GROUP) : 0,
+        .seconds = seconds < PEAK_SECONDS ? seconds : PEAK_SECONDS};
     caps_status status;
     *peak = (caps_bench_peak){0};
     CAPS_TRY(measure_fma(peak, &p, units, err));

@@ -99,7 +99,7 @@ static caps_status whole(const caps_bench *b, bool step, caps_error *err)
         b->spec->input[0], b->spec->input[1], b->spec->input[2], b->sizes->i, b->spec->classes);
     snprintf(row.variant, sizeof row.variant, "%s", caps_family_name(caps_runtime_family(b->rt)));
     snprintf(row.conv, sizeof row.conv, "%s", caps_model_get_conv(s.model));
-    CAPS_TRY(caps_bench_measure(&row, b->rt, step ? run_step : run_forward, &s, err));
+    CAPS_TRY(caps_bench_measure(&row, b->rt, step ? run_step : run_forward, &s, b->seconds, err));
     row.peak_device_bytes = caps_runtime_bytes(b->rt);
     b->each(b->user, &row);
 done:

@@ -1,13 +1,11 @@
 /* bench_ops.c: single operations at the shapes that a network has. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "bench.h"
 
 #include "conv.h"
 #include "fail.h"
-#include "rng.h"
 
 #define MOST_BYTES   ((size_t)4 << 30)  /* of the others */
 #define COLUMN_BYTES ((size_t)64 << 20) /* of im2col, as models have it */
@@ -36,26 +34,11 @@ static void subject_release(subject *s)
     s->count = 0;
 }
 
-/* A tensor of numbers in -0.5..0.5: zeros would be faster than what occurs. */
 static caps_status add(subject *s, int ndim, const size_t *shape, caps_error *err)
 {
-    caps_tensor *t = &s->t[s->count];
-    caps_status status = caps_tensor_init(t, s->b->rt, CAPS_F32, ndim, shape, err);
-    if (status != CAPS_OK)
-        return status;
-    s->count++;
-    const size_t n = caps_tensor_count(t);
-    float *host = malloc(n * sizeof *host);
-    if (!host)
-        return caps_fail(err, CAPS_ERR_MEMORY, "bench: out of memory");
-    for (size_t i = 0; i < n; i++) {
-        uint32_t words[4];
-        if (i < 4096)
-            caps_rng_words(words, 1, CAPS_RNG_TEST, 0, i);
-        host[i] = i < 4096 ? (float)words[0] / 4294967296.0f - 0.5f : host[i % 4096];
-    }
-    status = caps_tensor_upload(s->b->rt, t, host, err);
-    free(host);
+    caps_status status = caps_bench_fill(&s->t[s->count], s->b->rt, ndim, shape, err);
+    if (status == CAPS_OK)
+        s->count++;
     return status;
 }
 
@@ -65,13 +48,7 @@ static caps_status measure(subject *s, caps_bench_run *run, const char *operatio
     caps_bench_row row = {
         .operation = operation, .flops = flops, .bytes = bytes, .footprint = s->footprint};
     snprintf(row.shape, sizeof row.shape, "%s", shape);
-    snprintf(row.variant, sizeof row.variant, "%s%s%s",
-        caps_family_name(caps_runtime_family(s->b->rt)), algorithm ? "/" : "",
-        algorithm ? algorithm : "");
-    caps_status status = caps_bench_measure(&row, s->b->rt, run, s, err);
-    if (status == CAPS_OK)
-        s->b->each(s->b->user, &row);
-    return status;
+    return caps_bench_row_make(s->b, &row, algorithm, run, s, err);
 }
 
 /* ---- gemm ----------------------------------------------------------------------------------- */
@@ -140,6 +117,9 @@ static size_t chunk_columns(const size_t x_shape[4], const size_t w_shape[4], si
 
 caps_status caps_bench_gemm(const caps_bench *b, caps_error *err)
 {
+    if (b->shape)
+        return gemm(b, "given", b->shape->trans_a, b->shape->trans_b, b->shape->numbers[0],
+            b->shape->numbers[1], b->shape->numbers[2], err);
     const caps_model_spec *p = b->spec;
     const caps_model_sizes *z = b->sizes;
     const layers c = layers_of(b);
@@ -158,6 +138,10 @@ caps_status caps_bench_gemm(const caps_bench *b, caps_error *err)
         char what[32];
         snprintf(what, sizeof what, "fc%zu forward", l + 1);
         CAPS_TRY(gemm(b, what, false, true, b->batch, out, in, err));
+        snprintf(what, sizeof what, "fc%zu dw", l + 1);
+        CAPS_TRY(gemm(b, what, true, false, out, in, b->batch, err));
+        snprintf(what, sizeof what, "fc%zu dx", l + 1);
+        CAPS_TRY(gemm(b, what, false, false, b->batch, in, out, err));
         in = out;
     }
 done:
@@ -185,8 +169,9 @@ static caps_status convolve(const caps_bench *b, const char *name, const size_t 
     const size_t w[4], const caps_conv2d *p, bool deeper, caps_error *err)
 {
     subject s = {.b = b, .conv = *p, .deeper = deeper};
-    const size_t oh = caps_conv2d_output(x[2], w[2], p->stride, 0);
-    const size_t ow = caps_conv2d_output(x[3], w[3], p->stride, 0), y[] = {x[0], w[0], oh, ow};
+    const size_t oh = caps_conv2d_output(x[2], w[2], p->stride, p->padding);
+    const size_t ow = caps_conv2d_output(x[3], w[3], p->stride, p->padding);
+    const size_t y[] = {x[0], w[0], oh, ow};
     const size_t room = caps_conv2d_workspace(
         x, w, p, true, p->algorithm == CAPS_CONV_IM2COL ? COLUMN_BYTES : MOST_BYTES);
     const double taps = (double)(w[1] * w[2] * w[3]), nw = (double)w[0] * taps;
@@ -195,7 +180,11 @@ static caps_status convolve(const caps_bench *b, const char *name, const size_t 
     const double flops = 2 * ny * taps;
     const char *algorithm = caps_conv_algorithm_name(p->algorithm);
     caps_status status;
-    char shape[112];
+    char shape[112], sizes[80], padding[32] = "";
+    if (p->padding)
+        snprintf(padding, sizeof padding, " pad=%zu", p->padding);
+    snprintf(sizes, sizeof sizes, "B=%zu C=%zu %zux%zu M=%zu k=%zu stride=%zu%s", x[0], x[1], x[2],
+        x[3], w[0], w[2], p->stride, padding);
     CAPS_TRY(add(&s, 4, y, err));
     CAPS_TRY(add(&s, 4, x, err));
     CAPS_TRY(add(&s, 4, w, err));
@@ -205,12 +194,10 @@ static caps_status convolve(const caps_bench *b, const char *name, const size_t 
     CAPS_TRY(add(&s, 4, w, err));
     CAPS_TRY(add(&s, 1, w, err));
     CAPS_TRY(add(&s, 4, y, err));
-    snprintf(shape, sizeof shape, "%s forward B=%zu C=%zu %zux%zu M=%zu k=%zu stride=%zu", name,
-        x[0], x[1], x[2], x[3], w[0], w[2], p->stride);
+    snprintf(shape, sizeof shape, "%s forward %s", name, sizes);
     CAPS_TRY(
         measure(&s, run_conv_forward, "conv", shape, algorithm, flops, 4 * (nx + nw + ny), err));
-    snprintf(shape, sizeof shape, "%s backward B=%zu C=%zu %zux%zu M=%zu k=%zu stride=%zu", name,
-        x[0], x[1], x[2], x[3], w[0], w[2], p->stride);
+    snprintf(shape, sizeof shape, "%s backward %s", name, sizes);
     CAPS_TRY(measure(&s, run_conv_backward, "conv", shape, algorithm, (deeper ? 2 : 1) * flops,
         4 * (nx * (deeper ? 2 : 1) + 2 * nw + ny * (p->act == CAPS_ACT_NONE ? 1 : 2)), err));
 done:
@@ -218,14 +205,23 @@ done:
     return status;
 }
 
-/* By every algorithm that can serve, or the one that is wanted. Flops are those of the direct sum
- * for all of them: more of them in a second than the device's peak means fewer were needed. */
+static bool holds(const caps_conv_algorithm *list, size_t n, caps_conv_algorithm what)
+{
+    for (size_t i = 0; i < n; i++)
+        if (list[i] == what)
+            return true;
+    return false;
+}
+
+/* By every algorithm that can serve, or the one that is wanted; where the shape is the user's,
+ * those that know no dx go without it. Flops are those of the direct sum for all of them: more of
+ * them in a second than the device's peak means fewer were needed. */
 static caps_status conv(const caps_bench *b, const char *name, const size_t x[4], const size_t w[4],
     const caps_conv2d *p, bool deeper, caps_error *err)
 {
     caps_conv_subject problem = {
         .conv = *p, .backward = true, .deeper = deeper, .limit_bytes = MOST_BYTES};
-    caps_conv_algorithm can[8], wish = CAPS_CONV_AUTO;
+    caps_conv_algorithm can[8], full[8], wish = CAPS_CONV_AUTO;
     caps_status status = CAPS_OK;
     memcpy(problem.x_shape, x, sizeof problem.x_shape);
     memcpy(problem.w_shape, w, sizeof problem.w_shape);
@@ -234,12 +230,17 @@ static caps_status conv(const caps_bench *b, const char *name, const size_t x[4]
             "bench conv: algorithm '%s' is unknown, need auto, im2col, direct, winograd or "
             "spectral",
             b->conv);
+    const size_t n_full = caps_conv_variants(b->rt, &problem, full);
+    problem.deeper = deeper && !b->shape;
     const size_t n = caps_conv_variants(b->rt, &problem, can);
+    if (b->shape && wish != CAPS_CONV_AUTO && !holds(can, n, wish))
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "bench conv: %s cannot serve the shape that is given", b->conv);
     for (size_t i = 0; i < n; i++) {
         caps_conv2d by = *p;
         by.algorithm = can[i];
         if (wish == CAPS_CONV_AUTO || wish == can[i])
-            CAPS_TRY(convolve(b, name, x, w, &by, deeper, err));
+            CAPS_TRY(convolve(b, name, x, w, &by, deeper && holds(full, n_full, can[i]), err));
     }
 done:
     return status;
@@ -248,6 +249,12 @@ done:
 caps_status caps_bench_conv(const caps_bench *b, caps_error *err)
 {
     const caps_model_spec *p = b->spec;
+    if (b->shape) {
+        const size_t *n = b->shape->numbers;
+        const size_t x[] = {n[0], n[1], n[2], n[3]}, w[] = {n[4], n[1], n[5], n[5]};
+        const caps_conv2d given = {.stride = n[6], .padding = n[7], .act = CAPS_ACT_NONE};
+        return conv(b, "given", x, w, &given, true, err);
+    }
     const layers c = layers_of(b);
     const caps_conv2d conv1 = {.stride = p->conv1.stride, .act = CAPS_ACT_RELU};
     const caps_conv2d primary = {.stride = p->primary.stride, .act = CAPS_ACT_NONE};

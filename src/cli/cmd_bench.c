@@ -14,10 +14,15 @@ static const struct {
 } benches[] = {
     {"gemm", caps_bench_gemm},
     {"conv", caps_bench_conv},
+    {"bias", caps_bench_bias},
+    {"linear", caps_bench_linear},
+    {"group", caps_bench_group},
     {"squash", caps_bench_squash},
     {"votes", caps_bench_votes},
     {"routing", caps_bench_routing},
+    {"losses", caps_bench_losses},
     {"adam", caps_bench_adam},
+    {"sgd", caps_bench_sgd},
     {"forward", caps_bench_forward},
     {"step", caps_bench_step},
 };
@@ -26,8 +31,9 @@ enum { BENCHES = sizeof benches / sizeof benches[0], DEFAULT_BATCH = 100 };
 
 typedef struct options {
     caps_common common;
-    const char *arch;
+    const char *arch, *shape, *results;
     caps_counts batch;
+    double seconds;
     bool csv, kernel_times;
 } options;
 
@@ -37,11 +43,20 @@ static const caps_flag flags[] = {
     CAPS_ROW_COUNTS("--batch", options, batch, 1, 1000000, "N...",
         "images at once: numbers up to the next flag (default: forward 1 and\n"
         "100, all others 100)"),
+    CAPS_ROW_TEXT("--shape", options, shape, "S",
+        "gemm and conv: this shape in place of a network's: MxNxK, with :nt\n"
+        "where B is transposed (:tn A, :tt both); or\n"
+        "BxCxHxWxMxKERNELxSTRIDE, xPADDING behind it where there is one"),
+    CAPS_ROW_REAL("--time", options, seconds, 0, 3600, "T",
+        "measure each row for about T seconds (default: 1)"),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
     CAPS_ROW_SWITCH("--kernel-times", options, kernel_times,
         "time every kernel and print the sums to stderr at the end (slower)"),
     CAPS_ROW_JSON(options),
+    CAPS_ROW_TEXT("--results", options, results, "DIR",
+        "write what was measured, with device, driver, date and peaks, to\n"
+        "DIR/<device>-<kernels>.json too"),
     CAPS_ROW_SWITCH("--csv", options, csv, "print comma-separated values"),
     CAPS_ROW_QUIET(options),
     CAPS_ROW_VERBOSE(options),
@@ -55,7 +70,8 @@ typedef struct report {
     const char *device;
     caps_bench_peak peak;
     bool begun; /* the head is out */
-    json_t *rows;
+    bool out_of_memory;
+    json_t *rows; /* NULL: not wanted */
 } report;
 
 static double gflops_of(const caps_bench_row *r)
@@ -79,10 +95,11 @@ static double fraction_of(const report *p, const caps_bench_row *r)
 
 static void add_json(report *p, const caps_bench_row *r)
 {
-    json_t *row = json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "operation",
-        r->operation, "shape", r->shape, "variant", r->variant, "repeats", (json_int_t)r->repeats,
-        "seconds_min", caps_json_double(r->seconds_min), "seconds_median",
-        caps_json_double(r->seconds_median), "gflops", caps_json_double(gflops_of(r)),
+    json_t *row = json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "operation", r->operation, "shape", r->shape, "variant", r->variant, "repeats",
+        (json_int_t)r->repeats, "seconds_min", caps_json_double(r->seconds_min), "seconds_median",
+        caps_json_double(r->seconds_median), "seconds_q1", caps_json_double(r->seconds_q1),
+        "seconds_q3", caps_json_double(r->seconds_q3), "gflops", caps_json_double(gflops_of(r)),
         "gbytes_per_s", caps_json_double(gbytes_of(r)), "fraction_of_peak",
         caps_json_double(fraction_of(p, r)), "device", caps_cli_json_text(p->device));
     if (row && r->whole) {
@@ -94,10 +111,8 @@ static void add_json(report *p, const caps_bench_row *r)
         json_object_set_new(
             row, "peak_device_bytes", json_integer((json_int_t)r->peak_device_bytes));
     }
-    if (p->rows && (!row || json_array_append_new(p->rows, row) != 0)) {
-        json_decref(p->rows);
-        p->rows = NULL;
-    }
+    if (!row || json_array_append_new(p->rows, row) != 0)
+        p->out_of_memory = true;
 }
 
 /* Text of a CSV field: quotes doubled. */
@@ -116,8 +131,9 @@ static void print_csv(const report *p, const caps_bench_row *r)
 {
     printf("%s,", r->operation);
     print_quoted(r->shape);
-    printf(",%s,%zu,%.9g,%.9g,%.6g,%.6g,%.4f,", r->variant, r->repeats, r->seconds_min,
-        r->seconds_median, gflops_of(r), gbytes_of(r), fraction_of(p, r));
+    printf(",%s,%zu,%.9g,%.9g,%.9g,%.9g,%.6g,%.6g,%.4f,", r->variant, r->repeats, r->seconds_min,
+        r->seconds_median, r->seconds_q1, r->seconds_q3, gflops_of(r), gbytes_of(r),
+        fraction_of(p, r));
     print_quoted(p->device);
     if (r->whole)
         printf(",%zu,%.6g,%s,%llu,\"%s\"\n", r->batch, (double)r->batch / r->seconds_median,
@@ -129,9 +145,11 @@ static void print_csv(const report *p, const caps_bench_row *r)
 static void print_row(const report *p, const caps_bench_row *r)
 {
     char bytes[32];
-    printf("%-8s %-52s %-12s %10.3f %10.3f %9.1f %8.1f %6.1f %%", r->operation, r->shape,
-        r->variant, 1e3 * r->seconds_min, 1e3 * r->seconds_median, gflops_of(r), gbytes_of(r),
-        100 * fraction_of(p, r));
+    /* The middle half of the measurements lies within so much of the median, taken evenly. */
+    const double spread = 50 * (r->seconds_q3 - r->seconds_q1) / r->seconds_median;
+    printf("%-8s %-56s %-12s %10.3f %5.1f %% %10.3f %9.1f %8.1f %6.1f %%", r->operation, r->shape,
+        r->variant, 1e3 * r->seconds_median, spread, 1e3 * r->seconds_min, gflops_of(r),
+        gbytes_of(r), 100 * fraction_of(p, r));
     if (r->whole)
         printf("  %.1f images/s, %s, %s", (double)r->batch / r->seconds_median,
             caps_cli_bytes(bytes, r->peak_device_bytes), r->conv);
@@ -144,12 +162,12 @@ static void print_head(const report *p)
     if (p->o->common.json)
         return;
     if (p->o->csv)
-        printf("operation,shape,variant,repeats,seconds_min,seconds_median,gflops,gbytes_per_s,"
-               "fraction_of_peak,device,batch,images_per_second,routing_grad,peak_device_bytes,"
-               "conv\n");
+        printf("operation,shape,variant,repeats,seconds_min,seconds_median,seconds_q1,seconds_q3,"
+               "gflops,gbytes_per_s,fraction_of_peak,device,batch,images_per_second,routing_grad,"
+               "peak_device_bytes,conv\n");
     else
-        printf("%-8s %-52s %-12s %10s %10s %9s %8s %8s\n", "", "shape", "variant", "min ms",
-            "median ms", "gflop/s", "GB/s", "of peak");
+        printf("%-8s %-56s %-12s %10s %7s %10s %9s %8s %8s\n", "", "shape", "variant", "median ms",
+            "spread", "min ms", "gflop/s", "GB/s", "of peak");
 }
 
 static void on_row(void *user, const caps_bench_row *r)
@@ -158,9 +176,11 @@ static void on_row(void *user, const caps_bench_row *r)
     if (!p->begun)
         print_head(p);
     p->begun = true;
-    if (p->o->common.json)
+    if (p->rows)
         add_json(p, r);
-    else if (p->o->csv)
+    if (p->o->common.json)
+        return;
+    if (p->o->csv)
         print_csv(p, r);
     else
         print_row(p, r);
@@ -172,6 +192,12 @@ static const char *bench_name(size_t i, const void *context)
 {
     (void)context;
     return i < BENCHES ? benches[i].name : i == BENCHES ? "all" : NULL;
+}
+
+/* No batch has a part in it. */
+static bool is_batchless(size_t n)
+{
+    return benches[n].run == caps_bench_adam || benches[n].run == caps_bench_sgd;
 }
 
 /* *which: position in the table, BENCHES for all of it, BENCHES + 1 for the default. */
@@ -191,12 +217,32 @@ static caps_status choose(size_t *which, const options *o, const caps_args *args
         name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
+/* A shape of the user's is for the operations that have one of their own. */
+static caps_status choose_shape(
+    caps_bench_shape *shape, size_t which, const options *o, const caps_args *args, caps_error *err)
+{
+    const bool conv = which < BENCHES && benches[which].run == caps_bench_conv;
+    if (!o->shape)
+        return CAPS_OK;
+    if (!conv && !(which < BENCHES && benches[which].run == caps_bench_gemm))
+        return caps_cli_usage(
+            err, "bench: --shape needs the operation that it is for: gemm or conv");
+    if (caps_args_given(args, "--batch") || caps_args_given(args, "--arch"))
+        return caps_cli_usage(
+            err, "bench: --shape takes the place of a network's: without --arch and --batch");
+    return caps_bench_shape_parse(shape, o->shape, conv, err);
+}
+
 /* Where memory is too small, it is --batch or the network that asks for too much. */
-static caps_status explain(caps_status status, size_t n, size_t batch, caps_error *err)
+static caps_status explain(
+    caps_status status, size_t n, size_t batch, const char *shape, caps_error *err)
 {
     if (status != CAPS_ERR_DEVICE_MEMORY)
         return status;
-    if (batch > 1 && benches[n].run != caps_bench_adam)
+    if (shape)
+        return caps_fail_prefix(
+            err, CAPS_ERR_ARGUMENT, "bench: %s: --shape %s is too large", benches[n].name, shape);
+    if (batch > 1 && !is_batchless(n))
         return caps_fail_prefix(
             err, CAPS_ERR_ARGUMENT, "bench: %s: --batch %zu is too large", benches[n].name, batch);
     return caps_fail_prefix(
@@ -213,8 +259,8 @@ static caps_status run_bench(size_t n, caps_bench *b, const options *o, caps_err
     caps_status status = CAPS_OK;
     for (size_t i = 0; i < count; i++) {
         b->batch = (size_t)batches[i];
-        CAPS_TRY(explain(benches[n].run(b, err), n, b->batch, err));
-        if (benches[n].run == caps_bench_adam) /* no batch has a part in it */
+        CAPS_TRY(explain(benches[n].run(b, err), n, b->batch, o->shape, err));
+        if (is_batchless(n) || o->shape)
             break;
     }
 done:
@@ -223,7 +269,7 @@ done:
 
 static int run(const caps_command *command, int argc, char **argv)
 {
-    options o = {0};
+    options o = {.seconds = 1};
     caps_args args;
     int code;
     if (!caps_cli_begin(command, &args, &o, &o.common, argc, argv, &code))
@@ -234,23 +280,32 @@ static int run(const caps_command *command, int argc, char **argv)
     caps_model_spec spec;
     caps_model_sizes sizes;
     report p = {.o = &o};
+    caps_bench_shape shape;
+    char *path = NULL;
     size_t which = 0;
     CAPS_TRY(choose(&which, &o, &args, &err));
-    CAPS_TRY(caps_model_spec_load(&spec, o.arch ? o.arch : "mnist", &err));
+    CAPS_TRY(choose_shape(&shape, which, &o, &args, &err));
+    const char *arch = o.arch ? o.arch : "mnist";
+    CAPS_TRY(caps_model_spec_load(&spec, arch, &err));
     CAPS_TRY(caps_model_spec_check(&spec, &sizes, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, o.kernel_times, &err));
     p.device = caps_runtime_device(rt)->name;
-    if (o.common.json)
-        p.rows = json_array();
+    const char *what = which < BENCHES ? benches[which].name : which == BENCHES ? "" : "network";
+    if (o.results)
+        CAPS_TRY(caps_bench_results_path(&path, o.results, rt, arch, what, &err));
+    if ((o.common.json || o.results) && !(p.rows = json_array()))
+        CAPS_TRY(caps_fail(&err, CAPS_ERR_MEMORY, "bench: out of memory for the results"));
     caps_cli_log("measuring the device's peaks ...");
-    CAPS_TRY(caps_bench_peak_measure(&p.peak, rt, &err));
+    CAPS_TRY(caps_bench_peak_measure(&p.peak, rt, o.seconds, &err));
     caps_cli_log("peak: %.1f gflop/s; memory %.1f GB/s, small arrays %.1f GB/s", p.peak.gflops,
         p.peak.gbytes_per_s[p.peak.sizes - 1], caps_bench_peak_memory(&p.peak, 0));
     caps_runtime_profile_reset(rt);
     caps_bench b = {.rt = rt,
         .spec = &spec,
         .sizes = &sizes,
+        .seconds = o.seconds,
         .conv = o.common.conv,
+        .shape = o.shape ? &shape : NULL,
         .each = on_row,
         .user = &p};
     for (size_t n = 0; n < BENCHES; n++) {
@@ -259,14 +314,18 @@ static int run(const caps_command *command, int argc, char **argv)
         if (which == n || which == BENCHES || (which > BENCHES && whole))
             CAPS_TRY(run_bench(n, &b, &o, &err));
     }
-    if (o.common.json) {
-        json_t *rows = p.rows;
-        p.rows = NULL;
-        CAPS_TRY(caps_cli_print_json(rows, &err));
+    if (p.out_of_memory)
+        CAPS_TRY(caps_fail(&err, CAPS_ERR_MEMORY, "bench: out of memory for the results"));
+    if (o.results) {
+        CAPS_TRY(caps_bench_results_write(path, rt, arch, &p.peak, p.rows, &err));
+        caps_cli_log("results: %s", path);
     }
+    if (o.common.json)
+        CAPS_TRY(caps_cli_print_json(json_incref(p.rows), &err));
     if (o.kernel_times)
         CAPS_TRY(caps_cli_show_profile(rt, &err));
 done:
+    free(path);
     json_decref(p.rows);
     caps_cli_show_warnings(rt);
     caps_runtime_free(rt);
@@ -278,10 +337,14 @@ const caps_command caps_command_bench = {
     .name = "bench",
     .run = run,
     .summary = "time operations, and the whole network, at a network's shapes",
-    .usage = "capscl bench [gemm|conv|squash|votes|routing|adam|forward|step|all] [flags]",
+    .usage =
+        "capscl bench [gemm|conv|bias|linear|group|squash|votes|routing|losses|adam|sgd|forward|\n"
+        "              step|all] [flags]",
     .about =
         "Times an operation, forward and backward, at the shapes that a network has; forward: the\n"
         "whole network; step: forward, backward and Adam. Without a name: forward and step.\n"
+        "A row for every algorithm that can serve, where there are several. \"spread\" is half of\n"
+        "what the middle half of the measurements covers, as a share of their median.\n"
         "\"of peak\" compares with what kernels reach on this device that do nothing but multiply\n"
         "and add, or read or write as much memory: with whichever the row is nearer to.",
     .flags = flags,
