@@ -55,6 +55,24 @@ def whole(least, most):
     return check
 
 
+def seconds(text):
+    """Of an argument: how long to measure."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number <= 60:
+        raise argparse.ArgumentTypeError(f"'{text}': need seconds, above 0 and at most 60")
+    return number
+
+
+def run_main(main):
+    try:
+        main()
+    except KeyboardInterrupt:
+        stop("stopped", 130)
+
+
 def read_json(path):
     try:
         return json.loads(pathlib.Path(path).read_text())
@@ -199,9 +217,9 @@ def run_capscl(options, arguments):
         return json.load(output), usage.ru_maxrss * 1024
 
 
-def bench(options, arch, names, batches):
+def bench(options, arch, names, batch, time=1):
     """Rows of `capscl bench`, forward and step."""
-    rows, _ = run_capscl(options, ["bench", *names, "--arch", arch, "--batch", *batches])
+    rows, _ = run_capscl(options, ["bench", *names, "--arch", arch, "--batch", batch, "--time", time])
     return rows
 
 

@@ -129,4 +129,9 @@ def main():
         print(json.dumps(answer), flush=True)
 
 
-main()
+try:
+    main()
+except KeyboardInterrupt:
+    sys.exit(130)
+except Exception as error:  # of any kind: PyTorch's own are many
+    sys.exit(f"torch_worker: {type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
