@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "fail.h"
 #include "file.h"
+#include "helper.h"
 #include "json.h"
 #include "progress.h"
 
@@ -364,6 +365,7 @@ static void on_event(
         caps_cli_detail("training begins");
         break;
     case CAPS_TRAIN_PROGRESS:
+        caps_cli_look_after_helper();
         caps_cli_show_warnings(w->rt);
         note_first_step(w, m);
         on_progress(w, m);
@@ -466,6 +468,7 @@ static int run(const caps_command *command, int argc, char **argv)
                       : new_config(&o, &args, &config, &init, &err));
     if (init.parameters)
         control.init = &init;
+    caps_cli_begin_helper(&o.common, &config);
     CAPS_TRY(caps_cli_open(&rt, &o.common, o.kernel_times, &err));
     w.rt = rt;
     if (config.optimizer == CAPS_OPTIMIZER_SGD && caps_args_given(&args, "--lr-decay") &&
@@ -531,7 +534,8 @@ const caps_command caps_command_train = {
         "to\n"
         "20 epochs whatever --max-steps was.\n"
         "\n"
-        "exit codes: 0 done (also at the time limit), 1 failed while running or an output cannot be\n"
+        "exit codes: 0 done (also at the time limit), 1 failed while running or an output cannot "
+        "be\n"
         "written, 2 wrong usage, RUN in use or --memory-limit too small, 3 bad data, arch or "
         "checkpoint,\n"
         "4 device, 130 stopped by Ctrl-C or SIGTERM.\n"

@@ -52,7 +52,8 @@ static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
         *out = rt->kernels[at];
         return CAPS_OK;
     }
-    caps_status status = caps_registry_get(&program, rt, template, err);
+    caps_status status =
+        caps_registry_get(&program, rt, template ? template : caps_registry_find(rt, kernel), err);
     if (status != CAPS_OK)
         return status;
     if (rt->kernel_count == rt->kernel_room) {
@@ -155,7 +156,15 @@ caps_status caps_launch_template(caps_runtime *rt, const caps_template *template
     for (int d = 0; d < ndim; d++)
         if (global[d] == 0)
             return CAPS_OK;
-    caps_status status = get_kernel(&slot, rt, template, kernel, err);
+    caps_status status;
+    if (rt->rehearsal) {
+        bool wanted;
+        status = caps_rehearsal_ask(&wanted, rt, template, kernel, err);
+        if (status != CAPS_OK || !wanted)
+            return status;
+        global = local ? local : ones;
+    }
+    status = get_kernel(&slot, rt, template, kernel, err);
     if (status != CAPS_OK)
         return status;
     status = set_arguments(rt, &slot, args, nargs, err);

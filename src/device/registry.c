@@ -1,5 +1,5 @@
-/* registry.c: programs, built once and kept on disk: one of the family's kernels, and one for every
- * set of sizes that a template (cl/x.clt) is built for.
+/* registry.c: programs, built once and kept on disk: one of the family's kernels, one of those that
+ * few runs launch, and one for every set of sizes that a template (cl/x.clt) is built for.
  *
  * A cache file is: magic, length of the key text, key text, length and CRC-32 of the binary,
  * binary. Its name is a hash of the key text; the text itself is compared too. Whatever is wrong
@@ -21,6 +21,30 @@
 #define SOURCE_LIMIT ((size_t)16 << 20)
 #define BINARY_LIMIT ((size_t)512 << 20)
 
+/* Files of the CPU family that make a program of their own: algorithms that are chosen where the
+ * usual ones cannot serve, and what measures. PoCL takes half a second for them. */
+static const char *const seldom[] = {"conv_cpu.cl", "conv_direct_cpu.cl", "gemm_direct_cpu.cl",
+    "peak_cpu.cl", "routing_cpu.cl", "votes_cpu.cl"};
+static const caps_template seldom_program = {"(seldom)", ""};
+
+static bool is_seldom(const char *name)
+{
+    for (size_t i = 0; i < sizeof seldom / sizeof *seldom; i++)
+        if (strcmp(seldom[i], name) == 0)
+            return true;
+    return false;
+}
+
+const caps_template *caps_registry_find(const caps_runtime *rt, const char *kernel)
+{
+    char declared[128];
+    snprintf(declared, sizeof declared, " void %s(", kernel);
+    for (const caps_source *s = caps_sources; s->name && rt->family == CAPS_FAMILY_CPU; s++)
+        if (is_seldom(s->name) && strstr(s->text, declared))
+            return &seldom_program;
+    return NULL;
+}
+
 static bool ends_with(const char *text, const char *end)
 {
     size_t n = strlen(text), m = strlen(end);
@@ -34,7 +58,7 @@ static bool belongs(const char *name, caps_family family)
     if (!ends_with(name, ".cl"))
         return false;
     if (ends_with(name, "_cpu.cl"))
-        return family == CAPS_FAMILY_CPU;
+        return family == CAPS_FAMILY_CPU && !is_seldom(name);
     if (ends_with(name, "_gpu.cl"))
         return family == CAPS_FAMILY_GPU;
     return true;
@@ -85,17 +109,21 @@ done:
     return status;
 }
 
-/* What goes before is all headers for a template, and common.clh alone for the family's files,
- * which follow by name. */
+/* What goes before is all headers for a template, and common.clh alone for files, which follow by
+ * name. */
 static caps_status gather(
     source_text *to, const caps_runtime *rt, const char *template, caps_error *err)
 {
+    const bool few = template && strcmp(template, seldom_program.file) == 0;
+    const bool sized = template && !few;
     caps_status status = CAPS_OK;
     for (const caps_source *s = caps_sources; s->name; s++)
-        if (template ? ends_with(s->name, ".clh") : strcmp(s->name, "common.clh") == 0)
+        if (sized ? ends_with(s->name, ".clh") : strcmp(s->name, "common.clh") == 0)
             CAPS_TRY(append(to, rt, s, err));
     for (const caps_source *s = caps_sources; s->name; s++)
-        if (template ? strcmp(s->name, template) == 0 : belongs(s->name, rt->family))
+        if (few     ? is_seldom(s->name)
+            : sized ? strcmp(s->name, template) == 0
+                    : belongs(s->name, rt->family))
             CAPS_TRY(append(to, rt, s, err));
 done:
     return status;
@@ -153,48 +181,52 @@ static const unsigned char *find_binary(
     return file + at;
 }
 
-/* Asked for the binary of a whole program, PoCL compiles every kernel of it for a work-group size
- * that is not the one we launch: seconds for nothing. Of a program that is compiled but not linked
- * it gives the bitcode alone, which links in milliseconds. */
-static bool keeps_object(const caps_runtime *rt)
+/* PoCL keeps programs itself, by their source, and finds one in a tenth of the time in which it
+ * links a binary of ours; and asked for the binary of a program it compiles every kernel, for a
+ * work-group size that is not the one we launch. So its cache serves, and our file says that it
+ * should be there.
+ */
+static const char kept_by_driver[] = "kept by the driver";
+
+static bool driver_keeps(const caps_runtime *rt)
 {
     return strcmp(rt->device.platform, "Portable Computing Language") == 0;
 }
 
-/* An executable program of a compiled one, which it releases; NULL: it cannot be linked. */
-static cl_program link_object(const caps_runtime *rt, cl_program object, cl_int *code)
+static cl_program build_source(
+    const caps_runtime *rt, const source_text *source, const char *options, cl_int *code)
 {
-    cl_program program =
-        clLinkProgram(rt->context, 1, &rt->device.handle, NULL, 1, &object, NULL, NULL, code);
-    clReleaseProgram(object);
-    if (program && *code != CL_SUCCESS) {
-        clReleaseProgram(program);
-        program = NULL;
-    }
+    const char *text = source->text;
+    cl_program program = clCreateProgramWithSource(rt->context, 1, &text, &source->bytes, code);
+    if (program && *code == CL_SUCCESS)
+        *code = clBuildProgram(program, 1, &rt->device.handle, options, NULL, NULL);
     return program;
 }
 
 /* Sets *out from the disk, or leaves it NULL. */
-static void load(
-    cl_program *out, const caps_runtime *rt, const char *path, const char *key, const char *options)
+static void load(cl_program *out, const caps_runtime *rt, const source_text *source,
+    const char *path, const char *key, const char *options)
 {
     unsigned char *file = NULL;
     size_t n = 0, bytes = 0;
     cl_int code = CL_SUCCESS, binary_code = CL_SUCCESS;
+    cl_program program = NULL;
     if (caps_file_read(&file, &n, path, BINARY_LIMIT, NULL) != CAPS_OK)
         return;
     const unsigned char *binary = find_binary(file, n, key, &bytes);
-    if (binary) {
-        cl_program program = clCreateProgramWithBinary(
+    if (binary && driver_keeps(rt)) {
+        if (bytes == sizeof kept_by_driver && memcmp(binary, kept_by_driver, bytes) == 0)
+            program = build_source(rt, source, options, &code);
+    } else if (binary) {
+        program = clCreateProgramWithBinary(
             rt->context, 1, &rt->device.handle, &bytes, &binary, &binary_code, &code);
-        if (code == CL_SUCCESS && binary_code == CL_SUCCESS && keeps_object(rt))
-            *out = link_object(rt, program, &code);
-        else if (code == CL_SUCCESS && binary_code == CL_SUCCESS &&
-                 clBuildProgram(program, 1, &rt->device.handle, options, NULL, NULL) == CL_SUCCESS)
-            *out = program;
-        else if (program)
-            clReleaseProgram(program);
+        if (code == CL_SUCCESS && binary_code == CL_SUCCESS)
+            code = clBuildProgram(program, 1, &rt->device.handle, options, NULL, NULL);
     }
+    if (program && code == CL_SUCCESS && binary_code == CL_SUCCESS)
+        *out = program;
+    else if (program)
+        clReleaseProgram(program);
     free(file);
 }
 
@@ -204,16 +236,22 @@ static void keep(caps_runtime *rt, cl_program program, const char *path, const c
     caps_error err = {0};
     size_t bytes = 0, key_bytes = strlen(key);
     unsigned char *file = NULL;
-    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) !=
-            CL_SUCCESS ||
-        bytes == 0 || bytes > BINARY_LIMIT)
+    const bool driver = driver_keeps(rt);
+    if (driver)
+        bytes = sizeof kept_by_driver;
+    else if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) !=
+                 CL_SUCCESS ||
+             bytes == 0 || bytes > BINARY_LIMIT)
         return;
     size_t head = MAGIC_BYTES + 24 + key_bytes;
     file = malloc(head + bytes);
     if (!file)
         return;
     unsigned char *binary = file + head;
-    if (clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) != CL_SUCCESS)
+    if (driver)
+        memcpy(binary, kept_by_driver, bytes);
+    else if (clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) !=
+             CL_SUCCESS)
         goto done;
     memcpy(file, MAGIC, MAGIC_BYTES);
     put64(file + MAGIC_BYTES, key_bytes);
@@ -245,22 +283,15 @@ static caps_status compile(cl_program *out, caps_runtime *rt, const source_text 
     const char *options, const char *path, const char *key, caps_error *err)
 {
     cl_int code = CL_SUCCESS;
-    const char *text = source->text;
-    cl_program program = clCreateProgramWithSource(rt->context, 1, &text, &source->bytes, &code);
-    if (code != CL_SUCCESS)
+    cl_program program = build_source(rt, source, options, &code);
+    if (!program)
         return caps_fail_cl(
             err, code, "making the program of family %s", caps_family_name(rt->family));
-    const bool object = keeps_object(rt);
-    code = object ? clCompileProgram(
-                        program, 1, &rt->device.handle, options, 0, NULL, NULL, NULL, NULL)
-                  : clBuildProgram(program, 1, &rt->device.handle, options, NULL, NULL);
     if (code == CL_SUCCESS) {
         if (path)
             keep(rt, program, path, key);
-        *out = object ? link_object(rt, program, &code) : program;
-        return *out ? CAPS_OK
-                    : caps_fail_cl(err, code, "linking the program of family %s",
-                          caps_family_name(rt->family));
+        *out = program;
+        return CAPS_OK;
     }
     size_t bytes = 0;
     char *log = NULL, line[400] = "no log";
@@ -281,37 +312,67 @@ static caps_status compile(cl_program *out, caps_runtime *rt, const source_text 
     return status;
 }
 
+/* What a program is made of, and where it is kept. */
+typedef struct recipe {
+    source_text source;
+    char *options, *key, *path; /* path NULL: nowhere */
+} recipe;
+
+static void recipe_release(recipe *r)
+{
+    free(r->source.text);
+    free(r->options);
+    free(r->key);
+    free(r->path);
+}
+
+static caps_status recipe_init(
+    recipe *r, const caps_runtime *rt, const char *template, const char *more, caps_error *err)
+{
+    caps_status status;
+    *r = (recipe){0};
+    /* Oclgrind does not know every instruction that optimized code has. */
+    r->options = caps_format("-cl-std=CL1.2 -DCAPS_FAMILY_%s=1%s%s",
+        rt->family == CAPS_FAMILY_CPU ? "CPU" : "GPU",
+        caps_is_simulated(rt) ? " -cl-opt-disable -DCAPS_SIMULATED=1" : "", more);
+    CAPS_TRY(gather(&r->source, rt, template, err));
+    r->key = r->options ? make_key(rt, r->options, &r->source) : NULL;
+    if (rt->cache_dir && r->key)
+        r->path = cache_path(rt, r->key);
+    if (!r->key || (rt->cache_dir && !r->path))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for the program cache"));
+done:
+    if (status != CAPS_OK)
+        recipe_release(r);
+    return status;
+}
+
 /* Builds, or loads, and keeps. */
 static caps_status make(
     cl_program *out, caps_runtime *rt, const char *template, const char *more, caps_error *err)
 {
-    /* Oclgrind does not know every instruction that optimized code has. */
-    source_text source = {0};
-    char *key = NULL, *path = NULL;
-    char *options = caps_format("-cl-std=CL1.2 -DCAPS_FAMILY_%s=1%s%s",
-        rt->family == CAPS_FAMILY_CPU ? "CPU" : "GPU",
-        caps_is_simulated(rt) ? " -cl-opt-disable -DCAPS_SIMULATED=1" : "", more);
-    caps_status status;
-    CAPS_TRY(gather(&source, rt, template, err));
-    key = options ? make_key(rt, options, &source) : NULL;
-    if (rt->cache_dir && key)
-        path = cache_path(rt, key);
-    if (!key || (rt->cache_dir && !path)) {
-        status = caps_fail(err, CAPS_ERR_MEMORY, "out of memory for the program cache");
-        goto done;
-    }
-    if (path)
-        load(out, rt, path, key, options);
+    recipe r;
+    caps_status status = recipe_init(&r, rt, template, more, err);
+    if (status != CAPS_OK)
+        return status;
+    if (r.path)
+        load(out, rt, &r.source, r.path, r.key, r.options);
     if (!*out) {
-        CAPS_TRY(compile(out, rt, &source, options, path, key, err));
+        status = compile(out, rt, &r.source, r.options, r.path, r.key, err);
         rt->compiled = true;
     }
-done:
-    free(source.text);
-    free(options);
-    free(key);
-    free(path);
+    recipe_release(&r);
     return status;
+}
+
+bool caps_registry_is_kept(const caps_runtime *rt)
+{
+    recipe r;
+    if (recipe_init(&r, rt, NULL, "", NULL) != CAPS_OK)
+        return false;
+    const bool kept = r.path && caps_path_exists(r.path);
+    recipe_release(&r);
+    return kept;
 }
 
 caps_status caps_registry_get(

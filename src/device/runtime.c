@@ -34,8 +34,7 @@ static caps_status copy_text(char **to, const char *text, caps_error *err)
     return *to ? CAPS_OK : caps_fail(err, CAPS_ERR_MEMORY, "out of memory");
 }
 
-/* $CAPSCL_CACHE, else $XDG_CACHE_HOME/capscl, else ~/.cache/capscl; NULL where there is no home. */
-static caps_status choose_cache(char **to, const char *option, caps_error *err)
+caps_status caps_cache_directory(char **to, const char *option, caps_error *err)
 {
     const char *place = option_or_environment(option, "CAPSCL_CACHE");
     *to = NULL;
@@ -104,7 +103,7 @@ static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_
     CAPS_TRY(choose_family(rt, o->kernels, err));
     CAPS_TRY(choose_gemm(rt, o->gemm, err));
     CAPS_TRY(choose_routing(rt, o->routing, err));
-    CAPS_TRY(choose_cache(&rt->cache_dir, o->cache_dir, err));
+    CAPS_TRY(caps_cache_directory(&rt->cache_dir, o->cache_dir, err));
     CAPS_TRY(copy_text(&rt->cl_path, option_or_environment(o->cl_path, "CAPSCL_CL_PATH"), err));
     size_t group = 1;
     cl_int code = clGetDeviceInfo(
@@ -258,6 +257,7 @@ void caps_runtime_free(caps_runtime *rt)
     if (rt->context)
         clReleaseContext(rt->context);
     caps_tuning_free(rt->tuning);
+    caps_rehearsal_free(rt->rehearsal);
     free(rt->gemm);
     free(rt->routing);
     free(rt->cache_dir);

@@ -23,6 +23,8 @@ typedef struct caps_profile_pending {
     size_t entry; /* index into profile */
 } caps_profile_pending;
 
+typedef struct caps_rehearsal caps_rehearsal;
+
 struct caps_runtime {
     caps_device_info device;
     char reason[256];
@@ -46,13 +48,25 @@ struct caps_runtime {
     cl_mem nothing; /* stands for a NULL tensor */
     caps_slots slots;
     caps_tuning *tuning;
-    caps_trace *trace; /* NULL: none */
+    caps_trace *trace;         /* NULL: none */
+    caps_rehearsal *rehearsal; /* NULL: launches are launches */
 };
 
+/* The program that has a kernel which is no template's, for caps_registry_get. */
+const caps_template *caps_registry_find(const caps_runtime *rt, const char *kernel);
 /* The program of the runtime's family (NULL) or of a template: built, or loaded from the disk
  * cache, where this runtime has not got it yet. */
 caps_status caps_registry_get(
     cl_program *out, caps_runtime *rt, const caps_template *template, caps_error *err);
+/* Does the disk cache hold the family's program? */
+bool caps_registry_is_kept(const caps_runtime *rt);
+/* $CAPSCL_CACHE, else $XDG_CACHE_HOME/capscl, else ~/.cache/capscl (option: in place of them all);
+ * NULL where there is no home. Freed with free(). */
+caps_status caps_cache_directory(char **to, const char *option, caps_error *err);
+/* While the runtime rehearses (rehearsal.h): is this kernel to be launched, on one work-group? */
+caps_status caps_rehearsal_ask(bool *launch, caps_runtime *rt, const caps_template *template,
+    const char *kernel, caps_error *err);
+void caps_rehearsal_free(caps_rehearsal *r);
 /* Books `event` (which it releases) under `name`. */
 caps_status caps_profile_book(caps_runtime *rt, const char *name, cl_event event, caps_error *err);
 void caps_profile_release(caps_runtime *rt);

@@ -47,6 +47,20 @@ caps_routing_variant caps_config_routing(const caps_train_config *config)
     return CAPS_ROUTING_AUTO;
 }
 
+caps_model_options caps_config_model_options(const caps_train_config *config, size_t images)
+{
+    return (caps_model_options){
+        .max_batch = config->batch < images ? config->batch : images,
+        .training = true,
+        .adam = config->optimizer == CAPS_OPTIMIZER_ADAM,
+        .memory_limit_bytes = config->memory_limit_bytes,
+        .split = true,
+        .micro_batch = config->micro_batch,
+        .conv = config->conv[0] ? config->conv : NULL,
+        .routing_variant = caps_config_routing(config),
+    };
+}
+
 /* ---- checks --------------------------------------------------------------------------------- */
 
 caps_status caps_config_check(const caps_train_config *config, caps_error *err)

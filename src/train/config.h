@@ -28,6 +28,10 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err);
 
 caps_routing_variant caps_config_routing(const caps_train_config *config);
 
+/* Of the model that trains on `images` images: no batch is larger than the data. It borrows
+ * config's texts. */
+caps_model_options caps_config_model_options(const caps_train_config *config, size_t images);
+
 /* A new object with every setting. CAPS_ERR_ARGUMENT where a name is not UTF-8, which JSON cannot
  * hold. */
 caps_status caps_config_to_json(json_t **out, const caps_train_config *config, caps_error *err);

@@ -72,35 +72,56 @@ done:
     return NULL;
 }
 
-/* What the device's program and the model begin with, made while the data is read. *first: the
- * parameters of a new run, freed with free(). */
-static caps_status prepare(caps_trainer *t, float **first, caps_error *err)
-{
-    const caps_train_config *config = t->config;
+/* The parameters that a new run begins with, drawn in a thread of their own. */
+typedef struct drawer {
+    const caps_train_config *config;
+    float *first; /* freed with free() */
     caps_status status;
-    CAPS_TRY(caps_runtime_build(t->rt, err));
-    if (!t->control->resume && !config->init[0])
-        CAPS_TRY(caps_model_draw(first, &config->spec, config->seed, err));
-done:
-    return status;
+    caps_error err;
+} drawer;
+
+static void *draw(void *context)
+{
+    drawer *d = context;
+    d->status = caps_model_draw(&d->first, &d->config->spec, d->config->seed, &d->err);
+    return NULL;
 }
 
-/* Reads the data and prepares. What is wrong with the data is said first. */
+/* Runs `work` beside this thread, or at once where there can be no other; Ctrl-C is for the thread
+ * that trains. */
+static bool begin_thread(pthread_t *thread, void *(*work)(void *context), void *context)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const bool begun = pthread_create(thread, NULL, work, context) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!begun)
+        work(context);
+    return begun;
+}
+
+/* Reads the data and draws the first parameters while kernels are built. What is wrong with the
+ * data is said first. */
 static caps_status read_data(caps_trainer *t, float **first, caps_error *err)
 {
     const caps_train_config *config = t->config;
     reader r = {.t = t};
-    pthread_t thread;
-    sigset_t all, before;
-    sigfillset(&all); /* Ctrl-C is for the thread that trains */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const bool apart = pthread_create(&thread, NULL, read_splits, &r) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!apart)
-        read_splits(&r);
-    caps_status status = prepare(t, first, err);
-    if (apart)
-        pthread_join(thread, NULL);
+    drawer d = {.config = config};
+    pthread_t reading, drawing;
+    const bool reads = begin_thread(&reading, read_splits, &r);
+    const bool draws = !t->control->resume && !config->init[0] && begin_thread(&drawing, draw, &d);
+    caps_status status = caps_runtime_build(t->rt, err);
+    if (reads)
+        pthread_join(reading, NULL);
+    if (draws)
+        pthread_join(drawing, NULL);
+    *first = d.first;
+    if (status == CAPS_OK && d.status != CAPS_OK) {
+        status = d.status;
+        if (err)
+            *err = d.err;
+    }
     if (r.status != CAPS_OK) {
         if (err)
             *err = r.err;
@@ -196,17 +217,7 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
     if (control->resume)
         CAPS_TRY(caps_run_restore_choices(rt, control->out, err));
     CAPS_TRY(read_data(t, &first, err));
-    /* No batch is larger than the data. */
-    const caps_model_options options = {
-        .max_batch = config->batch < t->train.n ? config->batch : t->train.n,
-        .training = true,
-        .adam = config->optimizer == CAPS_OPTIMIZER_ADAM,
-        .memory_limit_bytes = config->memory_limit_bytes,
-        .split = true,
-        .micro_batch = config->micro_batch,
-        .conv = config->conv[0] ? config->conv : NULL,
-        .routing_variant = caps_config_routing(config),
-    };
+    const caps_model_options options = caps_config_model_options(config, t->train.n);
     CAPS_TRY(caps_model_forecast(rt, &config->spec, &options, &memory, err));
     tell_memory(t, &memory, options.max_batch);
     CAPS_TRY(caps_model_create(&t->model, rt, &config->spec, &options, err));

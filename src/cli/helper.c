@@ -1,0 +1,64 @@
+/* helper.c: see helper.h. */
+#include "helper.h"
+
+#ifdef __linux__
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "rehearsal.h"
+#include "rehearse.h"
+
+static pid_t helper;
+
+static void compile(const caps_common *common, const caps_train_config *config)
+{
+    caps_runtime *rt = NULL;
+    caps_error err = {0};
+
+    /* The driver's threads are pinned where those of the training are: here they may go anywhere.
+     */
+    setenv("POCL_AFFINITY", "0", 1);
+    if (caps_runtime_create(&rt, common->device, NULL, &err) == CAPS_OK && caps_rehearsal_helps(rt))
+        caps_train_rehearse(rt, config, &err);
+}
+
+void caps_cli_begin_helper(const caps_common *common, const caps_train_config *config)
+{
+    if (!caps_cache_is_cold())
+        return;
+    const pid_t parent = getpid();
+    helper = fork();
+    if (helper != 0)
+        return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const int nowhere = open("/dev/null", O_RDWR);
+    if (getppid() != parent || nowhere < 0)
+        _exit(0);
+    for (int i = 0; i < 3; i++)
+        dup2(nowhere, i);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    compile(common, config);
+    _exit(0);
+}
+
+void caps_cli_look_after_helper(void)
+{
+    if (helper > 0 && waitpid(helper, NULL, WNOHANG) != 0)
+        helper = 0;
+}
+#else
+void caps_cli_begin_helper(const caps_common *common, const caps_train_config *config)
+{
+    (void)common;
+    (void)config;
+}
+
+void caps_cli_look_after_helper(void)
+{
+}
+#endif

@@ -1,0 +1,15 @@
+/* helper.h: a process beside the one that trains, on a machine where nothing is compiled yet. */
+#ifndef CAPS_CLI_HELPER_H
+#define CAPS_CLI_HELPER_H
+
+#include "cli.h"
+
+/* Where the kernel cache is empty, begins a process that compiles half of the kernels that a
+ * training with these settings needs, for drivers that compile at the first launch; it ends by
+ * itself, or with this process. To be called before the first call of OpenCL. Whatever goes wrong
+ * there, the training compiles for itself. */
+void caps_cli_begin_helper(const caps_common *common, const caps_train_config *config);
+/* To be called now and then: takes note of its end. */
+void caps_cli_look_after_helper(void);
+
+#endif

@@ -1,0 +1,111 @@
+/* rehearsal.c: see rehearsal.h. */
+#include "rehearsal.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "fail.h"
+#include "file.h"
+#include "runtime_state.h"
+
+enum { WAIT_MS = 10, MOST_WAITS = 1000 };
+
+typedef struct listed {
+    char *name; /* with a template's options behind */
+    bool done;
+} listed;
+
+struct caps_rehearsal {
+    bool compiling;
+    listed *kernels; /* by first launch */
+    size_t count, room;
+};
+
+bool caps_cache_is_cold(void)
+{
+    char *place = NULL;
+    if (caps_cache_directory(&place, NULL, NULL) != CAPS_OK || !place)
+        return false; /* there is none to fill */
+    DIR *directory = opendir(place);
+    bool cold = true;
+    for (const struct dirent *e; directory && cold && (e = readdir(directory));)
+        cold = strncmp(e->d_name, "program-", 8) != 0;
+    if (directory)
+        closedir(directory);
+    free(place);
+    return cold;
+}
+
+bool caps_rehearsal_helps(const caps_runtime *rt)
+{
+    return strcmp(rt->device.platform, "Portable Computing Language") == 0;
+}
+
+caps_status caps_rehearsal_list(caps_runtime *rt, caps_error *err)
+{
+    caps_rehearsal_free(rt->rehearsal);
+    rt->rehearsal = calloc(1, sizeof *rt->rehearsal);
+    return rt->rehearsal ? CAPS_OK : caps_fail(err, CAPS_ERR_MEMORY, "out of memory");
+}
+
+caps_status caps_rehearsal_compile(caps_runtime *rt, caps_error *err)
+{
+    const struct timespec moment = {.tv_nsec = WAIT_MS * 1000000L};
+    for (int i = 0; i < MOST_WAITS && !caps_registry_is_kept(rt); i++)
+        nanosleep(&moment, NULL);
+    rt->rehearsal->compiling = true;
+    return caps_runtime_build(rt, err);
+}
+
+static caps_status append(caps_rehearsal *r, char *name, caps_error *err)
+{
+    if (r->count == r->room) {
+        const size_t room = r->room ? 2 * r->room : 64;
+        listed *grown = realloc(r->kernels, room * sizeof *grown);
+        if (!grown) {
+            free(name);
+            return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu kernels", room);
+        }
+        r->kernels = grown;
+        r->room = room;
+    }
+    r->kernels[r->count++] = (listed){.name = name};
+    return CAPS_OK;
+}
+
+caps_status caps_rehearsal_ask(bool *launch, caps_runtime *rt, const caps_template *template,
+    const char *kernel, caps_error *err)
+{
+    caps_rehearsal *r = rt->rehearsal;
+    cl_program program;
+    size_t at = 0;
+    *launch = false;
+    char *name = caps_format("%s%s", kernel, template ? template->options : "");
+    if (!name)
+        return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a kernel's name");
+    while (at < r->count && strcmp(r->kernels[at].name, name) != 0)
+        at++;
+    if (at == r->count) {
+        caps_status status = append(r, name, err);
+        if (status == CAPS_OK && template && !r->compiling)
+            status = caps_registry_get(&program, rt, template, err);
+        return status;
+    }
+    free(name);
+    /* The process that computes reads data and draws weights besides. */
+    if (r->compiling && at >= r->count * 2 / 5 && !r->kernels[at].done)
+        *launch = r->kernels[at].done = true;
+    return CAPS_OK;
+}
+
+void caps_rehearsal_free(caps_rehearsal *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->count; i++)
+        free(r->kernels[i].name);
+    free(r->kernels);
+    free(r);
+}

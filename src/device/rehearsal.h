@@ -1,0 +1,26 @@
+/* rehearsal.h: compiling what a program will launch without computing anything, for drivers that
+ * compile a kernel when it is first launched (PoCL) and keep the result on disk.
+ *
+ * A process that rehearses beside the one that computes halves the time to its first result on a
+ * machine where nothing is compiled yet: PoCL compiles one kernel at a time in a process. */
+#ifndef CAPS_REHEARSAL_H
+#define CAPS_REHEARSAL_H
+
+#include <capscl/device.h>
+
+/* Is there no program in the user's cache directory, that of a process which has no runtime yet? */
+bool caps_cache_is_cold(void);
+
+/* Does the device's driver compile a kernel when it is first launched, and keep it for others? */
+bool caps_rehearsal_helps(const caps_runtime *rt);
+
+/* From now on kernels are only listed, in the order of their first launch; programs of templates
+ * are built. */
+caps_status caps_rehearsal_list(caps_runtime *rt, caps_error *err);
+
+/* From now on each kernel of the list's later part is launched once, on one work-group, and no
+ * other. Waits first, for a while, until the family's program is in the disk cache: the process
+ * that computes builds it at the same time. */
+caps_status caps_rehearsal_compile(caps_runtime *rt, caps_error *err);
+
+#endif
