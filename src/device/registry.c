@@ -35,6 +35,7 @@ static bool is_seldom(const char *name)
     return false;
 }
 
+/* By the text " void NAME(": in the files above, no macro makes a kernel's name. */
 const caps_template *caps_registry_find(const caps_runtime *rt, const char *kernel)
 {
     char declared[128];
