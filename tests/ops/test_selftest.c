@@ -17,9 +17,16 @@ static const struct {
 
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 
+/* Those of the CPU family. A case whose algorithm cannot serve is left out: that none is left out
+ * without need is for this test to see. */
+static const char *const convolutions[] = {"im2col", "direct", "winograd", "spectral"};
+
+enum { CONVOLUTIONS = sizeof convolutions / sizeof convolutions[0] };
+
 typedef struct seen {
     int forward[OPERATIONS], backward[OPERATIONS], all;
     int full, last, packed, stored, fused;
+    int conv[2][CONVOLUTIONS]; /* by direction */
 } seen;
 
 static void look(void *user, const caps_selftest_result *r)
@@ -36,6 +43,9 @@ static void look(void *user, const caps_selftest_result *r)
     while (strcmp(operations[n].name, r->operation) != 0)
         ck_assert_msg(++n < OPERATIONS, "%s", r->operation);
     (backward ? s->backward : s->forward)[n]++;
+    const char *algorithm = strchr(r->variant, '/');
+    for (size_t i = 0; i < CONVOLUTIONS && algorithm && strcmp(r->operation, "conv") == 0; i++)
+        s->conv[backward][i] += strcmp(algorithm + 1, convolutions[i]) == 0;
     s->full += strstr(r->shape, "full") != NULL;
     s->last += strstr(r->shape, "last") != NULL;
     s->packed += strstr(r->variant, "packed") != NULL;
@@ -57,8 +67,14 @@ START_TEST(everything_passes_and_is_there)
     ck_assert_int_ge(s.last, 1);
     ck_assert_int_ge(s.stored, 1);
     ck_assert_int_ge(s.fused, 1);
-    if (caps_runtime_family(families[_i]) == CAPS_FAMILY_CPU)
+    const bool cpu = caps_runtime_family(families[_i]) == CAPS_FAMILY_CPU;
+    if (cpu)
         ck_assert_int_ge(s.packed, 1);
+    for (size_t i = 0; i < CONVOLUTIONS; i++)
+        if (cpu || i == 0) {
+            ck_assert_msg(s.conv[0][i] >= 1, "%s", convolutions[i]);
+            ck_assert_int_eq(s.conv[1][i], s.conv[0][i]);
+        }
     if (!test_small()) {
         seen tiny = {0};
         test_ok(caps_selftest_run(families[_i], true, look, &tiny, &err));
