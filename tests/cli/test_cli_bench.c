@@ -164,8 +164,10 @@ START_TEST(convolutions_by_algorithm)
     test_process_release(&p);
     cli_expect_error(cli_run("bench", "conv", "--arch", spec, "--conv", "fast"), 2,
         "algorithm 'fast' is unknown", "bench conv");
+    /* The CPU family refuses the strided layer, the GPU family, which has no such kernels, the
+     * first. */
     cli_expect_error(cli_run("bench", "step", "--arch", spec, "--conv", "direct"), 2,
-        "primary: direct cannot serve", "bench step");
+        ": direct cannot serve", "bench step");
 }
 END_TEST
 
