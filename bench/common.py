@@ -113,12 +113,11 @@ def install(packages):
 
 
 def ensure_build(wanted):
-    """A file of the build that a fresh clone makes, made where it is missing."""
+    """A file of the build that a fresh clone makes, brought up to date: old code is not to be measured."""
     path = BUILD / wanted
-    if not path.exists():
-        code = subprocess.run([ROOT / "scripts" / "build"], stdout=sys.stderr).returncode
-        if code or not path.exists():
-            stop(f"scripts/build left no {path}", code if code > 0 else 1)
+    code = subprocess.run([ROOT / "scripts" / "build"], stdout=sys.stderr).returncode
+    if code or not path.exists():
+        stop(f"scripts/build left no {path}", code if code > 0 else 1)
     return path
 
 
@@ -190,7 +189,7 @@ def load_spec(arch):
 
 
 def add_program(parser):
-    parser.add_argument("--program", metavar="FILE", help="the capscl to run (default: build/capscl, built if missing)")
+    parser.add_argument("--program", metavar="FILE", help="the capscl to run (default: build/capscl, built first)")
     parser.add_argument("--device", default="cpu", help="of capscl (default: cpu)")
 
 

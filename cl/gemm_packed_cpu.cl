@@ -4,17 +4,19 @@
 //
 // An R x S tile of C stays in registers while k runs. A step reads S elements of B as vectors and R
 // elements of A as broadcasts. A broadcast does not care where its neighbours lie, so A is read as
-// it is stored, transposed or not. B is copied first, S columns and a run of k at a time, by the
-// work-item that is about to use them: they are still in the nearest cache then, and nothing is
-// written to memory for the purpose.
+// it is stored, transposed or not; only a large transposed one that many panels read is copied, for
+// each step of it is on other pages (pack_a). B is copied first, S columns and a run of k at a
+// time, by the work-item that is about to use them: they are still in the nearest cache then, and
+// nothing is written to memory for the purpose.
 //     panel[l S + j % S] = op(B)[l, j]
 // Where pack_b is 0, B is read as it is stored too, but for a panel that is cut short by the edge.
 // Work-items: (blocks of block_m rows, blocks of block_n columns, runs of block_items products),
-// each with its own GEMM_PACKED_RUN S floats of `scratch`. Loops of an item, outermost first:
-// products, GEMM_PACKED_ROWS rows, GEMM_PACKED_RUN steps of k, panels, tiles. What is over at the
-// lower edge takes tiles of 4, 2 and 1 rows. Tiles by the machine's vectors: 8 x 32 for 16 floats
-// in a register (32 registers: 16 sums), 6 x 16 for fewer (16 registers of 8 floats: 12 sums; 32 of
-// 4: 24). Epilogue: bias_is 0 none, 1 of the column, 2 of the row; act 0 none, 1 relu, 2 sigmoid.
+// each with its own GEMM_PACKED_RUN S floats of `scratch`, and GEMM_PACKED_RUN GEMM_PACKED_ROWS
+// more with pack_a. Loops of an item, outermost first: products, GEMM_PACKED_ROWS rows,
+// GEMM_PACKED_RUN steps of k, panels, tiles. What is over at the lower edge takes tiles of 4, 2 and
+// 1 rows. Tiles by the machine's vectors: 8 x 32 for 16 floats in a register (32 registers: 16
+// sums), 6 x 16 for fewer (16 registers of 8 floats: 12 sums; 32 of 4: 24). Epilogue: bias_is 0
+// none, 1 of the column, 2 of the row; act 0 none, 1 relu, 2 sigmoid.
 //
 // Numerics: float32 fma along k, in runs of GEMM_PACKED_RUN whose sums are added in order; an
 // element's order depends neither on m, n nor on how the work is cut. Determinism: one work-item
@@ -176,6 +178,28 @@ static GEMM_CALL void gemm_pack_b(__global float *panel, uint width, __global co
         b[min(q, n - 1) * ldb + l];
 }
 
+// Steps l0 .. l0 + run of rows of a transposed A, whose elements lie side by side: a tile's rows of
+// one step side by side, and one step after the other, so that what many panels read comes as a
+// stream.
+static GEMM_CALL void gemm_pack_a(
+    __global float *to, uint tile, __global const float *a, ulong lda, uint rows, uint run)
+{
+    uint i = 0;
+    if (tile == 8)
+        CAPS_LOOP for (; rows - i >= 16; i += 16)
+        {
+            __global float *even = to + i * run, *odd = even + 8 * run;
+            CAPS_LOOP for (uint l = 0; l < run; l++)
+            {
+                const float16 x = vload16(0, a + l * lda + i);
+                vstore8(x.lo, l, even);
+                vstore8(caps_high(x), l, odd);
+            }
+        }
+    CAPS_LOOP for (; i < rows; i++) CAPS_LOOP for (uint l = 0; l < run; l++)
+        to[i / tile * tile * run + l * tile + i % tile] = a[l * lda + i];
+}
+
 // The activations that take more than a register or two, on a panel's part of C while it is still
 // in cache.
 static GEMM_CALL void gemm_activate(__global float *c, ulong ldc, uint rows, uint columns, uint act)
@@ -188,8 +212,10 @@ static GEMM_CALL void gemm_activate(__global float *c, ulong ldc, uint rows, uin
 // Rows from i on by one kind of tile.
 #define GEMM_TILES(ROWS, VECTORS)                                                                  \
     for (; ie - i >= ROWS; i += ROWS)                                                              \
-        gemm_tile_##ROWS##_##VECTORS(c + i * job.ldc + j, n - j, a + i * a_row + l0 * a_step, pb,  \
-            bias + (bias_is == 2 ? i : j), &job);
+        gemm_tile_##ROWS##_##VECTORS(c + i * job.ldc + j, n - j,                                   \
+            pack_a ? near_a + (i - ib) / tile * tile * run + (i - ib) % tile                       \
+                   : a + i * a_row + l0 * a_step,                                                  \
+            pb, bias + (bias_is == 2 ? i : j), &job);
 #define GEMM_PANEL(ROWS, VECTORS)                                                                  \
     GEMM_TILES(ROWS, VECTORS)                                                                      \
     GEMM_TILES(4, VECTORS)                                                                         \
@@ -201,10 +227,10 @@ static GEMM_CALL void gemm_activate(__global float *c, ulong ldc, uint rows, uin
         const ulong scratch_at, __global const float *restrict a, const ulong a_at,                \
         __global const float *restrict b, const ulong b_at, __global const float *restrict bias,   \
         const ulong bias_at, const uint m, const uint n, const uint k, const uint lda,             \
-        const uint ldb, const uint ldc, const uint trans_a, const uint trans_b, const uint pack_b, \
-        const float alpha, const float beta, const uint bias_is, const uint act, const uint count, \
-        const uint stride_a, const uint stride_b, const uint stride_c, const uint block_m,         \
-        const uint block_n, const uint block_items
+        const uint ldb, const uint ldc, const uint trans_a, const uint trans_b, const uint pack_a, \
+        const uint pack_b, const float alpha, const float beta, const uint bias_is,                \
+        const uint act, const uint count, const uint stride_a, const uint stride_b,                \
+        const uint stride_c, const uint block_m, const uint block_n, const uint block_items
 
 #define GEMM_PACKED(NAME, ROWS, VECTORS)                                                           \
     CPU_ITEM void NAME##_item(GEMM_PACKED_PARAMETERS, const size_t id0, const size_t id1,          \
@@ -217,7 +243,11 @@ static GEMM_CALL void gemm_activate(__global float *c, ulong ldc, uint rows, uin
         const uint t1 = t0 + min(block_items, count - t0);                                         \
         const ulong a_row = trans_a ? 1 : lda, a_step = trans_a ? lda : 1;                         \
         const ulong group = id0 + size0 * (id1 + size1 * id2);                                     \
-        __global float *panel = scratch + scratch_at + group * (GEMM_PACKED_RUN * width);          \
+        __global float *panel =                                                                    \
+            scratch + scratch_at +                                                                 \
+            group * (GEMM_PACKED_RUN * (width + (pack_a ? GEMM_PACKED_ROWS : 0)));                 \
+        __global float *near_a = panel + GEMM_PACKED_RUN * width;                                  \
+        const uint tile = ROWS;                                                                    \
         if (bias_is != 0)                                                                          \
             bias += bias_at;                                                                       \
         a += a_at + t0 * (ulong)stride_a;                                                          \
@@ -229,8 +259,10 @@ static GEMM_CALL void gemm_activate(__global float *c, ulong ldc, uint rows, uin
                 for (uint l0 = 0; l0 < k; l0 += GEMM_PACKED_RUN) {                                 \
                     const uint run = min((uint)GEMM_PACKED_RUN, k - l0);                           \
                     const uint last = l0 + run == k;                                               \
-                    gemm_job job = {a_row, a_step, width, ldc, run, alpha, l0 == 0 ? beta : 1.0f,  \
-                        last ? bias_is : 0, last ? act : 0};                                       \
+                    gemm_job job = {pack_a ? 1 : a_row, pack_a ? ROWS : a_step, width, ldc, run,   \
+                        alpha, l0 == 0 ? beta : 1.0f, last ? bias_is : 0, last ? act : 0};         \
+                    if (pack_a)                                                                    \
+                        gemm_pack_a(near_a, ROWS, a + ib + l0 * a_step, a_step, ie - ib, run);     \
                     for (uint j = j0; j < j1; j += width) {                                        \
                         __global const float *pb = panel;                                          \
                         uint i = ib;                                                               \
@@ -259,9 +291,9 @@ static GEMM_CALL void gemm_activate(__global float *c, ulong ldc, uint rows, uin
     CPU_KERNEL void NAME(GEMM_PACKED_PARAMETERS)                                                   \
     {                                                                                              \
         NAME##_item(c, c_at, scratch, scratch_at, a, a_at, b, b_at, bias, bias_at, m, n, k, lda,   \
-            ldb, ldc, trans_a, trans_b, pack_b, alpha, beta, bias_is, act, count, stride_a,        \
-            stride_b, stride_c, block_m, block_n, block_items, get_global_id(0), get_global_id(1), \
-            get_global_id(2), get_global_size(0), get_global_size(1));                             \
+            ldb, ldc, trans_a, trans_b, pack_a, pack_b, alpha, beta, bias_is, act, count,          \
+            stride_a, stride_b, stride_c, block_m, block_n, block_items, get_global_id(0),         \
+            get_global_id(1), get_global_id(2), get_global_size(0), get_global_size(1));           \
     }
 GEMM_PACKED(gemm_packed_6x16, 6, 1)
 GEMM_PACKED(gemm_packed_8x32, 8, 2)

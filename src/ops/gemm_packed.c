@@ -18,6 +18,7 @@ enum {
     WIDEST = 512, /* columns of a group, where C is visited more than once: it stays in a cache */
     NEAR_FLOATS = 1 << 18, /* what lies in a core's caches from one group to the next */
     FEW_ROWS = 128,        /* so few uses do not pay for copying B where it can be read as it is */
+    MANY_PANELS = 4,       /* of B: so many uses of a transposed A pay for a copy */
     DOT_ROWS = 4,
     DOT_COLUMNS = 4, /* GEMM_DOT_COLUMNS of the kernel file */
     DOT_GROUPS_A_CORE = 4,
@@ -49,7 +50,7 @@ static const struct variant *variant_of(const caps_runtime *rt)
 /* How a product is cut. */
 struct plan {
     size_t m, n, items; /* of one group */
-    bool pack_b;
+    bool pack_a, pack_b;
     size_t groups; /* in all */
 };
 
@@ -62,6 +63,12 @@ static size_t share(size_t size, size_t most, size_t tile)
 static size_t groups_of(const struct plan *p, const caps_gemm_shape *s)
 {
     return caps_div_up(s->m, p->m) * caps_div_up(s->n, p->n) * caps_div_up(s->count, p->items);
+}
+
+/* Scratch of all groups. */
+static size_t floats_of(const struct plan *p, const struct variant *v)
+{
+    return p->groups * RUN * (v->columns + (p->pack_a ? ROWS : 0));
 }
 
 /* What a product takes when it is cut like that, in steps of a vector: measured by and large, and
@@ -112,6 +119,9 @@ static struct plan plan_of(
             p.n *= 2;
     }
     p.groups = groups_of(&p, s);
+    /* Rows of a transposed A lie across memory. */
+    p.pack_a = s->trans_a && s->m * s->k > NEAR_FLOATS &&
+               (p.n < s->n ? p.n : s->n) >= MANY_PANELS * v->columns;
     return p;
 }
 
@@ -140,7 +150,8 @@ static size_t scratch(const caps_runtime *rt, const caps_gemm_shape *s)
     const struct variant *v = variant_of(rt);
     if (few_dots(s))
         return 0;
-    return plan_of(rt, v, s).groups * RUN * v->columns * sizeof(float);
+    const struct plan p = plan_of(rt, v, s);
+    return floats_of(&p, v) * sizeof(float);
 }
 
 static caps_status run_dots(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
@@ -166,7 +177,7 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
         return run_dots(rt, c, a, b, s, e, err);
     const struct variant *v = variant_of(rt);
     const struct plan p = plan_of(rt, v, s);
-    const size_t floats = p.groups * RUN * v->columns;
+    const size_t floats = floats_of(&p, v);
     cl_mem buffer = NULL;
     caps_status status = caps_gemm_scratch_get(rt, floats * sizeof(float), &buffer, err);
     if (status != CAPS_OK)
@@ -177,10 +188,10 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
         CAPS_ARG_TENSOR(b), CAPS_ARG_TENSOR(e ? e->bias : NULL), CAPS_ARG_UINT(s->m),
         CAPS_ARG_UINT(s->n), CAPS_ARG_UINT(s->k), CAPS_ARG_UINT(s->lda), CAPS_ARG_UINT(s->ldb),
         CAPS_ARG_UINT(s->ldc), CAPS_ARG_UINT(s->trans_a), CAPS_ARG_UINT(s->trans_b),
-        CAPS_ARG_UINT(p.pack_b), CAPS_ARG_FLOAT(s->alpha), CAPS_ARG_FLOAT(s->beta),
-        CAPS_ARG_UINT(bias_is), CAPS_ARG_UINT(e ? e->act : 0), CAPS_ARG_UINT(s->count),
-        CAPS_ARG_UINT(s->stride_a), CAPS_ARG_UINT(s->stride_b), CAPS_ARG_UINT(s->stride_c),
-        CAPS_ARG_UINT(p.m), CAPS_ARG_UINT(p.n), CAPS_ARG_UINT(p.items)};
+        CAPS_ARG_UINT(p.pack_a), CAPS_ARG_UINT(p.pack_b), CAPS_ARG_FLOAT(s->alpha),
+        CAPS_ARG_FLOAT(s->beta), CAPS_ARG_UINT(bias_is), CAPS_ARG_UINT(e ? e->act : 0),
+        CAPS_ARG_UINT(s->count), CAPS_ARG_UINT(s->stride_a), CAPS_ARG_UINT(s->stride_b),
+        CAPS_ARG_UINT(s->stride_c), CAPS_ARG_UINT(p.m), CAPS_ARG_UINT(p.n), CAPS_ARG_UINT(p.items)};
     return caps_launch(rt, v->kernel, CAPS_ARGS(args), 3,
         (size_t[]){caps_div_up(s->m, p.m), caps_div_up(s->n, p.n), caps_div_up(s->count, p.items)},
         NULL, err);

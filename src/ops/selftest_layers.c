@@ -239,6 +239,7 @@ const caps_selftest_case caps_selftest_layers[] = {
     {"gemm", gemm, false, {67, 129, 301, 0, 0, 1, 1}},
     {"gemm", gemm, false, {131, 66, 70, 1, 1, 2, 1}},
     {"gemm", gemm, false, {67, 129, 301, 0, 1, 1, 2}},
+    {"gemm", gemm, false, {1037, 131, 263, 1, 0, 1, 1}},
     {"gemm", gemm, false, {33, 45, 70, 1, 0, 1, 2}},
     {"gemm", gemm, false, {31, 45, 23, 0, 0, 3, 2}},
     {"bias_act", bias_act, true, {3, 5, 7, 0}},

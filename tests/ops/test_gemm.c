@@ -245,6 +245,9 @@ START_TEST(cut_into_pieces)
         {45, 33001, 263, 1, false, true},
         {100, 100, 1000, 50, false, true},
         {3, 100, 1000, 50, false, true},
+        /* A transposed A that many panels read is copied. */
+        {1037, 131, 263, 2, true, false},
+        {613, 259, 529, 1, true, true},
     };
     caps_error err = {0};
     caps_runtime *rt = family_runtime("cpu", "packed");
