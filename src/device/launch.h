@@ -76,6 +76,14 @@ caps_status caps_launch_template(caps_runtime *rt, const caps_template *template
 caps_status caps_tensor_put(
     caps_runtime *rt, const caps_tensor *t, const void *host, caps_error *err);
 
+/* The tensor's elements for the host to read, until they are given back; waits for the queue, which
+ * may not write to them meanwhile. Where the device is the processor nothing is copied. */
+caps_status caps_tensor_map(
+    caps_runtime *rt, const caps_tensor *t, const void **host, caps_error *err);
+/* *host becomes NULL; NULL is allowed. */
+caps_status caps_tensor_unmap(
+    caps_runtime *rt, const caps_tensor *t, const void **host, caps_error *err);
+
 static inline size_t caps_round_up(size_t n, size_t multiple)
 {
     return (n + multiple - 1) / multiple * multiple;

@@ -143,6 +143,34 @@ caps_status caps_tensor_download(
                : caps_fail_cl(err, code, "download of %zu bytes", caps_tensor_bytes(t));
 }
 
+caps_status caps_tensor_map(
+    caps_runtime *rt, const caps_tensor *t, const void **host, caps_error *err)
+{
+    cl_event event = NULL;
+    cl_int code = CL_SUCCESS;
+    *host = clEnqueueMapBuffer(caps_runtime_queue(rt), t->buffer, CL_TRUE, CL_MAP_READ,
+        t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), 0, NULL, caps_trace_ask(rt, &event),
+        &code);
+    caps_trace_take(rt, "map", caps_tensor_bytes(t), event);
+    if (code == CL_SUCCESS && *host)
+        return CAPS_OK;
+    *host = NULL;
+    return caps_fail_cl(err, code, "mapping of %zu bytes", caps_tensor_bytes(t));
+}
+
+caps_status caps_tensor_unmap(
+    caps_runtime *rt, const caps_tensor *t, const void **host, caps_error *err)
+{
+    if (!*host)
+        return CAPS_OK;
+    cl_int code =
+        clEnqueueUnmapMemObject(caps_runtime_queue(rt), t->buffer, (void *)*host, 0, NULL, NULL);
+    *host = NULL;
+    return code == CL_SUCCESS
+               ? CAPS_OK
+               : caps_fail_cl(err, code, "giving back %zu mapped bytes", caps_tensor_bytes(t));
+}
+
 caps_status caps_tensor_zero(caps_runtime *rt, const caps_tensor *t, caps_error *err)
 {
     const cl_uint zero = 0;

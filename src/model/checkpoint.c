@@ -8,6 +8,7 @@
 
 #include "fail.h"
 #include "json.h"
+#include "launch.h"
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
@@ -15,13 +16,11 @@ caps_status caps_model_save(caps_model *m, const char *path, caps_error *err)
 {
     caps_st_tensor tensors[CAPS_MOST_PARAMETERS];
     caps_status status = CAPS_OK;
-    float *flat = malloc(m->network.elements * sizeof *flat);
+    const void *flat = NULL;
     char *spec = caps_model_spec_format(&m->spec);
-    if (!flat || !spec) {
-        status = caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for the parameters", path);
-        goto done;
-    }
-    CAPS_TRY(caps_model_get_parameters(m, flat, err));
+    if (!spec)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for the spec", path));
+    CAPS_TRY(caps_tensor_map(m->rt, &m->parameters, &flat, err));
     for (size_t i = 0; i < m->network.parameter_count; i++) {
         const caps_parameter *p = &m->network.parameters[i].parameter;
         tensors[i] = caps_parameter_tensor(p, p->name, flat);
@@ -29,8 +28,8 @@ caps_status caps_model_save(caps_model *m, const char *path, caps_error *err)
     const caps_st_pair metadata[] = {{"capscl.spec", spec}, {"capscl.format", CAPS_FORMAT_VERSION}};
     CAPS_TRY(caps_safetensors_save(path, tensors, m->network.parameter_count, metadata, 2, err));
 done:
+    caps_tensor_unmap(m->rt, &m->parameters, &flat, NULL);
     free(spec);
-    free(flat);
     return status;
 }
 

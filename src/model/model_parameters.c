@@ -6,6 +6,8 @@
 #include "fail.h"
 #include "parallel.h"
 #include "rng.h"
+#include "launch.h"
+#include "step.h"
 
 #define LEAST_DRAWS ((size_t)1 << 14) /* normal numbers that are worth a thread */
 
@@ -111,6 +113,47 @@ caps_status caps_model_set_parameters(caps_model *m, const float *flat, caps_err
 caps_status caps_model_get_parameters(caps_model *m, float *flat, caps_error *err)
 {
     return caps_tensor_download(m->rt, &m->parameters, flat, err);
+}
+
+static caps_status map(caps_model *m, const caps_tensor *t, const float **values, caps_error *err)
+{
+    const void *host = NULL;
+    caps_status status = t->buffer ? caps_tensor_map(m->rt, t, &host, err) : CAPS_OK;
+    *values = host;
+    return status;
+}
+
+static caps_status unmap(caps_model *m, const caps_tensor *t, const float **values, caps_error *err)
+{
+    const void *host = *values;
+    *values = NULL;
+    return caps_tensor_unmap(m->rt, t, &host, err);
+}
+
+caps_status caps_model_map(caps_model *m, caps_model_view *view, caps_error *err)
+{
+    caps_status status;
+    *view = (caps_model_view){0};
+    CAPS_TRY(map(m, &m->parameters, &view->parameters, err));
+    CAPS_TRY(map(m, &m->first_moments, &view->moments[0], err));
+    CAPS_TRY(map(m, &m->second_moments, &view->moments[1], err));
+done:
+    if (status != CAPS_OK)
+        caps_model_unmap(m, view, NULL);
+    return status;
+}
+
+caps_status caps_model_unmap(caps_model *m, caps_model_view *view, caps_error *err)
+{
+    const caps_status each[] = {
+        unmap(m, &m->parameters, &view->parameters, err),
+        unmap(m, &m->first_moments, &view->moments[0], err),
+        unmap(m, &m->second_moments, &view->moments[1], err),
+    };
+    for (size_t i = 0; i < 3; i++)
+        if (each[i] != CAPS_OK)
+            return each[i];
+    return CAPS_OK;
 }
 
 caps_status caps_model_get_gradients(caps_model *m, float *flat, caps_error *err)

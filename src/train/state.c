@@ -20,32 +20,38 @@
 static const char *const prefixes[] = {"", "optimizer.m.", "optimizer.v."};
 #define COPIES (sizeof prefixes / sizeof prefixes[0])
 
-static float *copy_of(const caps_state *s, size_t copy)
+static const float *copy_of(const caps_state *s, size_t copy)
 {
-    return copy == 0 ? s->parameters : s->moments[copy - 1];
+    return copy == 0 ? s->values.parameters : s->values.moments[copy - 1];
 }
 
-caps_status caps_state_init(
-    caps_state *s, const caps_model *m, caps_optimizer optimizer, caps_error *err)
+static void show_arrays(caps_state *s)
 {
-    bool adam = optimizer == CAPS_OPTIMIZER_ADAM;
-    s->count = caps_model_flat_count(m);
-    s->parameters = malloc(s->count * sizeof(float));
-    for (size_t i = 0; i < 2 && adam; i++)
-        s->moments[i] = malloc(s->count * sizeof(float));
-    if (s->parameters && (!adam || (s->moments[0] && s->moments[1])))
-        return CAPS_OK;
-    caps_state_release(s);
-    return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the state");
+    s->values = (caps_model_view){s->arrays[0], {s->arrays[1], s->arrays[2]}};
 }
 
-void caps_state_release(caps_state *s)
+caps_status caps_state_begin(
+    caps_state *s, float *parameters, size_t count, caps_optimizer optimizer, caps_error *err)
 {
-    free(s->parameters);
-    free(s->moments[0]);
-    free(s->moments[1]);
-    s->parameters = s->moments[0] = s->moments[1] = NULL;
-    s->count = 0;
+    caps_state_drop(s);
+    s->arrays[0] = parameters;
+    /* Memory that is only read stays the system's one page of zeros. */
+    for (size_t i = 1; i < COPIES && optimizer == CAPS_OPTIMIZER_ADAM; i++)
+        if (!(s->arrays[i] = calloc(count, sizeof(float)))) {
+            caps_state_drop(s);
+            return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the state");
+        }
+    show_arrays(s);
+    return CAPS_OK;
+}
+
+void caps_state_drop(caps_state *s)
+{
+    for (size_t i = 0; i < COPIES; i++) {
+        free(s->arrays[i]);
+        s->arrays[i] = NULL;
+    }
+    s->values = (caps_model_view){0};
 }
 
 uint64_t caps_state_data_hash(const caps_dataset *ds)
@@ -64,9 +70,10 @@ uint64_t caps_state_data_hash(const caps_dataset *ds)
 caps_status caps_state_apply(const caps_state *s, caps_model *m, caps_error *err)
 {
     caps_status status;
-    CAPS_TRY(caps_model_set_parameters(m, s->parameters, err));
-    if (s->moments[0])
-        CAPS_TRY(caps_model_set_moments(m, s->moments[0], s->moments[1], err));
+    const caps_model_view *v = &s->values;
+    CAPS_TRY(caps_model_set_parameters(m, v->parameters, err));
+    if (v->moments[0])
+        CAPS_TRY(caps_model_set_moments(m, v->moments[0], v->moments[1], err));
 done:
     return status;
 }
@@ -119,12 +126,18 @@ done:
 caps_status caps_state_take(caps_state *s, caps_model *m, caps_error *err)
 {
     caps_status status;
-    CAPS_TRY(caps_model_get_parameters(m, s->parameters, err));
-    if (s->moments[0])
-        CAPS_TRY(caps_model_get_moments(m, s->moments[0], s->moments[1], err));
+    caps_state_drop(s);
+    CAPS_TRY(caps_model_map(m, &s->values, err));
     CAPS_TRY(check_finite(s, m, err));
 done:
+    if (status != CAPS_OK)
+        caps_state_give_back(s, m, NULL);
     return status;
+}
+
+caps_status caps_state_give_back(caps_state *s, caps_model *m, caps_error *err)
+{
+    return caps_model_unmap(m, &s->values, err);
 }
 
 caps_status caps_state_save(const caps_state *s, const char *path, const caps_model *m,
@@ -216,7 +229,7 @@ static caps_status read_tensors(caps_state *s, const caps_safetensors *st, const
             const caps_st_tensor *t = caps_safetensors_get(st, name);
             caps_status status = caps_parameter_check(t, name, p, path, err);
             if (status == CAPS_OK)
-                status = caps_parameter_read(copy_of(s, copy), t, p, path, err);
+                status = caps_parameter_read(s->arrays[copy], t, p, path, err);
             if (status != CAPS_OK)
                 return status;
             const float *values = copy_of(s, copy) + p->first; /* [count] */
@@ -237,11 +250,14 @@ caps_status caps_state_load(caps_state *s, const char *path, const caps_model *m
     memset(s, 0, sizeof *s);
     CAPS_TRY(caps_safetensors_load(&st, path, err));
     CAPS_TRY(read_metadata(s, &st, path, config, err));
-    CAPS_TRY(caps_state_init(s, m, config->optimizer, err));
+    float *parameters = malloc(caps_model_flat_count(m) * sizeof *parameters);
+    if (!parameters)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
+    CAPS_TRY(caps_state_begin(s, parameters, caps_model_flat_count(m), config->optimizer, err));
     CAPS_TRY(read_tensors(s, &st, path, m, err));
 done:
     caps_safetensors_release(&st);
     if (status != CAPS_OK)
-        caps_state_release(s);
+        caps_state_drop(s);
     return status;
 }

@@ -5,6 +5,8 @@
 
 #include <capscl/train.h>
 
+#include "step.h"
+
 typedef struct caps_state {
     uint64_t step;             /* steps done since the very start */
     uint64_t images_done;      /* of the epoch that `step` belongs to */
@@ -15,21 +17,24 @@ typedef struct caps_state {
     uint64_t peak_device_bytes;
     uint64_t data_images, data_hash; /* of the training split */
 
-    size_t count;      /* elements of each of these, flat, in the model's order */
-    float *parameters; /* host memory */
-    float *moments[2]; /* Adam's; NULL under sgd */
+    /* What is saved, flat, in the model's order: the arrays below, or the model's own memory. */
+    caps_model_view values;
+    float *arrays[3]; /* parameters and Adam's moments; NULL where `values` are the model's */
 } caps_state;
 
-/* Host memory for what `m` has; everything else stays as it is. CAPS_ERR_MEMORY. */
-caps_status caps_state_init(
-    caps_state *s, const caps_model *m, caps_optimizer optimizer, caps_error *err);
-void caps_state_release(caps_state *s); /* a zeroed one is allowed */
+/* The state of a run that begins with these parameters (taken over, malloc'd; `count` of them) and
+ * moments of zero where there is Adam; everything else stays as it is. CAPS_ERR_MEMORY. */
+caps_status caps_state_begin(
+    caps_state *s, float *parameters, size_t count, caps_optimizer optimizer, caps_error *err);
+/* Frees the arrays; the numbers stay. */
+void caps_state_drop(caps_state *s);
 
-/* Takes parameters and moments from the model. CAPS_ERR_NOT_FINITE: a value is not finite, and
- * the message is its name alone. */
+/* Parameters and moments are the model's from now on until they are given back: it may not train
+ * meanwhile. CAPS_ERR_NOT_FINITE: a value is not finite, and the message is its name alone. */
 caps_status caps_state_take(caps_state *s, caps_model *m, caps_error *err);
+caps_status caps_state_give_back(caps_state *s, caps_model *m, caps_error *err);
 
-/* Writes what was taken, and where the run stands; `m` names the parameters. `config_text` is the
+/* Writes the values, and where the run stands; `m` names the parameters. `config_text` is the
  * content of config.json. CAPS_ERR_IO: the file that was there before still is. */
 caps_status caps_state_save(const caps_state *s, const char *path, const caps_model *m,
     const caps_train_config *config, const char *config_text, caps_error *err);

@@ -256,9 +256,11 @@ caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err)
     if (model)
         CAPS_TRY(caps_model_save(t->model, t->model_path, err));
     CAPS_TRY(caps_state_save(&t->state, t->state_path, t->model, t->config, t->config_text, err));
+    CAPS_TRY(caps_state_give_back(&t->state, t->model, err));
     t->saved_step = t->state.step;
     caps_trainer_tell(t, CAPS_TRAIN_SAVED);
 done:
+    caps_state_give_back(&t->state, t->model, NULL);
     caps_trace_end(t->rt);
     return status;
 }

@@ -29,7 +29,7 @@ typedef struct caps_trainer {
     caps_model *model;
     caps_batcher *batcher;
     caps_metrics_log log;
-    /* Where the run stands, steps in flight not counted; its arrays are those of the last save. */
+    /* Where the run stands, steps in flight not counted; its values are there while it is saved. */
     caps_state state;
     uint64_t resumed_from_step, saved_step;
 

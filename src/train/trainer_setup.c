@@ -152,20 +152,30 @@ static void tell_memory(caps_trainer *t, const caps_model_memory *m, size_t batc
         (double)m->moments * mib, (double)m->activations * mib, (double)m->workspace * mib, split);
 }
 
-static caps_status first_parameters(caps_trainer *t, const float *drawn, caps_error *err)
+/* *drawn: NULL, or parameters, which the state takes over. */
+static caps_status first_parameters(caps_trainer *t, float **drawn, caps_error *err)
 {
     caps_checkpoint read = {0};
     const caps_checkpoint *init = t->control->init;
+    const size_t count = caps_model_flat_count(t->model);
     caps_status status = CAPS_OK;
-    if (!drawn && !init) {
+    if (!*drawn && !init) {
         CAPS_TRY(caps_checkpoint_load(&read, t->config->init, &t->config->spec, err));
         init = &read;
     }
-    if (!drawn && init->count != caps_model_flat_count(t->model))
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: %zu parameters, need %zu", t->config->init,
-            init->count, caps_model_flat_count(t->model)));
-    CAPS_TRY(caps_model_begin(t->model, drawn ? drawn : init->parameters, err));
-    CAPS_TRY(caps_state_init(&t->state, t->model, t->config->optimizer, err));
+    if (!*drawn) {
+        if (init->count != count)
+            CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: %zu parameters, need %zu",
+                t->config->init, init->count, count));
+        *drawn = malloc(count * sizeof **drawn);
+        if (!*drawn)
+            CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the state"));
+        memcpy(*drawn, init->parameters, count * sizeof **drawn);
+    }
+    CAPS_TRY(caps_model_begin(t->model, *drawn, err));
+    float *taken = *drawn;
+    *drawn = NULL;
+    CAPS_TRY(caps_state_begin(&t->state, taken, count, t->config->optimizer, err));
     t->state.data_images = t->train.n;
     t->state.data_hash = t->data_hash;
     t->state.test_error_percent = NAN;
@@ -189,6 +199,7 @@ static caps_status old_state(caps_trainer *t, caps_error *err)
             "%s: its run has other training images or labels than %s: need the same to go on",
             t->state_path, t->train.path));
     CAPS_TRY(caps_state_apply(&t->state, t->model, err));
+    caps_state_drop(&t->state);
     t->resumed_from_step = t->saved_step = t->state.step;
 done:
     return status;
@@ -226,7 +237,7 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
         caps_routing_variant_name(caps_model_get_routing(t->model)));
     snprintf(t->own.conv, sizeof t->own.conv, "%s", caps_model_get_conv(t->model));
     caps_trainer_note(t, "convolutions: %s; routing: %s", t->own.conv, t->own.routing);
-    CAPS_TRY(control->resume ? old_state(t, err) : first_parameters(t, first, err));
+    CAPS_TRY(control->resume ? old_state(t, err) : first_parameters(t, &first, err));
     CAPS_TRY(caps_config_describe(&record, t->config, rt, err));
     CAPS_TRY(caps_config_format(&t->config_text, record, 2, err));
 done:
@@ -241,7 +252,7 @@ void caps_trainer_release(caps_trainer *t)
         (void)caps_runtime_finish(t->rt, NULL);
     caps_batcher_free(t->batcher);
     caps_metrics_close(&t->log);
-    caps_state_release(&t->state);
+    caps_state_drop(&t->state);
     caps_model_free(t->model);
     caps_dataset_release(&t->train);
     caps_dataset_release(&t->test);
@@ -289,7 +300,6 @@ caps_status caps_trainer_open(caps_trainer *t, caps_error *err)
     CAPS_TRY(caps_run_check_writable(t->control->out, err));
     CAPS_TRY(make_batcher(t, err));
     if (!t->control->resume) {
-        CAPS_TRY(caps_state_take(&t->state, t->model, err));
         /* The files of a new run are written while the device is at its first step. */
         CAPS_TRY(caps_trainer_step(t, err));
         t->ahead = true;
@@ -300,6 +310,7 @@ caps_status caps_trainer_open(caps_trainer *t, caps_error *err)
         CAPS_TRY(caps_directory_make(t->control->out, err));
         CAPS_TRY(
             caps_state_save(&t->state, t->state_path, t->model, t->config, t->config_text, err));
+        caps_state_drop(&t->state);
         CAPS_TRY(write_config(t, err));
     }
     /* An end that was logged without the evaluation which this run's new end needs is logged anew.
