@@ -3,36 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "bench.h"
+#include "bench_subject.h"
 
 #include "add.h"
 #include "fail.h"
 #include "not_finite.h"
 
-enum { MOST_TENSORS = 10 };
-
-typedef struct subject {
-    const caps_bench *b;
-    caps_tensor t[MOST_TENSORS];
-    size_t count;
-    caps_activation act;
-    bool deeper; /* dx is wanted */
-} subject;
-
-static void subject_release(subject *s)
-{
-    for (size_t i = 0; i < s->count; i++)
-        caps_tensor_release(&s->t[i]);
-    s->count = 0;
-}
-
-static caps_status add(subject *s, int ndim, const size_t *shape, caps_error *err)
-{
-    caps_status status = caps_bench_fill(&s->t[s->count], s->b->rt, ndim, shape, err);
-    if (status == CAPS_OK)
-        s->count++;
-    return status;
-}
+typedef caps_bench_subject subject;
 
 /* int32 [n]: 0, 1, .. modulo `below`. */
 static caps_status add_numbers(subject *s, size_t n, size_t below, caps_error *err)
@@ -50,14 +27,6 @@ static caps_status add_numbers(subject *s, size_t n, size_t below, caps_error *e
 done:
     free(host);
     return status;
-}
-
-static caps_status measure(subject *s, caps_bench_run *run, const char *operation,
-    const char *shape, const char *algorithm, double flops, double bytes, caps_error *err)
-{
-    caps_bench_row row = {.operation = operation, .flops = flops, .bytes = bytes};
-    snprintf(row.shape, sizeof row.shape, "%s", shape);
-    return caps_bench_row_make(s->b, &row, algorithm, run, s, err);
 }
 
 /* ---- bias and activation: t = y, x, bias, dx, dbias, dy -------------------------------------- */
@@ -84,18 +53,20 @@ static caps_status bias(const caps_bench *b, const char *name, size_t channels, 
     const double flops = act == CAPS_ACT_NONE ? 1 : 2, arrays = act == CAPS_ACT_NONE ? 2 : 3;
     caps_status status;
     char text[112];
-    CAPS_TRY(add(&s, 3, shape, err));
-    CAPS_TRY(add(&s, 3, shape, err));
-    CAPS_TRY(add(&s, 1, &channels, err));
-    CAPS_TRY(add(&s, 3, shape, err));
-    CAPS_TRY(add(&s, 1, &channels, err));
-    CAPS_TRY(add(&s, 3, shape, err));
+    CAPS_TRY(caps_bench_add(&s, 3, shape, err));
+    CAPS_TRY(caps_bench_add(&s, 3, shape, err));
+    CAPS_TRY(caps_bench_add(&s, 1, &channels, err));
+    CAPS_TRY(caps_bench_add(&s, 3, shape, err));
+    CAPS_TRY(caps_bench_add(&s, 1, &channels, err));
+    CAPS_TRY(caps_bench_add(&s, 3, shape, err));
     snprintf(text, sizeof text, "%s forward B=%zu C=%zu S=%zu", name, b->batch, channels, pixels);
-    CAPS_TRY(measure(&s, run_bias_forward, "bias", text, NULL, flops * n, 8 * n, err));
+    CAPS_TRY(caps_bench_subject_measure(
+        &s, run_bias_forward, "bias", text, NULL, flops * n, 8 * n, err));
     snprintf(text, sizeof text, "%s backward B=%zu C=%zu S=%zu", name, b->batch, channels, pixels);
-    CAPS_TRY(measure(&s, run_bias_backward, "bias", text, NULL, flops * n, 4 * arrays * n, err));
+    CAPS_TRY(caps_bench_subject_measure(
+        &s, run_bias_backward, "bias", text, NULL, flops * n, 4 * arrays * n, err));
 done:
-    subject_release(&s);
+    caps_bench_subject_release(&s);
     return status;
 }
 
@@ -145,23 +116,23 @@ static caps_status linear(const caps_bench *b, const char *name, size_t in, size
     const double nw = (double)in * (double)out, flops = 2 * nx * (double)out;
     caps_status status;
     char text[112];
-    CAPS_TRY(add(&s, 2, y, err));
-    CAPS_TRY(add(&s, 2, x, err));
-    CAPS_TRY(add(&s, 2, w, err));
-    CAPS_TRY(add(&s, 1, &out, err));
-    CAPS_TRY(add(&s, 2, x, err));
-    CAPS_TRY(add(&s, 2, w, err));
-    CAPS_TRY(add(&s, 1, &out, err));
-    CAPS_TRY(add(&s, 2, y, err));
-    CAPS_TRY(add(&s, 2, y, err));
+    CAPS_TRY(caps_bench_add(&s, 2, y, err));
+    CAPS_TRY(caps_bench_add(&s, 2, x, err));
+    CAPS_TRY(caps_bench_add(&s, 2, w, err));
+    CAPS_TRY(caps_bench_add(&s, 1, &out, err));
+    CAPS_TRY(caps_bench_add(&s, 2, x, err));
+    CAPS_TRY(caps_bench_add(&s, 2, w, err));
+    CAPS_TRY(caps_bench_add(&s, 1, &out, err));
+    CAPS_TRY(caps_bench_add(&s, 2, y, err));
+    CAPS_TRY(caps_bench_add(&s, 2, y, err));
     snprintf(text, sizeof text, "%s forward B=%zu in=%zu out=%zu", name, b->batch, in, out);
-    CAPS_TRY(
-        measure(&s, run_linear_forward, "linear", text, algorithm, flops, 4 * (nx + nw + ny), err));
+    CAPS_TRY(caps_bench_subject_measure(
+        &s, run_linear_forward, "linear", text, algorithm, flops, 4 * (nx + nw + ny), err));
     snprintf(text, sizeof text, "%s backward B=%zu in=%zu out=%zu", name, b->batch, in, out);
-    CAPS_TRY(measure(&s, run_linear_backward, "linear", text, algorithm, 2 * flops,
-        4 * (2 * nx + 2 * nw + 2 * ny), err));
+    CAPS_TRY(caps_bench_subject_measure(&s, run_linear_backward, "linear", text, algorithm,
+        2 * flops, 4 * (2 * nx + 2 * nw + 2 * ny), err));
 done:
-    subject_release(&s);
+    caps_bench_subject_release(&s);
     return status;
 }
 
@@ -205,16 +176,17 @@ caps_status caps_bench_group(const caps_bench *b, caps_error *err)
     const double n = (double)(b->batch * b->sizes->i) * (double)dim;
     caps_status status;
     char text[112];
-    CAPS_TRY(add(&s, 3, u, err));
-    CAPS_TRY(add(&s, 4, z, err));
+    CAPS_TRY(caps_bench_add(&s, 3, u, err));
+    CAPS_TRY(caps_bench_add(&s, 4, z, err));
     snprintf(
         text, sizeof text, "forward B=%zu T=%zu K=%zu %zux%zu", b->batch, types, dim, z[2], z[3]);
-    CAPS_TRY(measure(&s, run_group_forward, "group", text, NULL, 0, 8 * n, err));
+    CAPS_TRY(caps_bench_subject_measure(&s, run_group_forward, "group", text, NULL, 0, 8 * n, err));
     snprintf(
         text, sizeof text, "backward B=%zu T=%zu K=%zu %zux%zu", b->batch, types, dim, z[2], z[3]);
-    CAPS_TRY(measure(&s, run_group_backward, "group", text, NULL, 0, 8 * n, err));
+    CAPS_TRY(
+        caps_bench_subject_measure(&s, run_group_backward, "group", text, NULL, 0, 8 * n, err));
 done:
-    subject_release(&s);
+    caps_bench_subject_release(&s);
     return status;
 }
 
@@ -285,25 +257,25 @@ static caps_status capsule_losses(const caps_bench *b, caps_error *err)
     const size_t n = b->batch, j = b->spec->classes, d = b->spec->class_caps.dim, three = 3;
     const size_t v[] = {n, j, d}, lengths[] = {n, j}, masked[] = {n, j * d};
     caps_status status;
-    CAPS_TRY(add(&s, 3, v, err));
-    CAPS_TRY(add(&s, 2, lengths, err));
+    CAPS_TRY(caps_bench_add(&s, 3, v, err));
+    CAPS_TRY(caps_bench_add(&s, 2, lengths, err));
     CAPS_TRY(add_numbers(&s, n, j, err));
-    CAPS_TRY(add(&s, 1, &n, err));
-    CAPS_TRY(add(&s, 3, v, err));
-    CAPS_TRY(add(&s, 2, masked, err));
+    CAPS_TRY(caps_bench_add(&s, 1, &n, err));
+    CAPS_TRY(caps_bench_add(&s, 3, v, err));
+    CAPS_TRY(caps_bench_add(&s, 2, masked, err));
     CAPS_TRY(add_numbers(&s, n, j, err));
-    CAPS_TRY(add(&s, 1, &three, err));
-    CAPS_TRY(add(&s, 1, &n, err));
+    CAPS_TRY(caps_bench_add(&s, 1, &three, err));
+    CAPS_TRY(caps_bench_add(&s, 1, &n, err));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const double capsules = (double)n * (double)j, numbers = capsules * (double)d;
         char text[112];
         snprintf(text, sizeof text, "%s B=%zu J=%zu D=%zu", rows[i].name, n, j, d);
-        CAPS_TRY(measure(&s, rows[i].run, "losses", text, NULL,
+        CAPS_TRY(caps_bench_subject_measure(&s, rows[i].run, "losses", text, NULL,
             rows[i].per_capsule * capsules + rows[i].per_number * numbers + 3 * (double)n,
             4 * (rows[i].arrays * numbers + rows[i].words * capsules + 4 * (double)n), err));
     }
 done:
-    subject_release(&s);
+    caps_bench_subject_release(&s);
     return status;
 }
 
@@ -327,16 +299,18 @@ static caps_status reconstruction_loss(const caps_bench *b, caps_error *err)
     const double n = (double)shape[0] * (double)shape[1];
     caps_status status;
     char text[112];
-    CAPS_TRY(add(&s, 2, shape, err));
-    CAPS_TRY(add(&s, 2, shape, err));
-    CAPS_TRY(add(&s, 1, shape, err));
-    CAPS_TRY(add(&s, 2, shape, err));
+    CAPS_TRY(caps_bench_add(&s, 2, shape, err));
+    CAPS_TRY(caps_bench_add(&s, 2, shape, err));
+    CAPS_TRY(caps_bench_add(&s, 1, shape, err));
+    CAPS_TRY(caps_bench_add(&s, 2, shape, err));
     snprintf(text, sizeof text, "sse forward B=%zu P=%zu", shape[0], shape[1]);
-    CAPS_TRY(measure(&s, run_sse_forward, "losses", text, NULL, 3 * n, 8 * n, err));
+    CAPS_TRY(
+        caps_bench_subject_measure(&s, run_sse_forward, "losses", text, NULL, 3 * n, 8 * n, err));
     snprintf(text, sizeof text, "sse backward B=%zu P=%zu", shape[0], shape[1]);
-    CAPS_TRY(measure(&s, run_sse_backward, "losses", text, NULL, 2 * n, 12 * n, err));
+    CAPS_TRY(
+        caps_bench_subject_measure(&s, run_sse_backward, "losses", text, NULL, 2 * n, 12 * n, err));
 done:
-    subject_release(&s);
+    caps_bench_subject_release(&s);
     return status;
 }
 
@@ -377,8 +351,8 @@ caps_status caps_bench_sgd(const caps_bench *b, caps_error *err)
     int32_t packed[CAPS_NOT_FINITE_ROW];
     caps_status status;
     char text[112];
-    CAPS_TRY(add(&s, 1, &n, err));
-    CAPS_TRY(add(&s, 1, &n, err));
+    CAPS_TRY(caps_bench_add(&s, 1, &n, err));
+    CAPS_TRY(caps_bench_add(&s, 1, &n, err));
     CAPS_TRY(add_numbers(&s, 1, 1, err));
     CAPS_TRY(add_numbers(&s, CAPS_NOT_FINITE_RECORD, 1, err));
     CAPS_TRY(add_numbers(&s, CAPS_NOT_FINITE_ROW, 1, err));
@@ -388,12 +362,14 @@ caps_status caps_bench_sgd(const caps_bench *b, caps_error *err)
     caps_not_finite_pack(packed, &row);
     CAPS_TRY(caps_tensor_upload(b->rt, &s.t[4], packed, err));
     snprintf(text, sizeof text, "N=%zu", n);
-    CAPS_TRY(measure(&s, run_sgd, "sgd", text, NULL, 2 * (double)n, 12 * (double)n, err));
+    CAPS_TRY(caps_bench_subject_measure(
+        &s, run_sgd, "sgd", text, NULL, 2 * (double)n, 12 * (double)n, err));
     snprintf(text, sizeof text, "add N=%zu", n);
-    CAPS_TRY(measure(&s, run_add, "sgd", text, NULL, (double)n, 12 * (double)n, err));
+    CAPS_TRY(
+        caps_bench_subject_measure(&s, run_add, "sgd", text, NULL, (double)n, 12 * (double)n, err));
     snprintf(text, sizeof text, "finite N=%zu", n);
-    CAPS_TRY(measure(&s, run_finite, "sgd", text, NULL, 0, 4 * (double)n, err));
+    CAPS_TRY(caps_bench_subject_measure(&s, run_finite, "sgd", text, NULL, 0, 4 * (double)n, err));
 done:
-    subject_release(&s);
+    caps_bench_subject_release(&s);
     return status;
 }

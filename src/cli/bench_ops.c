@@ -2,54 +2,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bench.h"
+#include "bench_subject.h"
 
 #include "conv.h"
 #include "fail.h"
 
 #define MOST_BYTES   ((size_t)4 << 30)  /* of the others */
 #define COLUMN_BYTES ((size_t)64 << 20) /* of im2col, as models have it */
-enum { MOST_TENSORS = 16 };
 
-/* Tensors of one measurement, and what to run on them. */
-typedef struct subject {
-    const caps_bench *b;
-    caps_tensor t[MOST_TENSORS];
-    size_t count;
-    caps_gemm_shape gemm;
-    caps_conv2d conv;
-    caps_routing routing;
-    caps_routing_state state;
-    caps_class_caps class_caps;
-    caps_class_caps_state class_state;
-    caps_adam adam;
-    bool deeper;      /* convolution: dx is wanted */
-    double footprint; /* as in caps_bench_row */
-} subject;
-
-static void subject_release(subject *s)
-{
-    for (size_t i = 0; i < s->count; i++)
-        caps_tensor_release(&s->t[i]);
-    s->count = 0;
-}
-
-static caps_status add(subject *s, int ndim, const size_t *shape, caps_error *err)
-{
-    caps_status status = caps_bench_fill(&s->t[s->count], s->b->rt, ndim, shape, err);
-    if (status == CAPS_OK)
-        s->count++;
-    return status;
-}
-
-static caps_status measure(subject *s, caps_bench_run *run, const char *operation,
-    const char *shape, const char *algorithm, double flops, double bytes, caps_error *err)
-{
-    caps_bench_row row = {
-        .operation = operation, .flops = flops, .bytes = bytes, .footprint = s->footprint};
-    snprintf(row.shape, sizeof row.shape, "%s", shape);
-    return caps_bench_row_make(s->b, &row, algorithm, run, s, err);
-}
+typedef caps_bench_subject subject;
 
 /* ---- gemm ----------------------------------------------------------------------------------- */
 
@@ -77,14 +38,14 @@ static caps_status gemm(const caps_bench *b, const char *what, bool trans_a, boo
         .count = 1};
     snprintf(shape, sizeof shape, "%s M=%zu N=%zu K=%zu%s%s", what, m, n, k, trans_a ? " A^T" : "",
         trans_b ? " B^T" : "");
-    CAPS_TRY(add(&s, 2, (size_t[]){m, n}, err));
-    CAPS_TRY(add(&s, 2, (size_t[]){m, k}, err));
-    CAPS_TRY(add(&s, 2, (size_t[]){k, n}, err));
-    CAPS_TRY(measure(&s, run_gemm, "gemm", shape, caps_gemm_algorithm(b->rt, &s.gemm),
-        2.0 * (double)m * (double)n * (double)k,
+    CAPS_TRY(caps_bench_add(&s, 2, (size_t[]){m, n}, err));
+    CAPS_TRY(caps_bench_add(&s, 2, (size_t[]){m, k}, err));
+    CAPS_TRY(caps_bench_add(&s, 2, (size_t[]){k, n}, err));
+    CAPS_TRY(caps_bench_subject_measure(&s, run_gemm, "gemm", shape,
+        caps_gemm_algorithm(b->rt, &s.gemm), 2.0 * (double)m * (double)n * (double)k,
         4.0 * ((double)m * (double)k + (double)k * (double)n + (double)m * (double)n), err));
 done:
-    subject_release(&s);
+    caps_bench_subject_release(&s);
     return status;
 }
 
@@ -185,23 +146,24 @@ static caps_status convolve(const caps_bench *b, const char *name, const size_t 
         snprintf(padding, sizeof padding, " pad=%zu", p->padding);
     snprintf(sizes, sizeof sizes, "B=%zu C=%zu %zux%zu M=%zu k=%zu stride=%zu%s", x[0], x[1], x[2],
         x[3], w[0], w[2], p->stride, padding);
-    CAPS_TRY(add(&s, 4, y, err));
-    CAPS_TRY(add(&s, 4, x, err));
-    CAPS_TRY(add(&s, 4, w, err));
-    CAPS_TRY(add(&s, 1, w, err));
-    CAPS_TRY(add(&s, 1, &room, err));
-    CAPS_TRY(add(&s, 4, x, err));
-    CAPS_TRY(add(&s, 4, w, err));
-    CAPS_TRY(add(&s, 1, w, err));
-    CAPS_TRY(add(&s, 4, y, err));
+    CAPS_TRY(caps_bench_add(&s, 4, y, err));
+    CAPS_TRY(caps_bench_add(&s, 4, x, err));
+    CAPS_TRY(caps_bench_add(&s, 4, w, err));
+    CAPS_TRY(caps_bench_add(&s, 1, w, err));
+    CAPS_TRY(caps_bench_add(&s, 1, &room, err));
+    CAPS_TRY(caps_bench_add(&s, 4, x, err));
+    CAPS_TRY(caps_bench_add(&s, 4, w, err));
+    CAPS_TRY(caps_bench_add(&s, 1, w, err));
+    CAPS_TRY(caps_bench_add(&s, 4, y, err));
     snprintf(shape, sizeof shape, "%s forward %s", name, sizes);
-    CAPS_TRY(
-        measure(&s, run_conv_forward, "conv", shape, algorithm, flops, 4 * (nx + nw + ny), err));
+    CAPS_TRY(caps_bench_subject_measure(
+        &s, run_conv_forward, "conv", shape, algorithm, flops, 4 * (nx + nw + ny), err));
     snprintf(shape, sizeof shape, "%s backward %s", name, sizes);
-    CAPS_TRY(measure(&s, run_conv_backward, "conv", shape, algorithm, (deeper ? 2 : 1) * flops,
+    CAPS_TRY(caps_bench_subject_measure(&s, run_conv_backward, "conv", shape, algorithm,
+        (deeper ? 2 : 1) * flops,
         4 * (nx * (deeper ? 2 : 1) + 2 * nw + ny * (p->act == CAPS_ACT_NONE ? 1 : 2)), err));
 done:
-    subject_release(&s);
+    caps_bench_subject_release(&s);
     return status;
 }
 
@@ -287,13 +249,15 @@ caps_status caps_bench_squash(const caps_bench *b, caps_error *err)
     caps_status status = CAPS_OK;
     char text[112];
     for (int t = 0; t < 4; t++)
-        CAPS_TRY(add(&s, 3, shape, err));
+        CAPS_TRY(caps_bench_add(&s, 3, shape, err));
     snprintf(text, sizeof text, "forward B=%zu I=%zu K=%zu", shape[0], shape[1], shape[2]);
-    CAPS_TRY(measure(&s, run_squash_forward, "squash", text, NULL, 3 * n, 8 * n, err));
+    CAPS_TRY(caps_bench_subject_measure(
+        &s, run_squash_forward, "squash", text, NULL, 3 * n, 8 * n, err));
     snprintf(text, sizeof text, "backward B=%zu I=%zu K=%zu", shape[0], shape[1], shape[2]);
-    CAPS_TRY(measure(&s, run_squash_backward, "squash", text, NULL, 7 * n, 12 * n, err));
+    CAPS_TRY(caps_bench_subject_measure(
+        &s, run_squash_backward, "squash", text, NULL, 7 * n, 12 * n, err));
 done:
-    subject_release(&s);
+    caps_bench_subject_release(&s);
     return status;
 }
 
@@ -321,19 +285,20 @@ caps_status caps_bench_votes(const caps_bench *b, caps_error *err)
     const double nw = (double)(i * j) * (double)(d * k), flops = 2 * nv * (double)k;
     caps_status status;
     char text[112];
-    CAPS_TRY(add(&s, 4, votes, err));
-    CAPS_TRY(add(&s, 3, u, err));
-    CAPS_TRY(add(&s, 4, w, err));
-    CAPS_TRY(add(&s, 3, u, err));
-    CAPS_TRY(add(&s, 4, w, err));
-    CAPS_TRY(add(&s, 4, votes, err));
+    CAPS_TRY(caps_bench_add(&s, 4, votes, err));
+    CAPS_TRY(caps_bench_add(&s, 3, u, err));
+    CAPS_TRY(caps_bench_add(&s, 4, w, err));
+    CAPS_TRY(caps_bench_add(&s, 3, u, err));
+    CAPS_TRY(caps_bench_add(&s, 4, w, err));
+    CAPS_TRY(caps_bench_add(&s, 4, votes, err));
     snprintf(text, sizeof text, "forward B=%zu I=%zu J=%zu D=%zu K=%zu", b->batch, i, j, d, k);
-    CAPS_TRY(measure(&s, run_votes_forward, "votes", text, NULL, flops, 4 * (nv + nu + nw), err));
+    CAPS_TRY(caps_bench_subject_measure(
+        &s, run_votes_forward, "votes", text, NULL, flops, 4 * (nv + nu + nw), err));
     snprintf(text, sizeof text, "backward B=%zu I=%zu J=%zu D=%zu K=%zu", b->batch, i, j, d, k);
-    CAPS_TRY(measure(
+    CAPS_TRY(caps_bench_subject_measure(
         &s, run_votes_backward, "votes", text, NULL, 2 * flops, 4 * (nv + 2 * nu + 2 * nw), err));
 done:
-    subject_release(&s);
+    caps_bench_subject_release(&s);
     return status;
 }
 
@@ -370,31 +335,31 @@ static caps_status class_caps(const caps_bench *b, caps_routing_variant variant,
     const char *name = caps_routing_variant_name(variant);
     caps_status status;
     char text[112];
-    CAPS_TRY(add(&s, 3, v, err));
-    CAPS_TRY(add(&s, 3, u, err));
-    CAPS_TRY(add(&s, 4, w, err));
-    CAPS_TRY(add(&s, 3, v, err));
-    CAPS_TRY(add(&s, 3, u, err));
-    CAPS_TRY(add(&s, 4, w, err));
-    CAPS_TRY(add(&s, 4, c_shape, err));
-    CAPS_TRY(add(&s, 4, s_shape, err));
-    CAPS_TRY(add(&s, 4, s_shape, err));
-    CAPS_TRY(add(&s, 1, &room.workspace, err));
+    CAPS_TRY(caps_bench_add(&s, 3, v, err));
+    CAPS_TRY(caps_bench_add(&s, 3, u, err));
+    CAPS_TRY(caps_bench_add(&s, 4, w, err));
+    CAPS_TRY(caps_bench_add(&s, 3, v, err));
+    CAPS_TRY(caps_bench_add(&s, 3, u, err));
+    CAPS_TRY(caps_bench_add(&s, 4, w, err));
+    CAPS_TRY(caps_bench_add(&s, 4, c_shape, err));
+    CAPS_TRY(caps_bench_add(&s, 4, s_shape, err));
+    CAPS_TRY(caps_bench_add(&s, 4, s_shape, err));
+    CAPS_TRY(caps_bench_add(&s, 1, &room.workspace, err));
     s.class_state = (caps_class_caps_state){.couplings = s.t[6], .s = s.t[7], .v = s.t[8]};
     if (room.votes) {
-        CAPS_TRY(add(&s, 1, &room.votes, err));
+        CAPS_TRY(caps_bench_add(&s, 1, &room.votes, err));
         s.class_state.votes = s.t[10];
     }
     snprintf(text, sizeof text, "class_caps forward B=%zu I=%zu J=%zu D=%zu K=%zu r=%zu", n, i, j,
         d, k, r);
-    CAPS_TRY(measure(&s, run_class_caps_forward, "routing", text, name,
+    CAPS_TRY(caps_bench_subject_measure(&s, run_class_caps_forward, "routing", text, name,
         form + (4 * (double)r - 2) * nv, 4 * (nu + nw + nc), err));
     snprintf(text, sizeof text, "class_caps backward B=%zu I=%zu J=%zu D=%zu K=%zu r=%zu %s", n, i,
         j, d, k, r, full ? "full" : "last");
-    CAPS_TRY(measure(&s, run_class_caps_backward, "routing", text, name,
+    CAPS_TRY(caps_bench_subject_measure(&s, run_class_caps_backward, "routing", text, name,
         2 * form + (4 * (steps - 1) + 2 * (2 * steps - 1)) * nv, 4 * (2 * nu + 2 * nw + nc), err));
 done:
-    subject_release(&s);
+    caps_bench_subject_release(&s);
     return status;
 }
 
@@ -425,30 +390,30 @@ caps_status caps_bench_routing(const caps_bench *b, caps_error *err)
     const double nv = (double)(n * i) * (double)(j * d), steps = full ? (double)r : 1;
     caps_status status;
     char text[112];
-    CAPS_TRY(add(&s, 3, v, err));
-    CAPS_TRY(add(&s, 4, votes, err));
-    CAPS_TRY(add(&s, 4, votes, err));
-    CAPS_TRY(add(&s, 3, v, err));
-    CAPS_TRY(add(&s, 4, c_shape, err));
-    CAPS_TRY(add(&s, 4, s_shape, err));
-    CAPS_TRY(add(&s, 4, s_shape, err));
-    CAPS_TRY(add(&s, 1, &room, err));
+    CAPS_TRY(caps_bench_add(&s, 3, v, err));
+    CAPS_TRY(caps_bench_add(&s, 4, votes, err));
+    CAPS_TRY(caps_bench_add(&s, 4, votes, err));
+    CAPS_TRY(caps_bench_add(&s, 3, v, err));
+    CAPS_TRY(caps_bench_add(&s, 4, c_shape, err));
+    CAPS_TRY(caps_bench_add(&s, 4, s_shape, err));
+    CAPS_TRY(caps_bench_add(&s, 4, s_shape, err));
+    CAPS_TRY(caps_bench_add(&s, 1, &room, err));
     s.state =
         (caps_routing_state){.couplings = s.t[4], .s = s.t[5], .v = s.t[6], .scratch = s.t[7]};
     s.footprint = 4 * nv; /* the same votes again and again */
     /* An iteration reads the votes once: logits (but the first) and sum. Backward: the votes once
      * for each iteration but the first that counts; then dvotes, 2 steps - 1 terms. */
     snprintf(text, sizeof text, "forward B=%zu I=%zu J=%zu D=%zu r=%zu", n, i, j, d, r);
-    CAPS_TRY(measure(&s, run_routing_forward, "routing", text, NULL, (4 * (double)r - 2) * nv,
-        4 * (double)r * nv, err));
+    CAPS_TRY(caps_bench_subject_measure(&s, run_routing_forward, "routing", text, NULL,
+        (4 * (double)r - 2) * nv, 4 * (double)r * nv, err));
     snprintf(text, sizeof text, "backward B=%zu I=%zu J=%zu D=%zu r=%zu %s", n, i, j, d, r,
         full ? "full" : "last");
-    CAPS_TRY(measure(&s, run_routing_backward, "routing", text, NULL,
+    CAPS_TRY(caps_bench_subject_measure(&s, run_routing_backward, "routing", text, NULL,
         (4 * (steps - 1) + 2 * (2 * steps - 1)) * nv, 4 * steps * nv, err));
     CAPS_TRY(class_caps(b, CAPS_ROUTING_STORED, err));
     CAPS_TRY(class_caps(b, CAPS_ROUTING_FUSED, err));
 done:
-    subject_release(&s);
+    caps_bench_subject_release(&s);
     return status;
 }
 
@@ -469,13 +434,14 @@ caps_status caps_bench_adam(const caps_bench *b, caps_error *err)
     caps_status status = CAPS_OK;
     char text[112];
     for (int t = 0; t < 4; t++)
-        CAPS_TRY(add(&s, 1, &n, err));
+        CAPS_TRY(caps_bench_add(&s, 1, &n, err));
     CAPS_TRY(caps_tensor_zero(b->rt, &s.t[2], err)); /* a mean of squares */
     CAPS_TRY(caps_tensor_init(&s.t[4], b->rt, CAPS_I32, 1, &one, err));
     s.count++;
     snprintf(text, sizeof text, "N=%zu", n);
-    CAPS_TRY(measure(&s, run_adam, "adam", text, NULL, 12 * (double)n, 28 * (double)n, err));
+    CAPS_TRY(caps_bench_subject_measure(
+        &s, run_adam, "adam", text, NULL, 12 * (double)n, 28 * (double)n, err));
 done:
-    subject_release(&s);
+    caps_bench_subject_release(&s);
     return status;
 }

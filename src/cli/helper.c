@@ -23,7 +23,7 @@ static void compile(const caps_common *common, const caps_train_config *config)
      */
     setenv("POCL_AFFINITY", "0", 1);
     if (caps_runtime_create(&rt, common->device, NULL, &err) == CAPS_OK && caps_rehearsal_helps(rt))
-        caps_train_rehearse(rt, config, &err);
+        (void)caps_train_rehearse(rt, config, &err);
 }
 
 void caps_cli_begin_helper(const caps_common *common, const caps_train_config *config)

@@ -11,8 +11,8 @@
 #include "require.h"
 #include "routing_fused.h"
 
-/* CPU family: samples fill sixteen lanes, and up to sixteen take the same time; for fewer than these
- * storing the votes is faster. See docs/performance-log.md. */
+/* CPU family: samples fill sixteen lanes, and up to sixteen take the same time; for fewer than
+ * these storing the votes is faster. See docs/performance-log.md. */
 #define FUSED_LEAST_BATCH 5
 
 static const char *const names[] = {"auto", "stored", "fused"};

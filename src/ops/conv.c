@@ -96,7 +96,7 @@ size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], cons
          * cut. */
         for (size_t n = most_images(method, &z, workspace, b); n > 0;
              n -= caps_div_up(n, CAPS_SCRATCH_SIZES)) {
-            const size_t bytes = method->scratch(rt, &z, n, b);
+            const size_t bytes = method->scratch ? method->scratch(rt, &z, n, b) : 0;
             most = bytes > most ? bytes : most;
         }
     }

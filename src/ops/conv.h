@@ -44,7 +44,7 @@ typedef struct caps_conv_method {
     size_t (*workspace)(const caps_conv_sizes *z, size_t n, bool backward);
     /* See caps_conv2d_keeps; NULL: 0. */
     size_t (*keeps)(const caps_conv_sizes *z, size_t n);
-    /* Bytes of caps_gemm_scratch_get for the same. */
+    /* Bytes of caps_gemm_scratch_get for the same. NULL: none. */
     size_t (*scratch)(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward);
     caps_status (*forward)(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
         const caps_tensor *workspace, size_t n, caps_conv_kept kept, caps_error *err);

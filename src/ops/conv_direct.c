@@ -52,15 +52,6 @@ static size_t workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
     return caps_conv_plus(caps_conv_plus(lanes_count(z, n), weights_count(z)), parts);
 }
 
-static size_t scratch_of(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward)
-{
-    (void)rt;
-    (void)z;
-    (void)n;
-    (void)backward;
-    return 0;
-}
-
 /* ---- launches ------------------------------------------------------------------------------- */
 
 typedef struct call {
@@ -154,4 +145,4 @@ done:
 }
 
 const caps_conv_method caps_conv_direct = {
-    "direct", refuses, cost, workspace_of, NULL, scratch_of, forward, backward};
+    "direct", refuses, cost, workspace_of, NULL, NULL, forward, backward};

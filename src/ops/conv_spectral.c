@@ -172,15 +172,6 @@ static size_t keeps(const caps_conv_sizes *z, size_t n)
     return choose(&p, z) ? lay_out(z, &p, n, false, false).y + ALIGN : 0;
 }
 
-static size_t scratch_of(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward)
-{
-    (void)rt;
-    (void)z;
-    (void)n;
-    (void)backward;
-    return 0;
-}
-
 /* ---- launches ------------------------------------------------------------------------------- */
 
 typedef struct call {
@@ -398,4 +389,4 @@ done:
 }
 
 const caps_conv_method caps_conv_spectral = {
-    "spectral", refuses, cost, workspace_of, keeps, scratch_of, forward, backward};
+    "spectral", refuses, cost, workspace_of, keeps, NULL, forward, backward};

@@ -66,15 +66,6 @@ static size_t workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
     return caps_conv_plus(caps_conv_plus(x_count(z, n), w_count(z)), parts);
 }
 
-static size_t scratch_of(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward)
-{
-    (void)rt;
-    (void)z;
-    (void)n;
-    (void)backward;
-    return 0;
-}
-
 /* ---- launches ------------------------------------------------------------------------------- */
 
 typedef struct call {
@@ -169,4 +160,4 @@ done:
 }
 
 const caps_conv_method caps_conv_winograd = {
-    "winograd", refuses, cost, workspace_of, NULL, scratch_of, forward, backward};
+    "winograd", refuses, cost, workspace_of, NULL, NULL, forward, backward};
