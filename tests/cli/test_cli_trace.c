@@ -215,8 +215,8 @@ START_TEST(every_kernel_of_a_run_is_there)
     }
     ck_assert_uint_gt(kernels, 10);
     /* Nothing else is there but what moves bytes. */
-    static const char *const moves[] = {"upload", "download", "zero", "copy"};
-    for (size_t i = 0; i < 4; i++)
+    static const char *const moves[] = {"upload", "download", "zero", "copy", "map"};
+    for (size_t i = 0; i < sizeof moves / sizeof *moves; i++)
         launches += COUNT(l, queue, moves[i]);
     ck_assert_uint_eq(l.queue_count, launches);
     free(table);
