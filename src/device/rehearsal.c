@@ -17,8 +17,10 @@ typedef struct listed {
     bool done;
 } listed;
 
+typedef enum phase { LISTING, TEMPLATES, LATER_PART } phase;
+
 struct caps_rehearsal {
-    bool compiling;
+    phase phase;
     listed *kernels; /* by first launch */
     size_t count, room;
 };
@@ -50,12 +52,17 @@ caps_status caps_rehearsal_list(caps_runtime *rt, caps_error *err)
     return rt->rehearsal ? CAPS_OK : caps_fail(err, CAPS_ERR_MEMORY, "out of memory");
 }
 
+void caps_rehearsal_compile_templates(caps_runtime *rt)
+{
+    rt->rehearsal->phase = TEMPLATES;
+}
+
 caps_status caps_rehearsal_compile(caps_runtime *rt, caps_error *err)
 {
     const struct timespec moment = {.tv_nsec = WAIT_MS * 1000000L};
     for (int i = 0; i < MOST_WAITS && !caps_registry_is_kept(rt); i++)
         nanosleep(&moment, NULL);
-    rt->rehearsal->compiling = true;
+    rt->rehearsal->phase = LATER_PART;
     return caps_runtime_build(rt, err);
 }
 
@@ -89,13 +96,14 @@ caps_status caps_rehearsal_ask(bool *launch, caps_runtime *rt, const caps_templa
         at++;
     if (at == r->count) {
         caps_status status = append(r, name, err);
-        if (status == CAPS_OK && template && !r->compiling)
+        if (status == CAPS_OK && template && r->phase == LISTING)
             status = caps_registry_get(&program, rt, template, err);
         return status;
     }
     free(name);
-    /* The process that computes reads data and draws weights besides. */
-    if (r->compiling && at >= r->count * 2 / 5 && !r->kernels[at].done)
+    const bool mine =
+        r->phase == TEMPLATES ? template != NULL : r->phase == LATER_PART && at >= r->count / 2;
+    if (mine && !r->kernels[at].done)
         *launch = r->kernels[at].done = true;
     return CAPS_OK;
 }

@@ -18,9 +18,12 @@ bool caps_rehearsal_helps(const caps_runtime *rt);
  * are built. */
 caps_status caps_rehearsal_list(caps_runtime *rt, caps_error *err);
 
-/* From now on each kernel of the list's later part is launched once, on one work-group, and no
- * other. Waits first, for a while, until the family's program is in the disk cache: the process
- * that computes builds it at the same time. */
+/* From now on each kernel of a template is launched once, on one work-group, and no other. */
+void caps_rehearsal_compile_templates(caps_runtime *rt);
+
+/* From now on each kernel of the list's later part that was not yet launched is, in the same way.
+ * Waits first, for a while, until the family's program is in the disk cache: the process that
+ * computes builds it at the same time. */
 caps_status caps_rehearsal_compile(caps_runtime *rt, caps_error *err);
 
 #endif

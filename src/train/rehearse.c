@@ -36,6 +36,8 @@ caps_status caps_train_rehearse(caps_runtime *rt, const caps_train_config *confi
     CAPS_TRY(caps_rehearsal_list(rt, err));
     CAPS_TRY(caps_model_create(&m, rt, &config->spec, &options, err));
     CAPS_TRY(step(m, config, images, labels, err));
+    caps_rehearsal_compile_templates(rt);
+    CAPS_TRY(step(m, config, images, labels, err));
     CAPS_TRY(caps_rehearsal_compile(rt, err));
     CAPS_TRY(step(m, config, images, labels, err));
 done:

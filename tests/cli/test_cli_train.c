@@ -123,6 +123,22 @@ START_TEST(train_refuses_a_used_directory)
 }
 END_TEST
 
+/* Beside a process that compiles for it (or without one, on a device that needs none). */
+START_TEST(a_cold_machine_gives_the_same_bytes)
+{
+    char *out = cli_path(work, "cold"), *caches = cli_make_directory(work, "caches");
+    char ours[1100], pocl[1100], *environment[] = {ours, pocl, NULL};
+    snprintf(ours, sizeof ours, "CAPSCL_CACHE=%s", cli_path(caches, "capscl"));
+    snprintf(pocl, sizeof pocl, "POCL_CACHE_DIR=%s", cli_make_directory(caches, "pocl"));
+    test_process p = cli_run_env(
+        environment, "train", TINY, "--out", out, "--epochs", "2", "--quiet", (char *)NULL);
+    cli_expect_ok(p);
+    ck_assert_str_eq(p.err, "");
+    test_process_release(&p);
+    ck_assert(cli_same_file(model, cli_path(out, "model.safetensors")));
+}
+END_TEST
+
 START_TEST(train_overwrites_only_its_files)
 {
     char *out = cli_path(work, "overwritten");
@@ -700,6 +716,7 @@ Suite *suite(void)
     tcase_add_unchecked_fixture(t, set_up, tear_down);
     tcase_add_test(t, train_prints_metrics);
     tcase_add_test(t, train_refuses_a_used_directory);
+    tcase_add_test(t, a_cold_machine_gives_the_same_bytes);
     tcase_add_test(t, train_overwrites_only_its_files);
     tcase_add_test(t, the_last_flag_wins);
     tcase_add_test(t, quiet_is_quiet);

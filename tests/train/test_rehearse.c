@@ -1,0 +1,101 @@
+/* A process that compiles for another one: what it launches, and when there is one. */
+#include "train_support.h"
+
+#include "rehearsal.h"
+#include "rehearse.h"
+
+static char *work, *data;
+
+static void set_up(void)
+{
+    work = test_directory();
+    data = cli_make_data(work, "data", TRAIN_IMAGES, TEST_IMAGES, 1, 12, 12, 4);
+}
+
+static void tear_down(void)
+{
+    free(work);
+}
+
+static caps_runtime *profiled(const char *family)
+{
+    caps_error err = {0};
+    caps_runtime *rt = NULL;
+    const caps_runtime_options options = {.kernels = family, .profile = true};
+    test_ok(caps_runtime_create(&rt, caps_runtime_device(test_runtime())->id, &options, &err));
+    return rt;
+}
+
+static const caps_profile_entry *find(
+    const caps_profile_entry *entries, size_t n, const char *kernel)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(entries[i].kernel, kernel) == 0)
+            return &entries[i];
+    return NULL;
+}
+
+static const char *const families[] = {"cpu", "gpu"};
+
+/* Once each, none that a training does not launch, and about half of them. */
+START_TEST(the_later_kernels_are_launched_once)
+{
+    caps_error err = {0};
+    caps_train_config config = train_tiny(data);
+    config.max_steps = 1;
+    caps_runtime *rt = profiled(families[_i]), *beside = profiled(families[_i]);
+    char *out = cli_path(work, families[_i]);
+    const caps_train_control control = {.out = out};
+    caps_train_end end;
+    caps_train_metrics m;
+    test_ok(caps_train_run(rt, &config, &control, &end, &m, &err));
+    test_ok(caps_train_rehearse(beside, &config, &err));
+    const caps_profile_entry *real, *rehearsed;
+    size_t n_real, n_rehearsed;
+    test_ok(caps_runtime_profile_get(rt, &real, &n_real, &err));
+    test_ok(caps_runtime_profile_get(beside, &rehearsed, &n_rehearsed, &err));
+    for (size_t i = 0; i < n_rehearsed; i++) {
+        ck_assert_msg(find(real, n_real, rehearsed[i].kernel), "%s", rehearsed[i].kernel);
+        ck_assert_uint_eq(rehearsed[i].calls, 1);
+    }
+    ck_assert_uint_ge(n_rehearsed, n_real / 3);
+    ck_assert_uint_lt(n_rehearsed, n_real);
+    /* The optimizer is the last of a step, the first layer's bias or product its first. */
+    ck_assert_ptr_nonnull(find(rehearsed, n_rehearsed, "adam_step"));
+    ck_assert_ptr_null(find(rehearsed, n_rehearsed, "squash_forward"));
+    caps_runtime_free(rt);
+    caps_runtime_free(beside);
+}
+END_TEST
+
+START_TEST(a_cache_without_a_program_is_cold)
+{
+    char *cache = cli_make_directory(work, "cache"), *nowhere = cli_path(work, "not-made-yet");
+    setenv("CAPSCL_CACHE", nowhere, 1);
+    ck_assert(caps_cache_is_cold());
+    setenv("CAPSCL_CACHE", cache, 1);
+    ck_assert(caps_cache_is_cold());
+    cli_write_text(cache, "tuning-0.json", "{}");
+    ck_assert(caps_cache_is_cold());
+    cli_write_text(cache, "program-0.bin", "");
+    ck_assert(!caps_cache_is_cold());
+    /* Nowhere to keep anything: a second process would be of no use. */
+    unsetenv("CAPSCL_CACHE");
+    unsetenv("XDG_CACHE_HOME");
+    unsetenv("HOME");
+    ck_assert(!caps_cache_is_cold());
+}
+END_TEST
+
+Suite *suite(void)
+{
+    cli_use_test_cache();
+    Suite *s = suite_create("rehearsal");
+    TCase *t = tcase_create("rehearsal");
+    tcase_set_timeout(t, 0);
+    tcase_add_unchecked_fixture(t, set_up, tear_down);
+    tcase_add_loop_test(t, the_later_kernels_are_launched_once, 0, 2);
+    tcase_add_test(t, a_cache_without_a_program_is_cold);
+    suite_add_tcase(s, t);
+    return s;
+}
