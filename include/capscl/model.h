@@ -10,48 +10,79 @@ extern "C" {
 
 /* ---- spec ----------------------------------------------------------------------------------- */
 
-#define CAPS_MAX_HIDDEN 8
+#define CAPS_MAX_HIDDEN  8
+#define CAPS_MAX_CONV    8
+#define CAPS_MAX_CLASSES 256
+#define CAPS_MAX_LABELS  2
+#define CAPS_CLASS_NAME  32 /* bytes of a class's name, the 0 at its end included */
 
+/* "capsnet" is the network of the paper. "cnn" is a row of convolutions (zero padding, ReLU), then
+ * linear layers (ReLU), dropout, and a last linear layer whose softmax tells the class. */
 typedef struct caps_model_spec {
-    char kind[16];   /* "capsnet" */
-    size_t input[3]; /* C, H, W */
-    size_t classes;  /* J */
+    char kind[16];    /* "capsnet" or "cnn" */
+    size_t input[3];  /* C, H, W */
+    size_t source[3]; /* C, H, W of the data's images where that is another size: they are centred
+                         on black, or cut around their centre; all 0: the input's size */
+    size_t classes;   /* J */
+    size_t labels; /* of an image: 1, or 2 (MultiMNIST: the two longest capsules are the answer, and
+                      the decoder runs once for each) */
+    /* kind "capsnet" */
     struct {
         size_t channels, kernel, stride;
     } conv1; /* C1, k1 */
     struct {
         size_t types, dim, kernel, stride;
-    } primary; /* T, K, k2 */
+        bool average; /* the convolution's result is divided by `types` before its bias */
+    } primary;        /* T, K, k2 */
     struct {
         size_t dim, iterations; /* D, r */
         caps_routing_grad routing_grad;
         bool bias;
+        bool leaky; /* see caps_routing */
     } class_caps;
     bool has_decoder;
     size_t decoder_hidden[CAPS_MAX_HIDDEN], decoder_hidden_count; /* may be 0 hidden layers */
+    /* kind "cnn" */
+    struct {
+        size_t channels, kernel, stride, padding;
+    } conv[CAPS_MAX_CONV];
+    size_t conv_count;
+    size_t hidden[CAPS_MAX_HIDDEN], hidden_count; /* linear layers before the last */
+    double dropout;                               /* before the last layer, while training; 0..1 */
+
+    bool has_class_names;
+    char class_names[CAPS_MAX_CLASSES][CAPS_CLASS_NAME]; /* UTF-8 */
 } caps_model_spec;
 
 /* Sizes that follow from a spec. */
 typedef struct caps_model_sizes {
-    size_t h1, w1; /* after conv1 */
-    size_t h2, w2; /* after primary */
-    size_t i;      /* input capsules: types * h2 * w2 */
+    size_t h1, w1; /* capsnet: after conv1 */
+    size_t h2, w2; /* after primary; cnn: after the last convolution */
+    size_t i;      /* input capsules: types * h2 * w2; cnn: 0 */
     size_t pixels; /* C*H*W */
     uint64_t parameters;
+    uint64_t decoder_parameters; /* of them in the decoder */
 } caps_model_sizes;
+
+/* The name of class j: its own, else its number, in `text` of at least CAPS_CLASS_NAME bytes, which
+ * is returned. */
+CAPS_API const char *caps_class_name(const caps_model_spec *spec, size_t j, char *text);
 
 /* Parses and checks JSON text; `where` names it in messages ("net.json"). CAPS_ERR_SPEC. */
 CAPS_API caps_status caps_model_spec_parse(
     caps_model_spec *spec, const char *json, const char *where, caps_error *err);
-/* `name_or_file`: a built-in name ("mnist", "small"), else a file. CAPS_ERR_NOT_FOUND, _SPEC. */
+/* `name_or_file`: a built-in name (caps_model_spec_builtin), else a file. CAPS_ERR_NOT_FOUND,
+ * _SPEC. */
 CAPS_API caps_status caps_model_spec_load(
     caps_model_spec *spec, const char *name_or_file, caps_error *err);
-/* Compact JSON of every field, in the contract's order. Freed with free(). NULL: out of memory. */
+/* Compact JSON in the contract's order; later fields only where they are not their default. Freed
+ * with free(). NULL: out of memory. */
 CAPS_API char *caps_model_spec_format(const caps_model_spec *spec);
 /* Checks every size; fills *sizes (NULL allowed). A spec that cannot be built names the layer and
  * the sizes: "primary: kernel 9 is larger than its input 5x7". */
 CAPS_API caps_status caps_model_spec_check(
     const caps_model_spec *spec, caps_model_sizes *sizes, caps_error *err);
+/* The same network; how its classes are called does not matter. */
 CAPS_API bool caps_model_spec_equal(const caps_model_spec *a, const caps_model_spec *b);
 /* The built-in specs: name i, or NULL past the last. */
 CAPS_API const char *caps_model_spec_builtin(size_t i);
@@ -59,6 +90,19 @@ CAPS_API const char *caps_model_spec_builtin(size_t i);
 /* ---- model ---------------------------------------------------------------------------------- */
 
 typedef struct caps_model caps_model;
+
+/* loss = margin_scale * mean margin loss + reconstruction_weight * mean squared error, the means
+ * over the images of a batch, the error summed over an image's pixels (and over its labels where
+ * there are several). In a CNN the cross entropy stands in the margin loss's place. */
+typedef struct caps_loss {
+    caps_margin margin;
+    double margin_scale;
+    double reconstruction_weight;
+} caps_loss;
+
+/* Of the squared error in the loss (the paper, section 4.1). */
+#define CAPS_RECONSTRUCTION_WEIGHT 0.0005
+#define CAPS_LOSS_DEFAULT          ((caps_loss){CAPS_MARGIN_DEFAULT, 1, CAPS_RECONSTRUCTION_WEIGHT})
 
 typedef struct caps_model_options {
     size_t max_batch;            /* >= 1 */
@@ -69,6 +113,7 @@ typedef struct caps_model_options {
     const char *conv;            /* algorithm of the convolutions: "spectral" for all of them, or
                                     "conv1=direct,primary=auto"; NULL: $CAPSCL_CONV, else auto for
                                     all. See caps_conv_algorithm. Read by create only */
+    const caps_loss *loss;       /* NULL: CAPS_LOSS_DEFAULT. Read by create only */
     bool reconstruct;            /* without training: run the decoder (its memory too) */
     uint64_t memory_limit_bytes; /* of device memory in all; 0: what the device has */
     bool split;                  /* training: where max_batch images do not fit, take fewer at once,
@@ -127,9 +172,19 @@ CAPS_API const caps_parameter *caps_model_parameter(const caps_model *m, size_t 
 CAPS_API void caps_model_parameters_changed(caps_model *m);
 CAPS_API size_t caps_model_flat_count(const caps_model *m); /* elements of the flat buffer */
 
-/* Weights drawn from (seed, parameter, element): the same on every device. He-normal for conv1 and
- * the decoder's ReLU layers, Glorot-normal for the others, biases 0, class_caps.weight normal with
- * sigma 0.1 (docs/numerics.md says why). Blocks. */
+typedef enum caps_initialiser {
+    /* He-normal for layers with ReLU, Glorot-normal for the others, biases 0, class_caps.weight
+     * normal with sigma 0.1 (docs/numerics.md says why). */
+    CAPS_INITIALISER_SCALED,
+    /* As in the authors' published code: normal with sigma 0.1, in conv1 0.05, drawn anew beyond
+     * two sigma; biases 0.1. */
+    CAPS_INITIALISER_AUTHORS,
+} caps_initialiser;
+
+/* Weights drawn from (seed, parameter, element): the same on every device. Blocks. */
+CAPS_API caps_status caps_model_initialise_as(
+    caps_model *m, caps_initialiser initialiser, uint64_t seed, caps_error *err);
+/* The same, scaled. */
 CAPS_API caps_status caps_model_initialise(caps_model *m, uint64_t seed, caps_error *err);
 
 /* All parameters at once, flat (caps_model_flat_count floats). Blocks. */
@@ -147,17 +202,28 @@ typedef enum caps_mask {
     CAPS_MASK_LONGEST, /* the longest capsule (inference) */
 } caps_mask;
 
-/* Puts a batch into the model's input: images [b, C*H*W] and labels [b] (NULL: none; then losses
- * are not computed). 1 <= b <= caps_model_get_micro_batch. Enqueues; the host arrays may be reused
- * at return. */
+/* Images on the host with what belongs to them; L is spec.labels. */
+typedef struct caps_images {
+    size_t b;
+    const float *images;   /* [b, C*H*W] */
+    const int32_t *labels; /* [b, L]; NULL: none, then losses are not computed */
+    const float *targets;  /* [b, L, C*H*W]: what the decoder is to give for each label; NULL: the
+                              image (L = 1), or no reconstruction loss (L > 1) */
+} caps_images;
+
+/* Puts a batch into the model's input. 1 <= b <= caps_model_get_micro_batch. Enqueues; the host
+ * arrays may be reused at return. */
+CAPS_API caps_status caps_model_set_images(
+    caps_model *m, const caps_images *images, caps_error *err);
+/* The same without targets. */
 CAPS_API caps_status caps_model_set_batch(
     caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err);
+/* Numbers that the draws of a training step follow from. Where a model has dropout it drops in
+ * forwards that are masked by label from then on, until step is 0: the default. */
+CAPS_API void caps_model_set_step(caps_model *m, uint64_t seed, uint64_t step);
 /* Forward of the batch that was set. Enqueues. */
 CAPS_API caps_status caps_model_forward(caps_model *m, caps_mask mask, caps_error *err);
-/* Of the squared error in the loss (the paper, section 4.1). */
-#define CAPS_RECONSTRUCTION_WEIGHT 0.0005
-
-/* All gradients of (mean margin loss + 0.0005 mean sse). Needs `training`. Enqueues. */
+/* All gradients of the loss (caps_loss). Needs `training`. Enqueues. */
 CAPS_API caps_status caps_model_backward(caps_model *m, caps_error *err);
 
 /* set_batch, forward (masked by label) and backward of a batch of b <= max_batch images, in
@@ -165,19 +231,23 @@ CAPS_API caps_status caps_model_backward(caps_model *m, caps_error *err);
  * gradients are those of the mean over all b, equal within rounding to those of the batch at once;
  * the outputs are the last part's. Enqueues: the host arrays must stay as they are until the queue
  * has passed. Needs `training`. */
+CAPS_API caps_status caps_model_gradients_of(
+    caps_model *m, const caps_images *images, caps_error *err);
+/* The same without targets. */
 CAPS_API caps_status caps_model_gradients(
     caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err);
 
 /* The last forward's results: views, first dimension the batch's size; buffer NULL where there is
  * none (no decoder, no labels). */
 typedef struct caps_model_outputs {
-    caps_tensor lengths;        /* [b, J] */
-    caps_tensor capsules;       /* [b, J, D] */
-    caps_tensor couplings;      /* [b, I, J] of the last iteration */
-    caps_tensor best;           /* int32 [b]: the longest capsule */
-    caps_tensor reconstruction; /* [b, C*H*W] */
-    caps_tensor margin_loss;    /* [b] */
-    caps_tensor sse;            /* [b] */
+    caps_tensor lengths;        /* [b, J]; of a CNN the softmax's probabilities */
+    caps_tensor capsules;       /* [b, J, D]; none in a CNN */
+    caps_tensor couplings;      /* [b, I, J] of the last iteration; none in a CNN */
+    caps_tensor best;           /* int32 [b], or [b, L]: the longest capsules */
+    caps_tensor reconstruction; /* [b * L, C*H*W]: of label t of image n in row n L + t; by length
+                                   those that are right stand where their label does */
+    caps_tensor margin_loss;    /* [b]; of a CNN the cross entropy */
+    caps_tensor sse;            /* [b * L] */
 } caps_model_outputs;
 CAPS_API caps_model_outputs caps_model_get_outputs(const caps_model *m);
 

@@ -20,7 +20,7 @@ typedef struct caps_train_config {
     caps_model_spec spec;
     char arch[256];     /* how the spec was named: "mnist", a file; for the record */
     char data[1024];    /* name or directory of the data set */
-    char profile[16];   /* "paper" */
+    char profile[16];   /* what the settings began with: caps_profile_at; for the record */
     char init[1024];    /* checkpoint that gave the first parameters, or "" */
     uint64_t epochs;    /* ends after this many; 0: no such end */
     uint64_t max_steps; /* ends after this many steps; 0: no such end */
@@ -31,34 +31,70 @@ typedef struct caps_train_config {
     size_t micro_batch; /* images at once; 0: the batch, or the largest equal part of it that fits
                            (the run's own copies of the settings, in its files, have the number) */
     caps_optimizer optimizer;
-    double rate;       /* first learning rate */
-    double rate_decay; /* rate(step) = rate * decay^(step / steps per epoch); Adam only */
+    double rate;               /* first learning rate */
+    double rate_decay;         /* rate(step) = rate * decay^(step / decay_steps); Adam only */
+    uint64_t rate_decay_steps; /* 0: the steps of an epoch */
+    bool rate_staircase;       /* only whole powers: the rate stays for decay_steps */
+    double rate_min;           /* never lower */
+    caps_loss loss;
+    caps_initialiser initialiser;
     uint64_t seed;
     caps_augment augment;
     bool shuffle;
-    size_t limit;        /* first N of the training split; 0: all */
+    size_t limit;      /* first N of the training split; 0: all */
+    size_t validation; /* of them, drawn from the seed, are kept from training to choose by; 0: none
+                        */
     uint64_t eval_every; /* epochs; 0: only at the end */
     uint64_t save_every; /* steps; 0: only each epoch and at the end */
 } caps_train_config;
 
 CAPS_API caps_train_config caps_train_config_default(void);
 
+/* A named set of choices about how training is done (docs/profiles.md). */
+typedef struct caps_profile {
+    const char *name, *about;
+    uint64_t epochs;
+    size_t batch;
+    double rate, rate_decay;
+    uint64_t rate_decay_steps;
+    bool rate_staircase;
+    double rate_min;
+    caps_initialiser initialiser;
+    bool class_mean; /* the margin loss averaged over classes, and halved: see caps_profile_apply */
+    double reconstruction_weight; /* of the squared error summed over pixels, */
+    double reconstruction_mean;   /* or, where not 0, averaged over them */
+    /* Of the network, where it is a capsnet: */
+    bool class_bias, primary_average;
+    caps_routing_grad routing_grad;
+} caps_profile;
+
+/* The i-th profile, NULL past the last; the first is the default. */
+CAPS_API const caps_profile *caps_profile_at(size_t i);
+CAPS_API const caps_profile *caps_profile_find(const char *name); /* NULL: there is none */
+/* Puts a profile's choices into *config and, with `network`, into its spec, which must be there:
+ * the loss depends on its sizes. */
+CAPS_API void caps_profile_apply(caps_train_config *config, const caps_profile *p, bool network);
+/* margin_scale of a loss that is averaged over classes and halved: 1 / (2 J). */
+CAPS_API double caps_loss_class_mean(const caps_model_spec *spec);
+
 /* Learning rate of step `step` (from 0). */
 CAPS_API double caps_train_rate(
     const caps_train_config *config, uint64_t step, uint64_t steps_per_epoch);
 
 typedef struct caps_train_metrics {
-    uint64_t epoch;           /* epochs begun, from 1 */
-    uint64_t step;            /* steps done since the very start */
-    double loss, margin_loss; /* means over the epoch's images so far; loss = margin + 0.0005 sse */
-    double reconstruction_sse;          /* mean per image, unweighted; NaN without a decoder */
-    double train_error_percent;         /* over the same images, as they were trained on */
-    double test_error_percent;          /* NaN where not evaluated */
-    double rate;                        /* of the last step */
-    double images_per_second;           /* training steps only */
-    double seconds;                     /* since this process began the run, all included */
-    double seconds_left;                /* estimate to the end; NaN unknown */
-    uint64_t images_done, images_total; /* within the epoch */
+    uint64_t epoch;                  /* epochs begun, from 1 */
+    uint64_t step;                   /* steps done since the very start */
+    double loss, margin_loss;        /* means over the epoch's images so far; loss: see caps_loss */
+    double reconstruction_sse;       /* mean per image, unweighted; NaN without a decoder */
+    double train_error_percent;      /* over the same images, as they were trained on */
+    double test_error_percent;       /* NaN where not evaluated */
+    double validation_error_percent; /* the same, of the images kept from training */
+    uint64_t test_images, validation_images; /* in these sets */
+    double rate;                             /* of the last step */
+    double images_per_second;                /* training steps only */
+    double seconds;                          /* since this process began the run, all included */
+    double seconds_left;                     /* estimate to the end; NaN unknown */
+    uint64_t images_done, images_total;      /* within the epoch */
     uint64_t peak_device_bytes;
     uint64_t resumed_from_step;
 } caps_train_metrics;
@@ -118,18 +154,30 @@ CAPS_API caps_status caps_train_run(caps_runtime *rt, const caps_train_config *c
 
 /* Results of caps_evaluate. */
 typedef struct caps_evaluation {
-    size_t n, errors;
+    size_t n, errors; /* an image is an error unless all its labels were found */
     double error_percent;
-    double margin_loss;        /* mean per image */
-    double reconstruction_sse; /* mean per image, masked by the longest capsule; NaN: no decoder */
+    size_t labels;              /* L, of an image */
+    size_t label_errors;        /* of n * L labels, those not found */
+    double label_error_percent; /* L = 1: error_percent */
+    double margin_loss;         /* mean per image */
+    double reconstruction_sse;  /* mean per image, masked by the longest capsule; NaN: no decoder */
     size_t classes;
-    uint64_t *confusion; /* [true][predicted], classes x classes */
+    uint64_t *confusion; /* [true][predicted], classes x classes; of several labels those that were
+                            found on the diagonal, the others paired in order */
     double seconds;
 } caps_evaluation;
 
-/* Called for every image in order; lengths: [J]. */
-typedef void caps_evaluate_each(
-    void *user, size_t index, int label, int true_label, const float *lengths, double sse);
+/* An image that was evaluated. */
+typedef struct caps_evaluated {
+    size_t index;
+    const int32_t *label, *true_label; /* [L]: those that are right stand where the true ones do */
+    bool right;                        /* all of them */
+    const float *lengths;              /* [J] */
+    double sse;                        /* over all its labels; NaN: no decoder */
+} caps_evaluated;
+
+/* Called for every image in order. */
+typedef void caps_evaluate_each(void *user, const caps_evaluated *image);
 
 /* Evaluates all images of `ds`, in batches of at most the model's. each may be NULL. */
 CAPS_API caps_status caps_evaluate(caps_model *m, const caps_dataset *ds, caps_evaluation *result,

@@ -66,6 +66,21 @@ caps_status caps_parse_real(
     return CAPS_OK;
 }
 
+caps_status caps_parse_amount(
+    double *out, const char *text, double most, const char *what, caps_error *err)
+{
+    double value;
+    char *end;
+    if (!read_real(&value, text, &end) || *end)
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "%s: '%s' is not a number, need 0 or more", what, text);
+    if (!(value >= 0 && value <= most))
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "%s: '%s' is out of range, need 0 to %g", what, text, most);
+    *out = value;
+    return CAPS_OK;
+}
+
 caps_status caps_parse_seconds(double *out, const char *text, const char *what, caps_error *err)
 {
     static const struct {
@@ -248,6 +263,8 @@ static caps_status set_value(
         return caps_parse_count(member(args, flag), text, flag->min, flag->max, flag->name, err);
     case CAPS_FLAG_REAL:
         return caps_parse_real(member(args, flag), text, flag->above, flag->most, flag->name, err);
+    case CAPS_FLAG_AMOUNT:
+        return caps_parse_amount(member(args, flag), text, flag->most, flag->name, err);
     case CAPS_FLAG_CHOICE:
         return set_choice(args, flag, text, err);
     case CAPS_FLAG_SECONDS:

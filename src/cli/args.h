@@ -19,6 +19,7 @@ typedef enum caps_flag_kind {
     CAPS_FLAG_TEXT,    /* const char *, borrowed from argv; not empty */
     CAPS_FLAG_COUNT,   /* uint64_t, min..max */
     CAPS_FLAG_REAL,    /* double, above..most: greater than `above`, at most `most` */
+    CAPS_FLAG_AMOUNT,  /* double, 0..most */
     CAPS_FLAG_CHOICE,  /* int: position in `choices` */
     CAPS_FLAG_SECONDS, /* double > 0: "90", "90s", "30m", "1.5h" */
     CAPS_FLAG_BYTES,   /* uint64_t > 0: "1048576", "300M", "1.5G" */
@@ -67,6 +68,11 @@ typedef struct caps_flag {
         .name = (flag), .kind = CAPS_FLAG_REAL, .offset = offsetof(type, member),                  \
         .above = (more_than), .most = (at_most), .value = (called), .help = (text)                 \
     }
+#define CAPS_ROW_AMOUNT(flag, type, member, at_most, called, text)                                 \
+    {                                                                                              \
+        .name = (flag), .kind = CAPS_FLAG_AMOUNT, .offset = offsetof(type, member),                \
+        .most = (at_most), .value = (called), .help = (text)                                       \
+    }
 #define CAPS_ROW_CHOICE(flag, type, member, names, called, text)                                   \
     {                                                                                              \
         .name = (flag), .kind = CAPS_FLAG_CHOICE, .offset = offsetof(type, member),                \
@@ -108,6 +114,8 @@ caps_status caps_parse_count(
     uint64_t *out, const char *text, uint64_t min, uint64_t max, const char *what, caps_error *err);
 caps_status caps_parse_real(
     double *out, const char *text, double above, double most, const char *what, caps_error *err);
+caps_status caps_parse_amount(
+    double *out, const char *text, double most, const char *what, caps_error *err);
 caps_status caps_parse_seconds(double *out, const char *text, const char *what, caps_error *err);
 caps_status caps_parse_bytes(uint64_t *out, const char *text, const char *what, caps_error *err);
 

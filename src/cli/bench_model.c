@@ -1,17 +1,14 @@
 /* bench_model.c: the whole network: forward, and a training step. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "bench.h"
 
 #include "fail.h"
-#include "rng.h"
+#include "random_images.h"
 
 typedef struct subject {
     caps_model *model;
-    size_t batch;
-    float *images;   /* [batch, C*H*W] */
-    int32_t *labels; /* [batch] */
+    caps_random_images noise;
     uint64_t t;
 } subject;
 
@@ -19,7 +16,7 @@ static caps_status run_forward(void *context, caps_error *err)
 {
     subject *s = context;
     caps_status status;
-    CAPS_TRY(caps_model_set_batch(s->model, s->batch, s->images, NULL, err));
+    CAPS_TRY(caps_model_set_batch(s->model, s->noise.all.b, s->noise.images, NULL, err));
     CAPS_TRY(caps_model_forward(s->model, CAPS_MASK_LONGEST, err));
 done:
     return status;
@@ -29,7 +26,7 @@ static caps_status run_step(void *context, caps_error *err)
 {
     subject *s = context;
     caps_status status;
-    CAPS_TRY(caps_model_set_batch(s->model, s->batch, s->images, s->labels, err));
+    CAPS_TRY(caps_model_set_images(s->model, &s->noise.all, err));
     CAPS_TRY(caps_model_forward(s->model, CAPS_MASK_LABEL, err));
     CAPS_TRY(caps_model_backward(s->model, err));
     CAPS_TRY(caps_model_adam(s->model, 1e-3f, ++s->t, err));
@@ -37,9 +34,34 @@ done:
     return status;
 }
 
+static void count_cnn_flops(const caps_model_spec *p, double *first, double *others)
+{
+    double c = (double)p->input[0];
+    size_t h = p->input[1], w = p->input[2];
+    *first = *others = 0;
+    for (size_t i = 0; i < p->conv_count; i++) {
+        const size_t k = p->conv[i].kernel;
+        h = caps_conv2d_output(h, k, p->conv[i].stride, p->conv[i].padding);
+        w = caps_conv2d_output(w, k, p->conv[i].stride, p->conv[i].padding);
+        const double m = (double)p->conv[i].channels;
+        *(i == 0 ? first : others) += 2 * (double)(h * w) * m * c * (double)(k * k);
+        c = m;
+    }
+    double in = c * (double)(h * w);
+    for (size_t l = 0; l <= p->hidden_count; l++) {
+        const double out = (double)(l < p->hidden_count ? p->hidden[l] : p->classes);
+        *others += 2 * in * out;
+        in = out;
+    }
+}
+
 /* Operations of the products of an image's forward: first layer, and all the others. */
 static void count_flops(const caps_bench *b, double *first, double *others)
 {
+    if (strcmp(b->spec->kind, "cnn") == 0) {
+        count_cnn_flops(b->spec, first, others);
+        return;
+    }
     const caps_model_spec *p = b->spec;
     const caps_model_sizes *z = b->sizes;
     const double k1 = (double)p->conv1.kernel, k2 = (double)p->primary.kernel;
@@ -51,7 +73,7 @@ static void count_flops(const caps_bench *b, double *first, double *others)
     double in = jd;
     for (size_t l = 0; p->has_decoder && l <= p->decoder_hidden_count; l++) {
         const double out = (double)(l < p->decoder_hidden_count ? p->decoder_hidden[l] : z->pixels);
-        *others += 2 * in * out;
+        *others += 2 * (double)p->labels * in * out;
         in = out;
     }
 }
@@ -63,7 +85,7 @@ static caps_status whole(const caps_bench *b, bool step, caps_error *err)
         .adam = step,
         .reconstruct = true,
         .conv = b->conv};
-    subject s = {.batch = b->batch};
+    subject s = {0};
     caps_bench_row row = {.operation = step ? "step" : "forward",
         .whole = true,
         .batch = b->batch,
@@ -72,20 +94,10 @@ static caps_status whole(const caps_bench *b, bool step, caps_error *err)
     caps_model_memory memory;
     caps_status status;
     double first, others;
-    const size_t pixels = b->batch * b->sizes->pixels;
     CAPS_TRY(caps_cli_model_create(&s.model, b->rt, b->spec, &options, NULL, err));
     CAPS_TRY(caps_model_forecast(b->rt, b->spec, &options, &memory, err));
     CAPS_TRY(caps_model_initialise(s.model, 1, err));
-    s.images = malloc(pixels * sizeof *s.images);
-    s.labels = malloc(b->batch * sizeof *s.labels);
-    if (!s.images || !s.labels) {
-        status = caps_fail(err, CAPS_ERR_MEMORY, "bench: out of memory");
-        goto done;
-    }
-    for (size_t i = 0; i < pixels; i++)
-        s.images[i] = (float)caps_rng_uniform(1, CAPS_RNG_TEST, 1, i);
-    for (size_t i = 0; i < b->batch; i++)
-        s.labels[i] = (int32_t)(i % b->spec->classes);
+    CAPS_TRY(caps_random_images_init(&s.noise, b->spec, b->batch, err));
 
     /* A step's backward costs each product twice more, but the first layer's images get no
      * gradient. Bytes: parameters and activations once forward; backward again, with what it
@@ -104,8 +116,7 @@ static caps_status whole(const caps_bench *b, bool step, caps_error *err)
     b->each(b->user, &row);
 done:
     caps_model_free(s.model);
-    free(s.images);
-    free(s.labels);
+    caps_random_images_release(&s.noise);
     return status;
 }
 

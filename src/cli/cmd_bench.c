@@ -200,6 +200,11 @@ static bool is_batchless(size_t n)
     return benches[n].run == caps_bench_adam || benches[n].run == caps_bench_sgd;
 }
 
+static bool is_whole(size_t n)
+{
+    return benches[n].run == caps_bench_forward || benches[n].run == caps_bench_step;
+}
+
 /* *which: position in the table, BENCHES for all of it, BENCHES + 1 for the default. */
 static caps_status choose(size_t *which, const options *o, const caps_args *args, caps_error *err)
 {
@@ -295,6 +300,10 @@ static int run(const caps_command *command, int argc, char **argv)
         CAPS_TRY(caps_bench_results_path(&path, o.results, rt, arch, what, &err));
     if ((o.common.json || o.results) && !(p.rows = json_array()))
         CAPS_TRY(caps_fail(&err, CAPS_ERR_MEMORY, "bench: out of memory for the results"));
+    if (strcmp(spec.kind, "capsnet") != 0 && which < BENCHES && !is_whole(which))
+        CAPS_TRY(caps_cli_usage(&err,
+            "bench: %s is measured on a network of capsules, %s has none: forward or step",
+            benches[which].name, arch));
     caps_cli_log("measuring the device's peaks ...");
     CAPS_TRY(caps_bench_peak_measure(&p.peak, rt, o.seconds, &err));
     caps_cli_log("peak: %.1f gflop/s; memory %.1f GB/s, small arrays %.1f GB/s", p.peak.gflops,
@@ -309,9 +318,8 @@ static int run(const caps_command *command, int argc, char **argv)
         .each = on_row,
         .user = &p};
     for (size_t n = 0; n < BENCHES; n++) {
-        const bool whole =
-            benches[n].run == caps_bench_forward || benches[n].run == caps_bench_step;
-        if (which == n || which == BENCHES || (which > BENCHES && whole))
+        const bool all = which == BENCHES && strcmp(spec.kind, "capsnet") == 0;
+        if (which == n || all || (which >= BENCHES && is_whole(n)))
             CAPS_TRY(run_bench(n, &b, &o, &err));
     }
     if (p.out_of_memory)

@@ -54,14 +54,15 @@ static const caps_flag flags[] = {
 
 /* Images and what the network makes of them. */
 typedef struct batch {
-    size_t n, pixels, classes, dim;
-    char **sources;        /* [n] */
-    int *true_labels;      /* [n], -1: not known */
-    float *inputs;         /* [n, pixels] */
-    int32_t *labels;       /* [n] */
-    float *lengths;        /* [n, classes] */
-    float *capsules;       /* [n, classes, dim] */
-    float *reconstruction; /* [n, pixels], or NULL */
+    const caps_model_spec *spec;
+    size_t n, pixels, classes, dim, per_image; /* per_image: labels */
+    char **sources;                            /* [n] */
+    int32_t *true_labels;                      /* [n, per_image], -1: not known */
+    float *inputs;                             /* [n, pixels] */
+    int32_t *labels;                           /* [n, per_image] */
+    float *lengths;                            /* [n, classes] */
+    float *capsules;                           /* [n, classes, dim]; NULL: a CNN */
+    float *reconstruction;                     /* [n, per_image, pixels], or NULL */
 } batch;
 
 static void batch_release(batch *b)
@@ -82,20 +83,24 @@ static caps_status batch_init(
     batch *b, size_t n, const caps_model *model, bool reconstruct, caps_error *err)
 {
     const caps_model_spec *spec = caps_model_get_spec(model);
-    *b = (batch){.n = n,
+    const bool capsules = strcmp(spec->kind, "capsnet") == 0;
+    *b = (batch){.spec = spec,
+        .n = n,
         .pixels = caps_model_get_sizes(model)->pixels,
         .classes = spec->classes,
-        .dim = spec->class_caps.dim};
+        .dim = spec->class_caps.dim,
+        .per_image = spec->labels};
     b->sources = calloc(n, sizeof *b->sources);
-    b->true_labels = calloc(n, sizeof *b->true_labels);
+    b->true_labels = calloc(n * b->per_image, sizeof *b->true_labels);
     b->inputs = calloc(n * b->pixels, sizeof *b->inputs);
-    b->labels = calloc(n, sizeof *b->labels);
+    b->labels = calloc(n * b->per_image, sizeof *b->labels);
     b->lengths = calloc(n * b->classes, sizeof *b->lengths);
-    b->capsules = calloc(n * b->classes * b->dim, sizeof *b->capsules);
+    if (capsules)
+        b->capsules = calloc(n * b->classes * b->dim, sizeof *b->capsules);
     if (reconstruct)
-        b->reconstruction = calloc(n * b->pixels, sizeof *b->reconstruction);
-    if (b->sources && b->true_labels && b->inputs && b->labels && b->lengths && b->capsules &&
-        (b->reconstruction || !reconstruct))
+        b->reconstruction = calloc(n * b->per_image * b->pixels, sizeof *b->reconstruction);
+    if (b->sources && b->true_labels && b->inputs && b->labels && b->lengths &&
+        (b->capsules || !capsules) && (b->reconstruction || !reconstruct))
         return CAPS_OK;
     batch_release(b);
     return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory for %zu images", n);
@@ -112,7 +117,8 @@ static caps_status read_png(
         spec->input[2], invert, said, err));
     if (said[0])
         caps_cli_detail("%s: %s", path, said);
-    b->true_labels[i] = -1;
+    for (size_t t = 0; t < b->per_image; t++)
+        b->true_labels[i * b->per_image + t] = -1;
     b->sources[i] = caps_format("%s", path);
     if (!b->sources[i])
         status = caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory");
@@ -145,8 +151,8 @@ static caps_status take_images(batch *b, const options *o, const caps_dataset *d
 {
     for (size_t i = 0; i < b->n; i++) {
         size_t index = o->index.count ? (size_t)o->index.values[i] : i;
-        caps_dataset_image(ds, index, CAPS_AUGMENT_NONE, 0, 0, b->inputs + i * b->pixels);
-        b->true_labels[i] = ds->labels[index];
+        caps_dataset_draw(ds, index, CAPS_AUGMENT_NONE, 0, 0, b->inputs + i * b->pixels,
+            b->true_labels + i * b->per_image, NULL);
         b->sources[i] = source_name(o->data, splits[o->split], index);
         if (!b->sources[i])
             return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory");
@@ -164,13 +170,14 @@ static caps_status compute(batch *b, caps_model *model, size_t most, caps_error 
         CAPS_TRY(caps_model_set_batch(model, n, b->inputs + first * b->pixels, NULL, err));
         CAPS_TRY(caps_model_forward(model, CAPS_MASK_LONGEST, err));
         caps_model_outputs out = caps_model_get_outputs(model);
-        CAPS_TRY(caps_tensor_download(rt, &out.best, b->labels + first, err));
+        CAPS_TRY(caps_tensor_download(rt, &out.best, b->labels + first * b->per_image, err));
         CAPS_TRY(caps_tensor_download(rt, &out.lengths, b->lengths + first * b->classes, err));
-        CAPS_TRY(caps_tensor_download(
-            rt, &out.capsules, b->capsules + first * b->classes * b->dim, err));
-        if (b->reconstruction)
+        if (b->capsules)
             CAPS_TRY(caps_tensor_download(
-                rt, &out.reconstruction, b->reconstruction + first * b->pixels, err));
+                rt, &out.capsules, b->capsules + first * b->classes * b->dim, err));
+        if (b->reconstruction)
+            CAPS_TRY(caps_tensor_download(rt, &out.reconstruction,
+                b->reconstruction + first * b->per_image * b->pixels, err));
         if (caps_progress_due())
             caps_progress_show("predicting %zu of %zu", first + n, b->n);
     }
@@ -189,6 +196,14 @@ static json_t *json_floats(const float *values, size_t n)
     return list;
 }
 
+static json_t *json_labels(const int32_t *labels, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < n; i++)
+        json_array_append_new(list, json_integer(labels[i]));
+    return list;
+}
+
 /* The capsules and what the decoder makes of the longest. */
 static void add_capsules(json_t *row, const batch *b, size_t i)
 {
@@ -197,19 +212,36 @@ static void add_capsules(json_t *row, const batch *b, size_t i)
         json_array_append_new(
             capsules, json_floats(b->capsules + (i * b->classes + j) * b->dim, b->dim));
     json_object_set_new(row, "capsules", capsules);
-    json_object_set_new(row, "reconstruction",
-        b->reconstruction ? json_floats(b->reconstruction + i * b->pixels, b->pixels)
-                          : json_null());
+    const size_t one = b->pixels, all = b->per_image * one;
+    json_t *reconstruction = json_null();
+    if (b->reconstruction && b->per_image == 1) {
+        reconstruction = json_floats(b->reconstruction + i * one, one);
+    } else if (b->reconstruction) {
+        reconstruction = json_array(); /* one for each label */
+        for (size_t t = 0; t < b->per_image; t++)
+            json_array_append_new(
+                reconstruction, json_floats(b->reconstruction + i * all + t * one, one));
+    }
+    json_object_set_new(row, "reconstruction", reconstruction);
 }
 
 static caps_status print_json(const batch *b, const options *o, caps_error *err)
 {
     json_t *all = json_array();
     for (size_t i = 0; i < b->n; i++) {
+        const int32_t *label = b->labels + i * b->per_image;
+        const int32_t *truth = b->true_labels + i * b->per_image;
         json_t *row = json_pack(
-            "{s:o, s:i}", "source", caps_cli_json_text(b->sources[i]), "label", (int)b->labels[i]);
-        if (b->true_labels[i] >= 0)
-            json_object_set_new(row, "true_label", json_integer(b->true_labels[i]));
+            "{s:o, s:i}", "source", caps_cli_json_text(b->sources[i]), "label", (int)label[0]);
+        if (truth[0] >= 0)
+            json_object_set_new(row, "true_label", json_integer(truth[0]));
+        if (b->per_image > 1) {
+            json_object_set_new(row, "labels", json_labels(label, b->per_image));
+            if (truth[0] >= 0)
+                json_object_set_new(row, "true_labels", json_labels(truth, b->per_image));
+        }
+        if (b->spec->has_class_names)
+            json_object_set_new(row, "class", json_string(b->spec->class_names[label[0]]));
         json_object_set_new(row, "lengths", json_floats(b->lengths + i * b->classes, b->classes));
         if (o->capsules)
             add_capsules(row, b, i);
@@ -224,8 +256,10 @@ static caps_status print_json(const batch *b, const options *o, caps_error *err)
 }
 
 /* The classes by length, longest first: the first three of them. */
-static void print_top(const float *lengths, size_t classes)
+static void print_top(const caps_model_spec *spec, const float *lengths)
 {
+    const size_t classes = spec->classes;
+    char name[CAPS_CLASS_NAME];
     size_t shown[3];
     for (size_t rank = 0; rank < 3 && rank < classes; rank++) {
         size_t best = classes;
@@ -237,8 +271,30 @@ static void print_top(const float *lengths, size_t classes)
                 best = j;
         }
         shown[rank] = best;
-        printf("%s%zu: %.3f", rank ? "  " : "", best, (double)lengths[best]);
+        printf("%s%s: %.3f", rank ? "  " : "", caps_class_name(spec, best, name),
+            (double)lengths[best]);
     }
+}
+
+/* "3", or of a pair "3+7". */
+static void print_labels(const batch *b, const int32_t *labels)
+{
+    char name[CAPS_CLASS_NAME];
+    for (size_t t = 0; t < b->per_image; t++)
+        printf("%s%s", t ? "+" : "", caps_class_name(b->spec, (size_t)labels[t], name));
+}
+
+/* In any order. */
+static bool same_labels(const batch *b, const int32_t *x, const int32_t *y)
+{
+    for (size_t t = 0; t < b->per_image; t++) {
+        bool found = false;
+        for (size_t k = 0; k < b->per_image; k++)
+            found = found || x[t] == y[k];
+        if (!found)
+            return false;
+    }
+    return true;
 }
 
 static void print_text(const batch *b, const options *o)
@@ -248,15 +304,21 @@ static void print_text(const batch *b, const options *o)
         if ((int)strlen(b->sources[i]) > width)
             width = (int)strlen(b->sources[i]);
     for (size_t i = 0; i < b->n; i++) {
-        printf("%-*s  label %d", width, b->sources[i], (int)b->labels[i]);
-        if (b->true_labels[i] >= 0)
-            printf("  true %d %s", b->true_labels[i],
-                b->true_labels[i] == b->labels[i] ? "right" : "WRONG");
-        printf("  lengths ");
-        print_top(b->lengths + i * b->classes, b->classes);
+        const int32_t *label = b->labels + i * b->per_image;
+        const int32_t *truth = b->true_labels + i * b->per_image;
+        printf("%-*s  label ", width, b->sources[i]);
+        print_labels(b, label);
+        if (truth[0] >= 0) {
+            printf("  true ");
+            print_labels(b, truth);
+            printf(" %s", same_labels(b, label, truth) ? "right" : "WRONG");
+        }
+        printf("  %s ", b->capsules ? "lengths" : "probabilities");
+        print_top(b->spec, b->lengths + i * b->classes);
         printf("\n");
         for (size_t j = 0; o->capsules && j < b->classes; j++) {
-            printf("  capsule %zu:", j);
+            char name[CAPS_CLASS_NAME];
+            printf("  capsule %s:", caps_class_name(b->spec, j, name));
             for (size_t d = 0; d < b->dim; d++)
                 printf(" %.4f", (double)b->capsules[(i * b->classes + j) * b->dim + d]);
             printf("\n");
@@ -358,11 +420,16 @@ static int run(const caps_command *command, int argc, char **argv)
         .max_batch = most, .reconstruct = o.capsules || o.sheet, .conv = o.common.conv};
     CAPS_TRY(caps_cli_model_load(&model, rt, o.model, &model_options, &most, &err));
     const caps_model_spec *spec = caps_model_get_spec(model);
-    if (o.sheet && !spec->has_decoder) {
-        status = caps_fail(&err, CAPS_ERR_MISMATCH,
-            "%s: the model has no decoder, need one for --reconstruct", o.model);
-        goto done;
-    }
+    if (o.sheet && !spec->has_decoder)
+        CAPS_TRY(caps_fail(&err, CAPS_ERR_MISMATCH,
+            "%s: the model has no decoder, need one for --reconstruct", o.model));
+    if (o.sheet && spec->labels > 1)
+        CAPS_TRY(caps_fail(&err, CAPS_ERR_MISMATCH,
+            "%s: the model reconstructs %zu digits of an image, see 'capscl show overlap'", o.model,
+            spec->labels));
+    if (o.capsules && strcmp(spec->kind, "capsnet") != 0)
+        CAPS_TRY(caps_fail(&err, CAPS_ERR_MISMATCH,
+            "%s: the model has no capsules, need some for --capsules", o.model));
     CAPS_TRY(batch_init(&b, n, model, spec->has_decoder && model_options.reconstruct, &err));
     if (o.data) {
         CAPS_TRY(caps_dataset_check(

@@ -13,78 +13,7 @@
 #include "helper.h"
 #include "json.h"
 #include "progress.h"
-
-/* A profile is a named set of choices about how training is done. */
-static const char *const profiles[] = {"paper", NULL};
-static const char *const optimizers[] = {"adam", "sgd", NULL};
-static const char *const augments[] = {"none", "shift2", NULL};
-
-typedef struct options {
-    caps_common common;
-    const char *data, *out, *arch, *init;
-    uint64_t epochs, max_steps, batch, seed, limit, eval_every, save_every, memory_limit;
-    double rate, rate_decay, time_limit_seconds;
-    int profile, optimizer, augment;
-    bool no_shuffle, resume, overwrite, kernel_times;
-} options;
-
-static const caps_flag flags[] = {
-    CAPS_ROW_TEXT("--data", options, data, "D",
-        "a directory with IDX files, or a name looked for in $CAPSCL_DATA,\n"
-        "$XDG_DATA_HOME/capscl and /usr/share/datasets (required)"),
-    CAPS_ROW_TEXT("--out", options, out, "RUN", "the run directory to write (required)"),
-    CAPS_ROW_DEVICE(options),
-    CAPS_ROW_CONV(options),
-    CAPS_ROW_TEXT("--arch", options, arch, "FILE",
-        "the network: a JSON spec, or the name mnist (the paper's) or small\n"
-        "(default: mnist, or the spec of --init)"),
-    CAPS_ROW_CHOICE(
-        "--profile", options, profile, profiles, "P", "how to train: paper (default: paper)"),
-    CAPS_ROW_COUNT("--epochs", options, epochs, 1, 1000000000, "N",
-        "end after N epochs (default: 10, or no end where --max-steps is given)"),
-    CAPS_ROW_COUNT("--max-steps", options, max_steps, 1, 1000000000000000, "N",
-        "end after N steps; with --epochs, whichever comes first"),
-    CAPS_ROW_COUNT("--batch", options, batch, 1, 1000000, "N", "images in a step (default: 100)"),
-    CAPS_ROW_BYTES("--memory-limit", options, memory_limit, "SIZE",
-        "take no more device memory: bytes, or 300M, 1.5G; a batch that does\n"
-        "not fit goes in equal parts (default: all that the device has)"),
-    CAPS_ROW_CHOICE("--optimizer", options, optimizer, optimizers, "O",
-        "adam or sgd: plain w -= rate * gradient (default: adam)"),
-    CAPS_ROW_REAL("--lr", options, rate, 0, FLT_MAX, "X", "first learning rate (default: 0.001)"),
-    CAPS_ROW_REAL("--lr-decay", options, rate_decay, 0, 1, "X",
-        "factor on the rate for each epoch, smoothly by step; 1 keeps it\n"
-        "constant; Adam only (default: 0.9)"),
-    CAPS_ROW_COUNT(
-        "--seed", options, seed, 0, UINT64_MAX, "N", "of weights, order and shifts (default: 1)"),
-    CAPS_ROW_CHOICE("--augment", options, augment, augments, "A",
-        "none, or shift2: move by -2..2 pixels each way (default: shift2)"),
-    CAPS_ROW_SWITCH(
-        "--no-shuffle", options, no_shuffle, "take the images in the order of the file"),
-    CAPS_ROW_COUNT("--limit", options, limit, 1, UINT32_MAX, "N",
-        "train on the first N images only (default: all)"),
-    CAPS_ROW_TEXT("--init", options, init, "FILE",
-        "first parameters from a checkpoint (and the spec, unless --arch is\n"
-        "given: then both must agree)"),
-    CAPS_ROW_SWITCH("--resume", options, resume,
-        "go on with the run in RUN; its settings stay, only --epochs,\n"
-        "--max-steps and --device may be given anew"),
-    CAPS_ROW_SWITCH(
-        "--overwrite", options, overwrite, "remove the files of an earlier run in RUN first"),
-    CAPS_ROW_COUNT("--eval-every", options, eval_every, 1, 1000000000, "N",
-        "evaluate on the test split every N epochs, and at the end (default: 1)"),
-    CAPS_ROW_COUNT("--save-every", options, save_every, 1, 1000000000000000, "N",
-        "save the state every N steps too (default: every epoch)"),
-    CAPS_ROW_SECONDS("--time-limit", options, time_limit_seconds, "T",
-        "stop, saved, after this time, start-up included: 90, 90s, 30m, 2h"),
-    CAPS_ROW_SWITCH("--kernel-times", options, kernel_times,
-        "time every kernel and print the sums to stderr at the end (slower)"),
-    CAPS_ROW_TRACE(options),
-    CAPS_ROW_TRACE_EVENTS(options),
-    CAPS_ROW_JSON(options),
-    CAPS_ROW_QUIET(options),
-    CAPS_ROW_VERBOSE(options),
-    {0},
-};
+#include "train_settings.h"
 
 /* ---- signals -------------------------------------------------------------------------------- */
 
@@ -116,119 +45,7 @@ static void catch_signals(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
-/* ---- settings ------------------------------------------------------------------------------- */
-
-static caps_status check_usage(const options *o, const caps_args *args, caps_error *err)
-{
-    static const char *const with_resume[] = {"--out", "--resume", "--epochs", "--max-steps",
-        "--device", "--time-limit", "--kernel-times", "--trace", "--trace-events", "--json",
-        "--quiet", "--verbose", NULL};
-    if (!o->out)
-        return caps_cli_usage(err, "train: --out is missing, need a run directory (--out RUN)");
-    if (o->resume && o->overwrite)
-        return caps_cli_usage(err, "train: --resume and --overwrite exclude each other");
-    for (const caps_flag *flag = flags; o->resume && flag->name; flag++) {
-        bool allowed = !caps_args_given(args, flag->name);
-        for (size_t i = 0; with_resume[i]; i++)
-            allowed = allowed || strcmp(flag->name, with_resume[i]) == 0;
-        if (!allowed)
-            return caps_cli_usage(err,
-                "train: %s with --resume: a run keeps its settings, only --epochs, --max-steps and "
-                "--device may change",
-                flag->name);
-    }
-    if (!o->resume && !o->data)
-        return caps_cli_usage(err, "train: --data is missing, need a data set (--data D)");
-    return CAPS_OK;
-}
-
-static caps_status copy_text(
-    char *to, size_t bytes, const char *from, const char *flag, caps_error *err)
-{
-    if (strlen(from) >= bytes)
-        return caps_cli_usage(err, "%s: a name of %zu bytes is too long, need less than %zu", flag,
-            strlen(from), bytes);
-    memcpy(to, from, strlen(from) + 1);
-    return CAPS_OK;
-}
-
-/* The spec: --arch, else that of --init, else the default. The checkpoint is read whole here, so
- * that a bad one is refused before anything is written. */
-static caps_status choose_spec(
-    const options *o, caps_train_config *config, caps_checkpoint *init, caps_error *err)
-{
-    caps_status status = CAPS_OK;
-    if (o->arch || !o->init) {
-        const char *arch = o->arch ? o->arch : "mnist";
-        CAPS_TRY(caps_model_spec_load(&config->spec, arch, err));
-        CAPS_TRY(copy_text(config->arch, sizeof config->arch, arch, "--arch", err));
-    }
-    if (o->init) {
-        CAPS_TRY(copy_text(config->init, sizeof config->init, o->init, "--init", err));
-        CAPS_TRY(caps_checkpoint_load(init, o->init, o->arch ? &config->spec : NULL, err));
-        if (o->arch && init->has_spec && !caps_model_spec_equal(&init->spec, &config->spec)) {
-            status = caps_fail(err, CAPS_ERR_MISMATCH,
-                "%s: its spec is not that of --arch %s, need both to agree", o->init, o->arch);
-            goto done;
-        }
-        if (!o->arch) {
-            config->spec = init->spec;
-            /* A long path is cut: the file itself stands under "init". */
-            snprintf(
-                config->arch, sizeof config->arch, "%.*s", (int)sizeof config->arch - 1, o->init);
-        }
-    }
-    CAPS_TRY(caps_model_spec_check(&config->spec, NULL, err));
-done:
-    return status;
-}
-
-static caps_status new_config(const options *o, const caps_args *args, caps_train_config *config,
-    caps_checkpoint *init, caps_error *err)
-{
-    caps_status status;
-    *config = caps_train_config_default();
-    CAPS_TRY(choose_spec(o, config, init, err));
-    CAPS_TRY(copy_text(config->data, sizeof config->data, o->data, "--data", err));
-    CAPS_TRY(
-        copy_text(config->profile, sizeof config->profile, profiles[o->profile], "--profile", err));
-    if (caps_args_given(args, "--epochs"))
-        config->epochs = o->epochs;
-    else if (caps_args_given(args, "--max-steps"))
-        config->epochs = 0;
-    config->max_steps = o->max_steps;
-    config->batch = (size_t)o->batch;
-    config->optimizer = o->optimizer == 0 ? CAPS_OPTIMIZER_ADAM : CAPS_OPTIMIZER_SGD;
-    config->rate = o->rate;
-    config->rate_decay = o->rate_decay;
-    config->seed = o->seed;
-    config->augment = o->augment == 0 ? CAPS_AUGMENT_NONE : CAPS_AUGMENT_SHIFT2;
-    config->shuffle = !o->no_shuffle;
-    config->limit = (size_t)o->limit;
-    config->eval_every = o->eval_every;
-    config->save_every = o->save_every;
-    config->memory_limit_bytes = o->memory_limit;
-    if (o->common.conv)
-        CAPS_TRY(copy_text(config->conv, sizeof config->conv, o->common.conv, "--conv", err));
-done:
-    return status;
-}
-
-/* A run that is continued: the end that this command line names replaces the old one whole, as it
- * would in a new run, so that "--max-steps 500" alone means 500 steps. */
-static caps_status old_config(
-    const options *o, const caps_args *args, caps_train_config *config, caps_error *err)
-{
-    caps_status status = caps_train_config_load(config, o->out, err);
-    if (status != CAPS_OK)
-        return status;
-    bool epochs = caps_args_given(args, "--epochs"), steps = caps_args_given(args, "--max-steps");
-    if (epochs || steps) {
-        config->epochs = epochs ? o->epochs : 0;
-        config->max_steps = steps ? o->max_steps : 0;
-    }
-    return CAPS_OK;
-}
+/* ---- before the work ------------------------------------------------------------------------- */
 
 /* One image at a time fits the limit and the device, or it is said what is missing and whose fault
  * it is, before a file is touched. */
@@ -259,6 +76,52 @@ static caps_status check_memory(caps_runtime *rt, const caps_train_config *confi
     return status;
 }
 
+/* "160 -> 512 -> 784" */
+static void show_linear(const char *name, size_t in, const size_t *hidden, size_t count, size_t out)
+{
+    char layers[256];
+    size_t at = (size_t)snprintf(layers, sizeof layers, "%zu", in);
+    for (size_t i = 0; i < count && at + 32 < sizeof layers; i++)
+        at += (size_t)snprintf(layers + at, sizeof layers - at, " -> %zu", hidden[i]);
+    caps_cli_log("  %-11s %s -> %zu", name, layers, out);
+}
+
+static void show_capsnet(const caps_model_spec *spec, const caps_model_sizes *sizes)
+{
+    caps_cli_log("  conv1       %zu channels, kernel %zu, stride %zu: %zux%zu",
+        spec->conv1.channels, spec->conv1.kernel, spec->conv1.stride, sizes->h1, sizes->w1);
+    caps_cli_log("  primary     %zu types of %zu, kernel %zu, stride %zu: %zux%zu, %zu capsules%s",
+        spec->primary.types, spec->primary.dim, spec->primary.kernel, spec->primary.stride,
+        sizes->h2, sizes->w2, sizes->i, spec->primary.average ? ", averaged over types" : "");
+    caps_cli_log("  class_caps  %zu capsules of %zu, %zu routing iterations (gradient: %s)%s%s",
+        spec->classes, spec->class_caps.dim, spec->class_caps.iterations,
+        spec->class_caps.routing_grad == CAPS_ROUTING_GRAD_FULL ? "full" : "last",
+        spec->class_caps.bias ? ", bias" : "", spec->class_caps.leaky ? ", leaky" : "");
+    if (spec->has_decoder)
+        show_linear("decoder", spec->classes * spec->class_caps.dim, spec->decoder_hidden,
+            spec->decoder_hidden_count, sizes->pixels);
+    else
+        caps_cli_log("  decoder     none");
+}
+
+static void show_cnn(const caps_model_spec *spec)
+{
+    size_t c = spec->input[0], h = spec->input[1], w = spec->input[2];
+    for (size_t i = 0; i < spec->conv_count; i++) {
+        char name[24];
+        const size_t k = spec->conv[i].kernel, stride = spec->conv[i].stride;
+        snprintf(name, sizeof name, "conv%zu", i + 1);
+        c = spec->conv[i].channels;
+        h = caps_conv2d_output(h, k, stride, spec->conv[i].padding);
+        w = caps_conv2d_output(w, k, stride, spec->conv[i].padding);
+        caps_cli_log("  %-11s %zu channels, kernel %zu, stride %zu, padding %zu: %zux%zu", name, c,
+            k, stride, spec->conv[i].padding, h, w);
+    }
+    show_linear("linear", c * h * w, spec->hidden, spec->hidden_count, spec->classes);
+    if (spec->dropout > 0)
+        caps_cli_log("  dropout     %g before the last layer", spec->dropout);
+}
+
 static caps_status show_model(const caps_train_config *config, caps_error *err)
 {
     const caps_model_spec *spec = &config->spec;
@@ -268,26 +131,10 @@ static caps_status show_model(const caps_train_config *config, caps_error *err)
         return status;
     caps_cli_log("model: %s, input %zux%zux%zu, %llu parameters", config->arch, spec->input[0],
         spec->input[1], spec->input[2], (unsigned long long)sizes.parameters);
-    caps_cli_log("  conv1       %zu channels, kernel %zu, stride %zu: %zux%zu",
-        spec->conv1.channels, spec->conv1.kernel, spec->conv1.stride, sizes.h1, sizes.w1);
-    caps_cli_log("  primary     %zu types of %zu, kernel %zu, stride %zu: %zux%zu, %zu capsules",
-        spec->primary.types, spec->primary.dim, spec->primary.kernel, spec->primary.stride,
-        sizes.h2, sizes.w2, sizes.i);
-    caps_cli_log("  class_caps  %zu capsules of %zu, %zu routing iterations (gradient: %s)%s",
-        spec->classes, spec->class_caps.dim, spec->class_caps.iterations,
-        spec->class_caps.routing_grad == CAPS_ROUTING_GRAD_FULL ? "full" : "last",
-        spec->class_caps.bias ? ", bias" : "");
-    if (spec->has_decoder) {
-        char layers[256];
-        size_t at =
-            (size_t)snprintf(layers, sizeof layers, "%zu", spec->classes * spec->class_caps.dim);
-        for (size_t i = 0; i < spec->decoder_hidden_count && at + 32 < sizeof layers; i++)
-            at += (size_t)snprintf(
-                layers + at, sizeof layers - at, " -> %zu", spec->decoder_hidden[i]);
-        caps_cli_log("  decoder     %s -> %zu", layers, sizes.pixels);
-    } else {
-        caps_cli_log("  decoder     none");
-    }
+    if (strcmp(spec->kind, "cnn") == 0)
+        show_cnn(spec);
+    else
+        show_capsnet(spec, &sizes);
     return CAPS_OK;
 }
 
@@ -408,7 +255,7 @@ static caps_status print_json(caps_runtime *rt, const caps_train_metrics *m, cap
         err);
 }
 
-static void print_text(const options *o, const caps_train_metrics *m)
+static void print_text(const caps_train_flags *o, const caps_train_metrics *m)
 {
     char took[32], bytes[32];
     printf("epoch %llu, step %llu, %s\n", (unsigned long long)m->epoch, (unsigned long long)m->step,
@@ -430,8 +277,7 @@ static void print_text(const options *o, const caps_train_metrics *m)
 static int run(const caps_command *command, int argc, char **argv)
 {
     double began = caps_clock_seconds();
-    options o = {
-        .batch = 100, .rate = 1e-3, .rate_decay = 0.9, .seed = 1, .augment = 1, .eval_every = 1};
+    caps_train_flags o = {.seed = 1, .eval_every = 1};
     caps_args args;
     int code;
     if (!caps_cli_begin(command, &args, &o, &o.common, argc, argv, &code))
@@ -456,7 +302,7 @@ static int run(const caps_command *command, int argc, char **argv)
 
     catch_signals();
     /* Nothing of RUN is touched before all that can be checked is. */
-    CAPS_TRY(check_usage(&o, &args, &err));
+    CAPS_TRY(caps_train_check_usage(&o, &args, &err));
     CAPS_TRY(caps_cli_check_trace(&o.common, &err));
     CAPS_TRY(caps_train_run_exists(o.out, &exists, &err));
     if (exists && !o.resume && !o.overwrite) {
@@ -464,8 +310,8 @@ static int run(const caps_command *command, int argc, char **argv)
             "%s: holds a run already; --resume continues it, --overwrite begins anew", o.out);
         goto done;
     }
-    CAPS_TRY(o.resume ? old_config(&o, &args, &config, &err)
-                      : new_config(&o, &args, &config, &init, &err));
+    CAPS_TRY(o.resume ? caps_train_old_config(&o, &args, &config, &err)
+                      : caps_train_new_config(&o, &args, &config, &init, &err));
     if (init.parameters)
         control.init = &init;
     caps_cli_begin_helper(&o.common, &config);
@@ -528,7 +374,7 @@ const caps_command caps_command_train = {
         "state is saved every epoch; a run that was stopped in any way continues with --resume\n"
         "and ends with the same bytes as one that was never stopped. The first Ctrl-C finishes\n"
         "the step and saves, the second stops at once.\n",
-    .flags = flags,
+    .flags = caps_train_flag_table,
     .notes =
         "With --resume, the end that is named replaces the run's own: --epochs 20 alone goes on "
         "to\n"

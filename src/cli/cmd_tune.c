@@ -9,7 +9,7 @@
 #include "fail.h"
 #include "json.h"
 #include "progress.h"
-#include "rng.h"
+#include "random_images.h"
 #include "tune.h"
 
 enum { MOST_ROUNDS = 25, LEAST_ROUNDS = 3 };
@@ -64,42 +64,34 @@ static void catch_signals(void)
 
 /* ---- the network's choices ------------------------------------------------------------------ */
 
-static caps_status run_model(
-    caps_model *model, size_t batch, const float *images, const int32_t *labels, caps_error *err)
+static caps_status run_model(caps_model *model, const caps_images *images, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    CAPS_TRY(caps_model_set_batch(model, batch, images, labels, err));
-    CAPS_TRY(caps_model_forward(model, labels ? CAPS_MASK_LABEL : CAPS_MASK_LONGEST, err));
-    if (labels)
+    CAPS_TRY(caps_model_set_images(model, images, err));
+    CAPS_TRY(caps_model_forward(model, images->labels ? CAPS_MASK_LABEL : CAPS_MASK_LONGEST, err));
+    if (images->labels)
         CAPS_TRY(caps_model_backward(model, err));
 done:
     return status;
 }
 
 /* Trains one step and predicts one image, so that every chooser notes what it is asked for. */
-static caps_status gather(caps_runtime *rt, const caps_model_spec *spec,
-    const caps_model_sizes *sizes, size_t batch, caps_error *err)
+static caps_status gather(
+    caps_runtime *rt, const caps_model_spec *spec, size_t batch, caps_error *err)
 {
     const caps_model_options training = {.max_batch = batch, .training = true, .reconstruct = true};
     caps_model *model = NULL;
     caps_status status;
-    float *images = malloc(batch * sizes->pixels * sizeof *images);
-    int32_t *labels = calloc(batch, sizeof *labels);
-    if (!images || !labels) {
-        status = caps_fail(err, CAPS_ERR_MEMORY, "tune: out of memory");
-        goto done;
-    }
-    for (size_t i = 0; i < batch * sizes->pixels; i++)
-        images[i] = (float)caps_rng_uniform(1, CAPS_RNG_TEST, 1, i);
+    caps_random_images noise = {0};
+    CAPS_TRY(caps_random_images_init(&noise, spec, batch, err));
     CAPS_TRY(caps_cli_model_create(&model, rt, spec, &training, NULL, err));
     CAPS_TRY(caps_model_initialise(model, 1, err));
-    CAPS_TRY(run_model(model, batch, images, labels, err));
-    CAPS_TRY(run_model(model, 1, images, NULL, err));
+    CAPS_TRY(run_model(model, &noise.all, err));
+    CAPS_TRY(run_model(model, &(caps_images){1, noise.images, NULL, NULL}, err));
     CAPS_TRY(caps_runtime_finish(rt, err));
 done:
     caps_model_free(model);
-    free(images);
-    free(labels);
+    caps_random_images_release(&noise);
     return status;
 }
 
@@ -375,17 +367,16 @@ static int run(const caps_command *command, int argc, char **argv)
     caps_error err = {0};
     caps_status status = CAPS_OK;
     caps_model_spec spec;
-    caps_model_sizes sizes;
     tuning t = {.o = &o};
     CAPS_TRY(caps_model_spec_load(&spec, o.arch, &err));
-    CAPS_TRY(caps_model_spec_check(&spec, &sizes, &err));
+    CAPS_TRY(caps_model_spec_check(&spec, NULL, &err));
     CAPS_TRY(caps_cli_open(&t.rt, &o.common, false, &err));
     if (o.common.json)
         t.rows = json_array();
     catch_signals();
     t.deadline = caps_clock_seconds() + o.seconds;
     caps_cli_log("running the network once, batch %llu ...", (unsigned long long)o.batch);
-    CAPS_TRY(gather(t.rt, &spec, &sizes, (size_t)o.batch, &err));
+    CAPS_TRY(gather(t.rt, &spec, (size_t)o.batch, &err));
     caps_cli_show_warnings(t.rt);
     CAPS_TRY(tune_all(&t, &err));
     if (o.common.json) {

@@ -102,14 +102,12 @@ static caps_tensor workspace_of(const caps_conv_part *part, const caps_pass *pas
 }
 
 caps_status caps_conv_part_forward(caps_conv_part *part, const caps_layer *layer,
-    const caps_pass *pass, const caps_tensor *y, caps_error *err)
+    const caps_pass *pass, const caps_tensor *y, const caps_tensor *bias, caps_error *err)
 {
     const caps_tensor x = caps_batch_of(&layer->input->y, pass->b);
     const caps_tensor workspace = workspace_of(part, pass);
-    const caps_conv_tensors t = {.y = y,
-        .x = &x,
-        .w = &layer->parameters[0].parameter.value,
-        .bias = &layer->parameters[1].parameter.value};
+    const caps_conv_tensors t = {
+        .y = y, .x = &x, .w = &layer->parameters[0].parameter.value, .bias = bias};
     const caps_conv_kept kept = {.w = part->owns && part->version == pass->version};
     caps_status status = caps_conv2d_forward_kept(pass->rt, &t, &part->conv, &workspace, kept, err);
     part->version = status == CAPS_OK ? pass->version : 0;

@@ -18,9 +18,9 @@ void caps_conv_part_init(caps_conv_part *part, caps_network *n, caps_layer *laye
 /* Chooses the algorithm. CAPS_ERR_ARGUMENT: plan->conv wants one that cannot serve. */
 caps_status caps_conv_part_plan(
     caps_conv_part *part, const caps_layer *layer, caps_plan *plan, caps_error *err);
-/* y [b, M, OH, OW] from the layer's input. */
+/* y [b, M, OH, OW] from the layer's input, with this bias [M]. */
 caps_status caps_conv_part_forward(caps_conv_part *part, const caps_layer *layer,
-    const caps_pass *pass, const caps_tensor *y, caps_error *err);
+    const caps_pass *pass, const caps_tensor *y, const caps_tensor *bias, caps_error *err);
 /* The gradients of the parameters and of the layer's input; y NULL: there is no activation. */
 caps_status caps_conv_part_backward(caps_conv_part *part, const caps_layer *layer,
     const caps_pass *pass, const caps_tensor *dy, const caps_tensor *y, caps_error *err);

@@ -44,9 +44,10 @@ typedef struct caps_plan {
 /* One batch on its way through the layers. */
 typedef struct caps_pass {
     caps_runtime *rt;
-    size_t b;              /* images in it */
-    caps_tensor chosen;    /* int32 [b]: the class whose capsule the mask keeps */
-    caps_tensor workspace; /* float32 [plan.workspace] */
+    size_t b;           /* images in it */
+    caps_tensor chosen; /* int32 [b] or [b, labels]: the classes whose capsules the mask keeps */
+    const caps_dropout *dropout; /* of a training step; NULL: nothing is dropped */
+    caps_tensor workspace;       /* float32 [plan.workspace] */
     /* Whose intermediate results the workspace holds; who uses it puts itself there. */
     const void **workspace_user;
     uint64_t version; /* of the parameters: another number, other values */
@@ -67,6 +68,8 @@ typedef struct caps_owned_parameter {
     caps_parameter parameter; /* parameter.name points to `name` */
     char name[48];
     double sigma; /* of the normal distribution that first values come from; 0: they are 0 */
+    double
+        authors_sigma; /* the same for CAPS_INITIALISER_AUTHORS, cut at 2 sigma; 0: they are 0.1 */
 } caps_owned_parameter;
 
 struct caps_layer {
@@ -74,11 +77,12 @@ struct caps_layer {
     char name[24];     /* "conv1" */
     caps_layer *input; /* NULL for the input layer only */
     bool reconstructs; /* part of the decoder: left out where no reconstruction is wanted */
+    size_t copies;     /* rows of y an image: 1, or, behind a mask, one for each of its labels */
     int ndim;          /* of y, the batch not counted */
     size_t shape[CAPS_MAX_DIMS - 1];
     caps_owned_parameter *parameters; /* [parameter_count], the network's */
     size_t parameter_count;
-    caps_tensor y;  /* [batch, shape] */
+    caps_tensor y;  /* [batch * copies, shape] */
     caps_tensor dy; /* the same; no buffer unless training, nor for the input */
 };
 
@@ -89,8 +93,9 @@ typedef struct caps_network {
     size_t parameter_count;
     size_t elements;            /* of all parameters: one flat buffer, no gaps */
     caps_layer *input;          /* y: [batch, C, H, W] */
-    caps_layer *capsules;       /* y: [batch, J, D]; lengths classify */
+    caps_layer *capsules;       /* y: [batch, J, D]; lengths classify; NULL in a CNN */
     caps_tensor *couplings;     /* [r, batch, I, J] of that layer */
+    caps_layer *logits;         /* y: [batch, J]; a CNN's classifier, else NULL */
     caps_layer *reconstruction; /* y: [batch, C*H*W], or NULL */
 } caps_network;
 
@@ -109,12 +114,17 @@ void caps_network_add_parameter(caps_network *network, caps_layer *layer, const 
 /* The layers. fan-in and fan-out below are as in docs/numerics.md. */
 caps_status caps_layer_input(caps_network *n, const size_t shape[3], caps_error *err);
 caps_status caps_layer_conv(caps_network *n, const char *name, size_t channels, size_t kernel,
-    size_t stride, caps_error *err); /* ReLU behind it */
+    size_t stride, size_t padding, caps_error *err); /* ReLU behind it */
+/* average: the convolution's result is divided by `types` before its bias. */
 caps_status caps_layer_primary(caps_network *n, const char *name, size_t types, size_t dim,
-    size_t kernel, size_t stride, caps_error *err);
+    size_t kernel, size_t stride, bool average, caps_error *err);
 caps_status caps_layer_class_caps(caps_network *n, const char *name, size_t classes, size_t dim,
     const caps_routing *routing, bool bias, caps_error *err);
-caps_status caps_layer_mask(caps_network *n, const char *name, caps_error *err);
+/* labels: capsules that it keeps, each in a row of its own. */
+caps_status caps_layer_mask(caps_network *n, const char *name, size_t labels, caps_error *err);
+/* stream: keeps its draws apart from those of other layers. */
+caps_status caps_layer_dropout(
+    caps_network *n, const char *name, double rate, uint32_t stream, caps_error *err);
 caps_status caps_layer_linear(
     caps_network *n, const char *name, size_t out, caps_activation activation, caps_error *err);
 
@@ -142,6 +152,16 @@ static inline caps_tensor caps_passing(const caps_pass *pass, const size_t *elem
 static inline caps_tensor caps_batch_of(const caps_tensor *t, size_t b)
 {
     return caps_tensor_rows(t, 0, b);
+}
+
+/* b images' rows of a layer's output or gradient, flat: [b * copies, elements]. */
+static inline caps_tensor caps_flat_of(const caps_layer *layer, const caps_tensor *t, size_t b)
+{
+    const caps_tensor rows = caps_batch_of(t, b * layer->copies);
+    size_t count = 1;
+    for (int d = 0; d < layer->ndim; d++)
+        count *= layer->shape[d];
+    return caps_tensor_reshape(&rows, 2, (size_t[]){b * layer->copies, count});
 }
 
 static inline double caps_sigma_he(size_t fan_in)

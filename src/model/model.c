@@ -71,7 +71,7 @@ static caps_status plan_layers(caps_model *m, caps_plan *plan, caps_error *err)
         caps_layer *layer = m->network.layers[l];
         if (layer->reconstructs && !caps_model_reconstructs(m))
             continue;
-        size_t shape[CAPS_MAX_DIMS] = {plan->batch};
+        size_t shape[CAPS_MAX_DIMS] = {plan->batch * layer->copies};
         memcpy(shape + 1, layer->shape, (size_t)layer->ndim * sizeof *shape);
         CAPS_TRY(caps_arena_add(
             m->arena, &layer->y, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, layer->ndim + 1, shape, err));
@@ -87,7 +87,9 @@ done:
 
 static caps_status plan_results(caps_model *m, const caps_plan *plan, caps_error *err)
 {
-    const size_t b[] = {plan->batch, m->spec.classes};
+    const size_t l = m->spec.labels, b[] = {plan->batch, m->spec.classes};
+    const size_t labels[] = {plan->batch, l}, targets[] = {plan->batch * l, m->sizes.pixels};
+    const int labels_ndim = l > 1 ? 2 : 1;
     caps_status status;
     const struct {
         caps_tensor *tensor;
@@ -96,8 +98,8 @@ static caps_status plan_results(caps_model *m, const caps_plan *plan, caps_error
         int ndim;
         const size_t *shape;
     } rows[] = {
-        {&m->labels, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, 1, b},
-        {&m->best, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, 1, b},
+        {&m->labels, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, labels_ndim, labels},
+        {&m->best, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, labels_ndim, labels},
         {&m->lengths, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 2, b},
         {&m->margin_loss, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, b},
         {&m->workspace, CAPS_PURPOSE_WORKSPACE, CAPS_F32, 1, &plan->workspace},
@@ -106,7 +108,14 @@ static caps_status plan_results(caps_model *m, const caps_plan *plan, caps_error
         CAPS_TRY(caps_arena_add(m->arena, rows[i].tensor, rows[i].purpose, rows[i].dtype,
             rows[i].ndim, rows[i].shape, err));
     if (caps_model_reconstructs(m))
-        CAPS_TRY(caps_arena_add(m->arena, &m->sse, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, b, err));
+        CAPS_TRY(
+            caps_arena_add(m->arena, &m->sse, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, targets, err));
+    if (l > 1)
+        CAPS_TRY(caps_arena_add(
+            m->arena, &m->matched, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, 2, labels, err));
+    if (l > 1 && caps_model_reconstructs(m))
+        CAPS_TRY(caps_arena_add(
+            m->arena, &m->targets, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 2, targets, err));
     CAPS_TRY(caps_looks_plan(m, err));
 done:
     return status;
@@ -329,6 +338,7 @@ caps_status caps_model_create(caps_model **out, caps_runtime *rt, const caps_mod
     if (!m)
         return caps_fail(err, CAPS_ERR_MEMORY, "model: out of memory");
     m->rt = rt;
+    m->loss = options->loss ? *options->loss : CAPS_LOSS_DEFAULT;
     CAPS_TRY(model_plan(m, rt, spec, options, &plan, err));
     CAPS_TRY(check_memory(m, rt, &plan, false, err));
     CAPS_TRY(check_counts(m, err));
@@ -337,7 +347,8 @@ caps_status caps_model_create(caps_model **out, caps_runtime *rt, const caps_mod
         CAPS_TRY(caps_gemm_scratch_get(rt, plan.scratch_bytes, &scratch, err));
     bind_parameters(m);
     m->version = 1;
-    m->options.conv = NULL; /* the caller's text need not outlive this call */
+    m->options.conv = NULL; /* what the caller lends need not outlive this call */
+    m->options.loss = NULL;
     CAPS_TRY(caps_tensor_zero(rt, &m->parameters, err));
     CAPS_TRY(caps_looks_make(m, err));
     if (m->first_moments.buffer) {
@@ -397,43 +408,66 @@ size_t caps_model_get_micro_batch(const caps_model *m)
 
 /* ---- a batch -------------------------------------------------------------------------------- */
 
-static caps_status put_batch(
-    caps_model *m, size_t b, const float *images, const int32_t *labels, bool wait, caps_error *err)
+static caps_status put_images(caps_model *m, const caps_images *images, bool wait, caps_error *err)
 {
     caps_status (*const put)(caps_runtime *, const caps_tensor *, const void *, caps_error *) =
         wait ? caps_tensor_upload : caps_tensor_put;
+    const size_t b = images->b;
     caps_status status;
     m->b = 0;
     m->forwarded = false;
     m->part = 0;
+    m->dropout.first = 0;
     if (b < 1 || b > m->micro)
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "model: a batch of %zu images, need 1 to %zu", b, m->micro);
     const caps_tensor x = caps_batch_of(&m->network.input->y, b);
-    CAPS_TRY(put(m->rt, &x, images, err));
-    if (labels) {
+    CAPS_TRY(put(m->rt, &x, images->images, err));
+    if (images->labels) {
         const caps_tensor to = caps_batch_of(&m->labels, b);
-        CAPS_TRY(put(m->rt, &to, labels, err));
+        CAPS_TRY(put(m->rt, &to, images->labels, err));
+    }
+    if (images->targets && m->targets.buffer) {
+        const caps_tensor to = caps_batch_of(&m->targets, b * m->spec.labels);
+        CAPS_TRY(put(m->rt, &to, images->targets, err));
     }
     m->b = b;
-    m->labelled = labels != NULL;
+    m->labelled = images->labels != NULL;
+    m->targeted = m->labelled && (m->spec.labels == 1 || images->targets);
 done:
     return status;
+}
+
+caps_status caps_model_set_images(caps_model *m, const caps_images *images, caps_error *err)
+{
+    return put_images(m, images, true, err);
 }
 
 caps_status caps_model_set_batch(
     caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err)
 {
-    return put_batch(m, b, images, labels, true, err);
+    return put_images(m, &(caps_images){b, images, labels, NULL}, true, err);
 }
 
-caps_status caps_model_put_batch(
-    caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err)
+caps_status caps_model_put_images(caps_model *m, const caps_images *images, caps_error *err)
 {
     caps_trace_begin(m->rt, "put batch");
-    caps_status status = put_batch(m, b, images, labels, false, err);
+    caps_status status = put_images(m, images, false, err);
     caps_trace_end(m->rt);
     return status;
+}
+
+void caps_model_set_step(caps_model *m, uint64_t seed, uint64_t step)
+{
+    m->dropout = (caps_dropout){.seed = seed, .step = step};
+}
+
+/* What the decoder sees: the labels' capsules, or the longest ones. */
+static const caps_tensor *chosen_of(const caps_model *m)
+{
+    if (m->mask == CAPS_MASK_LABEL)
+        return &m->labels;
+    return m->spec.labels > 1 && m->labelled ? &m->matched : &m->best;
 }
 
 static caps_pass pass_of(caps_model *m)
@@ -441,40 +475,69 @@ static caps_pass pass_of(caps_model *m)
     return (caps_pass){
         .rt = m->rt,
         .b = m->b,
-        .chosen = caps_batch_of(m->mask == CAPS_MASK_LABEL ? &m->labels : &m->best, m->b),
+        .chosen = caps_batch_of(chosen_of(m), m->b),
+        .dropout = m->mask == CAPS_MASK_LABEL && m->dropout.step > 0 ? &m->dropout : NULL,
         .workspace = m->workspace,
         .workspace_user = &m->workspace_user,
         .version = m->version,
     };
 }
 
-/* The reconstruction and what it should be, both [b, C*H*W]. */
+/* The reconstruction and what it should be, both [b * L, C*H*W]. */
 static void reconstruction_of(const caps_model *m, caps_tensor *y, caps_tensor *x)
 {
-    const size_t shape[] = {m->b, m->sizes.pixels};
+    const size_t shape[] = {m->b * m->spec.labels, m->sizes.pixels};
     const caps_tensor images = caps_batch_of(&m->network.input->y, m->b);
-    *y = caps_batch_of(&m->network.reconstruction->y, m->b);
-    *x = caps_tensor_reshape(&images, 2, shape);
+    *y = caps_batch_of(&m->network.reconstruction->y, shape[0]);
+    *x = m->targets.buffer ? caps_batch_of(&m->targets, shape[0])
+                           : caps_tensor_reshape(&images, 2, shape);
+}
+
+static bool compares(const caps_model *m)
+{
+    return caps_model_reconstructs(m) && m->targeted;
 }
 
 static caps_status forward_losses(caps_model *m, caps_error *err)
 {
-    const caps_margin margin = CAPS_MARGIN_DEFAULT;
     const caps_tensor lengths = caps_batch_of(&m->lengths, m->b);
     const caps_tensor labels = caps_batch_of(&m->labels, m->b);
     const caps_tensor best = caps_batch_of(&m->best, m->b);
     const caps_tensor loss = caps_batch_of(&m->margin_loss, m->b);
-    const bool reconstructs = caps_model_reconstructs(m);
     caps_tensor sse = {0}, y, x;
     caps_status status;
-    CAPS_TRY(caps_margin_forward(m->rt, &loss, &lengths, &labels, &margin, err));
-    if (reconstructs) {
-        sse = caps_batch_of(&m->sse, m->b);
+    if (m->network.logits) {
+        const caps_tensor z = caps_batch_of(&m->network.logits->y, m->b);
+        CAPS_TRY(caps_cross_entropy_forward(m->rt, &loss, &z, &labels, err));
+    } else {
+        CAPS_TRY(caps_margin_forward(m->rt, &loss, &lengths, &labels, &m->loss.margin, err));
+    }
+    if (compares(m)) {
+        sse = caps_batch_of(&m->sse, m->b * m->spec.labels);
         reconstruction_of(m, &y, &x);
         CAPS_TRY(caps_sse_forward(m->rt, &sse, &y, &x, err));
     }
     CAPS_TRY(
-        caps_totals_add(m->rt, &m->totals, &loss, reconstructs ? &sse : NULL, &best, &labels, err));
+        caps_totals_add(m->rt, &m->totals, &loss, compares(m) ? &sse : NULL, &best, &labels, err));
+done:
+    return status;
+}
+
+/* From the layer that tells the classes: lengths or probabilities, and the best of them. */
+static caps_status classify(caps_model *m, const caps_layer *layer, caps_error *err)
+{
+    const caps_tensor y = caps_batch_of(&layer->y, m->b);
+    const caps_tensor lengths = caps_batch_of(&m->lengths, m->b);
+    const caps_tensor best = caps_batch_of(&m->best, m->b);
+    caps_status status;
+    CAPS_TRY(layer == m->network.logits ? caps_softmax_forward(m->rt, &lengths, &y, err)
+                                        : caps_lengths_forward(m->rt, &lengths, &y, err));
+    CAPS_TRY(caps_longest(m->rt, &best, &lengths, err));
+    if (m->spec.labels > 1 && m->labelled) {
+        const caps_tensor labels = caps_batch_of(&m->labels, m->b);
+        const caps_tensor matched = caps_batch_of(&m->matched, m->b);
+        CAPS_TRY(caps_match(m->rt, &matched, &best, &labels, err));
+    }
 done:
     return status;
 }
@@ -494,13 +557,8 @@ caps_status caps_model_forward(caps_model *m, caps_mask mask, caps_error *err)
             continue;
         if (layer->class->forward)
             CAPS_TRY(layer->class->forward(layer, &pass, err));
-        if (layer == m->network.capsules) {
-            const caps_tensor v = caps_batch_of(&layer->y, m->b);
-            const caps_tensor lengths = caps_batch_of(&m->lengths, m->b);
-            const caps_tensor best = caps_batch_of(&m->best, m->b);
-            CAPS_TRY(caps_lengths_forward(m->rt, &lengths, &v, err));
-            CAPS_TRY(caps_argmax(m->rt, &best, &lengths, err));
-        }
+        if (layer == m->network.capsules || layer == m->network.logits)
+            CAPS_TRY(classify(m, layer, err));
     }
     if (m->labelled)
         CAPS_TRY(forward_losses(m, err));
@@ -536,30 +594,45 @@ static caps_status add_backward(
     return status == CAPS_OK ? caps_add(m->rt, &to, &from, err) : status;
 }
 
-/* mean: weight of an image in the loss. add: to the gradients that there are. */
-static caps_status backward(caps_model *m, float mean, bool add, caps_error *err)
+/* The losses' gradients of the layers that they read. mean: weight of an image. */
+static caps_status backward_losses(caps_model *m, double mean, caps_error *err)
 {
-    const caps_margin margin = CAPS_MARGIN_DEFAULT;
+    const caps_layer *layer = m->network.logits ? m->network.logits : m->network.capsules;
+    const caps_tensor dy = caps_batch_of(&layer->dy, m->b), y = caps_batch_of(&layer->y, m->b);
+    const caps_tensor lengths = caps_batch_of(&m->lengths, m->b);
+    const caps_tensor labels = caps_batch_of(&m->labels, m->b);
+    const float scale = (float)(m->loss.margin_scale * mean);
+    caps_status status;
+    CAPS_TRY(
+        m->network.logits
+            ? caps_cross_entropy_backward(m->rt, &dy, &lengths, &labels, scale, err)
+            : caps_margin_backward(m->rt, &dy, &y, &lengths, &labels, &m->loss.margin, scale, err));
+    if (compares(m)) {
+        const caps_tensor dr = caps_batch_of(&m->network.reconstruction->dy, m->b * m->spec.labels);
+        caps_tensor r, x;
+        reconstruction_of(m, &r, &x);
+        CAPS_TRY(caps_sse_backward(
+            m->rt, &dr, &r, &x, (float)(m->loss.reconstruction_weight * mean), err));
+    }
+done:
+    return status;
+}
+
+/* mean: weight of an image in the loss. add: to the gradients that there are. */
+static caps_status backward(caps_model *m, double mean, bool add, caps_error *err)
+{
     caps_status status;
     if (!m->options.training)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "model: backward, but it was made for inference");
     if (!m->forwarded || !m->labelled)
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "model: backward without a forward of a labelled batch");
+    if (caps_model_reconstructs(m) && !m->targeted)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "model: backward of images with %zu labels without targets for the decoder",
+            m->spec.labels);
     const caps_pass pass = pass_of(m);
-    const caps_layer *capsules = m->network.capsules;
-    const caps_tensor dv = caps_batch_of(&capsules->dy, m->b);
-    const caps_tensor v = caps_batch_of(&capsules->y, m->b);
-    const caps_tensor lengths = caps_batch_of(&m->lengths, m->b);
-    const caps_tensor labels = caps_batch_of(&m->labels, m->b);
-    CAPS_TRY(caps_margin_backward(m->rt, &dv, &v, &lengths, &labels, &margin, mean, err));
-    if (caps_model_reconstructs(m)) {
-        const caps_tensor dy = caps_batch_of(&m->network.reconstruction->dy, m->b);
-        caps_tensor y, x;
-        reconstruction_of(m, &y, &x);
-        CAPS_TRY(
-            caps_sse_backward(m->rt, &dy, &y, &x, (float)CAPS_RECONSTRUCTION_WEIGHT * mean, err));
-    }
+    CAPS_TRY(backward_losses(m, mean, err));
     for (size_t l = m->network.layer_count; l-- > 0;) {
         caps_layer *layer = m->network.layers[l];
         if (layer->class->backward)
@@ -572,12 +645,12 @@ done:
 
 caps_status caps_model_backward(caps_model *m, caps_error *err)
 {
-    return backward(m, 1.0f / (float)m->b, false, err);
+    return backward(m, 1.0 / (double)m->b, false, err);
 }
 
-caps_status caps_model_gradients(
-    caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err)
+caps_status caps_model_gradients_of(caps_model *m, const caps_images *images, caps_error *err)
 {
+    const size_t b = images->b, labels = m->spec.labels, pixels = m->sizes.pixels;
     caps_status status = CAPS_OK;
     if (b < 1 || b > m->options.max_batch)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "model: a batch of %zu images, need 1 to %zu", b,
@@ -585,17 +658,26 @@ caps_status caps_model_gradients(
     const size_t parts = caps_div_up(b, m->micro);
     for (size_t part = 0, first = 0; part < parts; part++) {
         const size_t n = b / parts + (part < b % parts);
+        const caps_images some = {n, images->images + first * pixels,
+            images->labels ? images->labels + first * labels : NULL,
+            images->targets ? images->targets + first * labels * pixels : NULL};
         if (part > 0) /* the one before leaves its tensors now */
             CAPS_TRY(caps_looks_between(m, err));
-        CAPS_TRY(caps_model_put_batch(
-            m, n, images + first * m->sizes.pixels, labels ? labels + first : NULL, err));
+        CAPS_TRY(caps_model_put_images(m, &some, err));
         m->part = part;
+        m->dropout.first = first;
         CAPS_TRY(caps_model_forward(m, CAPS_MASK_LABEL, err));
-        CAPS_TRY(backward(m, 1.0f / (float)b, part > 0, err));
+        CAPS_TRY(backward(m, 1.0 / (double)b, part > 0, err));
         first += n;
     }
 done:
     return status;
+}
+
+caps_status caps_model_gradients(
+    caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err)
+{
+    return caps_model_gradients_of(m, &(caps_images){b, images, labels, NULL}, err);
 }
 
 caps_model_outputs caps_model_get_outputs(const caps_model *m)
@@ -603,21 +685,23 @@ caps_model_outputs caps_model_get_outputs(const caps_model *m)
     caps_model_outputs out = {0};
     if (!m->forwarded)
         return out;
-    const caps_tensor *couplings = m->network.couplings; /* [r, batch, I, J] */
-    const size_t i = couplings->shape[2], j = couplings->shape[3];
-    const size_t last = couplings->shape[0] - 1;
     out.lengths = caps_batch_of(&m->lengths, m->b);
-    out.capsules = caps_batch_of(&m->network.capsules->y, m->b);
-    /* The iterations of a batch of b lie b images apart (layer_class_caps.c). */
-    out.couplings = caps_tensor_wrap(couplings->buffer, couplings->offset + last * m->b * i * j,
-        CAPS_F32, 3, (size_t[]){m->b, i, j});
     out.best = caps_batch_of(&m->best, m->b);
+    if (m->network.capsules) {
+        const caps_tensor *couplings = m->network.couplings; /* [r, batch, I, J] */
+        const size_t i = couplings->shape[2], j = couplings->shape[3];
+        const size_t last = couplings->shape[0] - 1;
+        out.capsules = caps_batch_of(&m->network.capsules->y, m->b);
+        /* The iterations of a batch of b lie b images apart (layer_class_caps.c). */
+        out.couplings = caps_tensor_wrap(couplings->buffer, couplings->offset + last * m->b * i * j,
+            CAPS_F32, 3, (size_t[]){m->b, i, j});
+    }
     if (caps_model_reconstructs(m))
-        out.reconstruction = caps_batch_of(&m->network.reconstruction->y, m->b);
+        out.reconstruction = caps_batch_of(&m->network.reconstruction->y, m->b * m->spec.labels);
     if (m->labelled)
         out.margin_loss = caps_batch_of(&m->margin_loss, m->b);
-    if (m->labelled && caps_model_reconstructs(m))
-        out.sse = caps_batch_of(&m->sse, m->b);
+    if (compares(m))
+        out.sse = caps_batch_of(&m->sse, m->b * m->spec.labels);
     return out;
 }
 

@@ -1,4 +1,5 @@
 /* model_parameters.c: first values, getting and setting, and what is not finite. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "model_state.h"
@@ -9,7 +10,9 @@
 #include "launch.h"
 #include "step.h"
 
-#define LEAST_DRAWS ((size_t)1 << 14) /* normal numbers that are worth a thread */
+#define LEAST_DRAWS   ((size_t)1 << 14) /* normal numbers that are worth a thread */
+#define MOST_ATTEMPTS 64                /* all of them beyond two sigma: once in 10^85 numbers */
+#define AUTHORS_BIAS  0.1f
 
 size_t caps_model_parameter_count(const caps_model *m)
 {
@@ -31,38 +34,55 @@ typedef struct draw {
     uint64_t seed;
     uint32_t parameter;
     float sigma;
+    bool truncated; /* drawn anew beyond two sigma */
 } draw;
+
+/* Attempts beyond the first draw from counters of their own: a parameter's number is small. */
+static float draw_one(const draw *d, size_t e)
+{
+    float x = 0;
+    for (uint32_t attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+        x = caps_rng_normal(d->seed, CAPS_RNG_WEIGHTS, attempt << 16 | d->parameter, e);
+        if (!d->truncated || fabsf(x) <= 2)
+            break;
+    }
+    return d->sigma * x;
+}
 
 static void draw_some(void *context, size_t first, size_t end)
 {
     const draw *d = context;
     for (size_t e = first; e < end; e++)
-        d->w[e] = d->sigma * caps_rng_normal(d->seed, CAPS_RNG_WEIGHTS, d->parameter, e);
+        d->w[e] = draw_one(d, e);
 }
 
-static caps_status draw_all(
-    float **flat, const caps_network *network, uint64_t seed, caps_error *err)
+static caps_status draw_all(float **flat, const caps_network *network, caps_initialiser initialiser,
+    uint64_t seed, caps_error *err)
 {
+    const bool authors = initialiser == CAPS_INITIALISER_AUTHORS;
     *flat = calloc(network->elements, sizeof **flat);
     if (!*flat)
         return caps_fail(err, CAPS_ERR_MEMORY, "model: out of memory for its first weights");
     for (size_t i = 0; i < network->parameter_count; i++) {
         const caps_owned_parameter *owned = &network->parameters[i];
-        draw d = {*flat + owned->parameter.first, seed, (uint32_t)i, (float)owned->sigma};
-        if (owned->sigma > 0)
+        const double sigma = authors ? owned->authors_sigma : owned->sigma;
+        draw d = {*flat + owned->parameter.first, seed, (uint32_t)i, (float)sigma, authors};
+        if (sigma > 0)
             caps_parallel(owned->parameter.count, LEAST_DRAWS, draw_some, &d);
+        for (size_t e = 0; authors && sigma <= 0 && e < owned->parameter.count; e++)
+            d.w[e] = AUTHORS_BIAS;
     }
     return CAPS_OK;
 }
 
-caps_status caps_model_draw(
-    float **flat, const caps_model_spec *spec, uint64_t seed, caps_error *err)
+caps_status caps_model_draw(float **flat, const caps_model_spec *spec, caps_initialiser initialiser,
+    uint64_t seed, caps_error *err)
 {
     caps_network network = {0};
     caps_status status;
     *flat = NULL;
     CAPS_TRY(caps_network_init(&network, spec, err));
-    CAPS_TRY(draw_all(flat, &network, seed, err));
+    CAPS_TRY(draw_all(flat, &network, initialiser, seed, err));
 done:
     caps_network_release(&network);
     return status;
@@ -88,15 +108,21 @@ done:
     return status;
 }
 
-caps_status caps_model_initialise(caps_model *m, uint64_t seed, caps_error *err)
+caps_status caps_model_initialise_as(
+    caps_model *m, caps_initialiser initialiser, uint64_t seed, caps_error *err)
 {
     caps_status status;
     float *flat = NULL;
-    CAPS_TRY(draw_all(&flat, &m->network, seed, err));
+    CAPS_TRY(draw_all(&flat, &m->network, initialiser, seed, err));
     CAPS_TRY(caps_model_begin(m, flat, err));
 done:
     free(flat);
     return status;
+}
+
+caps_status caps_model_initialise(caps_model *m, uint64_t seed, caps_error *err)
+{
+    return caps_model_initialise_as(m, CAPS_INITIALISER_SCALED, seed, err);
 }
 
 void caps_model_parameters_changed(caps_model *m)

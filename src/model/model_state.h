@@ -36,17 +36,23 @@ struct caps_model {
     caps_tensor record;  /* int32 [5], what steps tell (not_finite.h), with */
     caps_tensor totals;  /* float32 [3] in it: margin loss, sse, errors, */
     caps_tensor flag;    /* int32 [1] in it: a gradient was not finite */
-    caps_tensor labels, best;              /* int32 [batch] */
-    caps_tensor lengths, margin_loss, sse; /* [batch, J], [batch], [batch] */
-    caps_tensor workspace;                 /* of convolutions */
-    const void *workspace_user;            /* see caps_pass */
-    uint64_t version;                      /* of the parameters, from 1; see caps_pass */
-    char conv[256];                        /* caps_model_get_conv */
-    caps_routing_variant routing;          /* caps_model_get_routing */
-    size_t b;                              /* images of the batch that was set; 0: none */
-    size_t part;                           /* which part of a batch it is, from 0 */
-    bool labelled;                         /* it has labels */
-    bool forwarded;                        /* and went forward, masked by: */
+    caps_tensor labels, best; /* int32 [batch], or [batch, L] */
+    caps_tensor matched;      /* int32 [batch, L]: `best` in the order of the labels; L > 1 only */
+    caps_tensor targets;      /* [batch * L, C*H*W]; L > 1 only, else the images */
+    caps_tensor lengths;      /* [batch, J] */
+    caps_tensor margin_loss, sse; /* [batch], [batch * L] */
+    caps_loss loss;
+    caps_tensor workspace;        /* of convolutions */
+    const void *workspace_user;   /* see caps_pass */
+    uint64_t version;             /* of the parameters, from 1; see caps_pass */
+    char conv[256];               /* caps_model_get_conv */
+    caps_routing_variant routing; /* caps_model_get_routing */
+    size_t b;                     /* images of the batch that was set; 0: none */
+    size_t part;                  /* which part of a batch it is, from 0 */
+    bool labelled;                /* it has labels */
+    bool targeted;                /* and what the decoder is to give is known */
+    caps_dropout dropout;         /* step 0: none */
+    bool forwarded;               /* and went forward, masked by: */
     caps_mask mask;
 
     caps_looked_at looks[CAPS_MOST_LOOKS]; /* in the order in which they are computed */

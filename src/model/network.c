@@ -8,6 +8,10 @@
 
 #include "fail.h"
 
+/* Of the authors' published code: truncated normal distributions, and in conv1 a narrower one. */
+#define AUTHORS_SIGMA       0.1
+#define AUTHORS_SIGMA_CONV1 0.05
+
 void caps_network_release(caps_network *network)
 {
     for (size_t i = 0; i < network->layer_count; i++)
@@ -27,6 +31,7 @@ caps_status caps_network_add(caps_layer **layer, caps_network *network,
     added->class = class;
     snprintf(added->name, sizeof added->name, "%s", name);
     added->input = input;
+    added->copies = input ? input->copies : 1;
     added->ndim = ndim;
     memcpy(added->shape, shape, (size_t)ndim * sizeof *shape);
     added->parameters = network->parameters + network->parameter_count;
@@ -45,6 +50,7 @@ void caps_network_add_parameter(caps_network *network, caps_layer *layer, const 
     caps_parameter *p = &owned->parameter;
     snprintf(owned->name, sizeof owned->name, "%s.%s", layer->name, name);
     owned->sigma = sigma;
+    owned->authors_sigma = sigma > 0 ? AUTHORS_SIGMA : 0;
     p->name = owned->name;
     p->ndim = ndim;
     p->count = 1;
@@ -58,18 +64,21 @@ void caps_network_add_parameter(caps_network *network, caps_layer *layer, const 
 
 static caps_status capsnet(caps_network *n, const caps_model_spec *s, caps_error *err)
 {
-    const caps_routing routing = {s->class_caps.iterations, s->class_caps.routing_grad};
+    const caps_routing routing = {
+        s->class_caps.iterations, s->class_caps.routing_grad, s->class_caps.leaky};
     caps_status status;
     CAPS_TRY(caps_layer_input(n, s->input, err));
-    CAPS_TRY(caps_layer_conv(n, "conv1", s->conv1.channels, s->conv1.kernel, s->conv1.stride, err));
-    CAPS_TRY(caps_layer_primary(
-        n, "primary", s->primary.types, s->primary.dim, s->primary.kernel, s->primary.stride, err));
+    CAPS_TRY(
+        caps_layer_conv(n, "conv1", s->conv1.channels, s->conv1.kernel, s->conv1.stride, 0, err));
+    n->parameters[0].authors_sigma = AUTHORS_SIGMA_CONV1;
+    CAPS_TRY(caps_layer_primary(n, "primary", s->primary.types, s->primary.dim, s->primary.kernel,
+        s->primary.stride, s->primary.average, err));
     CAPS_TRY(caps_layer_class_caps(
         n, "class_caps", s->classes, s->class_caps.dim, &routing, s->class_caps.bias, err));
     if (!s->has_decoder)
         goto done;
     const size_t encoder = n->layer_count, pixels = s->input[0] * s->input[1] * s->input[2];
-    CAPS_TRY(caps_layer_mask(n, "mask", err));
+    CAPS_TRY(caps_layer_mask(n, "mask", s->labels, err));
     for (size_t i = 0; i <= s->decoder_hidden_count; i++) {
         const bool last = i == s->decoder_hidden_count;
         char name[24];
@@ -84,10 +93,34 @@ done:
     return status;
 }
 
+static caps_status cnn(caps_network *n, const caps_model_spec *s, caps_error *err)
+{
+    char name[24];
+    caps_status status;
+    CAPS_TRY(caps_layer_input(n, s->input, err));
+    for (size_t i = 0; i < s->conv_count; i++) {
+        snprintf(name, sizeof name, "conv%zu", i + 1);
+        CAPS_TRY(caps_layer_conv(n, name, s->conv[i].channels, s->conv[i].kernel, s->conv[i].stride,
+            s->conv[i].padding, err));
+    }
+    n->parameters[0].authors_sigma = AUTHORS_SIGMA_CONV1;
+    for (size_t i = 0; i <= s->hidden_count; i++) {
+        const bool last = i == s->hidden_count;
+        if (last && s->dropout > 0)
+            CAPS_TRY(caps_layer_dropout(n, "dropout", s->dropout, 0, err));
+        snprintf(name, sizeof name, "fc%zu", i + 1);
+        CAPS_TRY(caps_layer_linear(
+            n, name, last ? s->classes : s->hidden[i], last ? CAPS_ACT_NONE : CAPS_ACT_RELU, err));
+    }
+    n->logits = n->layers[n->layer_count - 1];
+done:
+    return status;
+}
+
 caps_status caps_network_init(caps_network *network, const caps_model_spec *spec, caps_error *err)
 {
     memset(network, 0, sizeof *network);
-    caps_status status = capsnet(network, spec, err);
+    caps_status status = (strcmp(spec->kind, "cnn") == 0 ? cnn : capsnet)(network, spec, err);
     if (status != CAPS_OK)
         caps_network_release(network);
     return status;

@@ -69,7 +69,7 @@ caps_status caps_looks_make(caps_model *m, caps_error *err)
         const bool batch = m->looks[i].per_image;
         const caps_not_finite_row row = {
             .offset = t->offset,
-            .count = caps_tensor_count(t) / (batch ? t->shape[0] : 1),
+            .count = caps_tensor_count(t) / (batch ? m->micro : 1),
             .per_image = batch,
             .buffer = buffer,
         };

@@ -1,7 +1,7 @@
 /* step.h: training steps and evaluations that never wait for the device, for src/train.
  *
  *     caps_step_begin(m)                       zero what the step will tell
- *     caps_model_put_batch(m, ...)             upload, forward, backward, optimizer
+ *     caps_model_gradients_of(m, ...)          upload, forward, backward, optimizer
  *     ...
  *     caps_step_end(m, slot)                   look for what is not finite, read what the step told
  *     (the next step goes in)
@@ -24,15 +24,14 @@ typedef struct caps_step_report {
 
 /* What caps_model_initialise puts into a model of this (checked) spec, drawn without one; freed
  * with free(). */
-caps_status caps_model_draw(
-    float **flat, const caps_model_spec *spec, uint64_t seed, caps_error *err);
+caps_status caps_model_draw(float **flat, const caps_model_spec *spec, caps_initialiser initialiser,
+    uint64_t seed, caps_error *err);
 /* Parameters to begin a training with: the moments become zero. */
 caps_status caps_model_begin(caps_model *m, const float *flat, caps_error *err);
 
-/* caps_model_set_batch that only enqueues: the host arrays must stay as they are until the queue
+/* caps_model_set_images that only enqueues: the host arrays must stay as they are until the queue
  * has passed. */
-caps_status caps_model_put_batch(
-    caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err);
+caps_status caps_model_put_images(caps_model *m, const caps_images *images, caps_error *err);
 
 caps_status caps_step_begin(caps_model *m, caps_error *err);
 /* slot: below CAPS_STEPS_AT_ONCE, not in use. The queue is flushed. */

@@ -16,19 +16,14 @@
 #include "tuning.h"
 
 static const char *const optimizers[] = {"adam", "sgd", NULL};
-static const char *const augments[] = {"none", "shift2", NULL};
+static const char *const initialisers[] = {"scaled", "authors", NULL};
 static const char *const routings[] = {"", "stored", "fused", NULL}; /* by caps_routing_variant */
 
 caps_train_config caps_train_config_default(void)
 {
     caps_train_config config = {
         .arch = "mnist",
-        .profile = "paper",
-        .epochs = 10,
-        .batch = 100,
         .optimizer = CAPS_OPTIMIZER_ADAM,
-        .rate = 1e-3,
-        .rate_decay = 0.9,
         .seed = 1,
         .augment = CAPS_AUGMENT_SHIFT2,
         .shuffle = true,
@@ -36,6 +31,7 @@ caps_train_config caps_train_config_default(void)
     };
     /* A built-in spec: nothing of it can be missing. */
     (void)caps_model_spec_load(&config.spec, "mnist", NULL);
+    caps_profile_apply(&config, caps_profile_at(0), true);
     return config;
 }
 
@@ -58,6 +54,7 @@ caps_model_options caps_config_model_options(const caps_train_config *config, si
         .micro_batch = config->micro_batch,
         .conv = config->conv[0] ? config->conv : NULL,
         .routing_variant = caps_config_routing(config),
+        .loss = &config->loss,
     };
 }
 
@@ -83,15 +80,35 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err)
     if (config->optimizer != CAPS_OPTIMIZER_ADAM && config->optimizer != CAPS_OPTIMIZER_SGD)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "train: optimizer is %d, need 0 (adam) or 1 (sgd)",
             (int)config->optimizer);
-    if (config->augment != CAPS_AUGMENT_NONE && config->augment != CAPS_AUGMENT_SHIFT2)
-        return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "train: augment is %d, need 0 (none) or 1 (shift2)", (int)config->augment);
+    if (!caps_augment_name((size_t)config->augment))
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "train: augment is %d, which there is not",
+            (int)config->augment);
     if (config->routing[0] && caps_config_routing(config) == CAPS_ROUTING_AUTO)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: routing is '%s', need stored or fused, or none", config->routing);
-    if (strcmp(config->profile, "paper") != 0)
-        return caps_fail(
-            err, CAPS_ERR_ARGUMENT, "train: profile is '%s', need paper", config->profile);
+    if (!caps_profile_find(config->profile))
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: profile is '%s', need paper, authors or keras", config->profile);
+    if (!(config->rate_min >= 0) || config->rate_min > config->rate)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: least learning rate is %g, need 0 to the first one, %g", config->rate_min,
+            config->rate);
+    if (config->initialiser != CAPS_INITIALISER_SCALED &&
+        config->initialiser != CAPS_INITIALISER_AUTHORS)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: initialiser is %d, need 0 (scaled) or 1 (authors)", (int)config->initialiser);
+    const struct {
+        const char *name;
+        double value, least;
+    } terms[] = {{"margin m+", (double)config->loss.margin.positive, 0},
+        {"margin m-", (double)config->loss.margin.negative, 0},
+        {"weight of absent classes", (double)config->loss.margin.down, 0},
+        {"scale of the margin loss", config->loss.margin_scale, 0},
+        {"weight of the reconstruction", config->loss.reconstruction_weight, 0}};
+    for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++)
+        if (!(terms[i].value >= terms[i].least) || terms[i].value > (double)FLT_MAX)
+            return caps_fail(err, CAPS_ERR_ARGUMENT, "train: %s is %g, need 0 or more",
+                terms[i].name, terms[i].value);
     return caps_model_spec_check(&config->spec, NULL, err);
 }
 
@@ -136,6 +153,16 @@ static caps_status set_text(json_t *object, const char *key, const char *text, c
     return json_object_set_new(object, key, value) == 0 ? CAPS_OK : out_of_memory(err);
 }
 
+static json_t *loss_to_json(const caps_loss *loss)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "margin_positive",
+        caps_json_double((double)loss->margin.positive), "margin_negative",
+        caps_json_double((double)loss->margin.negative), "margin_down",
+        caps_json_double((double)loss->margin.down), "margin_scale",
+        caps_json_double(loss->margin_scale), "reconstruction_weight",
+        caps_json_double(loss->reconstruction_weight));
+}
+
 caps_status caps_config_to_json(json_t **out, const caps_train_config *config, caps_error *err)
 {
     caps_status status = CAPS_OK;
@@ -156,13 +183,17 @@ caps_status caps_config_to_json(json_t **out, const caps_train_config *config, c
         caps_config_json_u64(config->max_steps), caps_config_json_u64(config->batch),
         json_string(optimizers[config->optimizer]), caps_json_double(config->rate),
         caps_json_double(config->rate_decay), caps_config_json_u64(config->seed),
-        json_string(augments[config->augment]), json_boolean(config->shuffle),
+        json_string(caps_augment_name((size_t)config->augment)), json_boolean(config->shuffle),
         caps_config_json_u64(config->limit), caps_config_json_u64(config->eval_every),
         caps_config_json_u64(config->save_every), caps_config_json_u64(config->memory_limit_bytes),
-        caps_config_json_u64(config->micro_batch), json_incref(spec)};
+        caps_config_json_u64(config->micro_batch), json_incref(spec),
+        caps_config_json_u64(config->rate_decay_steps), json_boolean(config->rate_staircase),
+        caps_json_double(config->rate_min), json_string(initialisers[config->initialiser]),
+        caps_config_json_u64(config->validation), loss_to_json(&config->loss)};
     static const char *const keys[] = {"epochs", "max_steps", "batch", "optimizer", "rate",
         "rate_decay", "seed", "augment", "shuffle", "limit", "eval_every", "save_every",
-        "memory_limit_bytes", "micro_batch", "spec"};
+        "memory_limit_bytes", "micro_batch", "spec", "rate_decay_steps", "rate_staircase",
+        "rate_min", "initialiser", "validation", "loss"};
     bool stored = true;
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         stored = json_object_set_new(object, keys[i], values[i]) == 0 && stored;
@@ -222,6 +253,56 @@ static int choice(const json_t *object, const char *key, const char *const *name
     return -1;
 }
 
+static int choice_of_augment(const json_t *object)
+{
+    const char *text = json_string_value(json_object_get(object, "augment"));
+    for (size_t i = 0; text && caps_augment_name(i); i++)
+        if (strcmp(text, caps_augment_name(i)) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* What came with the profiles; runs from before have the paper's. */
+static caps_status read_terms(
+    caps_train_config *c, const json_t *object, const char *where, caps_error *err)
+{
+    const json_t *loss = json_object_get(object, "loss");
+    const json_t *staircase = json_object_get(object, "rate_staircase");
+    double positive, negative, down;
+    caps_status status = CAPS_OK;
+    c->loss = CAPS_LOSS_DEFAULT;
+    positive = (double)c->loss.margin.positive;
+    negative = (double)c->loss.margin.negative;
+    down = (double)c->loss.margin.down;
+    const struct {
+        const json_t *from;
+        const char *key;
+        double *to;
+    } reals[] = {{object, "rate_min", &c->rate_min}, {loss, "margin_positive", &positive},
+        {loss, "margin_negative", &negative}, {loss, "margin_down", &down},
+        {loss, "margin_scale", &c->loss.margin_scale},
+        {loss, "reconstruction_weight", &c->loss.reconstruction_weight}};
+    for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {
+        const json_t *value = json_object_get(reals[i].from, reals[i].key);
+        if (value && !json_is_number(value))
+            CAPS_TRY(bad_field(err, where, reals[i].key, "a number"));
+        if (value)
+            *reals[i].to = json_number_value(value);
+    }
+    c->loss.margin = (caps_margin){(float)positive, (float)negative, (float)down};
+    if (staircase && !json_is_boolean(staircase))
+        CAPS_TRY(bad_field(err, where, "rate_staircase", "true or false"));
+    c->rate_staircase = json_is_true(staircase);
+    if (json_object_get(object, "initialiser")) {
+        const int initialiser = choice(object, "initialiser", initialisers);
+        if (initialiser < 0)
+            CAPS_TRY(bad_field(err, where, "initialiser", "scaled or authors"));
+        c->initialiser = (caps_initialiser)initialiser;
+    }
+done:
+    return status;
+}
+
 caps_status caps_config_from_json(
     caps_train_config *config, const json_t *object, const char *where, caps_error *err)
 {
@@ -250,18 +331,19 @@ caps_status caps_config_from_json(
         snprintf(c.routing, sizeof c.routing, "%s", routings[routing]);
     }
 
-    uint64_t batch = 0, limit = 0, micro = 0;
+    uint64_t batch = 0, limit = 0, micro = 0, validation = 0;
     const struct {
         const char *key;
         uint64_t *to;
     } numbers[] = {{"epochs", &c.epochs}, {"max_steps", &c.max_steps}, {"batch", &batch},
         {"seed", &c.seed}, {"limit", &limit}, {"eval_every", &c.eval_every},
         {"save_every", &c.save_every}};
-    /* Runs from before there were parts of batches have none of these. */
+    /* Runs from before there was such a setting have none of these. */
     const struct {
         const char *key;
         uint64_t *to;
-    } later[] = {{"memory_limit_bytes", &c.memory_limit_bytes}, {"micro_batch", &micro}};
+    } later[] = {{"memory_limit_bytes", &c.memory_limit_bytes}, {"micro_batch", &micro},
+        {"rate_decay_steps", &c.rate_decay_steps}, {"validation", &validation}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (!caps_config_get_u64(object, numbers[i].key, numbers[i].to))
             CAPS_TRY(bad_field(err, where, numbers[i].key, "a whole number"));
@@ -278,6 +360,10 @@ caps_status caps_config_from_json(
     if (micro > batch)
         CAPS_TRY(bad_field(err, where, "micro_batch", "at most the batch"));
     c.micro_batch = (size_t)micro;
+    if (validation > SIZE_MAX)
+        CAPS_TRY(bad_field(err, where, "validation", "small enough"));
+    c.validation = (size_t)validation;
+    CAPS_TRY(read_terms(&c, object, where, err));
 
     const struct {
         const char *key;
@@ -290,12 +376,12 @@ caps_status caps_config_from_json(
         *reals[i].to = json_number_value(value);
     }
     int optimizer = choice(object, "optimizer", optimizers);
-    int augment = choice(object, "augment", augments);
+    int augment = choice_of_augment(object);
     const json_t *shuffle = json_object_get(object, "shuffle");
     if (optimizer < 0)
         CAPS_TRY(bad_field(err, where, "optimizer", "adam or sgd"));
     if (augment < 0)
-        CAPS_TRY(bad_field(err, where, "augment", "none or shift2"));
+        CAPS_TRY(bad_field(err, where, "augment", "an augmentation"));
     if (!json_is_boolean(shuffle))
         CAPS_TRY(bad_field(err, where, "shuffle", "true or false"));
     c.optimizer = (caps_optimizer)optimizer;
@@ -351,6 +437,8 @@ static json_t *describe_gemm(const caps_train_config *config, const caps_runtime
     caps_model_sizes sizes;
     json_t *algorithms = json_object();
     if (!algorithms || caps_model_spec_check(spec, &sizes, NULL) != CAPS_OK)
+        return algorithms;
+    if (strcmp(spec->kind, "capsnet") != 0)
         return algorithms;
     size_t k1 = spec->conv1.kernel, k2 = spec->primary.kernel;
     record(algorithms, "conv1", rt, spec->conv1.channels, sizes.h1 * sizes.w1,

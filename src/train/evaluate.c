@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "batcher.h"
 #include "clock.h"
@@ -11,21 +12,33 @@
 #include "step.h"
 #include "trace.h"
 
+caps_status caps_data_check(const caps_dataset *ds, const caps_model_spec *spec, caps_error *err)
+{
+    if (ds->labels_per_image != spec->labels)
+        return caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: images have %zu label%s each, the model takes %zu%s", ds->path,
+            ds->labels_per_image, ds->labels_per_image > 1 ? "s" : "", spec->labels,
+            spec->labels > 1 ? " (--data multi:D)" : "");
+    return caps_dataset_check(
+        ds, spec->input[0], spec->input[1], spec->input[2], spec->classes, err);
+}
+
 /* A batch and its results in host memory. */
 typedef struct readings {
-    const caps_batch *batch; /* NULL: none is on its way */
-    cl_event event;          /* the last of them has come */
-    float *lengths;          /* [batch, J] */
-    int32_t *best;           /* [batch] */
-    float *margin_loss, *sse;
+    const caps_batch *batch;  /* NULL: none is on its way */
+    cl_event event;           /* the last of them has come */
+    float *lengths;           /* [batch, J] */
+    int32_t *best;            /* [batch, L] */
+    float *margin_loss, *sse; /* [batch], [batch * L] */
 } readings;
 
-static caps_status readings_init(readings *r, size_t batch, size_t classes, caps_error *err)
+static caps_status readings_init(
+    readings *r, size_t batch, size_t classes, size_t labels, caps_error *err)
 {
     r->lengths = malloc(batch * classes * sizeof *r->lengths);
-    r->best = malloc(batch * sizeof *r->best);
+    r->best = malloc(batch * labels * sizeof *r->best);
     r->margin_loss = malloc(batch * sizeof *r->margin_loss);
-    r->sse = malloc(batch * sizeof *r->sse);
+    r->sse = malloc(batch * labels * sizeof *r->sse);
     return r->lengths && r->best && r->margin_loss && r->sse
                ? CAPS_OK
                : caps_fail(
@@ -46,7 +59,9 @@ static void readings_release(readings *r)
 static caps_status give_batch(caps_model *m, const caps_batch *batch, readings *r, caps_error *err)
 {
     caps_status status;
-    CAPS_TRY(caps_model_put_batch(m, batch->n, batch->images, batch->labels, err));
+    const caps_images images = {batch->n, batch->images, batch->labels, batch->targets};
+    const size_t rows = batch->n * batch->labels_per_image;
+    CAPS_TRY(caps_model_put_images(m, &images, err));
     CAPS_TRY(caps_model_forward(m, CAPS_MASK_LONGEST, err));
     const caps_model_outputs out = caps_model_get_outputs(m);
     CAPS_TRY(caps_model_read(m, &out.lengths, r->lengths, NULL, err));
@@ -54,7 +69,7 @@ static caps_status give_batch(caps_model *m, const caps_batch *batch, readings *
     if (out.sse.buffer)
         CAPS_TRY(caps_model_read(m, &out.sse, r->sse, NULL, err));
     else
-        for (size_t i = 0; i < batch->n; i++)
+        for (size_t i = 0; i < rows; i++)
             r->sse[i] = NAN;
     CAPS_TRY(caps_model_read(m, &out.margin_loss, r->margin_loss, &r->event, err));
     cl_int code = clFlush(caps_runtime_queue(caps_model_get_runtime(m)));
@@ -63,6 +78,31 @@ static caps_status give_batch(caps_model *m, const caps_batch *batch, readings *
     r->batch = batch;
 done:
     return status;
+}
+
+/* Puts those of the L answers that are right where the true label stands, the others in their order
+ * into the places left; returns how many are not right. */
+static size_t match(int32_t *label, const int32_t *true_label, size_t labels)
+{
+    int32_t found[CAPS_MAX_LABELS];
+    bool used[CAPS_MAX_LABELS] = {0}, filled[CAPS_MAX_LABELS] = {0};
+    size_t wrong = labels;
+    for (size_t t = 0; t < labels; t++)
+        for (size_t k = 0; k < labels && !filled[t]; k++)
+            if (!used[k] && label[k] == true_label[t]) {
+                used[k] = filled[t] = true;
+                found[t] = label[k];
+                wrong--;
+            }
+    for (size_t t = 0, k = 0; t < labels; t++) {
+        if (filled[t])
+            continue;
+        while (used[k])
+            k++;
+        found[t] = label[k++];
+    }
+    memcpy(label, found, labels * sizeof *label);
+    return wrong;
 }
 
 /* Sums in double, image by image: the result does not depend on the batch's size. */
@@ -80,15 +120,23 @@ static caps_status take_batch(caps_runtime *rt, caps_evaluation *result, reading
     r->batch = NULL;
     if (code != CL_SUCCESS)
         return caps_fail_cl(err, code, "evaluate: waiting for a batch");
+    const size_t labels = result->labels;
     for (size_t i = 0; i < batch->n; i++) {
-        int label = r->best[i], true_label = batch->labels[i];
-        result->errors += label != true_label;
+        int32_t *label = r->best + i * labels;
+        const int32_t *true_label = batch->labels + i * labels;
+        const size_t wrong = match(label, true_label, labels);
+        double sse = 0;
+        for (size_t t = 0; t < labels; t++) {
+            sse += (double)r->sse[i * labels + t];
+            result->confusion[(size_t)true_label[t] * result->classes + (size_t)label[t]]++;
+        }
+        result->errors += wrong > 0;
+        result->label_errors += wrong;
         result->margin_loss += (double)r->margin_loss[i];
-        result->reconstruction_sse += (double)r->sse[i];
-        result->confusion[(size_t)true_label * result->classes + (size_t)label]++;
+        result->reconstruction_sse += sse;
         if (each)
-            each(user, result->n, label, true_label, r->lengths + i * result->classes,
-                (double)r->sse[i]);
+            each(user, &(caps_evaluated){result->n, label, true_label, wrong == 0,
+                           r->lengths + i * result->classes, sse});
         result->n++;
     }
     return CAPS_OK;
@@ -106,15 +154,14 @@ caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_eval
     caps_model_totals totals;
     bool totals_kept = false;
     caps_status status;
-    *result = (caps_evaluation){.classes = spec->classes};
+    *result = (caps_evaluation){.classes = spec->classes, .labels = spec->labels};
     caps_trace_begin(rt, "evaluate");
-    CAPS_TRY(
-        caps_dataset_check(ds, spec->input[0], spec->input[1], spec->input[2], spec->classes, err));
+    CAPS_TRY(caps_data_check(ds, spec, err));
     size_t most = caps_model_get_micro_batch(m);
     if (most > ds->n)
         most = ds->n;
     for (size_t i = 0; i < CAPS_BATCHES_HELD; i++)
-        CAPS_TRY(readings_init(&r[i], most, spec->classes, err));
+        CAPS_TRY(readings_init(&r[i], most, spec->classes, spec->labels, err));
     result->confusion = calloc(spec->classes * spec->classes, sizeof *result->confusion);
     if (!result->confusion)
         CAPS_TRY(caps_fail(
@@ -144,6 +191,7 @@ caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_eval
         CAPS_TRY(take_batch(rt, result, &r[turn], each, each_user, err));
     const double n = (double)result->n;
     result->error_percent = 100 * (double)result->errors / n;
+    result->label_error_percent = 100 * (double)result->label_errors / (n * (double)result->labels);
     result->margin_loss /= n;
     result->reconstruction_sse /= n;
     result->seconds = caps_clock_seconds() - began;

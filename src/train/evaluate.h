@@ -4,6 +4,10 @@
 
 #include <capscl/train.h>
 
+/* The data set can feed a network of this spec: sizes, labels, labels an image. CAPS_ERR_MISMATCH,
+ * CAPS_ERR_FORMAT. */
+caps_status caps_data_check(const caps_dataset *ds, const caps_model_spec *spec, caps_error *err);
+
 typedef bool caps_evaluate_stop(void *user);
 
 /* caps_evaluate that asks `stop` (NULL: none) before every batch; where it says true, the result is

@@ -116,6 +116,8 @@ static json_t *line_of(caps_metrics_type type, const caps_train_metrics *m)
         {"reconstruction_sse", caps_json_double(m->reconstruction_sse), true},
         {"train_error_percent", caps_json_double(m->train_error_percent), true},
         {"test_error_percent", caps_json_double(m->test_error_percent), type == CAPS_METRICS_EPOCH},
+        {"validation_error_percent", caps_json_double(m->validation_error_percent),
+            type == CAPS_METRICS_EPOCH && m->validation_images > 0},
         {"rate", caps_json_double(m->rate), true},
         {"images_per_second", caps_json_double(m->images_per_second), true},
         {"seconds", caps_json_double(m->seconds), true},

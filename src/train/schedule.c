@@ -27,7 +27,10 @@ uint64_t caps_schedule_epoch(uint64_t step, uint64_t steps_per_epoch)
  * had been that long from the start. */
 double caps_train_rate(const caps_train_config *config, uint64_t step, uint64_t steps_per_epoch)
 {
-    if (config->optimizer != CAPS_OPTIMIZER_ADAM || steps_per_epoch == 0)
+    const uint64_t steps = config->rate_decay_steps ? config->rate_decay_steps : steps_per_epoch;
+    if (config->optimizer != CAPS_OPTIMIZER_ADAM || steps == 0)
         return config->rate;
-    return config->rate * pow(config->rate_decay, (double)step / (double)steps_per_epoch);
+    const double power =
+        config->rate_staircase ? (double)(step / steps) : (double)step / (double)steps;
+    return fmax(config->rate * pow(config->rate_decay, power), config->rate_min);
 }

@@ -13,6 +13,7 @@ typedef struct caps_state {
     caps_model_totals totals;  /* over those images */
     bool ended;                /* the line that closes the epoch or the run is in the log */
     double test_error_percent; /* of the evaluation at `step`; NaN: none */
+    double validation_error_percent;
     double rate, images_per_second;
     uint64_t peak_device_bytes;
     uint64_t data_images, data_hash; /* of the training split */

@@ -46,6 +46,7 @@ caps_status caps_state_format(
         {"ended", json_boolean(s->ended)},
         {"totals", totals},
         {"test_error_percent", caps_json_double(s->test_error_percent)},
+        {"validation_error_percent", caps_json_double(s->validation_error_percent)},
         {"rate", caps_json_double(s->rate)},
         {"seed", caps_config_json_u64(config->seed)},
         {"data_images", caps_config_json_u64(s->data_images)},
@@ -101,10 +102,12 @@ static caps_status read_fields(
         {totals, "sse", &s->totals.sse, false}, {totals, "errors", &s->totals.errors, false},
         {object, "rate", &s->rate, true},
         {object, "test_error_percent", &s->test_error_percent, true},
+        {object, "validation_error_percent", &s->validation_error_percent, true},
         {object, "images_per_second", &s->images_per_second, true}};
     for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {
         const json_t *value = json_object_get(reals[i].from, reals[i].key);
-        if (reals[i].may_be_null && json_is_null(value))
+        /* States from before there was such a number have none. */
+        if (reals[i].may_be_null && (!value || json_is_null(value)))
             *reals[i].to = NAN;
         else if (!is_real(value, reals[i].to))
             return bad(err, path, reals[i].key, "a number >= 0");
@@ -143,7 +146,8 @@ caps_status caps_state_check_settings(
 {
     /* What the result depends on. The data set is compared by its content, where it is read. */
     static const char *const keys[] = {"batch", "optimizer", "rate", "rate_decay", "seed",
-        "augment", "shuffle", "limit", "profile", "spec"};
+        "augment", "shuffle", "limit", "profile", "spec", "rate_decay_steps", "rate_staircase",
+        "rate_min", "initialiser", "validation", "loss"};
     caps_status status;
     caps_train_config own;
     json_t *object = NULL, *have = NULL, *need = NULL;

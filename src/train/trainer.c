@@ -48,6 +48,9 @@ caps_train_metrics caps_trainer_metrics(const caps_trainer *t)
         .reconstruction_sse = t->config->spec.has_decoder ? s->totals.sse / n : NAN,
         .train_error_percent = 100 * s->totals.errors / n,
         .test_error_percent = s->test_error_percent,
+        .validation_error_percent = s->validation_error_percent,
+        .test_images = t->test.n,
+        .validation_images = t->validation.n,
         .rate = s->rate,
         .images_per_second = s->images_per_second,
         .seconds = caps_clock_seconds() - t->began,
@@ -57,7 +60,8 @@ caps_train_metrics caps_trainer_metrics(const caps_trainer *t)
         .peak_device_bytes = s->peak_device_bytes,
         .resumed_from_step = t->resumed_from_step,
     };
-    m.loss = m.margin_loss + CAPS_RECONSTRUCTION_WEIGHT * s->totals.sse / n;
+    const caps_loss *loss = &t->config->loss;
+    m.loss = loss->margin_scale * m.margin_loss + loss->reconstruction_weight * s->totals.sse / n;
     return m;
 }
 
@@ -175,7 +179,7 @@ static caps_status take_step(caps_trainer *t, caps_error *err)
     s->step = step;
     s->rate = flight->rate;
     s->ended = false;
-    s->test_error_percent = NAN;
+    s->test_error_percent = s->validation_error_percent = NAN;
     s->peak_device_bytes = caps_runtime_peak_bytes(t->rt);
     const double now = caps_clock_seconds();
     count_time(t, flight->images, now - t->lap);
@@ -206,7 +210,9 @@ static caps_status enqueue_step(
     /* The device sums in float: one step at a time, so that the sums do not depend on where a run
      * was stopped, nor lose digits over an epoch. */
     CAPS_TRY(caps_step_begin(m, err));
-    CAPS_TRY(caps_model_gradients(m, batch->n, batch->images, batch->labels, err));
+    caps_model_set_step(m, t->config->seed, step);
+    CAPS_TRY(caps_model_gradients_of(
+        m, &(caps_images){batch->n, batch->images, batch->labels, batch->targets}, err));
     CAPS_TRY(t->config->optimizer == CAPS_OPTIMIZER_ADAM
                  ? caps_model_adam(m, (float)rate, step, err)
                  : caps_model_sgd(m, (float)rate, err));
@@ -279,16 +285,31 @@ static bool evaluation_is_off(void *user)
     return is_stopped(t) || is_out_of_time(t);
 }
 
-static caps_status evaluate(caps_trainer *t, caps_error *err)
+static caps_status evaluate_on(
+    caps_trainer *t, const caps_dataset *ds, double *percent, caps_error *err)
 {
     caps_evaluation result = {0};
-    caps_trainer_tell(t, CAPS_TRAIN_EVALUATING);
     caps_status status =
-        caps_evaluate_until(t->model, &t->test, &result, NULL, NULL, evaluation_is_off, t, err);
+        caps_evaluate_until(t->model, ds, &result, NULL, NULL, evaluation_is_off, t, err);
     if (status == CAPS_OK)
-        t->state.test_error_percent = result.error_percent;
-    t->state.peak_device_bytes = caps_runtime_peak_bytes(t->rt);
+        *percent = result.error_percent;
     caps_evaluation_release(&result);
+    return status;
+}
+
+/* Where images are kept to choose by, the test split is looked at once, at the end. */
+static caps_status evaluate(caps_trainer *t, caps_error *err)
+{
+    caps_state *s = &t->state;
+    const bool validates = t->validation.n > 0;
+    caps_status status = CAPS_OK;
+    caps_trainer_tell(t, CAPS_TRAIN_EVALUATING);
+    if (validates)
+        CAPS_TRY(evaluate_on(t, &t->validation, &s->validation_error_percent, err));
+    if (!validates || s->step >= t->last_step)
+        CAPS_TRY(evaluate_on(t, &t->test, &s->test_error_percent, err));
+done:
+    s->peak_device_bytes = caps_runtime_peak_bytes(t->rt);
     return status;
 }
 

@@ -23,8 +23,8 @@ typedef struct caps_trainer {
     double began; /* caps_clock_seconds */
 
     char *state_path, *config_path, *metrics_path, *model_path, *config_text;
-    caps_dataset train, test;
-    uint64_t data_hash; /* of train */
+    caps_dataset train, test, validation; /* the last with no image where there is none */
+    uint64_t data_hash;                   /* of train */
     uint64_t steps_per_epoch, last_step;
     caps_model *model;
     caps_batcher *batcher;

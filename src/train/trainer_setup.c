@@ -83,7 +83,8 @@ typedef struct drawer {
 static void *draw(void *context)
 {
     drawer *d = context;
-    d->status = caps_model_draw(&d->first, &d->config->spec, d->config->seed, &d->err);
+    d->status = caps_model_draw(
+        &d->first, &d->config->spec, d->config->initialiser, d->config->seed, &d->err);
     return NULL;
 }
 
@@ -178,7 +179,7 @@ static caps_status first_parameters(caps_trainer *t, float **drawn, caps_error *
     CAPS_TRY(caps_state_begin(&t->state, taken, count, t->config->optimizer, err));
     t->state.data_images = t->train.n;
     t->state.data_hash = t->data_hash;
-    t->state.test_error_percent = NAN;
+    t->state.test_error_percent = t->state.validation_error_percent = NAN;
     t->state.rate = t->config->rate;
     t->state.images_per_second = NAN;
 done:
@@ -256,6 +257,7 @@ void caps_trainer_release(caps_trainer *t)
     caps_model_free(t->model);
     caps_dataset_release(&t->train);
     caps_dataset_release(&t->test);
+    caps_dataset_release(&t->validation);
     free(t->config_text);
     free(t->state_path);
     free(t->config_path);
