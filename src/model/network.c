@@ -58,7 +58,8 @@ void caps_network_add_parameter(caps_network *network, caps_layer *layer, const 
 
 static caps_status capsnet(caps_network *n, const caps_model_spec *s, caps_error *err)
 {
-    const caps_routing routing = {s->class_caps.iterations, s->class_caps.routing_grad};
+    const caps_routing routing = {
+        .iterations = s->class_caps.iterations, .grad = s->class_caps.routing_grad};
     caps_status status;
     CAPS_TRY(caps_layer_input(n, s->input, err));
     CAPS_TRY(caps_layer_conv(n, "conv1", s->conv1.channels, s->conv1.kernel, s->conv1.stride, err));
