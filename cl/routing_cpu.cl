@@ -5,11 +5,13 @@
 //     c_t[b,i,:] = softmax over j of (votes[b,i,j,:] . x_t[b,j,:]);  c_0 = 1/J
 //     s_t[b,j,:] = sum_i c_t[b,i,j] votes[b,i,j,:] + bias[j,:]
 //     v_t[b,j,:] = squash(s_t[b,j,:])
+// Leaky: each softmax has one more logit, always 0, whose coupling goes nowhere; c_0 = 1/(J + 1).
 // Backward, for t = r-1 .. 0, with G_r = 0 and gv_{r-1} = dv:
 //     gs_t       = squash backward of gv_t at s_t
 //     dc_t       = votes . gs_t
 //     G_t        = G_{t+1} + c_t (dc_t - sum_j c_t dc_t)         not for t = 0: c_0 is constant
 //     gv_{t-1}   = sum_i G_t votes
+// (leaky too: nothing here needs couplings that sum to 1, and the leak's logit takes no gradient)
 // and dvotes = sum_t c_t gs_t + sum_{t < r-1} G_{t+1} v_t, dbias = sum_b sum_t gs_t. With constant
 // couplings only t = r-1 counts, and no G.
 //
@@ -56,12 +58,14 @@ static inline float routing_max16(float16 x)
     return fmax(two.x, two.y);
 }
 
-// c[0..n) = exp(c - max c) / sum. A logit that is not a number spoils the row, as it should.
-static inline void routing_softmax(__global float *c, uint n)
+// c[0..n) = exp(c - max c) / sum; leaky: maximum and sum of these and of one more logit, 0. A logit
+// that is not a number spoils the row, as it should.
+static inline void routing_softmax(__global float *c, uint n, uint leaky)
 {
-    float top = -INFINITY, sum = 0.0f;
+    float top = leaky ? 0.0f : -INFINITY;
     for (uint j = 0; j < n; j += 16)
         top = fmax(top, routing_max16(caps_load16(c + j, n - j, -INFINITY)));
+    float sum = leaky ? exp(-top) : 0.0f;
     for (uint j = 0; j < n; j += 16) {
         const float16 e = exp(caps_load16(c + j, n - j, -INFINITY) - top);
         sum += caps_sum16(e);
@@ -72,12 +76,12 @@ static inline void routing_softmax(__global float *c, uint n)
         c[j] *= scale;
 }
 
-// first: t = 0, where x is not read.
+// first: t = 0, where x is not read. leaky: 0 or 1.
 CPU_ITEM void routing_pass_item(__global float *partial, const ulong partial_offset,
     __global float *couplings, const ulong couplings_offset, __global const float *votes,
     const ulong votes_offset, __global const float *x, const ulong x_offset, const uint i_count,
-    const uint j_count, const uint d_count, const uint first, const size_t id0, const size_t id1,
-    const size_t size0)
+    const uint j_count, const uint d_count, const uint first, const uint leaky, const size_t id0,
+    const size_t id1, const size_t size0)
 {
     const uint chunk = id0, e_count = j_count * d_count;
     const ulong b = id1, chunks = size0;
@@ -91,11 +95,11 @@ CPU_ITEM void routing_pass_item(__global float *partial, const ulong partial_off
         __global float *c = couplings + couplings_offset + (b * i_count + i) * j_count;
         if (first) {
             for (uint j = 0; j < j_count; j++)
-                c[j] = 1.0f / (float)j_count;
+                c[j] = 1.0f / (float)(j_count + leaky);
         } else {
             for (uint j = 0; j < j_count; j++)
                 c[j] = caps_dot(row + (ulong)j * d_count, target + (ulong)j * d_count, d_count);
-            routing_softmax(c, j_count);
+            routing_softmax(c, j_count, leaky);
         }
         routing_add_votes(sum, c, row, j_count, d_count);
     }
@@ -104,10 +108,10 @@ CPU_ITEM void routing_pass_item(__global float *partial, const ulong partial_off
 CPU_KERNEL void routing_pass(__global float *partial, const ulong partial_offset,
     __global float *couplings, const ulong couplings_offset, __global const float *votes,
     const ulong votes_offset, __global const float *x, const ulong x_offset, const uint i_count,
-    const uint j_count, const uint d_count, const uint first)
+    const uint j_count, const uint d_count, const uint first, const uint leaky)
 {
     routing_pass_item(partial, partial_offset, couplings, couplings_offset, votes, votes_offset, x,
-        x_offset, i_count, j_count, d_count, first, get_global_id(0), get_global_id(1),
+        x_offset, i_count, j_count, d_count, first, leaky, get_global_id(0), get_global_id(1),
         get_global_size(0));
 }
 

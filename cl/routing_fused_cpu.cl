@@ -12,7 +12,7 @@
 //     partial [groups,chunks,J,D,lanes]  sums over one chunk of FUSED_CHUNK input capsules
 //     x       [groups,J,D,lanes]         v_0 + .. + v_{t-1}
 //     coef    [groups,I,J,N,lanes]       dvotes = base + sum_n coef_n vec_n: c_1, G_1, c_2, G_2,
-//     .., vec     [groups,J,S,D,lanes]       and gs_1, v_0, gs_2, v_1, .., gs_0 / J (the base) z
+//     .., vec     [groups,J,S,D,lanes]       and gs_1, v_0, gs_2, v_1, .., gs_0 c_0 (the base) z
 //     [J,ceil(D/16),B,S,16]      vec once more, d in the lanes, zeros beyond D
 // The couplings of constant-couplings mode are one term without a base; one iteration is a base
 // only.
@@ -249,11 +249,16 @@ FUSED_INLINE float16 fused_exp(float16 x)
     return p * as_float16((convert_int16(n) + 127) << 23);
 }
 
-FUSED_FUNCTION void fused_softmax(__global float *c, uint j_count)
+// leaky: maximum and sum of these logits and of one more, 0.
+FUSED_FUNCTION void fused_softmax(__global float *c, uint j_count, uint leaky)
 {
     float16 top = vload16(0, c), sum = 0.0f;
     for (uint j = 1; j < j_count; j++)
         top = top > vload16(j, c) ? top : vload16(j, c);
+    if (leaky) {
+        top = top > 0.0f ? top : (float16)0.0f;
+        sum = fused_exp(-top);
+    }
     for (uint j = 0; j < j_count; j++) {
         const float16 e = fused_exp(vload16(j, c) - top);
         fused_put(e, j, c);
@@ -331,18 +336,19 @@ FUSED_INLINE void fused_clear(__global float *sum, uint rows)
         fused_put((float16)0.0f, e, sum);
 }
 
-// Iteration 0: partial = sums of the votes (without 1 / J), couplings = 1 / J.
+// Iteration 0: partial = sums of the votes, not yet times the couplings, which are 1 / J,
+// leaky 1 / (J + 1). leaky: 0 or 1.
 CPU_ITEM void routing_fused_first_item(__global float *partial, const ulong partial_offset,
     __global float *couplings, const ulong couplings_offset, __global float *areas,
     const ulong areas_offset, __global const float *u, const ulong u_offset,
     __global const float *w, const ulong w_offset, const uint b_count, const uint i_count,
-    const uint j_count, const uint d_count, const uint k_count, const uint area)
+    const uint j_count, const uint d_count, const uint k_count, const uint area, const uint leaky)
 {
     const fused_item it = fused_item_of(b_count, i_count);
     const uint e_count = j_count * d_count;
     __global float *sum = partial + partial_offset + it.number * e_count * 16;
     __global float *lanes = areas + areas_offset + it.number * area;
-    const float even = 1.0f / (float)j_count;
+    const float even = 1.0f / (float)(j_count + leaky);
     fused_clear(sum, e_count);
     for (uint i = it.first; i < it.end; i += FUSED_TILE) {
         const uint capsules = min((uint)FUSED_TILE, it.end - i);
@@ -366,10 +372,11 @@ CPU_KERNEL void routing_fused_first(__global float *partial, const ulong partial
     __global float *couplings, const ulong couplings_offset, __global float *areas,
     const ulong areas_offset, __global const float *u, const ulong u_offset,
     __global const float *w, const ulong w_offset, const uint b_count, const uint i_count,
-    const uint j_count, const uint d_count, const uint k_count, const uint area)
+    const uint j_count, const uint d_count, const uint k_count, const uint area, const uint leaky)
 {
     routing_fused_first_item(partial, partial_offset, couplings, couplings_offset, areas,
-        areas_offset, u, u_offset, w, w_offset, b_count, i_count, j_count, d_count, k_count, area);
+        areas_offset, u, u_offset, w, w_offset, b_count, i_count, j_count, d_count, k_count, area,
+        leaky);
 }
 
 // Iterations but the first: couplings = softmax(votes . x), partial = sums of couplings times
@@ -379,7 +386,7 @@ CPU_ITEM void routing_fused_pass_item(__global float *partial, const ulong parti
     const ulong areas_offset, __global const float *u, const ulong u_offset,
     __global const float *w, const ulong w_offset, __global const float *x, const ulong x_offset,
     const uint b_count, const uint i_count, const uint j_count, const uint d_count,
-    const uint k_count, const uint area)
+    const uint k_count, const uint area, const uint leaky)
 {
     const fused_item it = fused_item_of(b_count, i_count);
     const uint e_count = j_count * d_count;
@@ -398,7 +405,7 @@ CPU_ITEM void routing_fused_pass_item(__global float *partial, const ulong parti
             __global float *row = c + n * j_count * 16;
             fused_dots(row, votes + (n % 2) * e_count * 16, weights + (ulong)n * e_count * k_count,
                 lanes + n * k_count * 16, target, d_count, j_count, d_count, k_count);
-            fused_softmax(row, j_count);
+            fused_softmax(row, j_count, leaky);
             if (n % 2)
                 fused_add_two(sum, row - j_count * 16, votes, j_count, d_count);
             else if (n + 1 == capsules)
@@ -414,11 +421,11 @@ CPU_KERNEL void routing_fused_pass(__global float *partial, const ulong partial_
     const ulong areas_offset, __global const float *u, const ulong u_offset,
     __global const float *w, const ulong w_offset, __global const float *x, const ulong x_offset,
     const uint b_count, const uint i_count, const uint j_count, const uint d_count,
-    const uint k_count, const uint area)
+    const uint k_count, const uint area, const uint leaky)
 {
     routing_fused_pass_item(partial, partial_offset, couplings, couplings_offset, areas,
         areas_offset, u, u_offset, w, w_offset, x, x_offset, b_count, i_count, j_count, d_count,
-        k_count, area);
+        k_count, area, leaky);
 }
 
 // The sum of the chunks' partial sums, in order, left in the first chunk's place, and its address.

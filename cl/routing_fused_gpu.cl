@@ -119,13 +119,13 @@ static inline void fused_add_votes(__global float *partial, ulong partial_step,
     }
 }
 
-// first: t = 0, where x is not read.
+// first: t = 0, where x is not read. leaky: 0 or 1.
 __kernel void routing_fused_pass(__global float *partial, const ulong partial_offset,
     __global float *couplings, const ulong couplings_offset, __global const float *u,
     const ulong u_offset, __global const float *w, const ulong w_offset, __global const float *x,
     const ulong x_offset, __local float *tile, const uint chunks, const uint b_count,
     const uint i_count, const uint j_count, const uint d_count, const uint k_count,
-    const uint width, const uint first)
+    const uint width, const uint first, const uint leaky)
 {
     const fused_chunk it = fused_chunk_of(chunks, b_count, i_count);
     const uint item = get_local_id(0), size = get_local_size(0), e_count = j_count * d_count;
@@ -136,16 +136,17 @@ __kernel void routing_fused_pass(__global float *partial, const ulong partial_of
     if (first) {
         for (uint s = 0; s < it.samples; s++)
             for (uint n = item; n < it.capsules * j_count; n += size)
-                c[s * c_step + n] = 1.0f / (float)j_count;
+                c[s * c_step + n] = 1.0f / (float)(j_count + leaky);
     } else {
         fused_dots(c, c_step, inputs, u_step, weights, x + x_offset + it.b * e_count, tile, &it,
             j_count, d_count, k_count, width);
         for (uint n = item; n < it.samples * it.capsules; n += size) {
             __global float *row =
                 c + n / it.capsules * c_step + (ulong)(n % it.capsules) * j_count;
-            float top = row[0], sum = 0.0f;
+            float top = leaky ? fmax(row[0], 0.0f) : row[0];
             for (uint j = 1; j < j_count; j++)
                 top = fmax(top, row[j]);
+            float sum = leaky ? exp(-top) : 0.0f;
             for (uint j = 0; j < j_count; j++) {
                 const float e = exp(row[j] - top);
                 row[j] = e;

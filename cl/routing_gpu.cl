@@ -63,7 +63,7 @@ __kernel void routing_pass(__global float *partial, const ulong partial_offset,
     __global float *couplings, const ulong couplings_offset, __global const float *votes,
     const ulong votes_offset, __global const float *x, const ulong x_offset, __local float *tile,
     const uint chunks, const uint i_count, const uint j_count, const uint d_count,
-    const uint width, const uint first)
+    const uint width, const uint first, const uint leaky)
 {
     const ulong group = get_group_id(0), b = group / chunks;
     const uint e_count = j_count * d_count, size = get_local_size(0), item = get_local_id(0);
@@ -73,15 +73,16 @@ __kernel void routing_pass(__global float *partial, const ulong partial_offset,
     __global float *c = couplings + couplings_offset + (b * i_count + i0) * j_count;
     if (first) {
         for (ulong n = item; n < (ulong)capsules * j_count; n += size)
-            c[n] = 1.0f / (float)j_count;
+            c[n] = 1.0f / (float)(j_count + leaky);
     } else {
         routing_dots(c, chunk_votes, x + x_offset + b * e_count, tile, capsules * j_count, j_count,
             d_count, width);
         for (uint i = item; i < capsules; i += size) {
             __global float *row = c + (ulong)i * j_count;
-            float top = row[0], sum = 0.0f;
+            float top = leaky ? fmax(row[0], 0.0f) : row[0];
             for (uint j = 1; j < j_count; j++)
                 top = fmax(top, row[j]);
+            float sum = leaky ? exp(-top) : 0.0f;
             for (uint j = 0; j < j_count; j++) {
                 const float e = exp(row[j] - top);
                 row[j] = e;

@@ -161,6 +161,10 @@ typedef enum caps_routing_grad {
 typedef struct caps_routing {
     size_t iterations; /* >= 1 */
     caps_routing_grad grad;
+    /* Each softmax has one more logit, always 0, for "none of these": c_j = exp(b_j) / (1 + sum_k
+     * exp(b_k)). The couplings of an input capsule then sum to less than 1 (in the first iteration
+     * each is 1/(J+1)), so that one that agrees with no output capsule can keep out of all. */
+    bool leaky;
 } caps_routing;
 
 /* What routing keeps for its backward, and scratch; see docs/architecture.md. All float32. */
@@ -178,6 +182,7 @@ CAPS_API size_t caps_routing_scratch(
 /* Routing by agreement (procedure 1 of the paper). b_0 = 0; in each of r iterations
  *   c = softmax_j(b), s = sum_i c votes (+ bias), v = squash(s), and, but after the last,
  *   b += votes . v
+ * (routing->leaky: with one more logit in the softmax.)
  * v: [B,J,D] receives the last v. votes: [B,I,J,D]. bias: [J,D] or NULL. */
 CAPS_API caps_status caps_routing_forward(caps_runtime *rt, const caps_tensor *v,
     caps_routing_state *state, const caps_tensor *votes, const caps_tensor *bias,

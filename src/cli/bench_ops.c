@@ -326,7 +326,8 @@ static caps_status class_caps(const caps_bench *b, caps_routing_variant variant,
     const size_t k = b->spec->primary.dim, r = b->spec->class_caps.iterations;
     const size_t u[] = {n, i, k}, w[] = {i, j, d, k}, v[] = {n, j, d};
     const size_t c_shape[] = {r, n, i, j}, s_shape[] = {r, n, j, d};
-    s.class_caps = (caps_class_caps){n, i, j, d, k, {r, b->spec->class_caps.routing_grad}, variant};
+    s.class_caps = (caps_class_caps){
+        n, i, j, d, k, {.iterations = r, .grad = b->spec->class_caps.routing_grad}, variant};
     const bool full = s.class_caps.routing.grad == CAPS_ROUTING_GRAD_FULL;
     const caps_class_caps_room room = caps_class_caps_room_of(b->rt, &s.class_caps, true);
     const double nv = (double)(n * i) * (double)(j * d), steps = full ? (double)r : 1;
@@ -384,7 +385,7 @@ caps_status caps_bench_routing(const caps_bench *b, caps_error *err)
     const size_t n = b->batch, i = b->sizes->i, j = b->spec->classes, d = b->spec->class_caps.dim;
     const size_t r = b->spec->class_caps.iterations, votes[] = {n, i, j, d}, v[] = {n, j, d};
     const size_t c_shape[] = {r, n, i, j}, s_shape[] = {r, n, j, d};
-    s.routing = (caps_routing){r, b->spec->class_caps.routing_grad};
+    s.routing = (caps_routing){.iterations = r, .grad = b->spec->class_caps.routing_grad};
     const bool full = s.routing.grad == CAPS_ROUTING_GRAD_FULL;
     const size_t room = caps_routing_scratch(n, i, j, d, &s.routing);
     const double nv = (double)(n * i) * (double)(j * d), steps = full ? (double)r : 1;

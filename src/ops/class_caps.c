@@ -52,7 +52,8 @@ caps_class_caps_room caps_class_caps_room_of(
         return (caps_class_caps_room){
             0, caps_routing_fused_workspace(shape, rt && caps_is_gpu(rt), training)};
     /* The forward is the same in both modes; without a backward take the one with less scratch. */
-    const caps_routing last = {shape->routing.iterations, CAPS_ROUTING_GRAD_LAST};
+    caps_routing last = shape->routing;
+    last.grad = CAPS_ROUTING_GRAD_LAST;
     const size_t scratch = caps_routing_scratch(
         shape->b, shape->i, shape->j, shape->d, training ? &shape->routing : &last);
     return (caps_class_caps_room){
@@ -142,7 +143,8 @@ static caps_status stored_forward(caps_runtime *rt, const caps_tensor *v,
     const caps_tensor *bias, const caps_class_caps *n, const caps_tensor *workspace,
     caps_error *err)
 {
-    const caps_routing last = {n->routing.iterations, CAPS_ROUTING_GRAD_LAST};
+    caps_routing last = n->routing; /* less scratch, and the same forward */
+    last.grad = CAPS_ROUTING_GRAD_LAST;
     const caps_tensor votes = votes_in(&state->votes, 0, n);
     caps_routing_state routing =
         stored_state(state, workspace, caps_routing_scratch(n->b, n->i, n->j, n->d, &last));

@@ -18,6 +18,7 @@
 typedef struct sizes {
     size_t b, i, j, d, r;
     size_t chunks, steps;
+    bool leaky;
 } sizes;
 
 static sizes sizes_of(size_t b, size_t i, size_t j, size_t d, const caps_routing *routing)
@@ -28,7 +29,8 @@ static sizes sizes_of(size_t b, size_t i, size_t j, size_t d, const caps_routing
         .d = d,
         .r = routing->iterations,
         .chunks = caps_div_up(i, ROUTING_CHUNK),
-        .steps = routing->grad == CAPS_ROUTING_GRAD_FULL ? routing->iterations : 1};
+        .steps = routing->grad == CAPS_ROUTING_GRAD_FULL ? routing->iterations : 1,
+        .leaky = routing->leaky};
 }
 
 static size_t partial_count(const sizes *n)
@@ -93,10 +95,10 @@ static size_t group_size(const caps_runtime *rt)
     return caps_is_gpu(rt) ? caps_group_size(rt, ROUTING_GROUP) : 1;
 }
 
-/* A pass over the votes, `n` tensor arguments being in args, with room for seven more. flag: a last
- * argument, or -1 for none. */
+/* A pass over the votes, `n` tensor arguments being in args, with room for eight more. first: 0 or
+ * 1 for the forward's last two arguments, first and leaky; -1 for none. */
 static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_arg *args, size_t n,
-    const sizes *size, int flag, caps_error *err)
+    const sizes *size, int first, caps_error *err)
 {
     size_t local = group_size(rt), width = caps_row_width(size->d, ROUTING_WIDTH);
     if (width > local)
@@ -110,8 +112,10 @@ static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_arg *a
     args[n++] = (caps_arg)CAPS_ARG_UINT(size->d);
     if (caps_is_gpu(rt))
         args[n++] = (caps_arg)CAPS_ARG_UINT(width);
-    if (flag >= 0)
-        args[n++] = (caps_arg)CAPS_ARG_UINT(flag);
+    if (first >= 0) {
+        args[n++] = (caps_arg)CAPS_ARG_UINT(first);
+        args[n++] = (caps_arg)CAPS_ARG_UINT(size->leaky);
+    }
     if (caps_is_gpu(rt)) {
         size_t global = size->b * size->chunks * local;
         return caps_launch(rt, kernel, args, n, 1, &global, &local, err);
@@ -120,7 +124,8 @@ static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_arg *a
         rt, kernel, args, n, 2, (size_t[]){size->chunks, size->b}, (size_t[]){1, 1}, err);
 }
 
-/* A row for each output capsule of the batch; arguments as above, with room for seven more. */
+/* A row for each output capsule of the batch; arguments as above, with room for seven more. flag: a
+ * last argument, or -1 for none. */
 static caps_status launch_rows(caps_runtime *rt, const char *kernel, caps_arg *args, size_t n,
     const sizes *size, size_t chunks, int flag, caps_error *err)
 {
@@ -156,7 +161,7 @@ caps_status caps_routing_forward(caps_runtime *rt, const caps_tensor *v, caps_ro
         caps_tensor s_t = caps_tensor_rows(&state->s, t, 1);
         caps_tensor v_t = caps_tensor_rows(&state->v, t, 1);
         bool last = t + 1 == n.r;
-        caps_arg pass[11] = {CAPS_ARG_TENSOR(&partial), CAPS_ARG_TENSOR(&c), CAPS_ARG_TENSOR(votes),
+        caps_arg pass[12] = {CAPS_ARG_TENSOR(&partial), CAPS_ARG_TENSOR(&c), CAPS_ARG_TENSOR(votes),
             CAPS_ARG_TENSOR(&x)};
         CAPS_TRY(launch_pass(rt, "routing_pass", pass, 4, &n, t == 0, err));
         caps_arg reduce[13] = {CAPS_ARG_TENSOR(&s_t), CAPS_ARG_TENSOR(&v_t),

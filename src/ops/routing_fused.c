@@ -29,7 +29,7 @@ static layout layout_of(const caps_fused *n)
         .e = n->j * n->d,
         .steps = n->routing.grad == CAPS_ROUTING_GRAD_FULL ? n->routing.iterations : 1,
     };
-    const bool constant = l.steps < n->routing.iterations; /* couplings, and not 1 / J */
+    const bool constant = l.steps < n->routing.iterations; /* couplings, and not even ones */
     l.area = LANES * (FUSED_TILE * n->k + 2 * l.e + (FUSED_TILE + 2) * n->j);
     l.terms = constant ? 1 : 2 * (l.steps - 1);
     l.slots = constant ? 1 : l.terms + 1;
@@ -109,6 +109,12 @@ static void put_sizes(caps_call *c, const caps_fused *n, const layout *l)
     caps_put_sizes(c, (size_t[]){n->b, n->i, n->j, n->d, n->k, l->area}, 6);
 }
 
+/* The couplings of the first iteration, where all logits are 0, that of the leak included. */
+static float even_coupling(const caps_fused *n)
+{
+    return 1.0f / (float)(n->j + n->routing.leaky);
+}
+
 static caps_status cpu_forward(caps_runtime *rt, const caps_tensor *v,
     const caps_class_caps_state *state, const caps_tensor *u, const caps_tensor *w,
     const caps_tensor *bias, const caps_fused *n, const caps_tensor *workspace, caps_error *err)
@@ -133,6 +139,7 @@ static caps_status cpu_forward(caps_runtime *rt, const caps_tensor *v,
         if (t > 0)
             caps_put_tensor(&pass, &x);
         put_sizes(&pass, n, &l);
+        caps_put_uint(&pass, n->routing.leaky);
         CAPS_TRY(run(rt, t == 0 ? "routing_fused_first" : "routing_fused_pass", &pass, l.groups,
             l.chunks, err));
         caps_put_tensor(&reduce, &s_t);
@@ -142,7 +149,7 @@ static caps_status cpu_forward(caps_runtime *rt, const caps_tensor *v,
         caps_put_tensor(&reduce, &partial);
         caps_put_tensor(&reduce, bias);
         caps_put_sizes(&reduce, (size_t[]){n->b, l.chunks, n->j, n->d}, 4);
-        caps_put(&reduce, (caps_arg)CAPS_ARG_FLOAT(t == 0 ? 1.0f / (float)n->j : 1.0f));
+        caps_put(&reduce, (caps_arg)CAPS_ARG_FLOAT(t == 0 ? even_coupling(n) : 1.0f));
         caps_put_uint(&reduce, t == 0);
         CAPS_TRY(run(rt, "routing_fused_reduce", &reduce, n->j, l.groups, err));
     }
@@ -204,7 +211,7 @@ static caps_status squash_back(caps_runtime *rt, const backward *p, const caps_t
     caps_put_tensor(&c, before ? &v : NULL);
     const size_t slot = base ? l->terms : before ? 2 * (step - 1) : 0;
     caps_put_sizes(&c, (size_t[]){n->b, l->chunks, n->j, n->d, l->slots, slot}, 6);
-    caps_put(&c, (caps_arg)CAPS_ARG_FLOAT(base ? 1.0f / (float)n->j : 1.0f));
+    caps_put(&c, (caps_arg)CAPS_ARG_FLOAT(base ? even_coupling(n) : 1.0f));
     return run(rt, "routing_fused_gs", &c, n->j, l->groups, err);
 }
 

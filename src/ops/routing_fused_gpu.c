@@ -56,7 +56,8 @@ static caps_tensor part(const caps_tensor *workspace, size_t skip, size_t count)
     return caps_tensor_wrap(workspace->buffer, workspace->offset + skip, CAPS_F32, 1, &count);
 }
 
-/* A pass over the votes; c has the tensors. first: 0, 1 or -1 for no such argument. */
+/* A pass over the votes; c has the tensors. first: 0 or 1 for the forward's last two arguments,
+ * first and leaky; -1 for none. */
 static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_call *c,
     const caps_fused *n, const layout *l, int first, caps_error *err)
 {
@@ -64,11 +65,12 @@ static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_call *
     caps_put_local(c, FUSED_SAMPLES * round * (l->width + 1));
     caps_put_sizes(c, (size_t[]){l->chunks, n->b, n->i, n->j, n->d, n->k, l->width}, 7);
     if (first >= 0)
-        caps_put_uint(c, (size_t)first);
+        caps_put_sizes(c, (size_t[]){(size_t)first, n->routing.leaky}, 2);
     return caps_call_groups(rt, kernel, c, l->blocks * l->chunks, l->group, err);
 }
 
-/* A row for each output capsule of the batch; the same. */
+/* A row for each output capsule of the batch; c has the tensors. first: 0, 1 or -1 for no such
+ * argument. */
 static caps_status launch_rows(caps_runtime *rt, const char *kernel, caps_call *c,
     const caps_fused *n, const layout *l, size_t chunks, int first, caps_error *err)
 {

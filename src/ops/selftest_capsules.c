@@ -89,18 +89,18 @@ done:
     return status;
 }
 
-/* ---- routing: b, i, j, d, iterations, routing_grad, bias ------------------------------------ */
+/* ---- routing: b, i, j, d, iterations, routing_grad, bias, leaky ----------------------------- */
 
 static caps_status routing(caps_selftest *t, const size_t *z, caps_error *err)
 {
     const size_t b = z[0], i = z[1], j = z[2], d = z[3], r = z[4];
-    const caps_routing how = {r, (caps_routing_grad)z[5]};
+    const caps_routing how = {r, (caps_routing_grad)z[5], z[7] != 0};
     const bool full = how.grad == CAPS_ROUTING_GRAD_FULL, biased = z[6] != 0;
     const size_t votes_shape[] = {b, i, j, d}, v_shape[] = {b, j, d}, bias_shape[] = {j, d};
     const size_t c_shape[] = {r, b, i, j}, s_shape[] = {r, b, j, d};
     const size_t nu = b * i * j * d, nv = b * j * d, room = caps_routing_scratch(b, i, j, d, &how);
-    snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu r=%zu %s%s", b, i, j, d, r,
-        full ? "full" : "last", biased ? " bias" : "");
+    snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu r=%zu %s%s%s", b, i, j, d, r,
+        full ? "full" : "last", biased ? " bias" : "", how.leaky ? " leaky" : "");
     double *u = draw(t, nu, -0.4, 0.4), *bias = draw(t, j * d, -0.3, 0.3), *dv = draw(t, nv, -1, 1);
     double *c = zeros(t, r * b * i * j), *s = zeros(t, r * nv), *v = zeros(t, r * nv);
     double *last = zeros(t, nv), *dvotes = zeros(t, nu), *dbias = zeros(t, j * d);
@@ -114,7 +114,7 @@ static caps_status routing(caps_selftest *t, const size_t *z, caps_error *err)
     caps_status status;
     CAPS_TRY(t->status);
     CAPS_TRY(caps_routing_forward(t->rt, tv, &state, tu, biased ? tb : NULL, &how, err));
-    caps_ref_routing_forward(last, c, s, v, u, biased ? bias : NULL, b, i, j, d, r);
+    caps_ref_routing_forward(last, c, s, v, u, biased ? bias : NULL, how.leaky, b, i, j, d, r);
     CAPS_TRY(compare(t, FORWARD, tv, last, err));
     CAPS_TRY(compare(t, FORWARD, &state.couplings, c, err));
     CAPS_TRY(caps_routing_backward(t->rt, tdu, biased ? tdb : NULL, tdv, &state, tu, &how, err));
@@ -126,20 +126,20 @@ done:
     return status;
 }
 
-/* ---- class capsules: b, i, j, d, k, iterations, routing_grad, bias, variant ------------------ */
+/* ---- class capsules: b, i, j, d, k, iterations, routing_grad, bias, variant, leaky ----------- */
 
 static caps_status class_caps(caps_selftest *t, const size_t *z, caps_error *err)
 {
     const size_t b = z[0], i = z[1], j = z[2], d = z[3], k = z[4], r = z[5];
     const caps_class_caps how = {
-        b, i, j, d, k, {r, (caps_routing_grad)z[6]}, (caps_routing_variant)z[8]};
+        b, i, j, d, k, {r, (caps_routing_grad)z[6], z[9] != 0}, (caps_routing_variant)z[8]};
     const bool full = how.routing.grad == CAPS_ROUTING_GRAD_FULL, biased = z[7] != 0;
     const size_t us[] = {b, i, k}, ws[] = {i, j, d, k}, vs[] = {b, j, d}, bs[] = {j, d};
     const size_t c_shape[] = {r, b, i, j}, s_shape[] = {r, b, j, d};
     const size_t nu = b * i * k, nw = i * j * d * k, nv = b * j * d, votes = b * i * j * d;
     const caps_class_caps_room room = caps_class_caps_room_of(t->rt, &how, true);
-    snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu K=%zu r=%zu %s%s", b, i, j, d, k,
-        r, full ? "full" : "last", biased ? " bias" : "");
+    snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu K=%zu r=%zu %s%s%s", b, i, j, d, k,
+        r, full ? "full" : "last", biased ? " bias" : "", how.routing.leaky ? " leaky" : "");
     snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_routing_variant_name(how.variant));
     double *u = draw(t, nu, -1, 1), *w = draw(t, nw, -0.3, 0.3), *bias = draw(t, j * d, -0.3, 0.3);
     double *dv = draw(t, nv, -1, 1), *u_hat = zeros(t, votes), *du_hat = zeros(t, votes);
@@ -159,7 +159,8 @@ static caps_status class_caps(caps_selftest *t, const size_t *z, caps_error *err
     CAPS_TRY(caps_class_caps_forward(
         t->rt, tv, &state, tu, tw, biased ? tb : NULL, &how, workspace, err));
     caps_ref_votes_forward(u_hat, u, w, b, i, j, d, k);
-    caps_ref_routing_forward(last, c, s, v, u_hat, biased ? bias : NULL, b, i, j, d, r);
+    caps_ref_routing_forward(
+        last, c, s, v, u_hat, biased ? bias : NULL, how.routing.leaky, b, i, j, d, r);
     CAPS_TRY(compare(t, FORWARD, tv, last, err));
     CAPS_TRY(compare(t, FORWARD, &state.couplings, c, err));
     CAPS_TRY(caps_class_caps_backward(
@@ -318,12 +319,18 @@ const caps_selftest_case caps_selftest_capsules[] = {
     {"routing", routing, true, {2, 35, 4, 5, 2, CAPS_ROUTING_GRAD_LAST, 0}},
     {"routing", routing, false, {13, 145, 10, 16, 3, CAPS_ROUTING_GRAD_FULL, 0}},
     {"routing", routing, false, {13, 145, 10, 16, 3, CAPS_ROUTING_GRAD_LAST, 1}},
+    {"routing", routing, true, {2, 35, 4, 5, 3, CAPS_ROUTING_GRAD_FULL, 1, 1}},
+    {"routing", routing, true, {3, 9, 1, 7, 4, CAPS_ROUTING_GRAD_LAST, 0, 1}},
+    {"routing", routing, false, {13, 145, 10, 16, 3, CAPS_ROUTING_GRAD_FULL, 0, 1}},
     {"routing", routing, false, {5, 70, 11, 19, 5, CAPS_ROUTING_GRAD_FULL, 1}},
     {"class_caps", class_caps, true, {2, 11, 4, 5, 3, 2, FULL, 1, CAPS_ROUTING_STORED}},
     {"class_caps", class_caps, true, {17, 5, 3, 5, 3, 3, FULL, 1, CAPS_ROUTING_FUSED}},
     {"class_caps", class_caps, true, {3, 11, 2, 4, 5, 2, LAST, 0, CAPS_ROUTING_FUSED}},
+    {"class_caps", class_caps, true, {2, 11, 4, 5, 3, 2, LAST, 0, CAPS_ROUTING_STORED, 1}},
+    {"class_caps", class_caps, true, {17, 5, 3, 5, 3, 3, FULL, 1, CAPS_ROUTING_FUSED, 1}},
     {"class_caps", class_caps, false, {13, 145, 10, 16, 8, 3, FULL, 0, CAPS_ROUTING_STORED}},
     {"class_caps", class_caps, false, {13, 145, 10, 16, 8, 3, FULL, 0, CAPS_ROUTING_FUSED}},
+    {"class_caps", class_caps, false, {13, 145, 10, 16, 8, 3, FULL, 0, CAPS_ROUTING_FUSED, 1}},
     {"class_caps", class_caps, false, {33, 67, 11, 19, 13, 5, FULL, 1, CAPS_ROUTING_FUSED}},
     {"class_caps", class_caps, false, {33, 67, 10, 16, 8, 3, LAST, 1, CAPS_ROUTING_FUSED}},
     {"lengths", lengths, true, {3, 5, 7}},

@@ -54,8 +54,8 @@ void caps_ref_votes_backward(double *du, double *dw, const double *dvotes, const
 
 /* routing_ref.c: couplings [r,B,I,J], s and v [r,B,J,D] are kept for backward */
 void caps_ref_routing_forward(double *v_last /*[B,J,D]*/, double *couplings, double *s, double *v,
-    const double *votes /*[B,I,J,D]*/, const double *bias /*[J,D] or NULL*/, size_t b, size_t i,
-    size_t j, size_t d, size_t iterations);
+    const double *votes /*[B,I,J,D]*/, const double *bias /*[J,D] or NULL*/, bool leaky, size_t b,
+    size_t i, size_t j, size_t d, size_t iterations);
 void caps_ref_routing_backward(double *dvotes, double *dbias, const double *dv_last,
     const double *couplings, const double *s, const double *v, const double *votes, bool full,
     size_t b, size_t i, size_t j, size_t d, size_t iterations);

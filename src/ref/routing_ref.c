@@ -1,7 +1,7 @@
 /* routing_ref.c: routing by agreement, forward and backward, one sample after the other.
  *
  * Forward: logits_0 = 0; for t = 0 .. r-1
- *     c_t = softmax_j(logits_t)
+ *     c_t = softmax_j(logits_t), leaky: exp(logits_t) / (1 + sum_j exp(logits_t))
  *     s_t = sum_i c_t votes + bias
  *     v_t = squash(s_t)
  *     logits_{t+1} = logits_t + votes . v_t
@@ -27,11 +27,13 @@ static double *zeros(size_t n)
     return p;
 }
 
-static void softmax(double *c, const double *logits, size_t n)
+/* leaky: of one more logit, 0, whose share is left out. */
+static void softmax(double *c, const double *logits, size_t n, bool leaky)
 {
-    double top = logits[0], sum = 0;
+    double top = leaky ? fmax(logits[0], 0) : logits[0], sum;
     for (size_t j = 1; j < n; j++)
         top = fmax(top, logits[j]);
+    sum = leaky ? exp(-top) : 0;
     for (size_t j = 0; j < n; j++)
         sum += c[j] = exp(logits[j] - top);
     for (size_t j = 0; j < n; j++)
@@ -39,7 +41,7 @@ static void softmax(double *c, const double *logits, size_t n)
 }
 
 void caps_ref_routing_forward(double *v_last, double *couplings, double *s, double *v,
-    const double *votes, const double *bias, size_t b, size_t i, size_t j, size_t d,
+    const double *votes, const double *bias, bool leaky, size_t b, size_t i, size_t j, size_t d,
     size_t iterations)
 {
     size_t outputs = j * d;
@@ -53,7 +55,7 @@ void caps_ref_routing_forward(double *v_last, double *couplings, double *s, doub
             for (size_t e = 0; e < outputs; e++)
                 st[e] = bias ? bias[e] : 0;
             for (size_t in = 0; in < i; in++) {
-                softmax(c + in * j, logits + in * j, j);
+                softmax(c + in * j, logits + in * j, j, leaky);
                 for (size_t e = 0; e < outputs; e++)
                     st[e] += c[in * j + e / d] * x[in * outputs + e];
             }

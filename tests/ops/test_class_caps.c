@@ -1,4 +1,5 @@
-/* test_class_caps.c: class capsules with routing in one operation, both variants, both families. */
+/* test_class_caps.c: class capsules with routing in one operation, both variants, both families,
+ * with and without a leak. */
 #include <math.h>
 #include <stdio.h>
 
@@ -93,15 +94,15 @@ typedef struct host {
     double *dvotes, *du, *dw, *dbias;
 } host;
 
-static host host_run(const shape *x, const inputs *in, bool bias, bool full)
+static host host_run(const shape *x, const inputs *in, bool bias, bool full, bool leaky)
 {
     host h = {test_zeros(votes_count(x)), test_zeros(capsules_count(x)), test_zeros(links_count(x)),
         test_zeros(x->r * capsules_count(x)), test_zeros(x->r * capsules_count(x)),
         test_zeros(votes_count(x)), test_zeros(u_count(x)), test_zeros(w_count(x)),
         test_zeros(x->j * x->d)};
     caps_ref_votes_forward(h.votes, in->u, in->w, x->b, x->i, x->j, x->d, x->k);
-    caps_ref_routing_forward(h.last, h.couplings, h.s, h.v, h.votes, bias ? in->bias : NULL, x->b,
-        x->i, x->j, x->d, x->r);
+    caps_ref_routing_forward(h.last, h.couplings, h.s, h.v, h.votes, bias ? in->bias : NULL, leaky,
+        x->b, x->i, x->j, x->d, x->r);
     caps_ref_routing_backward(h.dvotes, h.dbias, in->dv, h.couplings, h.s, h.v, h.votes, full, x->b,
         x->i, x->j, x->d, x->r);
     caps_ref_votes_backward(h.du, h.dw, h.dvotes, in->u, in->w, x->b, x->i, x->j, x->d, x->k);
@@ -125,11 +126,11 @@ typedef struct device {
 } device;
 
 static device device_create(caps_runtime *rt, const shape *x, const inputs *in,
-    caps_routing_variant variant, caps_routing_grad grad)
+    caps_routing_variant variant, caps_routing_grad grad, bool leaky)
 {
     const size_t u[] = {x->b, x->i, x->k}, w[] = {x->i, x->j, x->d, x->k}, bias[] = {x->j, x->d};
     const size_t v[] = {x->b, x->j, x->d}, all[] = {x->r, x->b, x->j, x->d};
-    device d = {.how = {x->b, x->i, x->j, x->d, x->k, {x->r, grad}, variant}};
+    device d = {.how = {x->b, x->i, x->j, x->d, x->k, {x->r, grad, leaky}, variant}};
     const caps_class_caps_room room = caps_class_caps_room_of(rt, &d.how, true);
     d.u = test_tensor(in->u, 3, u);
     d.w = test_tensor(in->w, 4, w);
@@ -186,11 +187,11 @@ static void device_run(caps_runtime *rt, device *d, bool bias)
 #define GRADIENT 2e-5
 
 static void compare(caps_runtime *rt, const shape *x, caps_routing_variant variant, bool bias,
-    caps_routing_grad grad)
+    caps_routing_grad grad, bool leaky)
 {
     inputs in = inputs_create(x, x->i);
-    host h = host_run(x, &in, bias, grad == CAPS_ROUTING_GRAD_FULL);
-    device d = device_create(rt, x, &in, variant, grad);
+    host h = host_run(x, &in, bias, grad == CAPS_ROUTING_GRAD_FULL, leaky);
+    device d = device_create(rt, x, &in, variant, grad, leaky);
     device_run(rt, &d, bias);
     test_expect(&d.v, h.last, FORWARD, "v");
     test_expect(&d.state.couplings, h.couplings, FORWARD, "couplings");
@@ -209,12 +210,17 @@ START_TEST(agrees_with_the_reference)
 {
     for (size_t n = 0; n < (test_small() ? SMALL : SHAPES); n++)
         for (size_t v = 0; v < 2; v++)
-            for (int bias = 0; bias < 2; bias++) {
+            for (int mode = 0; mode < 4; mode++) {
+                const bool bias = mode % 2, leaky = mode / 2;
+                if (leaky && test_small() && votes_count(&shapes[n]) > 150)
+                    continue;
                 /* On a simulator, each of bias and gradient with and without, not all four. */
                 if (bias || !test_small())
-                    compare(families[_i], &shapes[n], variants[v], bias, CAPS_ROUTING_GRAD_FULL);
+                    compare(
+                        families[_i], &shapes[n], variants[v], bias, CAPS_ROUTING_GRAD_FULL, leaky);
                 if (!bias || !test_small())
-                    compare(families[_i], &shapes[n], variants[v], bias, CAPS_ROUTING_GRAD_LAST);
+                    compare(
+                        families[_i], &shapes[n], variants[v], bias, CAPS_ROUTING_GRAD_LAST, leaky);
             }
 }
 END_TEST
@@ -262,9 +268,10 @@ START_TEST(full_gradient_by_finite_differences)
 {
     const shape x = test_small() ? (shape){1, 2, 2, 1, 1, 2} : (shape){2, 3, 2, 3, 2, 3};
     const size_t n[] = {u_count(&x), w_count(&x), x.j * x.d}, all = n[0] + n[1] + n[2];
-    for (size_t variant = 0; variant < 2; variant++) {
+    for (size_t variant = 0; variant < 4; variant++) { /* each without a leak, each with one */
         inputs in = inputs_create(&x, 7);
-        device d = device_create(families[_i], &x, &in, variants[variant], CAPS_ROUTING_GRAD_FULL);
+        device d = device_create(
+            families[_i], &x, &in, variants[variant % 2], CAPS_ROUTING_GRAD_FULL, variant / 2);
         device_run(families[_i], &d, true);
         double *at = test_zeros(all), *gradient = test_zeros(all);
         const double *from[] = {in.u, in.w, in.bias};
@@ -291,9 +298,9 @@ END_TEST
 
 /* Forward and backward, and the bits of v, du, dw. */
 static void run_bits(caps_runtime *rt, const shape *x, const inputs *in,
-    caps_routing_variant variant, uint32_t *bits[3])
+    caps_routing_variant variant, bool leaky, uint32_t *bits[3])
 {
-    device d = device_create(rt, x, in, variant, CAPS_ROUTING_GRAD_FULL);
+    device d = device_create(rt, x, in, variant, CAPS_ROUTING_GRAD_FULL, leaky);
     device_run(rt, &d, true);
     bits[0] = test_bits(rt, &d.v);
     bits[1] = test_bits(rt, &d.du);
@@ -306,10 +313,10 @@ START_TEST(two_runs_give_the_same_bits)
     const shape x = shapes[test_small() ? 3 : 13];
     const size_t counts[] = {capsules_count(&x), u_count(&x), w_count(&x)};
     inputs in = inputs_create(&x, 1);
-    for (size_t v = 0; v < 2; v++) {
+    for (size_t v = 0; v < 4; v++) {
         uint32_t *bits[2][3];
         for (int run = 0; run < 2; run++)
-            run_bits(families[_i], &x, &in, variants[v], bits[run]);
+            run_bits(families[_i], &x, &in, variants[v % 2], v / 2, bits[run]);
         for (int n = 0; n < 3; n++) {
             ck_assert(memcmp(bits[0][n], bits[1][n], counts[n] * 4) == 0);
             free(bits[0][n]);
@@ -329,13 +336,13 @@ START_TEST(a_sample_gets_the_same_bits_in_any_batch)
     one.b = 1;
     inputs in = inputs_create(&all, 1);
     uint32_t *whole[3];
-    for (size_t v = 0; v < 2; v++) {
-        run_bits(families[_i], &all, &in, variants[v], whole);
+    for (size_t v = 0; v < 4; v++) {
+        run_bits(families[_i], &all, &in, variants[v % 2], v / 2, whole);
         for (size_t b = 0; b < all.b; b += test_small() ? 17 : 5) {
             uint32_t *bits[3];
             const inputs single = {
                 in.u + b * u_count(&one), in.w, in.bias, in.dv + b * capsules_count(&one)};
-            run_bits(families[_i], &one, &single, variants[v], bits);
+            run_bits(families[_i], &one, &single, variants[v % 2], v / 2, bits);
             ck_assert(memcmp(bits[0], whole[0] + b * capsules_count(&one),
                           capsules_count(&one) * 4) == 0);
             ck_assert(memcmp(bits[1], whole[1] + b * u_count(&one), u_count(&one) * 4) == 0);
@@ -353,20 +360,23 @@ START_TEST(the_variants_agree)
 {
     const shape *x = &shapes[test_small() ? 2 : 13];
     inputs in = inputs_create(x, 5);
-    device stored =
-        device_create(families[_i], x, &in, CAPS_ROUTING_STORED, CAPS_ROUTING_GRAD_FULL);
-    device fused = device_create(families[_i], x, &in, CAPS_ROUTING_FUSED, CAPS_ROUTING_GRAD_FULL);
-    device_run(families[_i], &stored, true);
-    device_run(families[_i], &fused, true);
-    const caps_tensor *a[] = {&stored.v, &stored.state.couplings, &stored.du, &stored.dw};
-    const caps_tensor *b[] = {&fused.v, &fused.state.couplings, &fused.du, &fused.dw};
-    for (int n = 0; n < 4; n++) {
-        double *need = test_download(a[n]);
-        test_expect(b[n], need, n < 2 ? FORWARD : GRADIENT, "fused");
-        free(need);
+    for (int leaky = 0; leaky < 2; leaky++) {
+        device stored =
+            device_create(families[_i], x, &in, CAPS_ROUTING_STORED, CAPS_ROUTING_GRAD_FULL, leaky);
+        device fused =
+            device_create(families[_i], x, &in, CAPS_ROUTING_FUSED, CAPS_ROUTING_GRAD_FULL, leaky);
+        device_run(families[_i], &stored, true);
+        device_run(families[_i], &fused, true);
+        const caps_tensor *a[] = {&stored.v, &stored.state.couplings, &stored.du, &stored.dw};
+        const caps_tensor *b[] = {&fused.v, &fused.state.couplings, &fused.du, &fused.dw};
+        for (int n = 0; n < 4; n++) {
+            double *need = test_download(a[n]);
+            test_expect(b[n], need, n < 2 ? FORWARD : GRADIENT, "fused");
+            free(need);
+        }
+        device_release(&stored);
+        device_release(&fused);
     }
-    device_release(&stored);
-    device_release(&fused);
     inputs_release(&in);
 }
 END_TEST
@@ -376,10 +386,10 @@ START_TEST(optional_gradients_and_smaller_batches)
 {
     const shape *x = &shapes[2];
     inputs in = inputs_create(x, 9);
-    host h = host_run(x, &in, false, true);
+    host h = host_run(x, &in, false, true, false);
     for (size_t v = 0; v < 2; v++) {
         caps_error err = {0};
-        device d = device_create(families[_i], x, &in, variants[v], CAPS_ROUTING_GRAD_FULL);
+        device d = device_create(families[_i], x, &in, variants[v], CAPS_ROUTING_GRAD_FULL, false);
         d.how.b += 30;
         device_run(families[_i], &d, false);
         test_expect(&d.v, h.last, FORWARD, "v");
@@ -402,26 +412,29 @@ END_TEST
 
 START_TEST(inputs_of_zero_give_capsules_and_gradients_of_zero)
 {
-    const shape *x = &shapes[2];
-    double *even = test_zeros(links_count(x)), *zero = test_zeros(w_count(x) + u_count(x));
-    for (size_t n = 0; n < links_count(x); n++)
-        even[n] = 0.25; /* J is 4 */
-    inputs in = inputs_create(x, 1);
-    memset(in.u, 0, u_count(x) * sizeof *in.u);
-    memset(in.bias, 0, x->j * x->d * sizeof *in.bias);
-    for (size_t v = 0; v < 2; v++) {
-        device d = device_create(families[_i], x, &in, variants[v], CAPS_ROUTING_GRAD_FULL);
-        device_run(families[_i], &d, true);
-        test_expect_exactly(&d.v, zero, "v");
-        test_expect_exactly(&d.state.couplings, even, "couplings");
-        test_expect_exactly(&d.du, zero, "du");
-        test_expect_exactly(&d.dw, zero, "dw");
-        test_expect_exactly(&d.dbias, zero, "dbias");
-        device_release(&d);
+    for (int leaky = 0; leaky < 2; leaky++) {
+        const shape with = {3, 7, 3, 6, 5, 3}, *x = leaky ? &with : &shapes[2];
+        double *even = test_zeros(links_count(x)), *zero = test_zeros(w_count(x) + u_count(x));
+        for (size_t n = 0; n < links_count(x); n++)
+            even[n] = 0.25; /* J is 4, or 3 and a leak */
+        inputs in = inputs_create(x, 1);
+        memset(in.u, 0, u_count(x) * sizeof *in.u);
+        memset(in.bias, 0, x->j * x->d * sizeof *in.bias);
+        for (size_t v = 0; v < 2; v++) {
+            device d =
+                device_create(families[_i], x, &in, variants[v], CAPS_ROUTING_GRAD_FULL, leaky);
+            device_run(families[_i], &d, true);
+            test_expect_exactly(&d.v, zero, "v");
+            test_expect_exactly(&d.state.couplings, even, "couplings");
+            test_expect_exactly(&d.du, zero, "du");
+            test_expect_exactly(&d.dw, zero, "dw");
+            test_expect_exactly(&d.dbias, zero, "dbias");
+            device_release(&d);
+        }
+        inputs_release(&in);
+        free(even);
+        free(zero);
     }
-    inputs_release(&in);
-    free(even);
-    free(zero);
 }
 END_TEST
 
@@ -430,21 +443,29 @@ START_TEST(huge_and_tiny_inputs_stay_finite)
 {
     static const double sizes[] = {1e17, 1e6, 1e-12, 1e-20};
     const shape *x = &shapes[test_small() ? 2 : 10];
-    for (size_t n = 0; n < 2 * sizeof sizes / sizeof sizes[0]; n++) {
+    for (size_t n = 0; n < 4 * sizeof sizes / sizeof sizes[0]; n++) {
+        const double size = sizes[n / 4];
+        const bool leaky = n / 2 % 2;
         inputs in = inputs_create(x, 1);
         for (size_t i = 0; i < u_count(x); i++)
-            in.u[i] = (float)(in.u[i] * sizes[n / 2]);
-        device d = device_create(families[_i], x, &in, variants[n % 2], CAPS_ROUTING_GRAD_FULL);
+            in.u[i] = (float)(in.u[i] * size);
+        device d =
+            device_create(families[_i], x, &in, variants[n % 2], CAPS_ROUTING_GRAD_FULL, n / 2 % 2);
         device_run(families[_i], &d, false);
         double *v = test_download(&d.v), *c = test_download(&d.state.couplings);
         double *du = test_download(&d.du);
         for (size_t i = 0; i < u_count(x); i++)
-            ck_assert_msg(isfinite(du[i]), "du at %g", sizes[n / 2]);
+            ck_assert_msg(isfinite(du[i]), "du at %g", size);
         for (size_t i = 0; i < links_count(x); i += x->j) {
             double sum = 0;
             for (size_t j = 0; j < x->j; j++)
                 sum += c[i + j];
-            ck_assert_double_eq_tol(sum, 1, 1e-6);
+            if (!leaky)
+                ck_assert_double_eq_tol(sum, 1, 1e-6);
+            else if (size < 1)
+                ck_assert_double_eq_tol(sum, (double)x->j / (double)(x->j + 1), 1e-6);
+            else /* all or nothing, but for the first iteration */
+                ck_assert(i < links_count(x) / x->r || sum < 1e-6 || fabs(sum - 1) < 1e-6);
         }
         for (size_t i = 0; i < capsules_count(x); i++)
             ck_assert(fabs(v[i]) <= 1);
@@ -461,10 +482,11 @@ START_TEST(an_input_that_is_not_finite_shows_in_its_sample_alone)
 {
     const shape *x = &shapes[3];
     const double bad[] = {NAN, INFINITY};
-    for (size_t n = 0; n < 4; n++) {
+    for (size_t n = 0; n < 8; n++) { /* value, leak, variant */
         inputs in = inputs_create(x, 1);
-        in.u[x->i * x->k + 2] = bad[n / 2]; /* of the second sample */
-        device d = device_create(families[_i], x, &in, variants[n % 2], CAPS_ROUTING_GRAD_FULL);
+        in.u[x->i * x->k + 2] = bad[n / 4]; /* of the second sample */
+        device d =
+            device_create(families[_i], x, &in, variants[n % 2], CAPS_ROUTING_GRAD_FULL, n / 2 % 2);
         device_run(families[_i], &d, false);
         double *v = test_download(&d.v), *du = test_download(&d.du);
         for (size_t e = 0; e < capsules_count(x); e++)
@@ -479,7 +501,8 @@ START_TEST(an_input_that_is_not_finite_shows_in_its_sample_alone)
 }
 END_TEST
 
-/* ---- choice and refusals -----------------------------------------------------------------------
+/* ---- choice and refusals
+ * -----------------------------------------------------------------------
  */
 
 static caps_runtime *wishing(const char *routing)
@@ -494,7 +517,7 @@ static caps_runtime *wishing(const char *routing)
 
 START_TEST(the_choice_depends_on_wish_family_and_batch)
 {
-    caps_class_caps one = {1, 1152, 10, 16, 8, {3, CAPS_ROUTING_GRAD_FULL}, CAPS_ROUTING_AUTO};
+    caps_class_caps one = {1, 1152, 10, 16, 8, {.iterations = 3}, CAPS_ROUTING_AUTO};
     caps_class_caps many = one;
     many.b = 100;
     caps_runtime *cpu = families[CAPS_FAMILY_CPU], *gpu = families[CAPS_FAMILY_GPU];
@@ -524,8 +547,7 @@ START_TEST(fused_needs_less_memory)
 {
     for (int f = 0; f < FAMILIES; f++)
         for (int training = 0; training < 2; training++) {
-            caps_class_caps n = {
-                100, 1152, 10, 16, 8, {3, CAPS_ROUTING_GRAD_FULL}, CAPS_ROUTING_STORED};
+            caps_class_caps n = {100, 1152, 10, 16, 8, {.iterations = 3}, CAPS_ROUTING_STORED};
             const size_t votes = n.b * n.i * n.j * n.d;
             const caps_class_caps_room stored = caps_class_caps_room_of(families[f], &n, training);
             n.variant = CAPS_ROUTING_FUSED;
@@ -542,7 +564,7 @@ START_TEST(wrong_arguments_are_refused)
     const shape *x = &shapes[2];
     caps_runtime *rt = families[_i];
     inputs in = inputs_create(x, 1);
-    device d = device_create(rt, x, &in, CAPS_ROUTING_FUSED, CAPS_ROUTING_GRAD_FULL);
+    device d = device_create(rt, x, &in, CAPS_ROUTING_FUSED, CAPS_ROUTING_GRAD_FULL, false);
     const caps_class_caps good = d.how;
     char need[128];
 #define FORWARD_CALL(v, bias)                                                                      \
