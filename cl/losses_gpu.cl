@@ -1,8 +1,8 @@
 // losses_gpu.cl: squared error and totals, GPU family; equations and shapes as in losses_cpu.cl.
 //
-// Work: sse_forward: group b, its L items take every L-th element, then a tree. sse_backward: item n
-// takes element n. totals_add: one group fetches L samples at a time, and its first item adds them.
-// Numerics: fixed order; totals_add adds in the order of b as the CPU family does.
+// Work: sse_forward: group b, its L items take every L-th element, then a tree. sse_backward: item
+// n takes element n. totals_add: one group fetches L samples at a time, and its first item adds
+// them. Numerics: fixed order; totals_add adds in the order of b as the CPU family does.
 
 // scratch: L floats
 __kernel void sse_forward(__global float *restrict sse, const ulong sse_offset,
@@ -35,7 +35,8 @@ __kernel void sse_backward(__global float *restrict dy, const ulong dy_offset,
 __kernel void totals_add(__global float *totals, const ulong totals_offset,
     __global const float *margin, const ulong margin_offset, __global const float *sse,
     const ulong sse_offset, __global const int *best, const ulong best_offset,
-    __global const int *labels, const ulong labels_offset, __local float *tile, const uint count)
+    __global const int *labels, const ulong labels_offset, __local float *tile, const uint count,
+    const uint l_count)
 {
     const uint item = get_local_id(0), size = get_local_size(0);
     float losses = 0.0f, squares = 0.0f, errors = 0.0f;
@@ -43,9 +44,16 @@ __kernel void totals_add(__global float *totals, const ulong totals_offset,
         const uint n = min(size, count - first), b = first + item;
         if (item < n) {
             tile[item] = margin[margin_offset + b];
-            tile[size + item] = caps_given(sse_offset) ? sse[sse_offset + b] : 0.0f;
-            tile[2 * size + item] =
-                best[best_offset + b] != labels[labels_offset + b] ? 1.0f : 0.0f;
+            const ulong row = (ulong)b * l_count;
+            float sum = 0.0f, wrong = 0.0f;
+            for (uint l = 0; l < l_count; l++) {
+                sum += caps_given(sse_offset) ? sse[sse_offset + row + l] : 0.0f;
+                if (!caps_is_among(
+                        labels[labels_offset + row + l], best + best_offset + row, l_count))
+                    wrong = 1.0f;
+            }
+            tile[size + item] = sum;
+            tile[2 * size + item] = wrong;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         for (uint l = 0; item == 0 && l < n; l++) {

@@ -265,9 +265,9 @@ typedef struct caps_margin {
 
 #define CAPS_MARGIN_DEFAULT ((caps_margin){0.9f, 0.1f, 0.5f})
 
-/* loss[b] = sum_j T max(0, m+ - |v_j|)^2 + lambda (1 - T) max(0, |v_j| - m-)^2, T = (j ==
- * labels[b]). Equation 4 of the paper, per sample. loss: [B], lengths: [B,J], labels: int32 [B]; a
- * label that is no class means that no class is there. */
+/* loss[b] = sum_j T max(0, m+ - |v_j|)^2 + lambda (1 - T) max(0, |v_j| - m-)^2, T = (j is one of
+ * labels[b]). Equation 4 of the paper, per sample. loss: [B], lengths: [B,J], labels: int32 [B] or
+ * [B,L]; a label that is no class means that no class is there. */
 CAPS_API caps_status caps_margin_forward(caps_runtime *rt, const caps_tensor *loss,
     const caps_tensor *lengths, const caps_tensor *labels, const caps_margin *margin,
     caps_error *err);
@@ -278,15 +278,22 @@ CAPS_API caps_status caps_margin_backward(caps_runtime *rt, const caps_tensor *d
     const caps_tensor *v, const caps_tensor *lengths, const caps_tensor *labels,
     const caps_margin *margin, float scale, caps_error *err);
 
-/* best[b] = the first j with the greatest length. best: int32 [B]. */
+/* best[b] = the first j with the greatest length. best: int32 [B]; or [B,L], L <= J: the L longest,
+ * each once, the longest first, of equal ones the first. */
 CAPS_API caps_status caps_argmax(
     caps_runtime *rt, const caps_tensor *best, const caps_tensor *lengths, caps_error *err);
 
-/* masked[b, j D + d] = v[b,j,d] where j == chosen[b], else 0. masked: [B, J*D], chosen: int32 [B].
+/* matched[b,:] = best[b,:] in another order: those that are labels of the sample stand where the
+ * label does, the others in their order in the places left. All int32 of one shape, [B] or [B,L].
  */
+CAPS_API caps_status caps_match(caps_runtime *rt, const caps_tensor *matched,
+    const caps_tensor *best, const caps_tensor *labels, caps_error *err);
+
+/* masked[b L + t, j D + d] = v[b,j,d] where j == chosen[b,t], else 0. masked: [B*L, J*D], chosen:
+ * int32 [B] (L = 1) or [B,L]. */
 CAPS_API caps_status caps_mask_forward(caps_runtime *rt, const caps_tensor *masked,
     const caps_tensor *v, const caps_tensor *chosen, caps_error *err);
-/* dv[b,chosen[b],:] += dmasked: adds to dv, which the margin loss has written. */
+/* dv[b,chosen[b,t],:] += dmasked[b L + t, ...]: adds to dv, which the margin loss has written. */
 CAPS_API caps_status caps_mask_backward(caps_runtime *rt, const caps_tensor *dv,
     const caps_tensor *dmasked, const caps_tensor *chosen, caps_error *err);
 
@@ -297,11 +304,47 @@ CAPS_API caps_status caps_sse_forward(caps_runtime *rt, const caps_tensor *sse,
 CAPS_API caps_status caps_sse_backward(caps_runtime *rt, const caps_tensor *dy,
     const caps_tensor *y, const caps_tensor *x, float scale, caps_error *err);
 
-/* totals[0] += sum_b margin[b]; totals[1] += sum_b sse[b] (0 where sse is NULL); totals[2] +=
- * number of b with best[b] != labels[b]. In the order of b. totals: float32 [3]. */
+/* totals[0] += sum_b margin[b]; totals[1] += the sum of sse (0 where it is NULL); totals[2] +=
+ * number of b whose best are not its labels, in any order. margin: [B], best, labels: int32 [B] or
+ * [B,L], sse: [B*L]. In the order of b. totals: float32 [3]. */
 CAPS_API caps_status caps_totals_add(caps_runtime *rt, const caps_tensor *totals,
     const caps_tensor *margin, const caps_tensor *sse, const caps_tensor *best,
     const caps_tensor *labels, caps_error *err);
+
+/* ---- softmax, cross entropy, dropout, scale -------------------------------------------------- */
+
+/* p[b,j] = exp(z[b,j]) / sum_k exp(z[b,k]), the maximum subtracted. p, z: [B,J]. */
+CAPS_API caps_status caps_softmax_forward(
+    caps_runtime *rt, const caps_tensor *p, const caps_tensor *z, caps_error *err);
+
+/* loss[b] = -log softmax(z[b])[labels[b]], from the logits. loss: [B], z: [B,J], labels: int32 [B];
+ * a label that is no class gives 0. */
+CAPS_API caps_status caps_cross_entropy_forward(caps_runtime *rt, const caps_tensor *loss,
+    const caps_tensor *z, const caps_tensor *labels, caps_error *err);
+/* dz[b,j] = scale (p[b,j] - (j == labels[b])), p = softmax(z). All [B,J]. */
+CAPS_API caps_status caps_cross_entropy_backward(caps_runtime *rt, const caps_tensor *dz,
+    const caps_tensor *p, const caps_tensor *labels, float scale, caps_error *err);
+
+/* Whether element e of a layer is kept follows from (seed, step, layer, e) alone, by the
+ * counter-based generator of src/base/rng.h: on every device the same. */
+typedef struct caps_dropout {
+    float rate; /* 0 <= rate < 1: how many are dropped */
+    uint64_t seed, step;
+    uint32_t layer; /* < 2^24 */
+    uint64_t first; /* e of the tensor's first element */
+} caps_dropout;
+
+/* y = x / (1 - rate) where kept, else 0 (Srivastava et al. 2014, inverted). One count, any shape; y
+ * may be x. */
+CAPS_API caps_status caps_dropout_forward(caps_runtime *rt, const caps_tensor *y,
+    const caps_tensor *x, const caps_dropout *dropout, caps_error *err);
+/* dx from dy, with the same draws. dx may be dy. */
+CAPS_API caps_status caps_dropout_backward(caps_runtime *rt, const caps_tensor *dx,
+    const caps_tensor *dy, const caps_dropout *dropout, caps_error *err);
+
+/* y = factor x. One count, any shape; y may be x. */
+CAPS_API caps_status caps_scale(
+    caps_runtime *rt, const caps_tensor *y, const caps_tensor *x, float factor, caps_error *err);
 
 /* ---- optimizers ----------------------------------------------------------------------------- */
 

@@ -15,6 +15,7 @@ typedef enum caps_rng_stream {
     CAPS_RNG_SHIFT = 2,
     CAPS_RNG_WEIGHTS = 3,
     CAPS_RNG_TEST = 4,
+    CAPS_RNG_DROPOUT = 16, /* the layer above it, from bit 8 on */
 } caps_rng_stream;
 
 /* Four 32-bit words of (seed, stream, a, b): key = seed, counter = stream and a (32 bits), b. */

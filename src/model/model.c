@@ -532,7 +532,7 @@ static caps_status classify(caps_model *m, const caps_layer *layer, caps_error *
     caps_status status;
     CAPS_TRY(layer == m->network.logits ? caps_softmax_forward(m->rt, &lengths, &y, err)
                                         : caps_lengths_forward(m->rt, &lengths, &y, err));
-    CAPS_TRY(caps_longest(m->rt, &best, &lengths, err));
+    CAPS_TRY(caps_argmax(m->rt, &best, &lengths, err));
     if (m->spec.labels > 1 && m->labelled) {
         const caps_tensor labels = caps_batch_of(&m->labels, m->b);
         const caps_tensor matched = caps_batch_of(&m->matched, m->b);

@@ -1,5 +1,5 @@
-/* losses.c: lengths, margin loss, argmax, mask, squared error, totals; kernels in cl/losses.cl
- * (both families), cl/losses_cpu.cl and cl/losses_gpu.cl. */
+/* losses.c: lengths, margin loss, the longest capsules, mask, squared error, totals; kernels in
+ * cl/losses.cl (both families), cl/losses_cpu.cl and cl/losses_gpu.cl. */
 #include <capscl/ops.h>
 
 #include "require.h"
@@ -26,6 +26,16 @@ static caps_status check_capsules(
     return status == CAPS_OK ? caps_require_count(operation, "B*J*D", 3, v->shape, err) : status;
 }
 
+/* labels: int32 [B], or [B, L]; *l is L. */
+static caps_status check_labels(const char *operation, const char *name, const caps_tensor *labels,
+    size_t b, size_t *l, caps_error *err)
+{
+    const bool several = labels && labels->ndim == 2;
+    *l = several ? labels->shape[1] : 1;
+    return caps_require_tensor(
+        operation, name, labels, CAPS_I32, several ? 2 : 1, (size_t[]){b, *l}, err);
+}
+
 caps_status caps_lengths_forward(
     caps_runtime *rt, const caps_tensor *lengths, const caps_tensor *v, caps_error *err)
 {
@@ -44,15 +54,17 @@ caps_status caps_margin_forward(caps_runtime *rt, const caps_tensor *loss,
     const caps_tensor *lengths, const caps_tensor *labels, const caps_margin *margin,
     caps_error *err)
 {
+    size_t l;
     caps_status status;
     CAPS_TRY(caps_require_source("margin", "lengths", lengths, 2, "[B, J]", err));
     CAPS_TRY(caps_require_count("margin", "B*J", 2, lengths->shape, err));
     CAPS_TRY(caps_require_tensor("margin", "loss", loss, CAPS_F32, 1, lengths->shape, err));
-    CAPS_TRY(caps_require_tensor("margin", "labels", labels, CAPS_I32, 1, lengths->shape, err));
+    CAPS_TRY(check_labels("margin", "labels", labels, lengths->shape[0], &l, err));
     size_t count = lengths->shape[0];
     const caps_arg args[] = {CAPS_ARG_TENSOR(loss), CAPS_ARG_TENSOR(lengths),
         CAPS_ARG_TENSOR(labels), CAPS_ARG_FLOAT(margin->positive), CAPS_ARG_FLOAT(margin->negative),
-        CAPS_ARG_FLOAT(margin->down), CAPS_ARG_UINT(count), CAPS_ARG_UINT(lengths->shape[1])};
+        CAPS_ARG_FLOAT(margin->down), CAPS_ARG_UINT(count), CAPS_ARG_UINT(lengths->shape[1]),
+        CAPS_ARG_UINT(l)};
     CAPS_TRY(launch(rt, "margin_forward", CAPS_ARGS(args), count, err));
 done:
     return status;
@@ -62,16 +74,17 @@ caps_status caps_margin_backward(caps_runtime *rt, const caps_tensor *dv, const 
     const caps_tensor *lengths, const caps_tensor *labels, const caps_margin *margin, float scale,
     caps_error *err)
 {
+    size_t l;
     caps_status status;
     CAPS_TRY(check_capsules("margin", "v", v, err));
     CAPS_TRY(caps_require_tensor("margin", "dv", dv, CAPS_F32, 3, v->shape, err));
     CAPS_TRY(caps_require_tensor("margin", "lengths", lengths, CAPS_F32, 2, v->shape, err));
-    CAPS_TRY(caps_require_tensor("margin", "labels", labels, CAPS_I32, 1, v->shape, err));
+    CAPS_TRY(check_labels("margin", "labels", labels, v->shape[0], &l, err));
     size_t count = v->shape[0] * v->shape[1];
     const caps_arg args[] = {CAPS_ARG_TENSOR(dv), CAPS_ARG_TENSOR(v), CAPS_ARG_TENSOR(lengths),
         CAPS_ARG_TENSOR(labels), CAPS_ARG_FLOAT(margin->positive), CAPS_ARG_FLOAT(margin->negative),
         CAPS_ARG_FLOAT(margin->down), CAPS_ARG_FLOAT(scale), CAPS_ARG_UINT(count),
-        CAPS_ARG_UINT(v->shape[1]), CAPS_ARG_UINT(v->shape[2])};
+        CAPS_ARG_UINT(v->shape[1]), CAPS_ARG_UINT(v->shape[2]), CAPS_ARG_UINT(l)};
     CAPS_TRY(launch(rt, "margin_backward", CAPS_ARGS(args), count, err));
 done:
     return status;
@@ -80,14 +93,37 @@ done:
 caps_status caps_argmax(
     caps_runtime *rt, const caps_tensor *best, const caps_tensor *lengths, caps_error *err)
 {
+    size_t l;
     caps_status status;
     CAPS_TRY(caps_require_source("argmax", "lengths", lengths, 2, "[B, J]", err));
     CAPS_TRY(caps_require_count("argmax", "B*J", 2, lengths->shape, err));
-    CAPS_TRY(caps_require_tensor("argmax", "best", best, CAPS_I32, 1, lengths->shape, err));
+    CAPS_TRY(check_labels("argmax", "best", best, lengths->shape[0], &l, err));
+    if (l > lengths->shape[1])
+        CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT,
+            "argmax: best has %zu of %zu capsules, need at most all", l, lengths->shape[1]));
     size_t count = lengths->shape[0];
     const caps_arg args[] = {CAPS_ARG_TENSOR(best), CAPS_ARG_TENSOR(lengths), CAPS_ARG_UINT(count),
-        CAPS_ARG_UINT(lengths->shape[1])};
+        CAPS_ARG_UINT(lengths->shape[1]), CAPS_ARG_UINT(l)};
     CAPS_TRY(launch(rt, "argmax", CAPS_ARGS(args), count, err));
+done:
+    return status;
+}
+
+caps_status caps_match(caps_runtime *rt, const caps_tensor *matched, const caps_tensor *best,
+    const caps_tensor *labels, caps_error *err)
+{
+    const size_t b = best && best->ndim > 0 ? best->shape[0] : 0;
+    size_t l, other;
+    caps_status status;
+    CAPS_TRY(check_labels("match", "best", best, b, &l, err));
+    CAPS_TRY(check_labels("match", "labels", labels, b, &other, err));
+    CAPS_TRY(caps_require_tensor(
+        "match", "labels", labels, CAPS_I32, best->ndim, (size_t[]){b, l}, err));
+    CAPS_TRY(caps_require_tensor(
+        "match", "matched", matched, CAPS_I32, best->ndim, (size_t[]){b, l}, err));
+    const caps_arg args[] = {CAPS_ARG_TENSOR(matched), CAPS_ARG_TENSOR(best),
+        CAPS_ARG_TENSOR(labels), CAPS_ARG_UINT(b), CAPS_ARG_UINT(l)};
+    CAPS_TRY(launch(rt, "match", CAPS_ARGS(args), b, err));
 done:
     return status;
 }
@@ -95,14 +131,16 @@ done:
 caps_status caps_mask_forward(caps_runtime *rt, const caps_tensor *masked, const caps_tensor *v,
     const caps_tensor *chosen, caps_error *err)
 {
+    size_t l;
     caps_status status;
     CAPS_TRY(check_capsules("mask", "v", v, err));
-    size_t count = v->shape[0] * v->shape[1];
-    const size_t flat[] = {v->shape[0], v->shape[1] * v->shape[2]};
-    CAPS_TRY(caps_require_tensor("mask", "masked", masked, CAPS_F32, 2, flat, err));
-    CAPS_TRY(caps_require_tensor("mask", "chosen", chosen, CAPS_I32, 1, v->shape, err));
+    CAPS_TRY(check_labels("mask", "chosen", chosen, v->shape[0], &l, err));
+    const size_t b = v->shape[0], j = v->shape[1], d = v->shape[2], count = b * l * j;
+    CAPS_TRY(caps_require_count("mask", "B*L*J*D", 4, (size_t[]){b, l, j, d}, err));
+    CAPS_TRY(
+        caps_require_tensor("mask", "masked", masked, CAPS_F32, 2, (size_t[]){b * l, j * d}, err));
     const caps_arg args[] = {CAPS_ARG_TENSOR(masked), CAPS_ARG_TENSOR(v), CAPS_ARG_TENSOR(chosen),
-        CAPS_ARG_UINT(count), CAPS_ARG_UINT(v->shape[1]), CAPS_ARG_UINT(v->shape[2])};
+        CAPS_ARG_UINT(count), CAPS_ARG_UINT(j), CAPS_ARG_UINT(d), CAPS_ARG_UINT(l)};
     CAPS_TRY(launch(rt, "mask_forward", CAPS_ARGS(args), count, err));
 done:
     return status;
@@ -111,14 +149,17 @@ done:
 caps_status caps_mask_backward(caps_runtime *rt, const caps_tensor *dv, const caps_tensor *dmasked,
     const caps_tensor *chosen, caps_error *err)
 {
+    size_t l;
     caps_status status;
     CAPS_TRY(check_capsules("mask", "dv", dv, err));
-    const size_t flat[] = {dv->shape[0], dv->shape[1] * dv->shape[2]};
-    CAPS_TRY(caps_require_tensor("mask", "dmasked", dmasked, CAPS_F32, 2, flat, err));
-    CAPS_TRY(caps_require_tensor("mask", "chosen", chosen, CAPS_I32, 1, dv->shape, err));
+    CAPS_TRY(check_labels("mask", "chosen", chosen, dv->shape[0], &l, err));
+    const size_t b = dv->shape[0], j = dv->shape[1], d = dv->shape[2];
+    CAPS_TRY(caps_require_count("mask", "B*L*J*D", 4, (size_t[]){b, l, j, d}, err));
+    CAPS_TRY(caps_require_tensor(
+        "mask", "dmasked", dmasked, CAPS_F32, 2, (size_t[]){b * l, j * d}, err));
     const caps_arg args[] = {CAPS_ARG_TENSOR(dv), CAPS_ARG_TENSOR(dmasked), CAPS_ARG_TENSOR(chosen),
-        CAPS_ARG_UINT(dv->shape[0]), CAPS_ARG_UINT(dv->shape[1]), CAPS_ARG_UINT(dv->shape[2])};
-    CAPS_TRY(launch(rt, "mask_backward", CAPS_ARGS(args), dv->shape[0], err));
+        CAPS_ARG_UINT(b), CAPS_ARG_UINT(j), CAPS_ARG_UINT(d), CAPS_ARG_UINT(l)};
+    CAPS_TRY(launch(rt, "mask_backward", CAPS_ARGS(args), b, err));
 done:
     return status;
 }
@@ -167,22 +208,26 @@ done:
 caps_status caps_totals_add(caps_runtime *rt, const caps_tensor *totals, const caps_tensor *margin,
     const caps_tensor *sse, const caps_tensor *best, const caps_tensor *labels, caps_error *err)
 {
+    size_t l;
     caps_status status;
     CAPS_TRY(caps_require_source("totals", "margin", margin, 1, "[B]", err));
-    CAPS_TRY(caps_require_count("totals", "B", 1, margin->shape, err));
     CAPS_TRY(caps_require_tensor("totals", "totals", totals, CAPS_F32, 1, (size_t[]){3}, err));
+    CAPS_TRY(check_labels("totals", "labels", labels, margin->shape[0], &l, err));
+    CAPS_TRY(caps_require_tensor(
+        "totals", "best", best, CAPS_I32, labels->ndim, (size_t[]){margin->shape[0], l}, err));
+    CAPS_TRY(caps_require_count("totals", "B*L", 2, (size_t[]){margin->shape[0], l}, err));
     if (sse)
-        CAPS_TRY(caps_require_tensor("totals", "sse", sse, CAPS_F32, 1, margin->shape, err));
-    CAPS_TRY(caps_require_tensor("totals", "best", best, CAPS_I32, 1, margin->shape, err));
-    CAPS_TRY(caps_require_tensor("totals", "labels", labels, CAPS_I32, 1, margin->shape, err));
+        CAPS_TRY(caps_require_tensor(
+            "totals", "sse", sse, CAPS_F32, 1, (size_t[]){margin->shape[0] * l}, err));
     size_t local = 1, n = 5;
-    caps_arg args[7] = {CAPS_ARG_TENSOR(totals), CAPS_ARG_TENSOR(margin), CAPS_ARG_TENSOR(sse),
+    caps_arg args[8] = {CAPS_ARG_TENSOR(totals), CAPS_ARG_TENSOR(margin), CAPS_ARG_TENSOR(sse),
         CAPS_ARG_TENSOR(best), CAPS_ARG_TENSOR(labels)};
     if (caps_is_gpu(rt)) {
         local = caps_group_size(rt, LOSSES_GROUP);
         args[n++] = (caps_arg)CAPS_ARG_LOCAL(3 * local * sizeof(float));
     }
     args[n++] = (caps_arg)CAPS_ARG_UINT(margin->shape[0]);
+    args[n++] = (caps_arg)CAPS_ARG_UINT(l);
     CAPS_TRY(caps_launch(rt, "totals_add", args, n, 1, &local, &local, err));
 done:
     return status;

@@ -175,7 +175,7 @@ done:
     return status;
 }
 
-/* ---- lengths, margin, argmax: b, j, d ------------------------------------------------------- */
+/* ---- lengths, margin, argmax: b, j, d, l ----------------------------------------------------- */
 
 static caps_status lengths(caps_selftest *t, const size_t *z, caps_error *err)
 {
@@ -192,71 +192,181 @@ done:
     return status;
 }
 
+/* Labels of l classes an image, and their tensor: [b], or [b, l]. Two of one image may be the same.
+ */
+static const caps_tensor *several(
+    caps_selftest *t, int32_t **labels, size_t b, size_t l, size_t classes)
+{
+    *labels = labels_of(t, b * l, classes);
+    caps_tensor *flat = put_labels(t, *labels, b * l);
+    if (l > 1)
+        *flat = caps_tensor_reshape(flat, 2, (size_t[]){b, l});
+    return flat;
+}
+
 static caps_status margin(caps_selftest *t, const size_t *z, caps_error *err)
 {
-    const size_t b = z[0], j = z[1], d = z[2], vs[] = {b, j, d}, ls[] = {b, j};
+    const size_t b = z[0], j = z[1], d = z[2], l = z[3], vs[] = {b, j, d}, ls[] = {b, j};
     const caps_margin m = CAPS_MARGIN_DEFAULT;
     const double plus = (double)m.positive, minus = (double)m.negative, down = (double)m.down;
-    snprintf(t->shape, sizeof t->shape, "B=%zu J=%zu D=%zu", b, j, d);
+    snprintf(t->shape, sizeof t->shape, "B=%zu J=%zu D=%zu L=%zu", b, j, d, l);
     const double most = 0.9 / (double)d;
-    double *v = draw(t, b * j * d, -2 * most, 2 * most), *l = zeros(t, b * j);
+    double *v = draw(t, b * j * d, -2 * most, 2 * most), *length = zeros(t, b * j);
     double *loss = zeros(t, b), *dv = zeros(t, b * j * d);
-    const int32_t *labels = labels_of(t, b, j);
+    int32_t *labels;
     const caps_tensor *tv = put(t, v, 3, vs), *tl = put(t, NULL, 2, ls);
-    const caps_tensor *tlabels = put_labels(t, labels, b), *tloss = put(t, NULL, 1, &b);
+    const caps_tensor *tlabels = several(t, &labels, b, l, j), *tloss = put(t, NULL, 1, &b);
     const caps_tensor *tdv = put(t, NULL, 3, vs);
     caps_status status;
     CAPS_TRY(t->status);
     CAPS_TRY(caps_lengths_forward(t->rt, tl, tv, err));
     CAPS_TRY(caps_margin_forward(t->rt, tloss, tl, tlabels, &m, err));
-    caps_ref_lengths_forward(l, v, b, j, d);
-    caps_ref_margin_forward(loss, l, labels, plus, minus, down, b, j);
+    caps_ref_lengths_forward(length, v, b, j, d);
+    caps_ref_margin_forward(loss, length, labels, plus, minus, down, b, j, l);
     CAPS_TRY(compare(t, FORWARD, tloss, loss, err));
     CAPS_TRY(caps_margin_backward(t->rt, tdv, tv, tl, tlabels, &m, 0.125f, err));
-    caps_ref_margin_backward(dv, v, l, labels, plus, minus, down, 0.125, b, j, d);
+    caps_ref_margin_backward(dv, v, length, labels, plus, minus, down, 0.125, b, j, d, l);
     CAPS_TRY(compare(t, BACKWARD, tdv, dv, err));
 done:
     return status;
 }
 
+static double *as_doubles(caps_selftest *t, const int32_t *values, size_t n)
+{
+    double *x = zeros(t, n);
+    for (size_t i = 0; x && i < n; i++)
+        x[i] = (double)values[i];
+    return x;
+}
+
+/* The longest capsules, then the same in the order of labels. */
 static caps_status argmax(caps_selftest *t, const size_t *z, caps_error *err)
 {
-    const size_t b = z[0], j = z[1], ls[] = {b, j};
-    snprintf(t->shape, sizeof t->shape, "B=%zu J=%zu", b, j);
-    double *l = draw(t, b * j, 0, 1), *need = zeros(t, b);
-    int32_t *best = labels_of(t, b, j);
-    const caps_tensor *tl = put(t, l, 2, ls), *tbest = put_labels(t, best, b);
+    const size_t b = z[0], j = z[1], l = z[2], ls[] = {b, j};
+    snprintf(t->shape, sizeof t->shape, "B=%zu J=%zu L=%zu", b, j, l);
+    double *length = draw(t, b * j, 0, 1);
+    int32_t *best, *labels, *matched;
+    const caps_tensor *tl = put(t, length, 2, ls), *tbest = several(t, &best, b, l, j);
+    const caps_tensor *tlabels = several(t, &labels, b, l, j);
+    const caps_tensor *tmatched = several(t, &matched, b, l, j);
     caps_status status;
     CAPS_TRY(t->status);
     CAPS_TRY(caps_argmax(t->rt, tbest, tl, err));
-    caps_ref_argmax(best, l, b, j);
-    for (size_t i = 0; i < b; i++)
-        need[i] = (double)best[i];
+    caps_ref_argmax(best, length, b, j, l);
+    double *need = as_doubles(t, best, b * l);
+    CAPS_TRY(t->status);
     CAPS_TRY(compare(t, FORWARD, tbest, need, err));
+    CAPS_TRY(caps_match(t->rt, tmatched, tbest, tlabels, err));
+    caps_ref_match(matched, best, labels, b, l);
+    need = as_doubles(t, matched, b * l);
+    CAPS_TRY(t->status);
+    CAPS_TRY(compare(t, FORWARD, tmatched, need, err));
 done:
     return status;
 }
 
-/* ---- mask: b, j, d -------------------------------------------------------------------------- */
+/* ---- mask: b, j, d, l ----------------------------------------------------------------------- */
 
 static caps_status mask(caps_selftest *t, const size_t *z, caps_error *err)
 {
-    const size_t b = z[0], j = z[1], d = z[2], n = b * j * d, vs[] = {b, j, d}, ms[] = {b, j * d};
-    snprintf(t->shape, sizeof t->shape, "B=%zu J=%zu D=%zu", b, j, d);
-    double *v = draw(t, n, -1, 1), *dmasked = draw(t, n, -1, 1), *dv = draw(t, n, -1, 1);
-    double *masked = zeros(t, n);
-    const int32_t *chosen = labels_of(t, b, j);
-    const caps_tensor *tv = put(t, v, 3, vs), *tchosen = put_labels(t, chosen, b);
+    const size_t b = z[0], j = z[1], d = z[2], l = z[3], n = b * j * d;
+    const size_t vs[] = {b, j, d}, ms[] = {b * l, j * d};
+    snprintf(t->shape, sizeof t->shape, "B=%zu J=%zu D=%zu L=%zu", b, j, d, l);
+    double *v = draw(t, n, -1, 1), *dmasked = draw(t, n * l, -1, 1), *dv = draw(t, n, -1, 1);
+    double *masked = zeros(t, n * l);
+    int32_t *chosen;
+    const caps_tensor *tv = put(t, v, 3, vs), *tchosen = several(t, &chosen, b, l, j);
     const caps_tensor *tdm = put(t, dmasked, 2, ms), *tm = put(t, NULL, 2, ms);
     const caps_tensor *tdv = put(t, dv, 3, vs);
     caps_status status;
     CAPS_TRY(t->status);
     CAPS_TRY(caps_mask_forward(t->rt, tm, tv, tchosen, err));
-    caps_ref_mask_forward(masked, v, chosen, b, j, d);
+    caps_ref_mask_forward(masked, v, chosen, b, j, d, l);
     CAPS_TRY(compare(t, FORWARD, tm, masked, err));
     CAPS_TRY(caps_mask_backward(t->rt, tdv, tdm, tchosen, err));
-    caps_ref_mask_backward(dv, dmasked, chosen, b, j, d);
+    caps_ref_mask_backward(dv, dmasked, chosen, b, j, d, l);
     CAPS_TRY(compare(t, BACKWARD, tdv, dv, err));
+done:
+    return status;
+}
+
+/* ---- softmax, cross entropy: b, j; dropout, scale: n ------------------------------------------
+ */
+
+static caps_status softmax(caps_selftest *t, const size_t *z, caps_error *err)
+{
+    const size_t b = z[0], j = z[1], shape[] = {b, j};
+    snprintf(t->shape, sizeof t->shape, "B=%zu J=%zu", b, j);
+    double *x = draw(t, b * j, -9, 9), *need = zeros(t, b * j);
+    const caps_tensor *tx = put(t, x, 2, shape), *tp = put(t, NULL, 2, shape);
+    caps_status status;
+    CAPS_TRY(t->status);
+    CAPS_TRY(caps_softmax_forward(t->rt, tp, tx, err));
+    caps_ref_softmax_forward(need, x, b, j);
+    CAPS_TRY(compare(t, FORWARD, tp, need, err));
+done:
+    return status;
+}
+
+static caps_status cross_entropy(caps_selftest *t, const size_t *z, caps_error *err)
+{
+    const size_t b = z[0], j = z[1], shape[] = {b, j};
+    snprintf(t->shape, sizeof t->shape, "B=%zu J=%zu", b, j);
+    double *x = draw(t, b * j, -9, 9), *p = zeros(t, b * j), *loss = zeros(t, b);
+    double *dx = zeros(t, b * j);
+    const int32_t *labels = labels_of(t, b, j);
+    const caps_tensor *tx = put(t, x, 2, shape), *tp = put(t, NULL, 2, shape);
+    const caps_tensor *tlabels = put_labels(t, labels, b), *tloss = put(t, NULL, 1, &b);
+    const caps_tensor *tdx = put(t, NULL, 2, shape);
+    caps_status status;
+    CAPS_TRY(t->status);
+    CAPS_TRY(caps_softmax_forward(t->rt, tp, tx, err));
+    CAPS_TRY(caps_cross_entropy_forward(t->rt, tloss, tx, tlabels, err));
+    caps_ref_softmax_forward(p, x, b, j);
+    caps_ref_cross_entropy_forward(loss, x, labels, b, j);
+    CAPS_TRY(compare(t, FORWARD, tloss, loss, err));
+    CAPS_TRY(caps_cross_entropy_backward(t->rt, tdx, tp, tlabels, 0.125f, err));
+    caps_ref_cross_entropy_backward(dx, p, labels, 0.125, b, j);
+    CAPS_TRY(compare(t, BACKWARD, tdx, dx, err));
+done:
+    return status;
+}
+
+static caps_status dropout(caps_selftest *t, const size_t *z, caps_error *err)
+{
+    const size_t n = z[0];
+    const caps_dropout d = {.rate = 0.3f,
+        .seed = 0x123456789abcdefu,
+        .step = 77,
+        .layer = 3,
+        .first = ((uint64_t)1 << 32) + 5};
+    const double rate = (double)d.rate;
+    snprintf(t->shape, sizeof t->shape, "n=%zu rate=0.3", n);
+    double *x = draw(t, n, -1, 1), *need = zeros(t, n);
+    const caps_tensor *tx = put(t, x, 1, &n), *ty = put(t, NULL, 1, &n);
+    caps_status status;
+    CAPS_TRY(t->status);
+    CAPS_TRY(caps_dropout_forward(t->rt, ty, tx, &d, err));
+    caps_ref_dropout(need, x, rate, d.seed, d.step, d.layer, d.first, n);
+    CAPS_TRY(compare(t, FORWARD, ty, need, err));
+    CAPS_TRY(caps_dropout_backward(t->rt, tx, tx, &d, err));
+    CAPS_TRY(compare(t, BACKWARD, tx, need, err));
+done:
+    return status;
+}
+
+static caps_status scale(caps_selftest *t, const size_t *z, caps_error *err)
+{
+    const size_t n = z[0];
+    snprintf(t->shape, sizeof t->shape, "n=%zu", n);
+    double *x = draw(t, n, -1, 1);
+    const caps_tensor *tx = put(t, x, 1, &n), *ty = put(t, NULL, 1, &n);
+    caps_status status;
+    CAPS_TRY(t->status);
+    CAPS_TRY(caps_scale(t->rt, ty, tx, 0.375f, err));
+    for (size_t i = 0; i < n; i++)
+        x[i] *= 0.375;
+    CAPS_TRY(compare(t, FORWARD, ty, x, err));
 done:
     return status;
 }
@@ -335,12 +445,23 @@ const caps_selftest_case caps_selftest_capsules[] = {
     {"class_caps", class_caps, false, {33, 67, 10, 16, 8, 3, LAST, 1, CAPS_ROUTING_FUSED}},
     {"lengths", lengths, true, {3, 5, 7}},
     {"lengths", lengths, false, {101, 10, 16}},
-    {"margin", margin, true, {3, 5, 7}},
-    {"margin", margin, false, {101, 10, 16}},
-    {"argmax", argmax, true, {7, 5}},
-    {"argmax", argmax, false, {101, 10}},
-    {"mask", mask, true, {3, 5, 7}},
-    {"mask", mask, false, {101, 10, 16}},
+    {"margin", margin, true, {3, 5, 7, 1}},
+    {"margin", margin, true, {4, 5, 3, 2}},
+    {"margin", margin, false, {101, 10, 16, 1}},
+    {"argmax", argmax, true, {7, 5, 1}},
+    {"argmax", argmax, true, {6, 5, 2}},
+    {"argmax", argmax, false, {101, 10, 3}},
+    {"softmax", softmax, true, {3, 5}},
+    {"softmax", softmax, false, {129, 11}},
+    {"cross_entropy", cross_entropy, true, {3, 5}},
+    {"cross_entropy", cross_entropy, false, {129, 11}},
+    {"dropout", dropout, true, {37}},
+    {"dropout", dropout, false, {10007}},
+    {"scale", scale, true, {37}},
+    {"scale", scale, false, {100003}},
+    {"mask", mask, true, {3, 5, 7, 1}},
+    {"mask", mask, true, {3, 5, 7, 2}},
+    {"mask", mask, false, {101, 10, 16, 1}},
     {"sse", sse, true, {3, 37}},
     {"sse", sse, false, {101, 784}},
     {"totals", totals, true, {7}},

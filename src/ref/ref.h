@@ -60,19 +60,31 @@ void caps_ref_routing_backward(double *dvotes, double *dbias, const double *dv_l
     const double *couplings, const double *s, const double *v, const double *votes, bool full,
     size_t b, size_t i, size_t j, size_t d, size_t iterations);
 
-/* losses_ref.c */
+/* softmax_ref.c; labels that are no class give 0 */
+void caps_ref_softmax_forward(double *p, const double *z, size_t b, size_t j);
+void caps_ref_cross_entropy_forward(
+    double *loss, const double *z, const int32_t *labels, size_t b, size_t j);
+void caps_ref_cross_entropy_backward(
+    double *dz, const double *p, const int32_t *labels, double scale, size_t b, size_t j);
+/* rate, seed, step, layer, first: caps_dropout */
+void caps_ref_dropout(double *y, const double *x, double rate, uint64_t seed, uint64_t step,
+    uint32_t layer, uint64_t first, size_t count);
+
+/* losses_ref.c; l: labels of a sample */
 void caps_ref_lengths_forward(
     double *lengths /*[B,J]*/, const double *v, size_t b, size_t j, size_t d);
 void caps_ref_margin_forward(double *loss /*[B]*/, const double *lengths, const int32_t *labels,
-    double positive, double negative, double down, size_t b, size_t j);
+    double positive, double negative, double down, size_t b, size_t j, size_t l);
 void caps_ref_margin_backward(double *dv /*[B,J,D]*/, const double *v, const double *lengths,
     const int32_t *labels, double positive, double negative, double down, double scale, size_t b,
-    size_t j, size_t d);
-void caps_ref_argmax(int32_t *best, const double *lengths, size_t b, size_t j);
-void caps_ref_mask_forward(double *masked /*[B,J*D]*/, const double *v, const int32_t *chosen,
-    size_t b, size_t j, size_t d);
+    size_t j, size_t d, size_t l);
+void caps_ref_argmax(int32_t *best /*[B,L]*/, const double *lengths, size_t b, size_t j, size_t l);
+void caps_ref_match(
+    int32_t *matched /*[B,L]*/, const int32_t *best, const int32_t *labels, size_t b, size_t l);
+void caps_ref_mask_forward(double *masked /*[B*L,J*D]*/, const double *v, const int32_t *chosen,
+    size_t b, size_t j, size_t d, size_t l);
 void caps_ref_mask_backward(double *dv /* added to */, const double *dmasked, const int32_t *chosen,
-    size_t b, size_t j, size_t d);
+    size_t b, size_t j, size_t d, size_t l);
 void caps_ref_sse_forward(
     double *sse /*[B]*/, const double *y, const double *x, size_t b, size_t p);
 void caps_ref_sse_backward(

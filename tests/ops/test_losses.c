@@ -5,26 +5,32 @@
 #include "ref.h"
 
 typedef struct shape {
-    size_t b, j, d;
+    size_t b, j, d, l;
 } shape;
 
-static const shape shapes[] = {
-    {1, 1, 1}, {3, 4, 5}, {7, 2, 1}, {5, 10, 16}, {131, 3, 7}, {2, 19, 33}};
+static const shape shapes[] = {{1, 1, 1, 1}, {3, 4, 5, 1}, {7, 2, 1, 2}, {5, 10, 16, 1},
+    {131, 3, 7, 2}, {2, 19, 33, 3}, {9, 6, 4, 2}};
 
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
 /* Labels of every class, and two that are none. */
 static int32_t *make_labels(const shape *x)
 {
-    int32_t *labels = calloc(x->b, sizeof *labels);
+    const size_t n = x->b * x->l;
+    int32_t *labels = calloc(n, sizeof *labels);
     ck_assert_ptr_nonnull(labels);
-    for (size_t b = 0; b < x->b; b++)
-        labels[b] = (int32_t)((b + 1) % x->j);
-    if (x->b > 2) {
+    for (size_t i = 0; i < n; i++) /* with L > 1 the labels of some samples are the same */
+        labels[i] = (int32_t)((i / x->l + i % x->l * (i % 5 != 0) + 1) % x->j);
+    if (n > 2) {
         labels[1] = -1;
         labels[2] = (int32_t)x->j;
     }
     return labels;
+}
+
+static caps_tensor labels_tensor(const shape *x, const int32_t *labels)
+{
+    return test_tensor_i32(labels, x->l > 1 ? 2 : 1, (size_t[]){x->b, x->l});
 }
 
 /* Capsules whose lengths lie on both sides of both margins; the second is zero. */
@@ -56,7 +62,7 @@ static double margin_loss(const double *v, void *context)
     const shape *x = &p->x;
     double *lengths = test_zeros(x->b * x->j), *loss = test_zeros(x->b), sum = 0;
     caps_ref_lengths_forward(lengths, v, x->b, x->j, x->d);
-    caps_ref_margin_forward(loss, lengths, p->labels, 0.9, 0.1, 0.5, x->b, x->j);
+    caps_ref_margin_forward(loss, lengths, p->labels, 0.9, 0.1, 0.5, x->b, x->j, x->l);
     for (size_t b = 0; b < x->b; b++)
         sum += loss[b] / (double)x->b;
     free(lengths);
@@ -87,7 +93,7 @@ START_TEST(reference_gradients_by_finite_differences)
     problem p = {x, labels, NULL};
     caps_ref_lengths_forward(lengths, v, x.b, x.j, x.d);
     caps_ref_margin_backward(
-        dv, v, lengths, labels, 0.9, 0.1, 0.5, 1.0 / (double)x.b, x.b, x.j, x.d);
+        dv, v, lengths, labels, 0.9, 0.1, 0.5, 1.0 / (double)x.b, x.b, x.j, x.d, x.l);
     ck_assert_double_lt(test_finite_difference(margin_loss, &p, v, dv, count, 1e-6), 1e-6);
     double *target = test_random(count, 5, 0, 1);
     p.target = target;
@@ -109,8 +115,8 @@ START_TEST(reference_mask_is_its_own_transpose)
     double *v = make_capsules(&x, 1), *g = test_random(count, 2, -1, 1), a = 0, b = 0;
     double *masked = test_zeros(count), *back = test_zeros(count);
     int32_t *chosen = make_labels(&x);
-    caps_ref_mask_forward(masked, v, chosen, x.b, x.j, x.d);
-    caps_ref_mask_backward(back, g, chosen, x.b, x.j, x.d);
+    caps_ref_mask_forward(masked, v, chosen, x.b, x.j, x.d, x.l);
+    caps_ref_mask_backward(back, g, chosen, x.b, x.j, x.d, x.l);
     for (size_t n = 0; n < count; n++) {
         a += masked[n] * g[n];
         b += v[n] * back[n];
@@ -140,13 +146,13 @@ START_TEST(lengths_and_margin_loss_agree_with_the_reference)
         int32_t *labels = make_labels(x);
         double scale = (double)(1.0f / (float)x->b);
         caps_ref_lengths_forward(lengths, v, x->b, x->j, x->d);
-        caps_ref_margin_forward(loss, lengths, labels, 0.9, 0.1, 0.5, x->b, x->j);
-        caps_ref_margin_backward(dv, v, lengths, labels, 0.9, 0.1, 0.5, scale, x->b, x->j, x->d);
+        caps_ref_margin_forward(loss, lengths, labels, 0.9, 0.1, 0.5, x->b, x->j, x->l);
+        caps_ref_margin_backward(
+            dv, v, lengths, labels, 0.9, 0.1, 0.5, scale, x->b, x->j, x->d, x->l);
         caps_tensor tv = test_tensor(v, 3, (size_t[]){x->b, x->j, x->d});
         caps_tensor tlengths = test_tensor(NULL, 2, tv.shape),
                     tloss = test_tensor(NULL, 1, tv.shape);
-        caps_tensor tdv = test_tensor(NULL, 3, tv.shape),
-                    tlabels = test_tensor_i32(labels, 1, tv.shape);
+        caps_tensor tdv = test_tensor(NULL, 3, tv.shape), tlabels = labels_tensor(x, labels);
         test_ok(caps_lengths_forward(rt, &tlengths, &tv, &err));
         test_expect(&tlengths, lengths, 1e-6, "lengths");
         test_ok(caps_margin_forward(rt, &tloss, &tlengths, &tlabels, &margin, &err));
@@ -217,13 +223,24 @@ START_TEST(argmax_is_the_first_of_the_greatest)
         double *lengths = test_random(x->b * x->j, n, 0, 1);
         for (size_t i = 0; i < x->b * x->j; i++)
             lengths[i] = floor(lengths[i] * 4) / 4; /* many ties */
-        int32_t *need = calloc(x->b, sizeof *need), *have = calloc(x->b, sizeof *have);
-        caps_ref_argmax(need, lengths, x->b, x->j);
+        const size_t count = x->b * x->l;
+        int32_t *need = calloc(count, sizeof *need), *have = calloc(count, sizeof *have);
+        int32_t *labels = make_labels(x), *matched = calloc(count, sizeof *matched);
+        caps_ref_argmax(need, lengths, x->b, x->j, x->l);
         caps_tensor t = test_tensor(lengths, 2, (size_t[]){x->b, x->j});
-        caps_tensor best = test_tensor_i32(NULL, 1, t.shape);
+        caps_tensor best = labels_tensor(x, NULL), tmatched = labels_tensor(x, NULL);
+        caps_tensor tlabels = labels_tensor(x, labels);
         test_ok(caps_argmax(families[_i], &best, &t, &err));
         test_ok(caps_tensor_download(families[_i], &best, have, &err));
-        ck_assert(memcmp(need, have, x->b * sizeof *need) == 0);
+        ck_assert(memcmp(need, have, count * sizeof *need) == 0);
+        test_ok(caps_match(families[_i], &tmatched, &best, &tlabels, &err));
+        test_ok(caps_tensor_download(families[_i], &tmatched, have, &err));
+        caps_ref_match(matched, need, labels, x->b, x->l);
+        ck_assert(memcmp(matched, have, count * sizeof *need) == 0);
+        test_tensor_release(&tmatched);
+        test_tensor_release(&tlabels);
+        free(labels);
+        free(matched);
         test_tensor_release(&t);
         test_tensor_release(&best);
         free(need);
@@ -238,19 +255,20 @@ START_TEST(mask_agrees_with_the_reference)
     for (size_t n = 0; n < SHAPES; n++) {
         const shape *x = &shapes[n];
         caps_error err = {0};
-        size_t count = x->b * x->j * x->d, flat[] = {x->b, x->j * x->d};
-        double *v = test_random(count, n, -1, 1), *masked = test_zeros(count);
-        double *dmasked = test_random(count, n + 9, -1, 1), *dv = test_random(count, n + 19, -1, 1);
+        size_t count = x->b * x->j * x->d, flat[] = {x->b * x->l, x->j * x->d};
+        double *v = test_random(count, n, -1, 1), *masked = test_zeros(count * x->l);
+        double *dmasked = test_random(count * x->l, n + 9, -1, 1),
+               *dv = test_random(count, n + 19, -1, 1);
         int32_t *chosen = make_labels(x);
         caps_tensor tv = test_tensor(v, 3, (size_t[]){x->b, x->j, x->d});
         caps_tensor tdv = test_tensor(dv, 3, tv.shape), tmasked = test_tensor(NULL, 2, flat);
-        caps_tensor tg = test_tensor(dmasked, 2, flat), tchosen = test_tensor_i32(chosen, 1, flat);
-        caps_ref_mask_forward(masked, v, chosen, x->b, x->j, x->d);
-        caps_ref_mask_backward(dv, dmasked, chosen, x->b, x->j, x->d);
+        caps_tensor tg = test_tensor(dmasked, 2, flat), tchosen = labels_tensor(x, chosen);
+        caps_ref_mask_forward(masked, v, chosen, x->b, x->j, x->d, x->l);
+        caps_ref_mask_backward(dv, dmasked, chosen, x->b, x->j, x->d, x->l);
         test_ok(caps_mask_forward(families[_i], &tmasked, &tv, &tchosen, &err));
         test_expect_exactly(&tmasked, masked, "masked");
         test_ok(caps_mask_backward(families[_i], &tdv, &tg, &tchosen, &err));
-        test_expect(&tdv, dv, 1e-7, "dv"); /* one rounding */
+        test_expect(&tdv, dv, 1e-7 * (double)x->l, "dv"); /* a rounding for each label */
         test_tensor_release(&tv);
         test_tensor_release(&tdv);
         test_tensor_release(&tmasked);
@@ -299,7 +317,7 @@ END_TEST
 /* Several batches, one larger than a work-group, one without reconstruction. */
 START_TEST(totals_accumulate_over_batches)
 {
-    static const size_t batches[] = {5, 300, 1, 128};
+    static const size_t batches[] = {5, 300, 1, 128}, per_image[] = {1, 2, 1, 3};
     caps_runtime *rt = families[_i];
     caps_error err = {0};
     double need[3] = {0};
@@ -307,19 +325,29 @@ START_TEST(totals_accumulate_over_batches)
     caps_tensor totals = test_tensor(start, 1, (size_t[]){3});
     memcpy(need, start, sizeof need);
     for (size_t n = 0; n < 4; n++) {
-        const size_t b = batches[n];
+        const size_t b = batches[n], l = per_image[n], rows = b * l;
+        const shape x = {b, 0, 0, l};
         bool has_sse = n != 2;
-        double *margin = test_random(b, n, 0, 1), *sse = test_random(b, n + 9, 0, 60);
-        int32_t *best = calloc(b, sizeof *best), *labels = calloc(b, sizeof *labels);
+        double *margin = test_random(b, n, 0, 1), *sse = test_random(rows, n + 9, 0, 60);
+        int32_t *best = calloc(rows, sizeof *best), *labels = calloc(rows, sizeof *labels);
         for (size_t i = 0; i < b; i++) {
-            best[i] = (int32_t)(i % 7);
-            labels[i] = (int32_t)(i % 5);
+            bool wrong = false;
+            for (size_t t = 0; t < l; t++) {
+                best[i * l + t] = (int32_t)((i + t) % 7);
+                labels[i * l + t] = (int32_t)((i + l - 1 - t) % 5); /* the other way round */
+                need[1] += has_sse ? sse[i * l + t] : 0;
+            }
+            for (size_t t = 0; t < l; t++) {
+                bool found = false;
+                for (size_t k = 0; k < l; k++)
+                    found = found || best[i * l + k] == labels[i * l + t];
+                wrong = wrong || !found;
+            }
             need[0] += margin[i];
-            need[1] += has_sse ? sse[i] : 0;
-            need[2] += best[i] != labels[i];
+            need[2] += wrong;
         }
-        caps_tensor tm = test_tensor(margin, 1, &b), ts = test_tensor(sse, 1, &b);
-        caps_tensor tb = test_tensor_i32(best, 1, &b), tl = test_tensor_i32(labels, 1, &b);
+        caps_tensor tm = test_tensor(margin, 1, &b), ts = test_tensor(sse, 1, &rows);
+        caps_tensor tb = labels_tensor(&x, best), tl = labels_tensor(&x, labels);
         test_ok(caps_totals_add(rt, &totals, &tm, has_sse ? &ts : NULL, &tb, &tl, &err));
         test_tensor_release(&tm);
         test_tensor_release(&ts);

@@ -13,7 +13,8 @@ static const struct {
 } operations[] = {{"gemm", false}, {"bias_act", true}, {"conv", true}, {"linear", true},
     {"group", true}, {"squash", true}, {"votes", true}, {"routing", true}, {"class_caps", true},
     {"lengths", false}, {"margin", true}, {"argmax", false}, {"mask", true}, {"sse", true},
-    {"totals", false}, {"adam", false}, {"sgd", false}};
+    {"totals", false}, {"softmax", false}, {"cross_entropy", true}, {"dropout", true},
+    {"scale", false}, {"adam", false}, {"sgd", false}};
 
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 
