@@ -367,6 +367,7 @@ static int run(const caps_command *command, int argc, char **argv)
     if (o.data) {
         CAPS_TRY(caps_dataset_check(
             &ds, spec->input[0], spec->input[1], spec->input[2], spec->classes, &err));
+        CAPS_TRY(caps_dataset_check_labels(&ds, 1, &err));
         CAPS_TRY(take_images(&b, &o, &ds, &err));
         if (o.index.count == 0)
             caps_cli_log("the first %zu images of %s (--index N... chooses others)", n, o.data);

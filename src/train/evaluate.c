@@ -110,6 +110,7 @@ caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_eval
     caps_trace_begin(rt, "evaluate");
     CAPS_TRY(
         caps_dataset_check(ds, spec->input[0], spec->input[1], spec->input[2], spec->classes, err));
+    CAPS_TRY(caps_dataset_check_labels(ds, 1, err));
     size_t most = caps_model_get_micro_batch(m);
     if (most > ds->n)
         most = ds->n;

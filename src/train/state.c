@@ -10,6 +10,7 @@
 #include "config.h"
 #include "fail.h"
 #include "file.h"
+#include "pairs.h"
 #include "parameter_file.h"
 #include "schedule.h"
 #include "state_json.h"
@@ -56,15 +57,7 @@ void caps_state_drop(caps_state *s)
 
 uint64_t caps_state_data_hash(const caps_dataset *ds)
 {
-    const uint64_t sizes[] = {ds->n, ds->channels, ds->height, ds->width};
-    uint64_t hash = CAPS_HASH_START;
-    for (size_t i = 0; i < 4; i++)
-        for (size_t byte = 0; byte < 8; byte++) {
-            unsigned char part = (unsigned char)(sizes[i] >> (8 * byte));
-            hash = caps_hash(hash, &part, 1);
-        }
-    hash = caps_hash(hash, ds->images, ds->n * ds->channels * ds->height * ds->width);
-    return caps_hash(hash, ds->labels, ds->n);
+    return caps_dataset_hash(ds);
 }
 
 caps_status caps_state_apply(const caps_state *s, caps_model *m, caps_error *err)

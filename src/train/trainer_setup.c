@@ -63,9 +63,11 @@ static void *read_splits(void *context)
     CAPS_TRY(caps_dataset_load(&t->train, config->data, CAPS_SPLIT_TRAIN, config->limit, &r->err));
     CAPS_TRY(caps_dataset_load(&t->test, config->data, CAPS_SPLIT_TEST, 0, &r->err));
     const caps_dataset *sets[] = {&t->train, &t->test};
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < 2; i++) {
         CAPS_TRY(caps_dataset_check(
             sets[i], spec->input[0], spec->input[1], spec->input[2], spec->classes, &r->err));
+        CAPS_TRY(caps_dataset_check_labels(sets[i], 1, &r->err));
+    }
     t->data_hash = caps_state_data_hash(&t->train);
 done:
     r->status = status;
