@@ -10,7 +10,7 @@
 // nothing. Numerics: sums in order by one item; the loss comes from the logits, so that a small p
 // costs no digits.
 
-static float caps_row_max(__global const float *row, const uint n)
+static float caps_logits_max(__global const float *row, const uint n)
 {
     float most = row[0];
     for (uint j = 1; j < n; j++)
@@ -26,7 +26,7 @@ __kernel void softmax_forward(__global float *p, const ulong p_offset, __global 
         return;
     __global const float *row = z + z_offset + b * j_count;
     __global float *to = p + p_offset + b * j_count;
-    const float most = caps_row_max(row, j_count);
+    const float most = caps_logits_max(row, j_count);
     float sum = 0.0f;
     for (uint j = 0; j < j_count; j++)
         sum += exp(row[j] - most);
@@ -43,7 +43,7 @@ __kernel void cross_entropy_forward(__global float *loss, const ulong loss_offse
         return;
     __global const float *row = z + z_offset + b * j_count;
     const int label = labels[labels_offset + b];
-    const float most = caps_row_max(row, j_count);
+    const float most = caps_logits_max(row, j_count);
     float sum = 0.0f;
     for (uint j = 0; j < j_count; j++)
         sum += exp(row[j] - most);

@@ -14,46 +14,125 @@ extern "C" {
 typedef enum caps_split {
     CAPS_SPLIT_TRAIN,
     CAPS_SPLIT_TEST,
+    CAPS_SPLIT_VALIDATION, /* only what caps_dataset_split_off makes */
 } caps_split;
 
-/* Caller's storage; init by caps_dataset_load, freed by caps_dataset_release. */
+/* Caller's storage; init by caps_dataset_open or _load, freed by caps_dataset_release. */
 typedef struct caps_dataset {
-    char *path; /* the directory it came from */
+    char *path; /* the directory it came from, for pairs after "multi:" */
     caps_split split;
-    size_t n; /* images */
+    size_t n; /* images, or pairs */
     size_t channels, height, width;
-    size_t classes;  /* greatest label + 1 */
-    uint8_t *images; /* [n, channels, height, width], 0..255; /255 is what the network sees */
-    uint8_t *labels; /* [n] */
+    size_t classes;          /* as many as there are names, else the greatest label + 1 */
+    size_t labels_per_image; /* 1, or 2: pairs */
+    char **class_names;      /* [classes], or NULL; one allocation, freed with free() */
+    /* 0..255; /255 is what the network sees: [n, channels, height, width]. Pairs: the single images
+     * that they are made of, [base images, 1, height - 8, width - 8]. */
+    uint8_t *images;
+    uint8_t *labels;          /* [n]; pairs: [base images] */
+    struct caps_pairs *pairs; /* NULL, or how pairs are drawn */
+    size_t view[2];           /* height and width of caps_dataset_set_view, or 0, 0 */
 } caps_dataset;
 
-/* Turns `name_or_dir` into a directory that holds IDX files. With a '/' in it, it is a path and
- * taken as it is. A name is looked for in ./<name>, $CAPSCL_DATA/<name>, capscl/<name> below
- * $XDG_DATA_HOME (or ~/.local/share), and /usr/share/datasets/<name>: the first of them that holds
- * an IDX file of images, else the first that is a directory. *path is freed with free().
- * Errors: CAPS_ERR_NOT_FOUND (the message lists the places), CAPS_ERR_FORMAT (a path to a file). */
+/* Turns a name into the place of a data set. With a '/' in it, it is a path and taken as it is. A
+ * name is looked for in ./<name>, $CAPSCL_DATA/<name>, capscl/<name> below $XDG_DATA_HOME (or
+ * ~/.local/share), and /usr/share/datasets/<name>: the first of them that holds a data set, else
+ * the first that is a directory. "emnist-letters" and the like are also looked for as
+ * emnist/emnist-letters, which stands for those files of the directory emnist that begin
+ * "emnist-letters-"; "cifar10" and "cifar-10" also as cifar-10-batches-bin. "multi:NAME" gives
+ * "multi:PLACE". *path is freed with free(), and may be given to caps_dataset_open.
+ * Errors: CAPS_ERR_NOT_FOUND (the message lists the places), CAPS_ERR_FORMAT (a path to a file;
+ * pairs of pairs). */
 CAPS_API caps_status caps_dataset_find(char **path, const char *name_or_dir, caps_error *err);
 
-/* Reads {train,t10k}-{images-idx3|images-idx4,labels-idx1}-ubyte, plain or .gz. `limit` 0 means
- * all, else the first `limit` images. On failure *ds is released. Errors: CAPS_ERR_NOT_FOUND,
- * CAPS_ERR_FORMAT (wrong magic, truncated, too long, no images, a damaged .gz, counts that
- * disagree), CAPS_ERR_MEMORY. */
+typedef struct caps_dataset_options {
+    caps_split split; /* train or test */
+    size_t limit;     /* 0: all, else the first `limit` images */
+    /* What pictures of a folder are converted to (see docs/data.md); 0: as the first training
+     * picture has it. Of pairs this is the size of a pair. Other kinds are what they are. */
+    size_t channels, height, width;
+    /* NULL, or called now and then while pictures are read, from one thread at a time, not always
+     * the same. */
+    void (*progress)(void *user, size_t done, size_t total);
+    void *user;
+} caps_dataset_options;
+
+/* Reads a data set (options NULL: all of the training split). Its kind is seen by what the
+ * directory holds (docs/data.md has the details):
+ * - IDX: {train,t10k}-{images-idx3|images-idx4,labels-idx1}-ubyte, plain or .gz; EMNIST's file
+ *   names too, whose images are turned upright;
+ * - CIFAR-10's binary version: data_batch_1.bin to data_batch_5.bin, test_batch.bin;
+ * - PNG pictures: train/<class>/<name>.png and test/<class>/<name>.png, or <class>/<name>.png
+ * alone, which has no test split. Label = place of the class among the names of the training split
+ * in byte order. The set begins with the first picture of every class, then the second of every
+ *   class, and so on, so that its first images are of all classes;
+ * - "multi:D" for any D with one channel: pairs (see caps_dataset_draw).
+ * On failure *ds is released. Errors: CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT (damaged, truncated, too
+ * long, no images, counts that disagree, one class only), CAPS_ERR_MISMATCH (channels of a
+ * picture), CAPS_ERR_ARGUMENT, CAPS_ERR_MEMORY. */
+CAPS_API caps_status caps_dataset_open(caps_dataset *ds, const char *name_or_dir,
+    const caps_dataset_options *options, caps_error *err);
+/* The same with nothing but a split and a limit. */
 CAPS_API caps_status caps_dataset_load(
     caps_dataset *ds, const char *name_or_dir, caps_split split, size_t limit, caps_error *err);
 CAPS_API void caps_dataset_release(caps_dataset *ds);
 
-/* Checks that the set can feed a network of these sizes: CAPS_ERR_MISMATCH names both sides; a
- * label that is no class is CAPS_ERR_FORMAT with its index. */
+/* The names of a set's classes, where it has some, without reading its images: *names [*count],
+ * freed with free(), or NULL. Errors as those of caps_dataset_open. */
+CAPS_API caps_status caps_dataset_names(
+    char ***names, size_t *count, const char *name_or_dir, caps_error *err);
+
+/* Moves n images, drawn without replacement from `seed` alone, from the training set to
+ * *validation; both keep the order they had. Of pairs the single images are parted, so that none is
+ * in both. On failure *train is as it was. Errors: CAPS_ERR_ARGUMENT (n is not 1..train->n - 1, not
+ * a training split, or pairs for which a part lacks a second class), CAPS_ERR_MEMORY. */
+CAPS_API caps_status caps_dataset_split_off(
+    caps_dataset *train, size_t n, uint64_t seed, caps_dataset *validation, caps_error *err);
+
+/* From now on images drawn without augmentation are height x width: centred on black where that is
+ * larger, cut at the centre where it is smaller, with the odd pixel below and on the right. 0, 0:
+ * as they are. */
+CAPS_API void caps_dataset_set_view(caps_dataset *ds, size_t height, size_t width);
+
+/* Checks that the set (its view, where one is set) can feed a network of these sizes:
+ * CAPS_ERR_MISMATCH names both sides; a label that is no class is CAPS_ERR_FORMAT with its index.
+ */
 CAPS_API caps_status caps_dataset_check(const caps_dataset *ds, size_t channels, size_t height,
     size_t width, size_t classes, caps_error *err);
+/* Checks that an image has `labels` labels: CAPS_ERR_MISMATCH. */
+CAPS_API caps_status caps_dataset_check_labels(
+    const caps_dataset *ds, size_t labels, caps_error *err);
 
 typedef enum caps_augment {
     CAPS_AUGMENT_NONE,
-    CAPS_AUGMENT_SHIFT2, /* dx, dy uniform in -2..2, zero fill */
+    CAPS_AUGMENT_SHIFT2,  /* dx, dy uniform in -2..2, zero fill */
+    CAPS_AUGMENT_PLACE40, /* at a uniformly random place on 40x40 black */
+    CAPS_AUGMENT_CROP24,  /* a uniformly random part of 24x24 */
+    CAPS_AUGMENT_COUNT
 } caps_augment;
 
-/* What the network sees of image `index` in epoch `epoch` (from 0): out [C,H,W], 0..1. With
- * CAPS_AUGMENT_SHIFT2 the shift is drawn from (seed, epoch, index) alone. */
+/* "none", "shift2", "place40", "crop24"; NULL from CAPS_AUGMENT_COUNT on. */
+CAPS_API const char *caps_augment_name(int augment);
+
+/* The size that the network sees: channels, height, width. Errors: CAPS_ERR_ARGUMENT (an unknown
+ * augmentation; any but none for pairs; one whose size is not that of the view that is set),
+ * CAPS_ERR_MISMATCH (images too large for place40, too small for crop24). */
+CAPS_API caps_status caps_dataset_view_size(
+    const caps_dataset *ds, caps_augment augment, size_t chw[3], caps_error *err);
+
+/* What the network sees of `index` in epoch `epoch` (from 0): image [C,H,W] of
+ * caps_dataset_view_size (which must succeed), 0..1; labels [labels_per_image]; targets
+ * [labels_per_image, C,H,W], the images that a decoder should give. labels and targets may be NULL.
+ * Whatever is random is drawn from (seed, epoch, index) alone.
+ *
+ * Pairs (MultiMNIST): the first digit is image `index`, the second is drawn uniformly from all
+ * images of other classes, and each is moved by dx, dy uniform in -6..6 (training) or -4..4 from
+ * the centre of (height + 8) x (width + 8) black, what leaves it cut off. The image is the sum, at
+ * most 255; the targets are the two moved digits. Splits other than the training split have one
+ * fixed set of pairs, that of seed 0 and epoch 0. */
+CAPS_API void caps_dataset_draw(const caps_dataset *ds, size_t index, caps_augment augment,
+    uint64_t seed, uint64_t epoch, float *image, int32_t *labels, float *targets);
+/* The image alone. */
 CAPS_API void caps_dataset_image(const caps_dataset *ds, size_t index, caps_augment augment,
     uint64_t seed, uint64_t epoch, float *out);
 

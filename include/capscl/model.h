@@ -50,6 +50,7 @@ typedef struct caps_model_spec {
     size_t hidden[CAPS_MAX_HIDDEN], hidden_count; /* linear layers before the last */
     double dropout;                               /* before the last layer, while training; 0..1 */
 
+    /* How the classes are called: no part of the spec's JSON, but kept beside it in checkpoints. */
     bool has_class_names;
     char class_names[CAPS_MAX_CLASSES][CAPS_CLASS_NAME]; /* UTF-8 */
 } caps_model_spec;
@@ -67,6 +68,13 @@ typedef struct caps_model_sizes {
 /* The name of class j: its own, else its number, in `text` of at least CAPS_CLASS_NAME bytes, which
  * is returned. */
 CAPS_API const char *caps_class_name(const caps_model_spec *spec, size_t j, char *text);
+/* Takes names (longer ones are cut) where there are as many as classes; otherwise, and for NULL,
+ * there are none. */
+CAPS_API void caps_class_names_set(caps_model_spec *spec, char *const *names, size_t count);
+/* A list of them in JSON, freed with free(); NULL: out of memory. And back: CAPS_ERR_FORMAT. */
+CAPS_API char *caps_class_names_format(const caps_model_spec *spec);
+CAPS_API caps_status caps_class_names_parse(
+    caps_model_spec *spec, const char *json, const char *where, caps_error *err);
 
 /* Parses and checks JSON text; `where` names it in messages ("net.json"). CAPS_ERR_SPEC. */
 CAPS_API caps_status caps_model_spec_parse(

@@ -100,6 +100,7 @@ typedef struct caps_train_metrics {
 } caps_train_metrics;
 
 typedef enum caps_train_event {
+    CAPS_TRAIN_READING,  /* pictures of the data are being read: `text` says how far */
     CAPS_TRAIN_STARTED,  /* model made, data read, the first files written */
     CAPS_TRAIN_PROGRESS, /* after every step that the device was given: `step` counts it; its loss
                             comes with the next, as the host is a step ahead (images_done and what

@@ -15,7 +15,12 @@ typedef enum caps_rng_stream {
     CAPS_RNG_SHIFT = 2,
     CAPS_RNG_WEIGHTS = 3,
     CAPS_RNG_TEST = 4,
-    CAPS_RNG_DROPOUT = 16, /* the layer above it, from bit 8 on */
+    CAPS_RNG_DROPOUT = 5, /* the layer above it, from bit 8 on */
+    CAPS_RNG_SECOND = 16, /* the second image of a pair */
+    CAPS_RNG_MOVE = 17,   /* where the two images of a pair are */
+    CAPS_RNG_PLACE = 18,
+    CAPS_RNG_CROP = 19,
+    CAPS_RNG_VALIDATION = 20,
 } caps_rng_stream;
 
 /* Four 32-bit words of (seed, stream, a, b): key = seed, counter = stream and a (32 bits), b. */

@@ -147,6 +147,11 @@ caps_status caps_cli_model_create(caps_model **out, caps_runtime *rt, const caps
 caps_status caps_cli_model_load(caps_model **out, caps_runtime *rt, const char *path,
     const caps_model_options *options, size_t *batch, caps_error *err);
 
+/* A split as a network of this spec takes it: pictures converted to its size, images centred or cut
+ * where the spec says so; checked against it. */
+caps_status caps_cli_data_open(caps_dataset *ds, const char *data, caps_split split, size_t limit,
+    const caps_model_spec *spec, caps_error *err);
+
 /* Can `path` be written (a file may be made beside it, and it is no directory)? For outputs that
  * come after long work: says no before it. CAPS_ERR_IO. */
 caps_status caps_cli_check_output(const char *path, caps_error *err);

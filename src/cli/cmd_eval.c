@@ -50,7 +50,7 @@ typedef struct watcher {
     bool out_of_memory;
     char *text;
     size_t used, size;
-    size_t classes, images, errors;
+    size_t classes, labels, images, errors;
 } watcher;
 
 static void put(watcher *w, const char *format, ...) CAPS_PRINTF(2, 3);
@@ -78,30 +78,33 @@ static void put(watcher *w, const char *format, ...)
 
 static void put_header(watcher *w)
 {
-    put(w, "index,true_label,label");
+    put(w, w->labels > 1 ? "index,true_label_1,true_label_2,label_1,label_2"
+                         : "index,true_label,label");
     for (size_t j = 0; j < w->classes; j++)
         put(w, ",length_%zu", j);
     put(w, "\n");
 }
 
-static void on_image(
-    void *user, size_t index, int label, int true_label, const float *lengths, double sse)
+static void on_image(void *user, const caps_evaluated *image)
 {
-    (void)sse;
     watcher *w = user;
-    w->errors += label != true_label;
+    w->errors += !image->right;
     if (w->keep && !w->out_of_memory) {
-        put(w, "%zu,%d,%d", index, true_label, label);
+        put(w, "%zu", image->index);
+        for (size_t t = 0; t < w->labels; t++)
+            put(w, ",%d", (int)image->true_label[t]);
+        for (size_t t = 0; t < w->labels; t++)
+            put(w, ",%d", (int)image->label[t]);
         for (size_t j = 0; j < w->classes; j++)
-            put(w, ",%.9g", (double)lengths[j]);
+            put(w, ",%.9g", (double)image->lengths[j]);
         put(w, "\n");
     }
     if (caps_progress_due()) {
         char bar[32];
-        double fraction = (double)(index + 1) / (double)w->images;
+        double fraction = (double)(image->index + 1) / (double)w->images;
         caps_progress_show("evaluating %s %3.0f %%  error %.2f %%",
             caps_progress_bar(bar, fraction), 100 * fraction,
-            100 * (double)w->errors / (double)(index + 1));
+            100 * (double)w->errors / (double)(image->index + 1));
     }
 }
 
@@ -197,17 +200,16 @@ static int run(const caps_command *command, int argc, char **argv)
         caps_cli_model_load(&model, rt, o.model, &model_options, o.batch ? NULL : &batch, &err);
     caps_trace_end(rt);
     CAPS_TRY(status);
+    const caps_model_spec *spec = caps_model_get_spec(model);
     caps_trace_begin(rt, "load data");
-    status = caps_dataset_load(
-        &ds, o.data, o.split == 0 ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN, (size_t)o.limit, &err);
+    status = caps_cli_data_open(&ds, o.data, o.split == 0 ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN,
+        (size_t)o.limit, spec, &err);
     caps_trace_end(rt);
     CAPS_TRY(status);
-    const caps_model_spec *spec = caps_model_get_spec(model);
-    CAPS_TRY(caps_dataset_check(
-        &ds, spec->input[0], spec->input[1], spec->input[2], spec->classes, &err));
     caps_cli_detail("%s: %zu images of %s, %zu at a time", o.model, ds.n, ds.path, batch);
 
     w.classes = spec->classes;
+    w.labels = spec->labels;
     w.images = ds.n;
     if (w.keep)
         put_header(&w);

@@ -404,15 +404,9 @@ static int run(const caps_command *command, int argc, char **argv)
     CAPS_TRY(check_usage(&o, &args, &err));
     if (o.sheet)
         CAPS_TRY(caps_cli_check_output(o.sheet, &err));
-    if (o.data) {
-        /* Of a split without --index only the start is read. */
-        CAPS_TRY(caps_dataset_load(&ds, o.data, o.split == 0 ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN,
-            o.index.count ? 0 : DEFAULT_IMAGES, &err));
-        CAPS_TRY(check_indices(&o, &ds, &err));
-    }
     size_t n = args.positional_count;
     if (o.data)
-        n = o.index.count ? o.index.count : ds.n;
+        n = o.index.count ? o.index.count : DEFAULT_IMAGES;
 
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     size_t most = n < BATCH ? n : BATCH;
@@ -430,10 +424,15 @@ static int run(const caps_command *command, int argc, char **argv)
     if (o.capsules && strcmp(spec->kind, "capsnet") != 0)
         CAPS_TRY(caps_fail(&err, CAPS_ERR_MISMATCH,
             "%s: the model has no capsules, need some for --capsules", o.model));
+    if (o.data) {
+        /* Of a split without --index only the start is read. */
+        CAPS_TRY(caps_cli_data_open(&ds, o.data, o.split == 0 ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN,
+            o.index.count ? 0 : DEFAULT_IMAGES, spec, &err));
+        CAPS_TRY(check_indices(&o, &ds, &err));
+        n = o.index.count ? n : ds.n;
+    }
     CAPS_TRY(batch_init(&b, n, model, spec->has_decoder && model_options.reconstruct, &err));
     if (o.data) {
-        CAPS_TRY(caps_dataset_check(
-            &ds, spec->input[0], spec->input[1], spec->input[2], spec->classes, &err));
         CAPS_TRY(take_images(&b, &o, &ds, &err));
         if (o.index.count == 0)
             caps_cli_log("the first %zu images of %s (--index N... chooses others)", n, o.data);

@@ -188,17 +188,27 @@ static void on_progress(watcher *w, const caps_train_metrics *m)
     }
 }
 
+/* How the loss of the classes is called. */
+static const char *class_loss(const caps_train_config *config)
+{
+    return strcmp(config->spec.kind, "cnn") == 0 ? "cross entropy" : "margin";
+}
+
 static void on_epoch(watcher *w, const caps_train_metrics *m)
 {
-    char epoch[48], sse[64] = "", test[64] = "", took[32];
+    char epoch[48], sse[64] = "", test[64] = "", validation[64] = "", took[32];
     if (!isnan(m->reconstruction_sse))
         snprintf(sse, sizeof sse, ", reconstruction %.2f", m->reconstruction_sse);
+    if (!isnan(m->validation_error_percent))
+        snprintf(validation, sizeof validation, ", validation error %.2f %%",
+            m->validation_error_percent);
     if (!isnan(m->test_error_percent))
         snprintf(test, sizeof test, ", test error %.2f %%", m->test_error_percent);
-    caps_cli_log("%s: step %llu, loss %.5f (margin %.5f%s), train error %.2f %%%s, %.1f images/s, "
+    caps_cli_log("%s: step %llu, loss %.5f (%s %.5f%s), train error %.2f %%%s%s, %.1f images/s, "
                  "%s so far",
-        epoch_text(epoch, w, m), (unsigned long long)m->step, m->loss, m->margin_loss, sse,
-        m->train_error_percent, test, m->images_per_second, caps_progress_time(took, m->seconds));
+        epoch_text(epoch, w, m), (unsigned long long)m->step, m->loss, class_loss(w->config),
+        m->margin_loss, sse, m->train_error_percent, validation, test, m->images_per_second,
+        caps_progress_time(took, m->seconds));
 }
 
 static void on_event(
@@ -206,7 +216,12 @@ static void on_event(
 {
     watcher *w = user;
     switch (event) {
+    case CAPS_TRAIN_READING:
+        if (caps_progress_due())
+            caps_progress_show("%s", text);
+        break;
     case CAPS_TRAIN_STARTED:
+        caps_progress_clear();
         if (m && m->resumed_from_step > 0)
             caps_cli_log("resumed from step %llu", (unsigned long long)m->resumed_from_step);
         caps_cli_detail("training begins");
@@ -241,30 +256,36 @@ static void on_event(
 
 static caps_status print_json(caps_runtime *rt, const caps_train_metrics *m, caps_error *err)
 {
-    return caps_cli_print_json(
-        json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o}", "epoch",
-            (json_int_t)m->epoch, "step", (json_int_t)m->step, "loss", caps_json_double(m->loss),
-            "margin_loss", caps_json_double(m->margin_loss), "reconstruction_sse",
-            caps_json_double(m->reconstruction_sse), "train_error_percent",
-            caps_json_double(m->train_error_percent), "test_error_percent",
-            caps_json_double(m->test_error_percent), "images_per_second",
-            caps_json_double(m->images_per_second), "seconds", caps_json_double(m->seconds),
-            "peak_device_bytes", (json_int_t)m->peak_device_bytes, "resumed_from_step",
-            (json_int_t)m->resumed_from_step, "device",
-            caps_cli_json_text(caps_runtime_device(rt)->name)),
-        err);
+    json_t *all = json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o}", "epoch",
+        (json_int_t)m->epoch, "step", (json_int_t)m->step, "loss", caps_json_double(m->loss),
+        "margin_loss", caps_json_double(m->margin_loss), "reconstruction_sse",
+        caps_json_double(m->reconstruction_sse), "train_error_percent",
+        caps_json_double(m->train_error_percent), "test_error_percent",
+        caps_json_double(m->test_error_percent), "images_per_second",
+        caps_json_double(m->images_per_second), "seconds", caps_json_double(m->seconds),
+        "peak_device_bytes", (json_int_t)m->peak_device_bytes, "resumed_from_step",
+        (json_int_t)m->resumed_from_step, "device",
+        caps_cli_json_text(caps_runtime_device(rt)->name));
+    if (m->validation_images > 0)
+        json_object_set_new(
+            all, "validation_error_percent", caps_json_double(m->validation_error_percent));
+    return caps_cli_print_json(all, err);
 }
 
-static void print_text(const caps_train_flags *o, const caps_train_metrics *m)
+static void print_text(
+    const caps_train_flags *o, const caps_train_config *config, const caps_train_metrics *m)
 {
     char took[32], bytes[32];
     printf("epoch %llu, step %llu, %s\n", (unsigned long long)m->epoch, (unsigned long long)m->step,
         caps_progress_time(took, m->seconds));
-    printf("loss: %.5f (margin %.5f", m->loss, m->margin_loss);
+    printf("loss: %.5f (%s %.5f", m->loss, class_loss(config), m->margin_loss);
     if (!isnan(m->reconstruction_sse))
         printf(", squared reconstruction error %.3f an image", m->reconstruction_sse);
     printf(")\n");
     printf("train error: %.2f %%\n", m->train_error_percent);
+    if (!isnan(m->validation_error_percent))
+        printf("validation error: %.2f %% of %llu images\n", m->validation_error_percent,
+            (unsigned long long)m->validation_images);
     if (!isnan(m->test_error_percent))
         printf("test error: %.2f %%\n", m->test_error_percent);
     if (m->images_per_second > 0)
@@ -345,7 +366,7 @@ static int run(const caps_command *command, int argc, char **argv)
     if (o.common.json)
         CAPS_TRY(print_json(rt, &metrics, &err));
     else
-        print_text(&o, &metrics);
+        print_text(&o, &config, &metrics);
     if (o.kernel_times)
         CAPS_TRY(caps_cli_show_profile(rt, &err));
     if (end == CAPS_TRAIN_STOPPED)

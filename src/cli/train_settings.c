@@ -204,7 +204,7 @@ static caps_status choose_augment(
     if (pairs && given && config->augment != CAPS_AUGMENT_NONE)
         return caps_cli_usage(err,
             "train: --augment %s with pairs of images, which are shifted themselves, need none",
-            caps_augment_name((size_t)o->augment));
+            caps_augment_name(o->augment));
     if (pairs)
         config->augment = CAPS_AUGMENT_NONE;
     for (size_t i = 0; i < sizeof resizing / sizeof resizing[0]; i++) {
@@ -217,11 +217,35 @@ static caps_status choose_augment(
         if (spec->source[0] || o->init)
             return caps_cli_usage(err,
                 "train: --augment %s gives images of %zux%zu, the network takes %zux%zu",
-                caps_augment_name((size_t)o->augment), size, size, spec->input[1], spec->input[2]);
+                caps_augment_name(o->augment), size, size, spec->input[1], spec->input[2]);
         memcpy(spec->source, spec->input, sizeof spec->source);
         spec->input[1] = spec->input[2] = size;
     }
     return CAPS_OK;
+}
+
+/* Names of the data's classes, where it has some. A built-in network gets as many classes as there
+ * are names; another must have them. */
+static caps_status adopt_classes(
+    const caps_train_flags *o, bool own, caps_model_spec *spec, caps_error *err)
+{
+    char **names = NULL;
+    size_t count = 0;
+    bool builtin = !o->arch && !own;
+    caps_status status;
+    CAPS_TRY(caps_dataset_names(&names, &count, o->data, err));
+    for (size_t i = 0; o->arch && caps_model_spec_builtin(i); i++)
+        builtin = builtin || strcmp(o->arch, caps_model_spec_builtin(i)) == 0;
+    if (names && builtin)
+        spec->classes = count;
+    if (names && spec->classes < count)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: %zu classes, the network has %zu", o->data,
+            count, spec->classes));
+    if (names && !spec->has_class_names)
+        caps_class_names_set(spec, names, count);
+done:
+    free(names);
+    return status;
 }
 
 /* The spec: --arch, else that of --init, else the default, with what profile and flags change. The
@@ -242,13 +266,14 @@ static caps_status choose_spec(const caps_train_flags *o, const caps_args *args,
         snprintf(config->arch, sizeof config->arch, "%.*s", (int)sizeof config->arch - 1, o->init);
     }
     CAPS_TRY(choose_augment(o, args, config, err));
+    CAPS_TRY(adopt_classes(o, own, &config->spec, err));
     caps_profile_apply(config, profile, !own);
     change_spec(o, args, &config->spec);
     CAPS_TRY(caps_model_spec_check(&config->spec, NULL, err));
     if (o->init) {
         CAPS_TRY(copy_text(config->init, sizeof config->init, o->init, "--init", err));
-        caps_checkpoint_release(init);
-        CAPS_TRY(caps_checkpoint_load(init, o->init, &config->spec, err));
+        if (!own)
+            CAPS_TRY(caps_checkpoint_load(init, o->init, &config->spec, err));
         if (o->arch && init->has_spec && !caps_model_spec_equal(&init->spec, &config->spec)) {
             status = caps_fail(err, CAPS_ERR_MISMATCH,
                 "%s: its spec is not that of --arch %s, need both to agree", o->init, o->arch);

@@ -16,7 +16,7 @@
 
 typedef struct slot {
     caps_batch batch;
-    float *images;
+    float *images, *targets;
     int32_t *labels;
 } slot;
 
@@ -24,7 +24,7 @@ struct caps_batcher {
     const caps_dataset *ds;
     caps_batcher_options options;
     uint64_t batches_per_epoch;
-    size_t image_floats;
+    size_t image_floats, labels_per_image;
     uint32_t *order; /* [n], only the thread's */
     slot slots[SLOTS];
 
@@ -54,12 +54,18 @@ static void fill(caps_batcher *b, slot *s, uint64_t epoch, uint64_t index)
     size_t n = left < b->options.batch ? left : b->options.batch;
     for (size_t i = 0; i < n; i++) {
         uint32_t which = b->order[first + i];
-        caps_dataset_image(b->ds, which, b->options.augment, b->options.seed, epoch,
-            s->images + i * b->image_floats);
-        s->labels[i] = b->ds->labels[which];
+        size_t label = i * b->labels_per_image;
+        caps_dataset_draw(b->ds, which, b->options.augment, b->options.seed, epoch,
+            s->images + i * b->image_floats, s->labels + label,
+            s->targets ? s->targets + label * b->image_floats : NULL);
     }
-    s->batch = (caps_batch){
-        .n = n, .images = s->images, .labels = s->labels, .epoch = epoch, .index = index};
+    s->batch = (caps_batch){.n = n,
+        .labels_per_image = b->labels_per_image,
+        .images = s->images,
+        .labels = s->labels,
+        .targets = s->targets,
+        .epoch = epoch,
+        .index = index};
 }
 
 static void *run(void *context)
@@ -105,12 +111,13 @@ caps_status caps_batcher_create(caps_batcher **out, const caps_dataset *ds,
     const caps_batcher_options *options, caps_error *err)
 {
     caps_status status = CAPS_OK;
+    size_t chw[3];
     *out = NULL;
     if (options->batch == 0)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "batcher: batch is 0, need >= 1");
-    if (options->augment != CAPS_AUGMENT_NONE && options->augment != CAPS_AUGMENT_SHIFT2)
-        return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "batcher: augment is %d, need 0 (none) or 1 (shift2)", (int)options->augment);
+    status = caps_dataset_view_size(ds, options->augment, chw, err);
+    if (status != CAPS_OK)
+        return status;
     if (ds->n == 0 || ds->n > UINT32_MAX)
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "batcher: %zu images, need 1..%u", ds->n, UINT32_MAX);
@@ -120,7 +127,8 @@ caps_status caps_batcher_create(caps_batcher **out, const caps_dataset *ds,
         return caps_fail(err, CAPS_ERR_MEMORY, "batcher: out of memory");
     b->ds = ds;
     b->options = *options;
-    b->image_floats = ds->channels * ds->height * ds->width;
+    b->image_floats = chw[0] * chw[1] * chw[2];
+    b->labels_per_image = ds->pairs ? 2 : 1;
     if (b->options.batch > ds->n)
         b->options.batch = ds->n; /* the same sequence, without room that stays empty */
     b->batches_per_epoch = (ds->n + b->options.batch - 1) / b->options.batch;
@@ -130,16 +138,19 @@ caps_status caps_batcher_create(caps_batcher **out, const caps_dataset *ds,
 
     b->order = malloc(ds->n * sizeof *b->order);
     bool enough =
-        b->order != NULL && b->image_floats <= SIZE_MAX / sizeof(float) / b->options.batch;
+        b->order != NULL && b->image_floats <= SIZE_MAX / 2 / sizeof(float) / b->options.batch;
     for (size_t i = 0; i < SLOTS && enough; i++) {
         b->slots[i].images = malloc(b->options.batch * b->image_floats * sizeof(float));
-        b->slots[i].labels = malloc(b->options.batch * sizeof(int32_t));
-        enough = b->slots[i].images && b->slots[i].labels;
+        b->slots[i].labels = malloc(b->options.batch * b->labels_per_image * sizeof(int32_t));
+        if (ds->pairs)
+            b->slots[i].targets =
+                malloc(b->options.batch * b->labels_per_image * b->image_floats * sizeof(float));
+        enough = b->slots[i].images && b->slots[i].labels && (b->slots[i].targets || !ds->pairs);
     }
     if (!enough)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY,
             "batcher: out of memory for %d batches of %zu images of %zux%zux%zu", SLOTS,
-            b->options.batch, ds->channels, ds->height, ds->width));
+            b->options.batch, chw[0], chw[1], chw[2]));
     b->mutex_made = pthread_mutex_init(&b->mutex, NULL) == 0;
     b->filled_made = pthread_cond_init(&b->filled, NULL) == 0;
     b->emptied_made = pthread_cond_init(&b->emptied, NULL) == 0;
@@ -188,6 +199,7 @@ void caps_batcher_free(caps_batcher *b)
     for (size_t i = 0; i < SLOTS; i++) {
         free(b->slots[i].images);
         free(b->slots[i].labels);
+        free(b->slots[i].targets);
     }
     free(b->order);
     free(b);

@@ -2,18 +2,20 @@
  *
  * The sequence is a pure function of the arguments: epoch e takes the images in the order of
  * caps_rng_shuffle(seed, e) (or 0..n-1), cut into batches of `batch`, the last one partial, each
- * image as caps_dataset_image gives it. Threads and timing have no part in it. */
+ * image as caps_dataset_draw gives it. Threads and timing have no part in it. */
 #ifndef CAPS_BATCHER_H
 #define CAPS_BATCHER_H
 
 #include <capscl/dataset.h>
 
 typedef struct caps_batch {
-    size_t n;              /* images in it, 1..batch */
-    const float *images;   /* [n, C*H*W] */
-    const int32_t *labels; /* [n] */
-    uint64_t epoch;        /* from 0 */
-    uint64_t index;        /* of the batch within its epoch, from 0 */
+    size_t n;                /* images in it, 1..batch */
+    size_t labels_per_image; /* 1, or 2: pairs */
+    const float *images;     /* [n, C*H*W], of caps_dataset_view_size when the batcher was made */
+    const int32_t *labels;   /* [n, labels_per_image] */
+    const float *targets;    /* [n, labels_per_image, C*H*W], or NULL: the images themselves */
+    uint64_t epoch;          /* from 0 */
+    uint64_t index;          /* of the batch within its epoch, from 0 */
 } caps_batch;
 
 typedef struct caps_batcher_options {

@@ -1,222 +1,138 @@
-/* dataset.c: labelled images from a directory of IDX files. */
+/* dataset.c: labelled images of every kind. */
 #include <capscl/dataset.h>
 
-#include <assert.h>
-#include <stdio.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fail.h"
-#include "file.h"
-#include "idx.h"
-#include "rng.h"
+#include "kinds.h"
+#include "pairs.h"
 
-static const char *prefix_of(caps_split split)
+char **caps_class_names_copy(const char *const *names, size_t n)
 {
-    return split == CAPS_SPLIT_TRAIN ? "train" : "t10k";
+    size_t bytes = n * sizeof(char *);
+    for (size_t i = 0; i < n; i++)
+        bytes += strlen(names[i]) + 1;
+    char **copy = malloc(bytes ? bytes : 1);
+    char *text = copy ? (char *)(copy + n) : NULL;
+    for (size_t i = 0; copy && i < n; i++) {
+        copy[i] = strcpy(text, names[i]);
+        text += strlen(text) + 1;
+    }
+    return copy;
 }
 
-/* Path of directory/<prefix>-<kind>-ubyte, or of its .gz where only that exists; *path is NULL
- * where neither does. */
-static caps_status pick_file(
-    char **path, const char *directory, caps_split split, const char *kind, caps_error *err)
+bool caps_is_text(const char *name)
 {
-    for (int gz = 0; gz < 2; gz++) {
-        *path = caps_format("%s%s%s-%s-ubyte%s", directory,
-            directory[strlen(directory) - 1] == '/' ? "" : "/", prefix_of(split), kind,
-            gz ? ".gz" : "");
-        if (!*path)
-            return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", directory);
-        if (caps_path_exists(*path))
-            return CAPS_OK;
-        free(*path);
+    for (const char *c = name; *c; c++)
+        if ((unsigned char)*c < 32 || *c == 127)
+            return false;
+    json_t *text = json_string(name); /* NULL for what is not UTF-8 */
+    json_decref(text);
+    return text != NULL;
+}
+
+static caps_status read_kind(
+    caps_dataset *ds, const caps_location *l, const caps_dataset_options *o, caps_error *err)
+{
+    switch (l->kind) {
+    case CAPS_DATA_IDX:
+        return caps_idx_set_read(ds, l, o, err);
+    case CAPS_DATA_CIFAR:
+        return caps_cifar_read(ds, l, o, err);
+    case CAPS_DATA_FOLDER:
+        return caps_folder_read(ds, l, o, err);
+    default:
+        return caps_fail(err, CAPS_ERR_NOT_FOUND,
+            "%s: holds no data set: no %s-images-idx3-ubyte (or .gz), no data_batch_1.bin, no "
+            "folders with PNG files",
+            l->path, o->split == CAPS_SPLIT_TRAIN ? "train" : "t10k");
     }
-    *path = NULL;
+}
+
+caps_status caps_dataset_names(
+    char ***names, size_t *count, const char *name_or_dir, caps_error *err)
+{
+    caps_dataset ds = {0};
+    caps_location l;
+    caps_status status = caps_location_init(&l, name_or_dir, err);
+    *names = NULL;
+    *count = 0;
+    if (status != CAPS_OK)
+        return status;
+    if (l.kind == CAPS_DATA_IDX)
+        CAPS_TRY(caps_idx_set_name(&ds, &l, err));
+    else if (l.kind == CAPS_DATA_CIFAR)
+        CAPS_TRY(caps_cifar_name(&ds, &l, err));
+    else if (l.kind == CAPS_DATA_FOLDER)
+        CAPS_TRY(caps_folder_name(&ds, &l, err));
+    *names = ds.class_names;
+    *count = ds.classes;
+done:
+    caps_location_release(&l);
+    return status;
+}
+
+/* What single images must be so that pairs of them are as asked for. */
+static caps_status options_of_base(caps_dataset_options *o, const char *name, caps_error *err)
+{
+    size_t *const sizes[] = {&o->height, &o->width};
+    if (o->channels > 1)
+        return caps_fail(err, CAPS_ERR_MISMATCH, "%s: the model takes %zu channels, pairs have 1",
+            name, o->channels);
+    o->channels = 1;
+    for (int i = 0; i < 2; i++) {
+        if (*sizes[i] && *sizes[i] <= CAPS_PAIR_BORDER)
+            return caps_fail(err, CAPS_ERR_MISMATCH,
+                "%s: pairs of %zux%zu, need more than %d each way", name, o->height, o->width,
+                CAPS_PAIR_BORDER);
+        *sizes[i] -= *sizes[i] ? CAPS_PAIR_BORDER : 0;
+    }
+    /* The test split's pairs are the same ones however many of them are taken. */
+    if (o->split != CAPS_SPLIT_TRAIN)
+        o->limit = 0;
     return CAPS_OK;
 }
 
-/* Images of one channel (three dimensions) before colour (four). *ndim is 0 where there are none.
- */
-static caps_status pick_images(
-    char **path, int *ndim, const char *directory, caps_split split, caps_error *err)
+caps_status caps_dataset_open(
+    caps_dataset *ds, const char *name_or_dir, const caps_dataset_options *options, caps_error *err)
 {
     caps_status status;
-    *ndim = 3;
-    CAPS_TRY(pick_file(path, directory, split, "images-idx3", err));
-    if (!*path) {
-        *ndim = 4;
-        CAPS_TRY(pick_file(path, directory, split, "images-idx4", err));
-    }
-    if (!*path)
-        *ndim = 0;
-done:
-    return status;
-}
-
-/* ---- names ------------------------------------------------------------------------------------
- */
-
-#define MAX_PLACES 4
-
-typedef struct places {
-    char *path[MAX_PLACES];
-    size_t n;
-} places;
-
-static caps_status places_add(
-    places *p, const char *a, const char *b, const char *name, caps_error *err)
-{
-    char *path = caps_format("%s%s/%s", a, b, name);
-    if (!path)
-        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", name);
-    p->path[p->n++] = path;
-    return CAPS_OK;
-}
-
-static const char *environment(const char *name)
-{
-    const char *value = getenv(name);
-    return value && *value ? value : NULL;
-}
-
-static caps_status list_places(places *p, const char *name, caps_error *err)
-{
-    caps_status status = CAPS_OK;
-    const char *data = environment("CAPSCL_DATA"), *xdg = environment("XDG_DATA_HOME");
-    const char *home = environment("HOME");
-    CAPS_TRY(places_add(p, ".", "", name, err));
-    if (data)
-        CAPS_TRY(places_add(p, data, "", name, err));
-    if (xdg)
-        CAPS_TRY(places_add(p, xdg, "/capscl", name, err));
-    else if (home)
-        CAPS_TRY(places_add(p, home, "/.local/share/capscl", name, err));
-    CAPS_TRY(places_add(p, "/usr/share/datasets", "", name, err));
-done:
-    return status;
-}
-
-static caps_status holds_images(bool *holds, const char *directory, caps_error *err)
-{
-    caps_status status = CAPS_OK;
-    *holds = false;
-    for (int split = CAPS_SPLIT_TRAIN; split <= CAPS_SPLIT_TEST && !*holds; split++) {
-        char *path = NULL;
-        int ndim;
-        CAPS_TRY(pick_images(&path, &ndim, directory, (caps_split)split, err));
-        *holds = path != NULL;
-        free(path);
+    caps_location l;
+    caps_dataset_options o = options ? *options : (caps_dataset_options){0};
+    memset(ds, 0, sizeof *ds);
+    if (o.split != CAPS_SPLIT_TRAIN && o.split != CAPS_SPLIT_TEST)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "data set: split is %d, need 0 (train) or 1 (test)", (int)o.split);
+    status = caps_location_init(&l, name_or_dir, err);
+    if (status != CAPS_OK)
+        return status;
+    if (l.pairs)
+        CAPS_TRY(options_of_base(&o, name_or_dir, err));
+    ds->path = strdup(l.path);
+    if (!ds->path)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", l.path));
+    ds->split = o.split;
+    ds->labels_per_image = 1;
+    CAPS_TRY(read_kind(ds, &l, &o, err));
+    if (l.pairs) {
+        CAPS_TRY(caps_pairs_make(ds, err));
+        if (options && options->limit && options->limit < ds->n)
+            ds->n = options->limit;
     }
 done:
+    caps_location_release(&l);
+    if (status != CAPS_OK)
+        caps_dataset_release(ds);
     return status;
 }
-
-static caps_status find_name(char **path, const char *name, caps_error *err)
-{
-    caps_status status = CAPS_OK;
-    places p = {{NULL}, 0};
-    const char *directory = NULL, *found = NULL;
-    char *listed = NULL;
-
-    CAPS_TRY(list_places(&p, name, err));
-    /* The first place with IDX files; without any, the first directory of that name, so that the
-     * message is about the file it lacks. */
-    for (size_t i = 0; i < p.n && !found; i++) {
-        bool holds;
-        if (!caps_path_is_directory(p.path[i]))
-            continue;
-        CAPS_TRY(holds_images(&holds, p.path[i], err));
-        if (holds)
-            found = p.path[i];
-        if (!directory)
-            directory = p.path[i];
-    }
-    if (!found)
-        found = directory;
-    if (!found) {
-        listed = caps_format("%s, %s%s%s%s%s", p.path[0], p.path[1], p.n > 2 ? ", " : "",
-            p.n > 2 ? p.path[2] : "", p.n > 3 ? ", " : "", p.n > 3 ? p.path[3] : "");
-        CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: no data set of this name; looked for %s",
-            name, listed ? listed : "it"));
-    }
-    *path = strdup(found == p.path[0] ? name : found);
-    if (!*path)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", name));
-done:
-    free(listed);
-    for (size_t i = 0; i < p.n; i++)
-        free(p.path[i]);
-    return status;
-}
-
-caps_status caps_dataset_find(char **path, const char *name_or_dir, caps_error *err)
-{
-    *path = NULL;
-    if (!name_or_dir || !*name_or_dir)
-        return caps_fail(err, CAPS_ERR_NOT_FOUND, "data set: the name is empty");
-    if (!strchr(name_or_dir, '/'))
-        return find_name(path, name_or_dir, err);
-    if (!caps_path_exists(name_or_dir))
-        return caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: no such directory", name_or_dir);
-    if (!caps_path_is_directory(name_or_dir))
-        return caps_fail(
-            err, CAPS_ERR_FORMAT, "%s: is a file, need a directory of IDX files", name_or_dir);
-    *path = strdup(name_or_dir);
-    return *path ? CAPS_OK : caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", name_or_dir);
-}
-
-/* ---- loading ----------------------------------------------------------------------------------
- */
 
 caps_status caps_dataset_load(
     caps_dataset *ds, const char *name_or_dir, caps_split split, size_t limit, caps_error *err)
 {
-    caps_status status = CAPS_OK;
-    char *image_path = NULL, *label_path = NULL;
-    caps_idx images = {0}, labels = {0};
-    int ndim = 0;
-    memset(ds, 0, sizeof *ds);
-    if (split != CAPS_SPLIT_TRAIN && split != CAPS_SPLIT_TEST)
-        return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "data set: split is %d, need 0 (train) or 1 (test)", (int)split);
-
-    CAPS_TRY(caps_dataset_find(&ds->path, name_or_dir, err));
-    CAPS_TRY(pick_images(&image_path, &ndim, ds->path, split, err));
-    CAPS_TRY(pick_file(&label_path, ds->path, split, "labels-idx1", err));
-    if (!image_path)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND,
-            "%s: no %s-images-idx3-ubyte (nor images-idx4, nor either as .gz)", ds->path,
-            prefix_of(split)));
-    if (!label_path)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: no %s-labels-idx1-ubyte (nor as .gz)",
-            ds->path, prefix_of(split)));
-    /* The small file first: a fault in it is found at once. */
-    CAPS_TRY(caps_idx_load(&labels, label_path, 1, "labels", limit, err));
-    CAPS_TRY(caps_idx_load(&images, image_path, ndim, "images", limit, err));
-    if (labels.dims[0] != images.dims[0])
-        CAPS_TRY(
-            caps_fail(err, CAPS_ERR_FORMAT, "%s: %zu labels, need %zu as there are images in %s",
-                label_path, labels.dims[0], images.dims[0], image_path));
-
-    ds->split = split;
-    ds->n = images.kept;
-    ds->channels = ndim == 4 ? images.dims[1] : 1;
-    ds->height = images.dims[ndim - 2];
-    ds->width = images.dims[ndim - 1];
-    ds->images = images.data;
-    ds->labels = labels.data;
-    images.data = labels.data = NULL;
-    for (size_t i = 0; i < ds->n; i++)
-        if (ds->labels[i] >= ds->classes)
-            ds->classes = (size_t)ds->labels[i] + 1;
-done:
-    caps_idx_release(&images);
-    caps_idx_release(&labels);
-    free(image_path);
-    free(label_path);
-    if (status != CAPS_OK)
-        caps_dataset_release(ds);
-    return status;
+    const caps_dataset_options options = {.split = split, .limit = limit};
+    return caps_dataset_open(ds, name_or_dir, &options, err);
 }
 
 void caps_dataset_release(caps_dataset *ds)
@@ -224,56 +140,46 @@ void caps_dataset_release(caps_dataset *ds)
     if (!ds)
         return;
     free(ds->path);
+    free(ds->class_names);
     free(ds->images);
     free(ds->labels);
+    free(ds->pairs);
     memset(ds, 0, sizeof *ds);
+}
+
+/* ---- checks -----------------------------------------------------------------------------------
+ */
+
+static const char *split_name(caps_split split)
+{
+    return split == CAPS_SPLIT_TRAIN  ? "training"
+           : split == CAPS_SPLIT_TEST ? "test"
+                                      : "validation";
 }
 
 caps_status caps_dataset_check(const caps_dataset *ds, size_t channels, size_t height, size_t width,
     size_t classes, caps_error *err)
 {
-    if (ds->channels != channels || ds->height != height || ds->width != width)
+    const size_t h = ds->view[0] ? ds->view[0] : ds->height;
+    const size_t w = ds->view[0] ? ds->view[1] : ds->width;
+    size_t nhw[3];
+    if (ds->channels != channels || h != height || w != width)
         return caps_fail(err, CAPS_ERR_MISMATCH,
-            "%s: images are %zux%zux%zu, the model takes %zux%zux%zu", ds->path, ds->channels,
-            ds->height, ds->width, channels, height, width);
-    for (size_t i = 0; i < ds->n; i++)
+            "%s: images are %zux%zux%zu, the model takes %zux%zux%zu", ds->path, ds->channels, h, w,
+            channels, height, width);
+    caps_dataset_stored(ds, nhw);
+    for (size_t i = 0; i < nhw[0]; i++)
         if (ds->labels[i] >= classes)
             return caps_fail(err, CAPS_ERR_FORMAT, "%s: label of %s image %zu is %u, need < %zu",
-                ds->path, ds->split == CAPS_SPLIT_TRAIN ? "training" : "test", i,
-                (unsigned)ds->labels[i], classes);
+                ds->path, split_name(ds->split), i, (unsigned)ds->labels[i], classes);
     return CAPS_OK;
 }
 
-/* ---- what the network sees --------------------------------------------------------------------
- */
-
-void caps_dataset_image(const caps_dataset *ds, size_t index, caps_augment augment, uint64_t seed,
-    uint64_t epoch, float *out)
+caps_status caps_dataset_check_labels(const caps_dataset *ds, size_t labels, caps_error *err)
 {
-    assert(index < ds->n);
-    const size_t h = ds->height, w = ds->width, image_bytes = ds->channels * h * w;
-    const uint8_t *pixels = ds->images + index * image_bytes;
-    if (augment == CAPS_AUGMENT_NONE) {
-        for (size_t i = 0; i < image_bytes; i++)
-            out[i] = (float)pixels[i] / 255.0f;
-        return;
-    }
-    /* One draw gives both: 25 equally likely shifts. The counter has 96 bits for epoch and index;
-     * an index fits in 32 (the format's sizes do). */
-    uint64_t draw = caps_rng_below(
-        25, seed, CAPS_RNG_SHIFT, (uint32_t)epoch, (epoch >> 32) << 32 | (uint64_t)index);
-    const ptrdiff_t dx = (ptrdiff_t)(draw % 5) - 2, dy = (ptrdiff_t)(draw / 5) - 2;
-    /* Columns x of the output that come from inside the image: 0 <= x - dx < w. */
-    const ptrdiff_t iw = (ptrdiff_t)w, ih = (ptrdiff_t)h;
-    const ptrdiff_t x_begin = dx > 0 ? (dx < iw ? dx : iw) : 0, x_end = dx < 0 ? iw + dx : iw;
-    for (size_t c = 0; c < ds->channels; c++)
-        for (ptrdiff_t y = 0; y < ih; y++) {
-            float *row = out + (c * h + (size_t)y) * w;
-            memset(row, 0, w * sizeof *row);
-            if (y - dy < 0 || y - dy >= ih)
-                continue;
-            const uint8_t *from = pixels + (c * h + (size_t)(y - dy)) * w;
-            for (ptrdiff_t x = x_begin; x < x_end; x++)
-                row[x] = (float)from[x - dx] / 255.0f;
-        }
+    const size_t own = ds->pairs ? 2 : 1;
+    if (own == labels)
+        return CAPS_OK;
+    return caps_fail(err, CAPS_ERR_MISMATCH, "%s: an image has %zu label%s, the model gives %zu",
+        ds->path, own, own == 1 ? "" : "s", labels);
 }

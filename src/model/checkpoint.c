@@ -18,17 +18,21 @@ caps_status caps_model_save(caps_model *m, const char *path, caps_error *err)
     caps_status status = CAPS_OK;
     const void *flat = NULL;
     char *spec = caps_model_spec_format(&m->spec);
-    if (!spec)
+    char *names = m->spec.has_class_names ? caps_class_names_format(&m->spec) : NULL;
+    if (!spec || (m->spec.has_class_names && !names))
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for the spec", path));
     CAPS_TRY(caps_tensor_map(m->rt, &m->parameters, &flat, err));
     for (size_t i = 0; i < m->network.parameter_count; i++) {
         const caps_parameter *p = &m->network.parameters[i].parameter;
         tensors[i] = caps_parameter_tensor(p, p->name, flat);
     }
-    const caps_st_pair metadata[] = {{"capscl.spec", spec}, {"capscl.format", CAPS_FORMAT_VERSION}};
-    CAPS_TRY(caps_safetensors_save(path, tensors, m->network.parameter_count, metadata, 2, err));
+    const caps_st_pair metadata[] = {
+        {"capscl.spec", spec}, {"capscl.format", CAPS_FORMAT_VERSION}, {"capscl.classes", names}};
+    CAPS_TRY(caps_safetensors_save(
+        path, tensors, m->network.parameter_count, metadata, names ? 3 : 2, err));
 done:
     caps_tensor_unmap(m->rt, &m->parameters, &flat, NULL);
+    free(names);
     free(spec);
     return status;
 }
@@ -96,7 +100,9 @@ static caps_status read_spec(caps_checkpoint *c, const caps_safetensors *st, con
     }
     if (wanted)
         c->spec = *wanted;
-    return CAPS_OK;
+    const char *names = caps_safetensors_get_metadata(st, "capscl.classes");
+    return names && !c->spec.has_class_names ? caps_class_names_parse(&c->spec, names, path, err)
+                                             : CAPS_OK;
 }
 
 /* Names that are none of the network's. A state holds the optimizer's moments too. */

@@ -137,7 +137,7 @@ static void format_cnn(json_t *to, const caps_model_spec *spec)
     json_object_set_new(to, "dropout", json_real(spec->dropout));
 }
 
-static char *format(const caps_model_spec *spec, bool names)
+char *caps_model_spec_format(const caps_model_spec *spec)
 {
     json_t *value = json_object();
     if (strcmp(spec->kind, "capsnet") != 0)
@@ -147,25 +147,39 @@ static char *format(const caps_model_spec *spec, bool names)
         json_object_set_new(value, "source", sizes_list(spec->source, 3));
     json_object_set_new(value, "classes", json_integer((json_int_t)spec->classes));
     (strcmp(spec->kind, "cnn") == 0 ? format_cnn : format_capsnet)(value, spec);
-    if (names && spec->has_class_names) {
-        json_t *list = json_array();
-        for (size_t j = 0; j < spec->classes; j++)
-            json_array_append_new(list, json_string(spec->class_names[j]));
-        json_object_set_new(value, "class_names", list);
-    }
     char *text = value ? caps_json_format(value, 0, 9) : NULL;
     json_decref(value);
     return text;
 }
 
-char *caps_model_spec_format(const caps_model_spec *spec)
+char *caps_class_names_format(const caps_model_spec *spec)
 {
-    return format(spec, true);
+    json_t *list = json_array();
+    for (size_t j = 0; j < spec->classes; j++)
+        json_array_append_new(list, json_string(spec->class_names[j]));
+    char *text = list ? caps_json_format(list, 0, 9) : NULL;
+    json_decref(list);
+    return text;
+}
+
+void caps_class_names_set(caps_model_spec *spec, char *const *names, size_t count)
+{
+    spec->has_class_names = names && count == spec->classes && count <= CAPS_MAX_CLASSES;
+    for (size_t j = 0; spec->has_class_names && j < count; j++) {
+        size_t n = strlen(names[j]);
+        if (n >= CAPS_CLASS_NAME) { /* cut, but not within a character of UTF-8 */
+            n = CAPS_CLASS_NAME - 1;
+            while (n > 0 && ((unsigned char)names[j][n] & 0xC0) == 0x80)
+                n--;
+        }
+        memcpy(spec->class_names[j], names[j], n);
+        spec->class_names[j][n] = 0;
+    }
 }
 
 bool caps_model_spec_equal(const caps_model_spec *a, const caps_model_spec *b)
 {
-    char *x = format(a, false), *y = format(b, false);
+    char *x = caps_model_spec_format(a), *y = caps_model_spec_format(b);
     const bool equal = x && y && strcmp(x, y) == 0;
     free(x);
     free(y);

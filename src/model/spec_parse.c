@@ -129,28 +129,10 @@ done:
     return status;
 }
 
-static caps_status parse_names(caps_model_spec *spec, const section *top, caps_error *err)
-{
-    const json_t *names = json_object_get(top->object, "class_names");
-    if (!names)
-        return CAPS_OK;
-    if (!json_is_array(names) || json_array_size(names) != spec->classes ||
-        spec->classes > CAPS_MAX_CLASSES)
-        return bad(top, "class_names", "is not a list of as many names as classes", "one", err);
-    for (size_t j = 0; j < spec->classes; j++) {
-        const char *name = json_string_value(json_array_get(names, j));
-        if (!name || !*name || strlen(name) >= CAPS_CLASS_NAME)
-            return bad(top, "class_names", "has what is no name", "texts of 1 to 31 bytes", err);
-        memcpy(spec->class_names[j], name, strlen(name) + 1);
-    }
-    spec->has_class_names = true;
-    return CAPS_OK;
-}
-
 static const char *const capsnet_fields[] = {"kind", "input", "source", "classes", "labels",
-    "conv1", "primary", "class_caps", "decoder", "class_names", NULL};
+    "conv1", "primary", "class_caps", "decoder", NULL};
 static const char *const cnn_fields[] = {
-    "kind", "input", "source", "classes", "conv", "hidden", "dropout", "class_names", NULL};
+    "kind", "input", "source", "classes", "conv", "hidden", "dropout", NULL};
 
 static caps_status parse_top(caps_model_spec *spec, const section *top, caps_error *err)
 {
@@ -168,7 +150,6 @@ static caps_status parse_top(caps_model_spec *spec, const section *top, caps_err
     spec->labels = 1;
     if (json_object_get(top->object, "labels"))
         CAPS_TRY(get_size(&spec->labels, top, "labels", err));
-    CAPS_TRY(parse_names(spec, top, err));
 done:
     return status;
 }
@@ -294,5 +275,30 @@ caps_status caps_model_spec_parse(
         *spec = parsed;
 done:
     json_decref(value);
+    return status;
+}
+
+caps_status caps_class_names_parse(
+    caps_model_spec *spec, const char *json, const char *where, caps_error *err)
+{
+    json_t *names = NULL;
+    caps_status status;
+    spec->has_class_names = false;
+    CAPS_TRY(caps_json_parse(&names, json, strlen(json), where, CAPS_ERR_FORMAT, err));
+    if (!json_is_array(names) || json_array_size(names) != spec->classes ||
+        spec->classes > CAPS_MAX_CLASSES)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: names of classes are no list of %zu texts",
+            where, spec->classes));
+    for (size_t j = 0; j < spec->classes; j++) {
+        const char *name = json_string_value(json_array_get(names, j));
+        if (!name || !*name || strlen(name) >= CAPS_CLASS_NAME)
+            CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
+                "%s: name %zu of the classes is no text of 1 to %d bytes", where, j,
+                CAPS_CLASS_NAME - 1));
+        memcpy(spec->class_names[j], name, strlen(name) + 1);
+    }
+    spec->has_class_names = true;
+done:
+    json_decref(names);
     return status;
 }

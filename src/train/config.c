@@ -80,7 +80,7 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err)
     if (config->optimizer != CAPS_OPTIMIZER_ADAM && config->optimizer != CAPS_OPTIMIZER_SGD)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "train: optimizer is %d, need 0 (adam) or 1 (sgd)",
             (int)config->optimizer);
-    if (!caps_augment_name((size_t)config->augment))
+    if (!caps_augment_name((int)config->augment))
         return caps_fail(err, CAPS_ERR_ARGUMENT, "train: augment is %d, which there is not",
             (int)config->augment);
     if (config->routing[0] && caps_config_routing(config) == CAPS_ROUTING_AUTO)
@@ -173,6 +173,13 @@ caps_status caps_config_to_json(json_t **out, const caps_train_config *config, c
         CAPS_TRY(out_of_memory(err));
     CAPS_TRY(
         caps_json_parse(&spec, spec_text, strlen(spec_text), "model spec", CAPS_ERR_INTERNAL, err));
+    if (config->spec.has_class_names) {
+        json_t *names = json_array();
+        for (size_t j = 0; j < config->spec.classes; j++)
+            json_array_append_new(names, json_string(config->spec.class_names[j]));
+        if (json_object_set_new(object, "class_names", names) != 0)
+            CAPS_TRY(out_of_memory(err));
+    }
     CAPS_TRY(set_text(object, "arch", config->arch, err));
     CAPS_TRY(set_text(object, "data", config->data, err));
     CAPS_TRY(set_text(object, "profile", config->profile, err));
@@ -183,7 +190,7 @@ caps_status caps_config_to_json(json_t **out, const caps_train_config *config, c
         caps_config_json_u64(config->max_steps), caps_config_json_u64(config->batch),
         json_string(optimizers[config->optimizer]), caps_json_double(config->rate),
         caps_json_double(config->rate_decay), caps_config_json_u64(config->seed),
-        json_string(caps_augment_name((size_t)config->augment)), json_boolean(config->shuffle),
+        json_string(caps_augment_name((int)config->augment)), json_boolean(config->shuffle),
         caps_config_json_u64(config->limit), caps_config_json_u64(config->eval_every),
         caps_config_json_u64(config->save_every), caps_config_json_u64(config->memory_limit_bytes),
         caps_config_json_u64(config->micro_batch), json_incref(spec),
@@ -256,9 +263,9 @@ static int choice(const json_t *object, const char *key, const char *const *name
 static int choice_of_augment(const json_t *object)
 {
     const char *text = json_string_value(json_object_get(object, "augment"));
-    for (size_t i = 0; text && caps_augment_name(i); i++)
+    for (int i = 0; text && caps_augment_name(i); i++)
         if (strcmp(text, caps_augment_name(i)) == 0)
-            return (int)i;
+            return i;
     return -1;
 }
 
@@ -395,6 +402,14 @@ caps_status caps_config_from_json(
     if (!spec_text)
         CAPS_TRY(out_of_memory(err));
     CAPS_TRY(caps_model_spec_parse(&c.spec, spec_text, where, err));
+    const json_t *names = json_object_get(object, "class_names");
+    if (names) {
+        free(spec_text);
+        spec_text = json_dumps(names, JSON_COMPACT | JSON_ENCODE_ANY);
+        if (!spec_text)
+            CAPS_TRY(out_of_memory(err));
+        CAPS_TRY(caps_class_names_parse(&c.spec, spec_text, where, err));
+    }
     status = caps_config_check(&c, err);
     if (status == CAPS_ERR_ARGUMENT)
         status = caps_fail_prefix(err, CAPS_ERR_FORMAT, "%s", where);

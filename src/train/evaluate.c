@@ -14,11 +14,9 @@
 
 caps_status caps_data_check(const caps_dataset *ds, const caps_model_spec *spec, caps_error *err)
 {
-    if (ds->labels_per_image != spec->labels)
-        return caps_fail(err, CAPS_ERR_MISMATCH,
-            "%s: images have %zu label%s each, the model takes %zu%s", ds->path,
-            ds->labels_per_image, ds->labels_per_image > 1 ? "s" : "", spec->labels,
-            spec->labels > 1 ? " (--data multi:D)" : "");
+    caps_status status = caps_dataset_check_labels(ds, spec->labels, err);
+    if (status != CAPS_OK)
+        return status;
     return caps_dataset_check(
         ds, spec->input[0], spec->input[1], spec->input[2], spec->classes, err);
 }

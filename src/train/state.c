@@ -10,6 +10,7 @@
 #include "config.h"
 #include "fail.h"
 #include "file.h"
+#include "pairs.h"
 #include "parameter_file.h"
 #include "schedule.h"
 #include "state_json.h"
@@ -56,15 +57,7 @@ void caps_state_drop(caps_state *s)
 
 uint64_t caps_state_data_hash(const caps_dataset *ds)
 {
-    const uint64_t sizes[] = {ds->n, ds->channels, ds->height, ds->width};
-    uint64_t hash = CAPS_HASH_START;
-    for (size_t i = 0; i < 4; i++)
-        for (size_t byte = 0; byte < 8; byte++) {
-            unsigned char part = (unsigned char)(sizes[i] >> (8 * byte));
-            hash = caps_hash(hash, &part, 1);
-        }
-    hash = caps_hash(hash, ds->images, ds->n * ds->channels * ds->height * ds->width);
-    return caps_hash(hash, ds->labels, ds->n);
+    return caps_dataset_hash(ds);
 }
 
 caps_status caps_state_apply(const caps_state *s, caps_model *m, caps_error *err)
@@ -144,14 +137,17 @@ caps_status caps_state_save(const caps_state *s, const char *path, const caps_mo
     const caps_train_config *config, const char *config_text, caps_error *err)
 {
     caps_status status = CAPS_OK;
+    const bool named = config->spec.has_class_names;
     char *state = NULL, *spec = caps_model_spec_format(&config->spec);
-    if (!spec)
+    char *names = named ? caps_class_names_format(&config->spec) : NULL;
+    if (!spec || (named && !names))
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
     CAPS_TRY(caps_state_format(&state, s, config, err));
     const caps_st_pair metadata[] = {{"capscl.spec", spec}, {"capscl.format", CAPS_FORMAT_VERSION},
-        {"capscl.state", state}, {"capscl.config", config_text}};
-    CAPS_TRY(write_file(s, path, m, metadata, sizeof metadata / sizeof metadata[0], err));
+        {"capscl.state", state}, {"capscl.config", config_text}, {"capscl.classes", names}};
+    CAPS_TRY(write_file(s, path, m, metadata, names ? 5 : 4, err));
 done:
+    free(names);
     free(state);
     free(spec);
     return status;

@@ -2,12 +2,15 @@
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "clock.h"
 #include "config.h"
+#include "evaluate.h"
 #include "fail.h"
 #include "file.h"
 #include "schedule.h"
@@ -51,7 +54,51 @@ typedef struct reader {
     caps_trainer *t;
     caps_status status;
     caps_error err;
+    atomic_size_t done, total; /* pictures of the split that is read; total 0: nothing to count */
+    atomic_bool over;
 } reader;
+
+static void on_pictures(void *user, size_t done, size_t total)
+{
+    reader *r = user;
+    atomic_store(&r->done, done);
+    atomic_store(&r->total, total);
+}
+
+static caps_status read_split(
+    reader *r, caps_dataset *ds, caps_split split, size_t limit, caps_error *err)
+{
+    const caps_model_spec *spec = &r->t->config->spec;
+    const size_t *size = spec->source[0] ? spec->source : spec->input;
+    const caps_dataset_options options = {.split = split,
+        .limit = limit,
+        .channels = size[0],
+        .height = size[1],
+        .width = size[2],
+        .progress = on_pictures,
+        .user = r};
+    return caps_dataset_open(ds, r->t->config->data, &options, err);
+}
+
+/* Images to choose by. Where the data has no test split they are the test's too. */
+static caps_status keep_apart(reader *r, caps_status tested, const caps_error *why)
+{
+    caps_trainer *t = r->t;
+    const caps_train_config *config = t->config;
+    caps_status status = tested;
+    if (tested == CAPS_OK || (tested == CAPS_ERR_NOT_FOUND && config->validation > 0))
+        status = CAPS_OK;
+    else
+        r->err = *why;
+    if (status == CAPS_OK && config->validation > 0)
+        status = caps_dataset_split_off(
+            &t->train, config->validation, config->seed, &t->validation, &r->err);
+    if (status == CAPS_OK && tested != CAPS_OK) {
+        t->test = t->validation;
+        t->validation = (caps_dataset){0};
+    }
+    return status;
+}
 
 static void *read_splits(void *context)
 {
@@ -59,17 +106,43 @@ static void *read_splits(void *context)
     caps_trainer *t = r->t;
     const caps_train_config *config = t->config;
     const caps_model_spec *spec = &config->spec;
+    caps_error why = {0};
     caps_status status;
-    CAPS_TRY(caps_dataset_load(&t->train, config->data, CAPS_SPLIT_TRAIN, config->limit, &r->err));
-    CAPS_TRY(caps_dataset_load(&t->test, config->data, CAPS_SPLIT_TEST, 0, &r->err));
-    const caps_dataset *sets[] = {&t->train, &t->test};
-    for (size_t i = 0; i < 2; i++)
-        CAPS_TRY(caps_dataset_check(
-            sets[i], spec->input[0], spec->input[1], spec->input[2], spec->classes, &r->err));
+    CAPS_TRY(read_split(r, &t->train, CAPS_SPLIT_TRAIN, config->limit, &r->err));
+    status = read_split(r, &t->test, CAPS_SPLIT_TEST, 0, &why);
+    CAPS_TRY(keep_apart(r, status, &why));
+    caps_dataset *sets[] = {&t->train, &t->test, &t->validation};
+    for (size_t i = 0; i < 3; i++) {
+        size_t size[3];
+        if (sets[i]->n == 0)
+            continue;
+        if (spec->source[0])
+            caps_dataset_set_view(sets[i], spec->input[1], spec->input[2]);
+        CAPS_TRY(caps_data_check(sets[i], spec, &r->err));
+        CAPS_TRY(caps_dataset_view_size(
+            sets[i], i == 0 ? config->augment : CAPS_AUGMENT_NONE, size, &r->err));
+    }
     t->data_hash = caps_state_data_hash(&t->train);
 done:
     r->status = status;
+    atomic_store(&r->over, true);
     return NULL;
+}
+
+/* Until the reader is done; says how far it is where that takes long. */
+static void watch_reader(caps_trainer *t, reader *r)
+{
+    const struct timespec pause = {0, 20 * 1000 * 1000};
+    for (int turn = 0; !atomic_load(&r->over); turn++) {
+        const size_t total = atomic_load(&r->total);
+        if (turn % 10 == 9 && total > 0 && t->control->event) {
+            char text[96];
+            snprintf(
+                text, sizeof text, "reading pictures: %zu of %zu", atomic_load(&r->done), total);
+            t->control->event(t->control->user, CAPS_TRAIN_READING, NULL, text);
+        }
+        nanosleep(&pause, NULL);
+    }
 }
 
 /* The parameters that a new run begins with, drawn in a thread of their own. */
@@ -113,8 +186,10 @@ static caps_status read_data(caps_trainer *t, float **first, caps_error *err)
     const bool reads = begin_thread(&reading, read_splits, &r);
     const bool draws = !t->control->resume && !config->init[0] && begin_thread(&drawing, draw, &d);
     caps_status status = caps_runtime_build(t->rt, err);
-    if (reads)
+    if (reads) {
+        watch_reader(t, &r);
         pthread_join(reading, NULL);
+    }
     if (draws)
         pthread_join(drawing, NULL);
     *first = d.first;
@@ -128,10 +203,16 @@ static caps_status read_data(caps_trainer *t, float **first, caps_error *err)
             *err = r.err;
         return r.status;
     }
-    const caps_dataset *sets[] = {&t->train, &t->test};
-    for (size_t i = 0; i < 2; i++)
-        caps_trainer_note(t, "data: %s, %zu %s images of %zux%zux%zu", sets[i]->path, sets[i]->n,
-            i == 0 ? "training" : "test", sets[i]->channels, sets[i]->height, sets[i]->width);
+    const caps_dataset *sets[] = {&t->train, &t->test, &t->validation};
+    static const char *const names[] = {"training", "test", "validation"};
+    for (size_t i = 0; i < 3; i++)
+        if (sets[i]->n > 0)
+            caps_trainer_note(t, "data: %s, %zu %s %s of %zux%zux%zu%s", sets[i]->path, sets[i]->n,
+                names[i], sets[i]->labels_per_image > 1 ? "pairs" : "images", sets[i]->channels,
+                sets[i]->height, sets[i]->width,
+                i == 1 && sets[i]->split == CAPS_SPLIT_VALIDATION
+                    ? " (kept from training: there is no test split)"
+                    : "");
     t->steps_per_epoch = caps_schedule_steps_per_epoch(t->train.n, config->batch);
     t->last_step = caps_schedule_last_step(config, t->steps_per_epoch);
     return status;
@@ -234,10 +315,13 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
     tell_memory(t, &memory, options.max_batch);
     CAPS_TRY(caps_model_create(&t->model, rt, &config->spec, &options, err));
     t->own.micro_batch = caps_model_get_micro_batch(t->model);
-    snprintf(t->own.routing, sizeof t->own.routing, "%s",
-        caps_routing_variant_name(caps_model_get_routing(t->model)));
+    const bool capsules = strcmp(config->spec.kind, "capsnet") == 0;
+    if (capsules)
+        snprintf(t->own.routing, sizeof t->own.routing, "%s",
+            caps_routing_variant_name(caps_model_get_routing(t->model)));
     snprintf(t->own.conv, sizeof t->own.conv, "%s", caps_model_get_conv(t->model));
-    caps_trainer_note(t, "convolutions: %s; routing: %s", t->own.conv, t->own.routing);
+    caps_trainer_note(
+        t, "convolutions: %s%s%s", t->own.conv, capsules ? "; routing: " : "", t->own.routing);
     CAPS_TRY(control->resume ? old_state(t, err) : first_parameters(t, &first, err));
     CAPS_TRY(caps_config_describe(&record, t->config, rt, err));
     CAPS_TRY(caps_config_format(&t->config_text, record, 2, err));

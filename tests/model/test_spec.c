@@ -47,7 +47,25 @@ START_TEST(builtin_specs)
     caps_model_sizes a, b;
     ck_assert_str_eq(caps_model_spec_builtin(0), "mnist");
     ck_assert_str_eq(caps_model_spec_builtin(1), "small");
-    ck_assert_ptr_null(caps_model_spec_builtin(2));
+    /* The paper: 11.36 M for MultiMNIST, 35.4 M for its baseline. */
+    static const struct {
+        const char *name;
+        uint64_t parameters, decoder;
+    } all[] = {{"mnist", 8215568, 1411344}, {"small", 876592, 255120},
+        {"multimnist", 11361808, 1936144}, {"cifar10", 0, 0}, {"cnn", 35445522, 0},
+        {"cnn-small", 3272394, 0}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        caps_model_spec spec;
+        caps_model_sizes z;
+        ck_assert_str_eq(caps_model_spec_builtin(i), all[i].name);
+        test_ok(caps_model_spec_load(&spec, all[i].name, &err));
+        test_ok(caps_model_spec_check(&spec, &z, &err));
+        ck_assert_msg(!all[i].parameters || z.parameters == all[i].parameters, "%s: %llu",
+            all[i].name, (unsigned long long)z.parameters);
+        ck_assert_msg(!all[i].parameters || z.decoder_parameters == all[i].decoder, "%s: %llu",
+            all[i].name, (unsigned long long)z.decoder_parameters);
+    }
+    ck_assert_ptr_null(caps_model_spec_builtin(sizeof all / sizeof all[0]));
     test_ok(caps_model_spec_load(&mnist, "mnist", &err));
     test_ok(caps_model_spec_load(&small, "small", &err));
     test_ok(caps_model_spec_check(&mnist, &a, &err));
@@ -117,8 +135,8 @@ static const struct {
     {HEAD "\"conv1\":{\"channels\":6,\"kernel\":5,\"stride\":1,\"pad\":2}," PRIMARY "," CLASSES "}",
         "net.json: conv1.pad is no field of a spec, need one of channels, kernel, stride"},
     {HEAD CONV "," PRIMARY "," CLASSES ",\"layers\":[]}",
-        "net.json: layers is no field of a spec, need one of kind, input, classes, conv1, primary, "
-        "class_caps, decoder"},
+        "net.json: layers is no field of a spec, need one of kind, input, source, classes, "
+        "labels, conv1, primary, class_caps, decoder"},
     {HEAD CONV "," PRIMARY ",\"class_caps\":{\"dim\":7,\"iterations\":1001}}",
         "net.json: class_caps: iterations is 1001, need 1 to 1000"},
     {HEAD CONV "," PRIMARY ",\"class_caps\":{\"dim\":7,\"iterations\":2,\"bias\":1}}",
@@ -144,7 +162,7 @@ static const struct {
     {HEAD CONV "," PRIMARY "," CLASSES ",\"decoder\":{\"hidden\":[4,2.5]}}",
         "net.json: decoder.hidden is not a whole number, need a whole number from 1 to 2147483647"},
     {HEAD CONV "," PRIMARY "," CLASSES ",\"kind\":7}",
-        "net.json: kind is unknown, need \"capsnet\""},
+        "net.json: kind is unknown, need \"capsnet\" or \"cnn\""},
 };
 
 START_TEST(bad_specs_are_refused)
@@ -171,7 +189,9 @@ START_TEST(files)
     ck_assert_ptr_nonnull(strstr(err.message, "not a text file"));
     ck_assert_int_eq(caps_model_spec_load(&spec, directory, &err), CAPS_ERR_FORMAT);
     ck_assert_int_eq(caps_model_spec_load(&spec, "smal", &err), CAPS_ERR_NOT_FOUND);
-    ck_assert_str_eq(err.message, "smal: no such model spec, need a file or one of mnist, small");
+    ck_assert_str_eq(err.message,
+        "smal: no such model spec, need a file or one of mnist, small, multimnist, "
+        "cifar10, cnn, cnn-small");
     ck_assert_int_eq(caps_model_spec_load(&spec, "./none.json", &err), CAPS_ERR_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(err.message, "none.json"));
     free(path);

@@ -24,7 +24,7 @@ static void give(caps_model *m, const batch *b, size_t n, float rate, uint64_t s
 {
     caps_error err = {0};
     test_ok(caps_step_begin(m, &err));
-    test_ok(caps_model_put_batch(m, n, b->images, b->labels, &err));
+    test_ok(caps_model_put_images(m, &(caps_images){n, b->images, b->labels, NULL}, &err));
     test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
     test_ok(caps_model_backward(m, &err));
     test_ok(caps_model_adam(m, rate, step, &err));

@@ -555,17 +555,18 @@ typedef struct seen {
     double sse;
 } seen;
 
-static void see(
-    void *user, size_t index, int label, int true_label, const float *lengths, double sse)
+static void see(void *user, const caps_evaluated *image)
 {
     seen *s = user;
-    ck_assert_uint_eq(index, s->n);
-    ck_assert_int_eq(true_label, (int)(index * 7 % 4)); /* cli_write_split */
+    const int label = *image->label, true_label = *image->true_label;
+    ck_assert_uint_eq(image->index, s->n);
+    ck_assert_int_eq(true_label, (int)(image->index * 7 % 4)); /* cli_write_split */
     for (int j = 0; j < 4; j++)
-        ck_assert(lengths[j] <= lengths[label]);
+        ck_assert(image->lengths[j] <= image->lengths[label]);
+    ck_assert(image->right == (label == true_label));
     s->n++;
     s->errors += label != true_label;
-    s->sse += sse;
+    s->sse += image->sse;
 }
 
 START_TEST(evaluation_counts_every_image)

@@ -535,7 +535,7 @@ START_TEST(search_path)
     ck_assert_str_eq(err.message, "none/at/all: no such directory");
     ck_assert_int_eq(caps_dataset_find(&path, "", &err), CAPS_ERR_NOT_FOUND);
     ck_assert_int_eq(caps_dataset_find(&path, "./toys/" IMAGES, &err), CAPS_ERR_FORMAT);
-    ck_assert_ptr_nonnull(strstr(err.message, "is a file, need a directory of IDX files"));
+    ck_assert_ptr_nonnull(strstr(err.message, "is a file, need the directory of a data set"));
 
     if (old_home)
         setenv("HOME", old_home, 1);

@@ -1,0 +1,334 @@
+/* find.c: from a name to the place of a data set and its kind. */
+#include "kinds.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "file.h"
+
+#define CIFAR_FOLDER "cifar-10-batches-bin"
+
+static caps_status out_of_memory(caps_error *err, const char *name)
+{
+    return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", name);
+}
+
+const char *caps_path_last(const char *path, size_t *n)
+{
+    size_t end = strlen(path);
+    while (end > 0 && path[end - 1] == '/')
+        end--;
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/')
+        begin--;
+    *n = end - begin;
+    return path + begin;
+}
+
+/* ---- what a directory holds -------------------------------------------------------------------
+ */
+
+static caps_status holds_idx(
+    bool *holds, const char *directory, const char *prefix, caps_error *err)
+{
+    static const char *const kinds[] = {"images-idx3", "images-idx4", "labels-idx1"};
+    caps_status status = CAPS_OK;
+    *holds = false;
+    for (int i = 0; i < 6 && !*holds; i++) {
+        char *path = NULL;
+        CAPS_TRY(caps_idx_set_pick(&path, directory, prefix,
+            i < 3 ? CAPS_SPLIT_TRAIN : CAPS_SPLIT_TEST, kinds[i % 3], err));
+        *holds = path != NULL;
+        free(path);
+    }
+done:
+    return status;
+}
+
+static bool holds_cifar(const char *directory)
+{
+    bool holds = false;
+    for (int batch = 1; batch <= 6 && !holds; batch++) {
+        char name[32];
+        snprintf(name, sizeof name, batch <= 5 ? "data_batch_%d.bin" : "test_batch.bin", batch);
+        char *path = caps_path_join(directory, name);
+        holds = path && caps_path_exists(path);
+        free(path);
+    }
+    return holds;
+}
+
+/* The prefix "emnist-<set>-" of a file of EMNIST; false for other files. */
+static bool emnist_prefix(char prefix[CAPS_PREFIX_BYTES], const char *file)
+{
+    static const char *const after[] = {"train-images-idx3-ubyte", "test-images-idx3-ubyte"};
+    if (strncmp(file, "emnist-", 7) != 0)
+        return false;
+    for (size_t i = 0; i < 2; i++) {
+        const char *rest = strstr(file + 7, after[i]);
+        const size_t n = rest ? (size_t)(rest - file) : 0;
+        if (n <= 8 || n >= CAPS_PREFIX_BYTES || file[n - 1] != '-')
+            continue;
+        rest += strlen(after[i]);
+        if (*rest && strcmp(rest, ".gz") != 0)
+            continue;
+        memcpy(prefix, file, n);
+        prefix[n] = '\0';
+        return true;
+    }
+    return false;
+}
+
+/* The one set of EMNIST in a directory; "" where there is none. Several need to be told apart by
+ * name: CAPS_ERR_FORMAT. */
+static caps_status find_emnist(
+    char prefix[CAPS_PREFIX_BYTES], const char *directory, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    const struct dirent *entry;
+    DIR *d = opendir(directory);
+    char other[CAPS_PREFIX_BYTES];
+    prefix[0] = '\0';
+    while (d && (entry = readdir(d)) != NULL) {
+        if (!emnist_prefix(other, entry->d_name) || strcmp(other, prefix) == 0)
+            continue;
+        if (prefix[0]) {
+            const bool swap = strcmp(other, prefix) < 0;
+            const char *first = swap ? other : prefix, *second = swap ? prefix : other;
+            CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
+                "%s: holds several sets, %.*s and %.*s among them, need the name of one as in "
+                "%s%s%.*s",
+                directory, (int)strlen(first) - 1, first, (int)strlen(second) - 1, second,
+                directory, directory[strlen(directory) - 1] == '/' ? "" : "/",
+                (int)strlen(first) - 1, first));
+        }
+        memcpy(prefix, other, sizeof other);
+    }
+done:
+    if (d)
+        closedir(d);
+    return status;
+}
+
+/* Sets kind, directory and prefix by what `path` holds; without all three, kind is none. A path
+ * that is no directory, `<parent>/emnist-<set>`, stands for those files of its parent. */
+static caps_status look_at(caps_location *l, const char *path, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    bool holds = false;
+    size_t n;
+    const char *last = caps_path_last(path, &n);
+    char *inner = NULL;
+    l->kind = CAPS_DATA_NONE;
+    l->prefix[0] = '\0';
+    free(l->directory);
+    l->directory = strdup(path);
+    if (!l->directory)
+        CAPS_TRY(out_of_memory(err, path));
+    if (!caps_path_is_directory(path)) {
+        if (n <= 7 || n + 1 >= CAPS_PREFIX_BYTES || strncmp(last, "emnist-", 7) != 0)
+            goto done;
+        snprintf(l->prefix, sizeof l->prefix, "%.*s-", (int)n, last);
+        l->directory[last - path] = '\0';
+        if (last == path)
+            strcpy(l->directory, ".");
+        CAPS_TRY(holds_idx(&holds, l->directory, l->prefix, err));
+        l->kind = holds ? CAPS_DATA_IDX : CAPS_DATA_NONE;
+        goto done;
+    }
+    CAPS_TRY(holds_idx(&holds, path, "", err));
+    if (holds) {
+        l->kind = CAPS_DATA_IDX;
+        goto done;
+    }
+    /* The set that the directory is named after, else the only one in it. */
+    if (n > 7 && n + 1 < CAPS_PREFIX_BYTES && strncmp(last, "emnist-", 7) == 0) {
+        snprintf(l->prefix, sizeof l->prefix, "%.*s-", (int)n, last);
+        CAPS_TRY(holds_idx(&holds, path, l->prefix, err));
+    }
+    if (!holds)
+        CAPS_TRY(find_emnist(l->prefix, path, err));
+    inner = caps_path_join(path, CIFAR_FOLDER);
+    if (!inner)
+        CAPS_TRY(out_of_memory(err, path));
+    if (l->prefix[0]) {
+        l->kind = CAPS_DATA_IDX;
+    } else if (holds_cifar(path)) {
+        l->kind = CAPS_DATA_CIFAR;
+    } else if (holds_cifar(inner)) {
+        l->kind = CAPS_DATA_CIFAR;
+        free(l->directory);
+        l->directory = inner;
+        inner = NULL;
+    } else if (caps_folder_holds_pictures(path)) {
+        l->kind = CAPS_DATA_FOLDER;
+    }
+done:
+    free(inner);
+    return status;
+}
+
+/* ---- names ------------------------------------------------------------------------------------
+ */
+
+#define MAX_PLACES 4
+
+typedef struct places {
+    char *path[MAX_PLACES]; /* directories where data sets lie */
+    size_t n;
+} places;
+
+static caps_status places_add(places *p, const char *a, const char *b, caps_error *err)
+{
+    char *path = caps_format("%s%s", a, b);
+    if (!path)
+        return out_of_memory(err, "data set");
+    p->path[p->n++] = path;
+    return CAPS_OK;
+}
+
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+static caps_status places_list(places *p, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    const char *data = environment("CAPSCL_DATA"), *xdg = environment("XDG_DATA_HOME");
+    const char *home = environment("HOME");
+    CAPS_TRY(places_add(p, ".", "", err));
+    if (data)
+        CAPS_TRY(places_add(p, data, "", err));
+    if (xdg)
+        CAPS_TRY(places_add(p, xdg, "/capscl", err));
+    else if (home)
+        CAPS_TRY(places_add(p, home, "/.local/share/capscl", err));
+    CAPS_TRY(places_add(p, "/usr/share/datasets", "", err));
+done:
+    return status;
+}
+
+/* Looks at "<place>/<folder><name>", which is shown without "./" as the name was given. */
+static caps_status look_for(caps_location *l, char **candidate, const char *place,
+    const char *folder, const char *name, caps_error *err)
+{
+    free(*candidate);
+    *candidate = strcmp(place, ".") == 0 ? caps_format("%s%s", folder, name)
+                                         : caps_format("%s/%s%s", place, folder, name);
+    return *candidate ? look_at(l, *candidate, err) : out_of_memory(err, name);
+}
+
+static caps_status not_found(const places *p, const char *name, caps_error *err)
+{
+    char text[CAPS_ERROR_MESSAGE_BYTES] = "";
+    for (size_t i = 0, used = 0; i < p->n && used < sizeof text; i++)
+        used += (size_t)snprintf(
+            text + used, sizeof text - used, "%s%s/%s", i ? ", " : "", p->path[i], name);
+    return caps_fail(
+        err, CAPS_ERR_NOT_FOUND, "%s: no data set of this name; looked for %s", name, text);
+}
+
+static caps_status find_name(caps_location *l, const char *name, caps_error *err)
+{
+    caps_status status;
+    places p = {{NULL}, 0};
+    char *candidate = NULL, *directory = NULL;
+    const bool emnist = strncmp(name, "emnist-", 7) == 0;
+    const bool cifar = strcmp(name, "cifar10") == 0 || strcmp(name, "cifar-10") == 0;
+    l->kind = CAPS_DATA_NONE;
+    CAPS_TRY(places_list(&p, err));
+    /* The first place with data; without any, the first directory of that name, so that the message
+     * is about what it lacks. */
+    for (size_t i = 0; i < p.n && l->kind == CAPS_DATA_NONE; i++) {
+        CAPS_TRY(look_for(l, &candidate, p.path[i], "", name, err));
+        if (l->kind == CAPS_DATA_NONE && !directory && caps_path_is_directory(candidate)) {
+            directory = candidate;
+            candidate = NULL;
+        }
+        if (l->kind == CAPS_DATA_NONE && emnist)
+            CAPS_TRY(look_for(l, &candidate, p.path[i], "emnist/", name, err));
+        if (l->kind == CAPS_DATA_NONE && cifar)
+            CAPS_TRY(look_for(l, &candidate, p.path[i], "", CIFAR_FOLDER, err));
+    }
+    if (l->kind == CAPS_DATA_NONE) {
+        if (!directory)
+            CAPS_TRY(not_found(&p, name, err));
+        free(candidate);
+        candidate = directory;
+        directory = NULL;
+        CAPS_TRY(look_at(l, candidate, err));
+    }
+    l->path = candidate;
+    candidate = NULL;
+done:
+    free(candidate);
+    free(directory);
+    for (size_t i = 0; i < p.n; i++)
+        free(p.path[i]);
+    return status;
+}
+
+static caps_status find_path(caps_location *l, const char *path, caps_error *err)
+{
+    caps_status status = look_at(l, path, err);
+    if (status != CAPS_OK)
+        return status;
+    if (l->kind == CAPS_DATA_NONE && !caps_path_exists(path))
+        return caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: no such directory", path);
+    if (l->kind == CAPS_DATA_NONE && !caps_path_is_directory(path))
+        return caps_fail(
+            err, CAPS_ERR_FORMAT, "%s: is a file, need the directory of a data set", path);
+    l->path = strdup(path);
+    return l->path ? CAPS_OK : out_of_memory(err, path);
+}
+
+caps_status caps_location_init(caps_location *l, const char *name_or_dir, caps_error *err)
+{
+    static const char multi[] = "multi:";
+    const size_t n = sizeof multi - 1;
+    const char *name = name_or_dir ? name_or_dir : "";
+    caps_status status;
+    memset(l, 0, sizeof *l);
+    l->pairs = strncmp(name, multi, n) == 0;
+    if (l->pairs)
+        name += n;
+    if (!*name)
+        return caps_fail(err, CAPS_ERR_NOT_FOUND,
+            l->pairs ? "multi: is followed by nothing, need the data set to make pairs of"
+                     : "data set: the name is empty");
+    if (l->pairs && strncmp(name, multi, n) == 0)
+        return caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: pairs of pairs, need a data set of single images after multi:", name_or_dir);
+    CAPS_TRY(strchr(name, '/') ? find_path(l, name, err) : find_name(l, name, err));
+    /* Folders without a picture so far: what is wrong with them will be the message. */
+    if (l->kind == CAPS_DATA_NONE && caps_folder_holds_directory(l->path))
+        l->kind = CAPS_DATA_FOLDER;
+done:
+    if (status != CAPS_OK)
+        caps_location_release(l);
+    return status;
+}
+
+void caps_location_release(caps_location *l)
+{
+    free(l->path);
+    free(l->directory);
+    *l = (caps_location){0};
+}
+
+caps_status caps_dataset_find(char **path, const char *name_or_dir, caps_error *err)
+{
+    caps_location l;
+    *path = NULL;
+    caps_status status = caps_location_init(&l, name_or_dir, err);
+    if (status != CAPS_OK)
+        return status;
+    *path = caps_format("%s%s", l.pairs ? "multi:" : "", l.path);
+    caps_location_release(&l);
+    return *path ? CAPS_OK : out_of_memory(err, name_or_dir);
+}

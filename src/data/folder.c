@@ -1,0 +1,472 @@
+/* folder.c: PNG pictures in one folder for each class. */
+#include "kinds.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "fail.h"
+#include "file.h"
+#include "image.h"
+#include "parallel.h"
+
+#define MOST_CLASSES 256
+
+/* ---- directories ------------------------------------------------------------------------------
+ */
+
+/* The names in a directory that are not hidden, in byte order. */
+typedef struct listing {
+    char **names;
+    size_t n;
+} listing;
+
+static void listing_release(listing *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        free(l->names[i]);
+    free(l->names);
+    *l = (listing){0};
+}
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static caps_status listing_read(listing *l, const char *path, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    size_t room = 0;
+    struct dirent *entry;
+    DIR *directory = opendir(path);
+    if (!directory)
+        return caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot open", path);
+    while (errno = 0, (entry = readdir(directory)) != NULL) {
+        if (entry->d_name[0] == '.')
+            continue;
+        if (l->n == room) {
+            room = room ? 2 * room : 64;
+            char **names = realloc(l->names, room * sizeof *names);
+            if (names)
+                l->names = names;
+            else
+                CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
+        }
+        l->names[l->n] = strdup(entry->d_name);
+        if (!l->names[l->n])
+            CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
+        l->n++;
+    }
+    if (errno)
+        CAPS_TRY(caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot read", path));
+    if (l->n)
+        qsort(l->names, l->n, sizeof *l->names, compare);
+done:
+    closedir(directory);
+    return status;
+}
+
+bool caps_is_png_name(const char *name)
+{
+    const size_t n = strlen(name);
+    return name[0] != '.' && n > 4 && strcasecmp(name + n - 4, ".png") == 0;
+}
+
+static bool is_directory_in(const char *path, const char *name)
+{
+    char *inner = caps_path_join(path, name);
+    const bool is = inner && caps_path_is_directory(inner);
+    free(inner);
+    return is;
+}
+
+/* Whether some entry of a directory that is not hidden passes `test`. */
+static bool holds(const char *path, bool (*test)(const char *path, const char *name))
+{
+    DIR *directory = opendir(path);
+    bool found = false;
+    const struct dirent *entry;
+    while (directory && !found && (entry = readdir(directory)) != NULL)
+        found = entry->d_name[0] != '.' && test(path, entry->d_name);
+    if (directory)
+        closedir(directory);
+    return found;
+}
+
+static bool is_png_in(const char *path, const char *name)
+{
+    (void)path;
+    return caps_is_png_name(name);
+}
+
+static bool is_class_in(const char *path, const char *name)
+{
+    char *inner = caps_path_join(path, name);
+    const bool is = inner && holds(inner, is_png_in);
+    free(inner);
+    return is;
+}
+
+bool caps_folder_holds_directory(const char *directory)
+{
+    return holds(directory, is_directory_in);
+}
+
+static bool split_holds_pictures(const char *directory, const char *split)
+{
+    char *path = caps_path_join(directory, split);
+    const bool is = path && holds(path, is_class_in);
+    free(path);
+    return is;
+}
+
+bool caps_folder_holds_pictures(const char *directory)
+{
+    return holds(directory, is_class_in) || split_holds_pictures(directory, "train") ||
+           split_holds_pictures(directory, "test");
+}
+
+/* ---- classes and files ------------------------------------------------------------------------
+ */
+
+/* One split: a directory of class folders. */
+typedef struct folder {
+    char *path;
+    listing classes;
+    listing *files; /* [classes.n] */
+    size_t total;
+} folder;
+
+static void folder_release(folder *f)
+{
+    for (size_t c = 0; f->files && c < f->classes.n; c++)
+        listing_release(&f->files[c]);
+    free(f->files);
+    listing_release(&f->classes);
+    free(f->path);
+    *f = (folder){0};
+}
+
+/* Takes what is no directory out of the listing; a picture among it is a fault. */
+static caps_status keep_classes(folder *f, bool has_splits, caps_error *err)
+{
+    size_t kept = 0;
+    listing *l = &f->classes;
+    for (size_t i = 0; i < l->n; i++) {
+        char *name = l->names[i];
+        if (is_directory_in(f->path, name)) {
+            l->names[i] = l->names[kept];
+            l->names[kept++] = name;
+        } else if (caps_is_png_name(name)) {
+            return caps_fail(err, CAPS_ERR_FORMAT,
+                "%s/%s: a picture outside the folders of classes, need %s<class>/%s", f->path, name,
+                has_splits ? "train/ or test/" : "", name);
+        }
+    }
+    while (l->n > kept)
+        free(l->names[--l->n]);
+    for (size_t c = 0; c < kept; c++)
+        if (!caps_is_text(l->names[c]))
+            return caps_fail(err, CAPS_ERR_FORMAT,
+                "%s: the name of class folder %zu is not printable UTF-8, need text", f->path, c);
+    return CAPS_OK;
+}
+
+/* The pictures of class c. */
+static caps_status list_class(folder *f, size_t c, caps_error *err)
+{
+    caps_status status;
+    listing *files = &f->files[c];
+    char *path = caps_path_join(f->path, f->classes.names[c]);
+    if (!path)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", f->path));
+    CAPS_TRY(listing_read(files, path, err));
+    for (size_t i = 0; i < files->n; i++)
+        if (!caps_is_png_name(files->names[i]))
+            CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s/%s: is %s, need PNG files only", path,
+                files->names[i],
+                is_directory_in(path, files->names[i]) ? "a directory" : "no .png file"));
+    if (files->n == 0)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: no PNG files, need at least one", path));
+    f->total += files->n;
+done:
+    free(path);
+    return status;
+}
+
+/* Lists classes and, where asked, their files. `split` NULL: the folder itself. */
+static caps_status folder_read(
+    folder *f, const char *directory, const char *split, bool files, caps_error *err)
+{
+    caps_status status;
+    f->path = split ? caps_path_join(directory, split) : strdup(directory);
+    if (!f->path)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", directory));
+    CAPS_TRY(listing_read(&f->classes, f->path, err));
+    CAPS_TRY(keep_classes(f, split != NULL, err));
+    if (!files)
+        goto done;
+    f->files = calloc(f->classes.n + 1, sizeof *f->files);
+    if (!f->files)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", directory));
+    for (size_t c = 0; c < f->classes.n; c++)
+        CAPS_TRY(list_class(f, c, err));
+done:
+    return status;
+}
+
+static caps_status check_classes(const folder *train, caps_error *err)
+{
+    const listing *l = &train->classes;
+    if (l->n == 0)
+        return caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: no folders of classes, need at least two with PNG files in them", train->path);
+    if (l->n == 1)
+        return caps_fail(err, CAPS_ERR_FORMAT, "%s: one folder of a class, %s, need at least two",
+            train->path, l->names[0]);
+    if (l->n > MOST_CLASSES)
+        return caps_fail(err, CAPS_ERR_FORMAT, "%s: %zu folders of classes, need <= %d",
+            train->path, l->n, MOST_CLASSES);
+    return CAPS_OK;
+}
+
+/* Where the training split gives the name the label that it has in the other. */
+static caps_status find_label(
+    uint8_t *label, const folder *train, const folder *f, size_t c, caps_error *err)
+{
+    for (size_t i = 0; i < train->classes.n; i++)
+        if (strcmp(train->classes.names[i], f->classes.names[c]) == 0) {
+            *label = (uint8_t)i;
+            return CAPS_OK;
+        }
+    return caps_fail(err, CAPS_ERR_FORMAT, "%s/%s: no such class in %s, need the same classes",
+        f->path, f->classes.names[c], train->path);
+}
+
+/* ---- reading ----------------------------------------------------------------------------------
+ */
+
+typedef struct picture {
+    uint32_t folder, file; /* class folder of its split, picture in it */
+} picture;
+
+typedef struct reading {
+    const folder *f;
+    const picture *pictures; /* [ds->n] */
+    const caps_dataset *ds;
+    const caps_dataset_options *o;
+    pthread_mutex_t mutex; /* guards the rest */
+    size_t done;
+    size_t failed; /* the first picture that cannot be read, or SIZE_MAX */
+    caps_status status;
+    caps_error err;
+} reading;
+
+static caps_status read_one(
+    const reading *r, const picture *p, uint8_t *out, float *values, caps_error *err)
+{
+    caps_status status;
+    const caps_dataset *ds = r->ds;
+    caps_image image = {0};
+    char *path =
+        caps_format("%s%s%s/%s", r->f->path, r->f->path[strlen(r->f->path) - 1] == '/' ? "" : "/",
+            r->f->classes.names[p->folder], r->f->files[p->folder].names[p->file]);
+    if (!path || !values)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", r->f->path));
+    CAPS_TRY(caps_image_read_png(&image, path, err));
+    status =
+        caps_image_convert(values, &image, ds->channels, ds->height, ds->width, false, NULL, err);
+    if (status != CAPS_OK)
+        CAPS_TRY(caps_fail_prefix(err, status, "%s", path));
+    for (size_t i = 0; i < ds->channels * ds->height * ds->width; i++)
+        out[i] = (uint8_t)lrintf(values[i] * 255.0f);
+done:
+    caps_image_release(&image);
+    free(path);
+    return status;
+}
+
+static void read_part(void *context, size_t first, size_t end)
+{
+    reading *r = context;
+    const size_t bytes = r->ds->channels * r->ds->height * r->ds->width;
+    float *values = malloc(bytes * sizeof *values);
+    caps_error err = {0};
+    caps_status status = CAPS_OK;
+    for (size_t i = first; i < end && status == CAPS_OK; i++) {
+        status = read_one(r, &r->pictures[i], r->ds->images + i * bytes, values, &err);
+        pthread_mutex_lock(&r->mutex);
+        /* Of several faults the one that a single thread would have met is told. */
+        if (status != CAPS_OK && i < r->failed) {
+            r->failed = i;
+            r->status = status;
+            r->err = err;
+        }
+        r->done++;
+        if (r->o->progress && status == CAPS_OK && r->failed == SIZE_MAX)
+            r->o->progress(r->o->user, r->done, r->ds->n);
+        const bool stop = r->failed < i;
+        pthread_mutex_unlock(&r->mutex);
+        if (stop)
+            break;
+    }
+    free(values);
+}
+
+/* The size that is not asked for is that of the first training picture: the same for both splits.
+ */
+static caps_status choose_size(
+    caps_dataset *ds, const folder *train, const caps_dataset_options *o, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    caps_image image = {0};
+    listing files = {0};
+    char *path = NULL, *file = NULL;
+    if (o->channels > 3 || o->channels == 2)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: the model takes %zu channels, a picture gives 1 or 3", ds->path, o->channels));
+    if (!o->channels || !o->height || !o->width) {
+        path = caps_path_join(train->path, train->classes.names[0]);
+        if (!path)
+            CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", train->path));
+        CAPS_TRY(listing_read(&files, path, err));
+        size_t i = 0;
+        while (i < files.n && !caps_is_png_name(files.names[i]))
+            i++;
+        if (i == files.n)
+            CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: no PNG files, need at least one", path));
+        file = caps_path_join(path, files.names[i]);
+        if (!file)
+            CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
+        CAPS_TRY(caps_image_read_png(&image, file, err));
+    }
+    ds->channels = o->channels ? o->channels : image.channels;
+    ds->height = o->height ? o->height : image.height;
+    ds->width = o->width ? o->width : image.width;
+done:
+    caps_image_release(&image);
+    listing_release(&files);
+    free(file);
+    free(path);
+    return status;
+}
+
+/* The first picture of every class, then the second of every class, and so on, so that a limit
+ * takes some of all; labels with it. */
+static caps_status put_in_order(caps_dataset *ds, picture **pictures, const folder *train,
+    const folder *f, size_t limit, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    uint8_t label[MOST_CLASSES];
+    ds->n = limit && limit < f->total ? limit : f->total;
+    const size_t bytes = ds->channels * ds->height * ds->width;
+    *pictures = malloc(ds->n * sizeof **pictures);
+    ds->labels = malloc(ds->n);
+    if (ds->height <= SIZE_MAX / ds->width / 12 && bytes <= SIZE_MAX / 4 / ds->n)
+        ds->images = malloc(ds->n * bytes);
+    if (!*pictures || !ds->labels || !ds->images)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for %zu images of %zux%zux%zu",
+            ds->path, ds->n, ds->channels, ds->height, ds->width));
+    for (size_t c = 0; c < f->classes.n; c++)
+        CAPS_TRY(find_label(&label[c], train, f, c, err));
+    for (size_t turn = 0, i = 0; i < ds->n; turn++)
+        for (size_t c = 0; c < f->classes.n && i < ds->n; c++)
+            if (turn < f->files[c].n) {
+                (*pictures)[i] = (picture){(uint32_t)c, (uint32_t)turn};
+                ds->labels[i++] = label[c];
+            }
+done:
+    return status;
+}
+
+static caps_status read_pictures(caps_dataset *ds, const picture *pictures, const folder *f,
+    const caps_dataset_options *o, caps_error *err)
+{
+    reading r = {.f = f, .pictures = pictures, .ds = ds, .o = o, .failed = SIZE_MAX};
+    if (pthread_mutex_init(&r.mutex, NULL) != 0)
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", ds->path);
+    caps_parallel(ds->n, 16, read_part, &r);
+    pthread_mutex_destroy(&r.mutex);
+    if (r.status != CAPS_OK && err)
+        *err = r.err;
+    return r.status;
+}
+
+/* A folder "train" with pictures in it, not folders, is a class of that name. */
+static bool has_splits(const char *directory)
+{
+    char *train = caps_path_join(directory, "train"), *test = caps_path_join(directory, "test");
+    const bool has = train && test &&
+                     ((caps_path_is_directory(train) && !holds(train, is_png_in)) ||
+                         (caps_path_is_directory(test) && caps_folder_holds_directory(test)));
+    free(train);
+    free(test);
+    return has;
+}
+
+static caps_status name_classes(caps_dataset *ds, const folder *train, caps_error *err)
+{
+    ds->classes = train->classes.n;
+    ds->class_names =
+        caps_class_names_copy((const char *const *)train->classes.names, train->classes.n);
+    return ds->class_names ? CAPS_OK
+                           : caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", train->path);
+}
+
+caps_status caps_folder_name(caps_dataset *ds, const caps_location *l, caps_error *err)
+{
+    folder train = {0};
+    caps_status status;
+    CAPS_TRY(
+        folder_read(&train, l->directory, has_splits(l->directory) ? "train" : NULL, false, err));
+    CAPS_TRY(check_classes(&train, err));
+    CAPS_TRY(name_classes(ds, &train, err));
+done:
+    folder_release(&train);
+    return status;
+}
+
+caps_status caps_folder_read(
+    caps_dataset *ds, const caps_location *l, const caps_dataset_options *o, caps_error *err)
+{
+    const char *directory = l->directory;
+    const bool splits = has_splits(directory), training = o->split == CAPS_SPLIT_TRAIN;
+    caps_status status;
+    folder train = {0}, test = {0};
+    picture *pictures = NULL;
+    for (int i = 0; splits && i <= !training; i++)
+        if (!is_directory_in(directory, i ? "test" : "train"))
+            CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: no folder %s, need %s/<class>/*.png",
+                directory, i ? "test" : "train", i ? "test" : "train"));
+    CAPS_TRY(folder_read(&train, directory, splits ? "train" : NULL, training, err));
+    CAPS_TRY(check_classes(&train, err));
+    if (!training && !splits)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND,
+            "%s: has no test split, need test/<class>/*.png beside train/<class>/*.png, or a "
+            "validation split of the training images",
+            directory));
+    if (!training)
+        CAPS_TRY(folder_read(&test, directory, "test", true, err));
+    const folder *f = training ? &train : &test;
+    if (f->total == 0)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: no folders of classes, need at least one with PNG files in it", f->path));
+    if (f->classes.n > MOST_CLASSES) /* some of them are not of the training split */
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: %zu folders of classes, need <= %d", f->path,
+            f->classes.n, MOST_CLASSES));
+    CAPS_TRY(choose_size(ds, &train, o, err));
+    CAPS_TRY(name_classes(ds, &train, err));
+    CAPS_TRY(put_in_order(ds, &pictures, &train, f, o->limit, err));
+    CAPS_TRY(read_pictures(ds, pictures, f, o, err));
+done:
+    free(pictures);
+    folder_release(&test);
+    folder_release(&train);
+    return status;
+}

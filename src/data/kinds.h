@@ -1,0 +1,62 @@
+/* kinds.h: where a data set lies, what kind it is, and a reader for each kind. */
+#ifndef CAPS_KINDS_H
+#define CAPS_KINDS_H
+
+#include <stdbool.h>
+
+#include <capscl/dataset.h>
+
+typedef enum caps_data_kind {
+    CAPS_DATA_NONE, /* nothing known is there */
+    CAPS_DATA_IDX,
+    CAPS_DATA_CIFAR,
+    CAPS_DATA_FOLDER,
+} caps_data_kind;
+
+#define CAPS_PREFIX_BYTES 48
+
+typedef struct caps_location {
+    char *path;      /* what was asked for, without "multi:"; may be asked for again */
+    char *directory; /* that holds the files */
+    bool pairs;
+    caps_data_kind kind;
+    char prefix[CAPS_PREFIX_BYTES]; /* of IDX files: "" or "emnist-letters-" and the like */
+} caps_location;
+
+/* find.c. CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT, CAPS_ERR_MEMORY. */
+caps_status caps_location_init(caps_location *l, const char *name_or_dir, caps_error *err);
+void caps_location_release(caps_location *l);
+/* The last part of a path, without slashes at its end: *n bytes. */
+const char *caps_path_last(const char *path, size_t *n);
+
+/* Readers: fill sizes, classes, images, labels and, where known, class_names of a zeroed *ds that
+ * has its path and split. What they leave behind on failure is the caller's to release. */
+caps_status caps_idx_set_read(
+    caps_dataset *ds, const caps_location *l, const caps_dataset_options *o, caps_error *err);
+caps_status caps_cifar_read(
+    caps_dataset *ds, const caps_location *l, const caps_dataset_options *o, caps_error *err);
+caps_status caps_folder_read(
+    caps_dataset *ds, const caps_location *l, const caps_dataset_options *o, caps_error *err);
+
+/* Name classes without reading images; as above. */
+caps_status caps_idx_set_name(caps_dataset *ds, const caps_location *l, caps_error *err);
+caps_status caps_cifar_name(caps_dataset *ds, const caps_location *l, caps_error *err);
+caps_status caps_folder_name(caps_dataset *ds, const caps_location *l, caps_error *err);
+
+/* Whether a directory holds pictures of classes, at either depth (folder.c). */
+bool caps_folder_holds_pictures(const char *directory);
+/* Whether a directory holds a directory, one whose name begins with '.' aside. */
+bool caps_folder_holds_directory(const char *directory);
+/* Whether a name ends in .png, case ignored, and is not hidden. */
+bool caps_is_png_name(const char *name);
+/* directory/<prefix>{train,t10k|test}-<kind>-ubyte or its .gz, whichever exists; NULL in *path
+ * where neither does (idx_set.c). */
+caps_status caps_idx_set_pick(char **path, const char *directory, const char *prefix,
+    caps_split split, const char *kind, caps_error *err);
+
+/* Whether a name is UTF-8 without control characters: it goes into lines, tables and JSON. */
+bool caps_is_text(const char *name);
+/* A copy of n names in one allocation, freed with free(). NULL: out of memory. */
+char **caps_class_names_copy(const char *const *names, size_t n);
+
+#endif

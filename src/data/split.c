@@ -1,0 +1,127 @@
+/* split.c: a validation set parted from a training set. */
+#include <capscl/dataset.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "kinds.h"
+#include "pairs.h"
+#include "rng.h"
+
+/* Marks n of `total` images, each choice of n equally likely: the first n places of Fisher and
+ * Yates' permutation. NULL: out of memory. */
+static bool *choose(size_t n, size_t total, uint64_t seed)
+{
+    bool *chosen = calloc(total, sizeof *chosen);
+    size_t *order = malloc(total * sizeof *order);
+    if (chosen && order) {
+        for (size_t i = 0; i < total; i++)
+            order[i] = i;
+        for (size_t i = 0; i < n; i++) {
+            size_t pick = i + (size_t)caps_rng_below(total - i, seed, CAPS_RNG_VALIDATION, 0, i);
+            chosen[order[pick]] = true;
+            order[pick] = order[i];
+        }
+    } else {
+        free(chosen);
+        chosen = NULL;
+    }
+    free(order);
+    return chosen;
+}
+
+/* What one of the two sets will own. */
+typedef struct part {
+    size_t n;
+    uint8_t *images, *labels;
+    struct caps_pairs *pairs;
+} part;
+
+static void part_release(part *p)
+{
+    free(p->images);
+    free(p->labels);
+    free(p->pairs);
+}
+
+static bool part_init(
+    part *p, const caps_dataset *from, const bool *chosen, bool which, size_t n, size_t bytes)
+{
+    p->images = malloc(n * bytes);
+    p->labels = malloc(n);
+    if (!p->images || !p->labels)
+        return false;
+    for (size_t i = 0; p->n < n; i++) {
+        if (chosen[i] != which)
+            continue;
+        memcpy(p->images + p->n * bytes, from->images + i * bytes, bytes);
+        p->labels[p->n++] = from->labels[i];
+    }
+    if (from->pairs)
+        p->pairs = caps_pairs_index(p->labels, n);
+    return !from->pairs || p->pairs;
+}
+
+/* Puts a part in the place of a set's arrays, and what was there into the part. */
+static void swap(caps_dataset *ds, part *p)
+{
+    const part before = {ds->n, ds->images, ds->labels, ds->pairs};
+    ds->n = p->n;
+    ds->images = p->images;
+    ds->labels = p->labels;
+    ds->pairs = p->pairs;
+    *p = before;
+}
+
+caps_status caps_dataset_split_off(
+    caps_dataset *train, size_t n, uint64_t seed, caps_dataset *validation, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    part kept = {0}, taken = {0};
+    bool *chosen = NULL;
+    char *path = NULL, **names = NULL;
+    size_t nhw[3];
+    memset(validation, 0, sizeof *validation);
+    if (train->split != CAPS_SPLIT_TRAIN)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "%s: a validation split is part of the training split, not of another", train->path);
+    if (n < 1 || n >= train->n)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "%s: validation split of %zu images, need 1 to %zu of the %zu training images",
+            train->path, n, train->n ? train->n - 1 : 0, train->n);
+
+    caps_dataset_stored(train, nhw);
+    const size_t bytes = train->channels * nhw[1] * nhw[2];
+    chosen = choose(n, train->n, seed);
+    path = strdup(train->path);
+    if (train->class_names)
+        names = caps_class_names_copy((const char *const *)train->class_names, train->classes);
+    if (!chosen || !path || (train->class_names && !names) ||
+        !part_init(&kept, train, chosen, false, train->n - n, bytes) ||
+        !part_init(&taken, train, chosen, true, n, bytes))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY,
+            "%s: out of memory for a validation split of %zu images", train->path, n));
+    if (train->pairs && (!caps_pairs_possible(kept.pairs) || !caps_pairs_possible(taken.pairs)))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT,
+            "%s: validation split of %zu of %zu images leaves one part with one class, need two in "
+            "each to make pairs",
+            train->path, n, train->n));
+
+    *validation = *train;
+    validation->path = path;
+    validation->class_names = names;
+    validation->split = CAPS_SPLIT_VALIDATION;
+    path = NULL;
+    names = NULL;
+    swap(train, &kept);       /* kept: the old arrays, which go */
+    swap(validation, &taken); /* taken: the same old arrays */
+    taken = (part){0};
+done:
+    free(chosen);
+    free(path);
+    free(names);
+    part_release(&kept);
+    part_release(&taken);
+    return status;
+}
