@@ -48,6 +48,7 @@ struct caps_model {
     bool labelled;                         /* it has labels */
     bool forwarded;                        /* and went forward, masked by: */
     caps_mask mask;
+    bool decoded; /* only the decoder ran, on the caller's capsules */
 
     caps_looked_at looks[CAPS_MOST_LOOKS]; /* in the order in which they are computed */
     size_t look_count;
