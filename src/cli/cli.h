@@ -87,8 +87,8 @@ struct caps_command {
 };
 
 extern const caps_command caps_command_devices, caps_command_train, caps_command_eval,
-    caps_command_predict, caps_command_selftest, caps_command_bench, caps_command_tune,
-    caps_command_version, caps_command_help;
+    caps_command_predict, caps_command_show, caps_command_report, caps_command_selftest,
+    caps_command_bench, caps_command_tune, caps_command_version, caps_command_help;
 
 /* The table: the i-th command, NULL past the last; by name, NULL where there is none. */
 const caps_command *caps_command_at(size_t i);
@@ -146,6 +146,10 @@ caps_status caps_cli_model_create(caps_model **out, caps_runtime *rt, const caps
 /* Checkpoint from a file, with its parameters put into a model. */
 caps_status caps_cli_model_load(caps_model **out, caps_runtime *rt, const char *path,
     const caps_model_options *options, size_t *batch, caps_error *err);
+
+/* What class j is called in tables and pictures: text of CAPS_LABEL_BYTES, returned. */
+enum { CAPS_LABEL_BYTES = 32 };
+const char *caps_cli_class_label(const caps_model_spec *spec, size_t j, char *text);
 
 /* Can `path` be written (a file may be made beside it, and it is no directory)? For outputs that
  * come after long work: says no before it. CAPS_ERR_IO. */
