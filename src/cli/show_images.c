@@ -8,7 +8,7 @@
 enum {
     RIGHT_ROWS = 3,  /* right images of each class, */
     MOST_RIGHT = 60, /* together at most */
-    MOST_WRONG = 16,
+    MOST_WRONG = 15,
     MOST_BLOCKS = 20, /* classes whose capsules are perturbed */
     STEPS = 11,
 };

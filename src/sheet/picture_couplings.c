@@ -6,14 +6,15 @@
 #include "fail.h"
 #include "pictures.h"
 
-enum { MOST_COLUMNS = 12, BARS = 26, GAP = 16, LEFT = 190, HEAD = 44, SPACE = 40, LEGEND = 64 };
+enum { MOST_COLUMNS = 12, BARS = 34, GAP = 16, LEFT = 190, HEAD = 44, SPACE = 40, LEGEND = 64 };
 
 typedef struct sizes {
     size_t iterations, types, height, width, classes, columns;
     double zoom, map_width, map_height;
     double step_x, step_y;
-    double equal;           /* 1 / J: what all begin with */
-    double most, bars_most; /* of all maps; of all bars */
+    double equal;        /* 1 / J: what all begin with */
+    double most;         /* furthest from that of all maps */
+    double above, below; /* and of all bars */
 } sizes;
 
 /* Mean coupling to class j at a place, over the types; or of a type, over the places. */
@@ -56,19 +57,18 @@ static void find_most(sizes *n, const caps_coupled *b)
     for (size_t t = 0; t < n->iterations; t++)
         for (size_t j = 0; j < n->classes; j++) {
             for (size_t p = 0; p < n->height * n->width; p++)
-                n->most = fmax(n->most, at_place(n, b->couplings, t, p, j));
-            for (size_t k = 0; k < n->types; k++)
-                n->bars_most = fmax(n->bars_most, of_type(n, b->couplings, t, k, j));
+                n->most = fmax(n->most, fabs(at_place(n, b->couplings, t, p, j) - n->equal));
+            for (size_t k = 0; k < n->types; k++) {
+                const double off = of_type(n, b->couplings, t, k, j) - n->equal;
+                n->above = fmax(n->above, off);
+                n->below = fmax(n->below, -off);
+            }
         }
 }
 
 static caps_colour colour_of(const sizes *n, double value)
 {
-    const double t = value <= n->equal ? 0.5 * value / n->equal
-                                       : 0.5 + 0.5 * (value - n->equal) / (n->most - n->equal);
-    /* Rounding must not tint what is equal. */
-    return caps_ramp_colour(
-        CAPS_RAMP_DIVERGING, fabs(value - n->equal) < 1e-5 * n->equal ? 0.5 : t);
+    return caps_ramp_colour(CAPS_RAMP_DIVERGING, 0.5 + 0.5 * (value - n->equal) / n->most);
 }
 
 static void draw_cell(caps_drawing *d, const sizes *n, const float *couplings, caps_colour *map,
@@ -78,15 +78,16 @@ static void draw_cell(caps_drawing *d, const sizes *n, const float *couplings, c
         map[p] = colour_of(n, at_place(n, couplings, t, p, j));
     caps_draw_pixels(d, x, y, map, n->height, n->width, n->zoom);
     y += n->map_height + 5;
+    /* Bars stand on the line of equal shares, or hang from it. */
+    const double unit = BARS / (n->above + n->below), line = y + n->above * unit;
     const double bar = n->map_width / (double)n->types;
     for (size_t k = 0; k < n->types; k++) {
-        const double up = of_type(n, couplings, t, k, j) / n->bars_most * BARS;
-        caps_draw_fill(
-            d, x + (double)k * bar, y + BARS - up, fmax(bar - 1 / d->scale, 0.5), up, caps_muted);
+        const double up = (of_type(n, couplings, t, k, j) - n->equal) * unit;
+        caps_draw_fill(d, x + (double)k * bar, up > 0 ? line - up : line,
+            fmax(bar - 1 / d->scale, 0.5), fabs(up),
+            caps_ramp_colour(CAPS_RAMP_DIVERGING, up > 0 ? 0.85 : 0.2));
     }
-    const double equal = y + BARS - n->equal / n->bars_most * BARS;
-    caps_draw_fill(d, x, equal - 0.5, n->map_width, 1, caps_second);
-    caps_draw_fill(d, x, y + BARS, n->map_width, 1, caps_edge);
+    caps_draw_fill(d, x, line, n->map_width, 1, caps_edge);
 }
 
 static void draw_block(caps_drawing *d, const caps_picture_of *of, const sizes *n,
@@ -131,8 +132,10 @@ static void draw_block(caps_drawing *d, const caps_picture_of *of, const sizes *
             d, x - 44, ry + n->map_height / 2 - 8, 30, CAPS_RIGHT, text, CAPS_TEXT_BODY, caps_ink);
     }
     /* Beside the row numbers, upwards. */
-    caps_draw_label_up(d, x - 58, y + HEAD + (double)n->iterations * n->step_y - GAP,
-        (double)n->iterations * n->step_y - GAP, "iteration", CAPS_TEXT_SMALL, caps_muted);
+    const double all = (double)n->iterations * n->step_y - GAP;
+    const double length = caps_text_width("iteration", CAPS_TEXT_SMALL);
+    caps_draw_label_up(d, x - 58, y + HEAD + (all + fmin(length, all)) / 2, all, "iteration",
+        CAPS_TEXT_SMALL, caps_muted);
 }
 
 caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
@@ -141,12 +144,13 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
 {
     sizes n = {iterations, types, height, width, of->classes,
         of->classes < MOST_COLUMNS ? of->classes : MOST_COLUMNS,
-        caps_picture_zoom(height, width, 84), 0, 0, 0, 0, 1.0 / (double)of->classes, 0, 0};
+        caps_picture_zoom(height, width, 84), 0, 0, 0, 0, 1.0 / (double)of->classes, 0, 0, 0};
     n.map_width = (double)width * n.zoom;
     n.map_height = (double)height * n.zoom;
     n.step_x = n.map_width + GAP;
     n.step_y = n.map_height + 5 + BARS + GAP;
-    n.most = n.bars_most = 1.5 * n.equal;
+    n.most = n.above = n.below =
+        0.01 * n.equal; /* less is rounding: with one iteration, all there is */
     for (size_t i = 0; i < count; i++)
         find_most(&n, &blocks[i]);
     char shows[512], only[96] = "", low[32], middle[32], high[32];
@@ -154,9 +158,10 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
         snprintf(only, sizeof only, " The %zu classes with the longest capsules.", n.columns);
     snprintf(shows, sizeof shows,
         "Which primary capsules vote for which class. Maps: coupling at each of the %zux%zu "
-        "places, mean over the %zu types; bars: of each type, mean over the places (line: equal "
-        "shares).%s",
-        height, width, types, only);
+        "places, mean over the %zu types; bars: of each type, mean over the places, up to %.3f "
+        "above "
+        "equal shares or %.3f below.%s",
+        height, width, types, n.above, n.below, only);
     const caps_heading heading = {
         .title = "Couplings", .shows = shows, .source = of->source, .result = of->result};
     const double sheet =
@@ -174,9 +179,9 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
         caps_draw_heading(d, &heading, sheet);
         for (size_t i = 0; i < count; i++)
             draw_block(d, of, &n, &blocks[i], map, head + (double)i * block);
-        snprintf(low, sizeof low, "0");
-        snprintf(middle, sizeof middle, "%.2f equal", n.equal);
-        snprintf(high, sizeof high, "%.2f", n.most);
+        snprintf(low, sizeof low, "%.3f", fmax(n.equal - n.most, 0));
+        snprintf(middle, sizeof middle, "%.3f equal", n.equal);
+        snprintf(high, sizeof high, "%.3f", n.equal + n.most);
         const double y = head + (double)count * block - 4;
         const double x = CAPS_SHEET_MARGIN + caps_draw_text(d, CAPS_SHEET_MARGIN, y,
                                                  "mean coupling", CAPS_TEXT_BODY, caps_ink);

@@ -47,16 +47,30 @@ static double greatest(const float *weights, size_t count, size_t channels, size
     return most > 0 ? most : 1;
 }
 
+/* Columns of a rectangle without a hole, if there is one near 8 : 5. */
+static size_t columns_for(size_t count)
+{
+    size_t best = (size_t)ceil(sqrt((double)count * 1.6));
+    double off = 1.2; /* at most about three times as wide or as high */
+    for (size_t columns = 1; columns <= count; columns++) {
+        const double rows = (double)(count / columns);
+        const double distance = fabs(log((double)columns / rows / 1.6));
+        if (count % columns == 0 && distance < off) {
+            off = distance;
+            best = columns;
+        }
+    }
+    return best;
+}
+
 caps_status caps_picture_filters(caps_drawing *d, const caps_picture_of *of, const char *name,
     const float *weights, size_t count, size_t channels, size_t kernel, caps_error *err)
 {
     const size_t area = kernel * kernel;
     const double most = greatest(weights, count, channels, area);
-    const double zoom = caps_picture_zoom(kernel, kernel, 52);
+    const double zoom = caps_picture_zoom(kernel, kernel, count < 100 ? 80 : 52);
     const double tile = (double)kernel * zoom + GAP;
-    size_t columns = count < 8 ? count : (size_t)lround(sqrt((double)count * 1.3) / 4) * 4;
-    if (columns > count || columns == 0)
-        columns = count;
+    const size_t columns = columns_for(count);
     const size_t rows = (count + columns - 1) / columns;
     char shows[320], low[32], high[32];
     snprintf(shows, sizeof shows,

@@ -69,10 +69,8 @@ static void draw_block(caps_drawing *d, const caps_picture_of *of, const layout 
         caps_draw_label(d, x + LABEL + (double)s * l->step_x - 12, y, l->step_x + 24 - GAP,
             CAPS_CENTRE, text, l->step_x < 50 ? CAPS_TEXT_TINY + 0.2 : CAPS_TEXT_SMALL, caps_muted);
     }
+    caps_draw_label(d, x - 6, y, LABEL - 2, CAPS_RIGHT, "dim", CAPS_TEXT_TINY + 0.2, caps_muted);
     y += TICKS;
-    /* The column in which nothing is changed. */
-    caps_draw_fill(d, x + LABEL + (double)(steps / 2) * l->step_x - 3, y - 3, l->step_x - GAP + 6,
-        (double)dim * l->step_y - GAP + 6, caps_first);
     for (size_t k = 0; k < dim; k++) {
         const double row = y + (double)k * l->step_y;
         snprintf(text, sizeof text, "%zu", k + 1);
@@ -82,6 +80,9 @@ static void draw_block(caps_drawing *d, const caps_picture_of *of, const layout 
             caps_draw_tile(d, x + LABEL + (double)s * l->step_x, row,
                 b->images + (k * steps + s) * pixels, of->channels, of->height, of->width, l->zoom);
     }
+    /* The column in which nothing is changed: its frame lies in the gaps. */
+    caps_draw_frame(d, x + LABEL + (double)(steps / 2) * l->step_x - GAP, y - GAP, l->step_x + GAP,
+        (double)dim * l->step_y + GAP, GAP, caps_second);
 }
 
 caps_status caps_picture_perturb(caps_drawing *d, const caps_picture_of *of,

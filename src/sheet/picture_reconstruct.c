@@ -5,7 +5,7 @@
 #include "pictures.h"
 
 enum { LINE = 20, GAP = 5, SPACE = 18, SECTION = 44 };
-#define ROOM 1280.0 /* what the cells of a row may take */
+#define ROOM 1390.0 /* what the cells of a row may take */
 
 typedef struct grid {
     double zoom, tile_width, tile_height;
@@ -20,7 +20,7 @@ static grid make_grid(const caps_picture_of *of, size_t count, size_t tiles, dou
     g.tile_width = (double)of->width * g.zoom;
     g.tile_height = (double)of->height * g.zoom;
     g.cell_width = (double)tiles * (g.tile_width + GAP) - GAP + SPACE;
-    g.cell_height = g.tile_height + 2 * LINE + 8 + SPACE + (tiles == 3 ? LINE : 0);
+    g.cell_height = g.tile_height + (tiles == 3 ? 3 * LINE + 8 : 34) + SPACE;
     g.columns = (size_t)fmax(floor((ROOM + SPACE) / g.cell_width), 1);
     if (g.columns > count)
         g.columns = count;
