@@ -14,7 +14,7 @@
 #define REPORT "report.html"
 #define Z95    1.959964
 
-enum { BATCH = 100, MISTAKES = 20, MATRIX = 20 /* classes of a matrix that is a table */ };
+enum { BATCH = 100, MISTAKES = 24, MATRIX = 20 /* classes of a matrix that is a table */ };
 
 typedef struct options {
     caps_common common;
@@ -36,16 +36,20 @@ static const caps_flag flags[] = {
 
 /* ---- head ----------------------------------------------------------------------------------- */
 
-/* "2 h 05 min", "3 min 12 s". */
+/* "2 h 05 min", "59 min", "3 min 12 s". */
 static char *duration(char *text, size_t bytes, double seconds)
 {
+    const char *gap = "&nbsp;";
     if (seconds >= 3600)
-        snprintf(text, bytes, "%.0f h %02.0f min", floor(seconds / 3600),
-            floor(fmod(seconds, 3600) / 60));
+        snprintf(text, bytes, "%.0f%sh %02.0f%smin", floor(seconds / 3600), gap,
+            floor(fmod(seconds, 3600) / 60), gap);
+    else if (seconds >= 600)
+        snprintf(text, bytes, "%.0f%smin", round(seconds / 60), gap);
     else if (seconds >= 60)
-        snprintf(text, bytes, "%.0f min %02.0f s", floor(seconds / 60), floor(fmod(seconds, 60)));
+        snprintf(text, bytes, "%.0f%smin %02.0f%ss", floor(seconds / 60), gap,
+            floor(fmod(seconds, 60)), gap);
     else
-        snprintf(text, bytes, "%.1f s", seconds);
+        snprintf(text, bytes, "%.1f%ss", seconds, gap);
     return text;
 }
 
@@ -235,23 +239,24 @@ static caps_status put_mistakes(caps_html *h, const caps_show *s, caps_error *er
         caps_html_put(h, "<p>There is none.</p>\n");
         return status;
     }
-    caps_html_put(h, "<p class=\"muted\">Where the length of the predicted class is furthest above "
-                     "that of the true one.</p>\n<div class=\"scroll\"><table><tr><th>image</th>"
-                     "<th class=\"n\">index</th><th>true</th><th>predicted</th><th class=\"n\">"
-                     "length of true</th><th class=\"n\">of predicted</th></tr>\n");
+    caps_html_put(h,
+        "<p class=\"muted\">Images of the test split in which the capsule of the predicted class "
+        "is furthest longer than that of the true one: true class &rarr; predicted class, their "
+        "lengths, index.</p>\n<div class=\"mistakes\">\n");
     for (size_t k = 0; k < n; k++) {
         const size_t i = worst[k];
         const float *lengths = s->lengths + i * s->spec->classes;
-        caps_html_put(h, "<tr><td>");
+        caps_html_put(h, "<div>");
         CAPS_TRY(put_small(h, s, i, err));
-        caps_html_put(h, "</td><td class=\"n\">%zu</td><td class=\"good\">", i);
+        caps_html_put(h, "<div><b class=\"good\">");
         caps_html_text(h, s->names[s->true_labels[i]]);
-        caps_html_put(h, "</td><td class=\"bad\">");
+        caps_html_put(h, "</b> &rarr; <b class=\"bad\">");
         caps_html_text(h, s->names[s->labels[i]]);
-        caps_html_put(h, "</td><td class=\"n\">%.3f</td><td class=\"n\">%.3f</td></tr>\n",
-            (double)lengths[s->true_labels[i]], (double)lengths[s->labels[i]]);
+        caps_html_put(h,
+            "</b><br>%.2f &rarr; %.2f<br><span class=\"muted\">%zu</span></div></div>\n",
+            (double)lengths[s->true_labels[i]], (double)lengths[s->labels[i]], i);
     }
-    caps_html_put(h, "</table></div>\n");
+    caps_html_put(h, "</div>\n");
 done:
     return status;
 }

@@ -150,6 +150,9 @@ static void put_chart(caps_html *h, const chart *c)
     for (size_t i = 0; i < c->count; i++)
         if (c->s[i].n && !c->s[i].faint)
             caps_html_put(h, " <span class=\"key k%d\">%s</span>", c->s[i].colour, c->s[i].name);
+    for (size_t i = 0; i < c->count; i++)
+        if (c->s[i].faint)
+            caps_html_put(h, " <span class=\"muted note\">thin: %s</span>", c->s[i].name);
     caps_html_put(h, "</figcaption><svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">",
         WIDTH, HEIGHT, c->title);
     put_axes(h, c, &f);
@@ -243,7 +246,7 @@ void caps_report_curves(caps_html *h, const caps_run *run)
     }
     caps_html_put(h, "<div class=\"charts\">\n");
     chart c = {.title = "Loss", .unit = "", .log = true};
-    add(&c, run, "training, between two lines of the log", 0, false, true, loss);
+    add(&c, run, "between two lines of the log", 0, false, true, loss);
     add(&c, run, "training, mean of the epoch", 0, true, false, loss);
     finish(h, &c);
     c = (chart){.title = "Error, %", .unit = "%", .log = true};
@@ -253,7 +256,7 @@ void caps_report_curves(caps_html *h, const caps_run *run)
     finish(h, &c);
     if (run->config.spec.has_decoder) {
         c = (chart){.title = "Squared reconstruction error", .unit = ""};
-        add(&c, run, "training, between two lines of the log", 0, false, true, sse);
+        add(&c, run, "between two lines of the log", 0, false, true, sse);
         add(&c, run, "training, mean of the epoch", 0, true, false, sse);
     } else {
         c = (chart){.title = "Learning rate", .unit = ""};
