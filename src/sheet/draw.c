@@ -275,7 +275,7 @@ void caps_draw_label_up(caps_drawing *d, double x, double y, double length, cons
 double caps_draw_paragraph(caps_drawing *d, double x, double y, double width, const char *text,
     double size, caps_colour colour)
 {
-    const double line = (CAPS_FONT_CELL_HEIGHT + 1.5) * size;
+    const double line = ceil((CAPS_FONT_CELL_HEIGHT + 1.5) * size);
     const size_t columns = (size_t)fmax((width / size + 1) / CAPS_FONT_CELL_WIDTH, 1);
     double height = 0;
     while (*text) {
