@@ -246,7 +246,7 @@ static caps_status put_mistakes(caps_html *h, const caps_show *s, caps_error *er
     for (size_t k = 0; k < n; k++) {
         const size_t i = worst[k];
         const float *lengths = s->lengths + i * s->spec->classes;
-        caps_html_put(h, "<div>");
+        caps_html_put(h, "<div class=\"mistake\">");
         CAPS_TRY(put_small(h, s, i, err));
         caps_html_put(h, "<div><b class=\"good\">");
         caps_html_text(h, s->names[s->true_labels[i]]);
