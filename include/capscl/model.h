@@ -251,6 +251,7 @@ typedef struct caps_model_outputs {
     caps_tensor lengths;        /* [b, J]; of a CNN the softmax's probabilities */
     caps_tensor capsules;       /* [b, J, D]; none in a CNN */
     caps_tensor couplings;      /* [b, I, J] of the last iteration; none in a CNN */
+    caps_tensor all_couplings;  /* [r, b, I, J] of every iteration */
     caps_tensor best;           /* int32 [b], or [b, L]: the longest capsules */
     caps_tensor reconstruction; /* [b * L, C*H*W]: of label t of image n in row n L + t; by length
                                    those that are right stand where their label does */
@@ -258,6 +259,14 @@ typedef struct caps_model_outputs {
     caps_tensor sse;            /* [b * L] */
 } caps_model_outputs;
 CAPS_API caps_model_outputs caps_model_get_outputs(const caps_model *m);
+
+/* The decoder alone: outputs.reconstruction (and nothing else of the outputs, until the next
+ * forward) is what it makes of class capsules given by the caller, [b, J*D], who has set to zero
+ * those that it shall not see. 1 <= b <= caps_model_get_micro_batch. Enqueues; the host array may
+ * be reused at return. CAPS_ERR_ARGUMENT where the model has no decoder, or was made without
+ * `reconstruct` (or `training`). */
+CAPS_API caps_status caps_model_decode(
+    caps_model *m, const float *capsules, size_t b, caps_error *err);
 
 /* Sums over the batches since the last clear: margin loss, sse, errors (see caps_totals_add). The
  * forward adds to them where labels are set. get blocks. */

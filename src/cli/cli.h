@@ -87,8 +87,8 @@ struct caps_command {
 };
 
 extern const caps_command caps_command_devices, caps_command_train, caps_command_eval,
-    caps_command_predict, caps_command_selftest, caps_command_bench, caps_command_tune,
-    caps_command_version, caps_command_help;
+    caps_command_predict, caps_command_show, caps_command_report, caps_command_selftest,
+    caps_command_bench, caps_command_tune, caps_command_version, caps_command_help;
 
 /* The table: the i-th command, NULL past the last; by name, NULL where there is none. */
 const caps_command *caps_command_at(size_t i);

@@ -14,6 +14,8 @@ static const caps_command *const commands[] = {
     &caps_command_train,
     &caps_command_eval,
     &caps_command_predict,
+    &caps_command_show,
+    &caps_command_report,
     &caps_command_selftest,
     &caps_command_bench,
     &caps_command_tune,

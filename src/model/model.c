@@ -416,6 +416,7 @@ static caps_status put_images(caps_model *m, const caps_images *images, bool wai
     caps_status status;
     m->b = 0;
     m->forwarded = false;
+    m->decoded = 0;
     m->part = 0;
     m->dropout.first = 0;
     if (b < 1 || b > m->micro)
@@ -545,7 +546,7 @@ done:
 caps_status caps_model_forward(caps_model *m, caps_mask mask, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    if (m->b == 0)
+    if (m->b == 0 || m->decoded)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "model: forward without a batch, need set_batch");
     if (mask == CAPS_MASK_LABEL && !m->labelled)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "model: masked by labels, but the batch has none");
@@ -683,6 +684,8 @@ caps_status caps_model_gradients(
 caps_model_outputs caps_model_get_outputs(const caps_model *m)
 {
     caps_model_outputs out = {0};
+    if (m->decoded)
+        out.reconstruction = caps_batch_of(&m->network.reconstruction->y, m->decoded);
     if (!m->forwarded)
         return out;
     out.lengths = caps_batch_of(&m->lengths, m->b);
@@ -695,6 +698,8 @@ caps_model_outputs caps_model_get_outputs(const caps_model *m)
         /* The iterations of a batch of b lie b images apart (layer_class_caps.c). */
         out.couplings = caps_tensor_wrap(couplings->buffer, couplings->offset + last * m->b * i * j,
             CAPS_F32, 3, (size_t[]){m->b, i, j});
+        out.all_couplings = caps_tensor_wrap(
+            couplings->buffer, couplings->offset, CAPS_F32, 4, (size_t[]){last + 1, m->b, i, j});
     }
     if (caps_model_reconstructs(m))
         out.reconstruction = caps_batch_of(&m->network.reconstruction->y, m->b * m->spec.labels);

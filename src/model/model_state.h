@@ -54,6 +54,7 @@ struct caps_model {
     caps_dropout dropout;         /* step 0: none */
     bool forwarded;               /* and went forward, masked by: */
     caps_mask mask;
+    size_t decoded; /* only the decoder ran, on the caller's capsules */
 
     caps_looked_at looks[CAPS_MOST_LOOKS]; /* in the order in which they are computed */
     size_t look_count;

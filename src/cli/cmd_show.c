@@ -1,0 +1,165 @@
+/* cmd_show.c: a picture of a network's inside. */
+#include <string.h>
+
+#include "fail.h"
+#include "progress.h"
+#include "show.h"
+
+static const char *const splits[] = {"test", "train", NULL};
+
+enum { MOST_INDEX = 20, BATCH = 100 };
+
+typedef struct options {
+    caps_common common;
+    const char *model, *data, *out;
+    caps_counts index;
+    uint64_t limit, batch, scale;
+    int split;
+} options;
+
+static const caps_flag flags[] = {
+    CAPS_ROW_TEXT("--model", options, model, "FILE", "the checkpoint (required)"),
+    CAPS_ROW_TEXT("--data", options, data, "D",
+        "a directory with IDX files, or a name looked for in $CAPSCL_DATA,\n"
+        "$XDG_DATA_HOME/capscl and /usr/share/datasets (required, but not\n"
+        "for filters)"),
+    CAPS_ROW_TEXT("--out", options, out, "FILE.png", "the picture to write (required)"),
+    CAPS_ROW_CHOICE("--split", options, split, splits, "S", "test or train (default: test)"),
+    CAPS_ROW_COUNT(
+        "--limit", options, limit, 1, UINT32_MAX, "N", "the first N images only (default: all)"),
+    CAPS_ROW_COUNTS("--index", options, index, 0, UINT32_MAX, "N...",
+        "these images of the split, from 0: numbers up to the next flag, at\n"
+        "most 20; reconstruct, perturb, couplings and overlap only"),
+    CAPS_ROW_COUNT("--scale", options, scale, 1, 2, "N",
+        "1, or 2: twice the resolution, for print and dense screens (default: 1)"),
+    CAPS_ROW_COUNT("--batch", options, batch, 1, 1000000, "N",
+        "images at a time (default: 100, or fewer where memory is short)"),
+    CAPS_ROW_DEVICE(options),
+    CAPS_ROW_CONV(options),
+    CAPS_ROW_QUIET(options),
+    CAPS_ROW_VERBOSE(options),
+    {0},
+};
+
+static caps_status check_kind(const caps_args *args, const caps_show_kind **kind, caps_error *err)
+{
+    char names[128] = "";
+    for (size_t i = 0; caps_show_kind_at(i); i++) {
+        const size_t at = strlen(names);
+        snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", caps_show_kind_at(i)->name);
+    }
+    if (args->positional_count == 0)
+        return caps_cli_usage(err, "show: no kind of picture, need one of %s", names);
+    const char *name = args->positional[0];
+    *kind = caps_show_kind_find(name);
+    if (*kind)
+        return CAPS_OK;
+    const char *near = caps_nearest(name, caps_show_kind_name, NULL);
+    if (near)
+        return caps_cli_usage(
+            err, "show: unknown kind '%s'; did you mean %s? (there are %s)", name, near, names);
+    return caps_cli_usage(err, "show: unknown kind '%s', need one of %s", name, names);
+}
+
+static caps_status check_usage(const options *o, const caps_show_kind *kind, caps_error *err)
+{
+    if (!o->model)
+        return caps_cli_usage(err, "show: --model is missing, need a checkpoint (--model FILE)");
+    if (!o->data && kind->needs & CAPS_SHOW_DATA)
+        return caps_cli_usage(
+            err, "show: --data is missing, need a data set for %s (--data D)", kind->name);
+    if (!o->out)
+        return caps_cli_usage(err, "show: --out is missing, need a picture to write (--out FILE)");
+    if (o->index.count && !(kind->needs & CAPS_SHOW_INDEX))
+        return caps_cli_usage(
+            err, "show: --index with %s, which shows no single images", kind->name);
+    if (o->index.count > MOST_INDEX)
+        return caps_cli_usage(
+            err, "--index: %zu images, need at most %d", o->index.count, MOST_INDEX);
+    return CAPS_OK;
+}
+
+static caps_status check_indices(const options *o, const caps_show *s, caps_error *err)
+{
+    for (size_t i = 0; i < o->index.count; i++)
+        if (o->index.values[i] >= s->data.n)
+            return caps_cli_usage(err,
+                "--index: %llu is out of range, need 0..%zu (%s %s has %zu images)",
+                (unsigned long long)o->index.values[i], s->data.n - 1, o->data, splits[o->split],
+                s->data.n);
+    return CAPS_OK;
+}
+
+static int run(const caps_command *command, int argc, char **argv)
+{
+    options o = {.scale = 1};
+    caps_args args;
+    int code;
+    if (!caps_cli_begin(command, &args, &o, &o.common, argc, argv, &code))
+        return code;
+    caps_error err = {0};
+    caps_status status = CAPS_OK;
+    caps_runtime *rt = NULL;
+    caps_show s = {0};
+    caps_drawing d = {0};
+    const caps_show_kind *kind = NULL;
+
+    CAPS_TRY(check_kind(&args, &kind, &err));
+    CAPS_TRY(check_usage(&o, kind, &err));
+    CAPS_TRY(caps_cli_check_output(o.out, &err));
+    CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
+    CAPS_TRY(caps_show_open_model(&s, rt, o.model, kind->needs & CAPS_SHOW_DECODER, o.common.conv,
+        o.batch ? (size_t)o.batch : BATCH, o.batch == 0, &err));
+    CAPS_TRY(caps_show_check(&s, kind, &err));
+    if (kind->needs & CAPS_SHOW_DATA) {
+        CAPS_TRY(caps_show_open_data(&s, o.data, o.split, (size_t)o.limit, &err));
+        CAPS_TRY(check_indices(&o, &s, &err));
+    }
+    s.scale = (double)o.scale;
+    s.index = o.index.values;
+    s.index_count = o.index.count;
+    if (kind->needs & CAPS_SHOW_EVALUATION && !s.index_count)
+        CAPS_TRY(caps_show_evaluate(&s, &err));
+    CAPS_TRY(kind->draw(&s, &d, &err));
+    CAPS_TRY(caps_image_write_png(&d.image, o.out, &err));
+    caps_cli_log("%s: %s, %zux%zu pixels", kind->name, o.out, d.image.width, d.image.height);
+done:
+    caps_progress_clear();
+    caps_cli_show_warnings(rt);
+    caps_drawing_release(&d);
+    caps_show_release(&s);
+    caps_runtime_free(rt);
+    caps_args_release(&args);
+    return caps_cli_end(status, &err);
+}
+
+const caps_command caps_command_show = {
+    .name = "show",
+    .run = run,
+    .summary = "pictures of a network's inside: reconstructions, dimensions, couplings, ...",
+    .usage = "capscl show KIND --model M --data D --out FILE.png [flags]",
+    .about =
+        "Draws a labelled sheet that stands alone. KIND is\n"
+        "  reconstruct  images beside what the decoder makes of them: right ones of each class,\n"
+        "               and the worst mistakes as the predicted and as the true class\n"
+        "  perturb      what each dimension of a class capsule means: changed from -0.25 to 0.25\n"
+        "               by 0.05, for the best image of each class\n"
+        "  couplings    which primary capsules vote for which class at each iteration, for a sure\n"
+        "               image and the worst mistake\n"
+        "  filters      the weights of the first convolution\n"
+        "  lengths      how long each class's capsule is in its own images and in others\n"
+        "  confusion    how many images of each class were given each class\n"
+        "  overlap      pairs of overlapping digits taken apart (MultiMNIST): right ones, wrong\n"
+        "               ones, and what comes when a digit is asked for that is not there\n",
+    .flags = flags,
+    .notes =
+        "exit codes: 0 done, 1 FILE.png cannot be written, 2 wrong usage (an --index that is not\n"
+        "there, too), 3 a bad model or data set, or a model without what KIND shows, 4 device.\n"
+        "\n"
+        "examples:\n"
+        "  capscl show perturb --model run1/model.safetensors --data mnist --out perturb.png\n"
+        "  capscl show couplings --model run1/model.safetensors --data mnist --index 7 \\\n"
+        "      --out couplings.png --scale 2\n"
+        "  capscl show filters --model run1/model.safetensors --out filters.png\n",
+    .positional_max = 1,
+};

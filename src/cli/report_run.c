@@ -1,0 +1,262 @@
+/* report_run.c: a run directory as it was left. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "fail.h"
+#include "file.h"
+#include "json.h"
+#include "report.h"
+
+#define MOST_METRICS ((size_t)1 << 30)
+#define MOST_CONFIG  ((size_t)16 << 20)
+
+static double number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+/* False: no line of metrics. */
+static bool parse_line(caps_metric *m, const char *line, size_t n)
+{
+    json_t *object = NULL;
+    if (caps_json_parse(&object, line, n, "", CAPS_ERR_FORMAT, NULL) != CAPS_OK)
+        return false;
+    const char *type = json_string_value(json_object_get(object, "type"));
+    *m = (caps_metric){.epoch = type && strcmp(type, "epoch") == 0,
+        .epoch_number = number(object, "epoch"),
+        .step = number(object, "step"),
+        .images_done = number(object, "images_done"),
+        .images_total = number(object, "images_total"),
+        .loss = number(object, "loss"),
+        .margin_loss = number(object, "margin_loss"),
+        .sse = number(object, "reconstruction_sse"),
+        .train_error = number(object, "train_error_percent"),
+        .test_error = number(object, "test_error_percent"),
+        .validation_error = number(object, "validation_error_percent"),
+        .rate = number(object, "rate"),
+        .images_per_second = number(object, "images_per_second"),
+        .seconds = number(object, "seconds"),
+        .peak_bytes = number(object, "peak_device_bytes")};
+    json_decref(object);
+    return type && !isnan(m->step);
+}
+
+/* A line that is torn ends the reading: a run that still goes on may be at it. */
+static caps_status read_metrics(caps_run *run, const char *path, caps_error *err)
+{
+    caps_status status;
+    unsigned char *text = NULL;
+    size_t n = 0, size = 0;
+    CAPS_TRY(caps_file_read(&text, &n, path, MOST_METRICS, err));
+    for (const char *at = (const char *)text, *end = at + n; at < end;) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        caps_metric m;
+        if (!stop || !parse_line(&m, at, (size_t)(stop - at)))
+            break;
+        if (run->count == size) {
+            size = 2 * size + 256;
+            caps_metric *more = realloc(run->rows, size * sizeof *more);
+            if (!more)
+                CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
+            run->rows = more;
+        }
+        run->rows[run->count++] = m;
+        at = stop + 1;
+    }
+done:
+    free(text);
+    return status;
+}
+
+/* What follows from the lines: how far it is, and how long it took. */
+static void sum_up(caps_run *run)
+{
+    const caps_train_config *c = &run->config;
+    double before = 0;
+    run->steps_per_epoch = run->all_steps = NAN;
+    for (size_t i = 0; i < run->count; i++) {
+        const caps_metric *m = &run->rows[i];
+        run->steps = m->step;
+        if (m->images_total > 0)
+            run->steps_per_epoch = ceil(m->images_total / (double)c->batch);
+        /* The clock begins anew with every process that resumes. */
+        run->seconds += m->seconds >= before ? m->seconds - before : m->seconds;
+        before = m->seconds;
+    }
+    if (c->epochs)
+        run->all_steps = (double)c->epochs * run->steps_per_epoch;
+    if (c->max_steps && !(run->all_steps <= (double)c->max_steps))
+        run->all_steps = (double)c->max_steps;
+    run->finished = run->count && run->rows[run->count - 1].epoch && run->steps >= run->all_steps;
+}
+
+/* The path of RUN/name where it exists. */
+static caps_status find(char **path, const char *run, const char *name, caps_error *err)
+{
+    *path = caps_path_join(run, name);
+    if (!*path)
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", run);
+    if (caps_path_exists(*path))
+        return CAPS_OK;
+    caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: does not exist, need the files of a run", *path);
+    free(*path);
+    *path = NULL;
+    return CAPS_ERR_NOT_FOUND;
+}
+
+caps_status caps_run_read(caps_run *run, const char *path, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    char *config = NULL, *metrics = NULL;
+    unsigned char *text = NULL;
+    size_t n = 0;
+    *run = (caps_run){.path = path};
+    if (!caps_path_is_directory(path))
+        return caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: is no directory, need that of a run", path);
+    CAPS_TRY(find(&config, path, CAPS_RUN_CONFIG, err));
+    CAPS_TRY(find(&metrics, path, CAPS_RUN_METRICS, err));
+    CAPS_TRY(caps_file_read(&text, &n, config, MOST_CONFIG, err));
+    CAPS_TRY(caps_json_parse(&run->json, (const char *)text, n, config, CAPS_ERR_FORMAT, err));
+    CAPS_TRY(caps_train_config_load(&run->config, path, err));
+    CAPS_TRY(read_metrics(run, metrics, err));
+    /* A run that was just begun has only a state, which holds the parameters too. */
+    if (find(&run->model, path, CAPS_RUN_MODEL, err) != CAPS_OK &&
+        find(&run->model, path, CAPS_RUN_STATE, NULL) != CAPS_OK) {
+        status = CAPS_ERR_NOT_FOUND;
+        goto done;
+    }
+    sum_up(run);
+done:
+    free(text);
+    free(config);
+    free(metrics);
+    if (status != CAPS_OK)
+        caps_run_release(run);
+    return status;
+}
+
+void caps_run_release(caps_run *run)
+{
+    json_decref(run->json);
+    free(run->rows);
+    free(run->model);
+    *run = (caps_run){0};
+}
+
+const caps_metric *caps_run_last_epoch(const caps_run *run)
+{
+    for (size_t i = run->count; i-- > 0;)
+        if (run->rows[i].epoch)
+            return &run->rows[i];
+    return NULL;
+}
+
+/* ---- the command ---------------------------------------------------------------------------- */
+
+typedef enum flag_kind {
+    FLAG_VALUE,
+    FLAG_IF_FALSE, /* a switch that turns it off */
+    FLAG_IF_TRUE,
+} flag_kind;
+
+/* How settings of config.json are written on the command line: those that are not here (or are
+ * handled apart below) follow from others. */
+static const struct {
+    const char *key, *flag;
+    flag_kind kind;
+} rows[] = {
+    {"profile", "--profile", FLAG_VALUE},
+    {"init", "--init", FLAG_VALUE},
+    {"max_steps", "--max-steps", FLAG_VALUE},
+    {"batch", "--batch", FLAG_VALUE},
+    {"optimizer", "--optimizer", FLAG_VALUE},
+    {"rate", "--lr", FLAG_VALUE},
+    {"rate_decay", "--lr-decay", FLAG_VALUE},
+    {"seed", "--seed", FLAG_VALUE},
+    {"augment", "--augment", FLAG_VALUE},
+    {"shuffle", "--no-shuffle", FLAG_IF_FALSE},
+    {"limit", "--limit", FLAG_VALUE},
+    {"eval_every", "--eval-every", FLAG_VALUE},
+    {"save_every", "--save-every", FLAG_VALUE},
+    {"memory_limit_bytes", "--memory-limit", FLAG_VALUE},
+};
+
+static void put_quoted(caps_html *out, const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=,+@%-";
+    if (text[0] && strspn(text, plain) == strlen(text)) {
+        caps_html_put(out, "%s", text);
+        return;
+    }
+    caps_html_put(out, "'");
+    for (; *text; text++)
+        if (*text == '\'')
+            caps_html_put(out, "'\\''");
+        else
+            caps_html_put(out, "%c", *text);
+    caps_html_put(out, "'");
+}
+
+static void put_flag(caps_html *out, const char *flag, const json_t *value)
+{
+    caps_html_put(out, " %s ", flag);
+    if (json_is_string(value)) {
+        put_quoted(out, json_string_value(value));
+    } else if (json_is_integer(value)) {
+        caps_html_put(out, "%lld", (long long)json_integer_value(value));
+    } else {
+        const double x = json_number_value(value);
+        char text[40];
+        for (int digits = 6; digits <= 17; digits++) {
+            snprintf(text, sizeof text, "%.*g", digits, x);
+            if (strtod(text, NULL) == x)
+                break;
+        }
+        caps_html_put(out, "%s", text);
+    }
+}
+
+char *caps_run_command(const caps_run *run)
+{
+    const caps_train_config *c = &run->config, plain = caps_train_config_default();
+    caps_html out = {0};
+    json_t *defaults = NULL;
+    size_t n = strlen(run->path);
+    while (n > 1 && run->path[n - 1] == '/')
+        n--;
+    char *again = caps_format("%.*s-again", (int)n, run->path);
+    if (!again || caps_config_to_json(&defaults, &plain, NULL) != CAPS_OK) {
+        free(again);
+        return NULL;
+    }
+    caps_html_put(&out, "capscl train --data ");
+    put_quoted(&out, c->data);
+    caps_html_put(&out, " --out ");
+    put_quoted(&out, again);
+    /* Without --arch the network is the checkpoint's: then it is recorded as that. */
+    const bool from_init = c->init[0] && strncmp(c->arch, c->init, strlen(c->arch)) == 0;
+    if (!from_init && (c->init[0] || strcmp(c->arch, plain.arch) != 0)) {
+        caps_html_put(&out, " --arch ");
+        put_quoted(&out, c->arch);
+    }
+    if (c->epochs && (c->epochs != plain.epochs || c->max_steps))
+        caps_html_put(&out, " --epochs %llu", (unsigned long long)c->epochs);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const json_t *value = json_object_get(run->json, rows[i].key);
+        if (!value || json_equal(value, json_object_get(defaults, rows[i].key)))
+            continue;
+        if (rows[i].kind == FLAG_VALUE)
+            put_flag(&out, rows[i].flag, value);
+        else if (json_is_true(value) == (rows[i].kind == FLAG_IF_TRUE))
+            caps_html_put(&out, " %s", rows[i].flag);
+    }
+    json_decref(defaults);
+    free(again);
+    if (out.out_of_memory)
+        caps_html_release(&out);
+    return out.text;
+}

@@ -1,0 +1,127 @@
+/* picture_reconstruct.c: inputs beside what the decoder makes of a class's capsule. */
+#include <math.h>
+#include <stdio.h>
+
+#include "pictures.h"
+
+enum { LINE = 20, GAP = 5, SPACE = 18, SECTION = 44 };
+#define ROOM 1390.0 /* what the cells of a row may take */
+
+typedef struct grid {
+    double zoom, tile_width, tile_height;
+    double cell_width, cell_height; /* SPACE included */
+    size_t columns, rows;
+} grid;
+
+/* tiles: in a cell, side by side. */
+static grid make_grid(const caps_picture_of *of, size_t count, size_t tiles, double target)
+{
+    grid g = {.zoom = caps_picture_zoom(of->height, of->width, target)};
+    g.tile_width = (double)of->width * g.zoom;
+    g.tile_height = (double)of->height * g.zoom;
+    g.cell_width = (double)tiles * (g.tile_width + GAP) - GAP + SPACE;
+    g.cell_height = g.tile_height + (tiles == 3 ? 3 * LINE + 8 : 34) + SPACE;
+    g.columns = (size_t)fmax(floor((ROOM + SPACE) / g.cell_width), 1);
+    if (g.columns > count)
+        g.columns = count;
+    g.rows = g.columns ? (count + g.columns - 1) / g.columns : 0;
+    return g;
+}
+
+static void draw_tile(caps_drawing *d, const caps_picture_of *of, const grid *g, double x, double y,
+    size_t at, const float *pixels)
+{
+    caps_draw_tile(d, x + (double)at * (g->tile_width + GAP), y, pixels, of->channels, of->height,
+        of->width, g->zoom);
+}
+
+static void draw_right(caps_drawing *d, const caps_picture_of *of, const grid *g, double x,
+    double y, const caps_seen *s)
+{
+    char text[96];
+    draw_tile(d, of, g, x, y, 0, s->input);
+    draw_tile(d, of, g, x, y, 1, s->as_label);
+    const double width = g->cell_width - SPACE;
+    y += g->tile_height + 8;
+    snprintf(text, sizeof text, "%.2f", (double)s->length);
+    const double value = caps_text_width(text, CAPS_TEXT_SMALL);
+    caps_draw_text(d, x + width - value, y, text, CAPS_TEXT_SMALL, caps_muted);
+    caps_draw_label(d, x, y, width - value - 8, CAPS_LEFT, caps_picture_name(of, s->label),
+        CAPS_TEXT_SMALL, caps_good);
+    caps_draw_label(d, x, y + 16, width, CAPS_LEFT, s->source, CAPS_TEXT_TINY, caps_muted);
+}
+
+static void draw_wrong(caps_drawing *d, const caps_picture_of *of, const grid *g, double x,
+    double y, const caps_seen *s)
+{
+    char text[128];
+    const double step = g->tile_width + GAP;
+    const double width = g->cell_width - SPACE;
+    caps_draw_label(d, x, y, g->tile_width, CAPS_LEFT, s->source, CAPS_TEXT_SMALL, caps_muted);
+    snprintf(text, sizeof text, "as %s", caps_picture_name(of, s->label));
+    caps_draw_label(d, x + step, y, g->tile_width, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_bad);
+    snprintf(text, sizeof text, "as %s", caps_picture_name(of, s->true_label));
+    caps_draw_label(d, x + 2 * step, y, g->tile_width, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_good);
+    y += LINE - 2;
+    draw_tile(d, of, g, x, y, 0, s->input);
+    draw_tile(d, of, g, x, y, 1, s->as_label);
+    draw_tile(d, of, g, x, y, 2, s->as_true);
+    y += g->tile_height + 8;
+    snprintf(text, sizeof text, "true %.12s -> %.12s", caps_picture_name(of, s->true_label),
+        caps_picture_name(of, s->label));
+    caps_draw_label(d, x, y, width, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_ink);
+    snprintf(text, sizeof text, "lengths %.2f -> %.2f", (double)s->true_length, (double)s->length);
+    caps_draw_label(d, x, y + 17, width, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_muted);
+}
+
+static void draw_section(caps_drawing *d, double y, double width, const char *title,
+    const char *about, caps_colour colour)
+{
+    caps_draw_fill(d, CAPS_SHEET_MARGIN, y, width - 2 * CAPS_SHEET_MARGIN, 1, caps_edge);
+    const double x = CAPS_SHEET_MARGIN +
+                     caps_draw_text(d, CAPS_SHEET_MARGIN, y + 12, title, CAPS_TEXT_BODY, colour);
+    caps_draw_label(d, x + 16, y + 12, width - CAPS_SHEET_MARGIN - x - 16, CAPS_LEFT, about,
+        CAPS_TEXT_BODY, caps_muted);
+}
+
+caps_status caps_picture_reconstruct(caps_drawing *d, const caps_picture_of *of,
+    const caps_seen *right, size_t right_count, const caps_seen *wrong, size_t wrong_count,
+    caps_error *err)
+{
+    const caps_heading heading = {.title = "Reconstructions",
+        .shows = "What the decoder draws when it is given one class's capsule alone, beside the "
+                 "image that the capsule comes from.",
+        .source = of->source,
+        .result = of->result};
+    const grid r = make_grid(of, right_count, 2, 56), w = make_grid(of, wrong_count, 3, 84);
+    double width = 760 - 2 * CAPS_SHEET_MARGIN;
+    width = fmax(width, (double)r.columns * r.cell_width - SPACE);
+    width = fmax(width, (double)w.columns * w.cell_width - SPACE) + 2 * CAPS_SHEET_MARGIN;
+    const double head = caps_draw_heading(NULL, &heading, width);
+    double height = head + CAPS_SHEET_MARGIN - SPACE;
+    height += r.rows ? SECTION + (double)r.rows * r.cell_height : 0;
+    height += w.rows ? SECTION + (double)w.rows * w.cell_height : 0;
+    caps_status status = caps_drawing_init(d, width, height, of->scale, err);
+    if (status != CAPS_OK)
+        return status;
+    caps_draw_heading(d, &heading, width);
+    double y = head;
+    if (r.rows) {
+        draw_section(d, y, width, "right",
+            "input | drawn from the predicted class; below: class, capsule's length", caps_good);
+        y += SECTION;
+        for (size_t i = 0; i < right_count; i++)
+            draw_right(d, of, &r, CAPS_SHEET_MARGIN + (double)(i % r.columns) * r.cell_width,
+                y + (double)(i / r.columns) * r.cell_height, &right[i]);
+        y += (double)r.rows * r.cell_height;
+    }
+    if (w.rows) {
+        draw_section(d, y, width, "wrong",
+            "input | drawn from the predicted class | from the true class", caps_bad);
+        y += SECTION;
+        for (size_t i = 0; i < wrong_count; i++)
+            draw_wrong(d, of, &w, CAPS_SHEET_MARGIN + (double)(i % w.columns) * w.cell_width,
+                y + (double)(i / w.columns) * w.cell_height, &wrong[i]);
+    }
+    return CAPS_OK;
+}

@@ -1,0 +1,101 @@
+/* pictures.h: labelled sheets of what a network sees, drawn from plain arrays.
+ *
+ * Each function makes a whole sheet in *d, which the caller releases: heading, rows, columns and
+ * values are in the picture, so that it stands alone. CAPS_ERR_MEMORY, CAPS_ERR_ARGUMENT (larger
+ * than a picture may be). */
+#ifndef CAPS_PICTURES_H
+#define CAPS_PICTURES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "draw.h"
+
+/* What all sheets need to know. */
+typedef struct caps_picture_of {
+    const char *source;       /* where it comes from: model and data */
+    const char *result;       /* one line of numbers; NULL: none */
+    const char *const *names; /* [classes] */
+    size_t classes;
+    size_t channels, height, width; /* of images */
+    double scale;                   /* pixels a unit */
+} caps_picture_of;
+
+/* counts: [true][predicted]. */
+caps_status caps_picture_confusion(
+    caps_drawing *d, const caps_picture_of *of, const uint64_t *counts, caps_error *err);
+
+/* lengths [n, J] and the true classes [n, labels] of each image; probabilities: that is what
+ * lengths are, and there are no margins to show. */
+caps_status caps_picture_lengths(caps_drawing *d, const caps_picture_of *of, const float *lengths,
+    const int *true_labels, size_t n, size_t labels, bool probabilities, caps_error *err);
+
+/* weights [count, channels, kernel, kernel] of the layer `name`. */
+caps_status caps_picture_filters(caps_drawing *d, const caps_picture_of *of, const char *name,
+    const float *weights, size_t count, size_t channels, size_t kernel, caps_error *err);
+
+/* An image in which one thing is to be seen, and what is made of it. */
+typedef struct caps_seen {
+    const char *source;    /* "test/12" */
+    const float *input;    /* [C,H,W] */
+    const float *as_label; /* reconstruction from the predicted class's capsule */
+    const float *as_true;  /* from the true class's; used where the two differ */
+    int label, true_label;
+    float length, true_length; /* of these two capsules */
+} caps_seen;
+
+/* right: images that are predicted right; wrong: mistakes, the worst first. Either may be empty. */
+caps_status caps_picture_reconstruct(caps_drawing *d, const caps_picture_of *of,
+    const caps_seen *right, size_t right_count, const caps_seen *wrong, size_t wrong_count,
+    caps_error *err);
+
+/* One image's capsule with one dimension at a time changed by `deltas`. */
+typedef struct caps_perturbed {
+    caps_seen seen;
+    size_t chosen;        /* the class whose capsule it is */
+    const float *capsule; /* [D] */
+    const float *images;  /* [D, steps, C,H,W] */
+} caps_perturbed;
+
+caps_status caps_picture_perturb(caps_drawing *d, const caps_picture_of *of,
+    const caps_perturbed *blocks, size_t count, size_t dim, const double *deltas, size_t steps,
+    caps_error *err);
+
+/* The couplings of one image's routing. */
+typedef struct caps_coupled {
+    caps_seen seen;
+    const float *lengths;   /* [J] */
+    const float *couplings; /* [r, T*h*w, J], capsule i = (type * h + y) * w + x */
+} caps_coupled;
+
+caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
+    const caps_coupled *blocks, size_t count, size_t iterations, size_t types, size_t height,
+    size_t width, caps_error *err);
+
+/* Two digits over each other, and what the decoder makes of two capsules. */
+typedef struct caps_overlapped {
+    const char *source;
+    const float *input;             /* [H,W] */
+    const float *reconstruction[2]; /* [H,W] each */
+    int true_labels[2], asked[2];   /* asked: whose capsules were decoded */
+} caps_overlapped;
+
+typedef struct caps_overlap_group {
+    const char *title; /* "right: both digits found" */
+    const caps_overlapped *cells;
+    size_t count;
+} caps_overlap_group;
+
+caps_status caps_picture_overlap(caps_drawing *d, const caps_picture_of *of,
+    const caps_overlap_group *groups, size_t count, caps_error *err);
+
+/* ---- for the functions above ---------------------------------------------------------------- */
+
+/* Whole units a pixel so that the larger side is about `target`, at least 1. */
+double caps_picture_zoom(size_t height, size_t width, double target);
+/* The name of class j; "?" for none. */
+const char *caps_picture_name(const caps_picture_of *of, int j);
+/* The longest name's width at that size, at most `most`. */
+double caps_picture_names_width(const caps_picture_of *of, double size, double most);
+
+#endif

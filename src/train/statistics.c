@@ -1,0 +1,19 @@
+/* statistics.c: see statistics.h. */
+#include "statistics.h"
+
+#include <math.h>
+
+void caps_wilson(uint64_t errors, uint64_t n, double z, double *low, double *high)
+{
+    if (n == 0) {
+        *low = 0;
+        *high = 1;
+        return;
+    }
+    const double count = (double)n, share = (double)errors / count, z2 = z * z / count;
+    const double centre = (share + z2 / 2) / (1 + z2);
+    const double half = z / (1 + z2) * sqrt(share * (1 - share) / count + z2 / (4 * count));
+    /* At the ends rounding must not leave a trace of what is exactly 0 or 1. */
+    *low = errors == 0 ? 0 : centre - half;
+    *high = errors == n ? 1 : centre + half;
+}

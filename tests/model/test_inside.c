@@ -1,0 +1,140 @@
+/* test_inside.c: what a model tells of its inside: couplings of every iteration, and the decoder on
+ * capsules of the caller's. */
+#include <math.h>
+#include <stdio.h>
+
+#include "model_support.h"
+
+/* Every sample, input capsule and iteration shares out exactly one vote; the first one equally; the
+ * last one is `couplings`. */
+START_TEST(couplings_of_every_iteration)
+{
+    caps_error err = {0};
+    const caps_routing_variant variants[] = {CAPS_ROUTING_STORED, CAPS_ROUTING_FUSED};
+    for (int v = 0; v < 2; v++) {
+        caps_model *m = make(
+            families[_i], &(caps_model_options){.max_batch = 8, .routing_variant = variants[v]});
+        set_batch(m, 3, false);
+        test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
+        const caps_model_outputs out = caps_model_get_outputs(m);
+        const size_t expected[] = {3, 3, 18, CLASSES};
+        ck_assert_int_eq(out.all_couplings.ndim, 4);
+        for (int d = 0; d < 4; d++)
+            ck_assert_uint_eq(out.all_couplings.shape[d], expected[d]);
+        double *all = test_download(&out.all_couplings), *last = test_download(&out.couplings);
+        const size_t each = 3 * 18 * CLASSES;
+        bool moved = false;
+        for (size_t row = 0; row < 3 * 3 * 18; row++) {
+            double sum = 0;
+            for (size_t j = 0; j < CLASSES; j++) {
+                sum += all[row * CLASSES + j];
+                if (row < 3 * 18)
+                    ck_assert_double_eq_tol(all[row * CLASSES + j], 1.0 / CLASSES, 1e-7);
+            }
+            ck_assert_double_eq_tol(sum, 1, 1e-5);
+        }
+        for (size_t i = 0; i < each; i++) {
+            ck_assert_double_eq(all[2 * each + i], last[i]);
+            moved = moved || fabs(all[each + i] - last[i]) > 1e-6;
+        }
+        ck_assert(moved);
+        free(all);
+        free(last);
+        caps_model_free(m);
+    }
+}
+END_TEST
+
+/* Of the capsules that the forward masked it makes the forward's reconstruction, of others another;
+ * batches may be smaller. */
+START_TEST(decoder_alone)
+{
+    caps_error err = {0};
+    caps_model *m = make(families[_i], &(caps_model_options){.max_batch = 8, .reconstruct = true});
+    enum { N = 5, ROW = CLASSES * 7 };
+    set_batch(m, N, false);
+    test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
+    caps_model_outputs out = caps_model_get_outputs(m);
+    double *capsules = test_download(&out.capsules);
+    double *expected = test_download(&out.reconstruction);
+    int32_t best[N];
+    test_ok(caps_tensor_download(families[_i], &out.best, best, &err));
+    float *masked = calloc(N * ROW, sizeof *masked);
+    for (size_t i = 0; i < N; i++)
+        for (size_t d = 0; d < 7; d++) {
+            const size_t at = i * ROW + (size_t)best[i] * 7 + d;
+            masked[at] = (float)capsules[at];
+        }
+
+    test_ok(caps_model_decode(m, masked, N, &err));
+    out = caps_model_get_outputs(m);
+    ck_assert_uint_eq(out.reconstruction.shape[0], N);
+    ck_assert_uint_eq(out.reconstruction.shape[1], PIXELS);
+    ck_assert_ptr_null(out.lengths.buffer);
+    ck_assert_ptr_null(out.capsules.buffer);
+    ck_assert_ptr_null(out.all_couplings.buffer);
+    test_expect(&out.reconstruction, expected, 1e-6, "decoded");
+
+    /* The second sample alone; then with its capsules changed. */
+    test_ok(caps_model_decode(m, masked + ROW, 1, &err));
+    out = caps_model_get_outputs(m);
+    ck_assert_uint_eq(out.reconstruction.shape[0], 1);
+    test_expect(&out.reconstruction, expected + PIXELS, 1e-6, "decoded alone");
+    for (size_t d = 0; d < 7; d++)
+        masked[ROW + (size_t)best[1] * 7 + d] += 1.0f;
+    test_ok(caps_model_decode(m, masked + ROW, 1, &err));
+    out = caps_model_get_outputs(m);
+    double *other = test_download(&out.reconstruction);
+    ck_assert_double_gt(test_relative_error(other, expected + PIXELS, PIXELS), 1e-3);
+
+    /* A forward needs images again, and is then as it was. */
+    ck_assert_int_eq(caps_model_forward(m, CAPS_MASK_LONGEST, &err), CAPS_ERR_ARGUMENT);
+    set_batch(m, N, false);
+    test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
+    out = caps_model_get_outputs(m);
+    test_expect(&out.reconstruction, expected, 1e-6, "forward after decode");
+    free(other);
+    free(masked);
+    free(capsules);
+    free(expected);
+    caps_model_free(m);
+}
+END_TEST
+
+START_TEST(decoder_misuse_is_refused)
+{
+    caps_runtime *rt = families[_i];
+    float *capsules = calloc(9 * CLASSES * 7, sizeof *capsules);
+    caps_model *m = make(rt, &(caps_model_options){.max_batch = 8, .reconstruct = true});
+    test_refused(caps_model_decode(m, capsules, 0, err), "model: decode of 0 images, need 1 to 8");
+    test_refused(caps_model_decode(m, capsules, 9, err), "model: decode of 9 images, need 1 to 8");
+    ck_assert_ptr_null(caps_model_get_outputs(m).reconstruction.buffer);
+    caps_model_free(m);
+
+    m = make(rt, &(caps_model_options){.max_batch = 8});
+    test_refused(caps_model_decode(m, capsules, 1, err),
+        "model: decode, but it was made without its decoder");
+    caps_model_free(m);
+
+    caps_error e = {0};
+    caps_model_spec spec = spec_of(SPEC);
+    spec.has_decoder = false;
+    spec.decoder_hidden_count = 0;
+    const caps_model_options options = {.max_batch = 2, .reconstruct = true};
+    caps_status status = caps_model_create(&m, rt, &spec, &options, &e);
+    ck_assert_msg(status == CAPS_OK, "%s", e.message);
+    test_refused(caps_model_decode(m, capsules, 1, err), "model: decode, but it has no decoder");
+    caps_model_free(m);
+    free(capsules);
+}
+END_TEST
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("inside");
+    TCase *tc = families_case(s, "inside");
+    families_add(tc, couplings_of_every_iteration);
+    families_add(tc, decoder_alone);
+    families_add(tc, decoder_misuse_is_refused);
+    return s;
+}

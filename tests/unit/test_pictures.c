@@ -1,0 +1,425 @@
+/* test_pictures.c: shapes, text and colours of sheets, and the sheets that need no network. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pictures.h"
+#include "statistics.h"
+#include "support.h"
+
+static const caps_colour red = {255, 0, 0};
+
+static caps_drawing drawing(double width, double height, double scale)
+{
+    caps_error err = {0};
+    caps_drawing d;
+    test_ok(caps_drawing_init(&d, width, height, scale, &err));
+    return d;
+}
+
+static caps_colour pixel(const caps_drawing *d, size_t x, size_t y)
+{
+    const uint8_t *p = d->image.pixels + (y * d->image.width + x) * 3;
+    return (caps_colour){p[0], p[1], p[2]};
+}
+
+static bool same(caps_colour a, caps_colour b)
+{
+    return a.r == b.r && a.g == b.g && a.b == b.b;
+}
+
+/* Pixels within a rectangle (of pixels) that are not paper. */
+static size_t inked(const caps_drawing *d, size_t x, size_t y, size_t width, size_t height)
+{
+    size_t n = 0;
+    for (size_t row = y; row < y + height && row < d->image.height; row++)
+        for (size_t column = x; column < x + width && column < d->image.width; column++)
+            n += !same(pixel(d, column, row), caps_paper);
+    return n;
+}
+
+static size_t all_ink(const caps_drawing *d)
+{
+    return inked(d, 0, 0, d->image.width, d->image.height);
+}
+
+START_TEST(shapes_are_sharp_at_any_scale)
+{
+    for (int scale = 1; scale <= 2; scale++) {
+        const size_t z = (size_t)scale;
+        caps_drawing d = drawing(30, 20, scale);
+        ck_assert_uint_eq(d.image.width, 30 * z);
+        ck_assert_uint_eq(d.image.height, 20 * z);
+        ck_assert_uint_eq(all_ink(&d), 0);
+        caps_draw_fill(&d, 3, 4, 5, 6, red);
+        ck_assert_uint_eq(all_ink(&d), 30 * z * z);
+        ck_assert(same(pixel(&d, 3 * z, 4 * z), red));
+        ck_assert(same(pixel(&d, 8 * z - 1, 10 * z - 1), red));
+        caps_drawing_release(&d);
+
+        d = drawing(30, 20, scale);
+        caps_draw_frame(&d, 2, 2, 10, 8, 1, red);
+        ck_assert_uint_eq(all_ink(&d), (10 * 8 - 8 * 6) * z * z);
+        ck_assert(same(pixel(&d, 5 * z, 5 * z), caps_paper));
+        /* Neighbours meet: nothing is left out or laid over. */
+        caps_drawing_release(&d);
+        d = drawing(30, 20, scale);
+        for (int i = 0; i < 10; i++)
+            caps_draw_fill(&d, i * 0.7, 0, 0.7, 1, red);
+        ck_assert_uint_eq(all_ink(&d), 7 * z * z);
+        caps_drawing_release(&d);
+    }
+}
+END_TEST
+
+START_TEST(drawing_outside_is_cut)
+{
+    caps_drawing d = drawing(10, 10, 1);
+    const float pixels[4] = {1, 1, 1, 1};
+    caps_draw_fill(&d, -1e30, -1e30, 1, 1, red);
+    caps_draw_fill(&d, 1e30, 5, 1e30, 1e30, red);
+    caps_draw_line(&d, -500, -500, -400, -400, 3, red);
+    caps_draw_text(&d, -1000, 3, "text", 2, red);
+    caps_draw_text(&d, 1e7, 1e7, "text", 2, red);
+    caps_draw_tile(&d, 100, 100, pixels, 1, 2, 2, 4);
+    ck_assert_uint_eq(all_ink(&d), 0);
+    caps_draw_fill(&d, -5, -5, 100, 100, red);
+    ck_assert_uint_eq(all_ink(&d), 100);
+    caps_drawing_release(&d);
+
+    caps_error err = {0};
+    ck_assert_int_eq(caps_drawing_init(&d, 20000, 10, 1, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "20000x10"));
+    ck_assert_int_eq(caps_drawing_init(&d, 10, NAN, 1, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_int_eq(caps_drawing_init(&d, 0, 10, 1, &err), CAPS_ERR_ARGUMENT);
+    caps_drawing_release(&d);
+}
+END_TEST
+
+START_TEST(lines)
+{
+    caps_drawing d = drawing(40, 40, 1);
+    caps_draw_line(&d, 5, 20.5, 35, 20.5, 1, red);
+    ck_assert(same(pixel(&d, 20, 20), red));
+    ck_assert(same(pixel(&d, 20, 23), caps_paper));
+    caps_drawing_release(&d);
+    d = drawing(40, 40, 1);
+    caps_draw_line(&d, 5, 5, 35, 35, 3, red);
+    ck_assert(same(pixel(&d, 20, 20), red));
+    ck_assert(same(pixel(&d, 30, 10), caps_paper));
+    caps_drawing_release(&d);
+    d = drawing(40, 40, 1);
+    caps_draw_dashes(&d, 20, 0, 20, 40, 2, red);
+    ck_assert_uint_eq(all_ink(&d), 40); /* half of them */
+    caps_drawing_release(&d);
+}
+END_TEST
+
+/* Every glyph lies in its cell, is like no other, and has more detail at scale 2, not larger dots.
+ */
+START_TEST(text_is_readable)
+{
+    enum { FIRST = 33, LAST = 126, W = 14, H = 20 };
+    static uint8_t cells[LAST + 1][W * H * 3];
+    for (int c = FIRST; c <= LAST; c++) {
+        const char text[] = {(char)c, 0};
+        caps_drawing d = drawing(W, H, 1);
+        ck_assert_double_eq(caps_draw_text(&d, 1, 1, text, 2, red), 10);
+        ck_assert_uint_gt(all_ink(&d), 4);
+        ck_assert_uint_eq(inked(&d, 12, 0, 2, H), 0);
+        memcpy(cells[c], d.image.pixels, sizeof cells[c]);
+        for (int other = FIRST; other < c; other++)
+            ck_assert_msg(memcmp(cells[c], cells[other], sizeof cells[c]) != 0,
+                "'%c' looks like '%c'", c, other);
+        caps_drawing_release(&d);
+    }
+    caps_drawing one = drawing(40, 20, 1), two = drawing(40, 20, 2);
+    caps_draw_text(&one, 1, 1, "%@3", 2, red);
+    caps_draw_text(&two, 1, 1, "%@3", 2, red);
+    size_t different = 0;
+    for (size_t y = 0; y < 40; y++)
+        for (size_t x = 0; x < 80; x++)
+            different += !same(pixel(&two, x, y), pixel(&one, x / 2, y / 2));
+    ck_assert_uint_gt(different, 20);
+    /* About four times the ink. */
+    const double ratio = (double)all_ink(&two) / (double)all_ink(&one);
+    ck_assert_double_gt(ratio, 2.5);
+    ck_assert_double_lt(ratio, 4.5);
+    caps_drawing_release(&one);
+    caps_drawing_release(&two);
+}
+END_TEST
+
+START_TEST(labels_are_cut_and_placed)
+{
+    static const struct {
+        const char *text;
+        size_t most;
+        const char *cut;
+    } cases[] = {{"abc", 3, "abc"}, {"abcd", 3, "a.."}, {"abcdef", 5, "abc.."}, {"", 4, ""},
+        {"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9", 4, "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"},
+        {"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9", 3, "\xc3\xa9.."}, {"abc", 2, ".."}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char out[64];
+        ck_assert_str_eq(caps_text_cut(out, cases[i].text, cases[i].most), cases[i].cut);
+    }
+    ck_assert_double_eq(caps_text_width("", 2), 0);
+    ck_assert_double_eq(caps_text_width("ab", 2), 22);
+
+    /* However long, a label stays within its width; aligned it touches its side. */
+    const char *const texts[] = {"i", "a name that is much too long for this place", "WWWWWWWW"};
+    for (size_t i = 0; i < 3; i++)
+        for (int align = CAPS_LEFT; align <= CAPS_RIGHT; align++) {
+            caps_drawing d = drawing(120, 30, 1);
+            caps_draw_label(&d, 30, 5, 60, (caps_align)align, texts[i], 2, red);
+            ck_assert_uint_gt(all_ink(&d), 0);
+            ck_assert_uint_eq(inked(&d, 29, 0, 62, 30), all_ink(&d));
+            if (i == 0)
+                ck_assert_uint_eq(inked(&d,
+                                      align == CAPS_LEFT    ? 30
+                                      : align == CAPS_RIGHT ? 80
+                                                            : 55,
+                                      0, 10, 30),
+                    all_ink(&d));
+            caps_drawing_release(&d);
+            d = drawing(30, 120, 1);
+            caps_draw_label_up(&d, 5, 90, 60, texts[i], 2, red);
+            ck_assert_uint_gt(all_ink(&d), 0);
+            ck_assert_uint_eq(inked(&d, 0, 29, 30, 62), all_ink(&d));
+            caps_drawing_release(&d);
+        }
+    /* What is measured is what is drawn. */
+    caps_drawing d = drawing(100, 200, 1);
+    const char *text = "some words that take several lines, and onewordthatislongerthanaline";
+    const double height = caps_draw_paragraph(NULL, 5, 5, 80, text, 1, red);
+    ck_assert_double_eq(caps_draw_paragraph(&d, 5, 5, 80, text, 1, red), height);
+    ck_assert_uint_eq(inked(&d, 4, 4, 82, (size_t)height + 2), all_ink(&d));
+    caps_drawing_release(&d);
+}
+END_TEST
+
+START_TEST(ramps)
+{
+    for (int ramp = CAPS_RAMP_GREY; ramp <= CAPS_RAMP_DIVERGING; ramp++) {
+        const caps_colour low = caps_ramp_colour((caps_ramp)ramp, 0);
+        const caps_colour high = caps_ramp_colour((caps_ramp)ramp, 1);
+        ck_assert(!same(low, high));
+        ck_assert(same(low, caps_ramp_colour((caps_ramp)ramp, -3)));
+        ck_assert(same(low, caps_ramp_colour((caps_ramp)ramp, NAN)));
+        ck_assert(same(high, caps_ramp_colour((caps_ramp)ramp, INFINITY)));
+    }
+    const caps_colour blue = caps_ramp_colour(CAPS_RAMP_DIVERGING, 0);
+    const caps_colour hot = caps_ramp_colour(CAPS_RAMP_DIVERGING, 1);
+    ck_assert_int_gt(blue.b, blue.r);
+    ck_assert_int_gt(hot.r, hot.b);
+    ck_assert(same(caps_readable_on((caps_colour){0, 0, 0}), (caps_colour){255, 255, 255}));
+    ck_assert(same(caps_readable_on(caps_paper), caps_ink));
+    caps_drawing d = drawing(100, 60, 2);
+    caps_draw_legend(&d, 10, 10, 80, CAPS_RAMP_DIVERGING, "a", "b", "c");
+    ck_assert(same(pixel(&d, 20, 30), blue));
+    ck_assert(same(pixel(&d, 179, 30), hot));
+    caps_drawing_release(&d);
+}
+END_TEST
+
+START_TEST(tiles_show_their_pixels)
+{
+    const float grey[4] = {0, 0.5f, 1, 0}, colour[12] = {1, 0, 0, 1, 0, 1, 0, 1, 0, 0, 1, 1};
+    caps_drawing d = drawing(40, 40, 1);
+    caps_draw_tile(&d, 10, 10, grey, 1, 2, 2, 5);
+    ck_assert(same(pixel(&d, 10, 10), (caps_colour){0, 0, 0}));
+    ck_assert(same(pixel(&d, 15, 10), (caps_colour){128, 128, 128}));
+    ck_assert(same(pixel(&d, 14, 19), (caps_colour){255, 255, 255}));
+    ck_assert(same(pixel(&d, 9, 9), caps_edge));
+    ck_assert_uint_eq(all_ink(&d), 12 * 12);
+    caps_draw_tile(&d, 10, 10, colour, 3, 2, 2, 5);
+    ck_assert(same(pixel(&d, 10, 10), red));
+    ck_assert(same(pixel(&d, 15, 10), (caps_colour){0, 255, 0}));
+    ck_assert(same(pixel(&d, 19, 19), (caps_colour){255, 255, 255}));
+    caps_drawing_release(&d);
+}
+END_TEST
+
+/* ---- sheets -----------------------------------------------------------------------------------
+ */
+
+static const char *const names[] = {"0", "1", "a class with a name that is long", "3"};
+
+static caps_picture_of of_images(size_t size, double scale)
+{
+    return (caps_picture_of){.source = "made up for a test",
+        .names = names,
+        .classes = 4,
+        .channels = 1,
+        .height = size,
+        .width = size,
+        .scale = scale};
+}
+
+static size_t count_colour(const caps_drawing *d, caps_colour colour)
+{
+    size_t n = 0;
+    for (size_t y = 0; y < d->image.height; y++)
+        for (size_t x = 0; x < d->image.width; x++)
+            n += same(pixel(d, x, y), colour);
+    return n;
+}
+
+/* Two squares that overlap: each in its colour, white-ish where both are, dim grey where the input
+ * is and neither of them. */
+START_TEST(overlap_has_both_colours)
+{
+    enum { SIZE = 36, AREA = SIZE * SIZE };
+    caps_error err = {0};
+    float input[AREA] = {0}, a[AREA] = {0}, b[AREA] = {0};
+    for (size_t y = 0; y < SIZE; y++)
+        for (size_t x = 0; x < SIZE; x++) {
+            a[y * SIZE + x] = x >= 6 && x < 20 && y >= 6 && y < 20;
+            b[y * SIZE + x] = x >= 14 && x < 30 && y >= 14 && y < 30;
+            input[y * SIZE + x] = (x >= 4 && x < 32 && y >= 4 && y < 32) ? 1 : 0;
+        }
+    const caps_overlapped cells[] = {{"test/0", input, {a, b}, {0, 3}, {0, 3}},
+        {"test/1", input, {b, a}, {0, 3}, {1, 3}}, {"test/2", input, {a, a}, {2, 1}, {2, 2}}};
+    const caps_overlap_group groups[] = {{"right: both are found", cells, 1},
+        {"wrong", cells + 1, 1}, {"asked for a digit that is not there", cells + 2, 1},
+        {"a group without a case", NULL, 0}};
+    size_t size[2] = {0, 0};
+    for (int scale = 1; scale <= 2; scale++) {
+        caps_drawing d;
+        const caps_picture_of of = of_images(SIZE, scale);
+        test_ok(caps_picture_overlap(&d, &of, groups, 4, &err));
+        const size_t zoom = 3 * 3 * (size_t)(scale * scale); /* 108 units for 36 pixels */
+        size[scale - 1] = d.image.width * d.image.height;
+        /* The first two have both colours alone, the third only the first one over the second. */
+        ck_assert_uint_ge(count_colour(&d, (caps_colour){255, 108, 48}),
+            (14 * 14 - 6 * 6 + 14 * 14 - 6 * 6) * zoom - zoom * 60);
+        ck_assert_uint_gt(count_colour(&d, (caps_colour){40, 190, 255}), 100 * zoom);
+        ck_assert_uint_gt(count_colour(&d, (caps_colour){255, 255, 255}), 3 * 28 * 28 * zoom / 2);
+        ck_assert_uint_gt(count_colour(&d, (caps_colour){56, 56, 56}), 300 * zoom);
+        caps_drawing_release(&d);
+    }
+    ck_assert_uint_eq(size[1], 4 * size[0]);
+}
+END_TEST
+
+/* The cells' grounds are the ramps' colours: green on the diagonal, none where there is nothing. */
+START_TEST(confusion_is_coloured)
+{
+    caps_error err = {0};
+    const uint64_t counts[16] = {10, 0, 0, 0, 1, 98, 0, 1, 0, 0, 50, 0, 0, 0, 0, 0};
+    const caps_picture_of of = of_images(28, 1);
+    caps_drawing d;
+    test_ok(caps_picture_confusion(&d, &of, counts, &err));
+    const size_t cell = 64 * 38;
+    /* Two whole rows at 100 %: most of their cells is ground. */
+    ck_assert_uint_gt(count_colour(&d, caps_ramp_colour(CAPS_RAMP_GREEN, 1)), cell);
+    const size_t one_percent = count_colour(&d, caps_ramp_colour(CAPS_RAMP_RED, 0.5));
+    ck_assert_uint_gt(one_percent, cell);
+    ck_assert_uint_lt(one_percent, 2 * cell + cell / 2);
+    ck_assert_uint_gt(count_colour(&d, caps_faint), 9 * cell);
+    caps_drawing_release(&d);
+}
+END_TEST
+
+/* Many classes, large and small images, no mistakes, one class: each makes a sheet. */
+START_TEST(sheets_of_any_size)
+{
+    enum { CLASSES = 200, N = 500 };
+    caps_error err = {0};
+    static char text[CLASSES][32];
+    const char *many[CLASSES];
+    static uint64_t counts[CLASSES * CLASSES];
+    static float lengths[N * CLASSES], weights[7 * 3 * 25], image[3 * 64 * 64];
+    static int labels[N];
+    for (size_t j = 0; j < CLASSES; j++) {
+        snprintf(text[j], sizeof text[j], "class number %zu", j);
+        many[j] = text[j];
+        counts[j * CLASSES + j] = 1;
+    }
+    for (size_t i = 0; i < N; i++)
+        labels[i] = (int)(i % CLASSES);
+    for (size_t i = 0; i < 7 * 3 * 25; i++)
+        weights[i] = (float)i / 525 - 0.5f;
+    const size_t classes[] = {1, 3, 11, 30, CLASSES};
+    for (size_t k = 0; k < 5; k++) {
+        caps_drawing d;
+        caps_picture_of of = {.source = "a test",
+            .result = "nothing",
+            .names = many,
+            .classes = classes[k],
+            .channels = 3,
+            .height = 64,
+            .width = 40,
+            .scale = 1};
+        test_ok(caps_picture_confusion(&d, &of, counts, &err));
+        ck_assert_uint_gt(all_ink(&d), 1000);
+        caps_drawing_release(&d);
+        for (size_t i = 0; i < N; i++)
+            labels[i] = (int)(i % classes[k]);
+        test_ok(caps_picture_lengths(&d, &of, lengths, labels, N, 1, k % 2, &err));
+        ck_assert_uint_gt(all_ink(&d), 1000);
+        caps_drawing_release(&d);
+        for (size_t count = 1; count <= 7; count += 3)
+            for (size_t channels = 1; channels <= 3; channels++) {
+                test_ok(caps_picture_filters(&d, &of, "conv1", weights, count, channels, 5, &err));
+                caps_drawing_release(&d);
+            }
+        const caps_seen seen = {"test/1", image, image, image, 0, (int)classes[k] - 1, 0.9f, 0.1f};
+        test_ok(caps_picture_reconstruct(&d, &of, &seen, 1, &seen, k > 2, &err));
+        ck_assert_uint_gt(all_ink(&d), 1000);
+        caps_drawing_release(&d);
+        static float couplings[1 * 8 * CLASSES];
+        for (size_t i = 0; i < 8 * classes[k]; i++)
+            couplings[i] = 1.0f / (float)classes[k];
+        const caps_coupled coupled = {seen, lengths, couplings};
+        test_ok(caps_picture_couplings(&d, &of, &coupled, 1, 1, 2, 2, 2, &err));
+        ck_assert_uint_gt(all_ink(&d), 1000);
+        caps_drawing_release(&d);
+    }
+}
+END_TEST
+
+/* Against the closed form evaluated apart: 44 of 10000, none, all, a half. */
+START_TEST(wilson_intervals)
+{
+    double low, high;
+    caps_wilson(44, 10000, 1.959964, &low, &high);
+    ck_assert_double_eq_tol(low, 0.0032794, 1e-6);
+    ck_assert_double_eq_tol(high, 0.0059012, 1e-6);
+    caps_wilson(0, 10, 1.959964, &low, &high);
+    ck_assert_double_eq(low, 0);
+    ck_assert_double_eq_tol(high, 0.2775328, 1e-6);
+    caps_wilson(10, 10, 1.959964, &low, &high);
+    ck_assert_double_eq_tol(low, 0.7224672, 1e-6);
+    ck_assert_double_eq(high, 1);
+    caps_wilson(5, 10, 1.959964, &low, &high);
+    ck_assert_double_eq_tol(low, 0.2365931, 1e-6);
+    ck_assert_double_eq_tol(low + high, 1, 1e-12);
+    caps_wilson(0, 0, 1.959964, &low, &high);
+    ck_assert_double_eq(low, 0);
+    ck_assert_double_eq(high, 1);
+}
+END_TEST
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("pictures");
+    TCase *draw = tcase_create("draw");
+    tcase_add_test(draw, shapes_are_sharp_at_any_scale);
+    tcase_add_test(draw, drawing_outside_is_cut);
+    tcase_add_test(draw, lines);
+    tcase_add_test(draw, text_is_readable);
+    tcase_add_test(draw, labels_are_cut_and_placed);
+    tcase_add_test(draw, ramps);
+    tcase_add_test(draw, tiles_show_their_pixels);
+    suite_add_tcase(s, draw);
+    TCase *sheets = tcase_create("sheets");
+    tcase_set_timeout(sheets, 120);
+    tcase_add_test(sheets, overlap_has_both_colours);
+    tcase_add_test(sheets, confusion_is_coloured);
+    tcase_add_test(sheets, sheets_of_any_size);
+    tcase_add_test(sheets, wilson_intervals);
+    suite_add_tcase(s, sheets);
+    return s;
+}
