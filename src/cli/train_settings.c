@@ -331,7 +331,7 @@ caps_status caps_train_new_config(const caps_train_flags *o, const caps_args *ar
     *config = caps_train_config_default();
     if (!profile) {
         const char *near = caps_nearest(o->profile, profile_name, NULL);
-        return caps_cli_usage(err, "--profile: '%s' is unknown, need paper, authors or keras%s%s%s",
+        return caps_cli_usage(err, "--profile: unknown value '%s', need paper, authors or keras%s%s%s",
             o->profile, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     }
     CAPS_TRY(choose_spec(o, args, config, profile, init, err));
