@@ -358,6 +358,103 @@ START_TEST(png_files)
 }
 END_TEST
 
+/* ---- sets of several files --------------------------------------------------------------------
+ */
+
+/* Damages one of the files after the other; each round reads the whole set, as single images or as
+ * pairs. `must_tell`: what is refused at least, of 100. */
+static void fuzz_set(const char *dir, char *const paths[], const bytes *good, size_t files,
+    const char *name, uint32_t which, uint64_t count, uint64_t must_tell)
+{
+    uint64_t refused = 0;
+    for (size_t i = 0; i < files; i++)
+        put(paths[i], good[i]);
+    for (uint64_t round = 0; round < count; round++) {
+        dice d = {which, round, 0};
+        const size_t at = round % files;
+        bytes b = damaged(&good[at], &d);
+        if (throw(&d, 2))
+            mend_checksums(&b);
+        put(paths[at], b);
+        caps_error err = {0};
+        caps_dataset ds;
+        caps_status status = caps_dataset_load(&ds, name, CAPS_SPLIT_TRAIN, throw(&d, 5), &err);
+        if (status == CAPS_OK) {
+            size_t chw[3];
+            test_ok(caps_dataset_view_size(&ds, CAPS_AUGMENT_NONE, chw, &err));
+            float *out = malloc(3 * chw[0] * chw[1] * chw[2] * sizeof *out);
+            int32_t labels[2];
+            for (size_t i = 0; i < ds.n; i++) {
+                caps_dataset_draw(&ds, i, CAPS_AUGMENT_NONE, 1, round, out, labels,
+                    out + chw[0] * chw[1] * chw[2]);
+                ck_assert_uint_lt((size_t)labels[0], ds.classes);
+            }
+            for (size_t c = 0; ds.class_names && c < ds.classes; c++)
+                sink = sum_of(ds.class_names[c], strlen(ds.class_names[c]));
+            free(out);
+        } else {
+            expect_report(status, &err, strncmp(name, "multi:", 6) ? dir : "");
+            ck_assert(!ds.images && !ds.labels && !ds.path && !ds.class_names && !ds.pairs);
+            refused++;
+        }
+        caps_dataset_release(&ds);
+        put(paths[at], good[at]);
+        free(b.data);
+    }
+    ck_assert_uint_gt(refused, count * must_tell / 100);
+    ck_assert_uint_lt(refused, count);
+}
+
+START_TEST(folders_of_pictures)
+{
+    enum { FILES = 4 };
+    static const char *const names[FILES] = {"a/1.png", "a/2.png", "b/1.png", "c/1.png"};
+    caps_error err = {0};
+    char *dir = test_directory(), *paths[FILES], *multi = caps_format("multi:%s", dir);
+    bytes good[FILES];
+    for (int i = 0; i < FILES; i++) {
+        char *class = caps_format("%s/%c", dir, names[i][0]);
+        test_ok(caps_directory_make(class, &err));
+        free(class);
+        paths[i] = caps_path_join(dir, names[i]);
+        good[i] = png_bytes(i % 2 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB);
+    }
+    fuzz_set(dir, paths, good, FILES, dir, 7, rounds(2000), 33);
+    fuzz_set(dir, paths, good, FILES, multi, 8, rounds(500), 33);
+    for (int i = 0; i < FILES; i++) {
+        free(good[i].data);
+        free(paths[i]);
+    }
+    free(multi);
+    free(dir);
+}
+END_TEST
+
+/* Five batches of one image, and the names. */
+START_TEST(cifar_files)
+{
+    enum { FILES = 6, ROW = 3073 };
+    static const char names[] = "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n";
+    char *dir = test_directory(), *paths[FILES];
+    bytes good[FILES];
+    for (int i = 0; i < FILES; i++) {
+        const bool meta = i == FILES - 1;
+        good[i] = (bytes){calloc(1, ROW), meta ? sizeof names - 1 : ROW};
+        good[i].data[0] = (unsigned char)i;
+        if (meta)
+            memcpy(good[i].data, names, sizeof names);
+        paths[i] = meta ? caps_path_join(dir, "batches.meta.txt")
+                        : caps_format("%s/data_batch_%d.bin", dir, i + 1);
+    }
+    fuzz_set(dir, paths, good, FILES, dir, 9, rounds(2000), 33);
+    for (int i = 0; i < FILES; i++) {
+        free(good[i].data);
+        free(paths[i]);
+    }
+    free(dir);
+}
+END_TEST
+
 /* ---- safetensors ------------------------------------------------------------------------------
  */
 
@@ -427,6 +524,8 @@ Suite *suite(void)
     tcase_add_test(readers, idx_gz);
     tcase_add_test(readers, idx_within_gz);
     tcase_add_test(readers, png_files);
+    tcase_add_test(readers, folders_of_pictures);
+    tcase_add_test(readers, cifar_files);
     tcase_add_test(readers, safetensors_files);
     suite_add_tcase(s, readers);
     return s;

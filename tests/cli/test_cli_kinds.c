@@ -1,0 +1,178 @@
+/* Folders of pictures, CIFAR-10 files and pairs, good and bad, given to the program. */
+#include "cli_support.h"
+#include "image.h"
+
+static char *work, *spec;
+
+static void set_up(void)
+{
+    work = test_directory();
+    spec = cli_write_text(work, "tiny.json", TINY_SPEC);
+}
+
+static void tear_down(void)
+{
+    free(work);
+}
+
+/* A grey picture of 12x12 whose bright quarter says the class. */
+static void write_picture(const char *path, unsigned class, unsigned noise)
+{
+    caps_error err = {0};
+    caps_image image;
+    test_ok(caps_image_init(&image, 12, 12, 1, &err));
+    for (unsigned p = 0; p < 144; p++) {
+        const unsigned quarter = p / 72 * 2 + p % 12 / 6;
+        noise = noise * 1664525u + 1013904223u;
+        image.pixels[p] = (uint8_t)((noise >> 24) % 60 + (quarter == class ? 180 : 0));
+    }
+    test_ok(caps_image_write_png(&image, path, &err));
+    caps_image_release(&image);
+}
+
+/* train/ and test/ with four classes, `each` pictures of every one of them. */
+static char *make_folders(const char *name, unsigned each)
+{
+    static const char *const splits[] = {"train", "test"};
+    static const char *const classes[] = {"ant", "bee", "cow", "doe"};
+    char *dir = cli_make_directory(work, name);
+    for (unsigned s = 0; s < 2; s++) {
+        char *split = cli_make_directory(dir, splits[s]);
+        for (unsigned c = 0; c < 4; c++) {
+            char *folder = cli_make_directory(split, classes[c]);
+            for (unsigned i = 0; i < each; i++) {
+                char file[16];
+                snprintf(file, sizeof file, "%u.png", i);
+                write_picture(cli_path(folder, file), c, 8 * (each * s + i) + c);
+            }
+        }
+    }
+    return dir;
+}
+
+static void expect_bad(const char *data, const char *path, const char *needle)
+{
+    char *out = cli_path(work, "never");
+    const uint64_t before = cli_tree_hash(work);
+    cli_expect_error(
+        cli_run("train", "--data", (char *)data, "--arch", spec, "--out", out), 3, path, "path");
+    cli_expect_error(
+        cli_run("train", "--data", (char *)data, "--arch", spec, "--out", out), 3, needle, "need");
+    ck_assert_msg(!caps_path_exists(out), "the run directory was made");
+    ck_assert_uint_eq(cli_tree_hash(work), before);
+}
+
+START_TEST(folders_serve_all_commands)
+{
+    char *dir = make_folders("animals", 12), *run = cli_path(work, "run");
+    char *model = cli_path(run, "model.safetensors");
+    test_process p = cli_run("train", "--data", dir, "--arch", spec, "--out", run, "--epochs", "6",
+        "--lr", "0.01", "--batch", "8", "--augment", "none", "--json");
+    cli_expect_ok(p);
+    json_t *value = cli_json(&p);
+    ck_assert_double_lt(cli_number(value, "test_error_percent"), 50);
+    json_decref(value);
+    test_process_release(&p);
+
+    p = cli_run("eval", "--data", dir, "--model", model, "--json");
+    cli_expect_ok(p);
+    value = cli_json(&p);
+    ck_assert(cli_number(value, "n") == 48);
+    json_decref(value);
+    test_process_release(&p);
+
+    /* The first images are of all classes, in the order of their names. */
+    p = cli_run(
+        "predict", "--data", dir, "--model", model, "--index", "0", "1", "2", "3", "--json");
+    cli_expect_ok(p);
+    value = cli_json(&p);
+    ck_assert_uint_eq(json_array_size(value), 4);
+    for (size_t i = 0; i < 4; i++)
+        ck_assert(cli_number(json_array_get(value, i), "true_label") == (double)i);
+    json_decref(value);
+    test_process_release(&p);
+}
+END_TEST
+
+START_TEST(bad_folders)
+{
+    char *dir = make_folders("empty class", 2);
+    cli_make_directory(dir, "train/fox");
+    expect_bad(dir, "train/fox", "no PNG files");
+    dir = make_folders("text", 2);
+    cli_write_text(dir, "train/bee/notes.txt", "bees");
+    expect_bad(dir, "train/bee/notes.txt", "is no .png file");
+    dir = make_folders("no picture", 2);
+    cli_write_text(dir, "test/cow/1.png", "moo");
+    expect_bad(dir, "test/cow/1.png", "is not a PNG file");
+    dir = make_folders("new class", 2);
+    write_picture(cli_path(cli_make_directory(dir, "test/fox"), "1.png"), 0, 0);
+    expect_bad(dir, "test/fox", "no such class");
+    dir = cli_make_directory(work, "one class");
+    write_picture(cli_path(cli_make_directory(dir, "ant"), "1.png"), 0, 0);
+    expect_bad(dir, "one class", "one folder of a class, ant, need at least two");
+    write_picture(cli_path(cli_make_directory(dir, "bee"), "1.png"), 1, 0);
+    expect_bad(dir, "one class", "has no test split");
+    dir = cli_make_directory(work, "nothing");
+    expect_bad(dir, "nothing", "holds no data set");
+    cli_make_directory(dir, "train");
+    expect_bad(dir, "nothing/train", "no folders of classes");
+}
+END_TEST
+
+START_TEST(bad_cifar)
+{
+    char *dir = cli_make_directory(work, "cifar"), *files[6];
+    unsigned char rows[2 * 3073] = {0};
+    for (int i = 0; i < 6; i++) {
+        char name[32];
+        snprintf(name, sizeof name, i < 5 ? "data_batch_%d.bin" : "test_batch.bin", i + 1);
+        files[i] = cli_path(dir, name);
+        cli_write(files[i], rows, sizeof rows);
+    }
+    expect_bad(dir, "cifar", "images are 3x32x32, the model takes 1x12x12");
+    cli_write(files[3], rows, sizeof rows - 1);
+    expect_bad(dir, "data_batch_4.bin", "6145 bytes, need images of 3073 bytes each");
+    rows[3073] = 10;
+    cli_write(files[3], rows, sizeof rows);
+    expect_bad(dir, "data_batch_4.bin", "label of image 1 is 10, need < 10");
+    ck_assert_int_eq(unlink(files[3]), 0);
+    expect_bad(dir, "data_batch_4.bin", "does not exist");
+}
+END_TEST
+
+START_TEST(bad_pairs)
+{
+    char *dir = cli_make_data(work, "fours", 24, 12, 1, 4, 4, 4);
+    char *colour = cli_make_data(work, "colour", 24, 12, 3, 4, 4, 4);
+    char *one = cli_make_data(work, "one", 24, 12, 1, 4, 4, 1);
+    char *multi = caps_format("multi:%s", dir), *of_colour = caps_format("multi:%s", colour);
+    char *of_one = caps_format("multi:%s", one), *twice = caps_format("multi:%s", multi);
+    expect_bad("multi:", "multi:", "need the data set to make pairs of");
+    expect_bad("multi:no-such-set", "no-such-set", "no data set of this name");
+    expect_bad(twice, "multi:multi:", "pairs of pairs");
+    expect_bad(of_colour, "colour", "3 channels, need 1");
+    expect_bad(of_one, "one", "need at least two classes");
+    /* The network has one label an image. */
+    expect_bad(multi, "fours", "an image has 2 labels, the model gives 1");
+    free(twice);
+    free(of_one);
+    free(of_colour);
+    free(multi);
+}
+END_TEST
+
+Suite *suite(void)
+{
+    cli_use_test_cache();
+    Suite *s = suite_create("command line: kinds of data");
+    TCase *t = tcase_create("kinds of data");
+    tcase_set_timeout(t, 300);
+    tcase_add_unchecked_fixture(t, set_up, tear_down);
+    tcase_add_test(t, folders_serve_all_commands);
+    tcase_add_test(t, bad_folders);
+    tcase_add_test(t, bad_cifar);
+    tcase_add_test(t, bad_pairs);
+    suite_add_tcase(s, t);
+    return s;
+}
