@@ -5,11 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "canvas.h"
-#include "fail.h"
-
-static const caps_colour paper = {250, 249, 246}, ink = {38, 38, 42}, muted = {118, 116, 110},
-                         edge = {206, 203, 195}, right = {24, 112, 72}, wrong = {196, 38, 32};
+#include "draw.h"
 
 enum {
     MARGIN = 24,     /* around everything */
@@ -31,70 +27,39 @@ typedef struct layout {
     size_t head;          /* height of the heading */
 } layout;
 
-/* Writes text in lines of at most `columns` characters, broken between words; returns the number of
- * lines. canvas NULL: only counts. */
-static size_t write_wrapped(
-    caps_image *canvas, size_t x, size_t y, const char *text, size_t columns, caps_colour colour)
+/* The heading: what is seen here. Returns its height. d NULL: only measures. */
+static size_t write_heading(caps_drawing *d, const caps_sheet *sheet, size_t width)
 {
-    size_t lines = 0;
-    while (*text) {
-        size_t n = strlen(text), next = n;
-        if (n > columns) {
-            n = columns;
-            while (n > 0 && text[n] != ' ')
-                n--;
-            if (n == 0)
-                n = columns; /* one long word */
-            next = n + (text[n] == ' ');
-        }
-        if (canvas) {
-            char piece[512];
-            snprintf(piece, sizeof piece, "%.*s", (int)n, text);
-            caps_canvas_text(canvas, (long)x, (long)(y + lines * LINE), piece, 2, colour);
-        }
-        text += next;
-        lines++;
-    }
-    return lines;
-}
-
-/* The heading: what is seen here. Returns its height. canvas NULL: only measures. */
-static size_t write_heading(caps_image *canvas, const caps_sheet *sheet, size_t width)
-{
-    size_t columns = (width - 2 * MARGIN) / GLYPH, y = MARGIN, right_count = 0, known = 0;
+    const double room = (double)(width - 2 * MARGIN);
+    size_t right_count = 0, known = 0;
     for (size_t i = 0; i < sheet->count; i++) {
         known += sheet->cells[i].true_label >= 0;
         right_count += sheet->cells[i].true_label == sheet->cells[i].label;
     }
-    if (canvas)
-        caps_canvas_text(canvas, MARGIN, (long)y, "Inputs and reconstructions", 3, ink);
-    y += 36;
     char text[512];
+    double y = MARGIN;
+    y += 4 + caps_draw_paragraph(
+                 d, MARGIN, y, room, "Inputs and reconstructions", CAPS_TEXT_TITLE, caps_ink);
     snprintf(text, sizeof text, "model %.200s; data %.200s", sheet->model, sheet->data);
-    y += 4 + LINE * write_wrapped(canvas, MARGIN, y, text, columns, ink);
-    y += 4 + LINE * write_wrapped(canvas, MARGIN, y,
-                        "left: input; right: what the decoder makes of the longest capsule alone",
-                        columns, muted);
+    y += 4 + caps_draw_paragraph(d, MARGIN, y, room, text, CAPS_TEXT_BODY, caps_ink);
+    y += 4 + caps_draw_paragraph(d, MARGIN, y, room,
+                 "left: input; right: what the decoder makes of the longest capsule alone",
+                 CAPS_TEXT_BODY, caps_muted);
+    y += 4 + caps_draw_paragraph(d, MARGIN, y, room,
+                 known ? "below: true class -> predicted class, length of its capsule (0 to 1)"
+                       : "below: predicted class, length of its capsule (0 to 1)",
+                 CAPS_TEXT_BODY, caps_muted);
     if (known) {
-        y += 4 + LINE * write_wrapped(canvas, MARGIN, y,
-                            "below: true class -> predicted class, length of its capsule (0 to 1)",
-                            columns, muted);
         snprintf(text, sizeof text, "%zu of %zu predicted right", right_count, known);
-        size_t lines = write_wrapped(canvas, MARGIN, y, text, columns, right);
-        if (right_count < known) {
-            snprintf(text, sizeof text, "; %zu wrong, in red", known - right_count);
-            char before[64];
-            snprintf(before, sizeof before, "%zu of %zu predicted right", right_count, known);
-            write_wrapped(
-                canvas, MARGIN + caps_canvas_text_width(before, 2), y, text, columns, wrong);
-        }
-        y += 4 + LINE * lines;
-    } else {
-        y += 4 + LINE * write_wrapped(canvas, MARGIN, y,
-                            "below: predicted class, length of its capsule (0 to 1)", columns,
-                            muted);
+        const double lines =
+            caps_draw_paragraph(d, MARGIN, y, room, text, CAPS_TEXT_BODY, caps_good);
+        const double before = caps_text_width(text, CAPS_TEXT_BODY) + GLYPH / 2.0;
+        snprintf(text, sizeof text, "; %zu wrong, in red", known - right_count);
+        if (d && right_count < known)
+            caps_draw_text(d, MARGIN + before, y, text, CAPS_TEXT_BODY, caps_bad);
+        y += 4 + lines;
     }
-    return y + 12;
+    return (size_t)y + 12;
 }
 
 static layout make_layout(const caps_sheet *sheet)
@@ -124,38 +89,37 @@ static layout make_layout(const caps_sheet *sheet)
     return l;
 }
 
-static void draw_tile(caps_image *canvas, const caps_sheet *sheet, const layout *l, size_t x,
-    size_t y, const float *pixels, const char *name)
+static void draw_tile(caps_drawing *d, const caps_sheet *sheet, const layout *l, double x, double y,
+    const float *pixels, const char *name)
 {
-    /* The name stands at zoom 1 where the picture is too narrow for 2. */
-    size_t zoom = caps_canvas_text_width(name, 2) <= l->tile_width ? 2 : 1;
-    caps_canvas_text(canvas, (long)x, (long)(y + (zoom == 2 ? 0 : 8)), name, zoom, muted);
-    y += LINE;
-    caps_canvas_frame(
-        canvas, (long)x - 1, (long)y - 1, l->tile_width + 2, l->tile_height + 2, 1, edge);
-    caps_canvas_tile(
-        canvas, (long)x, (long)y, pixels, sheet->channels, sheet->height, sheet->width, l->zoom);
+    /* The name stands small where the picture is too narrow for it. */
+    const bool small = caps_text_width(name, CAPS_TEXT_BODY) > (double)l->tile_width;
+    caps_draw_text(
+        d, x, y + (small ? 8 : 0), name, small ? CAPS_TEXT_TINY : CAPS_TEXT_BODY, caps_muted);
+    caps_draw_tile(
+        d, x, y + LINE, pixels, sheet->channels, sheet->height, sheet->width, (double)l->zoom);
 }
 
-static void draw_cell(caps_image *canvas, const caps_sheet *sheet, const layout *l, size_t i)
+static void draw_cell(caps_drawing *d, const caps_sheet *sheet, const layout *l, size_t i)
 {
     const caps_sheet_cell *cell = &sheet->cells[i];
-    size_t x = MARGIN + i % l->columns * (l->cell_width + SPACE);
-    size_t y = l->head + i / l->columns * (l->cell_height + SPACE);
-    draw_tile(canvas, sheet, l, x, y, cell->input, "input");
-    draw_tile(canvas, sheet, l, x + l->tile_width + GAP, y, cell->reconstruction, "rebuilt");
+    const double x = (double)(MARGIN + i % l->columns * (l->cell_width + SPACE));
+    double y = (double)(l->head + i / l->columns * (l->cell_height + SPACE));
+    const double step = (double)l->tile_width + GAP;
+    draw_tile(d, sheet, l, x, y, cell->input, "input");
+    draw_tile(d, sheet, l, x + step, y, cell->reconstruction, "rebuilt");
 
-    bool known = cell->true_label >= 0, good = cell->true_label == cell->label;
+    const bool known = cell->true_label >= 0, good = cell->true_label == cell->label;
     if (known && !good)
-        caps_canvas_frame(canvas, (long)x - 3, (long)(y + LINE) - 3, 2 * l->tile_width + GAP + 6,
-            l->tile_height + 6, 2, wrong);
+        caps_draw_frame(d, x - 3, y + LINE - 3, step + (double)l->tile_width + 6,
+            (double)l->tile_height + 6, 2, caps_bad);
     char text[64];
     size_t at = 0;
     if (known)
         at = (size_t)snprintf(text, sizeof text, "true %d ", cell->true_label);
     snprintf(text + at, sizeof text - at, "-> %d  %.2f", cell->label, (double)cell->length);
-    y += LINE + l->tile_height + 8;
-    caps_canvas_text(canvas, (long)x, (long)y, text, 2, !known ? ink : good ? right : wrong);
+    y += (double)(LINE + l->tile_height + 8);
+    caps_draw_text(d, x, y, text, CAPS_TEXT_BODY, !known ? caps_ink : good ? caps_good : caps_bad);
 
     /* The end of a name tells more than its start. */
     size_t room = l->cell_width / GLYPH, n = strlen(cell->source);
@@ -166,21 +130,20 @@ static void draw_cell(caps_image *canvas, const caps_sheet *sheet, const layout 
         snprintf(source, sizeof source, "%s", cell->source);
     else
         snprintf(source, sizeof source, "..%s", cell->source + (n - (room - 2)));
-    caps_canvas_text(canvas, (long)x, (long)(y + LINE), source, 2, muted);
+    caps_draw_text(d, x, y + LINE, source, CAPS_TEXT_BODY, caps_muted);
 }
 
 caps_status caps_sheet_write(const caps_sheet *sheet, const char *path, caps_error *err)
 {
     layout l = make_layout(sheet);
-    caps_image canvas = {0};
-    caps_status status = caps_image_init(&canvas, l.width, l.height, 3, err);
+    caps_drawing d = {0};
+    caps_status status = caps_drawing_init(&d, (double)l.width, (double)l.height, 1, err);
     if (status != CAPS_OK)
         return status;
-    caps_canvas_fill(&canvas, 0, 0, l.width, l.height, paper);
-    write_heading(&canvas, sheet, l.width);
+    write_heading(&d, sheet, l.width);
     for (size_t i = 0; i < sheet->count; i++)
-        draw_cell(&canvas, sheet, &l, i);
-    status = caps_image_write_png(&canvas, path, err);
-    caps_image_release(&canvas);
+        draw_cell(&d, sheet, &l, i);
+    status = caps_image_write_png(&d.image, path, err);
+    caps_drawing_release(&d);
     return status;
 }
