@@ -231,6 +231,24 @@ static caps_status add_count(
     return CAPS_OK;
 }
 
+static caps_status add_text(
+    caps_args *args, const caps_flag *flag, const char *text, caps_error *err)
+{
+    caps_texts *list = member(args, flag);
+    const char **more = realloc(list->values, (list->count + 1) * sizeof *more);
+    if (!more)
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", flag->name);
+    more[list->count] = text;
+    list->values = more;
+    list->count++;
+    return CAPS_OK;
+}
+
+static bool is_list(const caps_flag *flag)
+{
+    return flag->kind == CAPS_FLAG_COUNTS || flag->kind == CAPS_FLAG_TEXTS;
+}
+
 static caps_status set_choice(
     caps_args *args, const caps_flag *flag, const char *text, caps_error *err)
 {
@@ -273,6 +291,8 @@ static caps_status set_value(
         return caps_parse_bytes(member(args, flag), text, flag->name, err);
     case CAPS_FLAG_COUNTS:
         return add_count(args, flag, text, err);
+    case CAPS_FLAG_TEXTS:
+        return add_text(args, flag, text, err);
     case CAPS_FLAG_SWITCH:
         break;
     }
@@ -311,7 +331,7 @@ static caps_status read_flag(caps_args *args, int argc, char **argv, int *at, ca
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "%s needs a value: %s %s", flag->name, flag->name, flag->value);
     caps_status status = set_value(args, flag, equals ? equals + 1 : argv[(*at)++], err);
-    while (status == CAPS_OK && flag->kind == CAPS_FLAG_COUNTS && *at < argc && !is_flag(argv[*at]))
+    while (status == CAPS_OK && is_list(flag) && *at < argc && !is_flag(argv[*at]))
         status = set_value(args, flag, argv[(*at)++], err);
     return status;
 }
@@ -355,6 +375,10 @@ void caps_args_release(caps_args *args)
             caps_counts *list = member(args, flag);
             free(list->values);
             *list = (caps_counts){0};
+        } else if (flag->kind == CAPS_FLAG_TEXTS) {
+            caps_texts *list = member(args, flag);
+            free(list->values);
+            *list = (caps_texts){0};
         }
     free(args->positional);
     *args = (caps_args){0};

@@ -23,6 +23,7 @@ typedef enum caps_flag_kind {
     CAPS_FLAG_CHOICE,  /* int: position in `choices` */
     CAPS_FLAG_SECONDS, /* double > 0: "90", "90s", "30m", "1.5h" */
     CAPS_FLAG_BYTES,   /* uint64_t > 0: "1048576", "300M", "1.5G" */
+    CAPS_FLAG_TEXTS,   /* caps_texts: all that were given, one or more after each flag */
     CAPS_FLAG_COUNTS,  /* caps_counts: numbers up to the next flag, each min..max */
 } caps_flag_kind;
 
@@ -31,6 +32,12 @@ typedef struct caps_counts {
     uint64_t *values;
     size_t count;
 } caps_counts;
+
+/* The strings are argv's; the list is freed likewise. */
+typedef struct caps_texts {
+    const char **values;
+    size_t count;
+} caps_texts;
 
 typedef struct caps_flag {
     const char *name; /* "--batch"; NULL ends the table */
@@ -51,6 +58,11 @@ typedef struct caps_flag {
 #define CAPS_ROW_TEXT(flag, type, member, called, text)                                            \
     {                                                                                              \
         .name = (flag), .kind = CAPS_FLAG_TEXT, .offset = offsetof(type, member),                  \
+        .value = (called), .help = (text)                                                          \
+    }
+#define CAPS_ROW_TEXTS(flag, type, member, called, text)                                           \
+    {                                                                                              \
+        .name = (flag), .kind = CAPS_FLAG_TEXTS, .offset = offsetof(type, member),                 \
         .value = (called), .help = (text)                                                          \
     }
 #define CAPS_ROW_COUNT(flag, type, member, least, greatest, called, text)                          \

@@ -5,23 +5,28 @@
 #include <string.h>
 
 #include "cli.h"
+#include "eval_report.h"
 #include "fail.h"
 #include "file.h"
 #include "json.h"
 #include "progress.h"
+#include "statistics.h"
 #include "trace.h"
 
 static const char *const splits[] = {"test", "train", NULL};
 
 typedef struct options {
     caps_common common;
-    const char *model, *data, *predictions;
+    caps_texts models;
+    const char *data, *predictions;
     uint64_t limit, batch;
     int split;
 } options;
 
 static const caps_flag flags[] = {
-    CAPS_ROW_TEXT("--model", options, model, "FILE", "the checkpoint (required)"),
+    CAPS_ROW_TEXTS("--model", options, models, "FILE",
+        "the checkpoint (required); of several, given one after the other, each\n"
+        "is evaluated, and then their mean, spread and ensemble"),
     CAPS_ROW_TEXT("--data", options, data, "D",
         "a directory with IDX files, or a name looked for in $CAPSCL_DATA,\n"
         "$XDG_DATA_HOME/capscl and /usr/share/datasets (required)"),
@@ -51,6 +56,9 @@ typedef struct watcher {
     char *text;
     size_t used, size;
     size_t classes, labels, images, errors;
+    bool several; /* rows are the ensemble's */
+    double *sums; /* NULL, or of the ensemble */
+    int32_t *truth;
 } watcher;
 
 static void put(watcher *w, const char *format, ...) CAPS_PRINTF(2, 3);
@@ -85,20 +93,30 @@ static void put_header(watcher *w)
     put(w, "\n");
 }
 
+static void put_row(watcher *w, const caps_evaluated *image)
+{
+    if (w->out_of_memory)
+        return;
+    put(w, "%zu", image->index);
+    for (size_t t = 0; t < w->labels; t++)
+        put(w, ",%d", (int)image->true_label[t]);
+    for (size_t t = 0; t < w->labels; t++)
+        put(w, ",%d", (int)image->label[t]);
+    for (size_t j = 0; j < w->classes; j++)
+        put(w, ",%.9g", (double)image->lengths[j]);
+    put(w, "\n");
+}
+
 static void on_image(void *user, const caps_evaluated *image)
 {
     watcher *w = user;
     w->errors += !image->right;
-    if (w->keep && !w->out_of_memory) {
-        put(w, "%zu", image->index);
-        for (size_t t = 0; t < w->labels; t++)
-            put(w, ",%d", (int)image->true_label[t]);
-        for (size_t t = 0; t < w->labels; t++)
-            put(w, ",%d", (int)image->label[t]);
-        for (size_t j = 0; j < w->classes; j++)
-            put(w, ",%.9g", (double)image->lengths[j]);
-        put(w, "\n");
-    }
+    if (w->keep && !w->several)
+        put_row(w, image);
+    for (size_t j = 0; w->sums && j < w->classes; j++)
+        w->sums[image->index * w->classes + j] += (double)image->lengths[j];
+    for (size_t t = 0; w->truth && t < w->labels; t++)
+        w->truth[image->index * w->labels + t] = image->true_label[t];
     if (caps_progress_due()) {
         char bar[32];
         double fraction = (double)(image->index + 1) / (double)w->images;
@@ -108,64 +126,228 @@ static void on_image(void *user, const caps_evaluated *image)
     }
 }
 
-/* ---- results -------------------------------------------------------------------------------- */
+/* ---- several models ------------------------------------------------------------------------- */
 
-static caps_status print_json(caps_runtime *rt, const caps_evaluation *result, caps_error *err)
+/* The mean of the models' lengths (probabilities of CNNs), image by image. */
+typedef struct ensemble {
+    size_t n, classes, labels;
+    double *sums;     /* [n, classes] */
+    int32_t *truth;   /* [n, labels] */
+    double *percents; /* [models] */
+    caps_evaluation *results;
+    size_t models; /* that were evaluated */
+} ensemble;
+
+static caps_status ensemble_init(
+    ensemble *e, size_t n, size_t models, const caps_model_spec *spec, caps_error *err)
 {
-    json_t *confusion = json_array();
-    for (size_t i = 0; confusion && i < result->classes; i++) {
-        json_t *row = json_array();
-        for (size_t j = 0; row && j < result->classes; j++)
-            json_array_append_new(
-                row, json_integer((json_int_t)result->confusion[i * result->classes + j]));
-        json_array_append_new(confusion, row);
+    e->n = n;
+    e->classes = spec->classes;
+    e->labels = spec->labels;
+    e->sums = calloc(n * e->classes, sizeof *e->sums);
+    e->truth = calloc(n * e->labels, sizeof *e->truth);
+    return e->sums && e->truth ? CAPS_OK
+                               : caps_fail(err, CAPS_ERR_MEMORY,
+                                     "eval: out of memory for the ensemble of %zu models", models);
+}
+
+static void ensemble_release(ensemble *e)
+{
+    for (size_t m = 0; e->results && m < e->models; m++)
+        caps_evaluation_release(&e->results[m]);
+    free(e->results);
+    free(e->sums);
+    free(e->truth);
+    free(e->percents);
+    *e = (ensemble){0};
+}
+
+/* The L largest sums of an image, those that are right where the true labels stand; gives how many
+ * are not. */
+static size_t ensemble_label(const ensemble *e, size_t i, int32_t *label)
+{
+    const double *sums = e->sums + i * e->classes;
+    const int32_t *truth = e->truth + i * e->labels;
+    size_t wrong = 0;
+    for (size_t t = 0; t < e->labels; t++) {
+        label[t] = -1;
+        for (size_t j = 0; j < e->classes; j++) {
+            bool taken = false;
+            for (size_t k = 0; k < t; k++)
+                taken = taken || label[k] == (int32_t)j;
+            if (!taken && (label[t] < 0 || sums[j] > sums[label[t]]))
+                label[t] = (int32_t)j;
+        }
     }
-    return caps_cli_print_json(
-        json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "n", (json_int_t)result->n, "errors",
-            (json_int_t)result->errors, "error_percent", caps_json_double(result->error_percent),
-            "margin_loss", caps_json_double(result->margin_loss), "reconstruction_sse",
-            caps_json_double(result->reconstruction_sse), "confusion", confusion, "seconds",
-            caps_json_double(result->seconds), "device",
-            caps_cli_json_text(caps_runtime_device(rt)->name)),
+    if (e->labels == 2 && label[0] != truth[0] && (label[0] == truth[1] || label[1] == truth[0])) {
+        const int32_t first = label[0];
+        label[0] = label[1];
+        label[1] = first;
+    }
+    for (size_t t = 0; t < e->labels; t++)
+        wrong += label[t] != truth[t];
+    return wrong;
+}
+
+static caps_status ensemble_evaluate(
+    const ensemble *e, caps_evaluation *result, watcher *w, caps_error *err)
+{
+    *result = (caps_evaluation){.n = e->n, .classes = e->classes, .labels = e->labels};
+    result->confusion = calloc(e->classes * e->classes, sizeof *result->confusion);
+    float *lengths = malloc(e->classes * sizeof *lengths);
+    if (!result->confusion || !lengths) {
+        free(lengths);
+        return caps_fail(err, CAPS_ERR_MEMORY, "eval: out of memory");
+    }
+    for (size_t i = 0; i < e->n; i++) {
+        int32_t label[CAPS_MAX_LABELS];
+        const int32_t *truth = e->truth + i * e->labels;
+        const size_t wrong = ensemble_label(e, i, label);
+        result->errors += wrong > 0;
+        result->label_errors += wrong;
+        for (size_t t = 0; t < e->labels; t++)
+            result->confusion[(size_t)truth[t] * e->classes + (size_t)label[t]]++;
+        for (size_t j = 0; j < e->classes; j++)
+            lengths[j] = (float)(e->sums[i * e->classes + j] / (double)e->models);
+        if (w->keep)
+            put_row(w, &(caps_evaluated){i, label, truth, wrong == 0, lengths, NAN});
+    }
+    result->error_percent = 100 * (double)result->errors / (double)e->n;
+    result->label_error_percent = 100 * (double)result->label_errors / (double)(e->n * e->labels);
+    free(lengths);
+    return CAPS_OK;
+}
+
+static void print_several(const options *o, const caps_model_spec *spec, const ensemble *e,
+    const caps_evaluation *together)
+{
+    char interval[48];
+    double mean, sd;
+    for (size_t m = 0; m < e->models; m++)
+        printf("%s: %s error %.2f %% (%zu of %zu; 95 %% interval %s)\n", o->models.values[m],
+            splits[o->split], e->results[m].error_percent, e->results[m].errors, e->n,
+            caps_interval_text(interval, e->results[m].errors, e->n));
+    caps_mean_sd(e->percents, e->models, &mean, &sd);
+    printf("mean of %zu models: %.3f %%, standard deviation %.3f %%\n", e->models, mean, sd);
+    printf("ensemble (mean of their %s): %.2f %% (%zu of %zu; 95 %% interval %s)\n",
+        strcmp(spec->kind, "cnn") == 0 ? "probabilities" : "lengths", together->error_percent,
+        together->errors, together->n, caps_interval_text(interval, together->errors, together->n));
+    if (together->labels > 1)
+        printf("of single digits: %.2f %% (%zu of %zu)\n", together->label_error_percent,
+            together->label_errors, together->n * together->labels);
+    caps_confusion_print(spec, together);
+}
+
+static caps_status print_several_json(caps_runtime *rt, const options *o, const ensemble *e,
+    const caps_evaluation *together, caps_error *err)
+{
+    double mean, sd;
+    json_t *models = json_array();
+    for (size_t m = 0; m < e->models; m++) {
+        json_t *one = caps_eval_json(&e->results[m]);
+        json_object_set_new(one, "model", caps_cli_json_text(o->models.values[m]));
+        json_array_append_new(models, one);
+    }
+    caps_mean_sd(e->percents, e->models, &mean, &sd);
+    return caps_cli_print_json(json_pack("{s:o, s:o, s:o, s:o, s:o}", "models", models,
+                                   "mean_error_percent", caps_json_double(mean), "sd_error_percent",
+                                   caps_json_double(sd), "ensemble", caps_eval_short_json(together),
+                                   "device", caps_cli_json_text(caps_runtime_device(rt)->name)),
         err);
 }
 
-static void print_text(const options *o, const caps_evaluation *result)
-{
-    printf("%s error: %.2f %% (%zu of %zu images)\n", splits[o->split], result->error_percent,
-        result->errors, result->n);
-    printf("margin loss: %.5f an image\n", result->margin_loss);
-    if (!isnan(result->reconstruction_sse))
-        printf("squared reconstruction error: %.3f an image\n", result->reconstruction_sse);
-    printf("%.1f images/s\n", result->seconds > 0 ? (double)result->n / result->seconds : 0);
+/* ---- one after the other -------------------------------------------------------------------- */
 
-    uint64_t most = 0;
-    for (size_t i = 0; i < result->classes * result->classes; i++)
-        if (result->confusion[i] > most)
-            most = result->confusion[i];
-    int width = snprintf(NULL, 0, "%llu", (unsigned long long)most);
-    if (width < 3)
-        width = 3;
-    printf("\nconfusion (rows: true class, columns: predicted)\n%6s", "");
-    for (size_t j = 0; j < result->classes; j++)
-        printf(" %*zu", width, j);
-    printf("   error\n");
-    for (size_t i = 0; i < result->classes; i++) {
-        uint64_t all = 0;
-        printf("%6zu", i);
-        for (size_t j = 0; j < result->classes; j++) {
-            uint64_t count = result->confusion[i * result->classes + j];
-            all += count;
-            if (count)
-                printf(" %*llu", width, (unsigned long long)count);
-            else
-                printf(" %*s", width, ".");
-        }
-        uint64_t right = result->confusion[i * result->classes + i];
-        if (all)
-            printf("  %5.2f %%", 100 * (double)(all - right) / (double)all);
-        printf("\n");
+/* A model, and the data with the first; the same data for all of them. */
+static caps_status open_one(caps_runtime *rt, const options *o, size_t m, caps_model **model,
+    caps_dataset *ds, const caps_model_spec *first, caps_error *err)
+{
+    size_t batch = o->batch ? (size_t)o->batch : 100;
+    const caps_model_options model_options = {
+        .max_batch = batch, .reconstruct = true, .conv = o->common.conv};
+    const char *name = o->models.values[m];
+    caps_status status;
+    caps_trace_begin(rt, "load model");
+    status = caps_cli_model_load(model, rt, name, &model_options, o->batch ? NULL : &batch, err);
+    caps_trace_end(rt);
+    CAPS_TRY(status);
+    const caps_model_spec *spec = caps_model_get_spec(*model);
+    if (m == 0) {
+        caps_trace_begin(rt, "load data");
+        status = caps_cli_data_open(ds, o->data, o->split == 0 ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN,
+            (size_t)o->limit, spec, err);
+        caps_trace_end(rt);
+        CAPS_TRY(status);
+    } else if (memcmp(spec->input, first->input, sizeof spec->input) != 0 ||
+               memcmp(spec->source, first->source, sizeof spec->source) != 0 ||
+               spec->classes != first->classes || spec->labels != first->labels) {
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: takes other images or has other classes than %s, need models of the same data",
+            name, o->models.values[0]));
     }
+    caps_cli_detail("%s: %zu images of %s, %zu at a time", name, ds->n, ds->path, batch);
+done:
+    return status;
+}
+
+static caps_status evaluate_all(
+    caps_runtime *rt, const options *o, caps_dataset *ds, watcher *w, caps_error *err)
+{
+    const size_t count = o->models.count;
+    caps_model *model = NULL;
+    caps_model_spec first = {0};
+    caps_evaluation together = {0};
+    ensemble e = {0};
+    caps_status status = CAPS_OK;
+    e.results = calloc(count, sizeof *e.results);
+    e.percents = calloc(count, sizeof *e.percents);
+    if (!e.results || !e.percents)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "eval: out of memory"));
+    for (size_t m = 0; m < count; m++) {
+        CAPS_TRY(open_one(rt, o, m, &model, ds, &first, err));
+        if (m == 0) {
+            first = *caps_model_get_spec(model);
+            w->classes = first.classes;
+            w->labels = first.labels;
+            w->images = ds->n;
+            if (w->keep)
+                put_header(w);
+            if (count > 1)
+                CAPS_TRY(ensemble_init(&e, ds->n, count, &first, err));
+        }
+        w->errors = 0;
+        w->sums = e.sums;
+        w->truth = e.truth;
+        CAPS_TRY(caps_evaluate(model, ds, &e.results[m], on_image, w, err));
+        caps_progress_clear();
+        e.percents[m] = e.results[m].error_percent;
+        e.models = m + 1;
+        caps_model_free(model);
+        model = NULL;
+    }
+    if (count > 1)
+        CAPS_TRY(ensemble_evaluate(&e, &together, w, err));
+    if (w->out_of_memory)
+        CAPS_TRY(caps_fail(
+            err, CAPS_ERR_MEMORY, "%s: out of memory for %zu rows", o->predictions, ds->n));
+    if (o->predictions)
+        CAPS_TRY(caps_file_write(o->predictions, w->text, w->used, err));
+    if (count > 1 && o->common.json) {
+        CAPS_TRY(print_several_json(rt, o, &e, &together, err));
+    } else if (count > 1) {
+        print_several(o, &first, &e, &together);
+    } else if (o->common.json) {
+        json_t *one = caps_eval_json(&e.results[0]);
+        json_object_set_new(one, "device", caps_cli_json_text(caps_runtime_device(rt)->name));
+        CAPS_TRY(caps_cli_print_json(one, err));
+    } else {
+        caps_eval_print(splits[o->split], &first, &e.results[0]);
+    }
+done:
+    caps_model_free(model);
+    caps_evaluation_release(&together);
+    ensemble_release(&e);
+    return status;
 }
 
 static int run(const caps_command *command, int argc, char **argv)
@@ -178,54 +360,19 @@ static int run(const caps_command *command, int argc, char **argv)
     caps_error err = {0};
     caps_status status = CAPS_OK;
     caps_runtime *rt = NULL;
-    caps_model *model = NULL;
     caps_dataset ds = {0};
-    caps_evaluation result = {0};
-    watcher w = {.keep = o.predictions != NULL};
+    watcher w = {.keep = o.predictions != NULL, .several = o.models.count > 1};
 
-    if (!o.model || !o.data) {
+    if (!o.models.count || !o.data) {
         status = caps_cli_usage(&err, "eval: %s is missing, need eval --model FILE --data D",
-            o.model ? "--data" : "--model");
+            o.models.count ? "--data" : "--model");
         goto done;
     }
     if (o.predictions)
         CAPS_TRY(caps_cli_check_output(o.predictions, &err));
     CAPS_TRY(caps_cli_check_trace(&o.common, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
-    size_t batch = o.batch ? (size_t)o.batch : 100;
-    const caps_model_options model_options = {
-        .max_batch = batch, .reconstruct = true, .conv = o.common.conv};
-    caps_trace_begin(rt, "load model");
-    status =
-        caps_cli_model_load(&model, rt, o.model, &model_options, o.batch ? NULL : &batch, &err);
-    caps_trace_end(rt);
-    CAPS_TRY(status);
-    const caps_model_spec *spec = caps_model_get_spec(model);
-    caps_trace_begin(rt, "load data");
-    status = caps_cli_data_open(&ds, o.data, o.split == 0 ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN,
-        (size_t)o.limit, spec, &err);
-    caps_trace_end(rt);
-    CAPS_TRY(status);
-    caps_cli_detail("%s: %zu images of %s, %zu at a time", o.model, ds.n, ds.path, batch);
-
-    w.classes = spec->classes;
-    w.labels = spec->labels;
-    w.images = ds.n;
-    if (w.keep)
-        put_header(&w);
-    CAPS_TRY(caps_evaluate(model, &ds, &result, on_image, &w, &err));
-    caps_progress_clear();
-    if (w.out_of_memory) {
-        status = caps_fail(
-            &err, CAPS_ERR_MEMORY, "%s: out of memory for %zu rows", o.predictions, result.n);
-        goto done;
-    }
-    if (o.predictions)
-        CAPS_TRY(caps_file_write(o.predictions, w.text, w.used, &err));
-    if (o.common.json)
-        CAPS_TRY(print_json(rt, &result, &err));
-    else
-        print_text(&o, &result);
+    CAPS_TRY(evaluate_all(rt, &o, &ds, &w, &err));
     if (o.predictions)
         caps_cli_log("predictions: %s", o.predictions);
 done:
@@ -233,9 +380,7 @@ done:
     status = caps_cli_end_trace(rt, status, &err);
     caps_cli_show_warnings(rt);
     free(w.text);
-    caps_evaluation_release(&result);
     caps_dataset_release(&ds);
-    caps_model_free(model);
     caps_runtime_free(rt);
     caps_args_release(&args);
     return caps_cli_end(status, &err);
@@ -245,10 +390,13 @@ const caps_command caps_command_eval = {
     .name = "eval",
     .run = run,
     .summary = "error, losses and confusion of a checkpoint on a data set",
-    .usage = "capscl eval --model FILE --data D [--split test|train] [--limit N] [flags]",
-    .about = "Runs every image of the split through the network and prints the error, the mean\n"
-             "margin loss, the mean squared reconstruction error of an image (summed over its\n"
-             "pixels; the decoder sees the longest capsule) and the confusion matrix.\n",
+    .usage = "capscl eval --model FILE... --data D [--split test|train] [--limit N] [flags]",
+    .about =
+        "Runs every image of the split through the network and prints the error with its 95 %\n"
+        "interval (Wilson), the mean margin loss, the mean squared reconstruction error of an\n"
+        "image (summed over its pixels; the decoder sees the longest capsule) and the confusion\n"
+        "matrix. Of several models: each one's error, their mean and standard deviation, and the\n"
+        "error of the ensemble, which adds up their lengths.\n",
     .flags = flags,
     .notes =
         "exit codes: 0 done, 1 an output cannot be written, 2 wrong usage, 3 bad data or model,\n"
@@ -256,5 +404,6 @@ const caps_command caps_command_eval = {
         "\n"
         "examples:\n"
         "  capscl eval --model run1/model.safetensors --data fashion-mnist\n"
-        "  capscl eval --model run1/model.safetensors --data mnist --predictions out.csv --json\n",
+        "  capscl eval --model run1/model.safetensors --data mnist --predictions out.csv --json\n"
+        "  capscl eval --model runs/seed-*/model.safetensors --data mnist\n",
 };

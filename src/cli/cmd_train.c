@@ -8,6 +8,7 @@
 
 #include "cli.h"
 #include "clock.h"
+#include "eval_report.h"
 #include "fail.h"
 #include "file.h"
 #include "helper.h"
@@ -272,10 +273,15 @@ static caps_status print_json(caps_runtime *rt, const caps_train_metrics *m, cap
     return caps_cli_print_json(all, err);
 }
 
+static size_t errors_of(double percent, uint64_t n)
+{
+    return (size_t)lround(percent * (double)n / 100);
+}
+
 static void print_text(
     const caps_train_flags *o, const caps_train_config *config, const caps_train_metrics *m)
 {
-    char took[32], bytes[32];
+    char took[32], bytes[32], interval[48];
     printf("epoch %llu, step %llu, %s\n", (unsigned long long)m->epoch, (unsigned long long)m->step,
         caps_progress_time(took, m->seconds));
     printf("loss: %.5f (%s %.5f", m->loss, class_loss(config), m->margin_loss);
@@ -284,10 +290,15 @@ static void print_text(
     printf(")\n");
     printf("train error: %.2f %%\n", m->train_error_percent);
     if (!isnan(m->validation_error_percent))
-        printf("validation error: %.2f %% of %llu images\n", m->validation_error_percent,
-            (unsigned long long)m->validation_images);
+        printf("validation error: %.2f %% of %llu images (95 %% interval %s)\n",
+            m->validation_error_percent, (unsigned long long)m->validation_images,
+            caps_interval_text(interval,
+                errors_of(m->validation_error_percent, m->validation_images),
+                m->validation_images));
     if (!isnan(m->test_error_percent))
-        printf("test error: %.2f %%\n", m->test_error_percent);
+        printf("test error: %.2f %% (95 %% interval %s)\n", m->test_error_percent,
+            caps_interval_text(
+                interval, errors_of(m->test_error_percent, m->test_images), m->test_images));
     if (m->images_per_second > 0)
         printf("speed: %.1f images/s\n", m->images_per_second);
     if (m->peak_device_bytes > 0)

@@ -9,8 +9,6 @@
 #include "progress.h"
 #include "statistics.h"
 
-#define Z95 1.959964 /* of a normal distribution: 95 % lie within so many standard deviations */
-
 static const char *const splits[] = {"test", "train"};
 
 static bool has_capsules(const caps_model_spec *spec)
@@ -152,7 +150,7 @@ caps_picture_of caps_show_of(const caps_show *s, char *text)
         snprintf(text, 512, "model %.200s", s->model_name);
     if (s->evaluated) {
         double low, high;
-        caps_wilson(s->evaluation.errors, s->evaluation.n, Z95, &low, &high);
+        caps_wilson(s->evaluation.errors, s->evaluation.n, CAPS_Z95, &low, &high);
         snprintf(result, 512, "error %.2f%% (95%% interval %.2f to %.2f%%): %zu of %zu wrong",
             s->evaluation.error_percent, 100 * low, 100 * high, s->evaluation.errors,
             s->evaluation.n);

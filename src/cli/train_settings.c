@@ -238,9 +238,6 @@ static caps_status adopt_classes(
         builtin = builtin || strcmp(o->arch, caps_model_spec_builtin(i)) == 0;
     if (names && builtin)
         spec->classes = count;
-    if (names && spec->classes < count)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: %zu classes, the network has %zu", o->data,
-            count, spec->classes));
     if (names && !spec->has_class_names)
         caps_class_names_set(spec, names, count);
 done:
@@ -331,8 +328,9 @@ caps_status caps_train_new_config(const caps_train_flags *o, const caps_args *ar
     *config = caps_train_config_default();
     if (!profile) {
         const char *near = caps_nearest(o->profile, profile_name, NULL);
-        return caps_cli_usage(err, "--profile: unknown value '%s', need paper, authors or keras%s%s%s",
-            o->profile, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+        return caps_cli_usage(err,
+            "--profile: unknown value '%s', need paper, authors or keras%s%s%s", o->profile,
+            near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     }
     CAPS_TRY(choose_spec(o, args, config, profile, init, err));
     CAPS_TRY(check_kind(args, config, err));

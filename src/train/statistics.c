@@ -17,3 +17,14 @@ void caps_wilson(uint64_t errors, uint64_t n, double z, double *low, double *hig
     *low = errors == 0 ? 0 : centre - half;
     *high = errors == n ? 1 : centre + half;
 }
+
+void caps_mean_sd(const double *x, size_t n, double *mean, double *sd)
+{
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += x[i];
+    *mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++)
+        squares += (x[i] - *mean) * (x[i] - *mean);
+    *sd = n > 1 ? sqrt(squares / (double)(n - 1)) : NAN;
+}

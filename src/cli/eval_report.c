@@ -1,0 +1,150 @@
+/* eval_report.c: see eval_report.h. */
+#include "eval_report.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "json.h"
+#include "statistics.h"
+
+enum { MOST_NAME = 12 }; /* characters of a class's name in the matrix */
+
+char *caps_interval_text(char *text, size_t errors, size_t n)
+{
+    double low, high;
+    caps_wilson(errors, n, CAPS_Z95, &low, &high);
+    snprintf(text, 48, "%.2f to %.2f %%", 100 * low, 100 * high);
+    return text;
+}
+
+void caps_interval_json(json_t *to, size_t errors, size_t n)
+{
+    double low, high;
+    caps_wilson(errors, n, CAPS_Z95, &low, &high);
+    json_object_set_new(to, "error_low_percent", caps_json_double(100 * low));
+    json_object_set_new(to, "error_high_percent", caps_json_double(100 * high));
+}
+
+static json_t *confusion_json(const caps_evaluation *result)
+{
+    json_t *confusion = json_array();
+    for (size_t i = 0; confusion && i < result->classes; i++) {
+        json_t *row = json_array();
+        for (size_t j = 0; row && j < result->classes; j++)
+            json_array_append_new(
+                row, json_integer((json_int_t)result->confusion[i * result->classes + j]));
+        json_array_append_new(confusion, row);
+    }
+    return confusion;
+}
+
+json_t *caps_eval_short_json(const caps_evaluation *result)
+{
+    json_t *all = json_pack("{s:I, s:I, s:o, s:o}", "n", (json_int_t)result->n, "errors",
+        (json_int_t)result->errors, "error_percent", caps_json_double(result->error_percent),
+        "confusion", confusion_json(result));
+    caps_interval_json(all, result->errors, result->n);
+    if (result->labels > 1) {
+        json_object_set_new(all, "label_errors", json_integer((json_int_t)result->label_errors));
+        json_object_set_new(
+            all, "label_error_percent", caps_json_double(result->label_error_percent));
+    }
+    return all;
+}
+
+json_t *caps_eval_json(const caps_evaluation *result)
+{
+    json_t *all = caps_eval_short_json(result);
+    json_object_set_new(all, "margin_loss", caps_json_double(result->margin_loss));
+    json_object_set_new(all, "reconstruction_sse", caps_json_double(result->reconstruction_sse));
+    json_object_set_new(all, "seconds", caps_json_double(result->seconds));
+    return all;
+}
+
+/* A class's name, cut to what a column has room for. */
+static const char *name_of(const caps_model_spec *spec, size_t j, char *text)
+{
+    caps_class_name(spec, j, text);
+    size_t cut = MOST_NAME, shown = 0;
+    for (size_t i = 0; text[i]; i++) {
+        if (((unsigned char)text[i] & 0xC0) == 0x80)
+            continue; /* the rest of a character */
+        if (shown++ == MOST_NAME - 2)
+            cut = i;
+    }
+    if (shown > MOST_NAME)
+        memcpy(text + cut, "..", 3);
+    return text;
+}
+
+/* Characters, not bytes. */
+static int width_of(const char *text)
+{
+    int n = 0;
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xC0) != 0x80;
+    return n;
+}
+
+static void put_right(const char *text, int width)
+{
+    printf("%*s%s", width - width_of(text), "", text);
+}
+
+void caps_confusion_print(const caps_model_spec *spec, const caps_evaluation *result)
+{
+    const size_t classes = result->classes;
+    char name[CAPS_CLASS_NAME];
+    uint64_t most = 0;
+    int head = 5;
+    for (size_t i = 0; i < classes * classes; i++)
+        if (result->confusion[i] > most)
+            most = result->confusion[i];
+    int width = snprintf(NULL, 0, "%llu", (unsigned long long)most);
+    width = width < 3 ? 3 : width;
+    for (size_t j = 0; j < classes; j++)
+        if (width_of(name_of(spec, j, name)) > head)
+            head = width_of(name);
+    /* Long names stand before the rows; columns have numbers, as the rows do then. */
+    const bool numbered = spec->has_class_names && head > 5;
+    printf("\nconfusion (rows: true class, columns: predicted)\n%*s", head + 1 + 4 * numbered, "");
+    for (size_t j = 0; j < classes; j++)
+        printf(" %*zu", width, j);
+    printf("   error\n");
+    for (size_t i = 0; i < classes; i++) {
+        uint64_t all = 0;
+        printf(" ");
+        put_right(name_of(spec, i, name), head);
+        if (numbered)
+            printf(" %3zu", i);
+        for (size_t j = 0; j < classes; j++) {
+            const uint64_t count = result->confusion[i * classes + j];
+            all += count;
+            if (count)
+                printf(" %*llu", width, (unsigned long long)count);
+            else
+                printf(" %*s", width, ".");
+        }
+        const uint64_t right = result->confusion[i * classes + i];
+        if (all)
+            printf("  %5.2f %%", 100 * (double)(all - right) / (double)all);
+        printf("\n");
+    }
+}
+
+void caps_eval_print(const char *split, const caps_model_spec *spec, const caps_evaluation *result)
+{
+    const bool cnn = strcmp(spec->kind, "cnn") == 0;
+    char interval[48];
+    printf("%s error: %.2f %% (%zu of %zu %s; 95 %% interval %s)\n", split, result->error_percent,
+        result->errors, result->n, result->labels > 1 ? "pairs, both digits right" : "images",
+        caps_interval_text(interval, result->errors, result->n));
+    if (result->labels > 1)
+        printf("of single digits: %.2f %% (%zu of %zu)\n", result->label_error_percent,
+            result->label_errors, result->n * result->labels);
+    printf("%s: %.5f an image\n", cnn ? "cross entropy" : "margin loss", result->margin_loss);
+    if (!isnan(result->reconstruction_sse))
+        printf("squared reconstruction error: %.3f an image\n", result->reconstruction_sse);
+    printf("%.1f images/s\n", result->seconds > 0 ? (double)result->n / result->seconds : 0);
+    caps_confusion_print(spec, result);
+}

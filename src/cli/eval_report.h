@@ -1,0 +1,22 @@
+/* eval_report.h: what `eval` prints. */
+#ifndef CAPS_EVAL_REPORT_H
+#define CAPS_EVAL_REPORT_H
+
+#include "cli.h"
+
+/* "0.41 to 0.70 %": the 95 % interval of a share, in text of at least 48 bytes, which is returned.
+ */
+char *caps_interval_text(char *text, size_t errors, size_t n);
+/* Adds error_low_percent and error_high_percent. */
+void caps_interval_json(json_t *to, size_t errors, size_t n);
+
+/* One model's document, without the device. */
+json_t *caps_eval_json(const caps_evaluation *result);
+/* n, errors, their share with its interval, confusion. */
+json_t *caps_eval_short_json(const caps_evaluation *result);
+/* split: "test". Names of classes are the spec's. */
+void caps_eval_print(const char *split, const caps_model_spec *spec, const caps_evaluation *result);
+/* The confusion matrix alone. */
+void caps_confusion_print(const caps_model_spec *spec, const caps_evaluation *result);
+
+#endif
