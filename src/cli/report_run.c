@@ -175,6 +175,11 @@ static const struct {
     {"optimizer", "--optimizer", FLAG_VALUE},
     {"rate", "--lr", FLAG_VALUE},
     {"rate_decay", "--lr-decay", FLAG_VALUE},
+    {"rate_decay_steps", "--lr-decay-steps", FLAG_VALUE},
+    {"rate_staircase", "--lr-staircase", FLAG_IF_TRUE},
+    {"rate_min", "--lr-min", FLAG_VALUE},
+    {"initialiser", "--initialiser", FLAG_VALUE},
+    {"validation", "--validation", FLAG_VALUE},
     {"seed", "--seed", FLAG_VALUE},
     {"augment", "--augment", FLAG_VALUE},
     {"shuffle", "--no-shuffle", FLAG_IF_FALSE},
@@ -220,9 +225,72 @@ static void put_flag(caps_html *out, const char *flag, const json_t *value)
     }
 }
 
+/* The settings that the command line gives without further flags: those of the profile. */
+static caps_train_config plain_config(const caps_train_config *c, bool from_init)
+{
+    const caps_profile *profile = caps_profile_find(c->profile);
+    caps_train_config plain = caps_train_config_default();
+    /* Where the file of --arch is gone, all of the network is its own. */
+    if (from_init || caps_model_spec_load(&plain.spec, c->arch, NULL) != CAPS_OK)
+        plain.spec = c->spec;
+    memcpy(plain.spec.input, c->spec.input, sizeof plain.spec.input);
+    plain.spec.classes = c->spec.classes;
+    if (profile)
+        caps_profile_apply(&plain, profile, !from_init);
+    strcpy(plain.profile, "paper"); /* the one that needs no flag */
+    if (plain.spec.labels > 1)
+        plain.augment = CAPS_AUGMENT_NONE;
+    else if (c->spec.source[0] && plain.spec.source[0])
+        plain.augment = c->augment; /* chosen by the sizes */
+    return plain;
+}
+
+/* The network's and the loss's flags. */
+static void put_terms(caps_html *out, const caps_train_config *c, const caps_train_config *plain)
+{
+    const caps_model_spec *x = &c->spec, *y = &plain->spec;
+    const struct {
+        const char *flag;
+        double have, need;
+    } reals[] = {
+        {"--margin-positive", (double)c->loss.margin.positive, (double)plain->loss.margin.positive},
+        {"--margin-negative", (double)c->loss.margin.negative, (double)plain->loss.margin.negative},
+        {"--margin-down", (double)c->loss.margin.down, (double)plain->loss.margin.down},
+        {"--reconstruction-weight", c->loss.reconstruction_weight,
+            plain->loss.reconstruction_weight}};
+    const struct {
+        const char *flag;
+        bool have, need;
+    } switches[] = {{"--leaky", x->class_caps.leaky, y->class_caps.leaky},
+        {"--class-bias", x->class_caps.bias, y->class_caps.bias},
+        {"--primary-average", x->primary.average, y->primary.average},
+        {"--no-decoder", !x->has_decoder, !y->has_decoder},
+        {"--class-mean", fabs(c->loss.margin_scale - plain->loss.margin_scale) > 0, false}};
+    if (strcmp(x->kind, "capsnet") != 0)
+        return;
+    if (x->class_caps.iterations != y->class_caps.iterations)
+        caps_html_put(out, " --iterations %zu", x->class_caps.iterations);
+    if (x->class_caps.routing_grad != y->class_caps.routing_grad)
+        caps_html_put(out, " --routing-grad %s",
+            x->class_caps.routing_grad == CAPS_ROUTING_GRAD_FULL ? "full" : "last");
+    for (size_t i = 0; i < sizeof switches / sizeof switches[0]; i++)
+        if (switches[i].have && !switches[i].need)
+            caps_html_put(out, " %s", switches[i].flag);
+    for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {
+        if (!(fabs(reals[i].have - reals[i].need) > 0))
+            continue;
+        json_t *value = json_real(reals[i].have);
+        put_flag(out, reals[i].flag, value);
+        json_decref(value);
+    }
+}
+
 char *caps_run_command(const caps_run *run)
 {
-    const caps_train_config *c = &run->config, plain = caps_train_config_default();
+    const caps_train_config *c = &run->config;
+    /* Without --arch the network is the checkpoint's: then it is recorded as that. */
+    const bool from_init = c->init[0] && strncmp(c->arch, c->init, strlen(c->arch)) == 0;
+    const caps_train_config plain = plain_config(c, from_init);
     caps_html out = {0};
     json_t *defaults = NULL;
     size_t n = strlen(run->path);
@@ -237,8 +305,6 @@ char *caps_run_command(const caps_run *run)
     put_quoted(&out, c->data);
     caps_html_put(&out, " --out ");
     put_quoted(&out, again);
-    /* Without --arch the network is the checkpoint's: then it is recorded as that. */
-    const bool from_init = c->init[0] && strncmp(c->arch, c->init, strlen(c->arch)) == 0;
     if (!from_init && (c->init[0] || strcmp(c->arch, plain.arch) != 0)) {
         caps_html_put(&out, " --arch ");
         put_quoted(&out, c->arch);
@@ -254,6 +320,7 @@ char *caps_run_command(const caps_run *run)
         else if (json_is_true(value) == (rows[i].kind == FLAG_IF_TRUE))
             caps_html_put(&out, " %s", rows[i].flag);
     }
+    put_terms(&out, c, &plain);
     json_decref(defaults);
     free(again);
     if (out.out_of_memory)

@@ -313,6 +313,13 @@ caps_status caps_show_overlap(caps_show *s, caps_drawing *d, caps_error *err)
     caps_status status;
     CAPS_TRY(s->index_count ? take_index(&set, s, err) : choose_overlapped(&set, s, &rights, err));
     CAPS_TRY(caps_seen_compute(&set, s, NULL, err));
+    for (size_t i = 0; i < set.n; i++) { /* what was found stands where its label does */
+        int32_t *label = set.labels + 2 * i, *truth = set.true_labels + 2 * i, first = label[0];
+        if (label[0] != truth[0] && (label[0] == truth[1] || label[1] == truth[0])) {
+            label[0] = label[1];
+            label[1] = first;
+        }
+    }
     if (s->index_count) { /* one group of them, as they were predicted */
         groups[0].title = "Decoded as the two classes that were predicted";
         rights = set.n;

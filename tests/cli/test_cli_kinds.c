@@ -94,6 +94,27 @@ START_TEST(folders_serve_all_commands)
 }
 END_TEST
 
+START_TEST(folders_with_other_classes)
+{
+    char *dir = make_folders("zoo", 6), *run = cli_path(work, "zoo-run"), *other;
+    test_process p = cli_run(
+        "train", "--data", dir, "--arch", spec, "--out", run, "--max-steps", "2", "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    /* The names are in the checkpoint, and a set whose labels mean other classes is refused. */
+    other = make_folders("garden", 2);
+    ck_assert_int_eq(rename(cli_path(other, "train/bee"), cli_path(other, "train/bat")), 0);
+    ck_assert_int_eq(rename(cli_path(other, "test/bee"), cli_path(other, "test/bat")), 0);
+    cli_expect_error(
+        cli_run("eval", "--model", cli_path(run, "model.safetensors"), "--data", other), 3,
+        "class 1 is 'bat', of the model 'bee'", "other classes");
+    p = cli_run("eval", "--model", cli_path(run, "model.safetensors"), "--data", dir);
+    cli_expect_ok(p);
+    ck_assert_ptr_nonnull(strstr(p.out, " cow "));
+    test_process_release(&p);
+}
+END_TEST
+
 START_TEST(bad_folders)
 {
     char *dir = make_folders("empty class", 2);
@@ -170,6 +191,7 @@ Suite *suite(void)
     tcase_set_timeout(t, 300);
     tcase_add_unchecked_fixture(t, set_up, tear_down);
     tcase_add_test(t, folders_serve_all_commands);
+    tcase_add_test(t, folders_with_other_classes);
     tcase_add_test(t, bad_folders);
     tcase_add_test(t, bad_cifar);
     tcase_add_test(t, bad_pairs);

@@ -1,0 +1,384 @@
+/* Profiles and their flags, the CNN, pairs, validation and several models, through the program. */
+#include <math.h>
+
+#include "cli_support.h"
+
+#define TINY_CNN                                                                                   \
+    "{\"kind\": \"cnn\", \"input\": [1,12,12], \"classes\": 4,"                                    \
+    " \"conv\": [{\"channels\": 5, \"kernel\": 5, \"stride\": 1, \"padding\": 2},"                 \
+    "            {\"channels\": 6, \"kernel\": 3, \"stride\": 2}],"                                \
+    " \"hidden\": [16], \"dropout\": 0.4}"
+#define TINY_PAIRS                                                                                 \
+    "{\"input\": [1,20,20], \"classes\": 4, \"labels\": 2,"                                        \
+    " \"conv1\": {\"channels\": 6, \"kernel\": 5, \"stride\": 2},"                                 \
+    " \"primary\": {\"types\": 3, \"dim\": 4, \"kernel\": 3, \"stride\": 2},"                      \
+    " \"class_caps\": {\"dim\": 6, \"iterations\": 2}, \"decoder\": {\"hidden\": [16]}}"
+
+static char *work, *data, *pairs, *spec, *cnn, *two;
+
+static void set_up(void)
+{
+    work = test_directory();
+    data = cli_make_data(work, "data", 90, 42, 1, 12, 12, 4);
+    pairs = malloc(strlen(data) + 8);
+    sprintf(pairs, "multi:%s", data);
+    spec = cli_write_text(work, "tiny.json", TINY_SPEC);
+    cnn = cli_write_text(work, "cnn.json", TINY_CNN);
+    two = cli_write_text(work, "pairs.json", TINY_PAIRS);
+}
+
+static void tear_down(void)
+{
+    free(pairs);
+    free(work);
+}
+
+static json_t *config_of(const char *out)
+{
+    json_t *value = json_load_file(cli_path(out, "config.json"), 0, NULL);
+    ck_assert_msg(json_is_object(value), "%s", out);
+    return value;
+}
+
+static json_t *train(const char *out, const char *arch, const char *from, const char *flags)
+{
+    char *line = malloc(strlen(out) + strlen(arch) + strlen(from) + strlen(flags) + 160);
+    sprintf(line, "train --data %s --arch %s --batch 20 --max-steps 2 --quiet --json --out %s %s",
+        from, arch, out, flags);
+    test_process p = cli_run_text(line);
+    ck_assert_msg(p.exit_code == 0, "%s: exit code %d; %s", line, p.exit_code, p.err);
+    json_t *value = cli_json(&p);
+    test_process_release(&p);
+    free(line);
+    return value;
+}
+
+static bool flag_at(const json_t *object, const char *section, const char *key)
+{
+    const json_t *spec_json = json_object_get(object, "spec");
+    return json_is_true(json_object_get(json_object_get(spec_json, section), key));
+}
+
+START_TEST(profiles_say_what_they_are)
+{
+    static const struct {
+        const char *name, *grad, *initialiser;
+        double decay, decay_steps, rate_min, scale, weight;
+        bool staircase, bias, average;
+    } rows[] = {
+        {"paper", "full", "scaled", 0.9, 0, 0, 1, 0.0005, false, false, false},
+        {"authors", "full", "authors", 0.96, 2000, 1e-6, 1.0 / 8, 0.0005, false, true, true},
+        {"keras", "last", "scaled", 0.9, 0, 0, 1, 0.392 / 144, true, false, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char flags[64], *out = cli_path(work, rows[i].name);
+        snprintf(flags, sizeof flags, "--profile %s", rows[i].name);
+        json_t *result = train(out, spec, data, flags), *config = config_of(out);
+        const json_t *loss = json_object_get(config, "loss");
+        const json_t *caps = json_object_get(json_object_get(config, "spec"), "class_caps");
+        ck_assert_str_eq(json_string_value(json_object_get(config, "profile")), rows[i].name);
+        ck_assert_str_eq(json_string_value(json_object_get(caps, "routing_grad")), rows[i].grad);
+        ck_assert_str_eq(
+            json_string_value(json_object_get(config, "initialiser")), rows[i].initialiser);
+        ck_assert(cli_number(config, "rate_decay") == rows[i].decay);
+        ck_assert(cli_number(config, "rate_decay_steps") == rows[i].decay_steps);
+        ck_assert(cli_number(config, "rate_min") == rows[i].rate_min);
+        ck_assert(cli_number(loss, "margin_scale") == rows[i].scale);
+        ck_assert(cli_number(loss, "reconstruction_weight") == rows[i].weight);
+        ck_assert(json_is_true(json_object_get(config, "rate_staircase")) == rows[i].staircase);
+        ck_assert(flag_at(config, "class_caps", "bias") == rows[i].bias);
+        ck_assert(flag_at(config, "primary", "average") == rows[i].average);
+        /* The loss that is told is the profile's. */
+        const double told = rows[i].scale * cli_number(result, "margin_loss") +
+                            rows[i].weight * cli_number(result, "reconstruction_sse");
+        ck_assert_double_eq_tol(cli_number(result, "loss"), told, 1e-5 * told);
+        json_decref(result);
+        json_decref(config);
+    }
+}
+END_TEST
+
+START_TEST(every_difference_is_a_flag)
+{
+    /* The paper's profile with all of the authors' differences gives the same parameters as theirs.
+     */
+    char *a = cli_path(work, "by-profile"), *b = cli_path(work, "by-flags");
+    json_decref(train(a, spec, data, "--profile authors"));
+    json_decref(train(b, spec, data,
+        "--initialiser authors --primary-average --class-bias --class-mean --lr-decay 0.96 "
+        "--lr-decay-steps 2000 --lr-min 1e-6"));
+    ck_assert(cli_same_file(cli_path(a, "model.safetensors"), cli_path(b, "model.safetensors")));
+    char *c = cli_path(work, "others");
+    json_decref(train(c, spec, data,
+        "--iterations 1 --routing-grad last --leaky --no-decoder --margin-positive 0.8 "
+        "--margin-negative 0.2 --margin-down 0.25 --lr-staircase"));
+    json_t *config = config_of(c);
+    const json_t *loss = json_object_get(config, "loss");
+    const json_t *caps = json_object_get(json_object_get(config, "spec"), "class_caps");
+    ck_assert(cli_number(caps, "iterations") == 1);
+    ck_assert(json_is_true(json_object_get(caps, "leaky")));
+    ck_assert(json_is_null(json_object_get(json_object_get(config, "spec"), "decoder")));
+    ck_assert_double_eq_tol(cli_number(loss, "margin_positive"), 0.8, 1e-7);
+    ck_assert_double_eq_tol(cli_number(loss, "margin_negative"), 0.2, 1e-7);
+    ck_assert_double_eq_tol(cli_number(loss, "margin_down"), 0.25, 1e-7);
+    json_decref(config);
+    /* The keras port's mean over pixels. */
+    char *d = cli_path(work, "mean");
+    json_decref(train(d, spec, data, "--reconstruction-mean 0.392"));
+    config = config_of(d);
+    ck_assert(cli_number(json_object_get(config, "loss"), "reconstruction_weight") == 0.392 / 144);
+    json_decref(config);
+}
+END_TEST
+
+/* Trains to the end at once and in two processes; the bytes are the same. Gives the model. */
+static char *whole_and_resumed(const char *name, const char *arch, const char *from)
+{
+    char line[2048], other[64];
+    char *whole = cli_path(work, name);
+    snprintf(other, sizeof other, "%s-resumed", name);
+    char *parts = cli_path(work, other);
+    json_decref(train(whole, arch, from, "--max-steps 7"));
+    json_decref(train(parts, arch, from, "--max-steps 3"));
+    snprintf(line, sizeof line, "train --resume --out %s --max-steps 7 --quiet", parts);
+    test_process p = cli_run_text(line);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    char *model = cli_path(whole, "model.safetensors");
+    ck_assert(cli_same_file(model, cli_path(parts, "model.safetensors")));
+    return model;
+}
+
+START_TEST(a_cnn_goes_the_same_ways)
+{
+    char *model = whole_and_resumed("cnn", cnn, data), line[2048];
+    snprintf(line, sizeof line, "eval --model %s --data %s --json", model, data);
+    test_process p = cli_run_text(line);
+    cli_expect_ok(p);
+    json_t *value = cli_json(&p);
+    ck_assert(cli_number(value, "n") == 42);
+    ck_assert(json_is_null(json_object_get(value, "reconstruction_sse")));
+    ck_assert(cli_number(value, "margin_loss") > 0);
+    json_decref(value);
+    test_process_release(&p);
+    snprintf(line, sizeof line, "predict --model %s --data %s --json", model, data);
+    p = cli_run_text(line);
+    cli_expect_ok(p);
+    value = cli_json(&p);
+    const json_t *lengths = json_object_get(json_array_get(value, 3), "lengths");
+    double sum = 0; /* probabilities */
+    for (size_t j = 0; j < json_array_size(lengths); j++)
+        sum += json_number_value(json_array_get(lengths, j));
+    ck_assert_double_eq_tol(sum, 1, 1e-5);
+    json_decref(value);
+    test_process_release(&p);
+    snprintf(line, sizeof line, "predict --model %s --data %s --capsules", model, data);
+    cli_expect_error(cli_run_text(line), 3, "has no capsules", line);
+    snprintf(line, sizeof line, "show perturb --model %s --data %s --out %s", model, data,
+        cli_path(work, "p.png"));
+    cli_expect_error(cli_run_text(line), 3, "has no capsules", line);
+}
+END_TEST
+
+START_TEST(pairs_go_the_same_ways)
+{
+    char *model = whole_and_resumed("pairs", two, pairs), line[2048];
+    snprintf(line, sizeof line, "eval --model %s --data %s --json", model, pairs);
+    test_process p = cli_run_text(line);
+    cli_expect_ok(p);
+    json_t *value = cli_json(&p);
+    ck_assert(cli_number(value, "n") == 42);
+    /* A pair is wrong where one of its digits is or both are. */
+    const double errors = cli_number(value, "errors"), wrong = cli_number(value, "label_errors");
+    ck_assert(wrong >= errors && wrong <= 2 * errors);
+    ck_assert(cli_number(value, "reconstruction_sse") > 0);
+    json_decref(value);
+    test_process_release(&p);
+    snprintf(line, sizeof line, "predict --model %s --data %s --index 5 --capsules --json", model,
+        pairs);
+    p = cli_run_text(line);
+    cli_expect_ok(p);
+    value = cli_json(&p);
+    const json_t *row = json_array_get(value, 0);
+    ck_assert_uint_eq(json_array_size(json_object_get(row, "labels")), 2);
+    ck_assert_uint_eq(json_array_size(json_object_get(row, "true_labels")), 2);
+    const json_t *both = json_object_get(row, "reconstruction");
+    ck_assert_uint_eq(json_array_size(both), 2);
+    ck_assert_uint_eq(json_array_size(json_array_get(both, 1)), 400);
+    json_decref(value);
+    test_process_release(&p);
+    snprintf(line, sizeof line, "show overlap --model %s --data %s --out %s", model, pairs,
+        cli_path(work, "o.png"));
+    p = cli_run_text(line);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    ck_assert(caps_path_exists(cli_path(work, "o.png")));
+    snprintf(line, sizeof line, "show perturb --model %s --data %s --out %s", model, pairs,
+        cli_path(work, "q.png"));
+    cli_expect_error(cli_run_text(line), 3, "takes pairs", line);
+    /* The network and the data must both be of pairs. */
+    snprintf(line, sizeof line, "eval --model %s --data %s", model, data);
+    cli_expect_error(cli_run_text(line), 3, data, line);
+    snprintf(line, sizeof line, "train --data %s --arch %s --out %s", data, two,
+        cli_path(work, "never"));
+    cli_expect_error(cli_run_text(line), 3, data, line);
+    snprintf(line, sizeof line, "train --data %s --arch %s --out %s", pairs, spec,
+        cli_path(work, "never"));
+    cli_expect_error(cli_run_text(line), 3, "multi:", line);
+    ck_assert(!caps_path_exists(cli_path(work, "never")));
+}
+END_TEST
+
+START_TEST(validation_images_are_kept_apart)
+{
+    char *out = cli_path(work, "validated");
+    json_t *value = train(out, spec, data, "--validation 30 --max-steps 6");
+    ck_assert(cli_number(value, "validation_error_percent") >= 0);
+    ck_assert(cli_number(value, "test_error_percent") >= 0);
+    ck_assert(cli_number(value, "epoch") == 2); /* 60 images, 3 steps an epoch */
+    json_decref(value);
+    /* The test split is looked at once, at the end. */
+    size_t n = 0;
+    char *text = (char *)cli_read(cli_path(out, "metrics.jsonl"), &n);
+    int epochs = 0;
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        json_t *row = json_loads(line, 0, NULL);
+        if (strcmp(json_string_value(json_object_get(row, "type")), "epoch") == 0) {
+            epochs++;
+            ck_assert(cli_number(row, "validation_error_percent") >= 0);
+            ck_assert(json_is_null(json_object_get(row, "test_error_percent")) == (epochs == 1));
+        }
+        json_decref(row);
+    }
+    ck_assert_int_eq(epochs, 2);
+    free(text);
+}
+END_TEST
+
+START_TEST(several_models)
+{
+    char *a = cli_path(work, "one"), *b = cli_path(work, "two"), line[4096];
+    json_decref(train(a, spec, data, "--seed 3 --max-steps 5"));
+    json_decref(train(b, spec, data, "--seed 4 --max-steps 5"));
+    char *ma = cli_path(a, "model.safetensors"), *mb = cli_path(b, "model.safetensors");
+    char *csv = cli_path(work, "rows.csv");
+    double percents[2];
+    for (int i = 0; i < 2; i++) {
+        snprintf(line, sizeof line, "eval --model %s --data %s --json", i ? mb : ma, data);
+        test_process p = cli_run_text(line);
+        cli_expect_ok(p);
+        json_t *value = cli_json(&p);
+        percents[i] = cli_number(value, "error_percent");
+        ck_assert(cli_number(value, "error_low_percent") <= percents[i]);
+        ck_assert(cli_number(value, "error_high_percent") >= percents[i]);
+        json_decref(value);
+        test_process_release(&p);
+    }
+    snprintf(line, sizeof line, "eval --model %s --model %s --data %s --predictions %s --json", ma,
+        mb, data, csv);
+    test_process p = cli_run_text(line);
+    cli_expect_ok(p);
+    json_t *value = cli_json(&p);
+    const json_t *models = json_object_get(value, "models");
+    ck_assert_uint_eq(json_array_size(models), 2);
+    for (size_t i = 0; i < 2; i++)
+        ck_assert(cli_number(json_array_get(models, i), "error_percent") == percents[i]);
+    ck_assert_double_eq_tol(
+        cli_number(value, "mean_error_percent"), (percents[0] + percents[1]) / 2, 1e-6);
+    ck_assert_double_eq_tol(
+        cli_number(value, "sd_error_percent"), fabs(percents[0] - percents[1]) / sqrt(2), 1e-6);
+    /* Rows are the ensemble's: their wrong labels are its errors, their lengths the mean. */
+    size_t n = 0;
+    int wrong = 0, rows = 0;
+    char *text = (char *)cli_read(csv, &n);
+    for (char *row = strtok(text, "\n"); row; row = strtok(NULL, "\n")) {
+        int index, truth, label;
+        float length[4];
+        if (sscanf(row, "%d,%d,%d,%f,%f,%f,%f", &index, &truth, &label, &length[0], &length[1],
+                &length[2], &length[3]) != 7)
+            continue;
+        rows++;
+        wrong += truth != label;
+        for (int j = 0; j < 4; j++)
+            ck_assert(length[j] <= length[label]);
+    }
+    ck_assert_int_eq(rows, 42);
+    ck_assert(cli_number(json_object_get(value, "ensemble"), "errors") == wrong);
+    free(text);
+    json_decref(value);
+    test_process_release(&p);
+    /* One that takes other images. */
+    char *c = cli_path(work, "other");
+    json_decref(train(c, two, pairs, ""));
+    snprintf(line, sizeof line, "eval --model %s %s --data %s", ma,
+        cli_path(c, "model.safetensors"), data);
+    cli_expect_error(cli_run_text(line), 3, "need models of the same data", line);
+    snprintf(line, sizeof line, "eval --model %s nowhere --data %s", ma, data);
+    cli_expect_error(cli_run_text(line), 3, "nowhere", line);
+}
+END_TEST
+
+static const struct {
+    const char *flags, *needle;
+} wrong[] = {
+    {"--profile author", "did you mean authors?"},
+    {"--iterations 0", "--iterations"},
+    {"--routing-grad half", "full or last"},
+    {"--initialiser he", "scaled or authors"},
+    {"--margin-positive -1", "need 0 to"},
+    {"--margin-down x", "not a number"},
+    {"--reconstruction-weight nan", "not a number"},
+    {"--reconstruction-weight 1 --reconstruction-mean 1", "exclude each other"},
+    {"--lr 0.001 --lr-min 0.01", "--lr-min"},
+    {"--lr-decay-steps 0", "--lr-decay-steps"},
+    {"--validation 90", "90"},
+    {"--validation -3", "--validation"},
+    {"--augment place", "place40"},
+    {"--resume --profile paper", "--profile with --resume"},
+};
+
+START_TEST(wrong_settings)
+{
+    char line[2048], *out = cli_path(work, "wrong");
+    const bool resumes = strncmp(wrong[_i].flags, "--resume", 8) == 0;
+    snprintf(line, sizeof line, "train %s%s --arch %s --out %s %s", resumes ? "" : "--data ",
+        resumes ? "" : data, spec, out, wrong[_i].flags);
+    if (resumes)
+        snprintf(line, sizeof line, "train --out %s %s", out, wrong[_i].flags);
+    cli_expect_error(cli_run_text(line), 2, wrong[_i].needle, line);
+    ck_assert(!caps_path_exists(out));
+}
+END_TEST
+
+static const char *const of_capsules[] = {"--iterations 2", "--routing-grad last", "--leaky",
+    "--class-bias", "--primary-average", "--no-decoder", "--margin-positive 1", "--class-mean",
+    "--reconstruction-weight 1"};
+
+START_TEST(a_cnn_has_no_capsules_to_set)
+{
+    char line[2048];
+    snprintf(line, sizeof line, "train --data %s --arch %s --out %s %s", data, cnn,
+        cli_path(work, "wrong"), of_capsules[_i]);
+    cli_expect_error(cli_run_text(line), 2, "which has no capsules", line);
+}
+END_TEST
+
+Suite *suite(void)
+{
+    cli_use_test_cache();
+    Suite *s = suite_create("command line: profiles, CNN, pairs");
+    TCase *t = tcase_create("profiles");
+    tcase_set_timeout(t, 0);
+    tcase_add_unchecked_fixture(t, set_up, tear_down);
+    tcase_add_test(t, profiles_say_what_they_are);
+    tcase_add_test(t, every_difference_is_a_flag);
+    tcase_add_test(t, a_cnn_goes_the_same_ways);
+    tcase_add_test(t, pairs_go_the_same_ways);
+    tcase_add_test(t, validation_images_are_kept_apart);
+    tcase_add_test(t, several_models);
+    tcase_add_loop_test(t, wrong_settings, 0, (int)(sizeof wrong / sizeof wrong[0]));
+    tcase_add_loop_test(
+        t, a_cnn_has_no_capsules_to_set, 0, (int)(sizeof of_capsules / sizeof of_capsules[0]));
+    suite_add_tcase(s, t);
+    return s;
+}
