@@ -52,7 +52,7 @@ START_TEST(builtin_specs)
         const char *name;
         uint64_t parameters, decoder;
     } all[] = {{"mnist", 8215568, 1411344}, {"small", 876592, 255120},
-        {"multimnist", 11361808, 1936144}, {"cifar10", 0, 0}, {"cnn", 35445522, 0},
+        {"multimnist", 11361808, 1936144}, {"cifar10", 14369472, 2378944}, {"cnn", 35445522, 0},
         {"cnn-small", 3272394, 0}};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         caps_model_spec spec;
