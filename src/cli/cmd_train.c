@@ -8,12 +8,15 @@
 
 #include "cli.h"
 #include "clock.h"
+#include "config.h"
 #include "eval_report.h"
 #include "fail.h"
 #include "file.h"
 #include "helper.h"
 #include "json.h"
 #include "progress.h"
+#include "repeat.h"
+#include "statistics.h"
 #include "train_settings.h"
 
 /* ---- signals -------------------------------------------------------------------------------- */
@@ -255,7 +258,7 @@ static void on_event(
 
 /* ---- results -------------------------------------------------------------------------------- */
 
-static caps_status print_json(caps_runtime *rt, const caps_train_metrics *m, caps_error *err)
+static json_t *json_of(caps_runtime *rt, const caps_train_metrics *m)
 {
     json_t *all = json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o}", "epoch",
         (json_int_t)m->epoch, "step", (json_int_t)m->step, "loss", caps_json_double(m->loss),
@@ -270,7 +273,7 @@ static caps_status print_json(caps_runtime *rt, const caps_train_metrics *m, cap
     if (m->validation_images > 0)
         json_object_set_new(
             all, "validation_error_percent", caps_json_double(m->validation_error_percent));
-    return caps_cli_print_json(all, err);
+    return all;
 }
 
 static size_t errors_of(double percent, uint64_t n)
@@ -306,90 +309,189 @@ static void print_text(
     printf("model: %s/model.safetensors\n", o->out);
 }
 
+/* What the runs of one command share. */
+typedef struct session {
+    const caps_train_flags *o;
+    const caps_args *args;
+    caps_runtime *rt;
+    double began;
+    caps_checkpoint init;
+} session;
+
+/* Trains into `out`. */
+static caps_status train(const session *s, const caps_train_config *config, const char *out,
+    bool resume, caps_train_end *end, caps_train_metrics *metrics, caps_error *err)
+{
+    watcher w = {.rt = s->rt,
+        .config = config,
+        .began = s->began,
+        .last_detail_seconds = caps_clock_seconds()};
+    caps_train_control control = {
+        .out = out,
+        .resume = resume,
+        .overwrite = s->o->overwrite,
+        .init = s->init.parameters ? &s->init : NULL,
+        .stop = &stop_flag,
+        .event = on_event,
+        .user = &w,
+    };
+    caps_status status;
+    if (s->o->time_limit_seconds > 0) {
+        const double spent = caps_clock_seconds() - s->began;
+        control.time_limit_seconds =
+            s->o->time_limit_seconds > spent ? s->o->time_limit_seconds - spent : 1e-6;
+    }
+    status = caps_train_run(s->rt, config, &control, end, metrics, err);
+    if (status == CAPS_ERR_INTERRUPTED)
+        status = caps_fail_prefix(err, status, "%s", signal_name());
+    CAPS_TRY(status);
+    caps_progress_clear();
+    caps_cli_show_warnings(s->rt);
+    if (*end == CAPS_TRAIN_WAS_FINISHED)
+        caps_cli_log(
+            "%s: this run is finished, nothing to do (--epochs N or --max-steps N extends it)",
+            out);
+done:
+    return status;
+}
+
+/* One training for each seed. A run that was not begun takes the settings of one that was. */
+static caps_status train_repeatedly(const session *s, const caps_repeat *r,
+    const caps_train_config *config, caps_train_end *end, caps_error *err)
+{
+    caps_train_metrics *metrics = calloc(r->count, sizeof *metrics);
+    double *percents = calloc(r->count, sizeof *percents), mean, sd;
+    json_t *runs = json_array();
+    caps_status status = CAPS_OK;
+    size_t n = 0;
+    if (!metrics || !runs || !percents)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu runs", r->count));
+    if (!s->o->resume)
+        CAPS_TRY(caps_repeat_save(r, s->o->out, err));
+    while (n < r->count) {
+        caps_train_config own = *config;
+        bool begun = false;
+        own.seed = r->seeds[n];
+        if (s->o->resume)
+            CAPS_TRY(caps_train_run_exists(r->outs[n], &begun, err));
+        if (begun)
+            CAPS_TRY(caps_train_old_config(s->o, s->args, r->outs[n], &own, err));
+        caps_cli_log("seed %llu (%zu of %zu): %s", (unsigned long long)own.seed, n + 1, r->count,
+            r->outs[n]);
+        CAPS_TRY(train(s, &own, r->outs[n], begun, end, &metrics[n], err));
+        if (*end == CAPS_TRAIN_STOPPED || *end == CAPS_TRAIN_TIME_LIMIT)
+            break;
+        json_t *one = json_of(s->rt, &metrics[n]);
+        json_object_set_new(one, "seed", caps_config_json_u64(own.seed));
+        json_object_set_new(one, "out", caps_cli_json_text(r->outs[n]));
+        json_array_append_new(runs, one);
+        percents[n] = metrics[n].test_error_percent;
+        n++;
+    }
+    if (n < r->count)
+        goto done;
+    if (s->o->common.json) {
+        caps_mean_sd(percents, n, &mean, &sd);
+        CAPS_TRY(caps_cli_print_json(
+            json_pack("{s:O, s:o, s:o}", "runs", runs, "mean_test_error_percent",
+                caps_json_double(mean), "sd_test_error_percent", caps_json_double(sd)),
+            err));
+    } else {
+        caps_repeat_print(r, s->o->out, metrics, n, config->data);
+    }
+done:
+    json_decref(runs);
+    free(percents);
+    free(metrics);
+    return status;
+}
+
+/* Is there a place for new runs, or are there old ones to go on with? *r: those of several seeds.
+ */
+static caps_status find_runs(const caps_train_flags *o, caps_repeat *r, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    bool exists = false;
+    if (o->resume)
+        return caps_repeat_load(r, o->out, err);
+    CAPS_TRY(caps_train_run_exists(o->out, &exists, err));
+    const char *taken = o->out;
+    if (o->repeat)
+        CAPS_TRY(caps_repeat_init(r, o->out, o->seed, (size_t)o->repeat, err));
+    for (size_t i = 0; i < r->count && !exists; i++) {
+        taken = r->outs[i];
+        CAPS_TRY(caps_train_run_exists(taken, &exists, err));
+    }
+    /* --overwrite makes room for runs in the same places, not for several in the place of one. */
+    if (exists && (!o->overwrite || (r->count && taken == o->out)))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_EXISTS,
+            "%s: holds a run already; --resume continues it, --overwrite begins anew", taken));
+done:
+    return status;
+}
+
+/* The settings of the run, or of the first of several. */
+static caps_status find_config(const caps_train_flags *o, const caps_args *args,
+    const caps_repeat *r, caps_train_config *config, caps_checkpoint *init, caps_error *err)
+{
+    return o->resume ? caps_train_old_config(o, args, r->count ? r->outs[0] : o->out, config, err)
+                     : caps_train_new_config(o, args, config, init, err);
+}
+
 static int run(const caps_command *command, int argc, char **argv)
 {
-    double began = caps_clock_seconds();
     caps_train_flags o = {.seed = 1, .eval_every = 1};
+    session s = {.o = &o, .began = caps_clock_seconds()};
     caps_args args;
     int code;
     if (!caps_cli_begin(command, &args, &o, &o.common, argc, argv, &code))
         return code;
     caps_error err = {0};
     caps_status status = CAPS_OK;
-    caps_runtime *rt = NULL;
     caps_train_config config;
     caps_train_end end = CAPS_TRAIN_FINISHED;
     caps_train_metrics metrics = {0};
-    watcher w = {.config = &config, .began = began, .last_detail_seconds = began};
-    caps_train_control control = {
-        .out = o.out,
-        .resume = o.resume,
-        .overwrite = o.overwrite,
-        .stop = &stop_flag,
-        .event = on_event,
-        .user = &w,
-    };
-    caps_checkpoint init = {0};
-    bool exists = false;
+    caps_repeat repeat = {0};
 
     catch_signals();
+    s.args = &args;
     /* Nothing of RUN is touched before all that can be checked is. */
     CAPS_TRY(caps_train_check_usage(&o, &args, &err));
     CAPS_TRY(caps_cli_check_trace(&o.common, &err));
-    CAPS_TRY(caps_train_run_exists(o.out, &exists, &err));
-    if (exists && !o.resume && !o.overwrite) {
-        status = caps_fail(&err, CAPS_ERR_EXISTS,
-            "%s: holds a run already; --resume continues it, --overwrite begins anew", o.out);
-        goto done;
-    }
-    CAPS_TRY(o.resume ? caps_train_old_config(&o, &args, &config, &err)
-                      : caps_train_new_config(&o, &args, &config, &init, &err));
-    if (init.parameters)
-        control.init = &init;
+    CAPS_TRY(find_runs(&o, &repeat, &err));
+    CAPS_TRY(find_config(&o, &args, &repeat, &config, &s.init, &err));
     caps_cli_begin_helper(&o.common, &config);
-    CAPS_TRY(caps_cli_open(&rt, &o.common, o.kernel_times, &err));
-    w.rt = rt;
+    CAPS_TRY(caps_cli_open(&s.rt, &o.common, o.kernel_times, &err));
     if (config.optimizer == CAPS_OPTIMIZER_SGD && caps_args_given(&args, "--lr-decay") &&
         o.rate_decay < 1)
         caps_cli_warn("--lr-decay %g has no effect: sgd has no schedule", o.rate_decay);
     CAPS_TRY(show_model(&config, &err));
-    CAPS_TRY(check_memory(rt, &config, &err));
-    if (o.time_limit_seconds > 0) {
-        double spent = caps_clock_seconds() - began;
-        control.time_limit_seconds =
-            o.time_limit_seconds > spent ? o.time_limit_seconds - spent : 1e-6;
+    CAPS_TRY(check_memory(s.rt, &config, &err));
+    if (repeat.count) {
+        CAPS_TRY(train_repeatedly(&s, &repeat, &config, &end, &err));
+    } else {
+        CAPS_TRY(train(&s, &config, o.out, o.resume, &end, &metrics, &err));
+        if (o.common.json)
+            CAPS_TRY(caps_cli_print_json(json_of(s.rt, &metrics), &err));
+        else
+            print_text(&o, &config, &metrics);
     }
-    status = caps_train_run(rt, &config, &control, &end, &metrics, &err);
-    if (status == CAPS_ERR_INTERRUPTED)
-        status = caps_fail_prefix(&err, status, "%s", signal_name());
-    CAPS_TRY(status);
-    caps_progress_clear();
-    caps_cli_show_warnings(rt);
-
-    if (end == CAPS_TRAIN_WAS_FINISHED)
-        caps_cli_log(
-            "%s: this run is finished, nothing to do (--epochs N or --max-steps N extends it)",
-            o.out);
     if (end == CAPS_TRAIN_TIME_LIMIT)
         caps_cli_log(
-            "time limit reached at step %llu; saved; go on with: capscl train --resume --out %s",
-            (unsigned long long)metrics.step, o.out);
-    if (o.common.json)
-        CAPS_TRY(print_json(rt, &metrics, &err));
-    else
-        print_text(&o, &config, &metrics);
+            "time limit reached; saved; go on with: capscl train --resume --out %s", o.out);
     if (o.kernel_times)
-        CAPS_TRY(caps_cli_show_profile(rt, &err));
+        CAPS_TRY(caps_cli_show_profile(s.rt, &err));
     if (end == CAPS_TRAIN_STOPPED)
         status = caps_fail(&err, CAPS_ERR_INTERRUPTED,
-            "stopped by %s at step %llu, saved; go on with: capscl train --resume --out %s",
-            signal_name(), (unsigned long long)metrics.step, o.out);
+            "stopped by %s, saved; go on with: capscl train --resume --out %s", signal_name(),
+            o.out);
 done:
     caps_progress_clear();
-    status = caps_cli_end_trace(rt, status, &err);
-    caps_cli_show_warnings(rt);
-    caps_runtime_free(rt);
-    caps_checkpoint_release(&init);
+    status = caps_cli_end_trace(s.rt, status, &err);
+    caps_cli_show_warnings(s.rt);
+    caps_runtime_free(s.rt);
+    caps_checkpoint_release(&s.init);
+    caps_repeat_release(&repeat);
     caps_args_release(&args);
     return caps_cli_end(status, &err);
 }

@@ -8,7 +8,7 @@ typedef struct caps_train_flags {
     caps_common common;
     const char *data, *out, *arch, *init, *profile;
     uint64_t epochs, max_steps, batch, seed, limit, validation, eval_every, save_every;
-    uint64_t memory_limit, iterations, rate_decay_steps;
+    uint64_t memory_limit, iterations, rate_decay_steps, repeat;
     double rate, rate_decay, rate_min, time_limit_seconds;
     double margin_positive, margin_negative, margin_down;
     double reconstruction_weight, reconstruction_mean;
@@ -27,8 +27,8 @@ caps_status caps_train_check_usage(
 caps_status caps_train_new_config(const caps_train_flags *o, const caps_args *args,
     caps_train_config *config, caps_checkpoint *init, caps_error *err);
 
-/* Those of the run in --out, which is to go on. */
-caps_status caps_train_old_config(
-    const caps_train_flags *o, const caps_args *args, caps_train_config *config, caps_error *err);
+/* Those of the run in `out`, which is to go on. */
+caps_status caps_train_old_config(const caps_train_flags *o, const caps_args *args, const char *out,
+    caps_train_config *config, caps_error *err);
 
 #endif

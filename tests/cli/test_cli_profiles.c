@@ -318,9 +318,59 @@ START_TEST(several_models)
 }
 END_TEST
 
+START_TEST(several_seeds)
+{
+    char *out = cli_path(work, "repeat"), *alone = cli_path(work, "alone"), line[2048];
+    json_t *value = train(out, spec, data, "--repeat 3 --seed 5");
+    const json_t *runs = json_object_get(value, "runs");
+    ck_assert_uint_eq(json_array_size(runs), 3);
+    double percents[3], mean = 0;
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert(cli_number(json_array_get(runs, i), "seed") == 5 + (double)i);
+        percents[i] = cli_number(json_array_get(runs, i), "test_error_percent");
+        mean += percents[i] / 3;
+    }
+    ck_assert_double_eq_tol(cli_number(value, "mean_test_error_percent"), mean, 1e-6);
+    ck_assert(cli_number(value, "sd_test_error_percent") >= 0);
+    json_decref(value);
+    /* Each is what it would be by itself. */
+    json_decref(train(alone, spec, data, "--seed 6"));
+    char *second = cli_path(out, "seed-6");
+    ck_assert(
+        cli_same_file(cli_path(alone, "model.safetensors"), cli_path(second, "model.safetensors")));
+    /* Going on: what was begun continues, what was not begins with the same settings. */
+    char *third = cli_path(out, "seed-7");
+    const char *const files[] = {
+        "config.json", "metrics.jsonl", "model.safetensors", "state.safetensors"};
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_int_eq(remove(cli_path(third, files[i])), 0);
+    snprintf(line, sizeof line, "train --resume --out %s --max-steps 4 --json", out);
+    test_process p = cli_run_text(line);
+    cli_expect_ok(p);
+    value = cli_json(&p);
+    runs = json_object_get(value, "runs");
+    ck_assert(cli_number(json_array_get(runs, 0), "resumed_from_step") == 2);
+    ck_assert(cli_number(json_array_get(runs, 2), "resumed_from_step") == 0);
+    ck_assert(cli_number(json_array_get(runs, 2), "step") == 4);
+    json_decref(value);
+    test_process_release(&p);
+    /* A place that is taken. */
+    snprintf(line, sizeof line, "train --data %s --arch %s --out %s --repeat 2", data, spec, alone);
+    cli_expect_error(cli_run_text(line), 2, "holds a run already", line);
+    snprintf(line, sizeof line, "train --data %s --arch %s --out %s --repeat 3 --seed 5", data,
+        spec, out);
+    cli_expect_error(cli_run_text(line), 2, "seed-5", line);
+    cli_write_text(out, "repeat.json", "{\"seeds\": [1, \"x\"]}");
+    snprintf(line, sizeof line, "train --resume --out %s", out);
+    cli_expect_error(cli_run_text(line), 3, "seed 1 is no whole number", line);
+}
+END_TEST
+
 static const struct {
     const char *flags, *needle;
 } wrong[] = {
+    {"--repeat 1", "--repeat"},
+    {"--repeat three", "--repeat"},
     {"--profile author", "did you mean authors?"},
     {"--iterations 0", "--iterations"},
     {"--routing-grad half", "full or last"},
@@ -376,6 +426,7 @@ Suite *suite(void)
     tcase_add_test(t, pairs_go_the_same_ways);
     tcase_add_test(t, validation_images_are_kept_apart);
     tcase_add_test(t, several_models);
+    tcase_add_test(t, several_seeds);
     tcase_add_loop_test(t, wrong_settings, 0, (int)(sizeof wrong / sizeof wrong[0]));
     tcase_add_loop_test(
         t, a_cnn_has_no_capsules_to_set, 0, (int)(sizeof of_capsules / sizeof of_capsules[0]));
