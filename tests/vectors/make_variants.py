@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes authors, keras, leaky, pairs and cnn.safetensors: one batch through a small network each, in float64, by PyTorch.
+"""Makes authors, keras, leaky_net, pairs and cnn.safetensors: one batch through a small network each, in float64, by PyTorch.
 
 Needs torch, numpy, safetensors. Run in this directory. Before anything is written, the same code has to give the
 losses and gradients of gray_r3.safetensors and gray_r3_lastgrad.safetensors.
@@ -7,7 +7,7 @@ losses and gradients of gray_r3.safetensors and gray_r3_lastgrad.safetensors.
 authors: primary capsules averaged over types, a bias in every iteration of the class layer, the margin loss averaged
          over classes and halved
 keras:   couplings as constants, the squared error averaged over pixels
-leaky:   one more logit, always 0, in each softmax of the routing
+leaky_net: one more logit, always 0, in each softmax of the routing
 pairs:   two labels an image; the decoder runs once for each, its targets are two other images
 cnn:     the baseline: convolutions with zero padding, linear layers, softmax cross entropy (no dropout)
 """
@@ -190,7 +190,7 @@ if __name__ == "__main__":
     make("authors", spec(primary={"average": True}, class_caps={"bias": True}), 3,
          PAPER | {"margin_scale": 1 / (2 * 4)})
     make("keras", spec(class_caps={"routing_grad": "last"}), 3, PAPER | {"reconstruction_weight": 0.392 / (2 * 13 * 11)})
-    make("leaky", spec(class_caps={"leaky": True, "bias": True, "iterations": 2}), 3)
+    make("leaky_net", spec(class_caps={"leaky": True, "bias": True, "iterations": 2}), 3)
     make("pairs", spec(input=[1, 12, 13], labels=2), 3)
     make("cnn", {"kind": "cnn", "input": [2, 9, 7], "classes": 5,
                  "conv": [{"channels": 6, "kernel": 5, "stride": 1, "padding": 2},
