@@ -24,13 +24,19 @@ typedef enum caps_flag_kind {
     CAPS_FLAG_SECONDS, /* double > 0: "90", "90s", "30m", "1.5h" */
     CAPS_FLAG_BYTES,   /* uint64_t > 0: "1048576", "300M", "1.5G" */
     CAPS_FLAG_COUNTS,  /* caps_counts: numbers up to the next flag, each min..max */
+    CAPS_FLAG_REALS,   /* caps_reals: the same, each 0..most */
 } caps_flag_kind;
 
-/* A list of numbers: caps_args_release frees it. */
+/* Lists of numbers: caps_args_release frees them. */
 typedef struct caps_counts {
     uint64_t *values;
     size_t count;
 } caps_counts;
+
+typedef struct caps_reals {
+    double *values;
+    size_t count;
+} caps_reals;
 
 typedef struct caps_flag {
     const char *name; /* "--batch"; NULL ends the table */
@@ -62,6 +68,11 @@ typedef struct caps_flag {
     {                                                                                              \
         .name = (flag), .kind = CAPS_FLAG_COUNTS, .offset = offsetof(type, member),                \
         .min = (least), .max = (greatest), .value = (called), .help = (text)                       \
+    }
+#define CAPS_ROW_REALS(flag, type, member, at_most, called, text)                                  \
+    {                                                                                              \
+        .name = (flag), .kind = CAPS_FLAG_REALS, .offset = offsetof(type, member),                 \
+        .most = (at_most), .value = (called), .help = (text)                                       \
     }
 #define CAPS_ROW_REAL(flag, type, member, more_than, at_most, called, text)                        \
     {                                                                                              \

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "eval_robust.h"
 #include "fail.h"
 #include "file.h"
 #include "json.h"
@@ -18,6 +19,7 @@ typedef struct options {
     const char *model, *data, *predictions;
     uint64_t limit, batch;
     int split;
+    caps_robust_options robust;
 } options;
 
 static const caps_flag flags[] = {
@@ -33,6 +35,7 @@ static const caps_flag flags[] = {
     CAPS_ROW_TEXT("--predictions", options, predictions, "FILE.csv",
         "write a row for each image: index, true_label, label, and the\n"
         "length of every class capsule"),
+    CAPS_ROWS_ROBUST(options),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
     CAPS_ROW_TRACE(options),
@@ -188,13 +191,22 @@ static int run(const caps_command *command, int argc, char **argv)
             o.model ? "--data" : "--model");
         goto done;
     }
+    CAPS_TRY(caps_robust_check(&o.robust, &args, &err));
+    const bool robust = o.robust.transforms || o.robust.attacks;
+    o.robust.conv = o.common.conv;
+    if (o.predictions && robust) {
+        status = caps_cli_usage(&err,
+            "eval: --predictions is for the images as they are, need no --transform and no "
+            "--attack beside it");
+        goto done;
+    }
     if (o.predictions)
         CAPS_TRY(caps_cli_check_output(o.predictions, &err));
     CAPS_TRY(caps_cli_check_trace(&o.common, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     size_t batch = o.batch ? (size_t)o.batch : 100;
     const caps_model_options model_options = {
-        .max_batch = batch, .reconstruct = true, .conv = o.common.conv};
+        .max_batch = batch, .reconstruct = !robust, .conv = o.common.conv};
     caps_trace_begin(rt, "load model");
     status =
         caps_cli_model_load(&model, rt, o.model, &model_options, o.batch ? NULL : &batch, &err);
@@ -208,6 +220,10 @@ static int run(const caps_command *command, int argc, char **argv)
     CAPS_TRY(status);
     caps_cli_detail("%s: %zu images of %s, %zu at a time", o.model, ds.n, ds.path, batch);
 
+    if (robust) {
+        status = caps_eval_robust(rt, &model, &o.model, 1, &ds, &o.robust, o.common.json, &err);
+        goto done;
+    }
     w.classes = spec->classes;
     w.labels = spec->labels;
     w.images = ds.n;
@@ -256,5 +272,8 @@ const caps_command caps_command_eval = {
         "\n"
         "examples:\n"
         "  capscl eval --model run1/model.safetensors --data fashion-mnist\n"
-        "  capscl eval --model run1/model.safetensors --data mnist --predictions out.csv --json\n",
+        "  capscl eval --model run1/model.safetensors --data mnist --predictions out.csv --json\n"
+        "  capscl eval --model run1/model.safetensors --data mnist --transform rotate --severity 0 "
+        "10 20 30\n"
+        "  capscl eval --model run1/model.safetensors --data mnist --attack fgsm --epsilon 0 0.1\n",
 };
