@@ -176,9 +176,9 @@ def check(path):
 
 
 def spec(**more):
-    base = {"input": [2, 13, 11], "classes": 4, "conv1": {"channels": 5, "kernel": 4, "stride": 1},
+    base = {"input": [2, 9, 8], "classes": 4, "conv1": {"channels": 5, "kernel": 3, "stride": 1},
             "primary": {"types": 3, "dim": 6, "kernel": 3, "stride": 2},
-            "class_caps": {"dim": 7, "iterations": 3}, "decoder": {"hidden": [9]}}
+            "class_caps": {"dim": 7, "iterations": 3}, "decoder": {"hidden": [10]}}
     for key, value in more.items():
         base[key] = base.get(key, {}) | value if isinstance(value, dict) else value
     return base
@@ -189,10 +189,10 @@ if __name__ == "__main__":
     check("gray_r3_lastgrad.safetensors")
     make("authors", spec(primary={"average": True}, class_caps={"bias": True}), 3,
          PAPER | {"margin_scale": 1 / (2 * 4)})
-    make("keras", spec(class_caps={"routing_grad": "last"}), 3, PAPER | {"reconstruction_weight": 0.392 / (2 * 13 * 11)})
+    make("keras", spec(class_caps={"routing_grad": "last"}), 3, PAPER | {"reconstruction_weight": 0.392 / (2 * 9 * 8)})
     make("leaky_net", spec(class_caps={"leaky": True, "bias": True, "iterations": 2}), 3)
-    make("pairs", spec(input=[1, 12, 13], labels=2), 3)
-    make("cnn", {"kind": "cnn", "input": [2, 9, 7], "classes": 5,
+    make("pairs", spec(input=[1, 8, 9], labels=2), 3)
+    make("cnn", {"kind": "cnn", "input": [2, 7, 6], "classes": 5,
                  "conv": [{"channels": 6, "kernel": 5, "stride": 1, "padding": 2},
                           {"channels": 7, "kernel": 3, "stride": 2, "padding": 1},
                           {"channels": 3, "kernel": 4, "stride": 1, "padding": 1}],
