@@ -112,7 +112,7 @@ static void show_cnn(const caps_model_spec *spec)
 {
     size_t c = spec->input[0], h = spec->input[1], w = spec->input[2];
     for (size_t i = 0; i < spec->conv_count; i++) {
-        char name[24];
+        char name[32];
         const size_t k = spec->conv[i].kernel, stride = spec->conv[i].stride;
         snprintf(name, sizeof name, "conv%zu", i + 1);
         c = spec->conv[i].channels;

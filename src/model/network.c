@@ -95,7 +95,7 @@ done:
 
 static caps_status cnn(caps_network *n, const caps_model_spec *s, caps_error *err)
 {
-    char name[24];
+    char name[32];
     caps_status status;
     CAPS_TRY(caps_layer_input(n, s->input, err));
     for (size_t i = 0; i < s->conv_count; i++) {

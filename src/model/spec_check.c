@@ -122,7 +122,7 @@ static caps_status check_cnn(const caps_model_spec *s, caps_error *err)
     caps_status status;
     CAPS_TRY(in_range("", "conv layers", s->conv_count, CAPS_MAX_CONV, err));
     for (size_t i = 0; i < s->conv_count; i++) {
-        char layer[24];
+        char layer[32];
         snprintf(layer, sizeof layer, "conv%zu", i + 1);
         const range rows[] = {
             {layer, "channels", s->conv[i].channels, most},
@@ -156,7 +156,7 @@ static caps_status linear_layers(const char *prefix, size_t in, const size_t *hi
     caps_status status = CAPS_OK;
     for (size_t n = 0; n <= count; n++) {
         const size_t out = n < count ? hidden[n] : last;
-        char layer[24];
+        char layer[32];
         snprintf(layer, sizeof layer, "%sfc%zu", prefix, n + 1);
         CAPS_TRY(array(layer, "its weight", parameters, 2, (size_t[]){out, in}, err));
         *parameters += out;
@@ -173,7 +173,7 @@ static caps_status size_cnn(const caps_model_spec *s, caps_model_sizes *z, caps_
     caps_status status = CAPS_OK;
     for (size_t i = 0; i < s->conv_count; i++) {
         const size_t m = s->conv[i].channels, k = s->conv[i].kernel;
-        char layer[24];
+        char layer[32];
         size_t oh, ow;
         snprintf(layer, sizeof layer, "conv%zu", i + 1);
         CAPS_TRY(convolve(layer, k, s->conv[i].stride, s->conv[i].padding, h, w, &oh, &ow, err));
