@@ -129,6 +129,8 @@ typedef struct caps_model_options {
     size_t micro_batch;          /* with split: at most so many at once; 0: as many as fit */
     /* Class capsules; AUTO: caps_class_caps_variant chooses */
     caps_routing_variant routing_variant;
+    bool input_gradient; /* training only: also of the images (caps_model_input_gradient); without
+                            `reconstruct` the decoder is then left out, and so is its loss */
 } caps_model_options;
 
 /* Device memory by purpose, before anything is allocated. */
@@ -244,6 +246,10 @@ CAPS_API caps_status caps_model_gradients_of(
 /* The same without targets. */
 CAPS_API caps_status caps_model_gradients(
     caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err);
+
+/* The gradient of the loss in the images of the batch, [b, C, H, W], once caps_model_backward has
+ * run: a view; buffer NULL where the model was made without `input_gradient`. */
+CAPS_API caps_tensor caps_model_input_gradient(const caps_model *m);
 
 /* The last forward's results: views, first dimension the batch's size; buffer NULL where there is
  * none (no decoder, no labels). */

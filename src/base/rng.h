@@ -21,6 +21,7 @@ typedef enum caps_rng_stream {
     CAPS_RNG_PLACE = 18,
     CAPS_RNG_CROP = 19,
     CAPS_RNG_VALIDATION = 20,
+    CAPS_RNG_TRANSFORM = 24, /* the kind above it, from bit 8 on */
 } caps_rng_stream;
 
 /* Four 32-bit words of (seed, stream, a, b): key = seed, counter = stream and a (32 bits), b. */

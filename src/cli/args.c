@@ -244,9 +244,45 @@ static caps_status add_text(
     return CAPS_OK;
 }
 
+static caps_status add_real(
+    caps_args *args, const caps_flag *flag, const char *text, caps_error *err)
+{
+    caps_reals *list = member(args, flag);
+    double value;
+    caps_status status = caps_parse_amount(&value, text, flag->most, flag->name, err);
+    if (status != CAPS_OK)
+        return status;
+    double *more = realloc(list->values, (list->count + 1) * sizeof *more);
+    if (!more)
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", flag->name);
+    more[list->count] = value + 0.0; /* -0 is 0 */
+    list->values = more;
+    list->count++;
+    return CAPS_OK;
+}
+
 static bool is_list(const caps_flag *flag)
 {
-    return flag->kind == CAPS_FLAG_COUNTS || flag->kind == CAPS_FLAG_TEXTS;
+    return flag->kind == CAPS_FLAG_COUNTS || flag->kind == CAPS_FLAG_REALS ||
+           flag->kind == CAPS_FLAG_TEXTS;
+}
+
+/* Makes a list empty. */
+static void clear_list(caps_args *args, const caps_flag *flag)
+{
+    if (flag->kind == CAPS_FLAG_COUNTS) {
+        caps_counts *list = member(args, flag);
+        free(list->values);
+        *list = (caps_counts){0};
+    } else if (flag->kind == CAPS_FLAG_REALS) {
+        caps_reals *list = member(args, flag);
+        free(list->values);
+        *list = (caps_reals){0};
+    } else if (flag->kind == CAPS_FLAG_TEXTS) {
+        caps_texts *list = member(args, flag);
+        free(list->values);
+        *list = (caps_texts){0};
+    }
 }
 
 static caps_status set_choice(
@@ -293,6 +329,8 @@ static caps_status set_value(
         return add_count(args, flag, text, err);
     case CAPS_FLAG_TEXTS:
         return add_text(args, flag, text, err);
+    case CAPS_FLAG_REALS:
+        return add_real(args, flag, text, err);
     case CAPS_FLAG_SWITCH:
         break;
     }
@@ -325,8 +363,8 @@ static caps_status read_flag(caps_args *args, int argc, char **argv, int *at, ca
         *(bool *)member(args, flag) = true;
         return CAPS_OK;
     }
-    if (flag->kind == CAPS_FLAG_COUNTS && before)
-        ((caps_counts *)member(args, flag))->count = 0; /* the last one wins */
+    if (before && flag->kind != CAPS_FLAG_TEXTS) /* the last one wins */
+        clear_list(args, flag);                  /* the last one wins */
     if (!equals && (*at >= argc || is_flag(argv[*at])))
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "%s needs a value: %s %s", flag->name, flag->name, flag->value);
@@ -371,15 +409,7 @@ done:
 void caps_args_release(caps_args *args)
 {
     for (const caps_flag *flag = args->flags; flag && flag->name; flag++)
-        if (flag->kind == CAPS_FLAG_COUNTS) {
-            caps_counts *list = member(args, flag);
-            free(list->values);
-            *list = (caps_counts){0};
-        } else if (flag->kind == CAPS_FLAG_TEXTS) {
-            caps_texts *list = member(args, flag);
-            free(list->values);
-            *list = (caps_texts){0};
-        }
+        clear_list(args, flag);
     free(args->positional);
     *args = (caps_args){0};
 }

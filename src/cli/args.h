@@ -25,9 +25,10 @@ typedef enum caps_flag_kind {
     CAPS_FLAG_BYTES,   /* uint64_t > 0: "1048576", "300M", "1.5G" */
     CAPS_FLAG_TEXTS,   /* caps_texts: all that were given, one or more after each flag */
     CAPS_FLAG_COUNTS,  /* caps_counts: numbers up to the next flag, each min..max */
+    CAPS_FLAG_REALS,   /* caps_reals: the same, each 0..most */
 } caps_flag_kind;
 
-/* A list of numbers: caps_args_release frees it. */
+/* Lists of numbers: caps_args_release frees them. */
 typedef struct caps_counts {
     uint64_t *values;
     size_t count;
@@ -38,6 +39,11 @@ typedef struct caps_texts {
     const char **values;
     size_t count;
 } caps_texts;
+
+typedef struct caps_reals {
+    double *values;
+    size_t count;
+} caps_reals;
 
 typedef struct caps_flag {
     const char *name; /* "--batch"; NULL ends the table */
@@ -74,6 +80,11 @@ typedef struct caps_flag {
     {                                                                                              \
         .name = (flag), .kind = CAPS_FLAG_COUNTS, .offset = offsetof(type, member),                \
         .min = (least), .max = (greatest), .value = (called), .help = (text)                       \
+    }
+#define CAPS_ROW_REALS(flag, type, member, at_most, called, text)                                  \
+    {                                                                                              \
+        .name = (flag), .kind = CAPS_FLAG_REALS, .offset = offsetof(type, member),                 \
+        .most = (at_most), .value = (called), .help = (text)                                       \
     }
 #define CAPS_ROW_REAL(flag, type, member, more_than, at_most, called, text)                        \
     {                                                                                              \

@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "eval_report.h"
+#include "eval_robust.h"
 #include "fail.h"
 #include "file.h"
 #include "json.h"
@@ -21,6 +22,7 @@ typedef struct options {
     const char *data, *predictions;
     uint64_t limit, batch;
     int split;
+    caps_robust_options robust;
 } options;
 
 static const caps_flag flags[] = {
@@ -38,6 +40,7 @@ static const caps_flag flags[] = {
     CAPS_ROW_TEXT("--predictions", options, predictions, "FILE.csv",
         "write a row for each image: index, true_label, label, and the\n"
         "length of every class capsule"),
+    CAPS_ROWS_ROBUST(options),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
     CAPS_ROW_TRACE(options),
@@ -259,12 +262,12 @@ static caps_status print_several_json(caps_runtime *rt, const options *o, const 
 /* ---- one after the other -------------------------------------------------------------------- */
 
 /* A model, and the data with the first; the same data for all of them. */
-static caps_status open_one(caps_runtime *rt, const options *o, size_t m, caps_model **model,
-    caps_dataset *ds, const caps_model_spec *first, caps_error *err)
+static caps_status open_one(caps_runtime *rt, const options *o, size_t m, bool reconstruct,
+    caps_model **model, caps_dataset *ds, const caps_model_spec *first, caps_error *err)
 {
     size_t batch = o->batch ? (size_t)o->batch : 100;
     const caps_model_options model_options = {
-        .max_batch = batch, .reconstruct = true, .conv = o->common.conv};
+        .max_batch = batch, .reconstruct = reconstruct, .conv = o->common.conv};
     const char *name = o->models.values[m];
     caps_status status;
     caps_trace_begin(rt, "load model");
@@ -304,7 +307,7 @@ static caps_status evaluate_all(
     if (!e.results || !e.percents)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "eval: out of memory"));
     for (size_t m = 0; m < count; m++) {
-        CAPS_TRY(open_one(rt, o, m, &model, ds, &first, err));
+        CAPS_TRY(open_one(rt, o, m, true, &model, ds, &first, err));
         if (m == 0) {
             first = *caps_model_get_spec(model);
             w->classes = first.classes;
@@ -350,6 +353,30 @@ done:
     return status;
 }
 
+/* On changed images: all models at once. */
+static caps_status evaluate_changed(
+    caps_runtime *rt, const options *o, caps_dataset *ds, caps_error *err)
+{
+    const size_t count = o->models.count;
+    caps_model **models = calloc(count, sizeof *models);
+    caps_model_spec first = {0};
+    caps_status status = CAPS_OK;
+    if (!models)
+        return caps_fail(err, CAPS_ERR_MEMORY, "eval: out of memory");
+    for (size_t m = 0; m < count; m++) {
+        CAPS_TRY(open_one(rt, o, m, false, &models[m], ds, &first, err));
+        if (m == 0)
+            first = *caps_model_get_spec(models[0]);
+    }
+    CAPS_TRY(
+        caps_eval_robust(rt, models, o->models.values, count, ds, &o->robust, o->common.json, err));
+done:
+    for (size_t m = 0; m < count; m++)
+        caps_model_free(models[m]);
+    free(models);
+    return status;
+}
+
 static int run(const caps_command *command, int argc, char **argv)
 {
     options o = {0};
@@ -368,11 +395,20 @@ static int run(const caps_command *command, int argc, char **argv)
             o.models.count ? "--data" : "--model");
         goto done;
     }
+    CAPS_TRY(caps_robust_check(&o.robust, &args, &err));
+    const bool robust = o.robust.transforms || o.robust.attacks;
+    o.robust.conv = o.common.conv;
+    if (o.predictions && robust) {
+        status = caps_cli_usage(&err,
+            "eval: --predictions is for the images as they are, need no --transform and no "
+            "--attack beside it");
+        goto done;
+    }
     if (o.predictions)
         CAPS_TRY(caps_cli_check_output(o.predictions, &err));
     CAPS_TRY(caps_cli_check_trace(&o.common, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
-    CAPS_TRY(evaluate_all(rt, &o, &ds, &w, &err));
+    CAPS_TRY(robust ? evaluate_changed(rt, &o, &ds, &err) : evaluate_all(rt, &o, &ds, &w, &err));
     if (o.predictions)
         caps_cli_log("predictions: %s", o.predictions);
 done:

@@ -40,7 +40,7 @@ static const char *wish_for(const char *text, const char *layer, size_t *n)
 static caps_status choose(caps_conv_part *part, const caps_layer *layer, caps_plan *plan,
     const size_t x_shape[4], const size_t w_shape[4], caps_error *err)
 {
-    const bool deeper = layer->input->input != NULL;
+    const bool deeper = layer->input->input != NULL || plan->input_gradient;
     caps_conv_algorithm wish = CAPS_CONV_AUTO;
     char name[32] = "";
     size_t n;

@@ -31,6 +31,7 @@ typedef struct caps_plan {
     const caps_runtime *rt; /* NULL: no device yet, scratch stays 0 */
     size_t batch;           /* most images at once */
     bool training;
+    bool input_gradient;     /* wanted: of the network's input */
     const char *conv;        /* caps_model_options.conv, never NULL */
     char conv_choices[256];  /* "conv1=direct,": what the layers took */
     size_t conv_limit_bytes; /* for a convolution's columns, */
@@ -83,7 +84,7 @@ struct caps_layer {
     caps_owned_parameter *parameters; /* [parameter_count], the network's */
     size_t parameter_count;
     caps_tensor y;  /* [batch * copies, shape] */
-    caps_tensor dy; /* the same; no buffer unless training, nor for the input */
+    caps_tensor dy; /* the same; no buffer unless training, nor for the input unless it is wanted */
 };
 
 typedef struct caps_network {

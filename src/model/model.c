@@ -75,7 +75,7 @@ static caps_status plan_layers(caps_model *m, caps_plan *plan, caps_error *err)
         memcpy(shape + 1, layer->shape, (size_t)layer->ndim * sizeof *shape);
         CAPS_TRY(caps_arena_add(
             m->arena, &layer->y, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, layer->ndim + 1, shape, err));
-        if (plan->training && layer->input)
+        if (plan->training && (layer->input || plan->input_gradient))
             CAPS_TRY(caps_arena_add(m->arena, &layer->dy, CAPS_PURPOSE_GRADIENTS, CAPS_F32,
                 layer->ndim + 1, shape, err));
         if (layer->class->plan)
@@ -174,6 +174,7 @@ static caps_status plan_for(caps_model *m, const caps_runtime *rt, const caps_mo
         .rt = rt,
         .batch = batch,
         .training = options->training,
+        .input_gradient = options->input_gradient,
         .conv = conv_wish(options),
         .routing_variant = options->routing_variant,
         .conv_limit_bytes =
@@ -351,6 +352,8 @@ caps_status caps_model_create(caps_model **out, caps_runtime *rt, const caps_mod
     m->options.loss = NULL;
     CAPS_TRY(caps_tensor_zero(rt, &m->parameters, err));
     CAPS_TRY(caps_looks_make(m, err));
+    if (options->training && options->input_gradient) /* the decoder's are never computed */
+        CAPS_TRY(caps_tensor_zero(rt, &m->gradients, err));
     if (m->first_moments.buffer) {
         CAPS_TRY(caps_tensor_zero(rt, &m->first_moments, err));
         CAPS_TRY(caps_tensor_zero(rt, &m->second_moments, err));
@@ -636,7 +639,7 @@ static caps_status backward(caps_model *m, double mean, bool add, caps_error *er
     CAPS_TRY(backward_losses(m, mean, err));
     for (size_t l = m->network.layer_count; l-- > 0;) {
         caps_layer *layer = m->network.layers[l];
-        if (layer->class->backward)
+        if (layer->class->backward && (!layer->reconstructs || caps_model_reconstructs(m)))
             CAPS_TRY(add && layer->parameter_count ? add_backward(m, layer, &pass, err)
                                                    : layer->class->backward(layer, &pass, err));
     }
@@ -679,6 +682,12 @@ caps_status caps_model_gradients(
     caps_model *m, size_t b, const float *images, const int32_t *labels, caps_error *err)
 {
     return caps_model_gradients_of(m, &(caps_images){b, images, labels, NULL}, err);
+}
+
+caps_tensor caps_model_input_gradient(const caps_model *m)
+{
+    const caps_tensor *dx = &m->network.input->dy;
+    return dx->buffer && m->b > 0 ? caps_batch_of(dx, m->b) : (caps_tensor){0};
 }
 
 caps_model_outputs caps_model_get_outputs(const caps_model *m)

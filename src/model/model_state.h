@@ -67,7 +67,8 @@ struct caps_model {
 /* Does the model run its decoder? */
 static inline bool caps_model_reconstructs(const caps_model *m)
 {
-    return m->network.reconstruction && (m->options.training || m->options.reconstruct);
+    const bool trains = m->options.training && !m->options.input_gradient;
+    return m->network.reconstruction && (trains || m->options.reconstruct);
 }
 
 /* step.c: asks the arena for record and table; fills them once it has committed; waits for what is

@@ -28,6 +28,7 @@ typedef struct readings {
     float *lengths;           /* [batch, J] */
     int32_t *best;            /* [batch, L] */
     float *margin_loss, *sse; /* [batch], [batch * L] */
+    float *images;            /* [batch, C*H*W]: what the device was given instead of the batch's */
 } readings;
 
 static caps_status readings_init(
@@ -51,13 +52,15 @@ static void readings_release(readings *r)
     free(r->best);
     free(r->margin_loss);
     free(r->sse);
+    free(r->images);
 }
 
 /* Enqueues a batch and the reading of its results. */
 static caps_status give_batch(caps_model *m, const caps_batch *batch, readings *r, caps_error *err)
 {
     caps_status status;
-    const caps_images images = {batch->n, batch->images, batch->labels, batch->targets};
+    const caps_images images = {
+        batch->n, r->images ? r->images : batch->images, batch->labels, batch->targets};
     const size_t rows = batch->n * batch->labels_per_image;
     CAPS_TRY(caps_model_put_images(m, &images, err));
     CAPS_TRY(caps_model_forward(m, CAPS_MASK_LONGEST, err));
@@ -105,7 +108,7 @@ static size_t match(int32_t *label, const int32_t *true_label, size_t labels)
 
 /* Sums in double, image by image: the result does not depend on the batch's size. */
 static caps_status take_batch(caps_runtime *rt, caps_evaluation *result, readings *r,
-    caps_evaluate_each *each, void *user, caps_error *err)
+    const caps_evaluate_options *options, caps_error *err)
 {
     const caps_batch *batch = r->batch;
     if (!batch)
@@ -132,17 +135,17 @@ static caps_status take_batch(caps_runtime *rt, caps_evaluation *result, reading
         result->label_errors += wrong;
         result->margin_loss += (double)r->margin_loss[i];
         result->reconstruction_sse += sse;
-        if (each)
-            each(user, &(caps_evaluated){result->n, label, true_label, wrong == 0,
-                           r->lengths + i * result->classes, sse});
+        if (options->each)
+            options->each(
+                options->each_user, &(caps_evaluated){result->n, label, true_label, wrong == 0,
+                                        r->lengths + i * result->classes, sse});
         result->n++;
     }
     return CAPS_OK;
 }
 
-caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_evaluation *result,
-    caps_evaluate_each *each, void *each_user, caps_evaluate_stop *stop, void *stop_user,
-    caps_error *err)
+caps_status caps_evaluate_with(caps_model *m, const caps_dataset *ds, caps_evaluation *result,
+    const caps_evaluate_options *o, caps_error *err)
 {
     const caps_model_spec *spec = caps_model_get_spec(m);
     const double began = caps_clock_seconds();
@@ -158,8 +161,14 @@ caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_eval
     size_t most = caps_model_get_micro_batch(m);
     if (most > ds->n)
         most = ds->n;
-    for (size_t i = 0; i < CAPS_BATCHES_HELD; i++)
+    for (size_t i = 0; i < CAPS_BATCHES_HELD; i++) {
         CAPS_TRY(readings_init(&r[i], most, spec->classes, spec->labels, err));
+        if (!o->change)
+            continue;
+        r[i].images = malloc(most * caps_model_get_sizes(m)->pixels * sizeof *r[i].images);
+        if (!r[i].images)
+            CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "evaluate: out of memory for images"));
+    }
     result->confusion = calloc(spec->classes * spec->classes, sizeof *result->confusion);
     if (!result->confusion)
         CAPS_TRY(caps_fail(
@@ -172,21 +181,27 @@ caps_status caps_evaluate_until(caps_model *m, const caps_dataset *ds, caps_eval
     totals_kept = true;
     size_t given = 0, turn = 0;
     for (; given < ds->n; turn = (turn + 1) % CAPS_BATCHES_HELD) {
-        if (stop && stop(stop_user))
+        if (o->stop && o->stop(o->stop_user))
             CAPS_TRY(caps_fail(err, CAPS_ERR_INTERRUPTED,
                 "evaluate: stopped after %zu of %zu images", result->n, ds->n));
         caps_trace_begin(rt, "make batch");
         const caps_batch *batch = caps_batcher_next(batcher);
         caps_trace_end(rt);
+        if (o->change) {
+            caps_trace_begin(rt, "change batch");
+            status = o->change(o->change_user, batch, given, r[turn].images, err);
+            caps_trace_end(rt);
+            CAPS_TRY(status);
+        }
         caps_trace_begin(rt, "enqueue batch");
         status = give_batch(m, batch, &r[turn], err);
         caps_trace_end(rt);
         CAPS_TRY(status);
         given += batch->n;
-        CAPS_TRY(take_batch(rt, result, &r[(turn + 1) % CAPS_BATCHES_HELD], each, each_user, err));
+        CAPS_TRY(take_batch(rt, result, &r[(turn + 1) % CAPS_BATCHES_HELD], o, err));
     }
     for (size_t i = 0; i < CAPS_BATCHES_HELD; i++, turn = (turn + 1) % CAPS_BATCHES_HELD)
-        CAPS_TRY(take_batch(rt, result, &r[turn], each, each_user, err));
+        CAPS_TRY(take_batch(rt, result, &r[turn], o, err));
     const double n = (double)result->n;
     result->error_percent = 100 * (double)result->errors / n;
     result->label_error_percent = 100 * (double)result->label_errors / (n * (double)result->labels);
@@ -213,7 +228,8 @@ done:
 caps_status caps_evaluate(caps_model *m, const caps_dataset *ds, caps_evaluation *result,
     caps_evaluate_each *each, void *user, caps_error *err)
 {
-    return caps_evaluate_until(m, ds, result, each, user, NULL, NULL, err);
+    return caps_evaluate_with(
+        m, ds, result, &(caps_evaluate_options){.each = each, .each_user = user}, err);
 }
 
 void caps_evaluation_release(caps_evaluation *result)

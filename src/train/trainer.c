@@ -289,8 +289,8 @@ static caps_status evaluate_on(
     caps_trainer *t, const caps_dataset *ds, double *percent, caps_error *err)
 {
     caps_evaluation result = {0};
-    caps_status status =
-        caps_evaluate_until(t->model, ds, &result, NULL, NULL, evaluation_is_off, t, err);
+    const caps_evaluate_options options = {.stop = evaluation_is_off, .stop_user = t};
+    caps_status status = caps_evaluate_with(t->model, ds, &result, &options, err);
     if (status == CAPS_OK)
         *percent = result.error_percent;
     caps_evaluation_release(&result);

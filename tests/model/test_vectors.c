@@ -317,7 +317,7 @@ static void add_folder(const char *folder, const char *const *only)
 Suite *suite(void)
 {
     static const char *const own[] = {"gray_r3.safetensors", "gray_r3_lastgrad.safetensors",
-        "color_r1.safetensors", "authors.safetensors", "keras.safetensors", "leaky.safetensors",
+        "color_r1.safetensors", "authors.safetensors", "keras.safetensors", "leaky_net.safetensors",
         "pairs.safetensors", "cnn.safetensors", NULL};
     add_folder(TEST_SOURCE_DIR "/tests/vectors", own);
     const size_t ours = file_count;
