@@ -8,7 +8,6 @@
 
 #include "cli.h"
 #include "clock.h"
-#include "config.h"
 #include "eval_report.h"
 #include "fail.h"
 #include "file.h"
@@ -16,8 +15,7 @@
 #include "json.h"
 #include "progress.h"
 #include "repeat.h"
-#include "statistics.h"
-#include "train_settings.h"
+#include "train_session.h"
 
 /* ---- signals -------------------------------------------------------------------------------- */
 
@@ -34,7 +32,7 @@ static void on_signal(int number)
     stop_flag = 1;
 }
 
-static const char *signal_name(void)
+const char *caps_train_signal_name(void)
 {
     return stop_signal == SIGTERM ? "SIGTERM" : "Ctrl-C";
 }
@@ -145,7 +143,8 @@ static caps_status show_model(const caps_train_config *config, caps_error *err)
 /* ---- progress ------------------------------------------------------------------------------- */
 
 typedef struct watcher {
-    caps_runtime *rt; /* NULL: not open yet */
+    caps_runtime *rt;
+    caps_train_session *session;
     const caps_train_config *config;
     double began, last_detail_seconds;
     bool stepped; /* a step of this process is done */
@@ -215,6 +214,16 @@ static void on_epoch(watcher *w, const caps_train_metrics *m)
         caps_progress_time(took, m->seconds));
 }
 
+/* What fails here is said at the run's end, which comes with the first step. */
+static void note_begun(caps_train_session *s)
+{
+    if (!s->begun)
+        return;
+    s->begun_status = s->begun(s->begun_user, &s->begun_error);
+    if (s->begun_status != CAPS_OK)
+        stop_flag = 1;
+}
+
 static void on_event(
     void *user, caps_train_event event, const caps_train_metrics *m, const char *text)
 {
@@ -229,6 +238,7 @@ static void on_event(
         if (m && m->resumed_from_step > 0)
             caps_cli_log("resumed from step %llu", (unsigned long long)m->resumed_from_step);
         caps_cli_detail("training begins");
+        note_begun(w->session);
         break;
     case CAPS_TRAIN_PROGRESS:
         caps_cli_look_after_helper();
@@ -258,7 +268,21 @@ static void on_event(
 
 /* ---- results -------------------------------------------------------------------------------- */
 
-static json_t *json_of(caps_runtime *rt, const caps_train_metrics *m)
+static size_t errors_of(double percent, uint64_t n)
+{
+    return (size_t)lround(percent * (double)n / 100);
+}
+
+char *caps_train_error_text(char *text, double percent, uint64_t images)
+{
+    char interval[48];
+    const size_t errors = errors_of(percent, images);
+    snprintf(text, 128, "%.2f %% (%zu of %llu images; 95 %% interval %s)", percent, errors,
+        (unsigned long long)images, caps_interval_text(interval, errors, images));
+    return text;
+}
+
+json_t *caps_train_json(caps_runtime *rt, const caps_train_metrics *m)
 {
     json_t *all = json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o}", "epoch",
         (json_int_t)m->epoch, "step", (json_int_t)m->step, "loss", caps_json_double(m->loss),
@@ -273,18 +297,19 @@ static json_t *json_of(caps_runtime *rt, const caps_train_metrics *m)
     if (m->validation_images > 0)
         json_object_set_new(
             all, "validation_error_percent", caps_json_double(m->validation_error_percent));
+    if (!isnan(m->test_error_percent)) {
+        caps_interval_json(all, errors_of(m->test_error_percent, m->test_images), m->test_images);
+    } else {
+        json_object_set_new(all, "error_low_percent", json_null());
+        json_object_set_new(all, "error_high_percent", json_null());
+    }
     return all;
-}
-
-static size_t errors_of(double percent, uint64_t n)
-{
-    return (size_t)lround(percent * (double)n / 100);
 }
 
 static void print_text(
     const caps_train_flags *o, const caps_train_config *config, const caps_train_metrics *m)
 {
-    char took[32], bytes[32], interval[48];
+    char took[32], bytes[32], text[128];
     printf("epoch %llu, step %llu, %s\n", (unsigned long long)m->epoch, (unsigned long long)m->step,
         caps_progress_time(took, m->seconds));
     printf("loss: %.5f (%s %.5f", m->loss, class_loss(config), m->margin_loss);
@@ -293,15 +318,11 @@ static void print_text(
     printf(")\n");
     printf("train error: %.2f %%\n", m->train_error_percent);
     if (!isnan(m->validation_error_percent))
-        printf("validation error: %.2f %% of %llu images (95 %% interval %s)\n",
-            m->validation_error_percent, (unsigned long long)m->validation_images,
-            caps_interval_text(interval,
-                errors_of(m->validation_error_percent, m->validation_images),
-                m->validation_images));
+        printf("validation error: %s\n",
+            caps_train_error_text(text, m->validation_error_percent, m->validation_images));
     if (!isnan(m->test_error_percent))
-        printf("test error: %.2f %% (95 %% interval %s)\n", m->test_error_percent,
-            caps_interval_text(
-                interval, errors_of(m->test_error_percent, m->test_images), m->test_images));
+        printf(
+            "test error: %s\n", caps_train_error_text(text, m->test_error_percent, m->test_images));
     if (m->images_per_second > 0)
         printf("speed: %.1f images/s\n", m->images_per_second);
     if (m->peak_device_bytes > 0)
@@ -309,41 +330,61 @@ static void print_text(
     printf("model: %s/model.safetensors\n", o->out);
 }
 
-/* What the runs of one command share. */
-typedef struct session {
-    const caps_train_flags *o;
-    const caps_args *args;
-    caps_runtime *rt;
-    double began;
-    caps_checkpoint init;
-} session;
+/* ---- the work ------------------------------------------------------------------------------- */
 
-/* Trains into `out`. */
-static caps_status train(const session *s, const caps_train_config *config, const char *out,
-    bool resume, caps_train_end *end, caps_train_metrics *metrics, caps_error *err)
+/* RUN holds no run, or it is said what may be done with the one that is there. */
+static caps_status check_free(const caps_train_flags *o, caps_error *err)
 {
-    watcher w = {.rt = s->rt,
-        .config = config,
-        .began = s->began,
-        .last_detail_seconds = caps_clock_seconds()};
+    bool exists = false;
+    caps_status status = caps_train_run_exists(o->out, &exists, err);
+    if (status != CAPS_OK || o->resume)
+        return status;
+    if (caps_repeat_exists(o->out))
+        return caps_fail(err, CAPS_ERR_EXISTS,
+            "%s: holds repeated runs; need another directory, or --repeat N --overwrite", o->out);
+    return exists && !o->overwrite
+               ? caps_fail(err, CAPS_ERR_EXISTS,
+                     "%s: holds a run already; --resume continues it, --overwrite begins anew",
+                     o->out)
+               : CAPS_OK;
+}
+
+caps_status caps_train_one(caps_train_session *s, const caps_train_config *config, const char *out,
+    const caps_checkpoint *init, caps_train_end *end, caps_train_metrics *m, caps_error *err)
+{
+    const caps_train_flags *o = s->flags;
+    watcher w = {.rt = s->rt, .session = s, .config = config, .began = s->began};
     caps_train_control control = {
         .out = out,
-        .resume = resume,
-        .overwrite = s->o->overwrite,
-        .init = s->init.parameters ? &s->init : NULL,
+        .resume = o->resume,
+        .overwrite = o->overwrite,
+        .init = init,
         .stop = &stop_flag,
         .event = on_event,
         .user = &w,
     };
     caps_status status;
-    if (s->o->time_limit_seconds > 0) {
-        const double spent = caps_clock_seconds() - s->began;
-        control.time_limit_seconds =
-            s->o->time_limit_seconds > spent ? s->o->time_limit_seconds - spent : 1e-6;
+    w.last_detail_seconds = caps_clock_seconds();
+    if (!s->shown) {
+        if (config->optimizer == CAPS_OPTIMIZER_SGD && caps_args_given(s->args, "--lr-decay") &&
+            o->rate_decay < 1)
+            caps_cli_warn("--lr-decay %g has no effect: sgd has no schedule", o->rate_decay);
+        CAPS_TRY(show_model(config, err));
+        CAPS_TRY(check_memory(s->rt, config, err));
+        s->shown = true;
     }
-    status = caps_train_run(s->rt, config, &control, end, metrics, err);
-    if (status == CAPS_ERR_INTERRUPTED)
-        status = caps_fail_prefix(err, status, "%s", signal_name());
+    if (o->time_limit_seconds > 0) {
+        double spent = caps_clock_seconds() - s->began;
+        control.time_limit_seconds =
+            o->time_limit_seconds > spent ? o->time_limit_seconds - spent : 1e-6;
+    }
+    status = caps_train_run(s->rt, config, &control, end, m, err);
+    if (s->begun_status != CAPS_OK) {
+        *err = s->begun_error;
+        status = s->begun_status;
+    } else if (status == CAPS_ERR_INTERRUPTED) {
+        status = caps_fail_prefix(err, status, "%s", caps_train_signal_name());
+    }
     CAPS_TRY(status);
     caps_progress_clear();
     caps_cli_show_warnings(s->rt);
@@ -355,93 +396,34 @@ done:
     return status;
 }
 
-/* One training for each seed. A run that was not begun takes the settings of one that was. */
-static caps_status train_repeatedly(const session *s, const caps_repeat *r,
-    const caps_train_config *config, caps_train_end *end, caps_error *err)
+static caps_status train_single(caps_train_session *s, const caps_train_config *config,
+    const caps_checkpoint *init, caps_error *err)
 {
-    caps_train_metrics *metrics = calloc(r->count, sizeof *metrics);
-    double *percents = calloc(r->count, sizeof *percents), mean, sd;
-    json_t *runs = json_array();
-    caps_status status = CAPS_OK;
-    size_t n = 0;
-    if (!metrics || !runs || !percents)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu runs", r->count));
-    if (!s->o->resume)
-        CAPS_TRY(caps_repeat_save(r, s->o->out, err));
-    while (n < r->count) {
-        caps_train_config own = *config;
-        bool begun = false;
-        own.seed = r->seeds[n];
-        if (s->o->resume)
-            CAPS_TRY(caps_train_run_exists(r->outs[n], &begun, err));
-        if (begun)
-            CAPS_TRY(caps_train_old_config(s->o, s->args, r->outs[n], &own, err));
-        caps_cli_log("seed %llu (%zu of %zu): %s", (unsigned long long)own.seed, n + 1, r->count,
-            r->outs[n]);
-        CAPS_TRY(train(s, &own, r->outs[n], begun, end, &metrics[n], err));
-        if (*end == CAPS_TRAIN_STOPPED || *end == CAPS_TRAIN_TIME_LIMIT)
-            break;
-        json_t *one = json_of(s->rt, &metrics[n]);
-        json_object_set_new(one, "seed", caps_config_json_u64(own.seed));
-        json_object_set_new(one, "out", caps_cli_json_text(r->outs[n]));
-        json_array_append_new(runs, one);
-        percents[n] = metrics[n].test_error_percent;
-        n++;
-    }
-    if (n < r->count)
-        goto done;
-    if (s->o->common.json) {
-        caps_mean_sd(percents, n, &mean, &sd);
-        CAPS_TRY(caps_cli_print_json(
-            json_pack("{s:O, s:o, s:o}", "runs", runs, "mean_test_error_percent",
-                caps_json_double(mean), "sd_test_error_percent", caps_json_double(sd)),
-            err));
-    } else {
-        caps_repeat_print(r, s->o->out, metrics, n, config->data);
-    }
-done:
-    json_decref(runs);
-    free(percents);
-    free(metrics);
-    return status;
-}
-
-/* Is there a place for new runs, or are there old ones to go on with? *r: those of several seeds.
- */
-static caps_status find_runs(const caps_train_flags *o, caps_repeat *r, caps_error *err)
-{
-    caps_status status = CAPS_OK;
-    bool exists = false;
-    if (o->resume)
-        return caps_repeat_load(r, o->out, err);
-    CAPS_TRY(caps_train_run_exists(o->out, &exists, err));
-    const char *taken = o->out;
-    if (o->repeat)
-        CAPS_TRY(caps_repeat_init(r, o->out, o->seed, (size_t)o->repeat, err));
-    for (size_t i = 0; i < r->count && !exists; i++) {
-        taken = r->outs[i];
-        CAPS_TRY(caps_train_run_exists(taken, &exists, err));
-    }
-    /* --overwrite makes room for runs in the same places, not for several in the place of one. */
-    if (exists && (!o->overwrite || (r->count && taken == o->out)))
-        CAPS_TRY(caps_fail(err, CAPS_ERR_EXISTS,
-            "%s: holds a run already; --resume continues it, --overwrite begins anew", taken));
+    const caps_train_flags *o = s->flags;
+    caps_train_end end = CAPS_TRAIN_FINISHED;
+    caps_train_metrics metrics = {0};
+    caps_status status;
+    CAPS_TRY(caps_train_one(s, config, o->out, init, &end, &metrics, err));
+    if (end == CAPS_TRAIN_TIME_LIMIT)
+        caps_cli_log(
+            "time limit reached at step %llu; saved; go on with: capscl train --resume --out %s",
+            (unsigned long long)metrics.step, o->out);
+    if (o->common.json)
+        CAPS_TRY(caps_cli_print_json(caps_train_json(s->rt, &metrics), err));
+    else
+        print_text(o, config, &metrics);
+    if (end == CAPS_TRAIN_STOPPED)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_INTERRUPTED,
+            "stopped by %s at step %llu, saved; go on with: capscl train --resume --out %s",
+            caps_train_signal_name(), (unsigned long long)metrics.step, o->out));
 done:
     return status;
-}
-
-/* The settings of the run, or of the first of several. */
-static caps_status find_config(const caps_train_flags *o, const caps_args *args,
-    const caps_repeat *r, caps_train_config *config, caps_checkpoint *init, caps_error *err)
-{
-    return o->resume ? caps_train_old_config(o, args, r->count ? r->outs[0] : o->out, config, err)
-                     : caps_train_new_config(o, args, config, init, err);
 }
 
 static int run(const caps_command *command, int argc, char **argv)
 {
     caps_train_flags o = {.seed = 1, .eval_every = 1};
-    session s = {.o = &o, .began = caps_clock_seconds()};
+    caps_train_session s = {.flags = &o, .began = caps_clock_seconds()};
     caps_args args;
     int code;
     if (!caps_cli_begin(command, &args, &o, &o.common, argc, argv, &code))
@@ -449,48 +431,37 @@ static int run(const caps_command *command, int argc, char **argv)
     caps_error err = {0};
     caps_status status = CAPS_OK;
     caps_train_config config;
-    caps_train_end end = CAPS_TRAIN_FINISHED;
-    caps_train_metrics metrics = {0};
     caps_repeat repeat = {0};
+    caps_checkpoint init = {0};
+    s.args = &args;
 
     catch_signals();
-    s.args = &args;
     /* Nothing of RUN is touched before all that can be checked is. */
     CAPS_TRY(caps_train_check_usage(&o, &args, &err));
     CAPS_TRY(caps_cli_check_trace(&o.common, &err));
-    CAPS_TRY(find_runs(&o, &repeat, &err));
-    CAPS_TRY(find_config(&o, &args, &repeat, &config, &s.init, &err));
-    caps_cli_begin_helper(&o.common, &config);
-    CAPS_TRY(caps_cli_open(&s.rt, &o.common, o.kernel_times, &err));
-    if (config.optimizer == CAPS_OPTIMIZER_SGD && caps_args_given(&args, "--lr-decay") &&
-        o.rate_decay < 1)
-        caps_cli_warn("--lr-decay %g has no effect: sgd has no schedule", o.rate_decay);
-    CAPS_TRY(show_model(&config, &err));
-    CAPS_TRY(check_memory(s.rt, &config, &err));
-    if (repeat.count) {
-        CAPS_TRY(train_repeatedly(&s, &repeat, &config, &end, &err));
+    const bool several = o.repeat > 0 || (o.resume && caps_repeat_exists(o.out));
+    if (several) {
+        CAPS_TRY(caps_repeat_init(&repeat, &o, &args, &init, &err));
     } else {
-        CAPS_TRY(train(&s, &config, o.out, o.resume, &end, &metrics, &err));
-        if (o.common.json)
-            CAPS_TRY(caps_cli_print_json(json_of(s.rt, &metrics), &err));
-        else
-            print_text(&o, &config, &metrics);
+        CAPS_TRY(check_free(&o, &err));
+        CAPS_TRY(o.resume ? caps_train_old_config(&o, &args, &config, &err)
+                          : caps_train_new_config(&o, &args, &config, &init, &err));
     }
-    if (end == CAPS_TRAIN_TIME_LIMIT)
-        caps_cli_log(
-            "time limit reached; saved; go on with: capscl train --resume --out %s", o.out);
-    if (o.kernel_times)
-        CAPS_TRY(caps_cli_show_profile(s.rt, &err));
-    if (end == CAPS_TRAIN_STOPPED)
-        status = caps_fail(&err, CAPS_ERR_INTERRUPTED,
-            "stopped by %s, saved; go on with: capscl train --resume --out %s", signal_name(),
-            o.out);
+    caps_cli_begin_helper(&o.common, several ? &repeat.config : &config);
+    CAPS_TRY(caps_cli_open(&s.rt, &o.common, o.kernel_times, &err));
+    const caps_checkpoint *first = init.parameters ? &init : NULL;
+    status = several ? caps_repeat_run(&repeat, &s, first, &err)
+                     : train_single(&s, &config, first, &err);
+    if (o.kernel_times && (status == CAPS_OK || status == CAPS_ERR_INTERRUPTED)) {
+        caps_status shown = caps_cli_show_profile(s.rt, status == CAPS_OK ? &err : NULL);
+        status = status == CAPS_OK ? shown : status;
+    }
 done:
     caps_progress_clear();
     status = caps_cli_end_trace(s.rt, status, &err);
     caps_cli_show_warnings(s.rt);
     caps_runtime_free(s.rt);
-    caps_checkpoint_release(&s.init);
+    caps_checkpoint_release(&init);
     caps_repeat_release(&repeat);
     caps_args_release(&args);
     return caps_cli_end(status, &err);
@@ -500,7 +471,7 @@ const caps_command caps_command_train = {
     .name = "train",
     .run = run,
     .summary = "train a network into a run directory",
-    .usage = "capscl train --data D --out RUN [flags]\n"
+    .usage = "capscl train --data D --out RUN [--repeat N] [flags]\n"
              "capscl train --resume --out RUN [--epochs N] [--max-steps N] [--device S]",
     .about =
         "Trains with the margin loss and 0.0005 times the squared reconstruction error, and\n"
@@ -524,5 +495,6 @@ const caps_command caps_command_train = {
         "  capscl train --data fashion-mnist --arch small --epochs 2 --out run1\n"
         "  capscl train --data mnist --out paper --device gpu --save-every 200\n"
         "  capscl train --resume --out paper --epochs 20\n"
-        "  capscl train --data mnist --arch small --out quick --time-limit 5m --json\n",
+        "  capscl train --data mnist --arch small --out quick --time-limit 5m --json\n"
+        "  capscl train --data mnist --arch small --epochs 3 --repeat 3 --out three\n",
 };

@@ -1,144 +1,348 @@
 /* repeat.c: see repeat.h. */
 #include "repeat.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config.h"
-#include "eval_report.h"
 #include "fail.h"
 #include "file.h"
 #include "json.h"
+#include "progress.h"
 #include "statistics.h"
 
-#define REPEAT     "repeat.json"
-#define FILE_BYTES ((size_t)1 << 20)
+#define REPEAT_FILE "repeat.json"
 
-static caps_status set(
-    caps_repeat *r, const char *out, const uint64_t *seeds, size_t n, caps_error *err)
+enum { MOST_BYTES = 1 << 20, MOST_SEEDS = 1000 };
+
+/* ---- RUN/repeat.json ------------------------------------------------------------------------ */
+
+static caps_status out_of_memory(const char *out, caps_error *err)
 {
-    *r = (caps_repeat){.count = n};
-    r->seeds = calloc(n, sizeof *r->seeds);
-    r->outs = calloc(n, sizeof *r->outs);
-    bool enough = r->seeds && r->outs;
-    for (size_t i = 0; enough && i < n; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "seed-%" PRIu64, seeds[i]);
-        r->seeds[i] = seeds[i];
-        r->outs[i] = caps_path_join(out, name);
-        enough = r->outs[i] != NULL;
-    }
-    if (enough)
-        return CAPS_OK;
-    caps_repeat_release(r);
-    return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for %zu runs", out, n);
+    return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", out);
 }
 
-caps_status caps_repeat_init(
-    caps_repeat *r, const char *out, uint64_t first, size_t n, caps_error *err)
+static char *directory_of(const char *out, uint64_t seed)
 {
-    uint64_t *seeds = malloc(n * sizeof *seeds);
-    *r = (caps_repeat){0};
-    if (!seeds)
-        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for %zu runs", out, n);
-    for (size_t i = 0; i < n; i++)
-        seeds[i] = first + i;
-    caps_status status = set(r, out, seeds, n, err);
-    free(seeds);
-    return status;
+    char name[32];
+    snprintf(name, sizeof name, "seed-%llu", (unsigned long long)seed);
+    return caps_path_join(out, name);
 }
 
-caps_status caps_repeat_load(caps_repeat *r, const char *out, caps_error *err)
+bool caps_repeat_exists(const char *out)
 {
-    char *path = caps_path_join(out, REPEAT);
-    unsigned char *text = NULL;
-    uint64_t *seeds = NULL;
-    json_t *object = NULL;
-    size_t bytes = 0;
-    caps_status status = CAPS_OK;
-    *r = (caps_repeat){0};
-    if (!path)
-        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", out);
-    if (!caps_path_exists(path))
-        goto done;
-    CAPS_TRY(caps_file_read(&text, &bytes, path, FILE_BYTES, err));
-    CAPS_TRY(caps_json_parse(&object, (const char *)text, bytes, path, CAPS_ERR_FORMAT, err));
-    json_t *list = json_object_get(object, "seeds");
+    char *path = caps_path_join(out, REPEAT_FILE);
+    const bool exists = path && caps_path_exists(path);
+    free(path);
+    return exists;
+}
+
+static caps_status parse_seeds(
+    uint64_t **seeds, size_t *count, const json_t *object, const char *path, caps_error *err)
+{
+    const json_t *list = json_object_get(object, "seeds");
     const size_t n = json_array_size(list);
-    seeds = calloc(n + 1, sizeof *seeds);
-    if (!seeds)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
+    if (n < 1 || n > MOST_SEEDS)
+        return caps_fail(
+            err, CAPS_ERR_FORMAT, "%s: \"seeds\" is no list of 1 to %d numbers", path, MOST_SEEDS);
+    *seeds = calloc(n, sizeof **seeds);
+    if (!*seeds)
+        return out_of_memory(path, err);
+    *count = n;
     for (size_t i = 0; i < n; i++) {
         json_t *one = json_pack("{s:O}", "seed", json_array_get(list, i));
-        const bool is_seed = caps_config_get_u64(one, "seed", &seeds[i]);
+        const bool good = one && caps_config_get_u64(one, "seed", &(*seeds)[i]);
         json_decref(one);
-        if (!is_seed)
-            CAPS_TRY(caps_fail(
-                err, CAPS_ERR_FORMAT, "%s: seed %zu is no whole number, need one", path, i));
+        if (!good)
+            return caps_fail(
+                err, CAPS_ERR_FORMAT, "%s: seed %zu is no whole number, need one", path, i);
     }
-    if (n == 0)
-        CAPS_TRY(
-            caps_fail(err, CAPS_ERR_FORMAT, "%s: seeds is missing or empty, need a list", path));
-    CAPS_TRY(set(r, out, seeds, n, err));
+    return CAPS_OK;
+}
+
+/* config NULL: the seeds alone. */
+static caps_status read_file(
+    uint64_t **seeds, size_t *count, caps_train_config *config, const char *out, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    unsigned char *text = NULL;
+    json_t *object = NULL;
+    size_t n;
+    char *path = caps_path_join(out, REPEAT_FILE);
+    if (!path)
+        return out_of_memory(out, err);
+    CAPS_TRY(caps_file_read(&text, &n, path, MOST_BYTES, err));
+    CAPS_TRY(caps_json_parse(&object, (const char *)text, n, path, CAPS_ERR_FORMAT, err));
+    CAPS_TRY(parse_seeds(seeds, count, object, path, err));
+    if (config) {
+        status = caps_config_from_json(config, json_object_get(object, "config"), path, err);
+        if (status == CAPS_ERR_SPEC) /* the spec is a part of this file: as in config.json */
+            status = err->status = CAPS_ERR_FORMAT;
+    }
 done:
     json_decref(object);
-    free(seeds);
     free(text);
     free(path);
     return status;
 }
 
-caps_status caps_repeat_save(const caps_repeat *r, const char *out, caps_error *err)
+static caps_status write_file(const caps_repeat *r, caps_error *err)
 {
-    json_t *list = json_array();
-    char *path = caps_path_join(out, REPEAT), *text = NULL, *line = NULL;
     caps_status status;
-    for (size_t i = 0; i < r->count; i++)
-        json_array_append_new(list, caps_config_json_u64(r->seeds[i]));
-    json_t *object = json_pack("{s:o}", "seeds", list);
-    text = object ? caps_json_format(object, 0, 9) : NULL;
-    line = text ? caps_format("%s\n", text) : NULL;
-    if (!path || !line)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", out));
-    CAPS_TRY(caps_directory_make(out, err));
-    CAPS_TRY(caps_file_write(path, line, strlen(line), err));
+    json_t *config = NULL, *object = NULL, *seeds = json_array();
+    char *text = NULL, *path = caps_path_join(r->flags->out, REPEAT_FILE);
+    bool kept = seeds && path;
+    for (size_t i = 0; i < r->count && kept; i++)
+        kept = json_array_append_new(seeds, caps_config_json_u64(r->seeds[i])) == 0;
+    CAPS_TRY(caps_config_to_json(&config, &r->config, err));
+    object = kept ? json_pack("{s:O, s:O}", "seeds", seeds, "config", config) : NULL;
+    if (!object)
+        CAPS_TRY(out_of_memory(r->flags->out, err));
+    CAPS_TRY(caps_config_format(&text, object, 2, err));
+    CAPS_TRY(caps_file_write(path, text, strlen(text), err));
 done:
     json_decref(object);
-    free(line);
+    json_decref(config);
+    json_decref(seeds);
     free(text);
     free(path);
+    return status;
+}
+
+/* ---- before the work ------------------------------------------------------------------------ */
+
+static caps_status check_free(const caps_repeat *r, caps_error *err)
+{
+    const char *out = r->flags->out;
+    caps_status status;
+    bool exists = false;
+    char *taken = NULL, *path = NULL;
+    CAPS_TRY(caps_train_run_exists(out, &exists, err));
+    if (exists)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_EXISTS,
+            "%s: holds a run already, of one seed; --repeat needs a directory of its own", out));
+    path = caps_path_join(out, REPEAT_FILE);
+    if (!path)
+        CAPS_TRY(out_of_memory(out, err));
+    if (caps_path_is_directory(path))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_IO, "%s: is a directory, need a file", path));
+    for (size_t i = 0; i < r->count && !exists; i++) {
+        free(taken);
+        taken = directory_of(out, r->seeds[i]);
+        CAPS_TRY(taken ? caps_train_run_exists(taken, &exists, err) : out_of_memory(out, err));
+    }
+    if ((exists || caps_path_exists(path)) && !r->flags->overwrite)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_EXISTS,
+            "%s: holds %s already; --resume --out %s continues, --overwrite begins anew",
+            exists ? taken : out, exists ? "a run" : "runs of other seeds", out));
+done:
+    free(taken);
+    free(path);
+    return status;
+}
+
+caps_status caps_repeat_init(caps_repeat *r, const caps_train_flags *o, const caps_args *args,
+    caps_checkpoint *init, caps_error *err)
+{
+    caps_status status;
+    *r = (caps_repeat){.flags = o, .args = args};
+    if (o->resume) {
+        CAPS_TRY(read_file(&r->seeds, &r->count, &r->config, o->out, err));
+        caps_train_change_end(o, args, &r->config);
+        return CAPS_OK;
+    }
+    if (o->seed > UINT64_MAX - (o->repeat - 1))
+        CAPS_TRY(caps_cli_usage(err, "train: --repeat %llu from --seed %llu on: seeds end at %llu",
+            (unsigned long long)o->repeat, (unsigned long long)o->seed,
+            (unsigned long long)UINT64_MAX));
+    r->count = (size_t)o->repeat;
+    r->seeds = calloc(r->count, sizeof *r->seeds);
+    if (!r->seeds)
+        CAPS_TRY(out_of_memory(o->out, err));
+    for (size_t i = 0; i < r->count; i++)
+        r->seeds[i] = o->seed + i;
+    CAPS_TRY(check_free(r, err));
+    if (caps_repeat_exists(o->out)) /* one that cannot be read names no seeds to remove */
+        (void)read_file(&r->stale, &r->stale_count, NULL, o->out, NULL);
+    CAPS_TRY(caps_train_new_config(o, args, &r->config, init, err));
+done:
+    if (status != CAPS_OK)
+        caps_repeat_release(r);
     return status;
 }
 
 void caps_repeat_release(caps_repeat *r)
 {
-    for (size_t i = 0; r->outs && i < r->count; i++)
-        free(r->outs[i]);
-    free(r->outs);
     free(r->seeds);
+    free(r->stale);
     *r = (caps_repeat){0};
 }
 
-void caps_repeat_print(const caps_repeat *r, const char *out, const caps_train_metrics *metrics,
-    size_t n, const char *data)
+/* ---- the work ------------------------------------------------------------------------------- */
+
+/* The first run is under way: removes what an earlier repetition has beyond these seeds, and writes
+ * down which they are. */
+static caps_status on_begun(void *user, caps_error *err)
 {
-    double *percents = malloc(n * sizeof *percents), mean = NAN, sd = NAN;
-    char interval[48];
-    for (size_t i = 0; i < n; i++) {
-        const caps_train_metrics *m = &metrics[i];
-        const size_t errors = (size_t)lround(m->test_error_percent * (double)m->test_images / 100);
-        printf("seed %" PRIu64 ": test error %.2f %% (95 %% interval %s), train error %.2f %%\n",
-            r->seeds[i], m->test_error_percent,
-            caps_interval_text(interval, errors, m->test_images), m->train_error_percent);
-        if (percents)
-            percents[i] = m->test_error_percent;
+    caps_repeat *r = user;
+    caps_status status = CAPS_OK;
+    for (size_t i = 0; i < r->stale_count && status == CAPS_OK; i++) {
+        bool ours = false;
+        for (size_t k = 0; k < r->count; k++)
+            ours = ours || r->seeds[k] == r->stale[i];
+        if (ours)
+            continue;
+        char *directory = directory_of(r->flags->out, r->stale[i]);
+        status =
+            directory ? caps_train_run_remove(directory, err) : out_of_memory(r->flags->out, err);
+        if (status == CAPS_OK)
+            (void)rmdir(directory); /* it stays where it holds something else */
+        free(directory);
     }
-    if (percents)
-        caps_mean_sd(percents, n, &mean, &sd);
-    printf("mean of %zu seeds: test error %.3f %%, standard deviation %.3f %%\n", n, mean, sd);
-    printf(
-        "their ensemble: capscl eval --data %s --model %s/seed-*/model.safetensors\n", data, out);
-    free(percents);
+    return status == CAPS_OK ? write_file(r, err) : status;
+}
+
+/* How far one of the seeds has come. */
+typedef struct result {
+    caps_train_metrics metrics;
+    bool trained, finished;
+} result;
+
+static caps_status train_seed(caps_repeat *r, caps_train_session *s, const caps_checkpoint *init,
+    size_t i, result *to, caps_train_end *end, caps_error *err)
+{
+    caps_train_config config = r->config;
+    caps_train_flags flags = *r->flags;
+    caps_train_session one = *s;
+    caps_status status;
+    bool exists = false;
+    char *directory = directory_of(r->flags->out, r->seeds[i]);
+    if (!directory)
+        return out_of_memory(r->flags->out, err);
+    config.seed = r->seeds[i];
+    flags.out = directory;
+    if (flags.resume) {
+        CAPS_TRY(caps_train_run_exists(directory, &exists, err));
+        flags.resume = exists;
+        if (exists)
+            CAPS_TRY(caps_train_old_config(&flags, r->args, &config, err));
+    } else if (i == 0) {
+        one.begun = on_begun;
+        one.begun_user = r;
+    }
+    one.flags = &flags;
+    caps_cli_log(
+        "seed %llu (%zu of %zu): %s", (unsigned long long)r->seeds[i], i + 1, r->count, directory);
+    status = caps_train_one(&one, &config, directory, init, end, &to->metrics, err);
+    s->shown = one.shown;
+    if (status != CAPS_OK)
+        caps_fail_prefix(err, status, "seed %llu", (unsigned long long)r->seeds[i]);
+    to->trained = status == CAPS_OK;
+    to->finished = to->trained && (*end == CAPS_TRAIN_FINISHED || *end == CAPS_TRAIN_WAS_FINISHED);
+done:
+    free(directory);
+    return status;
+}
+
+/* ---- results -------------------------------------------------------------------------------- */
+
+/* Over the seeds that are finished and were evaluated; returns how many they are. */
+static size_t summarise(const caps_repeat *r, const result *results, double *mean, double *sd)
+{
+    double percents[MOST_SEEDS];
+    size_t n = 0;
+    for (size_t i = 0; i < r->count; i++)
+        if (results[i].finished && !isnan(results[i].metrics.test_error_percent))
+            percents[n++] = results[i].metrics.test_error_percent;
+    *mean = *sd = NAN;
+    if (n > 0)
+        caps_mean_sd(percents, n, mean, sd);
+    return n;
+}
+
+static caps_status print_json(
+    const caps_repeat *r, const result *results, caps_runtime *rt, caps_error *err)
+{
+    double mean, sd;
+    json_t *runs = json_array();
+    for (size_t i = 0; i < r->count; i++)
+        if (results[i].trained) {
+            json_t *run = caps_train_json(rt, &results[i].metrics);
+            char *directory = directory_of(r->flags->out, r->seeds[i]);
+            json_object_set_new(run, "seed", caps_config_json_u64(r->seeds[i]));
+            json_object_set_new(run, "out", caps_cli_json_text(directory ? directory : ""));
+            free(directory);
+            json_array_append_new(runs, run);
+        }
+    (void)summarise(r, results, &mean, &sd);
+    return caps_cli_print_json(
+        json_pack("{s:o, s:o, s:o}", "runs", runs, "mean_test_error_percent",
+            caps_json_double(mean), "sd_test_error_percent", caps_json_double(sd)),
+        err);
+}
+
+static void print_text(const caps_repeat *r, const result *results)
+{
+    double mean, sd;
+    char text[128];
+    for (size_t i = 0; i < r->count; i++) {
+        const caps_train_metrics *m = &results[i].metrics;
+        if (!results[i].trained)
+            continue;
+        printf("seed %llu: epoch %llu, step %llu", (unsigned long long)r->seeds[i],
+            (unsigned long long)m->epoch, (unsigned long long)m->step);
+        if (!isnan(m->test_error_percent))
+            printf(", test error %s",
+                caps_train_error_text(text, m->test_error_percent, m->test_images));
+        printf("%s\n", results[i].finished ? "" : " (not finished)");
+    }
+    const size_t n = summarise(r, results, &mean, &sd);
+    if (n > 0)
+        printf("mean of %zu %s: %.3f %%", n, n == 1 ? "run" : "runs", mean);
+    if (n > 1)
+        printf(", standard deviation %.3f %%", sd);
+    if (n > 0)
+        printf("\nall of them and their ensemble: capscl eval --data %s --model "
+               "%s/seed-*/model.safetensors\n",
+            r->config.data, r->flags->out);
+}
+
+caps_status caps_repeat_run(
+    caps_repeat *r, caps_train_session *s, const caps_checkpoint *init, caps_error *err)
+{
+    caps_train_end end = CAPS_TRAIN_FINISHED;
+    caps_status status = CAPS_OK;
+    size_t at = 0;
+    result *results = calloc(r->count, sizeof *results);
+    if (!results)
+        return out_of_memory(r->flags->out, err);
+    if (r->flags->resume &&
+        (caps_args_given(r->args, "--epochs") || caps_args_given(r->args, "--max-steps")))
+        CAPS_TRY(write_file(r, err)); /* the new end is also that of seeds that begin later */
+    for (; at < r->count; at++) {
+        CAPS_TRY(train_seed(r, s, init, at, &results[at], &end, err));
+        if (!results[at].finished)
+            break;
+    }
+    if (r->flags->common.json)
+        CAPS_TRY(print_json(r, results, s->rt, err));
+    else
+        print_text(r, results);
+    if (end == CAPS_TRAIN_TIME_LIMIT)
+        caps_cli_log(
+            "time limit reached at step %llu of seed %llu; saved; go on with: capscl train "
+            "--resume --out %s",
+            (unsigned long long)results[at].metrics.step, (unsigned long long)r->seeds[at],
+            r->flags->out);
+    if (end == CAPS_TRAIN_STOPPED)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_INTERRUPTED,
+            "stopped by %s at step %llu of seed %llu, saved; go on with: capscl train --resume "
+            "--out %s",
+            caps_train_signal_name(), (unsigned long long)results[at].metrics.step,
+            (unsigned long long)r->seeds[at], r->flags->out));
+done:
+    free(results);
+    return status;
 }

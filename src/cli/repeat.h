@@ -1,27 +1,37 @@
-/* repeat.h: one training with several seeds: RUN/seed-<n> each a run of its own, and
- * RUN/repeat.json. */
+/* repeat.h: `train --repeat N`, the same training with N seeds.
+ *
+ *     RUN/repeat.json   {"seeds": [1, 2, 3], "config": settings, as in a run's config.json}
+ *     RUN/seed-1/ ...   an ordinary run each, which may also be resumed alone
+ *
+ * repeat.json is written when the first run has its first files, so that a seed that has not begun
+ * can begin in another process. */
 #ifndef CAPS_REPEAT_H
 #define CAPS_REPEAT_H
 
-#include "cli.h"
+#include "train_session.h"
 
 typedef struct caps_repeat {
-    size_t count;    /* 0: there is no repetition */
     uint64_t *seeds; /* [count] */
-    char **outs;     /* [count] run directories */
+    size_t count;
+    caps_train_config config; /* of every seed, but for the seed */
+    uint64_t *stale;          /* seeds of a repetition that --overwrite replaces */
+    size_t stale_count;
+    const caps_train_flags *flags;
+    const caps_args *args;
 } caps_repeat;
 
-/* n seeds from `first` on, below the directory `out`. */
-caps_status caps_repeat_init(
-    caps_repeat *r, const char *out, uint64_t first, size_t n, caps_error *err);
-/* What RUN/repeat.json says; count is 0 where there is none. CAPS_ERR_FORMAT. */
-caps_status caps_repeat_load(caps_repeat *r, const char *out, caps_error *err);
-/* Makes the directory, and RUN/repeat.json in it. CAPS_ERR_IO. */
-caps_status caps_repeat_save(const caps_repeat *r, const char *out, caps_error *err);
+/* Is there a repetition in `out`? */
+bool caps_repeat_exists(const char *out);
+
+/* Reads, or begins, what the flags ask for; checks all that can be checked, touches nothing. *init
+ * is that of --init. CAPS_ERR_EXISTS, and what settings and files of runs give. */
+caps_status caps_repeat_init(caps_repeat *r, const caps_train_flags *o, const caps_args *args,
+    caps_checkpoint *init, caps_error *err);
 void caps_repeat_release(caps_repeat *r); /* a zeroed one is allowed */
 
-/* What `n` runs ended with: each one's test error, mean, standard deviation. */
-void caps_repeat_print(const caps_repeat *r, const char *out, const caps_train_metrics *metrics,
-    size_t n, const char *data);
+/* Trains what is not finished, one seed after the other, and prints the results: also of one that
+ * was stopped. */
+caps_status caps_repeat_run(
+    caps_repeat *r, caps_train_session *s, const caps_checkpoint *init, caps_error *err);
 
 #endif

@@ -84,8 +84,8 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_COUNT("--seed", caps_train_flags, seed, 0, UINT64_MAX, "N",
         "of weights, order and shifts (default: 1)"),
     CAPS_ROW_COUNT("--repeat", caps_train_flags, repeat, 2, 1000, "N",
-        "train with N seeds, from --seed on, into RUN/seed-<n>; at the end\n"
-        "their mean and standard deviation"),
+        "train with N seeds, --seed and those after it, one after the other,\n"
+        "into RUN/seed-1, RUN/seed-2, ...; --resume goes on with all of them"),
     CAPS_ROW_CHOICE("--augment", caps_train_flags, augment, augments, "A",
         "none; shift2: move by -2..2 pixels each way; place40: anywhere on\n"
         "40x40 black; crop24: any part of 24x24 (default: what the network's\n"
@@ -361,18 +361,21 @@ done:
     return status;
 }
 
-/* A run that is continued: the end that this command line names replaces the old one whole, as it
- * would in a new run, so that "--max-steps 500" alone means 500 steps. */
-caps_status caps_train_old_config(const caps_train_flags *o, const caps_args *args, const char *out,
-    caps_train_config *config, caps_error *err)
+void caps_train_change_end(
+    const caps_train_flags *o, const caps_args *args, caps_train_config *config)
 {
-    caps_status status = caps_train_config_load(config, out, err);
-    if (status != CAPS_OK)
-        return status;
     bool epochs = caps_args_given(args, "--epochs"), steps = caps_args_given(args, "--max-steps");
     if (epochs || steps) {
         config->epochs = epochs ? o->epochs : 0;
         config->max_steps = steps ? o->max_steps : 0;
     }
-    return CAPS_OK;
+}
+
+caps_status caps_train_old_config(
+    const caps_train_flags *o, const caps_args *args, caps_train_config *config, caps_error *err)
+{
+    caps_status status = caps_train_config_load(config, o->out, err);
+    if (status == CAPS_OK)
+        caps_train_change_end(o, args, config);
+    return status;
 }

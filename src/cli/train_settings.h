@@ -8,7 +8,7 @@ typedef struct caps_train_flags {
     caps_common common;
     const char *data, *out, *arch, *init, *profile;
     uint64_t epochs, max_steps, batch, seed, limit, validation, eval_every, save_every;
-    uint64_t memory_limit, iterations, rate_decay_steps, repeat;
+    uint64_t repeat, memory_limit, iterations, rate_decay_steps;
     double rate, rate_decay, rate_min, time_limit_seconds;
     double margin_positive, margin_negative, margin_down;
     double reconstruction_weight, reconstruction_mean;
@@ -27,8 +27,13 @@ caps_status caps_train_check_usage(
 caps_status caps_train_new_config(const caps_train_flags *o, const caps_args *args,
     caps_train_config *config, caps_checkpoint *init, caps_error *err);
 
-/* Those of the run in `out`, which is to go on. */
-caps_status caps_train_old_config(const caps_train_flags *o, const caps_args *args, const char *out,
-    caps_train_config *config, caps_error *err);
+/* A run that is continued: the end that this command line names replaces the old one whole, as it
+ * would in a new run, so that "--max-steps 500" alone means 500 steps. */
+void caps_train_change_end(
+    const caps_train_flags *o, const caps_args *args, caps_train_config *config);
+
+/* Those of the run in --out, which is to go on. */
+caps_status caps_train_old_config(
+    const caps_train_flags *o, const caps_args *args, caps_train_config *config, caps_error *err);
 
 #endif

@@ -12,7 +12,8 @@
 
 #define TRAIN_KEYS                                                                                 \
     "epoch step loss margin_loss reconstruction_sse train_error_percent test_error_percent "       \
-    "images_per_second seconds peak_device_bytes resumed_from_step device"
+    "images_per_second seconds peak_device_bytes resumed_from_step device error_low_percent "      \
+    "error_high_percent"
 
 enum {
     TRAIN_IMAGES = 90,
