@@ -260,10 +260,14 @@ static void check_parts(caps_runtime *rt, const char *file, size_t most)
     caps_safetensors_release(&st);
 }
 
-/* Simulators take minutes for the larger network. */
+/* Simulators take minutes for the larger networks; what two of them hold is in smaller ones too. */
 static bool too_large(const char *file)
 {
-    return test_small() && strstr(file, "mnist_geometry");
+    static const char *const large[] = {"mnist_geometry", "gray_r3_lastgrad", "color_r1"};
+    bool is_large = false;
+    for (size_t i = 0; i < sizeof large / sizeof large[0]; i++)
+        is_large = is_large || strstr(file, large[i]) != NULL;
+    return test_small() && is_large;
 }
 
 START_TEST(forward_and_gradients)
@@ -282,7 +286,8 @@ END_TEST
 START_TEST(in_chunks_and_with_room_to_spare)
 {
     check_file(families[_i], files[0], 3, 1, CAPS_ROUTING_STORED);
-    check_file(families[_i], files[0], 3, 1, CAPS_ROUTING_FUSED);
+    if (!test_small())
+        check_file(families[_i], files[0], 3, 1, CAPS_ROUTING_FUSED);
 }
 END_TEST
 
