@@ -199,8 +199,11 @@ static const caps_tensor *several(
 {
     *labels = labels_of(t, b * l, classes);
     caps_tensor *flat = put_labels(t, *labels, b * l);
-    if (l > 1)
-        *flat = caps_tensor_reshape(flat, 2, (size_t[]){b, l});
+    if (l > 1 && t->status == CAPS_OK) { /* the same tensor, which stays the case's to release */
+        flat->ndim = 2;
+        flat->shape[0] = b;
+        flat->shape[1] = l;
+    }
     return flat;
 }
 
