@@ -72,6 +72,9 @@ START_TEST(wrong_arguments_are_refused)
     REFUSED(2, "need a name that ends in .png", "plot", "--out", "plot.jpeg");
     REFUSED(2, "no program is there", "plot", "--out", cli_path(work, "a.png"), "--program", work);
     REFUSED(2, "need 17 or more", "plot", "--arch", "small", "--sizes", "16");
+    REFUSED(2, "need some of mnist, fashion", "experiments", "--out", work);
+    REFUSED(2, "no experiment 'imagenet'", "experiments", "imagenet");
+    REFUSED(2, "no program is there", "experiments", "mnist", "--program", work);
 }
 END_TEST
 
@@ -175,6 +178,41 @@ START_TEST(measurements_are_kept_and_drawn)
 }
 END_TEST
 
+/* Trainings to their end, tables of what they reached; the second time nothing is trained. */
+START_TEST(experiments_are_run_and_told)
+{
+    if (!have_python("experiments_are_run_and_told"))
+        return;
+    cli_make_data(work, "mnist", 40, 20, 1, 12, 12, 4);
+    char *spec = cli_write_text(work, "tiny.json", TINY_SPEC), *out = cli_path(work, "out");
+    char data[4096];
+    snprintf(data, sizeof data, "CAPSCL_DATA=%s", work);
+    char *const argv[] = {SCRIPT("experiments"), "mnist", "seeds", "--program", TEST_PROGRAM,
+        "--out", out, "--", "--arch", spec, "--epochs", "2", "--batch", "10", NULL};
+    char *first = NULL;
+    for (int again = 0; again < 2; again++) {
+        test_process p = test_run(argv, (char *[]){"PYTHONDONTWRITEBYTECODE=1", data, NULL});
+        ck_assert_msg(p.exit_code == 0, "%s", p.err);
+        ck_assert_ptr_nonnull(strstr(p.out, "## MNIST, the paper's network"));
+        ck_assert_ptr_nonnull(strstr(p.out, "| `mnist-paper` | "));
+        ck_assert_ptr_nonnull(strstr(p.out, "| `seed-3` | "));
+        ck_assert_ptr_nonnull(strstr(p.out, ", ensemble "));
+        ck_assert_ptr_nonnull(strstr(p.out, "| epoch | 1 | 2 |"));
+        if (again)
+            ck_assert_str_eq(p.out, first);
+        else
+            first = strdup(p.out);
+        test_process_release(&p);
+    }
+    free(first);
+    char *const all[] = {SCRIPT("experiments"), "--list", NULL};
+    test_process p = run(all);
+    ck_assert_int_eq(p.exit_code, 0);
+    ck_assert_ptr_nonnull(strstr(p.out, "pairs: capscl train --data multi:mnist"));
+    test_process_release(&p);
+}
+END_TEST
+
 Suite *suite(void)
 {
     cli_use_test_cache();
@@ -186,6 +224,7 @@ Suite *suite(void)
     tcase_add_test(t, wrong_files_are_refused);
     tcase_add_test(t, openblas_is_compared);
     tcase_add_test(t, measurements_are_kept_and_drawn);
+    tcase_add_test(t, experiments_are_run_and_told);
     suite_add_tcase(s, t);
     return s;
 }
