@@ -183,8 +183,7 @@ CAPS_API void caps_model_parameters_changed(caps_model *m);
 CAPS_API size_t caps_model_flat_count(const caps_model *m); /* elements of the flat buffer */
 
 typedef enum caps_initialiser {
-    /* He-normal for layers with ReLU, Glorot-normal for the others, biases 0, class_caps.weight
-     * normal with sigma 0.1 (docs/numerics.md says why). */
+    /* He-normal for layers with ReLU, Glorot-normal for the others, biases 0 (docs/numerics.md). */
     CAPS_INITIALISER_SCALED,
     /* As in the authors' published code: normal with sigma 0.1, in conv1 0.05, drawn anew beyond
      * two sigma; biases 0.1. */

@@ -89,7 +89,9 @@ caps_status caps_layer_class_caps(caps_network *n, const char *name, size_t clas
     self->shape = (caps_class_caps){
         .i = input->shape[0], .j = classes, .d = dim, .k = input->shape[1], .routing = *routing};
     self->bias = bias;
-    caps_network_add_parameter(n, layer, "weight", 4, weight, 0.1);
+    /* As of one linear layer from all input capsules to all classes. */
+    caps_network_add_parameter(n, layer, "weight", 4, weight,
+        caps_sigma_glorot(input->shape[0] * input->shape[1], classes * dim));
     if (bias)
         caps_network_add_parameter(n, layer, "bias", 2, shape, 0);
     n->capsules = layer;

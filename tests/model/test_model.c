@@ -301,8 +301,8 @@ START_TEST(first_values_come_from_the_seed)
     test_ok(caps_model_get_parameters(m, b, &err));
     ck_assert_mem_eq(a, b, n * sizeof *a);
     /* Spread as docs/numerics.md says, within five standard errors; biases zero. */
-    const double expected[] = {sqrt(2.0 / 32), 0, sqrt(2.0 / (54 + 108)), 0, 0.1, 0, sqrt(2.0 / 35),
-        0, sqrt(2.0 / (10 + PIXELS)), 0};
+    const double expected[] = {sqrt(2.0 / 32), 0, sqrt(2.0 / (54 + 108)), 0,
+        sqrt(2.0 / (18 * 4 + 35)), 0, sqrt(2.0 / 35), 0, sqrt(2.0 / (10 + PIXELS)), 0};
     for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
         const caps_parameter *p = caps_model_parameter(m, i);
         double sum = 0, square = 0;
