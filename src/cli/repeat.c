@@ -182,25 +182,28 @@ void caps_repeat_release(caps_repeat *r)
 
 /* ---- the work ------------------------------------------------------------------------------- */
 
-/* The first run is under way: removes what an earlier repetition has beyond these seeds, and writes
- * down which they are. */
+static caps_status remove_seed(const caps_repeat *r, uint64_t seed, caps_error *err)
+{
+    char *directory = directory_of(r->flags->out, seed);
+    caps_status status =
+        directory ? caps_train_run_remove(directory, err) : out_of_memory(r->flags->out, err);
+    if (status == CAPS_OK)
+        (void)rmdir(directory); /* it stays where it holds something else */
+    free(directory);
+    return status;
+}
+
+/* The first run is under way: removes all others of an earlier repetition, so that --resume takes
+ * none of them for one of these, and writes down which seeds these are. */
 static caps_status on_begun(void *user, caps_error *err)
 {
     caps_repeat *r = user;
     caps_status status = CAPS_OK;
-    for (size_t i = 0; i < r->stale_count && status == CAPS_OK; i++) {
-        bool ours = false;
-        for (size_t k = 0; k < r->count; k++)
-            ours = ours || r->seeds[k] == r->stale[i];
-        if (ours)
-            continue;
-        char *directory = directory_of(r->flags->out, r->stale[i]);
-        status =
-            directory ? caps_train_run_remove(directory, err) : out_of_memory(r->flags->out, err);
-        if (status == CAPS_OK)
-            (void)rmdir(directory); /* it stays where it holds something else */
-        free(directory);
-    }
+    for (size_t i = 0; i < r->stale_count && status == CAPS_OK; i++)
+        if (r->stale[i] != r->seeds[0])
+            status = remove_seed(r, r->stale[i], err);
+    for (size_t i = 1; i < r->count && status == CAPS_OK; i++)
+        status = remove_seed(r, r->seeds[i], err);
     return status == CAPS_OK ? write_file(r, err) : status;
 }
 

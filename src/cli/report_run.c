@@ -1,4 +1,5 @@
 /* report_run.c: a run directory as it was left. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,19 +246,29 @@ static caps_train_config plain_config(const caps_train_config *c, bool from_init
     return plain;
 }
 
+/* With as few digits as give the same float again. */
+static void put_float(caps_html *out, const char *flag, float value)
+{
+    char text[32];
+    for (int digits = 1; digits <= FLT_DECIMAL_DIG; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)value);
+        if (!(fabsf(strtof(text, NULL) - value) > 0))
+            break;
+    }
+    caps_html_put(out, " %s %s", flag, text);
+}
+
 /* The network's and the loss's flags. */
 static void put_terms(caps_html *out, const caps_train_config *c, const caps_train_config *plain)
 {
     const caps_model_spec *x = &c->spec, *y = &plain->spec;
+    const double weight = c->loss.reconstruction_weight;
     const struct {
         const char *flag;
-        double have, need;
-    } reals[] = {
-        {"--margin-positive", (double)c->loss.margin.positive, (double)plain->loss.margin.positive},
-        {"--margin-negative", (double)c->loss.margin.negative, (double)plain->loss.margin.negative},
-        {"--margin-down", (double)c->loss.margin.down, (double)plain->loss.margin.down},
-        {"--reconstruction-weight", c->loss.reconstruction_weight,
-            plain->loss.reconstruction_weight}};
+        float have, need;
+    } margins[] = {{"--margin-positive", c->loss.margin.positive, plain->loss.margin.positive},
+        {"--margin-negative", c->loss.margin.negative, plain->loss.margin.negative},
+        {"--margin-down", c->loss.margin.down, plain->loss.margin.down}};
     const struct {
         const char *flag;
         bool have, need;
@@ -276,11 +287,12 @@ static void put_terms(caps_html *out, const caps_train_config *c, const caps_tra
     for (size_t i = 0; i < sizeof switches / sizeof switches[0]; i++)
         if (switches[i].have && !switches[i].need)
             caps_html_put(out, " %s", switches[i].flag);
-    for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {
-        if (!(fabs(reals[i].have - reals[i].need) > 0))
-            continue;
-        json_t *value = json_real(reals[i].have);
-        put_flag(out, reals[i].flag, value);
+    for (size_t i = 0; i < sizeof margins / sizeof margins[0]; i++)
+        if (fabsf(margins[i].have - margins[i].need) > 0)
+            put_float(out, margins[i].flag, margins[i].have);
+    if (fabs(weight - plain->loss.reconstruction_weight) > 0) {
+        json_t *value = json_real(weight);
+        put_flag(out, "--reconstruction-weight", value);
         json_decref(value);
     }
 }
@@ -288,8 +300,9 @@ static void put_terms(caps_html *out, const caps_train_config *c, const caps_tra
 char *caps_run_command(const caps_run *run)
 {
     const caps_train_config *c = &run->config;
-    /* Without --arch the network is the checkpoint's: then it is recorded as that. */
-    const bool from_init = c->init[0] && strncmp(c->arch, c->init, strlen(c->arch)) == 0;
+    /* Without --arch the network is the checkpoint's: then it is recorded as that, cut where long.
+     */
+    const bool from_init = c->init[0] && strncmp(c->arch, c->init, sizeof c->arch - 1) == 0;
     const caps_train_config plain = plain_config(c, from_init);
     caps_html out = {0};
     json_t *defaults = NULL;

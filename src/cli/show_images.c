@@ -240,7 +240,7 @@ caps_status caps_show_couplings(caps_show *s, caps_drawing *d, caps_error *err)
             .lengths = set.lengths + i * spec->classes,
             .couplings = couplings + i * each};
     CAPS_TRY(caps_picture_couplings(d, &of, blocks, set.n, spec->class_caps.iterations,
-        spec->primary.types, s->sizes->h2, s->sizes->w2, err));
+        spec->primary.types, s->sizes->h2, s->sizes->w2, spec->class_caps.leaky, err));
 done:
     free(blocks);
     free(couplings);

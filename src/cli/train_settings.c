@@ -227,8 +227,8 @@ static caps_status choose_augment(
     return CAPS_OK;
 }
 
-/* Names of the data's classes, where it has some. A built-in network gets as many classes as there
- * are names; another must have them. */
+/* Names of the data's classes, where it has some; those of --init are of its own data. A built-in
+ * network gets as many classes as there are names; another must have them. */
 static caps_status adopt_classes(
     const caps_train_flags *o, bool own, caps_model_spec *spec, caps_error *err)
 {
@@ -241,7 +241,10 @@ static caps_status adopt_classes(
         builtin = builtin || strcmp(o->arch, caps_model_spec_builtin(i)) == 0;
     if (names && builtin)
         spec->classes = count;
-    if (names && !spec->has_class_names)
+    if (names && spec->classes > count) /* fewer: some label is too great, which is said then */
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: has %zu classes, the network %zu", o->data,
+            count, spec->classes));
+    if (names)
         caps_class_names_set(spec, names, count);
 done:
     free(names);

@@ -396,6 +396,6 @@ double caps_draw_heading(caps_drawing *d, const caps_heading *heading, double wi
     y += caps_draw_paragraph(d, x, y, room, heading->shows, CAPS_TEXT_BODY, caps_ink) + 4;
     y += caps_draw_paragraph(d, x, y, room, heading->source, CAPS_TEXT_BODY, caps_muted) + 4;
     if (heading->result)
-        y += caps_draw_paragraph(d, x, y, room, heading->result, CAPS_TEXT_BODY, caps_good) + 4;
+        y += caps_draw_paragraph(d, x, y, room, heading->result, CAPS_TEXT_BODY, caps_ink) + 4;
     return y + 14;
 }

@@ -12,7 +12,7 @@ typedef struct sizes {
     size_t iterations, types, height, width, classes, columns;
     double zoom, map_width, map_height;
     double step_x, step_y;
-    double equal;        /* 1 / J: what all begin with */
+    double equal;        /* what all begin with: 1 / J, leaky 1 / (J + 1) */
     double most;         /* furthest from that of all maps */
     double above, below; /* and of all bars */
 } sizes;
@@ -140,11 +140,12 @@ static void draw_block(caps_drawing *d, const caps_picture_of *of, const sizes *
 
 caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
     const caps_coupled *blocks, size_t count, size_t iterations, size_t types, size_t height,
-    size_t width, caps_error *err)
+    size_t width, bool leaky, caps_error *err)
 {
     sizes n = {iterations, types, height, width, of->classes,
         of->classes < MOST_COLUMNS ? of->classes : MOST_COLUMNS,
-        caps_picture_zoom(height, width, 84), 0, 0, 0, 0, 1.0 / (double)of->classes, 0, 0, 0};
+        caps_picture_zoom(height, width, 84), 0, 0, 0, 0, 1.0 / (double)(of->classes + leaky), 0, 0,
+        0};
     n.map_width = (double)width * n.zoom;
     n.map_height = (double)height * n.zoom;
     n.step_x = n.map_width + GAP;
@@ -160,8 +161,9 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
         "Which primary capsules vote for which class. Maps: coupling at each of the %zux%zu "
         "places, mean over the %zu types; bars: of each type, mean over the places, up to %.3f "
         "above "
-        "equal shares or %.3f below.%s",
-        height, width, types, n.above, n.below, only);
+        "equal shares or %.3f below.%s%s",
+        height, width, types, n.above, n.below,
+        leaky ? " Leaky: what no class gets is the share of no parent." : "", only);
     const caps_heading heading = {
         .title = "Couplings", .shows = shows, .source = of->source, .result = of->result};
     const double sheet =

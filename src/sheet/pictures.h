@@ -70,7 +70,7 @@ typedef struct caps_coupled {
 
 caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
     const caps_coupled *blocks, size_t count, size_t iterations, size_t types, size_t height,
-    size_t width, caps_error *err);
+    size_t width, bool leaky, caps_error *err);
 
 /* Two digits over each other, and what the decoder makes of two capsules. */
 typedef struct caps_overlapped {

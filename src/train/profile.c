@@ -63,6 +63,7 @@ void caps_profile_apply(caps_train_config *config, const caps_profile *p, bool n
 {
     caps_model_spec *spec = &config->spec;
     const double pixels = (double)(spec->input[0] * spec->input[1] * spec->input[2]);
+    const bool capsules = strcmp(spec->kind, "capsnet") == 0; /* else cross entropy, as it is */
     strcpy(config->profile, p->name);
     config->epochs = p->epochs;
     config->batch = p->batch;
@@ -73,10 +74,10 @@ void caps_profile_apply(caps_train_config *config, const caps_profile *p, bool n
     config->rate_min = p->rate_min;
     config->initialiser = p->initialiser;
     config->loss = CAPS_LOSS_DEFAULT;
-    config->loss.margin_scale = p->class_mean ? caps_loss_class_mean(spec) : 1;
+    config->loss.margin_scale = p->class_mean && capsules ? caps_loss_class_mean(spec) : 1;
     config->loss.reconstruction_weight =
         p->reconstruction_mean > 0 ? p->reconstruction_mean / pixels : p->reconstruction_weight;
-    if (!network || strcmp(spec->kind, "capsnet") != 0)
+    if (!network || !capsules)
         return;
     spec->class_caps.bias = spec->class_caps.bias || p->class_bias;
     spec->primary.average = spec->primary.average || p->primary_average;

@@ -112,6 +112,16 @@ START_TEST(folders_with_other_classes)
     cli_expect_ok(p);
     ck_assert_ptr_nonnull(strstr(p.out, " cow "));
     test_process_release(&p);
+    /* Who trains on from it learns those classes, under their names. */
+    char *on = cli_path(work, "garden-run");
+    p = cli_run("train", "--data", other, "--init", cli_path(run, "model.safetensors"), "--out", on,
+        "--max-steps", "2", "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    p = cli_run("eval", "--model", cli_path(on, "model.safetensors"), "--data", other);
+    cli_expect_ok(p);
+    ck_assert_ptr_nonnull(strstr(p.out, " bat "));
+    test_process_release(&p);
 }
 END_TEST
 
@@ -133,11 +143,23 @@ START_TEST(bad_folders)
     write_picture(cli_path(cli_make_directory(dir, "ant"), "1.png"), 0, 0);
     expect_bad(dir, "one class", "one folder of a class, ant, need at least two");
     write_picture(cli_path(cli_make_directory(dir, "bee"), "1.png"), 1, 0);
+    write_picture(cli_path(cli_make_directory(dir, "cow"), "1.png"), 2, 0);
+    write_picture(cli_path(cli_make_directory(dir, "doe"), "1.png"), 3, 0);
     expect_bad(dir, "one class", "has no test split");
     dir = cli_make_directory(work, "nothing");
     expect_bad(dir, "nothing", "holds no data set");
     cli_make_directory(dir, "train");
     expect_bad(dir, "nothing/train", "no folders of classes");
+    dir = make_folders("four", 2); /* of a network of ten classes */
+    cli_expect_error(
+        cli_run("train", "--data", dir, "--arch",
+            cli_write_text(work, "ten.json",
+                "{\"input\": [1,12,12], \"classes\": 10,"
+                " \"conv1\": {\"channels\": 8, \"kernel\": 3, \"stride\": 1},"
+                " \"primary\": {\"types\": 4, \"dim\": 4, \"kernel\": 3, \"stride\": 2},"
+                " \"class_caps\": {\"dim\": 6, \"iterations\": 2}}"),
+            "--out", cli_path(work, "never")),
+        3, "has 4 classes, the network 10", "other count");
 }
 END_TEST
 

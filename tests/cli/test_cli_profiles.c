@@ -152,6 +152,10 @@ static char *whole_and_resumed(const char *name, const char *arch, const char *f
 START_TEST(a_cnn_goes_the_same_ways)
 {
     char *model = whole_and_resumed("cnn", cnn, data), line[2048];
+    /* A profile's scale is of the margin loss, not of the cross entropy. */
+    json_t *result = train(cli_path(work, "cnn-authors"), cnn, data, "--profile authors");
+    ck_assert_double_eq_tol(cli_number(result, "loss"), cli_number(result, "margin_loss"), 1e-6);
+    json_decref(result);
     snprintf(line, sizeof line, "eval --model %s --data %s --json", model, data);
     test_process p = cli_run_text(line);
     cli_expect_ok(p);

@@ -242,6 +242,26 @@ START_TEST(used_directories_are_refused)
 }
 END_TEST
 
+/* Runs of other settings that lie where a later seed will: --resume takes none of them for its own.
+ */
+START_TEST(what_is_overwritten_is_never_resumed)
+{
+    char *out = cli_path(work, "anew");
+    quietly(cli_run("train", TINY, "--out", out, "--max-steps", "2", "--repeat", "2", "--quiet"));
+    quietly(cli_run("train", TINY, "--out", out, "--max-steps", "4", "--repeat", "2", "--overwrite",
+        "--time-limit", "0.001", "--quiet"));
+    ck_assert(!caps_path_exists(model_of(out, 2)));
+    test_process p = cli_run("train", "--resume", "--out", out, "--quiet", "--json");
+    cli_expect_ok(p);
+    json_t *value = cli_json(&p), *runs = json_object_get(value, "runs");
+    ck_assert_uint_eq(json_array_size(runs), 2);
+    for (size_t i = 0; i < 2; i++)
+        ck_assert(cli_number(json_array_get(runs, i), "step") == 4);
+    json_decref(value);
+    test_process_release(&p);
+}
+END_TEST
+
 START_TEST(a_damaged_list_of_seeds)
 {
     static const char *const bad[] = {"{", "{}", "{\"seeds\": []}", "{\"seeds\": [1, -2]}",
@@ -269,6 +289,7 @@ Suite *suite(void)
     tcase_add_test(repeat, a_time_limit_is_for_all_seeds);
     tcase_add_test(repeat, seeds_that_have_not_begun);
     tcase_add_test(repeat, used_directories_are_refused);
+    tcase_add_test(repeat, what_is_overwritten_is_never_resumed);
     tcase_add_test(repeat, a_damaged_list_of_seeds);
     suite_add_tcase(s, repeat);
     return s;

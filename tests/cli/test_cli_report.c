@@ -11,9 +11,9 @@ static void prepare(void)
     data = cli_make_data(place, "da ta&<b>'\"", 40, 24, 1, 12, 12, 4);
     char *spec = cli_write_text(place, "tiny.json", TINY_SPEC);
     run = cli_path(place, "run");
-    test_process p =
-        cli_run("train", "--data", data, "--arch", spec, "--epochs", "3", "--batch", "8", "--lr",
-            "0.0025", "--seed", "18446744073709551615", "--no-shuffle", "--out", run, "--quiet");
+    test_process p = cli_run("train", "--data", data, "--arch", spec, "--epochs", "3", "--batch",
+        "8", "--lr", "0.0025", "--margin-positive", "0.85", "--seed", "18446744073709551615",
+        "--no-shuffle", "--out", run, "--quiet");
     cli_expect_ok(p);
     test_process_release(&p);
     page = cli_path(run, "report.html");
@@ -183,6 +183,8 @@ START_TEST(the_command_repeats_the_run)
     ck_assert_ptr_nonnull(strstr(command, " --lr 0.0025 "));
     ck_assert_ptr_nonnull(strstr(command, " --seed 18446744073709551615"));
     ck_assert_ptr_nonnull(strstr(command, " --no-shuffle"));
+    ck_assert_ptr_nonnull(strstr(command, " --margin-positive 0.85"));
+    ck_assert_ptr_null(strstr(command, "0.85000")); /* of a float, but as it was given */
     ck_assert_ptr_nonnull(strstr(command, " --epochs 3"));
     ck_assert_ptr_nonnull(strstr(command, "run-again"));
     static const char *const defaults[] = {"--optimizer", "--lr-decay", "--augment", "--limit",

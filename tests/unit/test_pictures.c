@@ -373,7 +373,7 @@ START_TEST(sheets_of_any_size)
         for (size_t i = 0; i < 8 * classes[k]; i++)
             couplings[i] = 1.0f / (float)classes[k];
         const caps_coupled coupled = {seen, lengths, couplings};
-        test_ok(caps_picture_couplings(&d, &of, &coupled, 1, 1, 2, 2, 2, &err));
+        test_ok(caps_picture_couplings(&d, &of, &coupled, 1, 1, 2, 2, 2, false, &err));
         ck_assert_uint_gt(all_ink(&d), 1000);
         caps_drawing_release(&d);
     }
