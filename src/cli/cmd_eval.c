@@ -30,8 +30,8 @@ static const caps_flag flags[] = {
         "the checkpoint (required); of several, given one after the other, each\n"
         "is evaluated, and then their mean, spread and ensemble"),
     CAPS_ROW_TEXT("--data", options, data, "D",
-        "a directory with IDX files, or a name looked for in $CAPSCL_DATA,\n"
-        "$XDG_DATA_HOME/capscl and /usr/share/datasets (required)"),
+        "a data set (docs/data.md): a directory, a name looked for in $CAPSCL_DATA,\n"
+        "$XDG_DATA_HOME/capscl and /usr/share/datasets, or multi:D (required)"),
     CAPS_ROW_CHOICE("--split", options, split, splits, "S", "test or train (default: test)"),
     CAPS_ROW_COUNT(
         "--limit", options, limit, 1, UINT32_MAX, "N", "the first N images only (default: all)"),

@@ -115,11 +115,23 @@ static void put_row(caps_html *h, const char *name, const char *format, ...)
     caps_html_put(h, "<tr><td>%s</td><td>%s</td></tr>\n", name, text);
 }
 
+/* An error with its interval, of n images. */
+static void put_error(caps_html *h, const char *name, double percent, double n)
+{
+    double low, high;
+    if (!isfinite(percent) || !(n > 0))
+        return;
+    caps_wilson((uint64_t)llround(percent / 100 * n), (uint64_t)n, Z95, &low, &high);
+    put_row(h, name, "%.2f %% (95 %%: %.2f to %.2f) over %.0f images", percent, 100 * low,
+        100 * high, n);
+}
+
 static void put_results(caps_html *h, const caps_run *run, const caps_show *s)
 {
     const caps_evaluation *e = &s->evaluation;
     const caps_metric *epoch = caps_run_last_epoch(run);
     const char *file = strrchr(run->model, '/');
+    const bool cnn = strcmp(s->spec->kind, "cnn") == 0;
     double low, high;
     char text[32];
     caps_wilson(e->errors, e->n, Z95, &low, &high);
@@ -127,27 +139,25 @@ static void put_results(caps_html *h, const caps_run *run, const caps_show *s)
         "<h2>Results</h2>\n<div class=\"columns\">\n<div><h3>%s, evaluated for this "
         "report</h3>\n<table class=\"pair\">\n",
         file ? file + 1 : run->model);
-    put_row(h, "test error", "%.2f %% (%zu of %zu images)", e->error_percent, e->errors, e->n);
+    put_row(h, e->labels > 1 ? "test error, exact pair" : "test error",
+        "%.2f %% (%zu of %zu images)", e->error_percent, e->errors, e->n);
     put_row(h, "95 % interval (Wilson)", "%.2f to %.2f %%", 100 * low, 100 * high);
-    put_row(h, "margin loss", "%.5f an image", e->margin_loss);
+    if (e->labels > 1) {
+        const size_t labels = e->n * e->labels;
+        put_row(h, "of single labels", "%.2f %% (%zu of %zu)",
+            100 * (double)e->label_errors / (double)labels, e->label_errors, labels);
+    }
+    put_row(h, cnn ? "cross entropy" : "margin loss", "%.5f an image", e->margin_loss);
     if (isfinite(e->reconstruction_sse))
         put_row(h, "squared reconstruction error", "%.3f an image", e->reconstruction_sse);
     caps_html_put(h, "</table></div>\n<div><h3>Training, as logged</h3>\n");
     if (epoch) {
-        const double n = epoch->images_done;
         caps_html_put(h, "<table class=\"pair\">\n");
         put_row(
             h, "last line of an epoch", "epoch %.0f, step %.0f", epoch->epoch_number, epoch->step);
-        if (isfinite(epoch->train_error) && n > 0) {
-            caps_wilson(
-                (uint64_t)llround(epoch->train_error / 100 * n), (uint64_t)n, Z95, &low, &high);
-            put_row(h, "training error", "%.2f %% (95 %%: %.2f to %.2f) over %.0f images",
-                epoch->train_error, 100 * low, 100 * high, n);
-        }
-        if (isfinite(epoch->validation_error))
-            put_row(h, "validation error", "%.2f %%", epoch->validation_error);
-        if (isfinite(epoch->test_error))
-            put_row(h, "test error", "%.2f %%", epoch->test_error);
+        put_error(h, "training error", epoch->train_error, epoch->images_done);
+        put_error(h, "validation error", epoch->validation_error, (double)run->config.validation);
+        put_error(h, "test error", epoch->test_error, (double)e->n);
         put_row(h, "loss", "%.5f an image", epoch->loss);
         if (isfinite(epoch->peak_bytes))
             put_row(
@@ -232,6 +242,7 @@ static caps_status put_small(caps_html *h, const caps_show *s, size_t i, caps_er
 static caps_status put_mistakes(caps_html *h, const caps_show *s, caps_error *err)
 {
     size_t worst[MISTAKES];
+    const bool cnn = strcmp(s->spec->kind, "cnn") == 0;
     const size_t n = caps_show_worst(s, worst, MISTAKES);
     caps_status status = CAPS_OK;
     caps_html_put(h, "<h2>Worst mistakes</h2>\n");
@@ -240,9 +251,10 @@ static caps_status put_mistakes(caps_html *h, const caps_show *s, caps_error *er
         return status;
     }
     caps_html_put(h,
-        "<p class=\"muted\">Images of the test split in which the capsule of the predicted class "
-        "is furthest longer than that of the true one: true class &rarr; predicted class, their "
-        "lengths, index.</p>\n<div class=\"mistakes\">\n");
+        "<p class=\"muted\">Images of the test split, those first in which the predicted class's "
+        "%s exceeds the true one's by most: true class &rarr; predicted class, their %s, "
+        "index.</p>\n<div class=\"mistakes\">\n",
+        cnn ? "probability" : "length", cnn ? "probabilities" : "lengths");
     for (size_t k = 0; k < n; k++) {
         const size_t i = worst[k];
         const float *lengths = s->lengths + i * s->spec->classes;

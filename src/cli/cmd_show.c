@@ -20,9 +20,9 @@ typedef struct options {
 static const caps_flag flags[] = {
     CAPS_ROW_TEXT("--model", options, model, "FILE", "the checkpoint (required)"),
     CAPS_ROW_TEXT("--data", options, data, "D",
-        "a directory with IDX files, or a name looked for in $CAPSCL_DATA,\n"
-        "$XDG_DATA_HOME/capscl and /usr/share/datasets (required, but not\n"
-        "for filters)"),
+        "a data set (docs/data.md): a directory, a name looked for in $CAPSCL_DATA,\n"
+        "$XDG_DATA_HOME/capscl and /usr/share/datasets, or multi:D (required, but\n"
+        "not for filters)"),
     CAPS_ROW_TEXT("--out", options, out, "FILE.png", "the picture to write (required)"),
     CAPS_ROW_CHOICE("--split", options, split, splits, "S", "test or train (default: test)"),
     CAPS_ROW_COUNT(

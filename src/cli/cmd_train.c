@@ -248,7 +248,7 @@ static void on_event(
         break;
     case CAPS_TRAIN_EVALUATING:
         note_first_step(w, m);
-        caps_progress_show("evaluating on the test split ...");
+        caps_progress_show("evaluating ...");
         break;
     case CAPS_TRAIN_EPOCH:
         on_epoch(w, m);
