@@ -89,12 +89,15 @@ typedef struct caps_train_metrics {
     double train_error_percent;      /* over the same images, as they were trained on */
     double test_error_percent;       /* NaN where not evaluated */
     double validation_error_percent; /* the same, of the images kept from training */
+    size_t labels; /* of an image; of several, those not found have a share too: */
+    double test_label_error_percent, validation_label_error_percent;
     uint64_t test_images, validation_images; /* in these sets */
     double rate;                             /* of the last step */
     double images_per_second;                /* training steps only */
     double seconds;                          /* since this process began the run, all included */
-    double seconds_left;                     /* estimate to the end; NaN unknown */
-    uint64_t images_done, images_total;      /* within the epoch */
+    double total_seconds;               /* with those of the processes before it; NaN not known */
+    double seconds_left;                /* estimate to the end; NaN unknown */
+    uint64_t images_done, images_total; /* within the epoch */
     uint64_t peak_device_bytes;
     uint64_t resumed_from_step;
 } caps_train_metrics;

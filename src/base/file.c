@@ -34,6 +34,26 @@ char *caps_format(const char *format, ...)
     return text;
 }
 
+char *caps_shell_quoted(const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=,+@%-";
+    if (text[0] && strspn(text, plain) == strlen(text))
+        return strdup(text);
+    /* A quote closes, is said by a backslash, and opens again: four for one. */
+    char *quoted = malloc(4 * strlen(text) + 3), *at = quoted;
+    if (!quoted)
+        return NULL;
+    *at++ = '\'';
+    for (; *text; text++) {
+        if (*text == '\'')
+            at = stpcpy(at, "'\\'");
+        *at++ = *text;
+    }
+    strcpy(at, "'");
+    return quoted;
+}
+
 char *caps_path_join(const char *a, const char *b)
 {
     size_t n = strlen(a);

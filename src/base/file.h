@@ -39,6 +39,9 @@ char *caps_path_join(const char *a, const char *b);
 
 /* printf into a new string, freed with free(); NULL: out of memory. */
 char *caps_format(const char *format, ...) CAPS_PRINTF(1, 2);
+/* As one word of a shell command, in quotes where it needs them. Freed with free(); NULL: out of
+ * memory. */
+char *caps_shell_quoted(const char *text);
 
 /* FNV-1a, 64 bits, going on from `hash`; begin with CAPS_HASH_START. */
 #define CAPS_HASH_START 14695981039346656037ull

@@ -147,10 +147,24 @@ caps_status caps_cli_model_create(caps_model **out, caps_runtime *rt, const caps
 caps_status caps_cli_model_load(caps_model **out, caps_runtime *rt, const char *path,
     const caps_model_options *options, size_t *batch, caps_error *err);
 
+/* What --split takes, in this order: test, train, validation. The last are the images that the run
+ * of a checkpoint kept with --validation, by the config.json beside it. */
+enum { CAPS_CLI_TEST, CAPS_CLI_TRAIN, CAPS_CLI_VALIDATION };
+extern const char *const caps_cli_splits[];
+
+#define CAPS_ROW_SPLIT(type)                                                                       \
+    CAPS_ROW_CHOICE("--split", type, split, caps_cli_splits, "S",                                  \
+        "test, train, or validation: the images that the model's run kept with\n"                  \
+        "--validation (default: test)")
+
 /* A split as a network of this spec takes it: pictures converted to its size, images centred or cut
- * where the spec says so; checked against it. */
-caps_status caps_cli_data_open(caps_dataset *ds, const char *data, caps_split split, size_t limit,
-    const caps_model_spec *spec, caps_error *err);
+ * where the spec says so; checked against it. `model` is the checkpoint's path. */
+caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, const char *model,
+    size_t limit, const caps_model_spec *spec, caps_error *err);
+/* The settings of the run that a checkpoint lies in, which kept images apart. Errors: CAPS_ERR_*
+ * of caps_train_config_load, CAPS_ERR_MISMATCH (it kept none). */
+caps_status caps_cli_validation_config(
+    caps_train_config *config, const char *model, caps_error *err);
 
 /* Can `path` be written (a file may be made beside it, and it is no directory)? For outputs that
  * come after long work: says no before it. CAPS_ERR_IO. */

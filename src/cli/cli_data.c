@@ -7,6 +7,8 @@
 #include "fail.h"
 #include "progress.h"
 
+const char *const caps_cli_splits[] = {"test", "train", "validation", NULL};
+
 static void on_pictures(void *user, size_t done, size_t total)
 {
     (void)user;
@@ -34,18 +36,59 @@ static caps_status check_names(const caps_dataset *ds, const caps_model_spec *sp
     return status;
 }
 
-caps_status caps_cli_data_open(caps_dataset *ds, const char *data, caps_split split, size_t limit,
-    const caps_model_spec *spec, caps_error *err)
+caps_status caps_cli_validation_config(
+    caps_train_config *config, const char *model, caps_error *err)
+{
+    const char *slash = strrchr(model, '/');
+    char *run = slash == model ? strdup("/")
+                : slash        ? strndup(model, (size_t)(slash - model))
+                               : strdup(".");
+    caps_status status;
+    if (!run)
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", model);
+    status = caps_train_config_load(config, run, err);
+    if (status != CAPS_OK)
+        caps_fail_prefix(err, status, "--split validation");
+    else if (config->validation == 0)
+        status = caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: its run kept no images apart, need one trained with --validation N", model);
+    free(run);
+    return status;
+}
+
+/* The images that the run of `model` did not train on. */
+static caps_status open_validation(caps_dataset *ds, const char *data, const char *model,
+    size_t limit, const caps_dataset_options *of_training, caps_error *err)
+{
+    caps_train_config config;
+    caps_dataset training = {0};
+    caps_dataset_options options = *of_training;
+    caps_status status;
+    CAPS_TRY(caps_cli_validation_config(&config, model, err));
+    options.limit = config.limit;
+    CAPS_TRY(caps_dataset_open(&training, data, &options, err));
+    CAPS_TRY(caps_dataset_split_off(&training, config.validation, config.seed, ds, err));
+    if (limit && limit < ds->n)
+        ds->n = limit;
+done:
+    caps_dataset_release(&training);
+    return status;
+}
+
+caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, const char *model,
+    size_t limit, const caps_model_spec *spec, caps_error *err)
 {
     const size_t *size = spec->source[0] ? spec->source : spec->input;
-    const caps_dataset_options options = {.split = split,
+    const caps_dataset_options options = {
+        .split = split == CAPS_CLI_TEST ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN,
         .limit = limit,
         .channels = size[0],
         .height = size[1],
         .width = size[2],
         .progress = on_pictures};
     caps_status status;
-    CAPS_TRY(caps_dataset_open(ds, data, &options, err));
+    CAPS_TRY(split == CAPS_CLI_VALIDATION ? open_validation(ds, data, model, limit, &options, err)
+                                          : caps_dataset_open(ds, data, &options, err));
     caps_progress_clear();
     if (spec->source[0])
         caps_dataset_set_view(ds, spec->input[1], spec->input[2]);

@@ -14,8 +14,6 @@
 #include "statistics.h"
 #include "trace.h"
 
-static const char *const splits[] = {"test", "train", NULL};
-
 typedef struct options {
     caps_common common;
     caps_texts models;
@@ -32,7 +30,7 @@ static const caps_flag flags[] = {
     CAPS_ROW_TEXT("--data", options, data, "D",
         "a data set (docs/data.md): a directory, a name looked for in $CAPSCL_DATA,\n"
         "$XDG_DATA_HOME/capscl and /usr/share/datasets, or multi:D (required)"),
-    CAPS_ROW_CHOICE("--split", options, split, splits, "S", "test or train (default: test)"),
+    CAPS_ROW_SPLIT(options),
     CAPS_ROW_COUNT(
         "--limit", options, limit, 1, UINT32_MAX, "N", "the first N images only (default: all)"),
     CAPS_ROW_COUNT("--batch", options, batch, 1, 1000000, "N",
@@ -226,10 +224,15 @@ static void print_several(const options *o, const caps_model_spec *spec, const e
 {
     char interval[48];
     double mean, sd;
-    for (size_t m = 0; m < e->models; m++)
-        printf("%s: %s error %.2f %% (%zu of %zu; 95 %% interval %s)\n", o->models.values[m],
-            splits[o->split], e->results[m].error_percent, e->results[m].errors, e->n,
-            caps_interval_text(interval, e->results[m].errors, e->n));
+    for (size_t m = 0; m < e->models; m++) {
+        const caps_evaluation *one = &e->results[m];
+        printf("%s: %s error %.2f %% (%zu of %zu; 95 %% interval %s", o->models.values[m],
+            caps_cli_splits[o->split], one->error_percent, one->errors, e->n,
+            caps_interval_text(interval, one->errors, e->n));
+        if (one->labels > 1)
+            printf("; of single digits %.2f %%", one->label_error_percent);
+        printf(")\n");
+    }
     caps_mean_sd(e->percents, e->models, &mean, &sd);
     printf("mean of %zu models: %.3f %%, standard deviation %.3f %%\n", e->models, mean, sd);
     printf("ensemble (mean of their %s): %.2f %% (%zu of %zu; 95 %% interval %s)\n",
@@ -261,6 +264,22 @@ static caps_status print_several_json(caps_runtime *rt, const options *o, const 
 
 /* ---- one after the other -------------------------------------------------------------------- */
 
+/* The runs of both models must have kept the same images apart. */
+static caps_status check_same_kept(const char *first, const char *model, caps_error *err)
+{
+    caps_train_config a, b;
+    caps_status status;
+    CAPS_TRY(caps_cli_validation_config(&a, first, err));
+    CAPS_TRY(caps_cli_validation_config(&b, model, err));
+    if (a.validation != b.validation || a.seed != b.seed || a.limit != b.limit)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: its run kept other images apart than that of %s, need the same --validation and "
+            "--seed",
+            model, first));
+done:
+    return status;
+}
+
 /* A model, and the data with the first; the same data for all of them. */
 static caps_status open_one(caps_runtime *rt, const options *o, size_t m, bool reconstruct,
     caps_model **model, caps_dataset *ds, const caps_model_spec *first, caps_error *err)
@@ -277,8 +296,7 @@ static caps_status open_one(caps_runtime *rt, const options *o, size_t m, bool r
     const caps_model_spec *spec = caps_model_get_spec(*model);
     if (m == 0) {
         caps_trace_begin(rt, "load data");
-        status = caps_cli_data_open(ds, o->data, o->split == 0 ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN,
-            (size_t)o->limit, spec, err);
+        status = caps_cli_data_open(ds, o->data, o->split, name, (size_t)o->limit, spec, err);
         caps_trace_end(rt);
         CAPS_TRY(status);
     } else if (memcmp(spec->input, first->input, sizeof spec->input) != 0 ||
@@ -288,6 +306,8 @@ static caps_status open_one(caps_runtime *rt, const options *o, size_t m, bool r
             "%s: takes other images or has other classes than %s, need models of the same data",
             name, o->models.values[0]));
     }
+    if (m > 0 && o->split == CAPS_CLI_VALIDATION)
+        CAPS_TRY(check_same_kept(o->models.values[0], name, err));
     caps_cli_detail("%s: %zu images of %s, %zu at a time", name, ds->n, ds->path, batch);
 done:
     return status;
@@ -344,7 +364,7 @@ static caps_status evaluate_all(
         json_object_set_new(one, "device", caps_cli_json_text(caps_runtime_device(rt)->name));
         CAPS_TRY(caps_cli_print_json(one, err));
     } else {
-        caps_eval_print(splits[o->split], &first, &e.results[0]);
+        caps_eval_print(caps_cli_splits[o->split], &first, &e.results[0]);
     }
 done:
     caps_model_free(model);
@@ -426,7 +446,7 @@ const caps_command caps_command_eval = {
     .name = "eval",
     .run = run,
     .summary = "error, losses and confusion of a checkpoint on a data set",
-    .usage = "capscl eval --model FILE... --data D [--split test|train] [--limit N] [flags]",
+    .usage = "capscl eval --model FILE... --data D [--split S] [--limit N] [flags]",
     .about =
         "Runs every image of the split through the network and prints the error with its 95 %\n"
         "interval (Wilson), the mean margin loss, the mean squared reconstruction error of an\n"
@@ -435,6 +455,9 @@ const caps_command caps_command_eval = {
         "error of the ensemble, which adds up their lengths.\n",
     .flags = flags,
     .notes =
+        "--split validation needs config.json of the run beside the model: it says which images\n"
+        "were kept from training.\n"
+        "\n"
         "exit codes: 0 done, 1 an output cannot be written, 2 wrong usage, 3 bad data or model,\n"
         "4 device.\n"
         "\n"

@@ -10,8 +10,6 @@
 #include "progress.h"
 #include "sheet.h"
 
-static const char *const splits[] = {"test", "train", NULL};
-
 enum {
     DEFAULT_IMAGES = 10, /* with --data and no --index */
     BATCH = 100
@@ -28,10 +26,10 @@ typedef struct options {
 static const caps_flag flags[] = {
     CAPS_ROW_TEXT("--model", options, model, "FILE", "the checkpoint (required)"),
     CAPS_ROW_TEXT("--data", options, data, "D",
-        "images of a data set, in place of PNG files: a directory with IDX\n"
-        "files, or a name looked for in $CAPSCL_DATA, $XDG_DATA_HOME/capscl\n"
-        "and /usr/share/datasets"),
-    CAPS_ROW_CHOICE("--split", options, split, splits, "S", "test or train (default: test)"),
+        "images of a data set (docs/data.md), in place of PNG files: a directory, a\n"
+        "name looked for in $CAPSCL_DATA, $XDG_DATA_HOME/capscl and\n"
+        "/usr/share/datasets, or multi:D"),
+    CAPS_ROW_SPLIT(options),
     CAPS_ROW_COUNTS("--index", options, index, 0, UINT32_MAX, "N...",
         "which images of the split, from 0: numbers up to the next flag\n"
         "(default: the first 10)"),
@@ -142,8 +140,8 @@ static caps_status check_indices(const options *o, const caps_dataset *ds, caps_
         if (o->index.values[i] >= ds->n)
             return caps_cli_usage(err,
                 "--index: %llu is out of range, need 0..%zu (%s %s has %zu images)",
-                (unsigned long long)o->index.values[i], ds->n - 1, o->data, splits[o->split],
-                ds->n);
+                (unsigned long long)o->index.values[i], ds->n - 1, o->data,
+                caps_cli_splits[o->split], ds->n);
     return CAPS_OK;
 }
 
@@ -153,7 +151,7 @@ static caps_status take_images(batch *b, const options *o, const caps_dataset *d
         size_t index = o->index.count ? (size_t)o->index.values[i] : i;
         caps_dataset_draw(ds, index, CAPS_AUGMENT_NONE, 0, 0, b->inputs + i * b->pixels,
             b->true_labels + i * b->per_image, NULL);
-        b->sources[i] = source_name(o->data, splits[o->split], index);
+        b->sources[i] = source_name(o->data, caps_cli_splits[o->split], index);
         if (!b->sources[i])
             return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory");
     }
@@ -350,7 +348,7 @@ static caps_status write_sheet(
     }
     char data[512];
     if (o->data)
-        snprintf(data, sizeof data, "%s, %s split", o->data, splits[o->split]);
+        snprintf(data, sizeof data, "%s, %s split", o->data, caps_cli_splits[o->split]);
     else
         snprintf(data, sizeof data, "%zu PNG file%s", b->n, b->n == 1 ? "" : "s");
     const caps_sheet sheet = {.model = o->model,
@@ -426,8 +424,8 @@ static int run(const caps_command *command, int argc, char **argv)
             "%s: the model has no capsules, need some for --capsules", o.model));
     if (o.data) {
         /* Of a split without --index only the start is read. */
-        CAPS_TRY(caps_cli_data_open(&ds, o.data, o.split == 0 ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN,
-            o.index.count ? 0 : DEFAULT_IMAGES, spec, &err));
+        CAPS_TRY(caps_cli_data_open(
+            &ds, o.data, o.split, o.model, o.index.count ? 0 : DEFAULT_IMAGES, spec, &err));
         CAPS_TRY(check_indices(&o, &ds, &err));
         n = o.index.count ? n : ds.n;
     }

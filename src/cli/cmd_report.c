@@ -26,7 +26,8 @@ static const caps_flag flags[] = {
     CAPS_ROW_TEXT("--data", options, data, "D",
         "where the data set is now (default: what the run was given)"),
     CAPS_ROW_COUNT("--limit", options, limit, 1, UINT32_MAX, "N",
-        "evaluate on the first N images of the test split only (default: all)"),
+        "evaluate on the first N images only (default: all of the test split, or of the\n"
+        "images kept with --validation where there is no test split)"),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
     CAPS_ROW_QUIET(options),
@@ -81,8 +82,8 @@ static void put_head(caps_html *h, const caps_run *run, const caps_show *s)
     caps_html_put(h, "</b></p>\n<div class=\"cards\">\n");
     caps_wilson(s->evaluation.errors, s->evaluation.n, Z95, &low, &high);
     snprintf(value, sizeof value, "%.2f %%", s->evaluation.error_percent);
-    snprintf(
-        about, sizeof about, "test error; 95 %% interval %.2f to %.2f %%", 100 * low, 100 * high);
+    snprintf(about, sizeof about, "%s error%s; 95 %% interval %.2f to %.2f %%", s->split_name,
+        s->spec->labels > 1 ? " (exact pair)" : "", 100 * low, 100 * high);
     put_card(h, value, about);
     if (last && isfinite(last->images_per_second)) {
         snprintf(value, sizeof value, "%.0f", last->images_per_second);
@@ -115,11 +116,21 @@ static void put_row(caps_html *h, const char *name, const char *format, ...)
     caps_html_put(h, "<tr><td>%s</td><td>%s</td></tr>\n", name, text);
 }
 
-/* An error with its interval, of n images. */
+static void put_share(caps_html *h, const char *name, double percent)
+{
+    if (isfinite(percent))
+        put_row(h, name, "%.2f %%", percent);
+}
+
+/* An error with its interval, of n images; without one where it is not known how many. */
 static void put_error(caps_html *h, const char *name, double percent, double n)
 {
     double low, high;
-    if (!isfinite(percent) || !(n > 0))
+    if (!(n > 0)) {
+        put_share(h, name, percent);
+        return;
+    }
+    if (!isfinite(percent))
         return;
     caps_wilson((uint64_t)llround(percent / 100 * n), (uint64_t)n, Z95, &low, &high);
     put_row(h, name, "%.2f %% (95 %%: %.2f to %.2f) over %.0f images", percent, 100 * low,
@@ -133,18 +144,18 @@ static void put_results(caps_html *h, const caps_run *run, const caps_show *s)
     const char *file = strrchr(run->model, '/');
     const bool cnn = strcmp(s->spec->kind, "cnn") == 0;
     double low, high;
-    char text[32];
+    char text[48];
     caps_wilson(e->errors, e->n, Z95, &low, &high);
     caps_html_put(h,
         "<h2>Results</h2>\n<div class=\"columns\">\n<div><h3>%s, evaluated for this "
         "report</h3>\n<table class=\"pair\">\n",
         file ? file + 1 : run->model);
-    put_row(h, e->labels > 1 ? "test error, exact pair" : "test error",
-        "%.2f %% (%zu of %zu images)", e->error_percent, e->errors, e->n);
+    snprintf(text, sizeof text, "%s error%s", s->split_name, e->labels > 1 ? ", exact pair" : "");
+    put_row(h, text, "%.2f %% (%zu of %zu images)", e->error_percent, e->errors, e->n);
     put_row(h, "95 % interval (Wilson)", "%.2f to %.2f %%", 100 * low, 100 * high);
     if (e->labels > 1) {
         const size_t labels = e->n * e->labels;
-        put_row(h, "of single labels", "%.2f %% (%zu of %zu)",
+        put_row(h, "of single digits", "%.2f %% (%zu of %zu)",
             100 * (double)e->label_errors / (double)labels, e->label_errors, labels);
     }
     put_row(h, cnn ? "cross entropy" : "margin loss", "%.5f an image", e->margin_loss);
@@ -157,7 +168,9 @@ static void put_results(caps_html *h, const caps_run *run, const caps_show *s)
             h, "last line of an epoch", "epoch %.0f, step %.0f", epoch->epoch_number, epoch->step);
         put_error(h, "training error", epoch->train_error, epoch->images_done);
         put_error(h, "validation error", epoch->validation_error, (double)run->config.validation);
-        put_error(h, "test error", epoch->test_error, (double)e->n);
+        put_share(h, "of single digits", epoch->validation_label_error);
+        put_error(h, "test error", epoch->test_error, epoch->test_images);
+        put_share(h, "of single digits", epoch->test_label_error);
         put_row(h, "loss", "%.5f an image", epoch->loss);
         if (isfinite(epoch->peak_bytes))
             put_row(
@@ -251,10 +264,10 @@ static caps_status put_mistakes(caps_html *h, const caps_show *s, caps_error *er
         return status;
     }
     caps_html_put(h,
-        "<p class=\"muted\">Images of the test split, those first in which the predicted class's "
+        "<p class=\"muted\">Images of the %s split, those first in which the predicted class's "
         "%s exceeds the true one's by most: true class &rarr; predicted class, their %s, "
         "index.</p>\n<div class=\"mistakes\">\n",
-        cnn ? "probability" : "length", cnn ? "probabilities" : "lengths");
+        s->split_name, cnn ? "probability" : "length", cnn ? "probabilities" : "lengths");
     for (size_t k = 0; k < n; k++) {
         const size_t i = worst[k];
         const float *lengths = s->lengths + i * s->spec->classes;
@@ -365,6 +378,22 @@ done:
     return status;
 }
 
+/* The test split, or, where there is none, what the run kept from training. */
+static caps_status open_images(caps_show *s, const caps_run *run, const options *o, caps_error *err)
+{
+    const char *data = o->data ? o->data : run->config.data;
+    caps_error why = {0};
+    caps_status status = caps_show_open_data(s, data, CAPS_CLI_TEST, (size_t)o->limit, &why);
+    if (status == CAPS_ERR_NOT_FOUND && run->config.validation > 0 &&
+        caps_show_open_data(s, data, CAPS_CLI_VALIDATION, (size_t)o->limit, NULL) == CAPS_OK) {
+        caps_cli_log("report: %s has no test split: this is about the validation split", data);
+        return CAPS_OK;
+    }
+    if (status != CAPS_OK)
+        *err = why;
+    return status;
+}
+
 static int run_report(const caps_command *command, int argc, char **argv)
 {
     options o = {0};
@@ -393,7 +422,7 @@ static int run_report(const caps_command *command, int argc, char **argv)
     CAPS_TRY(caps_show_open_model(
         &s, rt, run.model, run.config.spec.has_decoder, o.common.conv, BATCH, true, &err));
     s.scale = 2;
-    CAPS_TRY(caps_show_open_data(&s, o.data ? o.data : run.config.data, 0, (size_t)o.limit, &err));
+    CAPS_TRY(open_images(&s, &run, &o, &err));
     CAPS_TRY(caps_show_evaluate(&s, &err));
     CAPS_TRY(put_page(&page, &run, &s, &err));
     CAPS_TRY(caps_file_write(path, page.text, page.used, &err));

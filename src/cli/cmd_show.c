@@ -5,8 +5,6 @@
 #include "progress.h"
 #include "show.h"
 
-static const char *const splits[] = {"test", "train", NULL};
-
 enum { MOST_INDEX = 20, BATCH = 100 };
 
 typedef struct options {
@@ -24,7 +22,7 @@ static const caps_flag flags[] = {
         "$XDG_DATA_HOME/capscl and /usr/share/datasets, or multi:D (required, but\n"
         "not for filters)"),
     CAPS_ROW_TEXT("--out", options, out, "FILE.png", "the picture to write (required)"),
-    CAPS_ROW_CHOICE("--split", options, split, splits, "S", "test or train (default: test)"),
+    CAPS_ROW_SPLIT(options),
     CAPS_ROW_COUNT(
         "--limit", options, limit, 1, UINT32_MAX, "N", "the first N images only (default: all)"),
     CAPS_ROW_COUNTS("--index", options, index, 0, UINT32_MAX, "N...",
@@ -85,8 +83,8 @@ static caps_status check_indices(const options *o, const caps_show *s, caps_erro
         if (o->index.values[i] >= s->data.n)
             return caps_cli_usage(err,
                 "--index: %llu is out of range, need 0..%zu (%s %s has %zu images)",
-                (unsigned long long)o->index.values[i], s->data.n - 1, o->data, splits[o->split],
-                s->data.n);
+                (unsigned long long)o->index.values[i], s->data.n - 1, o->data,
+                caps_cli_splits[o->split], s->data.n);
     return CAPS_OK;
 }
 

@@ -197,16 +197,28 @@ static const char *class_loss(const caps_train_config *config)
     return strcmp(config->spec.kind, "cnn") == 0 ? "cross entropy" : "margin";
 }
 
+/* ", test error 5.20 %" and, of pairs, " (of single digits 2.70 %)"; "" where there is none. */
+static char *short_error(
+    char *text, size_t bytes, const char *name, double percent, double label_percent, size_t labels)
+{
+    text[0] = '\0';
+    if (!isnan(percent) && labels > 1)
+        snprintf(text, bytes, ", %s error %.2f %% (of single digits %.2f %%)", name, percent,
+            label_percent);
+    else if (!isnan(percent))
+        snprintf(text, bytes, ", %s error %.2f %%", name, percent);
+    return text;
+}
+
 static void on_epoch(watcher *w, const caps_train_metrics *m)
 {
-    char epoch[48], sse[64] = "", test[64] = "", validation[64] = "", took[32];
+    char epoch[48], sse[64] = "", test[96], validation[96], took[32];
     if (!isnan(m->reconstruction_sse))
         snprintf(sse, sizeof sse, ", reconstruction %.2f", m->reconstruction_sse);
-    if (!isnan(m->validation_error_percent))
-        snprintf(validation, sizeof validation, ", validation error %.2f %%",
-            m->validation_error_percent);
-    if (!isnan(m->test_error_percent))
-        snprintf(test, sizeof test, ", test error %.2f %%", m->test_error_percent);
+    short_error(validation, sizeof validation, "validation", m->validation_error_percent,
+        m->validation_label_error_percent, m->labels);
+    short_error(
+        test, sizeof test, "test", m->test_error_percent, m->test_label_error_percent, m->labels);
     caps_cli_log("%s: step %llu, loss %.5f (%s %.5f%s), train error %.2f %%%s%s, %.1f images/s, "
                  "%s so far",
         epoch_text(epoch, w, m), (unsigned long long)m->step, m->loss, class_loss(w->config),
@@ -282,6 +294,15 @@ char *caps_train_error_text(char *text, double percent, uint64_t images)
     return text;
 }
 
+/* NaN: there is none. */
+static void put_interval(json_t *to, const char *prefix, double percent, uint64_t n)
+{
+    if (isnan(percent))
+        caps_interval_json(to, prefix, 0, 0);
+    else
+        caps_interval_json(to, prefix, errors_of(percent, n), n);
+}
+
 json_t *caps_train_json(caps_runtime *rt, const caps_train_metrics *m)
 {
     json_t *all = json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o}", "epoch",
@@ -294,16 +315,25 @@ json_t *caps_train_json(caps_runtime *rt, const caps_train_metrics *m)
         "peak_device_bytes", (json_int_t)m->peak_device_bytes, "resumed_from_step",
         (json_int_t)m->resumed_from_step, "device",
         caps_cli_json_text(caps_runtime_device(rt)->name));
-    if (m->validation_images > 0)
+    put_interval(all, "", m->test_error_percent, m->test_images);
+    if (m->validation_images > 0) {
         json_object_set_new(
             all, "validation_error_percent", caps_json_double(m->validation_error_percent));
-    if (!isnan(m->test_error_percent)) {
-        caps_interval_json(all, errors_of(m->test_error_percent, m->test_images), m->test_images);
-    } else {
-        json_object_set_new(all, "error_low_percent", json_null());
-        json_object_set_new(all, "error_high_percent", json_null());
+        put_interval(all, "validation_", m->validation_error_percent, m->validation_images);
     }
+    if (m->labels > 1)
+        json_object_set_new(
+            all, "test_label_error_percent", caps_json_double(m->test_label_error_percent));
+    if (m->labels > 1 && m->validation_images > 0)
+        json_object_set_new(all, "validation_label_error_percent",
+            caps_json_double(m->validation_label_error_percent));
     return all;
+}
+
+static void print_label_error(const char *name, double percent, const caps_train_metrics *m)
+{
+    if (m->labels > 1 && !isnan(percent))
+        printf("%s error of single digits: %.2f %%\n", name, percent);
 }
 
 static void print_text(
@@ -320,9 +350,11 @@ static void print_text(
     if (!isnan(m->validation_error_percent))
         printf("validation error: %s\n",
             caps_train_error_text(text, m->validation_error_percent, m->validation_images));
+    print_label_error("validation", m->validation_label_error_percent, m);
     if (!isnan(m->test_error_percent))
         printf(
             "test error: %s\n", caps_train_error_text(text, m->test_error_percent, m->test_images));
+    print_label_error("test", m->test_label_error_percent, m);
     if (m->images_per_second > 0)
         printf("speed: %.1f images/s\n", m->images_per_second);
     if (m->peak_device_bytes > 0)

@@ -17,12 +17,16 @@ char *caps_interval_text(char *text, size_t errors, size_t n)
     return text;
 }
 
-void caps_interval_json(json_t *to, size_t errors, size_t n)
+void caps_interval_json(json_t *to, const char *prefix, size_t errors, size_t n)
 {
-    double low, high;
-    caps_wilson(errors, n, CAPS_Z95, &low, &high);
-    json_object_set_new(to, "error_low_percent", caps_json_double(100 * low));
-    json_object_set_new(to, "error_high_percent", caps_json_double(100 * high));
+    char key[64];
+    double ends[] = {NAN, NAN};
+    if (n > 0)
+        caps_wilson(errors, n, CAPS_Z95, &ends[0], &ends[1]);
+    for (int i = 0; i < 2; i++) {
+        snprintf(key, sizeof key, "%serror_%s_percent", prefix, i ? "high" : "low");
+        json_object_set_new(to, key, caps_json_double(100 * ends[i]));
+    }
 }
 
 static json_t *confusion_json(const caps_evaluation *result)
@@ -43,7 +47,7 @@ json_t *caps_eval_short_json(const caps_evaluation *result)
     json_t *all = json_pack("{s:I, s:I, s:o, s:o}", "n", (json_int_t)result->n, "errors",
         (json_int_t)result->errors, "error_percent", caps_json_double(result->error_percent),
         "confusion", confusion_json(result));
-    caps_interval_json(all, result->errors, result->n);
+    caps_interval_json(all, "", result->errors, result->n);
     if (result->labels > 1) {
         json_object_set_new(all, "label_errors", json_integer((json_int_t)result->label_errors));
         json_object_set_new(
@@ -139,9 +143,12 @@ void caps_eval_print(const char *split, const caps_model_spec *spec, const caps_
     printf("%s error: %.2f %% (%zu of %zu %s; 95 %% interval %s)\n", split, result->error_percent,
         result->errors, result->n, result->labels > 1 ? "pairs, both digits right" : "images",
         caps_interval_text(interval, result->errors, result->n));
-    if (result->labels > 1)
-        printf("of single digits: %.2f %% (%zu of %zu)\n", result->label_error_percent,
-            result->label_errors, result->n * result->labels);
+    if (result->labels > 1) {
+        const size_t labels = result->n * result->labels;
+        printf("of single digits: %.2f %% (%zu of %zu; 95 %% interval %s)\n",
+            result->label_error_percent, result->label_errors, labels,
+            caps_interval_text(interval, result->label_errors, labels));
+    }
     printf("%s: %.5f an image\n", cnn ? "cross entropy" : "margin loss", result->margin_loss);
     if (!isnan(result->reconstruction_sse))
         printf("squared reconstruction error: %.3f an image\n", result->reconstruction_sse);

@@ -7,8 +7,8 @@
 /* "0.41 to 0.70 %": the 95 % interval of a share, in text of at least 48 bytes, which is returned.
  */
 char *caps_interval_text(char *text, size_t errors, size_t n);
-/* Adds error_low_percent and error_high_percent. */
-void caps_interval_json(json_t *to, size_t errors, size_t n);
+/* Adds <prefix>error_low_percent and _high_percent; n = 0: null. */
+void caps_interval_json(json_t *to, const char *prefix, size_t errors, size_t n);
 
 /* One model's document, without the device. */
 json_t *caps_eval_json(const caps_evaluation *result);

@@ -75,9 +75,9 @@ done:
 
 /* A cell of the table. */
 typedef struct cell {
-    size_t n, errors;
-    size_t unchanged; /* images that an attack could not change */
-    double low, high; /* of the error, in percent */
+    size_t n, errors, labels, label_errors; /* labels: of an image */
+    size_t unchanged;                       /* images that an attack could not change */
+    double low, high;                       /* of the error, in percent */
 } cell;
 
 typedef struct robust {
@@ -184,6 +184,8 @@ static caps_status evaluate_model(
         CAPS_TRY(caps_evaluate_with(model, r->ds, &result, &options, err));
         r->cell->n = result.n;
         r->cell->errors = result.errors;
+        r->cell->labels = result.labels;
+        r->cell->label_errors = result.label_errors;
         caps_wilson(result.errors, result.n, Z95, &r->cell->low, &r->cell->high);
         r->cell->low *= 100;
         r->cell->high *= 100;
@@ -203,12 +205,21 @@ static double percent(const cell *c)
     return 100 * (double)c->errors / (double)c->n;
 }
 
+static double label_percent(const cell *c)
+{
+    return 100 * (double)c->label_errors / (double)(c->n * c->labels);
+}
+
 static json_t *json_cell(const cell *c, const char *name, bool attacks)
 {
     json_t *value = json_pack("{s:o, s:I, s:I, s:o, s:o, s:o}", "model", caps_cli_json_text(name),
         "n", (json_int_t)c->n, "errors", (json_int_t)c->errors, "error_percent",
         caps_json_double(percent(c)), "error_low_percent", caps_json_double(c->low),
         "error_high_percent", caps_json_double(c->high));
+    if (value && c->labels > 1) {
+        json_object_set_new(value, "label_errors", json_integer((json_int_t)c->label_errors));
+        json_object_set_new(value, "label_error_percent", caps_json_double(label_percent(c)));
+    }
     if (value && attacks)
         json_object_set_new(value, "unchanged", json_integer((json_int_t)c->unchanged));
     return value;
@@ -234,21 +245,11 @@ static caps_status print_json(caps_runtime *rt, const robust *r, const cell *cel
         err);
 }
 
-static void print_text(const robust *r, const cell *cells, const char *const *names, size_t count)
+/* labels: of single labels, else of whole images. */
+static void print_table(const robust *r, const cell *cells, size_t count, bool labels)
 {
-    const caps_robust_options *o = r->o;
     enum { WIDTH = 26 };
-    if (o->attacks)
-        printf("attack %s", caps_attack_name(o->attack));
-    else
-        printf("transform %s, seed %llu", caps_transform_name(o->transform),
-            (unsigned long long)o->seed);
-    if (o->attacks && o->attack == CAPS_ATTACK_BIM)
-        printf(", %llu steps", (unsigned long long)o->steps);
-    printf(": error of %zu images (95 %% interval)\n", r->ds->n);
-    for (size_t m = 0; m < count; m++)
-        printf("model %zu: %s\n", m + 1, names[m]);
-    printf("\n%9s", o->attacks ? "epsilon" : "severity");
+    printf("\n%9s", r->o->attacks ? "epsilon" : "severity");
     for (size_t m = 0; m < count; m++) {
         char title[32];
         snprintf(title, sizeof title, "model %zu", m + 1);
@@ -260,10 +261,33 @@ static void print_text(const robust *r, const cell *cells, const char *const *na
         for (size_t m = 0; m < count; m++) {
             const cell *c = &cells[i * count + m];
             char text[64];
-            snprintf(text, sizeof text, "%.2f %% (%.2f to %.2f)", percent(c), c->low, c->high);
+            if (labels)
+                snprintf(text, sizeof text, "%.2f %%", label_percent(c));
+            else
+                snprintf(text, sizeof text, "%.2f %% (%.2f to %.2f)", percent(c), c->low, c->high);
             printf("  %*s", WIDTH, text);
         }
         printf("\n");
+    }
+}
+
+static void print_text(const robust *r, const cell *cells, const char *const *names, size_t count)
+{
+    const caps_robust_options *o = r->o;
+    if (o->attacks)
+        printf("attack %s", caps_attack_name(o->attack));
+    else
+        printf("transform %s, seed %llu", caps_transform_name(o->transform),
+            (unsigned long long)o->seed);
+    if (o->attacks && o->attack == CAPS_ATTACK_BIM)
+        printf(", %llu steps", (unsigned long long)o->steps);
+    printf(": error of %zu %s (95 %% interval)\n", r->ds->n, r->ds->pairs ? "pairs" : "images");
+    for (size_t m = 0; m < count; m++)
+        printf("model %zu: %s\n", m + 1, names[m]);
+    print_table(r, cells, count, false);
+    if (cells[0].labels > 1) {
+        printf("\nof single digits");
+        print_table(r, cells, count, true);
     }
     /* A loss that is 0 has no gradient: what the attack cannot change is no proof of strength. */
     for (size_t m = 0; o->attacks && m < count; m++)

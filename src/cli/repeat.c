@@ -251,14 +251,25 @@ done:
 
 /* ---- results -------------------------------------------------------------------------------- */
 
-/* Over the seeds that are finished and were evaluated; returns how many they are. */
-static size_t summarise(const caps_repeat *r, const result *results, double *mean, double *sd)
+static double test_error(const caps_train_metrics *m)
+{
+    return m->test_error_percent;
+}
+
+static double validation_error(const caps_train_metrics *m)
+{
+    return m->validation_error_percent;
+}
+
+/* Over the seeds that are finished and have such an error; returns how many they are. */
+static size_t summarise(const caps_repeat *r, const result *results,
+    double error(const caps_train_metrics *m), double *mean, double *sd)
 {
     double percents[MOST_SEEDS];
     size_t n = 0;
     for (size_t i = 0; i < r->count; i++)
-        if (results[i].finished && !isnan(results[i].metrics.test_error_percent))
-            percents[n++] = results[i].metrics.test_error_percent;
+        if (results[i].finished && !isnan(error(&results[i].metrics)))
+            percents[n++] = error(&results[i].metrics);
     *mean = *sd = NAN;
     if (n > 0)
         caps_mean_sd(percents, n, mean, sd);
@@ -269,7 +280,7 @@ static caps_status print_json(
     const caps_repeat *r, const result *results, caps_runtime *rt, caps_error *err)
 {
     double mean, sd;
-    json_t *runs = json_array();
+    json_t *all = json_object(), *runs = json_array();
     for (size_t i = 0; i < r->count; i++)
         if (results[i].trained) {
             json_t *run = caps_train_json(rt, &results[i].metrics);
@@ -279,16 +290,35 @@ static caps_status print_json(
             free(directory);
             json_array_append_new(runs, run);
         }
-    (void)summarise(r, results, &mean, &sd);
-    return caps_cli_print_json(
-        json_pack("{s:o, s:o, s:o}", "runs", runs, "mean_test_error_percent",
-            caps_json_double(mean), "sd_test_error_percent", caps_json_double(sd)),
-        err);
+    json_object_set_new(all, "runs", runs);
+    (void)summarise(r, results, test_error, &mean, &sd);
+    json_object_set_new(all, "mean_test_error_percent", caps_json_double(mean));
+    json_object_set_new(all, "sd_test_error_percent", caps_json_double(sd));
+    if (r->config.validation > 0) {
+        (void)summarise(r, results, validation_error, &mean, &sd);
+        json_object_set_new(all, "mean_validation_error_percent", caps_json_double(mean));
+        json_object_set_new(all, "sd_validation_error_percent", caps_json_double(sd));
+    }
+    return caps_cli_print_json(all, err);
+}
+
+/* False: no seed has such an error. */
+static bool print_mean(const caps_repeat *r, const result *results, const char *name,
+    double error(const caps_train_metrics *m))
+{
+    double mean, sd;
+    const size_t n = summarise(r, results, error, &mean, &sd);
+    if (n > 0)
+        printf("%s error, mean of %zu %s: %.3f %%", name, n, n == 1 ? "run" : "runs", mean);
+    if (n > 1)
+        printf(", standard deviation %.3f %%", sd);
+    if (n > 0)
+        printf("\n");
+    return n > 0;
 }
 
 static void print_text(const caps_repeat *r, const result *results)
 {
-    double mean, sd;
     char text[128];
     for (size_t i = 0; i < r->count; i++) {
         const caps_train_metrics *m = &results[i].metrics;
@@ -296,20 +326,24 @@ static void print_text(const caps_repeat *r, const result *results)
             continue;
         printf("seed %llu: epoch %llu, step %llu", (unsigned long long)r->seeds[i],
             (unsigned long long)m->epoch, (unsigned long long)m->step);
+        if (!isnan(m->validation_error_percent))
+            printf(", validation error %s",
+                caps_train_error_text(text, m->validation_error_percent, m->validation_images));
         if (!isnan(m->test_error_percent))
             printf(", test error %s",
                 caps_train_error_text(text, m->test_error_percent, m->test_images));
         printf("%s\n", results[i].finished ? "" : " (not finished)");
     }
-    const size_t n = summarise(r, results, &mean, &sd);
-    if (n > 0)
-        printf("mean of %zu %s: %.3f %%", n, n == 1 ? "run" : "runs", mean);
-    if (n > 1)
-        printf(", standard deviation %.3f %%", sd);
-    if (n > 0)
-        printf("\nall of them and their ensemble: capscl eval --data %s --model "
+    print_mean(r, results, "validation", validation_error);
+    if (!print_mean(r, results, "test", test_error))
+        return;
+    char *data = caps_shell_quoted(r->config.data), *out = caps_shell_quoted(r->flags->out);
+    if (data && out)
+        printf("all of them and their ensemble: capscl eval --data %s --model "
                "%s/seed-*/model.safetensors\n",
-            r->config.data, r->flags->out);
+            data, out);
+    free(data);
+    free(out);
 }
 
 caps_status caps_repeat_run(

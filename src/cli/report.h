@@ -11,9 +11,10 @@
 /* A line of metrics.jsonl; NaN: not there. */
 typedef struct caps_metric {
     bool epoch; /* an epoch has ended here, or the run; else in its midst */
-    double epoch_number, step, images_done, images_total;
+    double epoch_number, step, images_done, images_total, test_images;
     double loss, margin_loss, sse, train_error, test_error, validation_error, rate;
-    double images_per_second, seconds, peak_bytes;
+    double test_label_error, validation_label_error; /* of single labels, where there are several */
+    double images_per_second, seconds, total_seconds, peak_bytes;
 } caps_metric;
 
 typedef struct caps_run {

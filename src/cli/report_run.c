@@ -31,15 +31,19 @@ static bool parse_line(caps_metric *m, const char *line, size_t n)
         .step = number(object, "step"),
         .images_done = number(object, "images_done"),
         .images_total = number(object, "images_total"),
+        .test_images = number(object, "test_images"),
         .loss = number(object, "loss"),
         .margin_loss = number(object, "margin_loss"),
         .sse = number(object, "reconstruction_sse"),
         .train_error = number(object, "train_error_percent"),
         .test_error = number(object, "test_error_percent"),
         .validation_error = number(object, "validation_error_percent"),
+        .test_label_error = number(object, "test_label_error_percent"),
+        .validation_label_error = number(object, "validation_label_error_percent"),
         .rate = number(object, "rate"),
         .images_per_second = number(object, "images_per_second"),
         .seconds = number(object, "seconds"),
+        .total_seconds = number(object, "total_seconds"),
         .peak_bytes = number(object, "peak_device_bytes")};
     json_decref(object);
     return type && !isnan(m->step);
@@ -83,8 +87,10 @@ static void sum_up(caps_run *run)
         run->steps = m->step;
         if (m->images_total > 0)
             run->steps_per_epoch = ceil(m->images_total / (double)c->batch);
-        /* The clock begins anew with every process that resumes. */
+        /* Lines of old have no sum; there the clock begins anew with every process that resumes. */
         run->seconds += m->seconds >= before ? m->seconds - before : m->seconds;
+        if (isfinite(m->total_seconds))
+            run->seconds = m->total_seconds;
         before = m->seconds;
     }
     if (c->epochs)
@@ -192,19 +198,12 @@ static const struct {
 
 static void put_quoted(caps_html *out, const char *text)
 {
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=,+@%-";
-    if (text[0] && strspn(text, plain) == strlen(text)) {
-        caps_html_put(out, "%s", text);
-        return;
-    }
-    caps_html_put(out, "'");
-    for (; *text; text++)
-        if (*text == '\'')
-            caps_html_put(out, "'\\''");
-        else
-            caps_html_put(out, "%c", *text);
-    caps_html_put(out, "'");
+    char *quoted = caps_shell_quoted(text);
+    if (quoted)
+        caps_html_put(out, "%s", quoted);
+    else
+        out->out_of_memory = true;
+    free(quoted);
 }
 
 static void put_flag(caps_html *out, const char *flag, const json_t *value)

@@ -9,8 +9,6 @@
 #include "progress.h"
 #include "statistics.h"
 
-static const char *const splits[] = {"test", "train"};
-
 static bool has_capsules(const caps_model_spec *spec)
 {
     return strcmp(spec->kind, "cnn") != 0;
@@ -50,13 +48,9 @@ caps_status caps_show_open_model(caps_show *s, caps_runtime *rt, const char *pat
 caps_status caps_show_open_data(
     caps_show *s, const char *data, int split, size_t limit, caps_error *err)
 {
-    caps_status status;
     s->data_name = data;
-    s->split_name = splits[split];
-    CAPS_TRY(caps_cli_data_open(
-        &s->data, data, split == 0 ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN, limit, s->spec, err));
-done:
-    return status;
+    s->split_name = caps_cli_splits[split];
+    return caps_cli_data_open(&s->data, data, split, s->model_name, limit, s->spec, err);
 }
 
 static void on_image(void *user, const caps_evaluated *image)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -111,6 +112,8 @@ static json_t *line_of(caps_metrics_type type, const caps_train_metrics *m)
         {"step", caps_config_json_u64(m->step), true},
         {"images_done", caps_config_json_u64(m->images_done), true},
         {"images_total", caps_config_json_u64(m->images_total), true},
+        {"test_images", caps_config_json_u64(m->test_images),
+            type == CAPS_METRICS_EPOCH && !isnan(m->test_error_percent)},
         {"loss", caps_json_double(m->loss), true},
         {"margin_loss", caps_json_double(m->margin_loss), true},
         {"reconstruction_sse", caps_json_double(m->reconstruction_sse), true},
@@ -118,9 +121,14 @@ static json_t *line_of(caps_metrics_type type, const caps_train_metrics *m)
         {"test_error_percent", caps_json_double(m->test_error_percent), type == CAPS_METRICS_EPOCH},
         {"validation_error_percent", caps_json_double(m->validation_error_percent),
             type == CAPS_METRICS_EPOCH && m->validation_images > 0},
+        {"test_label_error_percent", caps_json_double(m->test_label_error_percent),
+            type == CAPS_METRICS_EPOCH && m->labels > 1},
+        {"validation_label_error_percent", caps_json_double(m->validation_label_error_percent),
+            type == CAPS_METRICS_EPOCH && m->labels > 1 && m->validation_images > 0},
         {"rate", caps_json_double(m->rate), true},
         {"images_per_second", caps_json_double(m->images_per_second), true},
         {"seconds", caps_json_double(m->seconds), true},
+        {"total_seconds", caps_json_double(m->total_seconds), true},
         {"peak_device_bytes", caps_config_json_u64(m->peak_device_bytes),
             type == CAPS_METRICS_EPOCH},
     };

@@ -46,6 +46,12 @@ caps_status caps_state_begin(
     return CAPS_OK;
 }
 
+void caps_state_forget_errors(caps_state *s)
+{
+    s->test_error_percent = s->validation_error_percent = NAN;
+    s->test_label_error_percent = s->validation_label_error_percent = NAN;
+}
+
 void caps_state_drop(caps_state *s)
 {
     for (size_t i = 0; i < COPIES; i++) {

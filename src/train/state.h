@@ -14,7 +14,9 @@ typedef struct caps_state {
     bool ended;                /* the line that closes the epoch or the run is in the log */
     double test_error_percent; /* of the evaluation at `step`; NaN: none */
     double validation_error_percent;
+    double test_label_error_percent, validation_label_error_percent; /* of single labels */
     double rate, images_per_second;
+    double seconds; /* of all processes that trained, when it was saved; NaN: not known */
     uint64_t peak_device_bytes;
     uint64_t data_images, data_hash; /* of the training split */
 
@@ -27,6 +29,8 @@ typedef struct caps_state {
  * moments of zero where there is Adam; everything else stays as it is. CAPS_ERR_MEMORY. */
 caps_status caps_state_begin(
     caps_state *s, float *parameters, size_t count, caps_optimizer optimizer, caps_error *err);
+/* No evaluation at this step. */
+void caps_state_forget_errors(caps_state *s);
 /* Frees the arrays; the numbers stay. */
 void caps_state_drop(caps_state *s);
 

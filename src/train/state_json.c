@@ -47,7 +47,10 @@ caps_status caps_state_format(
         {"totals", totals},
         {"test_error_percent", caps_json_double(s->test_error_percent)},
         {"validation_error_percent", caps_json_double(s->validation_error_percent)},
+        {"test_label_error_percent", caps_json_double(s->test_label_error_percent)},
+        {"validation_label_error_percent", caps_json_double(s->validation_label_error_percent)},
         {"rate", caps_json_double(s->rate)},
+        {"seconds", caps_json_double(s->seconds)},
         {"seed", caps_config_json_u64(config->seed)},
         {"data_images", caps_config_json_u64(s->data_images)},
         {"data_hash", caps_config_json_u64(s->data_hash)},
@@ -103,6 +106,9 @@ static caps_status read_fields(
         {object, "rate", &s->rate, true},
         {object, "test_error_percent", &s->test_error_percent, true},
         {object, "validation_error_percent", &s->validation_error_percent, true},
+        {object, "test_label_error_percent", &s->test_label_error_percent, true},
+        {object, "validation_label_error_percent", &s->validation_label_error_percent, true},
+        {object, "seconds", &s->seconds, true},
         {object, "images_per_second", &s->images_per_second, true}};
     for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {
         const json_t *value = json_object_get(reals[i].from, reals[i].key);

@@ -41,6 +41,7 @@ caps_train_metrics caps_trainer_metrics(const caps_trainer *t)
 {
     const caps_state *s = &t->state;
     const double n = s->images_done > 0 ? (double)s->images_done : NAN;
+    const double seconds = caps_clock_seconds() - t->began;
     caps_train_metrics m = {
         .epoch = caps_schedule_epoch(s->step, t->steps_per_epoch),
         .step = s->step,
@@ -49,11 +50,15 @@ caps_train_metrics caps_trainer_metrics(const caps_trainer *t)
         .train_error_percent = 100 * s->totals.errors / n,
         .test_error_percent = s->test_error_percent,
         .validation_error_percent = s->validation_error_percent,
+        .test_label_error_percent = s->test_label_error_percent,
+        .validation_label_error_percent = s->validation_label_error_percent,
+        .labels = t->config->spec.labels,
         .test_images = t->test.n,
         .validation_images = t->validation.n,
         .rate = s->rate,
         .images_per_second = s->images_per_second,
-        .seconds = caps_clock_seconds() - t->began,
+        .seconds = seconds,
+        .total_seconds = t->seconds_before + seconds,
         .seconds_left = seconds_left(t),
         .images_done = s->images_done,
         .images_total = t->train.n,
@@ -179,7 +184,7 @@ static caps_status take_step(caps_trainer *t, caps_error *err)
     s->step = step;
     s->rate = flight->rate;
     s->ended = false;
-    s->test_error_percent = s->validation_error_percent = NAN;
+    caps_state_forget_errors(s);
     s->peak_device_bytes = caps_runtime_peak_bytes(t->rt);
     const double now = caps_clock_seconds();
     count_time(t, flight->images, now - t->lap);
@@ -259,6 +264,7 @@ caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err)
         goto done;
     }
     CAPS_TRY(caps_metrics_sync(&t->log, err));
+    t->state.seconds = caps_trainer_metrics(t).total_seconds;
     if (model)
         CAPS_TRY(caps_model_save(t->model, t->model_path, err));
     CAPS_TRY(caps_state_save(&t->state, t->state_path, t->model, t->config, t->config_text, err));
@@ -285,14 +291,16 @@ static bool evaluation_is_off(void *user)
     return is_stopped(t) || is_out_of_time(t);
 }
 
-static caps_status evaluate_on(
-    caps_trainer *t, const caps_dataset *ds, double *percent, caps_error *err)
+static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *percent,
+    double *label_percent, caps_error *err)
 {
     caps_evaluation result = {0};
     const caps_evaluate_options options = {.stop = evaluation_is_off, .stop_user = t};
     caps_status status = caps_evaluate_with(t->model, ds, &result, &options, err);
-    if (status == CAPS_OK)
+    if (status == CAPS_OK) {
         *percent = result.error_percent;
+        *label_percent = result.label_error_percent;
+    }
     caps_evaluation_release(&result);
     return status;
 }
@@ -305,9 +313,11 @@ static caps_status evaluate(caps_trainer *t, caps_error *err)
     caps_status status = CAPS_OK;
     caps_trainer_tell(t, CAPS_TRAIN_EVALUATING);
     if (validates)
-        CAPS_TRY(evaluate_on(t, &t->validation, &s->validation_error_percent, err));
-    if (!validates || s->step >= t->last_step)
-        CAPS_TRY(evaluate_on(t, &t->test, &s->test_error_percent, err));
+        CAPS_TRY(evaluate_on(t, &t->validation, &s->validation_error_percent,
+            &s->validation_label_error_percent, err));
+    if (t->test.n > 0 && (!validates || s->step >= t->last_step))
+        CAPS_TRY(
+            evaluate_on(t, &t->test, &s->test_error_percent, &s->test_label_error_percent, err));
 done:
     s->peak_device_bytes = caps_runtime_peak_bytes(t->rt);
     return status;

@@ -20,11 +20,13 @@ typedef struct caps_trainer {
     caps_train_config own;           /* the caller's, with what was chosen */
     const caps_train_config *config; /* own */
     const caps_train_control *control;
-    double began; /* caps_clock_seconds */
+    double began;          /* caps_clock_seconds */
+    double seconds_before; /* of the processes that were stopped; NaN: not known */
 
     char *state_path, *config_path, *metrics_path, *model_path, *config_text;
-    caps_dataset train, test, validation; /* the last with no image where there is none */
-    uint64_t data_hash;                   /* of train */
+    /* Of the last two one may have no image, not both. */
+    caps_dataset train, test, validation;
+    uint64_t data_hash; /* of train */
     uint64_t steps_per_epoch, last_step;
     caps_model *model;
     caps_batcher *batcher;

@@ -80,7 +80,7 @@ static caps_status read_split(
     return caps_dataset_open(ds, r->t->config->data, &options, err);
 }
 
-/* Images to choose by. Where the data has no test split they are the test's too. */
+/* Images to choose by, without which the data must have a test split. */
 static caps_status keep_apart(reader *r, caps_status tested, const caps_error *why)
 {
     caps_trainer *t = r->t;
@@ -93,10 +93,6 @@ static caps_status keep_apart(reader *r, caps_status tested, const caps_error *w
     if (status == CAPS_OK && config->validation > 0)
         status = caps_dataset_split_off(
             &t->train, config->validation, config->seed, &t->validation, &r->err);
-    if (status == CAPS_OK && tested != CAPS_OK) {
-        t->test = t->validation;
-        t->validation = (caps_dataset){0};
-    }
     return status;
 }
 
@@ -210,9 +206,9 @@ static caps_status read_data(caps_trainer *t, float **first, caps_error *err)
             caps_trainer_note(t, "data: %s, %zu %s %s of %zux%zux%zu%s", sets[i]->path, sets[i]->n,
                 names[i], sets[i]->labels_per_image > 1 ? "pairs" : "images", sets[i]->channels,
                 sets[i]->height, sets[i]->width,
-                i == 1 && sets[i]->split == CAPS_SPLIT_VALIDATION
-                    ? " (kept from training: there is no test split)"
-                    : "");
+                i == 2 ? t->test.n > 0 ? " (kept from training)"
+                                       : " (kept from training; there is no test split)"
+                       : "");
     t->steps_per_epoch = caps_schedule_steps_per_epoch(t->train.n, config->batch);
     t->last_step = caps_schedule_last_step(config, t->steps_per_epoch);
     return status;
@@ -260,7 +256,7 @@ static caps_status first_parameters(caps_trainer *t, float **drawn, caps_error *
     CAPS_TRY(caps_state_begin(&t->state, taken, count, t->config->optimizer, err));
     t->state.data_images = t->train.n;
     t->state.data_hash = t->data_hash;
-    t->state.test_error_percent = t->state.validation_error_percent = NAN;
+    caps_state_forget_errors(&t->state);
     t->state.rate = t->config->rate;
     t->state.images_per_second = NAN;
 done:
@@ -283,6 +279,7 @@ static caps_status old_state(caps_trainer *t, caps_error *err)
     CAPS_TRY(caps_state_apply(&t->state, t->model, err));
     caps_state_drop(&t->state);
     t->resumed_from_step = t->saved_step = t->state.step;
+    t->seconds_before = t->state.seconds;
 done:
     return status;
 }
@@ -354,7 +351,9 @@ void caps_trainer_release(caps_trainer *t)
 
 bool caps_trainer_is_finished(const caps_trainer *t)
 {
-    return t->state.step >= t->last_step && t->state.ended && !isnan(t->state.test_error_percent);
+    const caps_state *s = &t->state;
+    const double error = t->test.n > 0 ? s->test_error_percent : s->validation_error_percent;
+    return s->step >= t->last_step && s->ended && !isnan(error);
 }
 
 static caps_status write_config(const caps_trainer *t, caps_error *err)

@@ -30,23 +30,26 @@ static void write_picture(const char *path, unsigned class, unsigned noise)
     caps_image_release(&image);
 }
 
-/* train/ and test/ with four classes, `each` pictures of every one of them. */
-static char *make_folders(const char *name, unsigned each)
+/* One folder for each of four classes, `each` pictures in every one. */
+static void fill_folders(const char *dir, unsigned each, unsigned noise)
 {
-    static const char *const splits[] = {"train", "test"};
     static const char *const classes[] = {"ant", "bee", "cow", "doe"};
-    char *dir = cli_make_directory(work, name);
-    for (unsigned s = 0; s < 2; s++) {
-        char *split = cli_make_directory(dir, splits[s]);
-        for (unsigned c = 0; c < 4; c++) {
-            char *folder = cli_make_directory(split, classes[c]);
-            for (unsigned i = 0; i < each; i++) {
-                char file[16];
-                snprintf(file, sizeof file, "%u.png", i);
-                write_picture(cli_path(folder, file), c, 8 * (each * s + i) + c);
-            }
+    for (unsigned c = 0; c < 4; c++) {
+        char *folder = cli_make_directory(dir, classes[c]);
+        for (unsigned i = 0; i < each; i++) {
+            char file[16];
+            snprintf(file, sizeof file, "%u.png", i);
+            write_picture(cli_path(folder, file), c, 8 * (noise + i) + c);
         }
     }
+}
+
+/* train/ and test/ of such folders. */
+static char *make_folders(const char *name, unsigned each)
+{
+    char *dir = cli_make_directory(work, name);
+    fill_folders(cli_make_directory(dir, "train"), each, 0);
+    fill_folders(cli_make_directory(dir, "test"), each, each);
     return dir;
 }
 
@@ -89,6 +92,110 @@ START_TEST(folders_serve_all_commands)
     ck_assert_uint_eq(json_array_size(value), 4);
     for (size_t i = 0; i < 4; i++)
         ck_assert(cli_number(json_array_get(value, i), "true_label") == (double)i);
+    json_decref(value);
+    test_process_release(&p);
+}
+END_TEST
+
+/* Without a test split: the images that --validation keeps are looked at by all commands, and those
+ * of the same run only. */
+START_TEST(folders_without_a_test_split)
+{
+    char *dir = cli_make_directory(work, "herd"), *run = cli_path(work, "herd-run");
+    char *model = cli_path(run, "model.safetensors"), *elsewhere = cli_path(work, "lone.model");
+    fill_folders(dir, 12, 0);
+    test_process p = cli_run("train", "--data", dir, "--arch", spec, "--out", run, "--epochs", "3",
+        "--lr", "0.01", "--batch", "8", "--augment", "none", "--validation", "16", "--json");
+    cli_expect_ok(p);
+    ck_assert_ptr_nonnull(strstr(p.err, "validation error"));
+    ck_assert_ptr_null(strstr(p.err, "test error"));
+    json_t *value = cli_json(&p);
+    const double trained = cli_number(value, "validation_error_percent");
+    ck_assert(json_is_null(json_object_get(value, "test_error_percent")));
+    ck_assert(cli_number(value, "validation_error_low_percent") <= trained);
+    ck_assert(cli_number(value, "validation_error_high_percent") > trained);
+    json_decref(value);
+    test_process_release(&p);
+
+    p = cli_run("eval", "--data", dir, "--model", model, "--split", "validation", "--json");
+    cli_expect_ok(p);
+    value = cli_json(&p);
+    ck_assert(cli_number(value, "n") == 16);
+    ck_assert_double_eq_tol(cli_number(value, "error_percent"), trained, 1e-4);
+    json_decref(value);
+    test_process_release(&p);
+    p = cli_run("predict", "--data", dir, "--model", model, "--split", "validation", "--index",
+        "15", "--json");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    char *sheet = cli_path(work, "herd.png");
+    p = cli_run("show", "confusion", "--data", dir, "--model", model, "--split", "validation",
+        "--out", sheet);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    ck_assert(caps_path_exists(sheet));
+    p = cli_run("report", run);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    size_t n;
+    char *page = (char *)cli_read(cli_path(run, "report.html"), &n);
+    ck_assert_ptr_nonnull(strstr(page, " of 16 images)"));
+    free(page);
+
+    /* The test split, an image beyond the kept ones, a model without its run, one of a run that
+     * kept none, and two that kept different images. */
+    cli_expect_error(
+        cli_run("eval", "--data", dir, "--model", model), 3, "has no test split", "test split");
+    cli_expect_error(cli_run("predict", "--data", dir, "--model", model, "--split", "validation",
+                         "--index", "16"),
+        2, "need 0..15", "index");
+    ck_assert_int_eq(link(model, elsewhere), 0);
+    cli_expect_error(cli_run("eval", "--data", dir, "--model", elsewhere, "--split", "validation"),
+        3, "config.json", "no run");
+    char *all = make_folders("flock", 4), *none = cli_path(work, "flock-run");
+    char *of_none = cli_path(none, "model.safetensors");
+    p = cli_run(
+        "train", "--data", all, "--arch", spec, "--out", none, "--max-steps", "1", "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    cli_expect_error(cli_run("eval", "--data", all, "--model", of_none, "--split", "validation"), 3,
+        "kept no images apart", "no validation");
+    char *other = cli_path(work, "herd-run2"), *of_other = cli_path(other, "model.safetensors");
+    p = cli_run("train", "--data", dir, "--arch", spec, "--out", other, "--max-steps", "1",
+        "--validation", "16", "--seed", "2", "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    cli_expect_error(
+        cli_run("eval", "--data", dir, "--model", model, of_other, "--split", "validation"), 3,
+        of_other, "other images");
+    cli_expect_error(cli_run("eval", "--data", dir, "--model", model, "--split", "every"), 2,
+        "'every'", "split");
+}
+END_TEST
+
+/* Repeated without a test split: the mean is one of validation errors. */
+START_TEST(repeats_without_a_test_split)
+{
+    char *dir = cli_make_directory(work, "pack"), *out = cli_path(work, "pack-runs");
+    fill_folders(dir, 6, 0);
+    test_process p = cli_run("train", "--data", dir, "--arch", spec, "--out", out, "--max-steps",
+        "2", "--repeat", "2", "--validation", "8", "--quiet");
+    cli_expect_ok(p);
+    ck_assert_ptr_nonnull(strstr(p.out, "validation error, mean of 2 runs"));
+    ck_assert_ptr_null(strstr(p.out, "test error"));
+    ck_assert_ptr_null(strstr(p.out, "capscl eval"));
+    test_process_release(&p);
+    p = cli_run("train", "--resume", "--out", out, "--quiet", "--json");
+    cli_expect_ok(p);
+    json_t *value = cli_json(&p);
+    const json_t *runs = json_object_get(value, "runs");
+    ck_assert_double_eq_tol(cli_number(value, "mean_validation_error_percent"),
+        (cli_number(json_array_get(runs, 0), "validation_error_percent") +
+            cli_number(json_array_get(runs, 1), "validation_error_percent")) /
+            2,
+        1e-4);
+    ck_assert(cli_number(value, "sd_validation_error_percent") >= 0);
+    ck_assert(json_is_null(json_object_get(value, "mean_test_error_percent")));
     json_decref(value);
     test_process_release(&p);
 }
@@ -213,6 +320,8 @@ Suite *suite(void)
     tcase_set_timeout(t, 300);
     tcase_add_unchecked_fixture(t, set_up, tear_down);
     tcase_add_test(t, folders_serve_all_commands);
+    tcase_add_test(t, folders_without_a_test_split);
+    tcase_add_test(t, repeats_without_a_test_split);
     tcase_add_test(t, folders_with_other_classes);
     tcase_add_test(t, bad_folders);
     tcase_add_test(t, bad_cifar);

@@ -40,6 +40,22 @@ static json_t *config_of(const char *out)
     return value;
 }
 
+/* Of RUN/metrics.jsonl. */
+static json_t *last_epoch(const char *out)
+{
+    size_t n;
+    json_t *last = NULL;
+    char *text = (char *)cli_read(cli_path(out, "metrics.jsonl"), &n);
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+        if (strstr(line, "\"epoch\",")) {
+            json_decref(last);
+            last = json_loads(line, 0, NULL);
+        }
+    ck_assert_msg(json_is_object(last), "%s", out);
+    free(text);
+    return last;
+}
+
 static json_t *train(const char *out, const char *arch, const char *from, const char *flags)
 {
     char *line = malloc(strlen(out) + strlen(arch) + strlen(from) + strlen(flags) + 160);
@@ -187,8 +203,22 @@ END_TEST
 START_TEST(pairs_go_the_same_ways)
 {
     char *model = whole_and_resumed("pairs", two, pairs), line[2048];
-    snprintf(line, sizeof line, "eval --model %s --data %s --json", model, pairs);
+    /* The share of single digits is told beside the pairs', as it is trained and afterwards. */
+    snprintf(
+        line, sizeof line, "train --resume --out %s --epochs 3 --json", cli_path(work, "pairs"));
     test_process p = cli_run_text(line);
+    cli_expect_ok(p);
+    json_t *end = cli_json(&p), *epoch = last_epoch(cli_path(work, "pairs"));
+    const double exact = cli_number(end, "test_error_percent");
+    const double single = cli_number(end, "test_label_error_percent");
+    ck_assert(single >= exact / 2 && single <= exact);
+    ck_assert_double_eq_tol(cli_number(epoch, "test_label_error_percent"), single, 1e-4);
+    ck_assert_ptr_nonnull(strstr(p.err, "(of single digits "));
+    test_process_release(&p);
+    json_decref(epoch);
+    json_decref(end);
+    snprintf(line, sizeof line, "eval --model %s --data %s --json", model, pairs);
+    p = cli_run_text(line);
     cli_expect_ok(p);
     json_t *value = cli_json(&p);
     ck_assert(cli_number(value, "n") == 42);

@@ -54,15 +54,19 @@ static void tear_down(void)
     free(work);
 }
 
-/* The lines of RUN/metrics.jsonl; each must be one JSON object. */
+/* The lines of RUN/metrics.jsonl; each must be one JSON object, and the run's seconds grow. */
 static size_t metrics_lines(const char *out)
 {
     char *path = cli_path(out, "metrics.jsonl");
     size_t n = 0, lines = 0;
+    double before = 0;
     char *text = (char *)cli_read(path, &n);
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         json_t *value = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
         ck_assert_msg(json_is_object(value), "%s: %s", path, line);
+        const double seconds = cli_number(value, "total_seconds");
+        ck_assert_msg(seconds > before, "%s: %s", path, line);
+        before = seconds;
         json_decref(value);
         lines++;
     }
@@ -287,6 +291,7 @@ START_TEST(resume_gives_the_same_bytes)
     json_decref(value);
     test_process_release(&p);
     ck_assert(cli_same_file(model, cli_path(out, "model.safetensors")));
+    ck_assert_uint_ge(metrics_lines(out), 3); /* of three processes */
 }
 END_TEST
 

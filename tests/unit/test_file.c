@@ -30,6 +30,14 @@ START_TEST(paths_and_hash)
     char *text = caps_format("%s-%03d", "x", 7);
     ck_assert_str_eq(text, "x-007");
     free(text);
+    static const char *const words[][2] = {{"run/a-1.model", "run/a-1.model"}, {"", "''"},
+        {"my run", "'my run'"}, {"it's", "'it'\\''s'"}, {"$HOME", "'$HOME'"}, {"'", "''\\'''"},
+        {"~", "'~'"}};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        char *quoted = caps_shell_quoted(words[i][0]);
+        ck_assert_str_eq(quoted, words[i][1]);
+        free(quoted);
+    }
     /* Published FNV-1a values. */
     ck_assert(caps_hash(CAPS_HASH_START, "", 0) == 0xcbf29ce484222325u);
     ck_assert(caps_hash(CAPS_HASH_START, "a", 1) == 0xaf63dc4c8601ec8cu);
