@@ -151,6 +151,7 @@ static caps_status make_attacked(robust *r, caps_model *model, caps_error *err)
         batch = r->ds->n;
     caps_model_options options = caps_attack_model_options(batch);
     options.conv = r->o->conv;
+    options.loss = caps_model_get_loss(model);
     float *flat = malloc(caps_model_flat_count(model) * sizeof *flat);
     caps_status status;
     if (!flat)

@@ -329,8 +329,10 @@ static caps_status draw_lengths(caps_show *s, caps_drawing *d, caps_error *err)
 {
     char text[1024];
     const caps_picture_of of = caps_show_of(s, text);
+    const caps_margin *margin = &caps_model_get_loss(s->model)->margin;
+    const double margins[] = {(double)margin->negative, (double)margin->positive};
     return caps_picture_lengths(d, &of, s->lengths, s->true_labels, s->data.n, s->spec->labels,
-        !has_capsules(s->spec), err);
+        has_capsules(s->spec) ? margins : NULL, err);
 }
 
 static caps_status draw_confusion(caps_show *s, caps_drawing *d, caps_error *err)

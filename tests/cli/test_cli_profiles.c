@@ -165,6 +165,118 @@ static char *whole_and_resumed(const char *name, const char *arch, const char *f
     return model;
 }
 
+/* A copy in which every `from` is a `to` of the same length. */
+static char *altered(const char *model, const char *name, const char *from, const char *to)
+{
+    size_t n = 0, found = 0;
+    const size_t length = strlen(from);
+    unsigned char *bytes = cli_read(model, &n);
+    ck_assert_uint_eq(strlen(to), length);
+    for (size_t i = 0; i + length <= n; i++)
+        if (memcmp(bytes + i, from, length) == 0) {
+            memcpy(bytes + i, to, length);
+            found++;
+        }
+    ck_assert_msg(found > 0, "%s has no %s", model, from);
+    char *path = cli_path(work, name);
+    cli_write(path, bytes, n);
+    free(bytes);
+    return path;
+}
+
+static json_t *evaluated(const char *model, const char *flags)
+{
+    char *line = caps_format("eval --model %s --data %s --json --quiet %s", model, data, flags);
+    test_process p = cli_run_text(line);
+    ck_assert_msg(p.exit_code == 0, "%s: exit code %d; %s", line, p.exit_code, p.err);
+    json_t *value = cli_json(&p);
+    test_process_release(&p);
+    free(line);
+    return value;
+}
+
+/* Margins 0.7 and 0.2, from the rows of eval --predictions. */
+static double margin_loss_of(const char *csv)
+{
+    size_t n = 0;
+    double sum = 0, rows = 0;
+    char *text = (char *)cli_read(csv, &n);
+    strtok(text, "\n"); /* the header */
+    for (char *row = strtok(NULL, "\n"); row; row = strtok(NULL, "\n")) {
+        int index, truth, label;
+        double length[4];
+        ck_assert_int_eq(sscanf(row, "%d,%d,%d,%lf,%lf,%lf,%lf", &index, &truth, &label, &length[0],
+                             &length[1], &length[2], &length[3]),
+            7);
+        for (int j = 0; j < 4; j++) {
+            const double below = fmax(0, 0.7 - length[j]), above = fmax(0, length[j] - 0.2);
+            sum += j == truth ? below * below : 0.5 * above * above;
+        }
+        rows++;
+    }
+    free(text);
+    return sum / rows;
+}
+
+/* What a network was trained with stays with it: eval, attack and show go by the checkpoint's own
+ * loss, a file without one has the default, a damaged one is refused. */
+START_TEST(a_loss_stays_with_the_network)
+{
+    char *out = cli_path(work, "margins"), *parts = cli_path(work, "margins-resumed"), line[2048];
+    json_decref(train(
+        out, spec, data, "--max-steps 7 --class-mean --margin-positive 0.7 --margin-negative 0.2"));
+    json_decref(train(parts, spec, data,
+        "--max-steps 3 --class-mean --margin-positive 0.7 --margin-negative 0.2"));
+    snprintf(line, sizeof line, "train --resume --out %s --max-steps 7 --quiet", parts);
+    test_process p = cli_run_text(line);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    char *model = cli_path(out, "model.safetensors"), *csv = cli_path(work, "margins.csv");
+    ck_assert(cli_same_file(model, cli_path(parts, "model.safetensors")));
+
+    char *flags = caps_format("--predictions %s", csv);
+    json_t *own = evaluated(model, flags);
+    const double loss = cli_number(own, "margin_loss");
+    ck_assert_double_eq_tol(loss, margin_loss_of(csv), 1e-5 * loss);
+    json_decref(own);
+    free(flags);
+    json_t *state = evaluated(cli_path(out, "state.safetensors"), "");
+    ck_assert(cli_number(state, "margin_loss") == loss);
+    json_decref(state);
+    char *without = altered(model, "without.safetensors", "capscl.loss", "capscl.lost");
+    json_t *plain = evaluated(without, "");
+    ck_assert_double_gt(fabs(cli_number(plain, "margin_loss") - loss), 1e-3);
+    json_decref(plain);
+
+    /* The margins of the picture. */
+    char *sheets[] = {cli_path(work, "own.png"), cli_path(work, "plain.png")};
+    for (int i = 0; i < 2; i++) {
+        snprintf(line, sizeof line, "show lengths --model %s --data %s --out %s", model, data,
+            sheets[i]);
+        if (i) /* under the same name: nothing else in the heading differs */
+            ck_assert_int_eq(rename(without, model), 0);
+        p = cli_run_text(line);
+        cli_expect_ok(p);
+        test_process_release(&p);
+    }
+    ck_assert(!cli_same_file(sheets[0], sheets[1]));
+
+    char *damaged = altered(
+        cli_path(parts, "model.safetensors"), "damaged.safetensors", "margin_down", "margin_dawn");
+    snprintf(line, sizeof line, "eval --model %s --data %s", damaged, data);
+    cli_expect_error(cli_run_text(line), 3, "capscl.loss: margin_down is missing", line);
+
+    /* A loss that is 0 for every image has no gradient: its attack leaves all as they are. */
+    char *flat = cli_path(work, "flat");
+    json_decref(train(
+        flat, spec, data, "--margin-positive 0.00001 --margin-negative 0.000001 --margin-down 0"));
+    json_t *attack = evaluated(cli_path(flat, "model.safetensors"), "--attack fgsm --epsilon 0.1");
+    const json_t *row = json_array_get(json_object_get(attack, "rows"), 0);
+    ck_assert(cli_number(json_array_get(json_object_get(row, "models"), 0), "unchanged") == 42);
+    json_decref(attack);
+}
+END_TEST
+
 START_TEST(a_cnn_goes_the_same_ways)
 {
     char *model = whole_and_resumed("cnn", cnn, data), line[2048];
@@ -456,6 +568,7 @@ Suite *suite(void)
     tcase_add_unchecked_fixture(t, set_up, tear_down);
     tcase_add_test(t, profiles_say_what_they_are);
     tcase_add_test(t, every_difference_is_a_flag);
+    tcase_add_test(t, a_loss_stays_with_the_network);
     tcase_add_test(t, a_cnn_goes_the_same_ways);
     tcase_add_test(t, pairs_go_the_same_ways);
     tcase_add_test(t, validation_images_are_kept_apart);
