@@ -230,7 +230,8 @@ static void print_several(const options *o, const caps_model_spec *spec, const e
             caps_cli_splits[o->split], one->error_percent, one->errors, e->n,
             caps_interval_text(interval, one->errors, e->n));
         if (one->labels > 1)
-            printf("; of single digits %.2f %%", one->label_error_percent);
+            printf("; of single digits %.2f %%, %s", one->label_error_percent,
+                caps_interval_text(interval, one->label_errors, e->n * one->labels));
         printf(")\n");
     }
     caps_mean_sd(e->percents, e->models, &mean, &sd);
@@ -239,8 +240,9 @@ static void print_several(const options *o, const caps_model_spec *spec, const e
         strcmp(spec->kind, "cnn") == 0 ? "probabilities" : "lengths", together->error_percent,
         together->errors, together->n, caps_interval_text(interval, together->errors, together->n));
     if (together->labels > 1)
-        printf("of single digits: %.2f %% (%zu of %zu)\n", together->label_error_percent,
-            together->label_errors, together->n * together->labels);
+        printf("of single digits: %.2f %% (%zu of %zu; 95 %% interval %s)\n",
+            together->label_error_percent, together->label_errors, together->n * together->labels,
+            caps_interval_text(interval, together->label_errors, together->n * together->labels));
     caps_confusion_print(spec, together);
 }
 

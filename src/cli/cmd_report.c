@@ -116,25 +116,20 @@ static void put_row(caps_html *h, const char *name, const char *format, ...)
     caps_html_put(h, "<tr><td>%s</td><td>%s</td></tr>\n", name, text);
 }
 
-static void put_share(caps_html *h, const char *name, double percent)
-{
-    if (isfinite(percent))
-        put_row(h, name, "%.2f %%", percent);
-}
-
-/* An error with its interval, of n images; without one where it is not known how many. */
-static void put_error(caps_html *h, const char *name, double percent, double n)
+/* An error with its interval, of n images (or labels: `of`); without one where it is not known how
+ * many. */
+static void put_error(caps_html *h, const char *name, double percent, double n, const char *of)
 {
     double low, high;
-    if (!(n > 0)) {
-        put_share(h, name, percent);
-        return;
-    }
     if (!isfinite(percent))
         return;
+    if (!(n > 0)) {
+        put_row(h, name, "%.2f %%", percent);
+        return;
+    }
     caps_wilson((uint64_t)llround(percent / 100 * n), (uint64_t)n, Z95, &low, &high);
-    put_row(h, name, "%.2f %% (95 %%: %.2f to %.2f) over %.0f images", percent, 100 * low,
-        100 * high, n);
+    put_row(h, name, "%.2f %% (95 %%: %.2f to %.2f) over %.0f%s", percent, 100 * low, 100 * high, n,
+        of);
 }
 
 static void put_results(caps_html *h, const caps_run *run, const caps_show *s)
@@ -157,6 +152,8 @@ static void put_results(caps_html *h, const caps_run *run, const caps_show *s)
         const size_t labels = e->n * e->labels;
         put_row(h, "of single digits", "%.2f %% (%zu of %zu)",
             100 * (double)e->label_errors / (double)labels, e->label_errors, labels);
+        caps_wilson(e->label_errors, labels, Z95, &low, &high);
+        put_row(h, "95 % interval (Wilson)", "%.2f to %.2f %%", 100 * low, 100 * high);
     }
     put_row(h, cnn ? "cross entropy" : "margin loss", "%.5f an image", e->margin_loss);
     if (isfinite(e->reconstruction_sse))
@@ -166,11 +163,12 @@ static void put_results(caps_html *h, const caps_run *run, const caps_show *s)
         caps_html_put(h, "<table class=\"pair\">\n");
         put_row(
             h, "last line of an epoch", "epoch %.0f, step %.0f", epoch->epoch_number, epoch->step);
-        put_error(h, "training error", epoch->train_error, epoch->images_done);
-        put_error(h, "validation error", epoch->validation_error, (double)run->config.validation);
-        put_share(h, "of single digits", epoch->validation_label_error);
-        put_error(h, "test error", epoch->test_error, epoch->test_images);
-        put_share(h, "of single digits", epoch->test_label_error);
+        const double kept = (double)run->config.validation, labels = (double)e->labels;
+        put_error(h, "training error", epoch->train_error, epoch->images_done, " images");
+        put_error(h, "validation error", epoch->validation_error, kept, " images");
+        put_error(h, "of single digits", epoch->validation_label_error, kept * labels, "");
+        put_error(h, "test error", epoch->test_error, epoch->test_images, " images");
+        put_error(h, "of single digits", epoch->test_label_error, epoch->test_images * labels, "");
         put_row(h, "loss", "%.5f an image", epoch->loss);
         if (isfinite(epoch->peak_bytes))
             put_row(

@@ -52,6 +52,7 @@ json_t *caps_eval_short_json(const caps_evaluation *result)
         json_object_set_new(all, "label_errors", json_integer((json_int_t)result->label_errors));
         json_object_set_new(
             all, "label_error_percent", caps_json_double(result->label_error_percent));
+        caps_interval_json(all, "label_", result->label_errors, result->n * result->labels);
     }
     return all;
 }

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "cli_support.h"
+#include "statistics.h"
 
 #define TINY_CNN                                                                                   \
     "{\"kind\": \"cnn\", \"input\": [1,12,12], \"classes\": 4,"                                    \
@@ -312,6 +313,82 @@ START_TEST(a_cnn_goes_the_same_ways)
 }
 END_TEST
 
+/* <prefix>error_low_percent and _high_percent are Wilson's for that share of n. */
+static void expect_interval(const json_t *object, const char *prefix, double percent, double n)
+{
+    double low, high;
+    char key[64];
+    caps_wilson((uint64_t)lround(percent * n / 100), (uint64_t)n, CAPS_Z95, &low, &high);
+    snprintf(key, sizeof key, "%serror_low_percent", prefix);
+    ck_assert_double_eq_tol(cli_number(object, key), 100 * low, 1e-6);
+    snprintf(key, sizeof key, "%serror_high_percent", prefix);
+    ck_assert_double_eq_tol(cli_number(object, key), 100 * high, 1e-6);
+}
+
+static void expect_said(const char *text, const char *name, double percent, double n)
+{
+    double low, high;
+    char said[128];
+    const double errors = round(percent * n / 100);
+    caps_wilson((uint64_t)errors, (uint64_t)n, CAPS_Z95, &low, &high);
+    snprintf(said, sizeof said, "%s%.2f %% (%.0f of %.0f; 95 %% interval %.2f to %.2f %%)", name,
+        percent, errors, n, 100 * low, 100 * high);
+    ck_assert_msg(strstr(text, said) != NULL, "no '%s' in %s", said, text);
+}
+
+/* What is told of single digits, by a training in JSON and in text and by the report. */
+START_TEST(single_digits_have_intervals)
+{
+    char *out = cli_path(work, "digits"), line[2048];
+    json_t *value = train(out, two, pairs, "--repeat 2 --validation 20");
+    const json_t *runs = json_object_get(value, "runs");
+    static const char *const names[] = {"test_label_", "validation_label_"};
+    double percent[2][2];
+    for (int k = 0; k < 2; k++) {
+        const double n = k ? 40 : 84;
+        char key[64];
+        for (size_t i = 0; i < 2; i++) {
+            const json_t *run = json_array_get(runs, i);
+            snprintf(key, sizeof key, "%serror_percent", names[k]);
+            percent[k][i] = cli_number(run, key);
+            expect_interval(run, names[k], percent[k][i], n);
+        }
+        snprintf(key, sizeof key, "mean_%serror_percent", names[k]);
+        ck_assert_double_eq_tol(cli_number(value, key), (percent[k][0] + percent[k][1]) / 2, 1e-6);
+        snprintf(key, sizeof key, "sd_%serror_percent", names[k]);
+        ck_assert_double_eq_tol(
+            cli_number(value, key), fabs(percent[k][0] - percent[k][1]) / sqrt(2), 1e-6);
+    }
+    json_decref(value);
+    snprintf(line, sizeof line, "train --resume --out %s --quiet", out);
+    test_process p = cli_run_text(line);
+    cli_expect_ok(p);
+    expect_said(p.out, ", of single digits ", percent[0][1], 84);
+    expect_said(p.out, ", of single digits ", percent[1][0], 40);
+    ck_assert_ptr_nonnull(strstr(p.out, "\ntest error of single digits, mean of 2 runs: "));
+    ck_assert_ptr_nonnull(strstr(p.out, "\nvalidation error of single digits, mean of 2 runs: "));
+    test_process_release(&p);
+
+    char *one = cli_path(out, "seed-2");
+    snprintf(line, sizeof line, "report %s --quiet", one);
+    p = cli_run_text(line);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    size_t n = 0;
+    char *page = (char *)cli_read(cli_path(one, "report.html"), &n);
+    double low, high;
+    caps_wilson((uint64_t)lround(percent[0][1] * 0.84), 84, CAPS_Z95, &low, &high);
+    snprintf(line, sizeof line,
+        "<td>of single digits</td><td>%.2f %% (95 %%: %.2f to %.2f) over 84</td>", percent[0][1],
+        100 * low, 100 * high);
+    ck_assert_msg(strstr(page, line) != NULL, "no '%s'", line);
+    snprintf(line, sizeof line, "<td>95 %% interval (Wilson)</td><td>%.2f to %.2f %%</td>",
+        100 * low, 100 * high);
+    ck_assert_msg(strstr(page, line) != NULL, "no '%s'", line);
+    free(page);
+}
+END_TEST
+
 START_TEST(pairs_go_the_same_ways)
 {
     char *model = whole_and_resumed("pairs", two, pairs), line[2048];
@@ -324,8 +401,14 @@ START_TEST(pairs_go_the_same_ways)
     const double exact = cli_number(end, "test_error_percent");
     const double single = cli_number(end, "test_label_error_percent");
     ck_assert(single >= exact / 2 && single <= exact);
+    expect_interval(end, "test_label_", single, 84);
     ck_assert_double_eq_tol(cli_number(epoch, "test_label_error_percent"), single, 1e-4);
     ck_assert_ptr_nonnull(strstr(p.err, "(of single digits "));
+    test_process_release(&p);
+    snprintf(line, sizeof line, "train --resume --out %s --quiet", cli_path(work, "pairs"));
+    p = cli_run_text(line);
+    cli_expect_ok(p);
+    expect_said(p.out, "test error of single digits: ", single, 84);
     test_process_release(&p);
     json_decref(epoch);
     json_decref(end);
@@ -338,6 +421,26 @@ START_TEST(pairs_go_the_same_ways)
     const double errors = cli_number(value, "errors"), wrong = cli_number(value, "label_errors");
     ck_assert(wrong >= errors && wrong <= 2 * errors);
     ck_assert(cli_number(value, "reconstruction_sse") > 0);
+    expect_interval(value, "label_", 100 * wrong / 84, 84);
+    json_decref(value);
+    test_process_release(&p);
+    snprintf(line, sizeof line, "eval --model %s %s --data %s", model, model, pairs);
+    p = cli_run_text(line);
+    cli_expect_ok(p);
+    snprintf(line, sizeof line, "\nof single digits: %.2f %% (%.0f of 84; 95 %% interval ",
+        100 * wrong / 84, wrong);
+    ck_assert_msg(strstr(p.out, line) != NULL, "%s", p.out);
+    ck_assert_ptr_nonnull(strstr(p.out, "; of single digits "));
+    test_process_release(&p);
+    snprintf(line, sizeof line, "eval --model %s --data %s --transform noise --severity 0 --json",
+        model, pairs);
+    p = cli_run_text(line);
+    cli_expect_ok(p);
+    value = cli_json(&p);
+    expect_interval(
+        json_array_get(
+            json_object_get(json_array_get(json_object_get(value, "rows"), 0), "models"), 0),
+        "label_", 100 * wrong / 84, 84);
     json_decref(value);
     test_process_release(&p);
     snprintf(line, sizeof line, "predict --model %s --data %s --index 5 --capsules --json", model,
@@ -571,6 +674,7 @@ Suite *suite(void)
     tcase_add_test(t, a_loss_stays_with_the_network);
     tcase_add_test(t, a_cnn_goes_the_same_ways);
     tcase_add_test(t, pairs_go_the_same_ways);
+    tcase_add_test(t, single_digits_have_intervals);
     tcase_add_test(t, validation_images_are_kept_apart);
     tcase_add_test(t, several_models);
     tcase_add_test(t, several_seeds);
