@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "eval_report.h"
 #include "fail.h"
 #include "file.h"
 #include "progress.h"
@@ -93,8 +94,8 @@ static void put_head(caps_html *h, const caps_run *run, const caps_show *s)
         "of training, evaluation and saving included");
     if (last) {
         snprintf(value, sizeof value, "%.4g", run->steps / run->steps_per_epoch);
-        snprintf(
-            about, sizeof about, "epochs: %.0f steps of %zu images", run->steps, run->config.batch);
+        snprintf(about, sizeof about, "epochs: %.0f steps of %zu %s", run->steps, run->config.batch,
+            caps_images_name(s->spec->labels));
         put_card(h, value, about);
     }
     snprintf(value, sizeof value, "%.2f M", (double)s->sizes->parameters * 1e-6);
@@ -128,8 +129,8 @@ static void put_error(caps_html *h, const char *name, double percent, double n, 
         return;
     }
     caps_wilson((uint64_t)llround(percent / 100 * n), (uint64_t)n, Z95, &low, &high);
-    put_row(h, name, "%.2f %% (95 %%: %.2f to %.2f) over %.0f%s", percent, 100 * low, 100 * high, n,
-        of);
+    put_row(h, name, "%.2f %% (95 %%: %.2f to %.2f) over %.0f%s%s", percent, 100 * low, 100 * high,
+        n, *of ? " " : "", of);
 }
 
 static void put_results(caps_html *h, const caps_run *run, const caps_show *s)
@@ -138,6 +139,7 @@ static void put_results(caps_html *h, const caps_run *run, const caps_show *s)
     const caps_metric *epoch = caps_run_last_epoch(run);
     const char *file = strrchr(run->model, '/');
     const bool cnn = strcmp(s->spec->kind, "cnn") == 0;
+    const char *images = caps_images_name(e->labels);
     double low, high;
     char text[48];
     caps_wilson(e->errors, e->n, Z95, &low, &high);
@@ -146,7 +148,7 @@ static void put_results(caps_html *h, const caps_run *run, const caps_show *s)
         "report</h3>\n<table class=\"pair\">\n",
         file ? file + 1 : run->model);
     snprintf(text, sizeof text, "%s error%s", s->split_name, e->labels > 1 ? ", exact pair" : "");
-    put_row(h, text, "%.2f %% (%zu of %zu images)", e->error_percent, e->errors, e->n);
+    put_row(h, text, "%.2f %% (%zu of %zu %s)", e->error_percent, e->errors, e->n, images);
     put_row(h, "95 % interval (Wilson)", "%.2f to %.2f %%", 100 * low, 100 * high);
     if (e->labels > 1) {
         const size_t labels = e->n * e->labels;
@@ -164,10 +166,10 @@ static void put_results(caps_html *h, const caps_run *run, const caps_show *s)
         put_row(
             h, "last line of an epoch", "epoch %.0f, step %.0f", epoch->epoch_number, epoch->step);
         const double kept = (double)run->config.validation, labels = (double)e->labels;
-        put_error(h, "training error", epoch->train_error, epoch->images_done, " images");
-        put_error(h, "validation error", epoch->validation_error, kept, " images");
+        put_error(h, "training error", epoch->train_error, epoch->images_done, images);
+        put_error(h, "validation error", epoch->validation_error, kept, images);
         put_error(h, "of single digits", epoch->validation_label_error, kept * labels, "");
-        put_error(h, "test error", epoch->test_error, epoch->test_images, " images");
+        put_error(h, "test error", epoch->test_error, epoch->test_images, images);
         put_error(h, "of single digits", epoch->test_label_error, epoch->test_images * labels, "");
         put_row(h, "loss", "%.5f an image", epoch->loss);
         if (isfinite(epoch->peak_bytes))
@@ -184,15 +186,18 @@ static void put_matrix(caps_html *h, const caps_show *s)
 {
     const size_t classes = s->spec->classes;
     const uint64_t *counts = s->evaluation.confusion;
-    caps_html_put(h, "<h2>Confusion</h2>\n<p class=\"muted\">Rows: true class; columns: predicted "
-                     "class; colours: share of the row, on a log scale.</p>\n"
-                     "<div class=\"scroll\"><table class=\"matrix\"><tr><th></th>");
+    const bool pairs = s->spec->labels > 1;
+    caps_html_put(h,
+        "<h2>Confusion</h2>\n<p class=\"muted\">Rows: true class; columns: predicted "
+        "class; colours: share of the row, on a log scale.%s</p>\n"
+        "<div class=\"scroll\"><table class=\"matrix\"><tr><th></th>",
+        pairs ? " Counted are single digits, two of each pair." : "");
     for (size_t j = 0; j < classes; j++) {
         caps_html_put(h, "<th>");
         caps_html_text(h, s->names[j]);
         caps_html_put(h, "</th>");
     }
-    caps_html_put(h, "<th>images</th><th>error</th></tr>\n");
+    caps_html_put(h, "<th>%s</th><th>error</th></tr>\n", pairs ? "digits" : "images");
     for (size_t i = 0; i < classes; i++) {
         uint64_t all = 0;
         caps_html_put(h, "<tr><th>");

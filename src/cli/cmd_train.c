@@ -289,8 +289,8 @@ char *caps_train_error_text(char *text, double percent, uint64_t n, const char *
 {
     char interval[48];
     const size_t errors = errors_of(percent, n);
-    snprintf(text, 128, "%.2f %% (%zu of %llu%s; 95 %% interval %s)", percent, errors,
-        (unsigned long long)n, of, caps_interval_text(interval, errors, n));
+    snprintf(text, 128, "%.2f %% (%zu of %llu%s%s; 95 %% interval %s)", percent, errors,
+        (unsigned long long)n, *of ? " " : "", of, caps_interval_text(interval, errors, n));
     return text;
 }
 
@@ -340,7 +340,8 @@ static void print_error(const char *name, double percent, double label_percent, 
 {
     char text[128];
     if (!isnan(percent))
-        printf("%s error: %s\n", name, caps_train_error_text(text, percent, images, " images"));
+        printf("%s error: %s\n", name,
+            caps_train_error_text(text, percent, images, caps_images_name(m->labels)));
     if (m->labels > 1 && !isnan(label_percent))
         printf("%s error of single digits: %s\n", name,
             caps_train_error_text(text, label_percent, images * m->labels, ""));

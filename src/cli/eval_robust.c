@@ -6,6 +6,7 @@
 
 #include "attack.h"
 #include "batcher.h"
+#include "eval_report.h"
 #include "evaluate.h"
 #include "fail.h"
 #include "json.h"
@@ -288,7 +289,7 @@ static void print_text(const robust *r, const cell *cells, const char *const *na
             (unsigned long long)o->seed);
     if (o->attacks && o->attack == CAPS_ATTACK_BIM)
         printf(", %llu steps", (unsigned long long)o->steps);
-    printf(": error of %zu %s (95 %% interval)\n", r->ds->n, r->ds->pairs ? "pairs" : "images");
+    printf(": error of %zu %s (95 %% interval)\n", r->ds->n, caps_images_name(cells[0].labels));
     for (size_t m = 0; m < count; m++)
         printf("model %zu: %s\n", m + 1, names[m]);
     print_table(r, cells, count, false);

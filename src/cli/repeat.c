@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "eval_report.h"
 #include "fail.h"
 #include "file.h"
 #include "json.h"
@@ -345,7 +346,8 @@ static void print_error(const char *name, double percent, double label_percent, 
 {
     char text[128];
     if (!isnan(percent))
-        printf(", %s error %s", name, caps_train_error_text(text, percent, images, " images"));
+        printf(", %s error %s", name,
+            caps_train_error_text(text, percent, images, caps_images_name(m->labels)));
     if (m->labels > 1 && !isnan(label_percent))
         printf(", of single digits %s",
             caps_train_error_text(text, label_percent, images * m->labels, ""));

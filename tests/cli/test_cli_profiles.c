@@ -365,6 +365,8 @@ START_TEST(single_digits_have_intervals)
     cli_expect_ok(p);
     expect_said(p.out, ", of single digits ", percent[0][1], 84);
     expect_said(p.out, ", of single digits ", percent[1][0], 40);
+    ck_assert_ptr_nonnull(strstr(p.out, " of 42 pairs; 95 % interval "));
+    ck_assert_ptr_nonnull(strstr(p.out, " of 20 pairs; 95 % interval "));
     ck_assert_ptr_nonnull(strstr(p.out, "\ntest error of single digits, mean of 2 runs: "));
     ck_assert_ptr_nonnull(strstr(p.out, "\nvalidation error of single digits, mean of 2 runs: "));
     test_process_release(&p);
@@ -385,6 +387,11 @@ START_TEST(single_digits_have_intervals)
     snprintf(line, sizeof line, "<td>95 %% interval (Wilson)</td><td>%.2f to %.2f %%</td>",
         100 * low, 100 * high);
     ck_assert_msg(strstr(page, line) != NULL, "no '%s'", line);
+    ck_assert_ptr_nonnull(strstr(page, " of 42 pairs)</td>"));
+    ck_assert_ptr_nonnull(strstr(page, " over 42 pairs</td>"));
+    ck_assert_ptr_nonnull(strstr(page, " over 20 pairs</td>"));
+    ck_assert_ptr_nonnull(strstr(page, "steps of 20 pairs</span>"));
+    ck_assert_ptr_nonnull(strstr(page, "<th>digits</th>"));
     free(page);
 }
 END_TEST
@@ -409,6 +416,7 @@ START_TEST(pairs_go_the_same_ways)
     p = cli_run_text(line);
     cli_expect_ok(p);
     expect_said(p.out, "test error of single digits: ", single, 84);
+    ck_assert_ptr_nonnull(strstr(p.out, " of 42 pairs; 95 % interval "));
     test_process_release(&p);
     json_decref(epoch);
     json_decref(end);
@@ -431,6 +439,7 @@ START_TEST(pairs_go_the_same_ways)
         100 * wrong / 84, wrong);
     ck_assert_msg(strstr(p.out, line) != NULL, "%s", p.out);
     ck_assert_ptr_nonnull(strstr(p.out, "; of single digits "));
+    ck_assert_ptr_nonnull(strstr(p.out, " of 42 pairs; 95 % interval "));
     test_process_release(&p);
     snprintf(line, sizeof line, "eval --model %s --data %s --transform noise --severity 0 --json",
         model, pairs);
