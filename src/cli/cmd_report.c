@@ -229,23 +229,46 @@ static void put_matrix(caps_html *h, const caps_show *s)
 
 /* ---- pictures ------------------------------------------------------------------------------- */
 
-/* Image i as it is in the data, enlarged by the browser. */
-static caps_status put_small(caps_html *h, const caps_show *s, size_t i, caps_error *err)
+/* Image i as it is in the data. */
+static caps_status stored_image(
+    caps_image *image, const caps_dataset *ds, size_t i, caps_error *err)
 {
-    const caps_dataset *ds = &s->data;
     const size_t plane = ds->height * ds->width, channels = ds->channels == 3 ? 3 : 1;
     const uint8_t *from = ds->images + i * ds->channels * plane;
+    caps_status status = caps_image_init(image, ds->width, ds->height, channels, err);
+    for (size_t p = 0; status == CAPS_OK && p < plane; p++)
+        for (size_t c = 0; c < channels; c++)
+            image->pixels[p * channels + c] = from[c * plane + p];
+    return status;
+}
+
+/* Pair i, which is stored nowhere, as the network sees it: of one channel. */
+static caps_status pair_image(caps_image *image, const caps_show *s, size_t i, caps_error *err)
+{
+    const size_t *chw = s->spec->input, pixels = s->sizes->pixels;
+    float *drawn = malloc(pixels * sizeof *drawn);
+    if (!drawn)
+        return caps_fail(err, CAPS_ERR_MEMORY, "report: out of memory");
+    caps_dataset_draw(&s->data, i, CAPS_AUGMENT_NONE, 0, 0, drawn, NULL, NULL);
+    caps_status status = caps_image_init(image, chw[2], chw[1], 1, err);
+    for (size_t p = 0; status == CAPS_OK && p < pixels; p++)
+        image->pixels[p] = (uint8_t)lroundf(255 * fminf(fmaxf(drawn[p], 0), 1));
+    free(drawn);
+    return status;
+}
+
+/* Image i, enlarged by the browser. */
+static caps_status put_small(caps_html *h, const caps_show *s, size_t i, caps_error *err)
+{
     caps_image image = {0};
     char style[96], alt[48];
-    caps_status status = caps_image_init(&image, ds->width, ds->height, channels, err);
+    caps_status status = s->spec->labels > 1 ? pair_image(&image, s, i, err)
+                                             : stored_image(&image, &s->data, i, err);
     if (status != CAPS_OK)
         return status;
-    for (size_t p = 0; p < plane; p++)
-        for (size_t c = 0; c < channels; c++)
-            image.pixels[p * channels + c] = from[c * plane + p];
-    const double zoom = caps_picture_zoom(ds->height, ds->width, 56);
-    snprintf(style, sizeof style, "width:%.0fpx;height:%.0fpx", zoom * (double)ds->width,
-        zoom * (double)ds->height);
+    const double zoom = caps_picture_zoom(image.height, image.width, 56);
+    snprintf(style, sizeof style, "width:%.0fpx;height:%.0fpx", zoom * (double)image.width,
+        zoom * (double)image.height);
     snprintf(alt, sizeof alt, "image %zu", i);
     caps_html_put(h, "<span class=\"small\" style=\"%s\">", style);
     status =
@@ -253,6 +276,22 @@ static caps_status put_small(caps_html *h, const caps_show *s, size_t i, caps_er
     caps_html_put(h, "</span>");
     caps_image_release(&image);
     return status;
+}
+
+/* The names of an image's classes, "3, 8". */
+static void put_names(caps_html *h, const caps_show *s, const int *labels)
+{
+    for (size_t t = 0; t < s->spec->labels; t++) {
+        caps_html_put(h, t ? ", " : "");
+        caps_html_text(h, s->names[labels[t]]);
+    }
+}
+
+static void put_lengths(caps_html *h, const caps_show *s, size_t i, const int *labels)
+{
+    for (size_t t = 0; t < s->spec->labels; t++)
+        caps_html_put(h, "%s%.2f", t ? ", " : "",
+            (double)s->lengths[i * s->spec->classes + (size_t)labels[t]]);
 }
 
 static caps_status put_mistakes(caps_html *h, const caps_show *s, caps_error *err)
@@ -266,23 +305,34 @@ static caps_status put_mistakes(caps_html *h, const caps_show *s, caps_error *er
         caps_html_put(h, "<p>There is none.</p>\n");
         return status;
     }
-    caps_html_put(h,
-        "<p class=\"muted\">Images of the %s split, those first in which the predicted class's "
-        "%s exceeds the true one's by most: true class &rarr; predicted class, their %s, "
-        "index.</p>\n<div class=\"mistakes\">\n",
-        s->split_name, cnn ? "probability" : "length", cnn ? "probabilities" : "lengths");
+    if (s->spec->labels > 1)
+        caps_html_put(h,
+            "<p class=\"muted\">Pairs of the %s split, those first in which the length of a class "
+            "that was predicted wrongly exceeds that of a true one that was missed by most: true "
+            "classes &rarr; predicted classes, their lengths, index.</p>\n"
+            "<div class=\"mistakes\">\n",
+            s->split_name);
+    else
+        caps_html_put(h,
+            "<p class=\"muted\">Images of the %s split, those first in which the predicted class's "
+            "%s exceeds the true one's by most: true class &rarr; predicted class, their %s, "
+            "index.</p>\n<div class=\"mistakes\">\n",
+            s->split_name, cnn ? "probability" : "length", cnn ? "probabilities" : "lengths");
     for (size_t k = 0; k < n; k++) {
         const size_t i = worst[k];
-        const float *lengths = s->lengths + i * s->spec->classes;
+        const int *truth = s->true_labels + i * s->spec->labels;
+        const int *labels = s->labels + i * s->spec->labels;
         caps_html_put(h, "<div class=\"mistake\">");
         CAPS_TRY(put_small(h, s, i, err));
         caps_html_put(h, "<div><b class=\"good\">");
-        caps_html_text(h, s->names[s->true_labels[i]]);
+        put_names(h, s, truth);
         caps_html_put(h, "</b> &rarr; <b class=\"bad\">");
-        caps_html_text(h, s->names[s->labels[i]]);
-        caps_html_put(h,
-            "</b><br>%.2f &rarr; %.2f<br><span class=\"muted\">%zu</span></div></div>\n",
-            (double)lengths[s->true_labels[i]], (double)lengths[s->labels[i]], i);
+        put_names(h, s, labels);
+        caps_html_put(h, "</b><br>");
+        put_lengths(h, s, i, truth);
+        caps_html_put(h, " &rarr; ");
+        put_lengths(h, s, i, labels);
+        caps_html_put(h, "<br><span class=\"muted\">%zu</span></div></div>\n", i);
     }
     caps_html_put(h, "</div>\n");
 done:
@@ -368,8 +418,7 @@ static caps_status put_page(caps_html *h, const caps_run *run, caps_show *s, cap
     put_results(h, run, s);
     if (s->spec->classes <= MATRIX)
         put_matrix(h, s);
-    if (s->spec->labels == 1) /* of pairs there is a picture */
-        CAPS_TRY(put_mistakes(h, s, err));
+    CAPS_TRY(put_mistakes(h, s, err));
     CAPS_TRY(put_pictures(h, s, err));
     put_network(h, s);
     caps_report_settings(h, run);

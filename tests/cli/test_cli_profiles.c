@@ -396,6 +396,71 @@ START_TEST(single_digits_have_intervals)
 }
 END_TEST
 
+/* How bad a pair's mistake is by its row of eval --predictions: of all classes that were predicted
+ * and are not there, and of those that are there and were not, the longest less the shortest. -1:
+ * there is none. */
+static double mistake_of(const int truth[2], const int label[2], const double *length)
+{
+    double longest = -1, shortest = 2;
+    for (int t = 0; t < 2; t++) {
+        if (label[t] != truth[0] && label[t] != truth[1])
+            longest = fmax(longest, length[label[t]]);
+        if (truth[t] != label[0] && truth[t] != label[1])
+            shortest = fmin(shortest, length[truth[t]]);
+    }
+    return longest < 0 ? -1 : longest - shortest;
+}
+
+START_TEST(a_report_has_the_worst_pairs)
+{
+    char *out = cli_path(work, "worst"), *csv = cli_path(work, "worst.csv"), line[2048];
+    json_decref(train(out, two, pairs, "--max-steps 6"));
+    snprintf(line, sizeof line, "report %s --quiet", out);
+    test_process p = cli_run_text(line);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    snprintf(line, sizeof line, "eval --model %s --data %s --predictions %s --quiet",
+        cli_path(out, "model.safetensors"), pairs, csv);
+    p = cli_run_text(line);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    size_t n = 0, mistakes = 0;
+    char *rows = (char *)cli_read(csv, &n), worst[192] = "";
+    double most = -1;
+    strtok(rows, "\n"); /* the header */
+    for (char *row = strtok(NULL, "\n"); row; row = strtok(NULL, "\n")) {
+        int index, truth[2], label[2];
+        double length[4];
+        ck_assert_int_eq(sscanf(row, "%d,%d,%d,%d,%d,%lf,%lf,%lf,%lf", &index, &truth[0], &truth[1],
+                             &label[0], &label[1], &length[0], &length[1], &length[2], &length[3]),
+            9);
+        const double mistake = mistake_of(truth, label, length);
+        mistakes += mistake >= 0;
+        if (mistake <= most)
+            continue;
+        most = mistake;
+        snprintf(worst, sizeof worst,
+            "<div><b class=\"good\">%d, %d</b> &rarr; <b class=\"bad\">%d, %d</b><br>%.2f, %.2f "
+            "&rarr; %.2f, %.2f<br>"
+            "<span class=\"muted\">%d</span>",
+            truth[0], truth[1], label[0], label[1], length[truth[0]], length[truth[1]],
+            length[label[0]], length[label[1]], index);
+    }
+    free(rows);
+    ck_assert_uint_gt(mistakes, 1);
+    char *page = (char *)cli_read(cli_path(out, "report.html"), &n);
+    ck_assert_ptr_nonnull(strstr(page, "Pairs of the test split"));
+    ck_assert_msg(strstr(page, worst) != NULL, "no %s", worst);
+    ck_assert(strstr(page, worst) == strstr(page, "<div><b class=\"good\">")); /* the first card */
+    size_t cards = 0;
+    const char *card = "<div class=\"mistake\">";
+    for (size_t i = 0; i + strlen(card) <= n; i++)
+        cards += strncmp(page + i, card, strlen(card)) == 0;
+    ck_assert_uint_eq(cards, mistakes < 24 ? mistakes : 24);
+    free(page);
+}
+END_TEST
+
 START_TEST(pairs_go_the_same_ways)
 {
     char *model = whole_and_resumed("pairs", two, pairs), line[2048];
@@ -684,6 +749,7 @@ Suite *suite(void)
     tcase_add_test(t, a_cnn_goes_the_same_ways);
     tcase_add_test(t, pairs_go_the_same_ways);
     tcase_add_test(t, single_digits_have_intervals);
+    tcase_add_test(t, a_report_has_the_worst_pairs);
     tcase_add_test(t, validation_images_are_kept_apart);
     tcase_add_test(t, several_models);
     tcase_add_test(t, several_seeds);
