@@ -37,7 +37,8 @@ static const caps_flag flags[] = {
         "images at a time (default: 100, or fewer where memory is short)"),
     CAPS_ROW_TEXT("--predictions", options, predictions, "FILE.csv",
         "write a row for each image: index, true_label, label, and the\n"
-        "length of every class capsule"),
+        "length of every class capsule; of several models the ensemble's:\n"
+        "the mean of their lengths, and the label that follows from it"),
     CAPS_ROWS_ROBUST(options),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
