@@ -638,6 +638,9 @@ START_TEST(several_models)
     cli_expect_error(cli_run_text(line), 3, "need models of the same data", line);
     snprintf(line, sizeof line, "eval --model %s nowhere --data %s", ma, data);
     cli_expect_error(cli_run_text(line), 3, "nowhere", line);
+    p = cli_run("eval", "--help");
+    ck_assert_ptr_nonnull(strstr(p.out, "of several models the ensemble's"));
+    test_process_release(&p);
 }
 END_TEST
 
@@ -692,7 +695,7 @@ END_TEST
 static const struct {
     const char *flags, *needle;
 } wrong[] = {
-    {"--repeat 1", "--repeat"},
+    {"--repeat 0", "--repeat"},
     {"--repeat three", "--repeat"},
     {"--profile author", "did you mean authors?"},
     {"--iterations 0", "--iterations"},
