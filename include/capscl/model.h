@@ -153,6 +153,7 @@ CAPS_API void caps_model_free(caps_model *m);
 CAPS_API const caps_model_spec *caps_model_get_spec(const caps_model *m);
 CAPS_API const caps_model_sizes *caps_model_get_sizes(const caps_model *m);
 CAPS_API caps_runtime *caps_model_get_runtime(const caps_model *m);
+CAPS_API const caps_loss *caps_model_get_loss(const caps_model *m);
 CAPS_API size_t caps_model_get_max_batch(const caps_model *m); /* options.max_batch */
 /* Images at once: the most that caps_model_set_batch takes. Less than max_batch under `split` only.
  */
@@ -295,14 +296,17 @@ CAPS_API caps_status caps_model_blame(caps_model *m, char *name, size_t bytes, c
 
 /* ---- checkpoints ---------------------------------------------------------------------------- */
 
-/* model.safetensors: parameters, and in __metadata__ capscl.spec and capscl.format "1". Written to
- * a temporary file beside `path`, synced, renamed. CAPS_ERR_IO. */
+/* model.safetensors: parameters, and in __metadata__ capscl.spec, capscl.format "1" and, where it
+ * is not the default, the loss as capscl.loss. Written to a temporary file beside `path`, synced,
+ * renamed. CAPS_ERR_IO. */
 CAPS_API caps_status caps_model_save(caps_model *m, const char *path, caps_error *err);
 
 /* A checkpoint's spec and parameters in host memory. */
 typedef struct caps_checkpoint {
     caps_model_spec spec;
     bool has_spec;
+    caps_loss loss;    /* that it was trained with, for caps_model_options.loss; the default where
+                          the file names none */
     float *parameters; /* flat, the contract's order; NULL before load */
     size_t count;
 } caps_checkpoint;

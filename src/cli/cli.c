@@ -299,7 +299,9 @@ caps_status caps_cli_model_load(caps_model **out, caps_runtime *rt, const char *
     caps_checkpoint checkpoint = {0};
     caps_status status;
     CAPS_TRY(caps_checkpoint_load(&checkpoint, path, NULL, err));
-    CAPS_TRY(caps_cli_model_create(out, rt, &checkpoint.spec, options, batch, err));
+    caps_model_options own = *options;
+    own.loss = &checkpoint.loss; /* losses and attacks are by what it was trained with */
+    CAPS_TRY(caps_cli_model_create(out, rt, &checkpoint.spec, &own, batch, err));
     status = caps_model_set_parameters(*out, checkpoint.parameters, err);
     if (status != CAPS_OK) {
         caps_model_free(*out);

@@ -143,7 +143,8 @@ char *caps_cli_bytes(char *text, uint64_t bytes);
  * it must be options->max_batch; else a smaller one is tried, and the batch found is given back. */
 caps_status caps_cli_model_create(caps_model **out, caps_runtime *rt, const caps_model_spec *spec,
     const caps_model_options *options, size_t *batch, caps_error *err);
-/* Checkpoint from a file, with its parameters put into a model. */
+/* Checkpoint from a file, with its parameters put into a model; its loss in place of
+ * options->loss. */
 caps_status caps_cli_model_load(caps_model **out, caps_runtime *rt, const char *path,
     const caps_model_options *options, size_t *batch, caps_error *err);
 

@@ -37,7 +37,8 @@ static const caps_flag flags[] = {
         "images at a time (default: 100, or fewer where memory is short)"),
     CAPS_ROW_TEXT("--predictions", options, predictions, "FILE.csv",
         "write a row for each image: index, true_label, label, and the\n"
-        "length of every class capsule"),
+        "length of every class capsule; of several models the ensemble's:\n"
+        "the mean of their lengths, and the label that follows from it"),
     CAPS_ROWS_ROBUST(options),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
@@ -226,21 +227,24 @@ static void print_several(const options *o, const caps_model_spec *spec, const e
     double mean, sd;
     for (size_t m = 0; m < e->models; m++) {
         const caps_evaluation *one = &e->results[m];
-        printf("%s: %s error %.2f %% (%zu of %zu; 95 %% interval %s", o->models.values[m],
+        printf("%s: %s error %.2f %% (%zu of %zu %s; 95 %% interval %s", o->models.values[m],
             caps_cli_splits[o->split], one->error_percent, one->errors, e->n,
-            caps_interval_text(interval, one->errors, e->n));
+            caps_images_name(one->labels), caps_interval_text(interval, one->errors, e->n));
         if (one->labels > 1)
-            printf("; of single digits %.2f %%", one->label_error_percent);
+            printf("; of single digits %.2f %%, %s", one->label_error_percent,
+                caps_interval_text(interval, one->label_errors, e->n * one->labels));
         printf(")\n");
     }
     caps_mean_sd(e->percents, e->models, &mean, &sd);
     printf("mean of %zu models: %.3f %%, standard deviation %.3f %%\n", e->models, mean, sd);
-    printf("ensemble (mean of their %s): %.2f %% (%zu of %zu; 95 %% interval %s)\n",
+    printf("ensemble (mean of their %s): %.2f %% (%zu of %zu %s; 95 %% interval %s)\n",
         strcmp(spec->kind, "cnn") == 0 ? "probabilities" : "lengths", together->error_percent,
-        together->errors, together->n, caps_interval_text(interval, together->errors, together->n));
+        together->errors, together->n, caps_images_name(together->labels),
+        caps_interval_text(interval, together->errors, together->n));
     if (together->labels > 1)
-        printf("of single digits: %.2f %% (%zu of %zu)\n", together->label_error_percent,
-            together->label_errors, together->n * together->labels);
+        printf("of single digits: %.2f %% (%zu of %zu; 95 %% interval %s)\n",
+            together->label_error_percent, together->label_errors, together->n * together->labels,
+            caps_interval_text(interval, together->label_errors, together->n * together->labels));
     caps_confusion_print(spec, together);
 }
 
@@ -452,7 +456,8 @@ const caps_command caps_command_eval = {
         "interval (Wilson), the mean margin loss, the mean squared reconstruction error of an\n"
         "image (summed over its pixels; the decoder sees the longest capsule) and the confusion\n"
         "matrix. Of several models: each one's error, their mean and standard deviation, and the\n"
-        "error of the ensemble, which adds up their lengths.\n",
+        "error of the ensemble, which adds up their lengths. A pair of digits is an error unless\n"
+        "both are found; the error of single digits stands beside it.\n",
     .flags = flags,
     .notes =
         "--split validation needs config.json of the run beside the model: it says which images\n"

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "eval_report.h"
 #include "fail.h"
 #include "file.h"
 #include "progress.h"
@@ -93,8 +94,8 @@ static void put_head(caps_html *h, const caps_run *run, const caps_show *s)
         "of training, evaluation and saving included");
     if (last) {
         snprintf(value, sizeof value, "%.4g", run->steps / run->steps_per_epoch);
-        snprintf(
-            about, sizeof about, "epochs: %.0f steps of %zu images", run->steps, run->config.batch);
+        snprintf(about, sizeof about, "epochs: %.0f steps of %zu %s", run->steps, run->config.batch,
+            caps_images_name(s->spec->labels));
         put_card(h, value, about);
     }
     snprintf(value, sizeof value, "%.2f M", (double)s->sizes->parameters * 1e-6);
@@ -116,25 +117,20 @@ static void put_row(caps_html *h, const char *name, const char *format, ...)
     caps_html_put(h, "<tr><td>%s</td><td>%s</td></tr>\n", name, text);
 }
 
-static void put_share(caps_html *h, const char *name, double percent)
-{
-    if (isfinite(percent))
-        put_row(h, name, "%.2f %%", percent);
-}
-
-/* An error with its interval, of n images; without one where it is not known how many. */
-static void put_error(caps_html *h, const char *name, double percent, double n)
+/* An error with its interval, of n images (or labels: `of`); without one where it is not known how
+ * many. */
+static void put_error(caps_html *h, const char *name, double percent, double n, const char *of)
 {
     double low, high;
-    if (!(n > 0)) {
-        put_share(h, name, percent);
-        return;
-    }
     if (!isfinite(percent))
         return;
+    if (!(n > 0)) {
+        put_row(h, name, "%.2f %%", percent);
+        return;
+    }
     caps_wilson((uint64_t)llround(percent / 100 * n), (uint64_t)n, Z95, &low, &high);
-    put_row(h, name, "%.2f %% (95 %%: %.2f to %.2f) over %.0f images", percent, 100 * low,
-        100 * high, n);
+    put_row(h, name, "%.2f %% (95 %%: %.2f to %.2f) over %.0f%s%s", percent, 100 * low, 100 * high,
+        n, *of ? " " : "", of);
 }
 
 static void put_results(caps_html *h, const caps_run *run, const caps_show *s)
@@ -143,6 +139,7 @@ static void put_results(caps_html *h, const caps_run *run, const caps_show *s)
     const caps_metric *epoch = caps_run_last_epoch(run);
     const char *file = strrchr(run->model, '/');
     const bool cnn = strcmp(s->spec->kind, "cnn") == 0;
+    const char *images = caps_images_name(e->labels);
     double low, high;
     char text[48];
     caps_wilson(e->errors, e->n, Z95, &low, &high);
@@ -151,12 +148,14 @@ static void put_results(caps_html *h, const caps_run *run, const caps_show *s)
         "report</h3>\n<table class=\"pair\">\n",
         file ? file + 1 : run->model);
     snprintf(text, sizeof text, "%s error%s", s->split_name, e->labels > 1 ? ", exact pair" : "");
-    put_row(h, text, "%.2f %% (%zu of %zu images)", e->error_percent, e->errors, e->n);
+    put_row(h, text, "%.2f %% (%zu of %zu %s)", e->error_percent, e->errors, e->n, images);
     put_row(h, "95 % interval (Wilson)", "%.2f to %.2f %%", 100 * low, 100 * high);
     if (e->labels > 1) {
         const size_t labels = e->n * e->labels;
         put_row(h, "of single digits", "%.2f %% (%zu of %zu)",
             100 * (double)e->label_errors / (double)labels, e->label_errors, labels);
+        caps_wilson(e->label_errors, labels, Z95, &low, &high);
+        put_row(h, "95 % interval (Wilson)", "%.2f to %.2f %%", 100 * low, 100 * high);
     }
     put_row(h, cnn ? "cross entropy" : "margin loss", "%.5f an image", e->margin_loss);
     if (isfinite(e->reconstruction_sse))
@@ -166,11 +165,12 @@ static void put_results(caps_html *h, const caps_run *run, const caps_show *s)
         caps_html_put(h, "<table class=\"pair\">\n");
         put_row(
             h, "last line of an epoch", "epoch %.0f, step %.0f", epoch->epoch_number, epoch->step);
-        put_error(h, "training error", epoch->train_error, epoch->images_done);
-        put_error(h, "validation error", epoch->validation_error, (double)run->config.validation);
-        put_share(h, "of single digits", epoch->validation_label_error);
-        put_error(h, "test error", epoch->test_error, epoch->test_images);
-        put_share(h, "of single digits", epoch->test_label_error);
+        const double kept = (double)run->config.validation, labels = (double)e->labels;
+        put_error(h, "training error", epoch->train_error, epoch->images_done, images);
+        put_error(h, "validation error", epoch->validation_error, kept, images);
+        put_error(h, "of single digits", epoch->validation_label_error, kept * labels, "");
+        put_error(h, "test error", epoch->test_error, epoch->test_images, images);
+        put_error(h, "of single digits", epoch->test_label_error, epoch->test_images * labels, "");
         put_row(h, "loss", "%.5f an image", epoch->loss);
         if (isfinite(epoch->peak_bytes))
             put_row(
@@ -186,15 +186,18 @@ static void put_matrix(caps_html *h, const caps_show *s)
 {
     const size_t classes = s->spec->classes;
     const uint64_t *counts = s->evaluation.confusion;
-    caps_html_put(h, "<h2>Confusion</h2>\n<p class=\"muted\">Rows: true class; columns: predicted "
-                     "class; colours: share of the row, on a log scale.</p>\n"
-                     "<div class=\"scroll\"><table class=\"matrix\"><tr><th></th>");
+    const bool pairs = s->spec->labels > 1;
+    caps_html_put(h,
+        "<h2>Confusion</h2>\n<p class=\"muted\">Rows: true class; columns: predicted "
+        "class; colours: share of the row, on a log scale.%s</p>\n"
+        "<div class=\"scroll\"><table class=\"matrix\"><tr><th></th>",
+        pairs ? " Counted are single digits, two of each pair." : "");
     for (size_t j = 0; j < classes; j++) {
         caps_html_put(h, "<th>");
         caps_html_text(h, s->names[j]);
         caps_html_put(h, "</th>");
     }
-    caps_html_put(h, "<th>images</th><th>error</th></tr>\n");
+    caps_html_put(h, "<th>%s</th><th>error</th></tr>\n", pairs ? "digits" : "images");
     for (size_t i = 0; i < classes; i++) {
         uint64_t all = 0;
         caps_html_put(h, "<tr><th>");
@@ -226,23 +229,46 @@ static void put_matrix(caps_html *h, const caps_show *s)
 
 /* ---- pictures ------------------------------------------------------------------------------- */
 
-/* Image i as it is in the data, enlarged by the browser. */
-static caps_status put_small(caps_html *h, const caps_show *s, size_t i, caps_error *err)
+/* Image i as it is in the data. */
+static caps_status stored_image(
+    caps_image *image, const caps_dataset *ds, size_t i, caps_error *err)
 {
-    const caps_dataset *ds = &s->data;
     const size_t plane = ds->height * ds->width, channels = ds->channels == 3 ? 3 : 1;
     const uint8_t *from = ds->images + i * ds->channels * plane;
+    caps_status status = caps_image_init(image, ds->width, ds->height, channels, err);
+    for (size_t p = 0; status == CAPS_OK && p < plane; p++)
+        for (size_t c = 0; c < channels; c++)
+            image->pixels[p * channels + c] = from[c * plane + p];
+    return status;
+}
+
+/* Pair i, which is stored nowhere, as the network sees it: of one channel. */
+static caps_status pair_image(caps_image *image, const caps_show *s, size_t i, caps_error *err)
+{
+    const size_t *chw = s->spec->input, pixels = s->sizes->pixels;
+    float *drawn = malloc(pixels * sizeof *drawn);
+    if (!drawn)
+        return caps_fail(err, CAPS_ERR_MEMORY, "report: out of memory");
+    caps_dataset_draw(&s->data, i, CAPS_AUGMENT_NONE, 0, 0, drawn, NULL, NULL);
+    caps_status status = caps_image_init(image, chw[2], chw[1], 1, err);
+    for (size_t p = 0; status == CAPS_OK && p < pixels; p++)
+        image->pixels[p] = (uint8_t)lroundf(255 * fminf(fmaxf(drawn[p], 0), 1));
+    free(drawn);
+    return status;
+}
+
+/* Image i, enlarged by the browser. */
+static caps_status put_small(caps_html *h, const caps_show *s, size_t i, caps_error *err)
+{
     caps_image image = {0};
     char style[96], alt[48];
-    caps_status status = caps_image_init(&image, ds->width, ds->height, channels, err);
+    caps_status status = s->spec->labels > 1 ? pair_image(&image, s, i, err)
+                                             : stored_image(&image, &s->data, i, err);
     if (status != CAPS_OK)
         return status;
-    for (size_t p = 0; p < plane; p++)
-        for (size_t c = 0; c < channels; c++)
-            image.pixels[p * channels + c] = from[c * plane + p];
-    const double zoom = caps_picture_zoom(ds->height, ds->width, 56);
-    snprintf(style, sizeof style, "width:%.0fpx;height:%.0fpx", zoom * (double)ds->width,
-        zoom * (double)ds->height);
+    const double zoom = caps_picture_zoom(image.height, image.width, 56);
+    snprintf(style, sizeof style, "width:%.0fpx;height:%.0fpx", zoom * (double)image.width,
+        zoom * (double)image.height);
     snprintf(alt, sizeof alt, "image %zu", i);
     caps_html_put(h, "<span class=\"small\" style=\"%s\">", style);
     status =
@@ -250,6 +276,22 @@ static caps_status put_small(caps_html *h, const caps_show *s, size_t i, caps_er
     caps_html_put(h, "</span>");
     caps_image_release(&image);
     return status;
+}
+
+/* The names of an image's classes, "3, 8". */
+static void put_names(caps_html *h, const caps_show *s, const int *labels)
+{
+    for (size_t t = 0; t < s->spec->labels; t++) {
+        caps_html_put(h, t ? ", " : "");
+        caps_html_text(h, s->names[labels[t]]);
+    }
+}
+
+static void put_lengths(caps_html *h, const caps_show *s, size_t i, const int *labels)
+{
+    for (size_t t = 0; t < s->spec->labels; t++)
+        caps_html_put(h, "%s%.2f", t ? ", " : "",
+            (double)s->lengths[i * s->spec->classes + (size_t)labels[t]]);
 }
 
 static caps_status put_mistakes(caps_html *h, const caps_show *s, caps_error *err)
@@ -263,23 +305,34 @@ static caps_status put_mistakes(caps_html *h, const caps_show *s, caps_error *er
         caps_html_put(h, "<p>There is none.</p>\n");
         return status;
     }
-    caps_html_put(h,
-        "<p class=\"muted\">Images of the %s split, those first in which the predicted class's "
-        "%s exceeds the true one's by most: true class &rarr; predicted class, their %s, "
-        "index.</p>\n<div class=\"mistakes\">\n",
-        s->split_name, cnn ? "probability" : "length", cnn ? "probabilities" : "lengths");
+    if (s->spec->labels > 1)
+        caps_html_put(h,
+            "<p class=\"muted\">Pairs of the %s split, those first in which the length of a class "
+            "that was predicted wrongly exceeds that of a true one that was missed by most: true "
+            "classes &rarr; predicted classes, their lengths, index.</p>\n"
+            "<div class=\"mistakes\">\n",
+            s->split_name);
+    else
+        caps_html_put(h,
+            "<p class=\"muted\">Images of the %s split, those first in which the predicted class's "
+            "%s exceeds the true one's by most: true class &rarr; predicted class, their %s, "
+            "index.</p>\n<div class=\"mistakes\">\n",
+            s->split_name, cnn ? "probability" : "length", cnn ? "probabilities" : "lengths");
     for (size_t k = 0; k < n; k++) {
         const size_t i = worst[k];
-        const float *lengths = s->lengths + i * s->spec->classes;
+        const int *truth = s->true_labels + i * s->spec->labels;
+        const int *labels = s->labels + i * s->spec->labels;
         caps_html_put(h, "<div class=\"mistake\">");
         CAPS_TRY(put_small(h, s, i, err));
         caps_html_put(h, "<div><b class=\"good\">");
-        caps_html_text(h, s->names[s->true_labels[i]]);
+        put_names(h, s, truth);
         caps_html_put(h, "</b> &rarr; <b class=\"bad\">");
-        caps_html_text(h, s->names[s->labels[i]]);
-        caps_html_put(h,
-            "</b><br>%.2f &rarr; %.2f<br><span class=\"muted\">%zu</span></div></div>\n",
-            (double)lengths[s->true_labels[i]], (double)lengths[s->labels[i]], i);
+        put_names(h, s, labels);
+        caps_html_put(h, "</b><br>");
+        put_lengths(h, s, i, truth);
+        caps_html_put(h, " &rarr; ");
+        put_lengths(h, s, i, labels);
+        caps_html_put(h, "<br><span class=\"muted\">%zu</span></div></div>\n", i);
     }
     caps_html_put(h, "</div>\n");
 done:
@@ -365,8 +418,7 @@ static caps_status put_page(caps_html *h, const caps_run *run, caps_show *s, cap
     put_results(h, run, s);
     if (s->spec->classes <= MATRIX)
         put_matrix(h, s);
-    if (s->spec->labels == 1) /* of pairs there is a picture */
-        CAPS_TRY(put_mistakes(h, s, err));
+    CAPS_TRY(put_mistakes(h, s, err));
     CAPS_TRY(put_pictures(h, s, err));
     put_network(h, s);
     caps_report_settings(h, run);

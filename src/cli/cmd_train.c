@@ -285,12 +285,12 @@ static size_t errors_of(double percent, uint64_t n)
     return (size_t)lround(percent * (double)n / 100);
 }
 
-char *caps_train_error_text(char *text, double percent, uint64_t images)
+char *caps_train_error_text(char *text, double percent, uint64_t n, const char *of)
 {
     char interval[48];
-    const size_t errors = errors_of(percent, images);
-    snprintf(text, 128, "%.2f %% (%zu of %llu images; 95 %% interval %s)", percent, errors,
-        (unsigned long long)images, caps_interval_text(interval, errors, images));
+    const size_t errors = errors_of(percent, n);
+    snprintf(text, 128, "%.2f %% (%zu of %llu%s%s; 95 %% interval %s)", percent, errors,
+        (unsigned long long)n, *of ? " " : "", of, caps_interval_text(interval, errors, n));
     return text;
 }
 
@@ -321,25 +321,36 @@ json_t *caps_train_json(caps_runtime *rt, const caps_train_metrics *m)
             all, "validation_error_percent", caps_json_double(m->validation_error_percent));
         put_interval(all, "validation_", m->validation_error_percent, m->validation_images);
     }
-    if (m->labels > 1)
+    if (m->labels > 1) {
         json_object_set_new(
             all, "test_label_error_percent", caps_json_double(m->test_label_error_percent));
-    if (m->labels > 1 && m->validation_images > 0)
+        put_interval(all, "test_label_", m->test_label_error_percent, m->test_images * m->labels);
+    }
+    if (m->labels > 1 && m->validation_images > 0) {
         json_object_set_new(all, "validation_label_error_percent",
             caps_json_double(m->validation_label_error_percent));
+        put_interval(all, "validation_label_", m->validation_label_error_percent,
+            m->validation_images * m->labels);
+    }
     return all;
 }
 
-static void print_label_error(const char *name, double percent, const caps_train_metrics *m)
+static void print_error(const char *name, double percent, double label_percent, uint64_t images,
+    const caps_train_metrics *m)
 {
-    if (m->labels > 1 && !isnan(percent))
-        printf("%s error of single digits: %.2f %%\n", name, percent);
+    char text[128];
+    if (!isnan(percent))
+        printf("%s error: %s\n", name,
+            caps_train_error_text(text, percent, images, caps_images_name(m->labels)));
+    if (m->labels > 1 && !isnan(label_percent))
+        printf("%s error of single digits: %s\n", name,
+            caps_train_error_text(text, label_percent, images * m->labels, ""));
 }
 
 static void print_text(
     const caps_train_flags *o, const caps_train_config *config, const caps_train_metrics *m)
 {
-    char took[32], bytes[32], text[128];
+    char took[32], bytes[32];
     printf("epoch %llu, step %llu, %s\n", (unsigned long long)m->epoch, (unsigned long long)m->step,
         caps_progress_time(took, m->seconds));
     printf("loss: %.5f (%s %.5f", m->loss, class_loss(config), m->margin_loss);
@@ -347,14 +358,9 @@ static void print_text(
         printf(", squared reconstruction error %.3f an image", m->reconstruction_sse);
     printf(")\n");
     printf("train error: %.2f %%\n", m->train_error_percent);
-    if (!isnan(m->validation_error_percent))
-        printf("validation error: %s\n",
-            caps_train_error_text(text, m->validation_error_percent, m->validation_images));
-    print_label_error("validation", m->validation_label_error_percent, m);
-    if (!isnan(m->test_error_percent))
-        printf(
-            "test error: %s\n", caps_train_error_text(text, m->test_error_percent, m->test_images));
-    print_label_error("test", m->test_label_error_percent, m);
+    print_error("validation", m->validation_error_percent, m->validation_label_error_percent,
+        m->validation_images, m);
+    print_error("test", m->test_error_percent, m->test_label_error_percent, m->test_images, m);
     if (m->images_per_second > 0)
         printf("speed: %.1f images/s\n", m->images_per_second);
     if (m->peak_device_bytes > 0)

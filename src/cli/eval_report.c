@@ -9,6 +9,11 @@
 
 enum { MOST_NAME = 12 }; /* characters of a class's name in the matrix */
 
+const char *caps_images_name(size_t labels)
+{
+    return labels > 1 ? "pairs" : "images";
+}
+
 char *caps_interval_text(char *text, size_t errors, size_t n)
 {
     double low, high;
@@ -52,6 +57,7 @@ json_t *caps_eval_short_json(const caps_evaluation *result)
         json_object_set_new(all, "label_errors", json_integer((json_int_t)result->label_errors));
         json_object_set_new(
             all, "label_error_percent", caps_json_double(result->label_error_percent));
+        caps_interval_json(all, "label_", result->label_errors, result->n * result->labels);
     }
     return all;
 }
@@ -141,7 +147,7 @@ void caps_eval_print(const char *split, const caps_model_spec *spec, const caps_
     const bool cnn = strcmp(spec->kind, "cnn") == 0;
     char interval[48];
     printf("%s error: %.2f %% (%zu of %zu %s; 95 %% interval %s)\n", split, result->error_percent,
-        result->errors, result->n, result->labels > 1 ? "pairs, both digits right" : "images",
+        result->errors, result->n, caps_images_name(result->labels),
         caps_interval_text(interval, result->errors, result->n));
     if (result->labels > 1) {
         const size_t labels = result->n * result->labels;

@@ -6,6 +6,7 @@
 
 #include "attack.h"
 #include "batcher.h"
+#include "eval_report.h"
 #include "evaluate.h"
 #include "fail.h"
 #include "json.h"
@@ -78,6 +79,7 @@ typedef struct cell {
     size_t n, errors, labels, label_errors; /* labels: of an image */
     size_t unchanged;                       /* images that an attack could not change */
     double low, high;                       /* of the error, in percent */
+    double label_low, label_high;           /* of that of single labels */
 } cell;
 
 typedef struct robust {
@@ -151,6 +153,7 @@ static caps_status make_attacked(robust *r, caps_model *model, caps_error *err)
         batch = r->ds->n;
     caps_model_options options = caps_attack_model_options(batch);
     options.conv = r->o->conv;
+    options.loss = caps_model_get_loss(model);
     float *flat = malloc(caps_model_flat_count(model) * sizeof *flat);
     caps_status status;
     if (!flat)
@@ -189,6 +192,10 @@ static caps_status evaluate_model(
         caps_wilson(result.errors, result.n, Z95, &r->cell->low, &r->cell->high);
         r->cell->low *= 100;
         r->cell->high *= 100;
+        caps_wilson(result.label_errors, result.n * result.labels, Z95, &r->cell->label_low,
+            &r->cell->label_high);
+        r->cell->label_low *= 100;
+        r->cell->label_high *= 100;
         caps_evaluation_release(&result);
         r->number++;
     }
@@ -219,6 +226,8 @@ static json_t *json_cell(const cell *c, const char *name, bool attacks)
     if (value && c->labels > 1) {
         json_object_set_new(value, "label_errors", json_integer((json_int_t)c->label_errors));
         json_object_set_new(value, "label_error_percent", caps_json_double(label_percent(c)));
+        json_object_set_new(value, "label_error_low_percent", caps_json_double(c->label_low));
+        json_object_set_new(value, "label_error_high_percent", caps_json_double(c->label_high));
     }
     if (value && attacks)
         json_object_set_new(value, "unchanged", json_integer((json_int_t)c->unchanged));
@@ -261,10 +270,9 @@ static void print_table(const robust *r, const cell *cells, size_t count, bool l
         for (size_t m = 0; m < count; m++) {
             const cell *c = &cells[i * count + m];
             char text[64];
-            if (labels)
-                snprintf(text, sizeof text, "%.2f %%", label_percent(c));
-            else
-                snprintf(text, sizeof text, "%.2f %% (%.2f to %.2f)", percent(c), c->low, c->high);
+            snprintf(text, sizeof text, "%.2f %% (%.2f to %.2f)",
+                labels ? label_percent(c) : percent(c), labels ? c->label_low : c->low,
+                labels ? c->label_high : c->high);
             printf("  %*s", WIDTH, text);
         }
         printf("\n");
@@ -281,7 +289,7 @@ static void print_text(const robust *r, const cell *cells, const char *const *na
             (unsigned long long)o->seed);
     if (o->attacks && o->attack == CAPS_ATTACK_BIM)
         printf(", %llu steps", (unsigned long long)o->steps);
-    printf(": error of %zu %s (95 %% interval)\n", r->ds->n, r->ds->pairs ? "pairs" : "images");
+    printf(": error of %zu %s (95 %% interval)\n", r->ds->n, caps_images_name(cells[0].labels));
     for (size_t m = 0; m < count; m++)
         printf("model %zu: %s\n", m + 1, names[m]);
     print_table(r, cells, count, false);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "eval_report.h"
 #include "fail.h"
 #include "file.h"
 #include "json.h"
@@ -261,6 +262,16 @@ static double validation_error(const caps_train_metrics *m)
     return m->validation_error_percent;
 }
 
+static double test_label_error(const caps_train_metrics *m)
+{
+    return m->test_label_error_percent;
+}
+
+static double validation_label_error(const caps_train_metrics *m)
+{
+    return m->validation_label_error_percent;
+}
+
 /* Over the seeds that are finished and have such an error; returns how many they are. */
 static size_t summarise(const caps_repeat *r, const result *results,
     double error(const caps_train_metrics *m), double *mean, double *sd)
@@ -276,10 +287,23 @@ static size_t summarise(const caps_repeat *r, const result *results,
     return n;
 }
 
+/* mean_<name>_error_percent and sd_... */
+static void put_mean(json_t *to, const caps_repeat *r, const result *results, const char *name,
+    double error(const caps_train_metrics *m))
+{
+    double mean, sd;
+    char key[64];
+    (void)summarise(r, results, error, &mean, &sd);
+    snprintf(key, sizeof key, "mean_%s_error_percent", name);
+    json_object_set_new(to, key, caps_json_double(mean));
+    snprintf(key, sizeof key, "sd_%s_error_percent", name);
+    json_object_set_new(to, key, caps_json_double(sd));
+}
+
 static caps_status print_json(
     const caps_repeat *r, const result *results, caps_runtime *rt, caps_error *err)
 {
-    double mean, sd;
+    const bool pairs = r->config.spec.labels > 1;
     json_t *all = json_object(), *runs = json_array();
     for (size_t i = 0; i < r->count; i++)
         if (results[i].trained) {
@@ -291,14 +315,13 @@ static caps_status print_json(
             json_array_append_new(runs, run);
         }
     json_object_set_new(all, "runs", runs);
-    (void)summarise(r, results, test_error, &mean, &sd);
-    json_object_set_new(all, "mean_test_error_percent", caps_json_double(mean));
-    json_object_set_new(all, "sd_test_error_percent", caps_json_double(sd));
-    if (r->config.validation > 0) {
-        (void)summarise(r, results, validation_error, &mean, &sd);
-        json_object_set_new(all, "mean_validation_error_percent", caps_json_double(mean));
-        json_object_set_new(all, "sd_validation_error_percent", caps_json_double(sd));
-    }
+    put_mean(all, r, results, "test", test_error);
+    if (pairs)
+        put_mean(all, r, results, "test_label", test_label_error);
+    if (r->config.validation > 0)
+        put_mean(all, r, results, "validation", validation_error);
+    if (r->config.validation > 0 && pairs)
+        put_mean(all, r, results, "validation_label", validation_label_error);
     return caps_cli_print_json(all, err);
 }
 
@@ -309,7 +332,7 @@ static bool print_mean(const caps_repeat *r, const result *results, const char *
     double mean, sd;
     const size_t n = summarise(r, results, error, &mean, &sd);
     if (n > 0)
-        printf("%s error, mean of %zu %s: %.3f %%", name, n, n == 1 ? "run" : "runs", mean);
+        printf("%s, mean of %zu %s: %.3f %%", name, n, n == 1 ? "run" : "runs", mean);
     if (n > 1)
         printf(", standard deviation %.3f %%", sd);
     if (n > 0)
@@ -317,26 +340,40 @@ static bool print_mean(const caps_repeat *r, const result *results, const char *
     return n > 0;
 }
 
-static void print_text(const caps_repeat *r, const result *results)
+/* ", test error 2.10 % (...)" and, of pairs, ", of single digits 1.07 % (...)". */
+static void print_error(const char *name, double percent, double label_percent, uint64_t images,
+    const caps_train_metrics *m)
 {
     char text[128];
+    if (!isnan(percent))
+        printf(", %s error %s", name,
+            caps_train_error_text(text, percent, images, caps_images_name(m->labels)));
+    if (m->labels > 1 && !isnan(label_percent))
+        printf(", of single digits %s",
+            caps_train_error_text(text, label_percent, images * m->labels, ""));
+}
+
+static void print_text(const caps_repeat *r, const result *results)
+{
+    const bool pairs = r->config.spec.labels > 1;
     for (size_t i = 0; i < r->count; i++) {
         const caps_train_metrics *m = &results[i].metrics;
         if (!results[i].trained)
             continue;
         printf("seed %llu: epoch %llu, step %llu", (unsigned long long)r->seeds[i],
             (unsigned long long)m->epoch, (unsigned long long)m->step);
-        if (!isnan(m->validation_error_percent))
-            printf(", validation error %s",
-                caps_train_error_text(text, m->validation_error_percent, m->validation_images));
-        if (!isnan(m->test_error_percent))
-            printf(", test error %s",
-                caps_train_error_text(text, m->test_error_percent, m->test_images));
+        print_error("validation", m->validation_error_percent, m->validation_label_error_percent,
+            m->validation_images, m);
+        print_error("test", m->test_error_percent, m->test_label_error_percent, m->test_images, m);
         printf("%s\n", results[i].finished ? "" : " (not finished)");
     }
-    print_mean(r, results, "validation", validation_error);
-    if (!print_mean(r, results, "test", test_error))
+    print_mean(r, results, "validation error", validation_error);
+    if (pairs)
+        print_mean(r, results, "validation error of single digits", validation_label_error);
+    if (!print_mean(r, results, "test error", test_error))
         return;
+    if (pairs)
+        print_mean(r, results, "test error of single digits", test_label_error);
     char *data = caps_shell_quoted(r->config.data), *out = caps_shell_quoted(r->flags->out);
     if (data && out)
         printf("all of them and their ensemble: capscl eval --data %s --model "

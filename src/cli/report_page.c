@@ -1,4 +1,6 @@
 /* report_page.c: the report's style, and its tables of settings. */
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,7 +102,37 @@ static void put_value(caps_html *h, const json_t *value)
         caps_html_put(h, "<span class=\"muted\">none</span>");
 }
 
-static void put_pairs(caps_html *h, const json_t *object, bool device)
+/* With as few digits as give the same float again. */
+static void put_number(caps_html *h, const char *name, double value)
+{
+    char text[40];
+    for (int digits = 1; digits <= FLT_DECIMAL_DIG; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (!(fabsf(strtof(text, NULL) - (float)value) > 0))
+            break;
+    }
+    caps_html_put(h, "<tr><td>%s</td><td>%s</td></tr>\n", name, text);
+}
+
+/* What the loss is made of; a run of before the profiles has the default. */
+static void put_loss(caps_html *h, const caps_train_config *config)
+{
+    const caps_loss *loss = &config->loss;
+    if (strcmp(config->spec.kind, "cnn") == 0) {
+        caps_html_put(h, "<tr><td>loss</td><td>cross entropy</td></tr>\n");
+        return;
+    }
+    put_number(h, "margin_positive", (double)loss->margin.positive);
+    put_number(h, "margin_negative", (double)loss->margin.negative);
+    put_number(h, "margin_down", (double)loss->margin.down);
+    put_number(h, "margin_scale", loss->margin_scale);
+    if (config->spec.has_decoder)
+        put_number(h, "reconstruction_weight", loss->reconstruction_weight);
+}
+
+/* config: NULL, or its loss is among the rows. */
+static void put_pairs(
+    caps_html *h, const json_t *object, bool device, const caps_train_config *config)
 {
     const char *key;
     json_t *value;
@@ -115,6 +147,8 @@ static void put_pairs(caps_html *h, const json_t *object, bool device)
         put_value(h, value);
         caps_html_put(h, "</td></tr>\n");
     }
+    if (config)
+        put_loss(h, config);
     caps_html_put(h, "</table></div>\n");
 }
 
@@ -149,9 +183,9 @@ void caps_report_settings(caps_html *h, const caps_run *run)
         caps_html_put(h, ".</p>\n");
     }
     caps_html_put(h, "<div class=\"columns\">\n<div><h2>Settings</h2>\n");
-    put_pairs(h, run->json, false);
+    put_pairs(h, run->json, false, &run->config);
     caps_html_put(h, "</div>\n<div><h2>Device</h2>\n");
-    put_pairs(h, run->json, true);
+    put_pairs(h, run->json, true, NULL);
     put_details(h, json_object_get(run->json, "gemm"), "algorithms of the matrix products");
     put_details(h, json_object_get(run->json, "spec"), "the network's spec");
     caps_html_put(h, "</div>\n</div>\n");

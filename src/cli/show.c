@@ -266,14 +266,23 @@ bool caps_show_is_right(const caps_show *s, size_t i)
 float caps_show_mistake(const caps_show *s, size_t i)
 {
     const float *lengths = s->lengths + i * s->spec->classes;
-    return lengths[s->labels[i]] - lengths[s->true_labels[i]];
+    const size_t l = s->spec->labels;
+    const int *labels = s->labels + i * l, *truth = s->true_labels + i * l;
+    float longest = -1, shortest = 2; /* lengths are 0 to 1 */
+    for (size_t t = 0; t < l; t++) {
+        if (labels[t] == truth[t])
+            continue;
+        longest = fmaxf(longest, lengths[labels[t]]);
+        shortest = fminf(shortest, lengths[truth[t]]);
+    }
+    return longest < 0 ? 0 : longest - shortest;
 }
 
 size_t caps_show_worst(const caps_show *s, size_t *index, size_t most)
 {
     size_t count = 0;
     for (size_t i = 0; i < s->data.n && most > 0; i++) {
-        if (s->labels[i] == s->true_labels[i])
+        if (caps_show_is_right(s, i))
             continue;
         if (count == most && !(caps_show_mistake(s, i) > caps_show_mistake(s, index[most - 1])))
             continue;
@@ -329,8 +338,10 @@ static caps_status draw_lengths(caps_show *s, caps_drawing *d, caps_error *err)
 {
     char text[1024];
     const caps_picture_of of = caps_show_of(s, text);
+    const caps_margin *margin = &caps_model_get_loss(s->model)->margin;
+    const double margins[] = {(double)margin->negative, (double)margin->positive};
     return caps_picture_lengths(d, &of, s->lengths, s->true_labels, s->data.n, s->spec->labels,
-        !has_capsules(s->spec), err);
+        has_capsules(s->spec) ? margins : NULL, err);
 }
 
 static caps_status draw_confusion(caps_show *s, caps_drawing *d, caps_error *err)

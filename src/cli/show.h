@@ -92,7 +92,8 @@ caps_status caps_seen_init(caps_seen_set *set, const caps_show *s, size_t n, cap
 caps_status caps_seen_compute(caps_seen_set *set, caps_show *s, float *couplings, caps_error *err);
 void caps_seen_release(caps_seen_set *set);
 
-/* Where image i of the data stands by its mistake: length of the predicted minus the true class. */
+/* How bad the mistake in image i of the data is: the length of a class that was predicted wrongly
+ * minus that of a true one that was missed, the most of all such; 0 where nothing is wrong. */
 float caps_show_mistake(const caps_show *s, size_t i);
 /* Are all labels of image i found? */
 bool caps_show_is_right(const caps_show *s, size_t i);

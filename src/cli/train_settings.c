@@ -83,7 +83,7 @@ const caps_flag caps_train_flag_table[] = {
         "of the squared error averaged over pixels, in its place"),
     CAPS_ROW_COUNT("--seed", caps_train_flags, seed, 0, UINT64_MAX, "N",
         "of weights, order and shifts (default: 1)"),
-    CAPS_ROW_COUNT("--repeat", caps_train_flags, repeat, 2, 1000, "N",
+    CAPS_ROW_COUNT("--repeat", caps_train_flags, repeat, 1, 1000, "N",
         "train with N seeds, --seed and those after it, one after the other,\n"
         "into RUN/seed-1, RUN/seed-2, ...; --resume goes on with all of them"),
     CAPS_ROW_CHOICE("--augment", caps_train_flags, augment, augments, "A",

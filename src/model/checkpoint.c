@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loss.h"
 #include "model_state.h"
 #include "parameter_file.h"
 
@@ -19,19 +20,26 @@ caps_status caps_model_save(caps_model *m, const char *path, caps_error *err)
     const void *flat = NULL;
     char *spec = caps_model_spec_format(&m->spec);
     char *names = m->spec.has_class_names ? caps_class_names_format(&m->spec) : NULL;
-    if (!spec || (m->spec.has_class_names && !names))
+    const bool plain = caps_loss_equal(&m->loss, &CAPS_LOSS_DEFAULT);
+    char *loss = plain ? NULL : caps_loss_format(&m->loss);
+    if (!spec || (m->spec.has_class_names && !names) || (!plain && !loss))
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for the spec", path));
     CAPS_TRY(caps_tensor_map(m->rt, &m->parameters, &flat, err));
     for (size_t i = 0; i < m->network.parameter_count; i++) {
         const caps_parameter *p = &m->network.parameters[i].parameter;
         tensors[i] = caps_parameter_tensor(p, p->name, flat);
     }
-    const caps_st_pair metadata[] = {
-        {"capscl.spec", spec}, {"capscl.format", CAPS_FORMAT_VERSION}, {"capscl.classes", names}};
-    CAPS_TRY(caps_safetensors_save(
-        path, tensors, m->network.parameter_count, metadata, names ? 3 : 2, err));
+    size_t pairs = 2;
+    caps_st_pair metadata[4] = {{"capscl.spec", spec}, {"capscl.format", CAPS_FORMAT_VERSION}};
+    if (names)
+        metadata[pairs++] = (caps_st_pair){"capscl.classes", names};
+    if (loss)
+        metadata[pairs++] = (caps_st_pair){"capscl.loss", loss};
+    CAPS_TRY(
+        caps_safetensors_save(path, tensors, m->network.parameter_count, metadata, pairs, err));
 done:
     caps_tensor_unmap(m->rt, &m->parameters, &flat, NULL);
+    free(loss);
     free(names);
     free(spec);
     return status;
@@ -100,6 +108,13 @@ static caps_status read_spec(caps_checkpoint *c, const caps_safetensors *st, con
     }
     if (wanted)
         c->spec = *wanted;
+    const char *loss = caps_safetensors_get_metadata(st, "capscl.loss");
+    c->loss = CAPS_LOSS_DEFAULT;
+    if (loss) {
+        caps_status status = caps_loss_parse(&c->loss, loss, path, err);
+        if (status != CAPS_OK)
+            return status;
+    }
     const char *names = caps_safetensors_get_metadata(st, "capscl.classes");
     return names && !c->spec.has_class_names ? caps_class_names_parse(&c->spec, names, path, err)
                                              : CAPS_OK;

@@ -399,6 +399,11 @@ const char *caps_model_get_conv(const caps_model *m)
     return m->conv;
 }
 
+const caps_loss *caps_model_get_loss(const caps_model *m)
+{
+    return &m->loss;
+}
+
 size_t caps_model_get_max_batch(const caps_model *m)
 {
     return m->options.max_batch;

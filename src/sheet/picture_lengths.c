@@ -51,7 +51,7 @@ static double height_of(uint64_t n, uint64_t all)
     return fmax(up, 0.02) * PLOT_HEIGHT;
 }
 
-static void draw_axes(caps_drawing *d, double x, double y, bool margins)
+static void draw_axes(caps_drawing *d, double x, double y, const double *margins)
 {
     static const char *const shares[] = {"100%", "10%", "1%", "0.1%", "0.01%"};
     static const char *const lengths[] = {"0", "0.5", "1"};
@@ -65,13 +65,15 @@ static void draw_axes(caps_drawing *d, double x, double y, bool margins)
         caps_draw_label(d, x + i * PLOT_WIDTH / 2.0 - 20, y + PLOT_HEIGHT + 7, 40, CAPS_CENTRE,
             lengths[i], CAPS_TEXT_SMALL, caps_muted);
     for (int i = 0; margins && i < 2; i++) {
-        const double at = x + (i == 0 ? 0.1 : 0.9) * PLOT_WIDTH;
+        if (margins[i] > 1) /* beyond what is drawn */
+            continue;
+        const double at = x + margins[i] * PLOT_WIDTH;
         caps_draw_dashes(d, at, y, at, y + PLOT_HEIGHT, 1, caps_muted);
     }
 }
 
-static void draw_panel(
-    caps_drawing *d, double x, double y, const char *name, const histogram *h, bool margins)
+static void draw_panel(caps_drawing *d, double x, double y, const char *name, const histogram *h,
+    const double *margins)
 {
     const caps_colour colours[] = {caps_second, caps_first};
     char text[64];
@@ -104,8 +106,16 @@ static void draw_panel(
 }
 
 caps_status caps_picture_lengths(caps_drawing *d, const caps_picture_of *of, const float *lengths,
-    const int *true_labels, size_t n, size_t labels, bool probabilities, caps_error *err)
+    const int *true_labels, size_t n, size_t labels, const double margins[2], caps_error *err)
 {
+    const bool probabilities = !margins;
+    char shows[256];
+    if (margins)
+        snprintf(shows, sizeof shows,
+            "A panel a class: the length of its capsule in images of the class and in images "
+            "of all others; shares on a log scale. Dashed: the margins of the loss, %.4g and "
+            "%.4g.",
+            margins[0], margins[1]);
     size_t columns = of->classes <= 4 ? of->classes : of->classes <= 12 ? 4 : 6;
     if (of->classes == 10 || of->classes == 5)
         columns = 5;
@@ -117,9 +127,7 @@ caps_status caps_picture_lengths(caps_drawing *d, const caps_picture_of *of, con
             probabilities
                 ? "A panel a class: the probability that the network gives to it, in images of "
                   "the class and in images of all others; shares on a log scale."
-                : "A panel a class: the length of its capsule in images of the class and in "
-                  "images of all others; shares on a log scale. Dashed: the margins of the "
-                  "loss, 0.1 and 0.9.",
+                : shows,
         .source = of->source,
         .result = of->result};
     const double head = caps_draw_heading(NULL, &heading, width) + 32;
@@ -138,7 +146,7 @@ caps_status caps_picture_lengths(caps_drawing *d, const caps_picture_of *of, con
         histogram h;
         count(&h, lengths, true_labels, n, labels, j, of->classes);
         draw_panel(d, CAPS_SHEET_MARGIN + TICKS + (double)(j % columns) * PANEL_WIDTH,
-            head + (double)(j / columns) * PANEL_HEIGHT, of->names[j], &h, !probabilities);
+            head + (double)(j / columns) * PANEL_HEIGHT, of->names[j], &h, margins);
     }
     return CAPS_OK;
 }

@@ -25,10 +25,10 @@ typedef struct caps_picture_of {
 caps_status caps_picture_confusion(
     caps_drawing *d, const caps_picture_of *of, const uint64_t *counts, caps_error *err);
 
-/* lengths [n, J] and the true classes [n, labels] of each image; probabilities: that is what
- * lengths are, and there are no margins to show. */
+/* lengths [n, J] and the true classes [n, labels] of each image; margins: m- and m+ of the loss;
+ * NULL: lengths are probabilities, and there are no margins to show. */
 caps_status caps_picture_lengths(caps_drawing *d, const caps_picture_of *of, const float *lengths,
-    const int *true_labels, size_t n, size_t labels, bool probabilities, caps_error *err);
+    const int *true_labels, size_t n, size_t labels, const double margins[2], caps_error *err);
 
 /* weights [count, channels, kernel, kernel] of the layer `name`. */
 caps_status caps_picture_filters(caps_drawing *d, const caps_picture_of *of, const char *name,

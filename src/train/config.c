@@ -13,6 +13,7 @@
 
 #include "fail.h"
 #include "json.h"
+#include "loss.h"
 #include "tuning.h"
 
 static const char *const optimizers[] = {"adam", "sgd", NULL};
@@ -153,16 +154,6 @@ static caps_status set_text(json_t *object, const char *key, const char *text, c
     return json_object_set_new(object, key, value) == 0 ? CAPS_OK : out_of_memory(err);
 }
 
-static json_t *loss_to_json(const caps_loss *loss)
-{
-    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "margin_positive",
-        caps_json_double((double)loss->margin.positive), "margin_negative",
-        caps_json_double((double)loss->margin.negative), "margin_down",
-        caps_json_double((double)loss->margin.down), "margin_scale",
-        caps_json_double(loss->margin_scale), "reconstruction_weight",
-        caps_json_double(loss->reconstruction_weight));
-}
-
 caps_status caps_config_to_json(json_t **out, const caps_train_config *config, caps_error *err)
 {
     caps_status status = CAPS_OK;
@@ -196,7 +187,7 @@ caps_status caps_config_to_json(json_t **out, const caps_train_config *config, c
         caps_config_json_u64(config->micro_batch), json_incref(spec),
         caps_config_json_u64(config->rate_decay_steps), json_boolean(config->rate_staircase),
         caps_json_double(config->rate_min), json_string(initialisers[config->initialiser]),
-        caps_config_json_u64(config->validation), loss_to_json(&config->loss)};
+        caps_config_json_u64(config->validation), caps_loss_to_json(&config->loss)};
     static const char *const keys[] = {"epochs", "max_steps", "batch", "optimizer", "rate",
         "rate_decay", "seed", "augment", "shuffle", "limit", "eval_every", "save_every",
         "memory_limit_bytes", "micro_batch", "spec", "rate_decay_steps", "rate_staircase",

@@ -30,7 +30,7 @@ static const caps_profile profiles[] = {
     },
     {
         .name = "keras",
-        .about = "what the best-known port to Keras does",
+        .about = "schedule, loss and routing of the best-known port to Keras",
         .epochs = 50,
         .batch = 100,
         .rate = 1e-3,

@@ -10,6 +10,7 @@
 #include "config.h"
 #include "fail.h"
 #include "file.h"
+#include "loss.h"
 #include "pairs.h"
 #include "parameter_file.h"
 #include "schedule.h"
@@ -146,13 +147,21 @@ caps_status caps_state_save(const caps_state *s, const char *path, const caps_mo
     const bool named = config->spec.has_class_names;
     char *state = NULL, *spec = caps_model_spec_format(&config->spec);
     char *names = named ? caps_class_names_format(&config->spec) : NULL;
-    if (!spec || (named && !names))
+    const bool plain = caps_loss_equal(&config->loss, &CAPS_LOSS_DEFAULT);
+    char *loss = plain ? NULL : caps_loss_format(&config->loss);
+    if (!spec || (named && !names) || (!plain && !loss))
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
     CAPS_TRY(caps_state_format(&state, s, config, err));
-    const caps_st_pair metadata[] = {{"capscl.spec", spec}, {"capscl.format", CAPS_FORMAT_VERSION},
-        {"capscl.state", state}, {"capscl.config", config_text}, {"capscl.classes", names}};
-    CAPS_TRY(write_file(s, path, m, metadata, names ? 5 : 4, err));
+    size_t pairs = 4;
+    caps_st_pair metadata[6] = {{"capscl.spec", spec}, {"capscl.format", CAPS_FORMAT_VERSION},
+        {"capscl.state", state}, {"capscl.config", config_text}};
+    if (names)
+        metadata[pairs++] = (caps_st_pair){"capscl.classes", names};
+    if (loss)
+        metadata[pairs++] = (caps_st_pair){"capscl.loss", loss};
+    CAPS_TRY(write_file(s, path, m, metadata, pairs, err));
 done:
+    free(loss);
     free(names);
     free(state);
     free(spec);

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "cli_support.h"
+#include "statistics.h"
 
 #define TINY_CNN                                                                                   \
     "{\"kind\": \"cnn\", \"input\": [1,12,12], \"classes\": 4,"                                    \
@@ -165,6 +166,118 @@ static char *whole_and_resumed(const char *name, const char *arch, const char *f
     return model;
 }
 
+/* A copy in which every `from` is a `to` of the same length. */
+static char *altered(const char *model, const char *name, const char *from, const char *to)
+{
+    size_t n = 0, found = 0;
+    const size_t length = strlen(from);
+    unsigned char *bytes = cli_read(model, &n);
+    ck_assert_uint_eq(strlen(to), length);
+    for (size_t i = 0; i + length <= n; i++)
+        if (memcmp(bytes + i, from, length) == 0) {
+            memcpy(bytes + i, to, length);
+            found++;
+        }
+    ck_assert_msg(found > 0, "%s has no %s", model, from);
+    char *path = cli_path(work, name);
+    cli_write(path, bytes, n);
+    free(bytes);
+    return path;
+}
+
+static json_t *evaluated(const char *model, const char *flags)
+{
+    char *line = caps_format("eval --model %s --data %s --json --quiet %s", model, data, flags);
+    test_process p = cli_run_text(line);
+    ck_assert_msg(p.exit_code == 0, "%s: exit code %d; %s", line, p.exit_code, p.err);
+    json_t *value = cli_json(&p);
+    test_process_release(&p);
+    free(line);
+    return value;
+}
+
+/* Margins 0.7 and 0.2, from the rows of eval --predictions. */
+static double margin_loss_of(const char *csv)
+{
+    size_t n = 0;
+    double sum = 0, rows = 0;
+    char *text = (char *)cli_read(csv, &n);
+    strtok(text, "\n"); /* the header */
+    for (char *row = strtok(NULL, "\n"); row; row = strtok(NULL, "\n")) {
+        int index, truth, label;
+        double length[4];
+        ck_assert_int_eq(sscanf(row, "%d,%d,%d,%lf,%lf,%lf,%lf", &index, &truth, &label, &length[0],
+                             &length[1], &length[2], &length[3]),
+            7);
+        for (int j = 0; j < 4; j++) {
+            const double below = fmax(0, 0.7 - length[j]), above = fmax(0, length[j] - 0.2);
+            sum += j == truth ? below * below : 0.5 * above * above;
+        }
+        rows++;
+    }
+    free(text);
+    return sum / rows;
+}
+
+/* What a network was trained with stays with it: eval, attack and show go by the checkpoint's own
+ * loss, a file without one has the default, a damaged one is refused. */
+START_TEST(a_loss_stays_with_the_network)
+{
+    char *out = cli_path(work, "margins"), *parts = cli_path(work, "margins-resumed"), line[2048];
+    json_decref(train(
+        out, spec, data, "--max-steps 7 --class-mean --margin-positive 0.7 --margin-negative 0.2"));
+    json_decref(train(parts, spec, data,
+        "--max-steps 3 --class-mean --margin-positive 0.7 --margin-negative 0.2"));
+    snprintf(line, sizeof line, "train --resume --out %s --max-steps 7 --quiet", parts);
+    test_process p = cli_run_text(line);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    char *model = cli_path(out, "model.safetensors"), *csv = cli_path(work, "margins.csv");
+    ck_assert(cli_same_file(model, cli_path(parts, "model.safetensors")));
+
+    char *flags = caps_format("--predictions %s", csv);
+    json_t *own = evaluated(model, flags);
+    const double loss = cli_number(own, "margin_loss");
+    ck_assert_double_eq_tol(loss, margin_loss_of(csv), 1e-5 * loss);
+    json_decref(own);
+    free(flags);
+    json_t *state = evaluated(cli_path(out, "state.safetensors"), "");
+    ck_assert(cli_number(state, "margin_loss") == loss);
+    json_decref(state);
+    char *without = altered(model, "without.safetensors", "capscl.loss", "capscl.lost");
+    json_t *plain = evaluated(without, "");
+    ck_assert_double_gt(fabs(cli_number(plain, "margin_loss") - loss), 1e-3);
+    json_decref(plain);
+
+    /* The margins of the picture. */
+    char *sheets[] = {cli_path(work, "own.png"), cli_path(work, "plain.png")};
+    for (int i = 0; i < 2; i++) {
+        snprintf(line, sizeof line, "show lengths --model %s --data %s --out %s", model, data,
+            sheets[i]);
+        if (i) /* under the same name: nothing else in the heading differs */
+            ck_assert_int_eq(rename(without, model), 0);
+        p = cli_run_text(line);
+        cli_expect_ok(p);
+        test_process_release(&p);
+    }
+    ck_assert(!cli_same_file(sheets[0], sheets[1]));
+
+    char *damaged = altered(
+        cli_path(parts, "model.safetensors"), "damaged.safetensors", "margin_down", "margin_dawn");
+    snprintf(line, sizeof line, "eval --model %s --data %s", damaged, data);
+    cli_expect_error(cli_run_text(line), 3, "capscl.loss: margin_down is missing", line);
+
+    /* A loss that is 0 for every image has no gradient: its attack leaves all as they are. */
+    char *flat = cli_path(work, "flat");
+    json_decref(train(
+        flat, spec, data, "--margin-positive 0.00001 --margin-negative 0.000001 --margin-down 0"));
+    json_t *attack = evaluated(cli_path(flat, "model.safetensors"), "--attack fgsm --epsilon 0.1");
+    const json_t *row = json_array_get(json_object_get(attack, "rows"), 0);
+    ck_assert(cli_number(json_array_get(json_object_get(row, "models"), 0), "unchanged") == 42);
+    json_decref(attack);
+}
+END_TEST
+
 START_TEST(a_cnn_goes_the_same_ways)
 {
     char *model = whole_and_resumed("cnn", cnn, data), line[2048];
@@ -200,6 +313,154 @@ START_TEST(a_cnn_goes_the_same_ways)
 }
 END_TEST
 
+/* <prefix>error_low_percent and _high_percent are Wilson's for that share of n. */
+static void expect_interval(const json_t *object, const char *prefix, double percent, double n)
+{
+    double low, high;
+    char key[64];
+    caps_wilson((uint64_t)lround(percent * n / 100), (uint64_t)n, CAPS_Z95, &low, &high);
+    snprintf(key, sizeof key, "%serror_low_percent", prefix);
+    ck_assert_double_eq_tol(cli_number(object, key), 100 * low, 1e-6);
+    snprintf(key, sizeof key, "%serror_high_percent", prefix);
+    ck_assert_double_eq_tol(cli_number(object, key), 100 * high, 1e-6);
+}
+
+static void expect_said(const char *text, const char *name, double percent, double n)
+{
+    double low, high;
+    char said[128];
+    const double errors = round(percent * n / 100);
+    caps_wilson((uint64_t)errors, (uint64_t)n, CAPS_Z95, &low, &high);
+    snprintf(said, sizeof said, "%s%.2f %% (%.0f of %.0f; 95 %% interval %.2f to %.2f %%)", name,
+        percent, errors, n, 100 * low, 100 * high);
+    ck_assert_msg(strstr(text, said) != NULL, "no '%s' in %s", said, text);
+}
+
+/* What is told of single digits, by a training in JSON and in text and by the report. */
+START_TEST(single_digits_have_intervals)
+{
+    char *out = cli_path(work, "digits"), line[2048];
+    json_t *value = train(out, two, pairs, "--repeat 2 --validation 20");
+    const json_t *runs = json_object_get(value, "runs");
+    static const char *const names[] = {"test_label_", "validation_label_"};
+    double percent[2][2];
+    for (int k = 0; k < 2; k++) {
+        const double n = k ? 40 : 84;
+        char key[64];
+        for (size_t i = 0; i < 2; i++) {
+            const json_t *run = json_array_get(runs, i);
+            snprintf(key, sizeof key, "%serror_percent", names[k]);
+            percent[k][i] = cli_number(run, key);
+            expect_interval(run, names[k], percent[k][i], n);
+        }
+        snprintf(key, sizeof key, "mean_%serror_percent", names[k]);
+        ck_assert_double_eq_tol(cli_number(value, key), (percent[k][0] + percent[k][1]) / 2, 1e-6);
+        snprintf(key, sizeof key, "sd_%serror_percent", names[k]);
+        ck_assert_double_eq_tol(
+            cli_number(value, key), fabs(percent[k][0] - percent[k][1]) / sqrt(2), 1e-6);
+    }
+    json_decref(value);
+    snprintf(line, sizeof line, "train --resume --out %s --quiet", out);
+    test_process p = cli_run_text(line);
+    cli_expect_ok(p);
+    expect_said(p.out, ", of single digits ", percent[0][1], 84);
+    expect_said(p.out, ", of single digits ", percent[1][0], 40);
+    ck_assert_ptr_nonnull(strstr(p.out, " of 42 pairs; 95 % interval "));
+    ck_assert_ptr_nonnull(strstr(p.out, " of 20 pairs; 95 % interval "));
+    ck_assert_ptr_nonnull(strstr(p.out, "\ntest error of single digits, mean of 2 runs: "));
+    ck_assert_ptr_nonnull(strstr(p.out, "\nvalidation error of single digits, mean of 2 runs: "));
+    test_process_release(&p);
+
+    char *one = cli_path(out, "seed-2");
+    snprintf(line, sizeof line, "report %s --quiet", one);
+    p = cli_run_text(line);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    size_t n = 0;
+    char *page = (char *)cli_read(cli_path(one, "report.html"), &n);
+    double low, high;
+    caps_wilson((uint64_t)lround(percent[0][1] * 0.84), 84, CAPS_Z95, &low, &high);
+    snprintf(line, sizeof line,
+        "<td>of single digits</td><td>%.2f %% (95 %%: %.2f to %.2f) over 84</td>", percent[0][1],
+        100 * low, 100 * high);
+    ck_assert_msg(strstr(page, line) != NULL, "no '%s'", line);
+    snprintf(line, sizeof line, "<td>95 %% interval (Wilson)</td><td>%.2f to %.2f %%</td>",
+        100 * low, 100 * high);
+    ck_assert_msg(strstr(page, line) != NULL, "no '%s'", line);
+    ck_assert_ptr_nonnull(strstr(page, " of 42 pairs)</td>"));
+    ck_assert_ptr_nonnull(strstr(page, " over 42 pairs</td>"));
+    ck_assert_ptr_nonnull(strstr(page, " over 20 pairs</td>"));
+    ck_assert_ptr_nonnull(strstr(page, "steps of 20 pairs</span>"));
+    ck_assert_ptr_nonnull(strstr(page, "<th>digits</th>"));
+    free(page);
+}
+END_TEST
+
+/* How bad a pair's mistake is by its row of eval --predictions: of all classes that were predicted
+ * and are not there, and of those that are there and were not, the longest less the shortest. -1:
+ * there is none. */
+static double mistake_of(const int truth[2], const int label[2], const double *length)
+{
+    double longest = -1, shortest = 2;
+    for (int t = 0; t < 2; t++) {
+        if (label[t] != truth[0] && label[t] != truth[1])
+            longest = fmax(longest, length[label[t]]);
+        if (truth[t] != label[0] && truth[t] != label[1])
+            shortest = fmin(shortest, length[truth[t]]);
+    }
+    return longest < 0 ? -1 : longest - shortest;
+}
+
+START_TEST(a_report_has_the_worst_pairs)
+{
+    char *out = cli_path(work, "worst"), *csv = cli_path(work, "worst.csv"), line[2048];
+    json_decref(train(out, two, pairs, "--max-steps 6"));
+    snprintf(line, sizeof line, "report %s --quiet", out);
+    test_process p = cli_run_text(line);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    snprintf(line, sizeof line, "eval --model %s --data %s --predictions %s --quiet",
+        cli_path(out, "model.safetensors"), pairs, csv);
+    p = cli_run_text(line);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    size_t n = 0, mistakes = 0;
+    char *rows = (char *)cli_read(csv, &n), worst[192] = "";
+    double most = -1;
+    strtok(rows, "\n"); /* the header */
+    for (char *row = strtok(NULL, "\n"); row; row = strtok(NULL, "\n")) {
+        int index, truth[2], label[2];
+        double length[4];
+        ck_assert_int_eq(sscanf(row, "%d,%d,%d,%d,%d,%lf,%lf,%lf,%lf", &index, &truth[0], &truth[1],
+                             &label[0], &label[1], &length[0], &length[1], &length[2], &length[3]),
+            9);
+        const double mistake = mistake_of(truth, label, length);
+        mistakes += mistake >= 0;
+        if (mistake <= most)
+            continue;
+        most = mistake;
+        snprintf(worst, sizeof worst,
+            "<div><b class=\"good\">%d, %d</b> &rarr; <b class=\"bad\">%d, %d</b><br>%.2f, %.2f "
+            "&rarr; %.2f, %.2f<br>"
+            "<span class=\"muted\">%d</span>",
+            truth[0], truth[1], label[0], label[1], length[truth[0]], length[truth[1]],
+            length[label[0]], length[label[1]], index);
+    }
+    free(rows);
+    ck_assert_uint_gt(mistakes, 1);
+    char *page = (char *)cli_read(cli_path(out, "report.html"), &n);
+    ck_assert_ptr_nonnull(strstr(page, "Pairs of the test split"));
+    ck_assert_msg(strstr(page, worst) != NULL, "no %s", worst);
+    ck_assert(strstr(page, worst) == strstr(page, "<div><b class=\"good\">")); /* the first card */
+    size_t cards = 0;
+    const char *card = "<div class=\"mistake\">";
+    for (size_t i = 0; i + strlen(card) <= n; i++)
+        cards += strncmp(page + i, card, strlen(card)) == 0;
+    ck_assert_uint_eq(cards, mistakes < 24 ? mistakes : 24);
+    free(page);
+}
+END_TEST
+
 START_TEST(pairs_go_the_same_ways)
 {
     char *model = whole_and_resumed("pairs", two, pairs), line[2048];
@@ -212,8 +473,15 @@ START_TEST(pairs_go_the_same_ways)
     const double exact = cli_number(end, "test_error_percent");
     const double single = cli_number(end, "test_label_error_percent");
     ck_assert(single >= exact / 2 && single <= exact);
+    expect_interval(end, "test_label_", single, 84);
     ck_assert_double_eq_tol(cli_number(epoch, "test_label_error_percent"), single, 1e-4);
     ck_assert_ptr_nonnull(strstr(p.err, "(of single digits "));
+    test_process_release(&p);
+    snprintf(line, sizeof line, "train --resume --out %s --quiet", cli_path(work, "pairs"));
+    p = cli_run_text(line);
+    cli_expect_ok(p);
+    expect_said(p.out, "test error of single digits: ", single, 84);
+    ck_assert_ptr_nonnull(strstr(p.out, " of 42 pairs; 95 % interval "));
     test_process_release(&p);
     json_decref(epoch);
     json_decref(end);
@@ -226,6 +494,27 @@ START_TEST(pairs_go_the_same_ways)
     const double errors = cli_number(value, "errors"), wrong = cli_number(value, "label_errors");
     ck_assert(wrong >= errors && wrong <= 2 * errors);
     ck_assert(cli_number(value, "reconstruction_sse") > 0);
+    expect_interval(value, "label_", 100 * wrong / 84, 84);
+    json_decref(value);
+    test_process_release(&p);
+    snprintf(line, sizeof line, "eval --model %s %s --data %s", model, model, pairs);
+    p = cli_run_text(line);
+    cli_expect_ok(p);
+    snprintf(line, sizeof line, "\nof single digits: %.2f %% (%.0f of 84; 95 %% interval ",
+        100 * wrong / 84, wrong);
+    ck_assert_msg(strstr(p.out, line) != NULL, "%s", p.out);
+    ck_assert_ptr_nonnull(strstr(p.out, "; of single digits "));
+    ck_assert_ptr_nonnull(strstr(p.out, " of 42 pairs; 95 % interval "));
+    test_process_release(&p);
+    snprintf(line, sizeof line, "eval --model %s --data %s --transform noise --severity 0 --json",
+        model, pairs);
+    p = cli_run_text(line);
+    cli_expect_ok(p);
+    value = cli_json(&p);
+    expect_interval(
+        json_array_get(
+            json_object_get(json_array_get(json_object_get(value, "rows"), 0), "models"), 0),
+        "label_", 100 * wrong / 84, 84);
     json_decref(value);
     test_process_release(&p);
     snprintf(line, sizeof line, "predict --model %s --data %s --index 5 --capsules --json", model,
@@ -349,6 +638,9 @@ START_TEST(several_models)
     cli_expect_error(cli_run_text(line), 3, "need models of the same data", line);
     snprintf(line, sizeof line, "eval --model %s nowhere --data %s", ma, data);
     cli_expect_error(cli_run_text(line), 3, "nowhere", line);
+    p = cli_run("eval", "--help");
+    ck_assert_ptr_nonnull(strstr(p.out, "of several models the ensemble's"));
+    test_process_release(&p);
 }
 END_TEST
 
@@ -403,7 +695,7 @@ END_TEST
 static const struct {
     const char *flags, *needle;
 } wrong[] = {
-    {"--repeat 1", "--repeat"},
+    {"--repeat 0", "--repeat"},
     {"--repeat three", "--repeat"},
     {"--profile author", "did you mean authors?"},
     {"--iterations 0", "--iterations"},
@@ -456,8 +748,11 @@ Suite *suite(void)
     tcase_add_unchecked_fixture(t, set_up, tear_down);
     tcase_add_test(t, profiles_say_what_they_are);
     tcase_add_test(t, every_difference_is_a_flag);
+    tcase_add_test(t, a_loss_stays_with_the_network);
     tcase_add_test(t, a_cnn_goes_the_same_ways);
     tcase_add_test(t, pairs_go_the_same_ways);
+    tcase_add_test(t, single_digits_have_intervals);
+    tcase_add_test(t, a_report_has_the_worst_pairs);
     tcase_add_test(t, validation_images_are_kept_apart);
     tcase_add_test(t, several_models);
     tcase_add_test(t, several_seeds);

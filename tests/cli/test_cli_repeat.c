@@ -96,6 +96,31 @@ START_TEST(text_has_mean_and_spread)
 }
 END_TEST
 
+/* One seed is a list of one, with a mean and no spread. */
+START_TEST(a_single_seed)
+{
+    char *out = cli_path(work, "single");
+    test_process p = cli_run("train", TINY, "--out", out, "--max-steps", "2", "--seed", "4",
+        "--repeat", "1", "--json", "--quiet");
+    cli_expect_ok(p);
+    json_t *all = cli_json(&p), *runs = json_object_get(all, "runs"), *seeds = seeds_of(out);
+    test_process_release(&p);
+    ck_assert_uint_eq(json_array_size(runs), 1);
+    ck_assert_uint_eq(json_array_size(seeds), 1);
+    ck_assert(cli_number(all, "mean_test_error_percent") ==
+              cli_number(json_array_get(runs, 0), "test_error_percent"));
+    ck_assert(json_is_null(json_object_get(all, "sd_test_error_percent")));
+    json_decref(seeds);
+    json_decref(all);
+    p = cli_run("train", "--resume", "--out", out, "--max-steps", "3", "--quiet");
+    cli_expect_ok(p);
+    ck_assert_ptr_nonnull(strstr(p.out, "test error, mean of 1 run: "));
+    ck_assert_ptr_null(strstr(p.out, "standard deviation"));
+    test_process_release(&p);
+    ck_assert(caps_path_exists(model_of(out, 4)));
+}
+END_TEST
+
 /* Waits until the file is there (true), or for a minute. */
 static bool appears(const char *path)
 {
@@ -214,7 +239,7 @@ START_TEST(used_directories_are_refused)
     cli_expect_error(cli_run("train", TINY, "--out", plain, "--repeat", "2"), 2, "plain", "train");
     cli_expect_error(
         cli_run("train", "--resume", "--out", out, "--repeat", "4"), 2, "--repeat", "train");
-    cli_expect_error(cli_run("train", TINY, "--out", cli_path(work, "x"), "--repeat", "1"), 2,
+    cli_expect_error(cli_run("train", TINY, "--out", cli_path(work, "x"), "--repeat", "0"), 2,
         "--repeat", "train");
     cli_expect_error(cli_run("train", TINY, "--out", cli_path(work, "x"), "--repeat", "2", "--seed",
                          "18446744073709551615"),
@@ -285,6 +310,7 @@ Suite *suite(void)
     tcase_add_unchecked_fixture(repeat, set_up, tear_down);
     tcase_add_test(repeat, seeds_are_ordinary_runs);
     tcase_add_test(repeat, text_has_mean_and_spread);
+    tcase_add_test(repeat, a_single_seed);
     tcase_add_test(repeat, stopped_and_resumed);
     tcase_add_test(repeat, a_time_limit_is_for_all_seeds);
     tcase_add_test(repeat, seeds_that_have_not_begun);

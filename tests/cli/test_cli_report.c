@@ -108,6 +108,11 @@ START_TEST(a_whole_page)
     ck_assert_uint_eq(count(html, "<figure class=\"sheet\">"), 5);
     expect_has(html, "prefers-color-scheme:dark");
     expect_has(html, "<td>class_caps.weight</td>");
+    expect_has(html, "<tr><td>margin_positive</td><td>0.85</td></tr>");
+    expect_has(html, "<tr><td>margin_negative</td><td>0.1</td></tr>");
+    expect_has(html, "<tr><td>margin_down</td><td>0.5</td></tr>");
+    expect_has(html, "<tr><td>margin_scale</td><td>1</td></tr>");
+    expect_has(html, "<tr><td>reconstruction_weight</td><td>0.0005</td></tr>");
 
     /* The numbers are those of eval. */
     p = cli_run(

@@ -5,6 +5,8 @@
 
 #include "model_support.h"
 #include "file.h"
+#include "loss.h"
+#include "safetensors.h"
 
 START_TEST(parameters_are_the_contract)
 {
@@ -463,6 +465,7 @@ START_TEST(checkpoints)
     ck_assert_str_eq(err.message, expected);
     ck_assert_ptr_null(c.parameters);
 
+    ck_assert(caps_loss_equal(caps_model_get_loss(m), &CAPS_LOSS_DEFAULT));
     flat[n / 2] = NAN;
     test_ok(caps_model_set_parameters(m, flat, &err));
     test_ok(caps_model_save(m, path, &err));
@@ -473,6 +476,58 @@ START_TEST(checkpoints)
     free(path);
     free(directory);
     caps_model_free(m);
+}
+END_TEST
+
+/* The loss is in the file where it is another than the default; a damaged one is refused. */
+START_TEST(a_loss_is_kept)
+{
+    static const char *const bad[] = {"{", "[]", "{}",
+        "{\"margin_positive\":0.7,\"margin_negative\":0.2,\"margin_down\":0.5,\"margin_scale\":1}",
+        "{\"margin_positive\":-1,\"margin_negative\":0.2,\"margin_down\":0.5,\"margin_scale\":1,"
+        "\"reconstruction_weight\":0}",
+        "{\"margin_positive\":\"0.7\",\"margin_negative\":0.2,\"margin_down\":0.5,"
+        "\"margin_scale\":1,\"reconstruction_weight\":0}",
+        "{\"margin_positive\":0.7,\"margin_negative\":0.2,\"margin_down\":0.5,\"margin_scale\":1,"
+        "\"reconstruction_weight\":0,\"focus\":2}"};
+    const caps_loss loss = {{0.7f, 0.2f, 0.35f}, 1.0 / 7, 0.392 / 144};
+    caps_error err = {0};
+    caps_safetensors st;
+    caps_checkpoint c;
+    char *directory = test_directory(), *path = caps_path_join(directory, "m.safetensors");
+    caps_model *m = make(families[0], &(caps_model_options){.max_batch = 2});
+    test_ok(caps_model_save(m, path, &err));
+    test_ok(caps_safetensors_load(&st, path, &err));
+    ck_assert_uint_eq(st.metadata_count, 2);
+    caps_safetensors_release(&st);
+    test_ok(caps_checkpoint_load(&c, path, NULL, &err));
+    ck_assert(caps_loss_equal(&c.loss, &CAPS_LOSS_DEFAULT));
+    caps_checkpoint_release(&c);
+    caps_model_free(m);
+
+    m = make(families[0], &(caps_model_options){.max_batch = 2, .loss = &loss});
+    test_ok(caps_model_save(m, path, &err));
+    test_ok(caps_checkpoint_load(&c, path, NULL, &err));
+    ck_assert(caps_loss_equal(&c.loss, &loss));
+    ck_assert(c.loss.margin_scale == loss.margin_scale);
+    ck_assert(c.loss.reconstruction_weight == loss.reconstruction_weight);
+    caps_checkpoint_release(&c);
+
+    test_ok(caps_safetensors_load(&st, path, &err));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        const caps_st_pair pairs[] = {
+            {"capscl.spec", caps_safetensors_get_metadata(&st, "capscl.spec")},
+            {"capscl.loss", bad[i]}};
+        char *other = caps_path_join(directory, "bad.safetensors");
+        test_ok(caps_safetensors_save(other, st.tensors, st.count, pairs, 2, &err));
+        ck_assert_int_eq(caps_checkpoint_load(&c, other, NULL, &err), CAPS_ERR_FORMAT);
+        ck_assert_msg(strstr(err.message, other) == err.message, "%s", err.message);
+        free(other);
+    }
+    caps_safetensors_release(&st);
+    caps_model_free(m);
+    free(path);
+    free(directory);
 }
 END_TEST
 
@@ -616,6 +671,7 @@ Suite *suite(void)
     families_add(tc, totals_add_up);
     families_add(tc, misuse_is_refused);
     families_add(tc, checkpoints);
+    tcase_add_test(tc, a_loss_is_kept);
     families_add(tc, blame);
     tcase_add_test(tc, kept_transforms_are_true);
     tcase_add_test(tc, algorithms_agree_on_gradients);
