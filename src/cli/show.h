@@ -78,7 +78,7 @@ caps_picture_of caps_show_of(const caps_show *s, char *text);
 typedef struct caps_seen_set {
     size_t n;
     size_t *index;        /* [n] within the data */
-    char (*sources)[48];  /* [n] "test/12" */
+    char (*sources)[48];  /* [n] "#12" */
     float *inputs;        /* [n, C*H*W] */
     int32_t *labels;      /* [n, L] predicted */
     int32_t *true_labels; /* [n, L] */
@@ -92,7 +92,8 @@ caps_status caps_seen_init(caps_seen_set *set, const caps_show *s, size_t n, cap
 caps_status caps_seen_compute(caps_seen_set *set, caps_show *s, float *couplings, caps_error *err);
 void caps_seen_release(caps_seen_set *set);
 
-/* Where image i of the data stands by its mistake: length of the predicted minus the true class. */
+/* Where image i of the data, which is wrong, stands by its mistake: the greatest length of a class
+ * wrongly predicted minus the least of a true one that was missed. */
 float caps_show_mistake(const caps_show *s, size_t i);
 /* Are all labels of image i found? */
 bool caps_show_is_right(const caps_show *s, size_t i);
