@@ -187,14 +187,18 @@ static void put_matrix(caps_html *h, const caps_show *s)
     const size_t classes = s->spec->classes;
     const uint64_t *counts = s->evaluation.confusion;
     caps_html_put(h, "<h2>Confusion</h2>\n<p class=\"muted\">Rows: true class; columns: predicted "
-                     "class; colours: share of the row, on a log scale.</p>\n"
+                     "class; colours: share of the row, on a log scale.");
+    if (s->spec->labels > 1)
+        caps_html_put(h, " Each pair counts twice, once for each of its two labels: one that was "
+                         "missed stands with the class predicted in its place.");
+    caps_html_put(h, "</p>\n"
                      "<div class=\"scroll\"><table class=\"matrix\"><tr><th></th>");
     for (size_t j = 0; j < classes; j++) {
         caps_html_put(h, "<th>");
         caps_html_text(h, s->names[j]);
         caps_html_put(h, "</th>");
     }
-    caps_html_put(h, "<th>images</th><th>error</th></tr>\n");
+    caps_html_put(h, "<th>%s</th><th>error</th></tr>\n", s->spec->labels > 1 ? "labels" : "images");
     for (size_t i = 0; i < classes; i++) {
         uint64_t all = 0;
         caps_html_put(h, "<tr><th>");
