@@ -163,8 +163,8 @@ caps_status caps_picture_confusion(
                      ? "How often each true class (row) was given each class (column); colours are "
                        "shares of the row. Each pair counts twice, once for each of its two "
                        "labels: a label that was found is on the diagonal; one that was missed "
-                       "stands with the class predicted in its place, of two missed ones the first "
-                       "with the longer capsule."
+                       "stands with the class predicted in its place. Where both were missed, the "
+                       "first label stands with the longer capsule."
                      : "How many images of each true class (row) were given each class (column); "
                        "colours are shares of the row.",
         .source = of->source,

@@ -51,7 +51,7 @@ static void draw_cell(caps_drawing *d, const caps_picture_of *of, double zoom, d
     for (int k = 0; k < 2; k++)
         caps_draw_label(d, x + k * (half + 8), y, half, CAPS_LEFT,
             caps_picture_name(of, c->asked[k]), CAPS_TEXT_BODY, names_of_two[k]);
-    caps_draw_label(d, x, y + 22, width, CAPS_LEFT, c->source, CAPS_TEXT_TINY, caps_muted);
+    caps_draw_label(d, x, y + 22, width, CAPS_LEFT, c->source, CAPS_TEXT_SMALL, caps_muted);
 }
 
 caps_status caps_picture_overlap(caps_drawing *d, const caps_picture_of *of,

@@ -59,7 +59,7 @@ static void draw_right(caps_drawing *d, const caps_picture_of *of, const grid *g
     caps_draw_text(d, x + width - value, y, text, CAPS_TEXT_SMALL, caps_muted);
     caps_draw_label(d, x, y, width - value - 8, CAPS_LEFT, caps_picture_name(of, s->label),
         CAPS_TEXT_SMALL, caps_good);
-    caps_draw_label(d, x, y + 16, width, CAPS_LEFT, s->source, CAPS_TEXT_TINY, caps_muted);
+    caps_draw_label(d, x, y + 16, width, CAPS_LEFT, s->source, CAPS_TEXT_SMALL, caps_muted);
 }
 
 static void draw_wrong(caps_drawing *d, const caps_picture_of *of, const grid *g, double x,

@@ -430,6 +430,24 @@ START_TEST(sheets_of_any_size)
 }
 END_TEST
 
+/* Does the sheet (at scale 1, on paper) have this text? */
+static bool says(const caps_drawing *d, const char *text, double size, caps_colour colour)
+{
+    caps_drawing t = drawing(caps_text_width(text, size) + 4, 9 * size + 4, 1);
+    caps_draw_text(&t, 2, 2, text, size, colour);
+    const size_t w = t.image.width, h = t.image.height;
+    bool found = false;
+    for (size_t y = 0; !found && y + h <= d->image.height; y++)
+        for (size_t x = 0; !found && x + w <= d->image.width; x++) {
+            found = true;
+            for (size_t row = 0; found && row < h; row++)
+                found = memcmp(t.image.pixels + row * w * 3,
+                            d->image.pixels + ((y + row) * d->image.width + x) * 3, w * 3) == 0;
+        }
+    caps_drawing_release(&t);
+    return found;
+}
+
 /* Couplings of 8 capsules in 2x2 places, 2 types: all equal, but that of capsule 3 to class 1,
  * which is `off` of an equal share more, and to class 0, which is as much less. */
 enum { MOST_CLASSES = 30 };
@@ -478,6 +496,11 @@ START_TEST(couplings_of_any_range)
     ck_assert_uint_eq(count_colour(&wide, cold), count_colour(&narrow, cold));
     ck_assert_uint_eq(count_colour(&none, hot) + count_colour(&none, cold), 0);
     ck_assert_uint_lt(none.image.height, narrow.image.height);
+    ck_assert(says(&wide, "+20%", CAPS_TEXT_SMALL, caps_muted)); /* one of two types */
+    ck_assert(says(&narrow, "+0.020%", CAPS_TEXT_SMALL, caps_muted));
+    ck_assert(says(&narrow, "0.25 equal", CAPS_TEXT_SMALL, caps_muted));
+    ck_assert(says(&none, "equal:", CAPS_TEXT_BODY, caps_ink));
+    ck_assert(!says(&none, "mean coupling", CAPS_TEXT_BODY, caps_ink));
     caps_drawing_release(&wide);
     caps_drawing_release(&narrow);
     caps_drawing_release(&none);
@@ -499,9 +522,65 @@ START_TEST(couplings_show_true_classes)
     ck_assert_uint_ge(of_two, 2 * line);
     ck_assert_uint_eq(one.image.width, two.image.width);
     ck_assert_uint_gt(leaky.image.width, one.image.width + 84);
+    ck_assert(says(&leaky, "no parent", CAPS_TEXT_SMALL, caps_muted));
+    ck_assert(says(&two, "true 29 + 28", CAPS_TEXT_SMALL, caps_ink));
+    ck_assert(says(&two, "-> 0 + 1", CAPS_TEXT_SMALL, caps_bad));
     caps_drawing_release(&one);
     caps_drawing_release(&two);
     caps_drawing_release(&leaky);
+}
+END_TEST
+
+/* Names up to a sensible length are whole, longer ones keep both ends, and captions have lines
+ * enough. */
+START_TEST(sheets_say_names)
+{
+    static const char *const short_names[] = {"0", "1"};
+    static const char *const long_names[] = {"Ankle boot", "class_with_a_long_name_77"};
+    static float image[144], lengths[4 * 2];
+    static const int labels[] = {0, 1, 1, 0};
+    caps_error err = {0};
+    caps_drawing d;
+    caps_picture_of of = {.source = "a test",
+        .names = long_names,
+        .classes = 2,
+        .channels = 1,
+        .height = 12,
+        .width = 12,
+        .scale = 1};
+    const caps_seen right = {"#12345", image, image, image, 0, 0, 0.9f, 0.9f};
+    const caps_seen wrong = {"#67890", image, image, image, 0, 1, 0.9f, 0.1f};
+    test_ok(caps_picture_reconstruct(&d, &of, &right, 1, &wrong, 1, &err));
+    ck_assert(says(&d, "#12345", CAPS_TEXT_SMALL, caps_muted));
+    ck_assert(says(&d, "#67890", CAPS_TEXT_SMALL, caps_muted));
+    ck_assert(says(&d, "Ankle boot", CAPS_TEXT_SMALL, caps_good));
+    ck_assert(says(&d, "as Ankle boot", CAPS_TEXT_SMALL, caps_bad));
+    ck_assert(says(&d, "as class_wi.._77", CAPS_TEXT_SMALL, caps_good));
+    ck_assert(says(&d, "capsule's length", CAPS_TEXT_BODY, caps_muted));
+    ck_assert(says(&d, "true class", CAPS_TEXT_BODY, caps_muted));
+    ck_assert(!says(&d, "false class", CAPS_TEXT_BODY, caps_muted));
+    caps_drawing_release(&d);
+
+    /* Above a panel a long name has a line of its own. */
+    test_ok(caps_picture_lengths(&d, &of, lengths, labels, 4, 1, false, &err));
+    ck_assert(says(&d, "Ankle boot", CAPS_TEXT_BODY, caps_ink));
+    ck_assert(says(&d, "mean 0.00", CAPS_TEXT_TINY + 0.2, caps_first));
+    const size_t height = d.image.height;
+    caps_drawing_release(&d);
+    of.names = short_names;
+    test_ok(caps_picture_lengths(&d, &of, lengths, labels, 4, 1, false, &err));
+    ck_assert_uint_eq(d.image.height + 20, height);
+    caps_drawing_release(&d);
+
+    /* Pairs are counted twice, and the sheet says so. */
+    static const uint64_t counts[] = {3, 1, 2, 4};
+    for (of.labels = 1; of.labels <= 2; of.labels++) {
+        test_ok(caps_picture_confusion(&d, &of, counts, &err));
+        ck_assert(says(&d, "twice,", CAPS_TEXT_BODY, caps_ink) == (of.labels == 2));
+        ck_assert(says(&d, "labels", CAPS_TEXT_BODY, caps_muted) == (of.labels == 2));
+        ck_assert(says(&d, "images", CAPS_TEXT_BODY, caps_muted) == (of.labels == 1));
+        caps_drawing_release(&d);
+    }
 }
 END_TEST
 
@@ -545,6 +624,7 @@ Suite *suite(void)
     tcase_add_test(sheets, overlap_has_both_colours);
     tcase_add_test(sheets, confusion_is_coloured);
     tcase_add_test(sheets, sheets_of_any_size);
+    tcase_add_test(sheets, sheets_say_names);
     tcase_add_test(sheets, couplings_of_any_range);
     tcase_add_test(sheets, couplings_show_true_classes);
     tcase_add_test(sheets, wilson_intervals);
