@@ -14,7 +14,7 @@ extern "C" {
 #define CAPS_MAX_CONV    8
 #define CAPS_MAX_CLASSES 256
 #define CAPS_MAX_LABELS  2
-#define CAPS_CLASS_NAME  32 /* bytes of a class's name, the 0 at its end included */
+#define CAPS_CLASS_NAME  256 /* bytes of a class's name, the 0 at its end included: NAME_MAX + 1 */
 
 /* "capsnet" is the network of the paper. "cnn" is a row of convolutions (zero padding, ReLU), then
  * linear layers (ReLU), dropout, and a last linear layer whose softmax tells the class. */
@@ -68,9 +68,10 @@ typedef struct caps_model_sizes {
 /* The name of class j: its own, else its number, in `text` of at least CAPS_CLASS_NAME bytes, which
  * is returned. */
 CAPS_API const char *caps_class_name(const caps_model_spec *spec, size_t j, char *text);
-/* Takes names (longer ones are cut) where there are as many as classes; otherwise, and for NULL,
- * there are none. */
-CAPS_API void caps_class_names_set(caps_model_spec *spec, char *const *names, size_t count);
+/* Takes names where there are as many as classes; otherwise, and for NULL, there are none. A name
+ * that is too long is refused, and then there are none: CAPS_ERR_FORMAT. */
+CAPS_API caps_status caps_class_names_set(
+    caps_model_spec *spec, char *const *names, size_t count, caps_error *err);
 /* A list of them in JSON, freed with free(); NULL: out of memory. And back: CAPS_ERR_FORMAT. */
 CAPS_API char *caps_class_names_format(const caps_model_spec *spec);
 CAPS_API caps_status caps_class_names_parse(

@@ -24,12 +24,13 @@ static caps_status check_names(const caps_dataset *ds, const caps_model_spec *sp
     if (!own)
         return CAPS_OK;
     *own = *spec;
-    caps_class_names_set(own, ds->class_names, ds->classes);
+    if (caps_class_names_set(own, ds->class_names, ds->classes, err) != CAPS_OK)
+        status = caps_fail_prefix(err, CAPS_ERR_FORMAT, "%s", ds->path);
     for (size_t j = 0; own->has_class_names && j < spec->classes && status == CAPS_OK; j++)
         if (strcmp(own->class_names[j], spec->class_names[j]) != 0)
             status = caps_fail(err, CAPS_ERR_MISMATCH, "%s: class %zu is '%s', of the model '%s'",
                 ds->path, j, own->class_names[j], spec->class_names[j]);
-    if (!own->has_class_names)
+    if (status == CAPS_OK && !own->has_class_names)
         status = caps_fail(err, CAPS_ERR_MISMATCH, "%s: %zu classes have names, of the model %zu",
             ds->path, ds->classes, spec->classes);
     free(own);

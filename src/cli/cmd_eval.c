@@ -38,7 +38,8 @@ static const caps_flag flags[] = {
     CAPS_ROW_TEXT("--predictions", options, predictions, "FILE.csv",
         "write a row for each image: index, true_label, label, and the\n"
         "length of every class capsule; of several models the ensemble's:\n"
-        "the mean of their lengths, and the label that follows from it"),
+        "the mean of their lengths, and the label that follows from it;\n"
+        "classes by number (\"classes\" of --json has their names)"),
     CAPS_ROWS_ROBUST(options),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
@@ -248,8 +249,9 @@ static void print_several(const options *o, const caps_model_spec *spec, const e
     caps_confusion_print(spec, together);
 }
 
-static caps_status print_several_json(caps_runtime *rt, const options *o, const ensemble *e,
-    const caps_evaluation *together, caps_error *err)
+static caps_status print_several_json(caps_runtime *rt, const options *o,
+    const caps_model_spec *spec, const ensemble *e, const caps_evaluation *together,
+    caps_error *err)
 {
     double mean, sd;
     json_t *models = json_array();
@@ -259,10 +261,11 @@ static caps_status print_several_json(caps_runtime *rt, const options *o, const 
         json_array_append_new(models, one);
     }
     caps_mean_sd(e->percents, e->models, &mean, &sd);
-    return caps_cli_print_json(json_pack("{s:o, s:o, s:o, s:o, s:o}", "models", models,
-                                   "mean_error_percent", caps_json_double(mean), "sd_error_percent",
-                                   caps_json_double(sd), "ensemble", caps_eval_short_json(together),
-                                   "device", caps_cli_json_text(caps_runtime_device(rt)->name)),
+    return caps_cli_print_json(
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "models", models, "classes",
+            caps_eval_classes_json(spec), "mean_error_percent", caps_json_double(mean),
+            "sd_error_percent", caps_json_double(sd), "ensemble", caps_eval_short_json(together),
+            "device", caps_cli_json_text(caps_runtime_device(rt)->name)),
         err);
 }
 
@@ -360,11 +363,12 @@ static caps_status evaluate_all(
     if (o->predictions)
         CAPS_TRY(caps_file_write(o->predictions, w->text, w->used, err));
     if (count > 1 && o->common.json) {
-        CAPS_TRY(print_several_json(rt, o, &e, &together, err));
+        CAPS_TRY(print_several_json(rt, o, &first, &e, &together, err));
     } else if (count > 1) {
         print_several(o, &first, &e, &together);
     } else if (o->common.json) {
         json_t *one = caps_eval_json(&e.results[0]);
+        json_object_set_new(one, "classes", caps_eval_classes_json(&first));
         json_object_set_new(one, "device", caps_cli_json_text(caps_runtime_device(rt)->name));
         CAPS_TRY(caps_cli_print_json(one, err));
     } else {

@@ -329,8 +329,16 @@ static caps_status write_sheet(
 {
     size_t n = b->n < CAPS_SHEET_MAX ? b->n : CAPS_SHEET_MAX;
     caps_sheet_cell *cells = calloc(n, sizeof *cells);
-    if (!cells)
+    char(*texts)[CAPS_CLASS_NAME] = calloc(spec->classes, sizeof *texts);
+    const char **names = calloc(spec->classes, sizeof *names);
+    if (!cells || !texts || !names) {
+        free(cells);
+        free(texts);
+        free(names);
         return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", o->sheet);
+    }
+    for (size_t j = 0; j < spec->classes; j++)
+        names[j] = caps_class_name(spec, j, texts[j]);
     for (size_t i = 0; i < n; i++) {
         /* Of a path the last name is enough in a small cell; of a data set, split and index. */
         const char *source = b->sources[i], *slash = strrchr(source, '/');
@@ -353,6 +361,7 @@ static caps_status write_sheet(
         snprintf(data, sizeof data, "%zu PNG file%s", b->n, b->n == 1 ? "" : "s");
     const caps_sheet sheet = {.model = o->model,
         .data = data,
+        .names = names,
         .cells = cells,
         .count = n,
         .channels = spec->input[0],
@@ -360,6 +369,8 @@ static caps_status write_sheet(
         .width = spec->input[2]};
     caps_status status = caps_sheet_write(&sheet, o->sheet, err);
     free(cells);
+    free(texts);
+    free(names);
     if (status == CAPS_OK && n < b->n)
         caps_cli_warn("%s shows the first %zu of %zu images", o->sheet, n, b->n);
     if (status == CAPS_OK)

@@ -191,7 +191,9 @@ static void put_matrix(caps_html *h, const caps_show *s)
         "<h2>Confusion</h2>\n<p class=\"muted\">Rows: true class; columns: predicted "
         "class; colours: share of the row, on a log scale.%s</p>\n"
         "<div class=\"scroll\"><table class=\"matrix\"><tr><th></th>",
-        pairs ? " Counted are single digits, two of each pair." : "");
+        pairs ? " Each pair counts twice, once for each of its two digits: one that was missed "
+                "stands with the class predicted in its place."
+              : "");
     for (size_t j = 0; j < classes; j++) {
         caps_html_put(h, "<th>");
         caps_html_text(h, s->names[j]);

@@ -143,12 +143,12 @@ const caps_command caps_command_show = {
         "  perturb      what each dimension of a class capsule means: changed from -0.25 to 0.25\n"
         "               by 0.05, for the best image of each class\n"
         "  couplings    which primary capsules vote for which class at each iteration, for a sure\n"
-        "               image and the worst mistake\n"
+        "               image and the worst mistake (pairs too)\n"
         "  filters      the weights of the first convolution\n"
         "  lengths      how long each class's capsule is in its own images and in others\n"
         "  confusion    how many images of each class were given each class\n"
-        "  overlap      pairs of overlapping digits taken apart (MultiMNIST): right ones, wrong\n"
-        "               ones, and what comes when a digit is asked for that is not there\n",
+        "  overlap      pairs of overlapping digits taken apart (MultiMNIST): right ones, the\n"
+        "               worst ones, and what comes when a digit is asked for that is not there\n",
     .flags = flags,
     .notes =
         "exit codes: 0 done, 1 FILE.png cannot be written, 2 wrong usage (an --index that is not\n"

@@ -7,7 +7,7 @@
 #include "json.h"
 #include "statistics.h"
 
-enum { MOST_NAME = 12 }; /* characters of a class's name in the matrix */
+enum { MOST_NAME = 30 }; /* characters of a class's name in the matrix */
 
 const char *caps_images_name(size_t labels)
 {
@@ -47,6 +47,15 @@ static json_t *confusion_json(const caps_evaluation *result)
     return confusion;
 }
 
+json_t *caps_eval_classes_json(const caps_model_spec *spec)
+{
+    char name[CAPS_CLASS_NAME];
+    json_t *list = json_array();
+    for (size_t j = 0; list && j < spec->classes; j++)
+        json_array_append_new(list, json_string(caps_class_name(spec, j, name)));
+    return list;
+}
+
 json_t *caps_eval_short_json(const caps_evaluation *result)
 {
     json_t *all = json_pack("{s:I, s:I, s:o, s:o}", "n", (json_int_t)result->n, "errors",
@@ -71,22 +80,6 @@ json_t *caps_eval_json(const caps_evaluation *result)
     return all;
 }
 
-/* A class's name, cut to what a column has room for. */
-static const char *name_of(const caps_model_spec *spec, size_t j, char *text)
-{
-    caps_class_name(spec, j, text);
-    size_t cut = MOST_NAME, shown = 0;
-    for (size_t i = 0; text[i]; i++) {
-        if (((unsigned char)text[i] & 0xC0) == 0x80)
-            continue; /* the rest of a character */
-        if (shown++ == MOST_NAME - 2)
-            cut = i;
-    }
-    if (shown > MOST_NAME)
-        memcpy(text + cut, "..", 3);
-    return text;
-}
-
 /* Characters, not bytes. */
 static int width_of(const char *text)
 {
@@ -94,6 +87,30 @@ static int width_of(const char *text)
     for (; *text; text++)
         n += ((unsigned char)*text & 0xC0) != 0x80;
     return n;
+}
+
+/* The byte at which character n of the text begins. */
+static size_t byte_of(const char *text, size_t n)
+{
+    size_t i = 0;
+    for (; text[i]; i++)
+        if (((unsigned char)text[i] & 0xC0) != 0x80 && n-- == 0)
+            break;
+    return i;
+}
+
+/* A class's name, of which a column may have no room for the middle: names that begin alike often
+ * end in a number. */
+static const char *name_of(const caps_model_spec *spec, size_t j, char *text)
+{
+    caps_class_name(spec, j, text);
+    const size_t n = (size_t)width_of(text), tail = (MOST_NAME - 2) / 3;
+    if (n <= MOST_NAME)
+        return text;
+    const size_t cut = byte_of(text, MOST_NAME - 2 - tail), rest = byte_of(text, n - tail);
+    memcpy(text + cut, "..", 2);
+    memmove(text + cut + 2, text + rest, strlen(text + rest) + 1);
+    return text;
 }
 
 static void put_right(const char *text, int width)

@@ -15,6 +15,8 @@ void caps_interval_json(json_t *to, const char *prefix, size_t errors, size_t n)
 
 /* One model's document, without the device. */
 json_t *caps_eval_json(const caps_evaluation *result);
+/* The names of the classes, or their numbers as texts. */
+json_t *caps_eval_classes_json(const caps_model_spec *spec);
 /* n, errors, their share with its interval, confusion. */
 json_t *caps_eval_short_json(const caps_evaluation *result);
 /* split: "test". Names of classes are the spec's. */

@@ -94,16 +94,31 @@ static void put_grid(caps_html *h, const frame *f, double y)
         LEFT, WIDTH - RIGHT, at_y(f, y), at_y(f, y), LEFT - 6, at_y(f, y) + 4, y);
 }
 
+/* Lines at 1, 2, 5 of each decade, over more than three of these at the powers of ten; where fewer
+ * than three would be in sight, at round steps. Returns how many there are. h NULL: only counts. */
+static size_t put_log_grid(caps_html *h, const frame *f, bool steps)
+{
+    static const double parts[] = {1, 2, 5};
+    const size_t each = log10(f->y1 / f->y0) > 3 ? 1 : 3;
+    const double step = round_step(f->y1 - f->y0, 8);
+    size_t count = 0;
+    for (double i = ceil(f->y0 / step); steps && i * step <= f->y1; i++, count++)
+        if (h)
+            put_grid(h, f, i * step);
+    for (double power = pow(10, floor(log10(f->y0))); !steps && power <= f->y1; power *= 10)
+        for (size_t i = 0; i < each; i++)
+            if (power * parts[i] >= f->y0 && power * parts[i] <= f->y1) {
+                count++;
+                if (h)
+                    put_grid(h, f, power * parts[i]);
+            }
+    return count;
+}
+
 static void put_axes(caps_html *h, const chart *c, const frame *f)
 {
     if (c->log) {
-        static const double parts[] = {1, 2, 5};
-        /* Over more than three decades the powers of ten are enough. */
-        const size_t each = log10(f->y1 / f->y0) > 3 ? 1 : 3;
-        for (double power = pow(10, floor(log10(f->y0))); power <= f->y1; power *= 10)
-            for (size_t i = 0; i < each; i++)
-                if (power * parts[i] >= f->y0 && power * parts[i] <= f->y1)
-                    put_grid(h, f, power * parts[i]);
+        put_log_grid(h, f, put_log_grid(NULL, f, false) < 3);
     } else {
         const double step = round_step(f->y1, 5);
         for (int i = 0; i * step <= f->y1; i++)

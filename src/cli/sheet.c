@@ -14,13 +14,18 @@ enum {
     LINE = 20,       /* height of a line of text at zoom 2 */
     GLYPH = 12,      /* width of a character at zoom 2 */
     TILE = 112,      /* small pictures are scaled up to about this */
-    LEAST_TEXT = 17, /* characters of "true 12 -> 12 0.97" that a cell has room for, about */
+    LEAST_TEXT = 19, /* characters that a cell has room for: "true 12 -> 12  0.97" */
+    MOST_TEXT = 36,  /* where names are long: in two lines */
     LEAST_COLUMNS = 3,
     LEAST_WIDTH = 760 /* room for the heading */
 };
 
+#define REBUILT "rebuilt"
+
 typedef struct layout {
     size_t zoom, tile_width, tile_height;
+    size_t step; /* from a picture to its reconstruction, of which the names are as wide as room */
+    bool long_names;                /* the true class has a line of its own */
     size_t cell_width, cell_height; /* without SPACE */
     size_t columns, rows;
     size_t width, height; /* of the sheet */
@@ -69,10 +74,25 @@ static layout make_layout(const caps_sheet *sheet)
     l.zoom = larger < TILE ? TILE / larger : 1;
     l.tile_width = sheet->width * l.zoom;
     l.tile_height = sheet->height * l.zoom;
-    l.cell_width = 2 * l.tile_width + GAP;
-    if (l.cell_width < (size_t)LEAST_TEXT * GLYPH)
-        l.cell_width = (size_t)LEAST_TEXT * GLYPH;
-    l.cell_height = LINE + l.tile_height + 8 + 2 * LINE;
+    const size_t rebuilt = (size_t)ceil(caps_text_width(REBUILT, CAPS_TEXT_BODY));
+    l.step = (l.tile_width > rebuilt ? l.tile_width : rebuilt) + GAP;
+    size_t longest = 0, text = LEAST_TEXT;
+    for (size_t i = 0; i < sheet->count; i++) {
+        const int labels[] = {sheet->cells[i].label, sheet->cells[i].true_label};
+        for (int k = 0; k < 2; k++) {
+            const size_t n = labels[k] < 0 ? 0 : caps_text_length(sheet->names[labels[k]]);
+            longest = n > longest ? n : longest;
+        }
+    }
+    l.long_names = strlen("true  ->   0.97") + 2 * longest > LEAST_TEXT;
+    if (l.long_names && strlen("->   0.97") + longest > text)
+        text = strlen("->   0.97") + longest;
+    if (text > MOST_TEXT)
+        text = MOST_TEXT;
+    l.cell_width = l.step + (l.tile_width > rebuilt ? l.tile_width : rebuilt);
+    if (l.cell_width < text * (size_t)GLYPH)
+        l.cell_width = text * (size_t)GLYPH;
+    l.cell_height = LINE + l.tile_height + 8 + (l.long_names ? (size_t)3 : 2) * LINE;
     /* Columns for a sheet of about 4 : 3. */
     double area = (double)sheet->count * (double)(l.cell_height + SPACE);
     l.columns = (size_t)lround(sqrt(area / (double)(l.cell_width + SPACE) * 4 / 3));
@@ -92,10 +112,7 @@ static layout make_layout(const caps_sheet *sheet)
 static void draw_tile(caps_drawing *d, const caps_sheet *sheet, const layout *l, double x, double y,
     const float *pixels, const char *name)
 {
-    /* The name stands small where the picture is too narrow for it. */
-    const bool small = caps_text_width(name, CAPS_TEXT_BODY) > (double)l->tile_width;
-    caps_draw_text(
-        d, x, y + (small ? 8 : 0), name, small ? CAPS_TEXT_TINY : CAPS_TEXT_BODY, caps_muted);
+    caps_draw_text(d, x, y, name, CAPS_TEXT_BODY, caps_muted);
     caps_draw_tile(
         d, x, y + LINE, pixels, sheet->channels, sheet->height, sheet->width, (double)l->zoom);
 }
@@ -105,21 +122,33 @@ static void draw_cell(caps_drawing *d, const caps_sheet *sheet, const layout *l,
     const caps_sheet_cell *cell = &sheet->cells[i];
     const double x = (double)(MARGIN + i % l->columns * (l->cell_width + SPACE));
     double y = (double)(l->head + i / l->columns * (l->cell_height + SPACE));
-    const double step = (double)l->tile_width + GAP;
+    const double step = (double)l->step;
     draw_tile(d, sheet, l, x, y, cell->input, "input");
-    draw_tile(d, sheet, l, x + step, y, cell->reconstruction, "rebuilt");
+    draw_tile(d, sheet, l, x + step, y, cell->reconstruction, REBUILT);
 
     const bool known = cell->true_label >= 0, good = cell->true_label == cell->label;
     if (known && !good)
         caps_draw_frame(d, x - 3, y + LINE - 3, step + (double)l->tile_width + 6,
             (double)l->tile_height + 6, 2, caps_bad);
-    char text[64];
-    size_t at = 0;
-    if (known)
-        at = (size_t)snprintf(text, sizeof text, "true %d ", cell->true_label);
-    snprintf(text + at, sizeof text - at, "-> %d  %.2f", cell->label, (double)cell->length);
+    const caps_colour colour = !known ? caps_ink : good ? caps_good : caps_bad;
+    char text[128], length[32];
+    const size_t chars = l->cell_width / GLYPH;
     y += (double)(LINE + l->tile_height + 8);
-    caps_draw_text(d, x, y, text, CAPS_TEXT_BODY, !known ? caps_ink : good ? caps_good : caps_bad);
+    if (known && l->long_names) {
+        caps_text_name(text, sizeof text, "true ", sheet->names[cell->true_label], "", chars);
+        caps_draw_text(d, x, y, text, CAPS_TEXT_BODY, colour);
+        y += LINE;
+    }
+    double before = 0;
+    if (known && !l->long_names) {
+        snprintf(text, sizeof text, "true %.20s ", sheet->names[cell->true_label]);
+        before = caps_draw_text(d, x, y, text, CAPS_TEXT_BODY, colour) + CAPS_TEXT_BODY;
+    }
+    snprintf(length, sizeof length, "  %.2f", (double)cell->length);
+    caps_text_name(text, sizeof text, "-> ", sheet->names[cell->label], length, chars);
+    caps_draw_text(d, x + before, y, text, CAPS_TEXT_BODY, colour);
+    if (!known && l->long_names)
+        y += LINE; /* sources stand in one line of the sheet */
 
     /* The end of a name tells more than its start. */
     size_t room = l->cell_width / GLYPH, n = strlen(cell->source);

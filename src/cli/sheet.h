@@ -17,6 +17,7 @@ typedef struct caps_sheet_cell {
 
 typedef struct caps_sheet {
     const char *model, *data; /* for the heading */
+    const char *const *names; /* of the classes */
     const caps_sheet_cell *cells;
     size_t count; /* 1..CAPS_SHEET_MAX */
     size_t channels, height, width;

@@ -95,7 +95,8 @@ caps_status caps_show_check(const caps_show *s, const caps_show_kind *kind, caps
             s->model_name, kind->name);
     if (kind->needs & CAPS_SHOW_ONE && s->spec->labels > 1)
         return caps_fail(err, CAPS_ERR_MISMATCH,
-            "%s: the model takes pairs of images, need one of single images for %s (see overlap)",
+            "%s: the model takes pairs of images, need one of single images for %s (see overlap "
+            "and couplings)",
             s->model_name, kind->name);
     if (kind->needs & CAPS_SHOW_PAIRS && s->spec->labels != 2)
         return caps_fail(err, CAPS_ERR_MISMATCH,
@@ -137,22 +138,30 @@ caps_picture_of caps_show_of(const caps_show *s, char *text)
     int length = 0;
     const char *data = s->data_name ? last_name(s->data_name, &length) : "";
     char *result = text + 512;
+    const bool pairs = s->spec->labels > 1;
     if (s->data.n)
-        snprintf(text, 512, "model %.200s; data %.*s, %s split, %zu image%s", s->model_name,
-            length < 200 ? length : 200, data, s->split_name, s->data.n, s->data.n == 1 ? "" : "s");
+        snprintf(text, 512, "model %.200s; data %.*s, %s split, %zu %s%s", s->model_name,
+            length < 200 ? length : 200, data, s->split_name, s->data.n, pairs ? "pair" : "image",
+            s->data.n == 1 ? "" : "s");
     else
         snprintf(text, 512, "model %.200s", s->model_name);
     if (s->evaluated) {
         double low, high;
         caps_wilson(s->evaluation.errors, s->evaluation.n, CAPS_Z95, &low, &high);
-        snprintf(result, 512, "error %.2f%% (95%% interval %.2f to %.2f%%): %zu of %zu wrong",
-            s->evaluation.error_percent, 100 * low, 100 * high, s->evaluation.errors,
-            s->evaluation.n);
+        const int used =
+            snprintf(result, 512, "error %.2f%% (95%% interval %.2f to %.2f%%): %zu of %zu %swrong",
+                s->evaluation.error_percent, 100 * low, 100 * high, s->evaluation.errors,
+                s->evaluation.n, pairs ? "pairs " : "");
+        if (pairs)
+            snprintf(result + used, 512 - (size_t)used, "; of single digits %.2f%% (%zu of %zu)",
+                s->evaluation.label_error_percent, s->evaluation.label_errors,
+                s->evaluation.n * s->evaluation.labels);
     }
     return (caps_picture_of){.source = text,
         .result = s->evaluated ? result : NULL,
         .names = s->names,
         .classes = s->spec->classes,
+        .labels = s->spec->labels,
         .channels = s->spec->input[0],
         .height = s->spec->input[1],
         .width = s->spec->input[2],
@@ -214,7 +223,8 @@ caps_status caps_seen_compute(caps_seen_set *set, caps_show *s, float *couplings
     for (size_t i = 0; i < set->n; i++) {
         caps_dataset_draw(&s->data, set->index[i], CAPS_AUGMENT_NONE, 0, 0,
             set->inputs + i * pixels, set->true_labels + i * s->spec->labels, NULL);
-        snprintf(set->sources[i], sizeof set->sources[i], "%s/%zu", s->split_name, set->index[i]);
+        /* The split stands in the heading: in a small cell its name would leave no room. */
+        snprintf(set->sources[i], sizeof set->sources[i], "#%zu", set->index[i]);
     }
     for (size_t first = 0; first < set->n; first += s->batch) {
         const size_t n = set->n - first < s->batch ? set->n - first : s->batch;
@@ -265,8 +275,8 @@ bool caps_show_is_right(const caps_show *s, size_t i)
 
 float caps_show_mistake(const caps_show *s, size_t i)
 {
-    const float *lengths = s->lengths + i * s->spec->classes;
     const size_t l = s->spec->labels;
+    const float *lengths = s->lengths + i * s->spec->classes;
     const int *labels = s->labels + i * l, *truth = s->true_labels + i * l;
     float longest = -1, shortest = 2; /* lengths are 0 to 1 */
     for (size_t t = 0; t < l; t++) {
@@ -361,7 +371,7 @@ static const caps_show_kind kinds[] = {
         ALL | CAPS_SHOW_ONE | CAPS_SHOW_CAPSULES | CAPS_SHOW_DECODER | CAPS_SHOW_INDEX,
         caps_show_perturb},
     {"couplings", "which primary capsules vote for which class, at each iteration",
-        ALL | CAPS_SHOW_ONE | CAPS_SHOW_CAPSULES | CAPS_SHOW_INDEX, caps_show_couplings},
+        ALL | CAPS_SHOW_CAPSULES | CAPS_SHOW_INDEX, caps_show_couplings},
     {"filters", "the weights of the first convolution (needs no data)", 0, draw_filters},
     {"lengths", "how long each class's capsule is, in its own images and in others", ALL,
         draw_lengths},

@@ -78,7 +78,7 @@ caps_picture_of caps_show_of(const caps_show *s, char *text);
 typedef struct caps_seen_set {
     size_t n;
     size_t *index;        /* [n] within the data */
-    char (*sources)[48];  /* [n] "test/12" */
+    char (*sources)[48];  /* [n] "#12" */
     float *inputs;        /* [n, C*H*W] */
     int32_t *labels;      /* [n, L] predicted */
     int32_t *true_labels; /* [n, L] */

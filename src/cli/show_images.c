@@ -1,4 +1,5 @@
 /* show_images.c: the pictures of single images: reconstruct, perturb, couplings. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -198,20 +199,25 @@ done:
 
 /* ---- couplings ------------------------------------------------------------------------------ */
 
-/* A sure one and, if there is a mistake, the worst. */
+/* How sure of image i the network is: the length of its true class; of a pair, of the shorter. */
+static float sureness(const caps_show *s, size_t i)
+{
+    const size_t l = s->spec->labels, j = s->spec->classes;
+    float least = INFINITY;
+    for (size_t t = 0; t < l; t++)
+        least = fminf(least, s->lengths[i * j + (size_t)s->true_labels[i * l + t]]);
+    return least;
+}
+
+/* The surest right one and, if there is a mistake, the worst. */
 static caps_status choose_coupled(caps_seen_set *set, const caps_show *s, caps_error *err)
 {
     size_t chosen[2], count = 0;
-    const size_t classes = s->spec->classes;
-    for (size_t j = 0; j < classes; j++) {
-        size_t i;
-        if (caps_show_best(s, j, &i) &&
-            (count == 0 || s->lengths[i * classes + j] >
-                               s->lengths[chosen[0] * classes + (size_t)s->labels[chosen[0]]])) {
+    for (size_t i = 0; i < s->data.n; i++)
+        if (caps_show_is_right(s, i) && (count == 0 || sureness(s, i) > sureness(s, chosen[0]))) {
             chosen[0] = i;
             count = 1;
         }
-    }
     count += caps_show_worst(s, chosen + count, 1);
     caps_status status = caps_seen_init(set, s, count, err);
     if (status == CAPS_OK)
@@ -236,7 +242,11 @@ caps_status caps_show_couplings(caps_show *s, caps_drawing *d, caps_error *err)
         CAPS_TRY(out_of_memory(err));
     CAPS_TRY(caps_seen_compute(&set, s, couplings, err));
     for (size_t i = 0; i < set.n; i++)
-        blocks[i] = (caps_coupled){.seen = seen_of(s, &set, i),
+        blocks[i] = (caps_coupled){.source = set.sources[i],
+            .input = set.inputs + i * s->sizes->pixels,
+            .labels = set.labels + i * spec->labels,
+            .true_labels = set.true_labels + i * spec->labels,
+            .count = spec->labels,
             .lengths = set.lengths + i * spec->classes,
             .couplings = couplings + i * each};
     CAPS_TRY(caps_picture_couplings(d, &of, blocks, set.n, spec->class_caps.iterations,
@@ -264,19 +274,18 @@ static int absent_class(const caps_show *s, const caps_seen_set *set, size_t i)
     return found < 0 ? truth[1] : found;
 }
 
-/* The first pairs that are right, then the first that are wrong; *rights of them are right. */
+/* The first pairs that are right, then the worst of those that are wrong; *rights of them are
+ * right.
+ */
 static caps_status choose_overlapped(
     caps_seen_set *set, const caps_show *s, size_t *rights, caps_error *err)
 {
     size_t chosen[2 * OVERLAP_CELLS], count = 0;
-    for (int wrong = 0; wrong < 2; wrong++) {
-        const size_t end = count + OVERLAP_CELLS;
-        for (size_t i = 0; i < s->data.n && count < end; i++)
-            if (caps_show_is_right(s, i) == !wrong)
-                chosen[count++] = i;
-        if (!wrong)
-            *rights = count;
-    }
+    for (size_t i = 0; i < s->data.n && count < OVERLAP_CELLS; i++)
+        if (caps_show_is_right(s, i))
+            chosen[count++] = i;
+    *rights = count;
+    count += caps_show_worst(s, chosen + count, OVERLAP_CELLS);
     caps_status status = caps_seen_init(set, s, count, err);
     if (status == CAPS_OK)
         memcpy(set->index, chosen, count * sizeof *chosen);
@@ -304,7 +313,7 @@ caps_status caps_show_overlap(caps_show *s, caps_drawing *d, caps_error *err)
     const caps_picture_of of = caps_show_of(s, text);
     const size_t row = s->spec->classes * s->spec->class_caps.dim, pixels = s->sizes->pixels;
     caps_overlap_group groups[OVERLAP_GROUPS] = {{.title = "Right: both digits were found"},
-        {.title = "Wrong: decoded as the two classes that were predicted"},
+        {.title = "Wrong, the worst first: decoded as the two classes that were predicted"},
         {.title = "Asked for a digit that is not there, beside one that is"}};
     caps_overlapped *cells = NULL;
     caps_seen_set set = {0};

@@ -245,8 +245,8 @@ static caps_status adopt_classes(
     if (names && spec->classes > count) /* fewer: some label is too great, which is said then */
         CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: has %zu classes, the network %zu", o->data,
             count, spec->classes));
-    if (names)
-        caps_class_names_set(spec, names, count);
+    if (names && caps_class_names_set(spec, names, count, err) != CAPS_OK)
+        CAPS_TRY(caps_fail_prefix(err, CAPS_ERR_FORMAT, "%s", o->data));
 done:
     free(names);
     return status;

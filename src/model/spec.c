@@ -162,19 +162,22 @@ char *caps_class_names_format(const caps_model_spec *spec)
     return text;
 }
 
-void caps_class_names_set(caps_model_spec *spec, char *const *names, size_t count)
+caps_status caps_class_names_set(
+    caps_model_spec *spec, char *const *names, size_t count, caps_error *err)
 {
-    spec->has_class_names = names && count == spec->classes && count <= CAPS_MAX_CLASSES;
-    for (size_t j = 0; spec->has_class_names && j < count; j++) {
-        size_t n = strlen(names[j]);
-        if (n >= CAPS_CLASS_NAME) { /* cut, but not within a character of UTF-8 */
-            n = CAPS_CLASS_NAME - 1;
-            while (n > 0 && ((unsigned char)names[j][n] & 0xC0) == 0x80)
-                n--;
-        }
-        memcpy(spec->class_names[j], names[j], n);
-        spec->class_names[j][n] = 0;
+    spec->has_class_names = false;
+    if (!names || count != spec->classes || count > CAPS_MAX_CLASSES)
+        return CAPS_OK;
+    for (size_t j = 0; j < count; j++) {
+        const size_t n = strlen(names[j]);
+        /* Cut, two names might be the same. */
+        if (n >= CAPS_CLASS_NAME)
+            return caps_fail(err, CAPS_ERR_FORMAT,
+                "the name of class %zu has %zu bytes, need at most %d", j, n, CAPS_CLASS_NAME - 1);
+        memcpy(spec->class_names[j], names[j], n + 1);
     }
+    spec->has_class_names = true;
+    return CAPS_OK;
 }
 
 bool caps_model_spec_equal(const caps_model_spec *a, const caps_model_spec *b)

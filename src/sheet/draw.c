@@ -8,6 +8,7 @@
 
 #include "fail.h"
 #include "font.h"
+#include "letters.h"
 
 #define MOST_PIXELS 16384 /* each way: what image.h reads back */
 
@@ -168,23 +169,40 @@ static size_t strokes_of(stroke *strokes, unsigned char c)
     return n;
 }
 
-/* The next byte to draw, or 0 at the end: one '?' for a character of several bytes. */
-static unsigned char next_glyph(const char **text)
+/* A text as the glyphs that are drawn of it. */
+typedef struct reader {
+    const char *text, *glyphs; /* what is still to read; what is read and not yet drawn */
+    char one[2];
+} reader;
+
+/* The next one, or 0 at the end. */
+static unsigned char next_glyph(reader *r)
 {
-    const unsigned char c = (unsigned char)**text;
-    if (!c)
-        return 0;
-    do
-        (*text)++;
-    while (c >= 0xc0 && ((unsigned char)**text & 0xc0) == 0x80);
-    return c >= 32 && c <= 126 ? c : '?';
+    while (!r->glyphs || !*r->glyphs) {
+        if (!*r->text)
+            return 0;
+        r->glyphs = caps_letters_next(&r->text, r->one);
+    }
+    return (unsigned char)*r->glyphs++;
+}
+
+size_t caps_text_length(const char *text)
+{
+    reader r = {.text = text};
+    size_t n = 0;
+    while (next_glyph(&r))
+        n++;
+    return n;
+}
+
+size_t caps_text_room(double width, double size)
+{
+    return (size_t)fmax((width / size + 1) / CAPS_FONT_CELL_WIDTH, 0);
 }
 
 double caps_text_width(const char *text, double size)
 {
-    size_t glyphs = 0;
-    while (next_glyph(&text))
-        glyphs++;
+    const size_t glyphs = caps_text_length(text);
     /* Without the space behind the last one. */
     return glyphs ? ((double)glyphs * CAPS_FONT_CELL_WIDTH - 1) * size : 0;
 }
@@ -201,7 +219,8 @@ static void draw_text(
     const double dot = size * d->scale, left = round(x * d->scale), top = round(y * d->scale);
     const double radius = fmax(dot / 2, 0.55);
     double along = 0;
-    for (unsigned char c; (c = next_glyph(&text)) != 0; along += CAPS_FONT_CELL_WIDTH) {
+    reader r = {.text = text};
+    for (unsigned char c; (c = next_glyph(&r)) != 0; along += CAPS_FONT_CELL_WIDTH) {
         stroke strokes[MOST_STROKES];
         const size_t n = strokes_of(strokes, c);
         for (size_t i = 0; i < n; i++) {
@@ -225,23 +244,35 @@ double caps_draw_text(
 
 char *caps_text_cut(char *out, const char *text, size_t most)
 {
-    const char *end = text, *two_less = text;
-    size_t n = 0;
-    for (; n < most && *end; n++) {
-        if (n + 2 < most)
-            two_less = end;
-        next_glyph(&end);
-        if (n + 2 < most)
-            two_less = end;
+    const size_t n = caps_text_length(text), room = most > 2 ? most - 2 : 0;
+    /* Names that begin alike often end in a number. */
+    const size_t tail = room / 3, head = room - tail;
+    reader r = {.text = text};
+    char *to = out;
+    for (size_t i = 0; i < n; i++) {
+        const char glyph = (char)next_glyph(&r);
+        if (n > most && i == head) {
+            *to++ = '.';
+            *to++ = '.';
+        }
+        if (n <= most || i < head || i >= n - tail)
+            *to++ = glyph;
     }
-    if (!*end) {
-        memmove(out, text, (size_t)(end - text));
-        out[end - text] = 0;
-    } else {
-        memmove(out, text, (size_t)(two_less - text));
-        memcpy(out + (two_less - text), "..", 3);
-    }
+    *to = 0;
     return out;
+}
+
+char *caps_text_name(
+    char *out, size_t bytes, const char *before, const char *name, const char *after, size_t most)
+{
+    const size_t words = strlen(before) + strlen(after), least = 3;
+    size_t room = most > words + least ? most - words : least;
+    assert(bytes > words + least);
+    if (room > bytes - words - 1)
+        room = bytes - words - 1;
+    memcpy(out, before, strlen(before));
+    caps_text_cut(out + strlen(before), name, room);
+    return strcat(out, after);
 }
 
 /* The text as it fits: what is longer than `out` (bytes of it) is cut too. */
@@ -249,9 +280,8 @@ static const char *fitted(char *out, size_t bytes, const char *text, double widt
 {
     if (caps_text_width(text, size) <= width)
         return text;
-    size_t most = (size_t)fmax((width / size + 1) / CAPS_FONT_CELL_WIDTH, 2);
-    if (most > bytes / 4 - 1) /* a character has at most four bytes */
-        most = bytes / 4 - 1;
+    size_t most = caps_text_room(width, size);
+    most = most < 2 ? 2 : most > bytes - 1 ? bytes - 1 : most;
     return caps_text_cut(out, text, most);
 }
 
@@ -276,24 +306,26 @@ double caps_draw_paragraph(caps_drawing *d, double x, double y, double width, co
     double size, caps_colour colour)
 {
     const double line = ceil((CAPS_FONT_CELL_HEIGHT + 1.5) * size);
-    const size_t columns = (size_t)fmax((width / size + 1) / CAPS_FONT_CELL_WIDTH, 1);
+    const size_t room = caps_text_room(width, size), columns = room < 1 ? 1 : room;
+    char plain[2048]; /* in the font's letters: a column each */
+    caps_text_cut(plain, text, sizeof plain - 1);
     double height = 0;
-    while (*text) {
-        char piece[512];
-        size_t n = strlen(text), next = n;
-        const size_t room = columns < sizeof piece - 1 ? columns : sizeof piece - 1;
-        if (n > room) {
-            n = room;
-            while (n > 0 && text[n] != ' ')
+    for (char *at = plain; *at;) {
+        size_t n = strlen(at), next = n;
+        if (n > columns) {
+            n = columns;
+            while (n > 0 && at[n] != ' ')
                 n--;
             if (n == 0)
-                n = room; /* one long word */
-            next = n + (text[n] == ' ');
+                n = columns; /* one long word */
+            next = n + (at[n] == ' ');
         }
-        snprintf(piece, sizeof piece, "%.*s", (int)n, text);
+        const char behind = at[n];
+        at[n] = 0;
         if (d)
-            draw_text(d, x, y + height, piece, size, false, colour);
-        text += next;
+            draw_text(d, x, y + height, at, size, false, colour);
+        at[n] = behind;
+        at += next;
         height += line;
     }
     return height;

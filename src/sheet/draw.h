@@ -43,12 +43,16 @@ void caps_draw_dashes(caps_drawing *d, double x0, double y0, double x1, double y
 #define CAPS_TEXT_SMALL 1.5
 #define CAPS_TEXT_TINY  1.0
 
+/* Texts are UTF-8; letters with accents are drawn as those without (u with dots as "ue"), what the
+ * font has no letters for as "?". A length is in characters that are drawn. */
+size_t caps_text_length(const char *text);
+size_t caps_text_room(double width, double size); /* how many have room */
 double caps_text_width(const char *text, double size);
 double caps_text_height(double size); /* of a capital */
 /* x, y: left end and top of the capitals. Returns the width. */
 double caps_draw_text(
     caps_drawing *d, double x, double y, const char *text, double size, caps_colour colour);
-/* Within `width` from x on, cut with ".." where it is too long. */
+/* Within `width` from x on, cut as by caps_text_cut where it is too long. */
 typedef enum caps_align {
     CAPS_LEFT,
     CAPS_CENTRE,
@@ -63,9 +67,13 @@ void caps_draw_label_up(caps_drawing *d, double x, double y, double length, cons
  */
 double caps_draw_paragraph(caps_drawing *d, double x, double y, double width, const char *text,
     double size, caps_colour colour);
-/* At most `most` characters of text, the last two ".." where it was longer: `out`, of at least
- * most + 1 bytes (and 3), returned. */
+/* At most `most` characters of text as they are drawn, with ".." in place of its middle where it
+ * was longer: `out`, of at least most + 1 bytes (and 3), returned. */
 char *caps_text_cut(char *out, const char *text, size_t most);
+/* before NAME after, of at most `most` characters as they are drawn: the name is cut, the words
+ * around it, which are ASCII, are not. `out` of `bytes`, returned. */
+char *caps_text_name(
+    char *out, size_t bytes, const char *before, const char *name, const char *after, size_t most);
 
 /* ---- values as colours --------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 /* picture_confusion.c: true classes against predicted ones. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "pictures.h"
 
@@ -13,6 +14,22 @@ double caps_picture_zoom(size_t height, size_t width, double target)
 const char *caps_picture_name(const caps_picture_of *of, int j)
 {
     return j >= 0 && (size_t)j < of->classes ? of->names[j] : "?";
+}
+
+char *caps_picture_pair(char *out, size_t bytes, const caps_picture_of *of, const char *before,
+    const char *joint, const int *labels, size_t count, size_t most)
+{
+    if (count == 1)
+        return caps_text_name(out, bytes, before, caps_picture_name(of, labels[0]), "", most);
+    /* What the first leaves of its half is the second's. */
+    const char *second = caps_picture_name(of, labels[1]);
+    const size_t words = strlen(before) + strlen(joint), two = most > words ? most - words : 0;
+    const size_t taken = caps_text_length(second) < two / 2 ? caps_text_length(second) : two / 2;
+    caps_text_name(out, bytes / 2, before, caps_picture_name(of, labels[0]), joint,
+        most > taken ? most - taken : 0);
+    const size_t used = strlen(out);
+    caps_text_name(out + used, bytes - used, "", second, "", most > used ? most - used : 0);
+    return out;
 }
 
 double caps_picture_names_width(const caps_picture_of *of, double size, double most)
@@ -96,8 +113,8 @@ static void draw_names(caps_drawing *d, const caps_picture_of *of, const layout 
     if (l->cell_height < 20)
         return;
     const double x = l->x + all_width;
-    caps_draw_label(
-        d, x, l->y - PAD - 14, COUNTS, CAPS_RIGHT, "images", CAPS_TEXT_BODY, caps_muted);
+    caps_draw_label(d, x, l->y - PAD - 14, COUNTS, CAPS_RIGHT, of->labels > 1 ? "labels" : "images",
+        CAPS_TEXT_BODY, caps_muted);
     caps_draw_label(
         d, x + COUNTS, l->y - PAD - 14, ERRORS, CAPS_RIGHT, "error", CAPS_TEXT_BODY, caps_muted);
 }
@@ -142,8 +159,14 @@ caps_status caps_picture_confusion(
     caps_drawing *d, const caps_picture_of *of, const uint64_t *counts, caps_error *err)
 {
     const caps_heading heading = {.title = "Confusion",
-        .shows = "How many images of each true class (row) were given each class (column); colours "
-                 "are shares of the row.",
+        .shows = of->labels > 1
+                     ? "How often each true class (row) was given each class (column); colours are "
+                       "shares of the row. Each pair counts twice, once for each of its two "
+                       "labels: a label that was found is on the diagonal; one that was missed "
+                       "stands with the class predicted in its place. Where both were missed, the "
+                       "first label stands with the longer capsule."
+                     : "How many images of each true class (row) were given each class (column); "
+                       "colours are shares of the row.",
         .source = of->source,
         .result = of->result};
     const layout l = make_layout(of, &heading);

@@ -6,16 +6,36 @@
 #include "fail.h"
 #include "pictures.h"
 
-enum { MOST_COLUMNS = 12, BARS = 34, GAP = 16, LEFT = 190, HEAD = 44, SPACE = 40, LEGEND = 64 };
+enum { MOST_COLUMNS = 12, BARS = 34, GAP = 16, ROWS = 70, SPACE = 40, LEGEND = 64 };
+#define NO_PARENT "no parent"
+#define MOST_UP   150.0 /* of a column's name that stands upright */
+#define MOST_LEFT 230.0 /* of the text below the image */
 
 typedef struct sizes {
-    size_t iterations, types, height, width, classes, columns;
+    size_t iterations, types, height, width, classes;
+    size_t chosen, columns; /* classes that are shown; and, leaky, the share of no parent */
     double zoom, map_width, map_height;
     double step_x, step_y;
-    double equal;        /* what all begin with: 1 / J, leaky 1 / (J + 1) */
-    double most;         /* furthest from that of all maps */
-    double above, below; /* and of all bars */
+    double left; /* the image's column */
+    double name; /* size of the columns' names */
+    bool names_up;
+    double names_height, head; /* of them; of all that stands over the maps */
+    double equal;              /* what all begin with: 1 / J, leaky 1 / (J + 1) */
+    double most;               /* furthest from that of all maps */
+    double above, below;       /* and of all bars */
 } sizes;
+
+/* The coupling of capsule i in iteration t; j = classes: to no parent. */
+static double coupling(const sizes *n, const float *c, size_t t, size_t i, size_t j)
+{
+    const float *row = c + (t * n->types * n->height * n->width + i) * n->classes;
+    double rest = 1;
+    if (j < n->classes)
+        return row[j];
+    for (size_t k = 0; k < n->classes; k++)
+        rest -= row[k];
+    return rest;
+}
 
 /* Mean coupling to class j at a place, over the types; or of a type, over the places. */
 static double at_place(const sizes *n, const float *c, size_t t, size_t place, size_t j)
@@ -23,7 +43,7 @@ static double at_place(const sizes *n, const float *c, size_t t, size_t place, s
     const size_t places = n->height * n->width;
     double sum = 0;
     for (size_t k = 0; k < n->types; k++)
-        sum += c[((t * n->types + k) * places + place) * n->classes + j];
+        sum += coupling(n, c, t, k * places + place, j);
     return sum / (double)n->types;
 }
 
@@ -32,30 +52,48 @@ static double of_type(const sizes *n, const float *c, size_t t, size_t type, siz
     const size_t places = n->height * n->width;
     double sum = 0;
     for (size_t p = 0; p < places; p++)
-        sum += c[((t * n->types + type) * places + p) * n->classes + j];
+        sum += coupling(n, c, t, type * places + p, j);
     return sum / (double)places;
 }
 
-/* The columns: all classes, or the longest capsules of many, in the order of the classes. */
+static bool among(const int *labels, size_t count, size_t j)
+{
+    for (size_t t = 0; t < count; t++)
+        if (labels[t] == (int)j)
+            return true;
+    return false;
+}
+
+/* The columns: all classes; or of many the true and the predicted ones, which the sheet is about,
+ * and the longest capsules; in the order of the classes. */
 static void choose(size_t *shown, const sizes *n, const caps_coupled *b)
 {
     bool taken[MOST_COLUMNS * 32] = {false};
-    for (size_t k = 0; k < n->columns; k++) {
+    size_t count = 0;
+    for (size_t j = 0; j < n->classes && j < sizeof taken; j++) {
+        taken[j] = among(b->true_labels, b->count, j) || among(b->labels, b->count, j);
+        count += taken[j];
+    }
+    for (; count < n->chosen; count++) {
         size_t best = n->classes;
         for (size_t j = 0; j < n->classes && j < sizeof taken; j++)
             if (!taken[j] && (best == n->classes || b->lengths[j] > b->lengths[best]))
                 best = j;
         taken[best] = true;
     }
-    for (size_t j = 0, k = 0; j < n->classes && k < n->columns; j++)
+    size_t k = 0;
+    for (size_t j = 0; j < n->classes && k < n->chosen; j++)
         if (taken[j])
             shown[k++] = j;
+    if (n->columns > n->chosen)
+        shown[k] = n->classes;
 }
 
 static void find_most(sizes *n, const caps_coupled *b)
 {
+    const size_t all = n->classes + (n->columns > n->chosen);
     for (size_t t = 0; t < n->iterations; t++)
-        for (size_t j = 0; j < n->classes; j++) {
+        for (size_t j = 0; j < all; j++) {
             for (size_t p = 0; p < n->height * n->width; p++)
                 n->most = fmax(n->most, fabs(at_place(n, b->couplings, t, p, j) - n->equal));
             for (size_t k = 0; k < n->types; k++) {
@@ -64,11 +102,26 @@ static void find_most(sizes *n, const caps_coupled *b)
                 n->below = fmax(n->below, -off);
             }
         }
+    /* Less is rounding. */
+    const double least = 1e-5 * n->equal;
+    n->most = n->most < least ? 0 : n->most;
+    n->above = n->above < least ? 0 : n->above;
+    n->below = n->below < least ? 0 : n->below;
+}
+
+/* "3.4%", two digits however small. */
+static const char *percent(char *text, size_t bytes, double share)
+{
+    const double x = 100 * share;
+    const int digits = x > 0 ? (int)fmin(fmax(1 - floor(log10(x)), 0), 6) : 0;
+    snprintf(text, bytes, "%.*f%%", digits, x);
+    return text;
 }
 
 static caps_colour colour_of(const sizes *n, double value)
 {
-    return caps_ramp_colour(CAPS_RAMP_DIVERGING, 0.5 + 0.5 * (value - n->equal) / n->most);
+    const double off = n->most > 0 ? (value - n->equal) / n->most : 0;
+    return caps_ramp_colour(CAPS_RAMP_DIVERGING, 0.5 + 0.5 * off);
 }
 
 static void draw_cell(caps_drawing *d, const sizes *n, const float *couplings, caps_colour *map,
@@ -79,7 +132,8 @@ static void draw_cell(caps_drawing *d, const sizes *n, const float *couplings, c
     caps_draw_pixels(d, x, y, map, n->height, n->width, n->zoom);
     y += n->map_height + 5;
     /* Bars stand on the line of equal shares, or hang from it. */
-    const double unit = BARS / (n->above + n->below), line = y + n->above * unit;
+    const double range = n->above + n->below, unit = range > 0 ? BARS / range : 0;
+    const double line = y + (range > 0 ? n->above * unit : BARS / 2.0);
     const double bar = n->map_width / (double)n->types;
     for (size_t k = 0; k < n->types; k++) {
         const double up = (of_type(n, couplings, t, k, j) - n->equal) * unit;
@@ -90,43 +144,72 @@ static void draw_cell(caps_drawing *d, const sizes *n, const float *couplings, c
     caps_draw_fill(d, x, line, n->map_width, 1, caps_edge);
 }
 
+/* The name over a column; `marked`: it is a true class. */
+static void draw_name(caps_drawing *d, const sizes *n, const char *name, double x, double y,
+    caps_colour colour, bool marked)
+{
+    const double high = caps_text_height(n->name), foot = y + n->names_height;
+    if (n->names_up)
+        caps_draw_label_up(
+            d, x + (n->map_width - high) / 2, foot, n->names_height, name, n->name, colour);
+    else
+        caps_draw_label(d, x, foot - high, n->map_width, CAPS_CENTRE, name, n->name, colour);
+    if (marked)
+        caps_draw_fill(d, x, foot + 3, n->map_width, 2, colour);
+}
+
+static void draw_columns(caps_drawing *d, const caps_picture_of *of, const sizes *n,
+    const caps_coupled *b, caps_colour *map, double x, double y)
+{
+    size_t shown[MOST_COLUMNS + 1];
+    char text[32];
+    choose(shown, n, b);
+    for (size_t k = 0; k < n->columns; k++) {
+        const size_t j = shown[k];
+        const double cx = x + (double)k * n->step_x;
+        const bool is_true = among(b->true_labels, b->count, j);
+        const caps_colour colour = is_true                         ? caps_good
+                                   : among(b->labels, b->count, j) ? caps_bad
+                                   : j < n->classes                ? caps_ink
+                                                                   : caps_muted;
+        draw_name(d, n, j < n->classes ? caps_picture_name(of, (int)j) : NO_PARENT, cx, y, colour,
+            is_true);
+        if (j < n->classes) {
+            snprintf(text, sizeof text, "%.2f", (double)b->lengths[j]);
+            caps_draw_label(d, cx, y + n->names_height + 10, n->map_width, CAPS_CENTRE, text,
+                CAPS_TEXT_SMALL, caps_muted);
+        }
+        for (size_t t = 0; t < n->iterations; t++)
+            draw_cell(d, n, b->couplings, map, cx, y + n->head + (double)t * n->step_y, t, j);
+    }
+}
+
 static void draw_block(caps_drawing *d, const caps_picture_of *of, const sizes *n,
     const caps_coupled *b, caps_colour *map, double y)
 {
-    size_t shown[MOST_COLUMNS];
-    char text[96];
-    choose(shown, n, b);
+    char text[256];
     const double zoom = caps_picture_zoom(of->height, of->width, 112);
-    const double x = CAPS_SHEET_MARGIN + LEFT;
-    const bool right = b->seen.label == b->seen.true_label;
+    const double x = CAPS_SHEET_MARGIN + n->left + ROWS;
+    const size_t chars = caps_text_room(n->left, CAPS_TEXT_SMALL);
+    bool right = true;
+    for (size_t t = 0; t < b->count; t++)
+        right = right && among(b->true_labels, b->count, (size_t)b->labels[t]);
     caps_draw_tile(
-        d, CAPS_SHEET_MARGIN, y + HEAD, b->seen.input, of->channels, of->height, of->width, zoom);
-    double ty = y + HEAD + (double)of->height * zoom + 10;
-    caps_draw_label(d, CAPS_SHEET_MARGIN, ty, LEFT - 70, CAPS_LEFT, b->seen.source, CAPS_TEXT_SMALL,
-        caps_muted);
-    snprintf(text, sizeof text, "true %.40s", caps_picture_name(of, b->seen.true_label));
+        d, CAPS_SHEET_MARGIN, y + n->head, b->input, of->channels, of->height, of->width, zoom);
+    const double ty = y + n->head + (double)of->height * zoom + 10;
     caps_draw_label(
-        d, CAPS_SHEET_MARGIN, ty + 18, LEFT - 70, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_ink);
-    snprintf(text, sizeof text, "-> %.40s", caps_picture_name(of, b->seen.label));
-    caps_draw_label(d, CAPS_SHEET_MARGIN, ty + 36, LEFT - 70, CAPS_LEFT, text, CAPS_TEXT_SMALL,
+        d, CAPS_SHEET_MARGIN, ty, n->left, CAPS_LEFT, b->source, CAPS_TEXT_SMALL, caps_muted);
+    caps_picture_pair(text, sizeof text, of, "true ", " + ", b->true_labels, b->count, chars);
+    caps_draw_label(
+        d, CAPS_SHEET_MARGIN, ty + 18, n->left, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_ink);
+    caps_picture_pair(text, sizeof text, of, "-> ", " + ", b->labels, b->count, chars);
+    caps_draw_label(d, CAPS_SHEET_MARGIN, ty + 36, n->left, CAPS_LEFT, text, CAPS_TEXT_SMALL,
         right ? caps_good : caps_bad);
-    for (size_t k = 0; k < n->columns; k++) {
-        const int j = (int)shown[k];
-        const double cx = x + (double)k * n->step_x;
-        const caps_colour colour = j == b->seen.true_label ? caps_good
-                                   : j == b->seen.label    ? caps_bad
-                                                           : caps_ink;
-        caps_draw_label(
-            d, cx, y, n->map_width, CAPS_CENTRE, caps_picture_name(of, j), CAPS_TEXT_BODY, colour);
-        snprintf(text, sizeof text, "%.2f", (double)b->lengths[j]);
-        caps_draw_label(
-            d, cx, y + 20, n->map_width, CAPS_CENTRE, text, CAPS_TEXT_SMALL, caps_muted);
-        for (size_t t = 0; t < n->iterations; t++)
-            draw_cell(d, n, b->couplings, map, cx, y + HEAD + (double)t * n->step_y, t, shown[k]);
-    }
-    caps_draw_label(d, x - 76, y + 20, 66, CAPS_RIGHT, "length", CAPS_TEXT_SMALL, caps_muted);
+    draw_columns(d, of, n, b, map, x, y);
+    caps_draw_label(
+        d, x - 76, y + n->names_height + 10, 66, CAPS_RIGHT, "length", CAPS_TEXT_SMALL, caps_muted);
     for (size_t t = 0; t < n->iterations; t++) {
-        const double ry = y + HEAD + (double)t * n->step_y;
+        const double ry = y + n->head + (double)t * n->step_y;
         snprintf(text, sizeof text, "%zu", t + 1);
         caps_draw_label(
             d, x - 44, ry + n->map_height / 2 - 8, 30, CAPS_RIGHT, text, CAPS_TEXT_BODY, caps_ink);
@@ -134,56 +217,95 @@ static void draw_block(caps_drawing *d, const caps_picture_of *of, const sizes *
     /* Beside the row numbers, upwards. */
     const double all = (double)n->iterations * n->step_y - GAP;
     const double length = caps_text_width("iteration", CAPS_TEXT_SMALL);
-    caps_draw_label_up(d, x - 58, y + HEAD + (all + fmin(length, all)) / 2, all, "iteration",
+    caps_draw_label_up(d, x - 58, y + n->head + (all + fmin(length, all)) / 2, all, "iteration",
         CAPS_TEXT_SMALL, caps_muted);
+}
+
+/* Names lie over their maps, smaller where they must; or stand upright. */
+static void place_names(sizes *n, const caps_picture_of *of)
+{
+    n->name = CAPS_TEXT_BODY;
+    double widest = 0;
+    for (int small = 0; small < 2; small++) {
+        n->name = small ? CAPS_TEXT_SMALL : CAPS_TEXT_BODY;
+        widest = caps_picture_names_width(of, n->name, 1e6);
+        if (n->columns > n->chosen)
+            widest = fmax(widest, caps_text_width(NO_PARENT, n->name));
+        if (widest <= n->map_width)
+            break;
+    }
+    n->names_up = widest > n->map_width;
+    n->names_height = n->names_up ? fmin(widest, MOST_UP) : caps_text_height(n->name);
+    n->head = n->names_height + 30;
+    /* "true NAME" below the image. */
+    const double zoom = caps_picture_zoom(of->height, of->width, 112);
+    const double text = caps_picture_names_width(of, CAPS_TEXT_SMALL, MOST_LEFT) +
+                        caps_text_width("true ", CAPS_TEXT_SMALL) + CAPS_TEXT_SMALL;
+    n->left = fmax(fmax((double)of->width * zoom + 8, 120), fmin(text, MOST_LEFT));
 }
 
 caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
     const caps_coupled *blocks, size_t count, size_t iterations, size_t types, size_t height,
     size_t width, bool leaky, caps_error *err)
 {
-    sizes n = {iterations, types, height, width, of->classes,
-        of->classes < MOST_COLUMNS ? of->classes : MOST_COLUMNS,
-        caps_picture_zoom(height, width, 84), 0, 0, 0, 0, 1.0 / (double)(of->classes + leaky), 0, 0,
-        0};
+    sizes n = {.iterations = iterations,
+        .types = types,
+        .height = height,
+        .width = width,
+        .classes = of->classes,
+        .chosen = of->classes < MOST_COLUMNS ? of->classes : MOST_COLUMNS,
+        .zoom = caps_picture_zoom(height, width, 84),
+        .equal = 1.0 / (double)(of->classes + leaky)};
+    n.columns = n.chosen + leaky;
     n.map_width = (double)width * n.zoom;
     n.map_height = (double)height * n.zoom;
     n.step_x = n.map_width + GAP;
     n.step_y = n.map_height + 5 + BARS + GAP;
-    n.most = n.above = n.below =
-        0.01 * n.equal; /* less is rounding: with one iteration, all there is */
+    place_names(&n, of);
     for (size_t i = 0; i < count; i++)
         find_most(&n, &blocks[i]);
-    char shows[512], only[96] = "", low[32], middle[32], high[32];
-    if (n.columns < n.classes)
-        snprintf(only, sizeof only, " The %zu classes with the longest capsules.", n.columns);
+    const bool differ = n.most > 0 || n.above > 0 || n.below > 0;
+    char shows[768], only[96] = "", range[160], low[32], middle[32], high[32];
+    if (n.chosen < n.classes)
+        snprintf(only, sizeof only,
+            " %zu classes: the true and the predicted, and the longest capsules.", n.chosen);
+    if (differ)
+        snprintf(range, sizeof range, ", up to %s above an equal share (%.3g) or %s below",
+            percent(high, sizeof high, n.above / n.equal), n.equal,
+            percent(low, sizeof low, n.below / n.equal));
+    else
+        snprintf(range, sizeof range, ". All are equal: %.3g", n.equal);
     snprintf(shows, sizeof shows,
-        "Which primary capsules vote for which class. Maps: coupling at each of the %zux%zu "
-        "places, mean over the %zu types; bars: of each type, mean over the places, up to %.3f "
-        "above "
-        "equal shares or %.3f below.%s%s",
-        height, width, types, n.above, n.below,
+        "Which primary capsules vote for which class; true classes are underlined. Maps: coupling "
+        "at each of the %zux%zu places, mean over the %zu types; bars: of each type, mean over the "
+        "places%s.%s%s",
+        height, width, types, range,
         leaky ? " Leaky: what no class gets is the share of no parent." : "", only);
     const caps_heading heading = {
         .title = "Couplings", .shows = shows, .source = of->source, .result = of->result};
     const double sheet =
-        fmax(2 * CAPS_SHEET_MARGIN + LEFT + (double)n.columns * n.step_x - GAP, 760);
+        fmax(2 * CAPS_SHEET_MARGIN + n.left + ROWS + (double)n.columns * n.step_x - GAP, 760);
     const double head = caps_draw_heading(NULL, &heading, sheet);
     const double input =
-        HEAD + (double)of->height * caps_picture_zoom(of->height, of->width, 112) + 64;
-    const double block = fmax(HEAD + (double)iterations * n.step_y - GAP, input) + SPACE;
+        n.head + (double)of->height * caps_picture_zoom(of->height, of->width, 112) + 64;
+    const double block = fmax(n.head + (double)iterations * n.step_y - GAP, input) + SPACE;
+    const double legend = n.most > 0 ? LEGEND : 0;
     caps_colour *map = malloc(height * width * sizeof *map);
     if (!map)
         return caps_fail(err, CAPS_ERR_MEMORY, "couplings: out of memory");
     caps_status status =
-        caps_drawing_init(d, sheet, head + (double)count * block + LEGEND, of->scale, err);
+        caps_drawing_init(d, sheet, head + (double)count * block + legend, of->scale, err);
     if (status == CAPS_OK) {
         caps_draw_heading(d, &heading, sheet);
         for (size_t i = 0; i < count; i++)
             draw_block(d, of, &n, &blocks[i], map, head + (double)i * block);
-        snprintf(low, sizeof low, "%.3f", fmax(n.equal - n.most, 0));
-        snprintf(middle, sizeof middle, "%.3f equal", n.equal);
-        snprintf(high, sizeof high, "%.3f", n.equal + n.most);
+    }
+    if (status == CAPS_OK && n.most > 0) {
+        char most[24];
+        percent(most, sizeof most, n.most / n.equal);
+        snprintf(low, sizeof low, "-%s", most);
+        snprintf(middle, sizeof middle, "%.3g equal", n.equal);
+        snprintf(high, sizeof high, "+%s", most);
         const double y = head + (double)count * block - 4;
         const double x = CAPS_SHEET_MARGIN + caps_draw_text(d, CAPS_SHEET_MARGIN, y,
                                                  "mean coupling", CAPS_TEXT_BODY, caps_ink);

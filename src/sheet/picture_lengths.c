@@ -12,13 +12,15 @@ enum {
     PLOT_HEIGHT = 132,
     TICKS = 46, /* room for the values at the left, */
     FEET = 30,  /* below, */
-    NAMES = 24, /* and above */
+    NAMES = 24, /* and above; */
+    LINE = 20,  /* a long name has a line of its own */
     SPACE = 22
 };
 
 #define PANEL_WIDTH  (TICKS + PLOT_WIDTH + SPACE)
 #define PANEL_HEIGHT (NAMES + PLOT_HEIGHT + FEET + SPACE)
-#define DECADES      4 /* 0.01 % to 100 % */
+#define SHORT_NAME   90.0 /* has room beside both means */
+#define DECADES      4    /* 0.01 % to 100 % */
 
 typedef struct histogram {
     uint64_t counts[2][BINS]; /* of images of other classes, of the class itself */
@@ -72,12 +74,14 @@ static void draw_axes(caps_drawing *d, double x, double y, const double *margins
     }
 }
 
-static void draw_panel(caps_drawing *d, double x, double y, const char *name, const histogram *h,
-    const double *margins)
+static void draw_panel(caps_drawing *d, double x, double y, const char *name, double line,
+    const histogram *h, const double *margins)
 {
     const caps_colour colours[] = {caps_second, caps_first};
     char text[64];
-    caps_draw_label(d, x, y, PLOT_WIDTH * 0.45, CAPS_LEFT, name, CAPS_TEXT_BODY, caps_ink);
+    caps_draw_label(
+        d, x, y, line > 0 ? PLOT_WIDTH : SHORT_NAME, CAPS_LEFT, name, CAPS_TEXT_BODY, caps_ink);
+    y += line;
     double right = x + PLOT_WIDTH;
     for (int own = 0; own < 2; own++) {
         if (h->n[own])
@@ -131,7 +135,9 @@ caps_status caps_picture_lengths(caps_drawing *d, const caps_picture_of *of, con
         .source = of->source,
         .result = of->result};
     const double head = caps_draw_heading(NULL, &heading, width) + 32;
-    const double height = head + (double)rows * PANEL_HEIGHT + CAPS_SHEET_MARGIN - SPACE;
+    const double line =
+        caps_picture_names_width(of, CAPS_TEXT_BODY, PLOT_WIDTH) > SHORT_NAME ? LINE : 0;
+    const double height = head + (double)rows * (PANEL_HEIGHT + line) + CAPS_SHEET_MARGIN - SPACE;
     caps_status status = caps_drawing_init(d, width, height, of->scale, err);
     if (status != CAPS_OK)
         return status;
@@ -146,7 +152,7 @@ caps_status caps_picture_lengths(caps_drawing *d, const caps_picture_of *of, con
         histogram h;
         count(&h, lengths, true_labels, n, labels, j, of->classes);
         draw_panel(d, CAPS_SHEET_MARGIN + TICKS + (double)(j % columns) * PANEL_WIDTH,
-            head + (double)(j / columns) * PANEL_HEIGHT, of->names[j], &h, margins);
+            head + (double)(j / columns) * (PANEL_HEIGHT + line), of->names[j], line, &h, margins);
     }
     return CAPS_OK;
 }

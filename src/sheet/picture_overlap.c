@@ -37,9 +37,9 @@ static void draw_cell(caps_drawing *d, const caps_picture_of *of, double zoom, d
     const caps_overlapped *c, caps_colour *pixels)
 {
     const double width = (double)of->width * zoom, height = (double)of->height * zoom;
-    char text[96];
-    snprintf(text, sizeof text, "%.20s + %.20s", caps_picture_name(of, c->true_labels[0]),
-        caps_picture_name(of, c->true_labels[1]));
+    char text[128];
+    caps_picture_pair(text, sizeof text, of, "", " + ", c->true_labels, 2,
+        caps_text_room(width, CAPS_TEXT_SMALL));
     caps_draw_label(d, x, y, width, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_ink);
     y += LINE;
     caps_draw_tile(d, x, y, c->input, 1, of->height, of->width, zoom);
@@ -51,7 +51,7 @@ static void draw_cell(caps_drawing *d, const caps_picture_of *of, double zoom, d
     for (int k = 0; k < 2; k++)
         caps_draw_label(d, x + k * (half + 8), y, half, CAPS_LEFT,
             caps_picture_name(of, c->asked[k]), CAPS_TEXT_BODY, names_of_two[k]);
-    caps_draw_label(d, x, y + 22, width, CAPS_LEFT, c->source, CAPS_TEXT_TINY, caps_muted);
+    caps_draw_label(d, x, y + 22, width, CAPS_LEFT, c->source, CAPS_TEXT_SMALL, caps_muted);
 }
 
 caps_status caps_picture_overlap(caps_drawing *d, const caps_picture_of *of,

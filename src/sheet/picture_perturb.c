@@ -47,13 +47,16 @@ static void draw_block(caps_drawing *d, const caps_picture_of *of, const layout 
         d, x + LABEL, y, b->seen.input, of->channels, of->height, of->width, l->input_zoom);
     const double tx = x + LABEL + (double)of->width * l->input_zoom + 12;
     const double room = l->block_width - SPACE - (tx - x);
-    snprintf(text, sizeof text, "capsule of %.64s", caps_picture_name(of, (int)b->chosen));
+    caps_text_name(text, sizeof text, "capsule of ", caps_picture_name(of, (int)b->chosen), "",
+        caps_text_room(room, CAPS_TEXT_BODY));
     caps_draw_label(d, tx, y + 2, room, CAPS_LEFT, text, CAPS_TEXT_BODY, caps_ink);
     snprintf(text, sizeof text, "length %.3f", (double)b->seen.length);
     caps_draw_label(d, tx, y + 22, room, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_muted);
+    char before[64];
+    snprintf(before, sizeof before, "%.40s, true ", b->seen.source);
     if (b->seen.true_label >= 0 && (size_t)b->seen.true_label != b->chosen)
-        snprintf(text, sizeof text, "%.64s, which is a %.32s", b->seen.source,
-            caps_picture_name(of, b->seen.true_label));
+        caps_text_name(text, sizeof text, before, caps_picture_name(of, b->seen.true_label), "",
+            caps_text_room(room, CAPS_TEXT_SMALL));
     else
         snprintf(text, sizeof text, "%.120s", b->seen.source);
     caps_draw_label(d, tx, y + 38, room, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_muted);

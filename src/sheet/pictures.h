@@ -17,6 +17,7 @@ typedef struct caps_picture_of {
     const char *result;       /* one line of numbers; NULL: none */
     const char *const *names; /* [classes] */
     size_t classes;
+    size_t labels;                  /* of an image: 2 of a pair; 0 as 1 */
     size_t channels, height, width; /* of images */
     double scale;                   /* pixels a unit */
 } caps_picture_of;
@@ -36,7 +37,7 @@ caps_status caps_picture_filters(caps_drawing *d, const caps_picture_of *of, con
 
 /* An image in which one thing is to be seen, and what is made of it. */
 typedef struct caps_seen {
-    const char *source;    /* "test/12" */
+    const char *source;    /* "#12" */
     const float *input;    /* [C,H,W] */
     const float *as_label; /* reconstruction from the predicted class's capsule */
     const float *as_true;  /* from the true class's; used where the two differ */
@@ -63,11 +64,15 @@ caps_status caps_picture_perturb(caps_drawing *d, const caps_picture_of *of,
 
 /* The couplings of one image's routing. */
 typedef struct caps_coupled {
-    caps_seen seen;
-    const float *lengths;   /* [J] */
-    const float *couplings; /* [r, T*h*w, J], capsule i = (type * h + y) * w + x */
+    const char *source;
+    const float *input;              /* [C,H,W] */
+    const int *labels, *true_labels; /* [count]: predicted, and what is there; in any order */
+    size_t count;                    /* 1, or 2 of a pair */
+    const float *lengths;            /* [J] */
+    const float *couplings;          /* [r, T*h*w, J], capsule i = (type * h + y) * w + x */
 } caps_coupled;
 
+/* leaky: what the couplings of a capsule lack of 1 is shown as the share of no parent. */
 caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
     const caps_coupled *blocks, size_t count, size_t iterations, size_t types, size_t height,
     size_t width, bool leaky, caps_error *err);
@@ -95,6 +100,10 @@ caps_status caps_picture_overlap(caps_drawing *d, const caps_picture_of *of,
 double caps_picture_zoom(size_t height, size_t width, double target);
 /* The name of class j; "?" for none. */
 const char *caps_picture_name(const caps_picture_of *of, int j);
+/* "before A joint B" of `count` classes (1 or 2), in at most `most` characters as they are drawn:
+ * names are cut. `out` of `bytes`, returned. */
+char *caps_picture_pair(char *out, size_t bytes, const caps_picture_of *of, const char *before,
+    const char *joint, const int *labels, size_t count, size_t most);
 /* The longest name's width at that size, at most `most`. */
 double caps_picture_names_width(const caps_picture_of *of, double size, double most);
 

@@ -232,6 +232,91 @@ START_TEST(folders_with_other_classes)
 }
 END_TEST
 
+/* Names that differ behind their first 31 bytes are three classes everywhere. */
+START_TEST(long_names_stay_apart)
+{
+    static const char *const classes[] = {"ant", "bee", "cow", "doe"};
+    static const char *const splits[] = {"train", "test"};
+    char *dir = make_folders("long names", 3), *run = cli_path(work, "long-run");
+    char *model = cli_path(run, "model.safetensors"), name[200], from[64], to[264];
+    for (size_t c = 0; c < 4; c++)
+        for (size_t s = 0; s < 2; s++) {
+            snprintf(from, sizeof from, "%s/%s", splits[s], classes[c]);
+            snprintf(to, sizeof to, "%s/%0150zu", splits[s], c);
+            ck_assert_int_eq(rename(cli_path(dir, from), cli_path(dir, to)), 0);
+        }
+    test_process p = cli_run(
+        "train", "--data", dir, "--arch", spec, "--out", run, "--max-steps", "1", "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    /* The table cuts them in the middle, JSON has them whole, of one model and of several. */
+    p = cli_run("eval", "--model", model, "--data", dir, "--quiet");
+    cli_expect_ok(p);
+    for (int c = 0; c < 4; c++) {
+        snprintf(name, sizeof name, " 0000000000000000000..%09d ", c);
+        ck_assert_ptr_nonnull(strstr(p.out, name));
+    }
+    test_process_release(&p);
+    for (int several = 0; several < 2; several++) {
+        p = several ? cli_run("eval", "--model", model, model, "--data", dir, "--json")
+                    : cli_run("eval", "--model", model, "--data", dir, "--json");
+        cli_expect_ok(p);
+        json_t *e = cli_json(&p), *names = json_object_get(e, "classes");
+        ck_assert_uint_eq(json_array_size(names), 4);
+        snprintf(name, sizeof name, "%0150d", 2);
+        ck_assert_str_eq(json_string_value(json_array_get(names, 2)), name);
+        json_decref(e);
+        test_process_release(&p);
+    }
+    p = cli_run(
+        "predict", "--data", dir, "--model", model, "--index", "0", "1", "2", "3", "--json");
+    cli_expect_ok(p);
+    json_t *value = cli_json(&p);
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *row = json_array_get(value, i);
+        snprintf(name, sizeof name, "%0150d", (int)cli_number(row, "label"));
+        ck_assert_str_eq(json_string_value(json_object_get(row, "class")), name);
+    }
+    json_decref(value);
+    test_process_release(&p);
+}
+END_TEST
+
+/* predict's sheet has the names of the classes: a line more where they are long, of the same
+ * network and pictures. */
+START_TEST(sheets_have_names)
+{
+    static const char *const classes[] = {"ant", "bee", "cow", "doe"};
+    static const char *const splits[] = {"train", "test"};
+    size_t heights[2];
+    for (int numbered = 0; numbered < 2; numbered++) {
+        char *dir = make_folders(numbered ? "numbered" : "named", 2), from[32], to[32];
+        for (size_t c = 0; c < 4 * (size_t)numbered; c++)
+            for (size_t s = 0; s < 2; s++) {
+                snprintf(from, sizeof from, "%s/%s", splits[s], classes[c]);
+                snprintf(to, sizeof to, "%s/%zu", splits[s], c);
+                ck_assert_int_eq(rename(cli_path(dir, from), cli_path(dir, to)), 0);
+            }
+        char *run = cli_path(work, numbered ? "numbered-run" : "named-run");
+        char *sheet = cli_path(work, numbered ? "numbered.png" : "named.png");
+        test_process p = cli_run(
+            "train", "--data", dir, "--arch", spec, "--out", run, "--max-steps", "1", "--quiet");
+        cli_expect_ok(p);
+        test_process_release(&p);
+        p = cli_run("predict", "--data", dir, "--model", cli_path(run, "model.safetensors"),
+            "--index", "0", "1", "2", "--reconstruct", sheet, "--quiet");
+        cli_expect_ok(p);
+        test_process_release(&p);
+        caps_error err = {0};
+        caps_image image;
+        test_ok(caps_image_read_png(&image, sheet, &err));
+        heights[numbered] = image.height;
+        caps_image_release(&image);
+    }
+    ck_assert_uint_eq(heights[0], heights[1] + 20);
+}
+END_TEST
+
 START_TEST(bad_folders)
 {
     char *dir = make_folders("empty class", 2);
@@ -281,6 +366,15 @@ START_TEST(bad_cifar)
         cli_write(files[i], rows, sizeof rows);
     }
     expect_bad(dir, "cifar", "images are 3x32x32, the model takes 1x12x12");
+    char names[400];
+    memset(names, 'n', 256);
+    strcpy(names + 256, "\n1\n2\n3\n4\n5\n6\n7\n8\n9\n");
+    char *meta = cli_write_text(dir, "batches.meta.txt", names);
+    cli_expect_error(
+        cli_run("train", "--data", dir, "--arch", "cifar10", "--out", cli_path(work, "never")), 3,
+        "cifar: the name of class 0 has 256 bytes, need at most 255", "a long name");
+    ck_assert(!caps_path_exists(cli_path(work, "never")));
+    ck_assert_int_eq(unlink(meta), 0);
     cli_write(files[3], rows, sizeof rows - 1);
     expect_bad(dir, "data_batch_4.bin", "6145 bytes, need images of 3073 bytes each");
     rows[3073] = 10;
@@ -323,6 +417,8 @@ Suite *suite(void)
     tcase_add_test(t, folders_without_a_test_split);
     tcase_add_test(t, repeats_without_a_test_split);
     tcase_add_test(t, folders_with_other_classes);
+    tcase_add_test(t, long_names_stay_apart);
+    tcase_add_test(t, sheets_have_names);
     tcase_add_test(t, bad_folders);
     tcase_add_test(t, bad_cifar);
     tcase_add_test(t, bad_pairs);

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "cli_support.h"
+#include "image.h"
 #include "statistics.h"
 
 #define TINY_CNN                                                                                   \
@@ -460,6 +461,72 @@ START_TEST(a_report_has_the_worst_pairs)
     free(page);
 }
 END_TEST
+/* From a row of --predictions of four classes: how bad its mistake is, and the lesser length of the
+ * true ones. */
+static void of_prediction(const char *row, double *mistake, double *sureness)
+{
+    int truth[2], label[2];
+    double lengths[4];
+    ck_assert_int_eq(sscanf(row, "%*d,%d,%d,%d,%d,%lf,%lf,%lf,%lf", &truth[0], &truth[1], &label[0],
+                         &label[1], &lengths[0], &lengths[1], &lengths[2], &lengths[3]),
+        8);
+    *mistake = mistake_of(truth, label, lengths);
+    *sureness = fmin(lengths[truth[0]], lengths[truth[1]]);
+}
+
+static caps_image picture_of(const char *arguments, const char *model)
+{
+    char line[2048], *out = cli_path(work, "picture.png");
+    snprintf(line, sizeof line, "show couplings --model %s --data %s --out %s %s", model, pairs,
+        out, arguments);
+    test_process p = cli_run_text(line);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    caps_error err = {0};
+    caps_image image;
+    test_ok(caps_image_read_png(&image, out, &err));
+    return image;
+}
+
+/* Couplings are of the surest right pair and of the worst mistake: as if both were asked for, but
+ * for the heading. */
+static void expect_worst_pair(const char *model)
+{
+    char line[2048], *csv = cli_path(work, "pairs.csv");
+    snprintf(line, sizeof line, "eval --model %s --data %s --predictions %s", model, pairs, csv);
+    test_process p = cli_run_text(line);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    size_t n, worst = 0, surest = 0;
+    double most = -1, greatest = -INFINITY, mistake, sureness;
+    char *text = (char *)cli_read(csv, &n);
+    strtok(text, "\n"); /* the heading */
+    const char *row = strtok(NULL, "\n");
+    for (size_t i = 0; row; i++, row = strtok(NULL, "\n")) {
+        of_prediction(row, &mistake, &sureness);
+        if (mistake > most) {
+            most = mistake;
+            worst = i;
+        }
+        if (mistake < 0 && sureness > greatest) {
+            greatest = sureness;
+            surest = i;
+        }
+    }
+    free(text);
+    ck_assert(most >= 0); /* a network of a few steps makes some */
+    if (isfinite(greatest))
+        snprintf(line, sizeof line, "--index %zu %zu", surest, worst);
+    else
+        snprintf(line, sizeof line, "--index %zu", worst);
+    caps_image own = picture_of("", model), asked = picture_of(line, model);
+    ck_assert_uint_eq(own.width, asked.width);
+    const size_t bytes = (asked.height - 240) * asked.width * 3; /* from below */
+    ck_assert_mem_eq(own.pixels + own.height * own.width * 3 - bytes,
+        asked.pixels + asked.height * asked.width * 3 - bytes, bytes);
+    caps_image_release(&own);
+    caps_image_release(&asked);
+}
 
 START_TEST(pairs_go_the_same_ways)
 {
@@ -536,9 +603,24 @@ START_TEST(pairs_go_the_same_ways)
     cli_expect_ok(p);
     test_process_release(&p);
     ck_assert(caps_path_exists(cli_path(work, "o.png")));
+    expect_worst_pair(model);
     snprintf(line, sizeof line, "show perturb --model %s --data %s --out %s", model, pairs,
         cli_path(work, "q.png"));
     cli_expect_error(cli_run_text(line), 3, "takes pairs", line);
+    /* The page has all kinds of pairs: couplings, filters, lengths, overlap. */
+    snprintf(line, sizeof line, "report %s", cli_path(work, "pairs"));
+    p = cli_run_text(line);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    size_t length, figures = 0;
+    char *html = (char *)cli_read(cli_path(cli_path(work, "pairs"), "report.html"), &length);
+    for (const char *at = html; (at = strstr(at, "class=\"sheet\"")) != NULL; at++)
+        figures++;
+    ck_assert_uint_eq(figures, 4);
+    ck_assert_ptr_nonnull(strstr(html, "alt=\"which primary capsules vote"));
+    ck_assert_ptr_nonnull(strstr(html, "Each pair counts twice"));
+    ck_assert_ptr_nonnull(strstr(html, "<th>labels</th>"));
+    free(html);
     /* The network and the data must both be of pairs. */
     snprintf(line, sizeof line, "eval --model %s --data %s", model, data);
     cli_expect_error(cli_run_text(line), 3, data, line);

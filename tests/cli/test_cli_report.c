@@ -268,6 +268,41 @@ START_TEST(unfinished_runs)
 }
 END_TEST
 
+/* Values in a narrow range have lines to read them by, on a log scale too. */
+START_TEST(charts_have_ticks)
+{
+    static const double ranges[][2] = {{0.41, 0.46}, {2.1, 4.9}, {0.0051, 0.0099}, {1e-4, 60}};
+    char *narrow = copy_run("narrow", NULL);
+    for (size_t k = 0; k < 4; k++) {
+        char text[4096] = "";
+        for (int i = 0; i < 3; i++) {
+            const double x = ranges[k][0] + (ranges[k][1] - ranges[k][0]) * i / 2;
+            snprintf(text + strlen(text), sizeof text - strlen(text),
+                "{\"type\":\"epoch\",\"epoch\":%d,\"step\":%d,\"images_done\":40,\"images_total\":"
+                "40,\"loss\":%g,"
+                "\"train_error_percent\":%g,\"test_error_percent\":%g,"
+                "\"reconstruction_sse\":%g,\"images_per_second\":900}\n",
+                i + 1, 5 * (i + 1), x, x, x, x);
+        }
+        cli_write_text(narrow, "metrics.jsonl", text);
+        test_process p = cli_run("report", narrow, "--quiet");
+        cli_expect_ok(p);
+        test_process_release(&p);
+        char *html = read_page(cli_path(narrow, "report.html")), *svg = html;
+        size_t charts = 0;
+        for (; (svg = strstr(svg, "<svg")) != NULL; charts++) {
+            char *end = strstr(svg, "</svg>");
+            *end = 0;
+            const size_t lines = count(svg, "class=\"grid\"");
+            ck_assert_msg(lines >= 3 && lines <= 12, "%zu lines for range %zu: %s", lines, k, svg);
+            svg = end + 1;
+        }
+        ck_assert_uint_eq(charts, 4);
+        free(html);
+    }
+}
+END_TEST
+
 /* Whatever stands in the files comes out as text. */
 START_TEST(all_is_escaped)
 {
@@ -347,6 +382,7 @@ Suite *suite(void)
     tcase_add_test(tc, a_whole_page);
     tcase_add_test(tc, the_command_repeats_the_run);
     tcase_add_test(tc, unfinished_runs);
+    tcase_add_test(tc, charts_have_ticks);
     tcase_add_test(tc, all_is_escaped);
     tcase_add_test(tc, bad_input);
     suite_add_tcase(s, tc);

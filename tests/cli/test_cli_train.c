@@ -473,7 +473,7 @@ START_TEST(eval_prints_what_it_should)
     json_t *value = cli_json(&p);
     cli_expect_keys(value,
         "n errors error_percent margin_loss reconstruction_sse confusion seconds "
-        "device error_low_percent error_high_percent");
+        "device error_low_percent error_high_percent classes");
     ck_assert(cli_number(value, "n") == TEST_IMAGES);
     double errors = cli_number(value, "errors"), sum = 0, diagonal = 0;
     ck_assert_double_eq_tol(cli_number(value, "error_percent"), 100 * errors / TEST_IMAGES, 1e-6);

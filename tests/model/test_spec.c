@@ -199,6 +199,42 @@ START_TEST(files)
 }
 END_TEST
 
+/* Names of any length that a file's name may have stay apart and whole, through JSON too; a longer
+ * one is refused, never cut. */
+START_TEST(names_of_classes)
+{
+    enum { MOST = CAPS_CLASS_NAME - 1 };
+    caps_error err = {0};
+    caps_model_spec spec = parse(GOOD), again = parse(GOOD);
+    char text[5][MOST + 2], *names[5];
+    for (size_t j = 0; j < 5; j++) {
+        names[j] = text[j];
+        memset(text[j], 'x', MOST);
+        for (size_t i = 0; i + 1 < MOST; i += 2)
+            memcpy(text[j] + i, "\xc3\xa9", 2);
+        text[j][MOST - 1] = (char)('a' + j);
+        text[j][MOST] = 0;
+    }
+    ck_assert_int_ge(MOST, 255);
+    test_ok(caps_class_names_set(&spec, names, 5, &err));
+    ck_assert(spec.has_class_names);
+    char *json = caps_class_names_format(&spec);
+    test_ok(caps_class_names_parse(&again, json, "net", &err));
+    for (size_t j = 0; j < 5; j++) {
+        char name[CAPS_CLASS_NAME];
+        ck_assert_str_eq(spec.class_names[j], text[j]);
+        ck_assert_str_eq(caps_class_name(&again, j, name), text[j]);
+    }
+    free(json);
+    strcpy(text[3] + MOST, "!");
+    ck_assert_int_eq(caps_class_names_set(&spec, names, 5, &err), CAPS_ERR_FORMAT);
+    ck_assert_str_eq(err.message, "the name of class 3 has 256 bytes, need at most 255");
+    ck_assert(!spec.has_class_names);
+    test_ok(caps_class_names_set(&again, names, 4, &err)); /* of another number of classes */
+    ck_assert(!again.has_class_names);
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("spec");
@@ -208,6 +244,7 @@ Suite *suite(void)
     tcase_add_test(tc, format_gives_the_same_back);
     tcase_add_loop_test(tc, bad_specs_are_refused, 0, sizeof refused / sizeof refused[0]);
     tcase_add_test(tc, files);
+    tcase_add_test(tc, names_of_classes);
     suite_add_tcase(s, tc);
     return s;
 }

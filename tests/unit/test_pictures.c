@@ -157,9 +157,10 @@ START_TEST(labels_are_cut_and_placed)
         const char *text;
         size_t most;
         const char *cut;
-    } cases[] = {{"abc", 3, "abc"}, {"abcd", 3, "a.."}, {"abcdef", 5, "abc.."}, {"", 4, ""},
-        {"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9", 4, "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"},
-        {"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9", 3, "\xc3\xa9.."}, {"abc", 2, ".."}};
+    } cases[] = {{"abc", 3, "abc"}, {"abcd", 3, "a.."}, {"abcdef", 5, "ab..f"}, {"", 4, ""},
+        {"class_name_77", 10, "class_..77"}, {"class_name_77", 13, "class_name_77"},
+        {"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9", 4, "eeee"},
+        {"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9", 3, "e.."}, {"abc", 2, ".."}, {"abc", 0, ".."}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char out[64];
         ck_assert_str_eq(caps_text_cut(out, cases[i].text, cases[i].most), cases[i].cut);
@@ -196,6 +197,54 @@ START_TEST(labels_are_cut_and_placed)
     ck_assert_double_eq(caps_draw_paragraph(&d, 5, 5, 80, text, 1, red), height);
     ck_assert_uint_eq(inked(&d, 4, 4, 82, (size_t)height + 2), all_ink(&d));
     caps_drawing_release(&d);
+}
+END_TEST
+
+/* What the font has for letters of other languages; what is no UTF-8 is a '?' at least. */
+START_TEST(letters)
+{
+    static const struct {
+        const char *text, *drawn;
+    } cases[] = {{"caf\xc3\xa9 cr\xc3\xa8me", "cafe creme"},
+        {"Stra\xc3\x9f"
+         "e \xc3\xbc"
+         "ber \xc3\x84rger",
+            "Strasse ueber Aerger"},
+        {"sm\xc3\xb8rrebr\xc3\xb8"
+         "d \xc3\x86",
+            "smorrebrod AE"},
+        {"\xc5\x81\xc3\xb3"
+         "d\xc5\xba, \xc4\x8c"
+         "apek, \xc4\xb1\xc4\x9f\xc5\xbf",
+            "Lodz, Capek, igs"},
+        {"e\xcc\x81t\xc3\xa9", "ete"}, /* an accent behind its letter */
+        {"\xe2\x80\x9cx\xe2\x80\x93y\xe2\x80\x9d\xe2\x80\xa6", "\"x-y\"..."},
+        {"a\xe2\x82\xac\xf0\x9f\x98\x80z\xd0\x96", "a??z?"}, {"\n\x7f\x80", "???"}, {"a\xc3", "a?"},
+        {"\xe2\x80", "?"}, {"\xff\xff", "??"}, {"\xc3\xa9\xa9", "?"}};
+    char out[64];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ck_assert_str_eq(caps_text_cut(out, cases[i].text, sizeof out - 1), cases[i].drawn);
+        ck_assert_uint_eq(caps_text_length(cases[i].text), strlen(cases[i].drawn));
+        caps_drawing a = drawing(300, 60, 1), b = drawing(300, 60, 1);
+        ck_assert_double_eq(caps_draw_text(&a, 1, 1, cases[i].text, 2, red),
+            caps_draw_text(&b, 1, 1, cases[i].drawn, 2, red));
+        caps_draw_paragraph(&a, 1, 20, 100, cases[i].text, 2, red);
+        caps_draw_paragraph(&b, 1, 20, 100, cases[i].drawn, 2, red);
+        ck_assert_mem_eq(a.image.pixels, b.image.pixels, 300 * 60 * 3);
+        caps_drawing_release(&a);
+        caps_drawing_release(&b);
+    }
+    /* Two bytes, and what may be two letters, are never more than `most` characters. */
+    ck_assert_str_eq(caps_text_cut(out,
+                         "Gro\xc3\x9fstra\xc3\x9f"
+                         "e",
+                         7),
+        "Gros..e");
+    ck_assert_str_eq(caps_text_name(out, sizeof out, "as ", "a name that is long", " 0.9", 17),
+        "as a name..ng 0.9");
+    ck_assert_str_eq(
+        caps_text_name(out, 16, "as ", "a name that is long", " 0.9", 99), "as a na..ng 0.9");
+    ck_assert_str_eq(caps_text_name(out, sizeof out, "as ", "boot", " 0.9", 1), "as b.. 0.9");
 }
 END_TEST
 
@@ -373,9 +422,164 @@ START_TEST(sheets_of_any_size)
         static float couplings[1 * 8 * CLASSES];
         for (size_t i = 0; i < 8 * classes[k]; i++)
             couplings[i] = 1.0f / (float)classes[k];
-        const caps_coupled coupled = {seen, lengths, couplings};
+        const caps_coupled coupled = {
+            "#1", image, &seen.label, &seen.true_label, 1, lengths, couplings};
         test_ok(caps_picture_couplings(&d, &of, &coupled, 1, 1, 2, 2, 2, false, &err));
         ck_assert_uint_gt(all_ink(&d), 1000);
+        caps_drawing_release(&d);
+    }
+}
+END_TEST
+
+/* Does the sheet (at scale 1, on paper) have this text? */
+static bool says(const caps_drawing *d, const char *text, double size, caps_colour colour)
+{
+    caps_drawing t = drawing(caps_text_width(text, size) + 4, 9 * size + 4, 1);
+    caps_draw_text(&t, 2, 2, text, size, colour);
+    const size_t w = t.image.width, h = t.image.height;
+    bool found = false;
+    for (size_t y = 0; !found && y + h <= d->image.height; y++)
+        for (size_t x = 0; !found && x + w <= d->image.width; x++) {
+            found = true;
+            for (size_t row = 0; found && row < h; row++)
+                found = memcmp(t.image.pixels + row * w * 3,
+                            d->image.pixels + ((y + row) * d->image.width + x) * 3, w * 3) == 0;
+        }
+    caps_drawing_release(&t);
+    return found;
+}
+
+/* Couplings of 8 capsules in 2x2 places, 2 types: all equal, but that of capsule 3 to class 1,
+ * which is `off` of an equal share more, and to class 0, which is as much less. */
+enum { MOST_CLASSES = 30 };
+static caps_drawing couplings_of(
+    size_t classes, double off, bool leaky, const int *labels, const int *true_labels, size_t count)
+{
+    static float lengths[MOST_CLASSES], couplings[8 * MOST_CLASSES], image[144];
+    static char text[MOST_CLASSES][8];
+    const char *many[MOST_CLASSES];
+    caps_error err = {0};
+    const double equal = 1.0 / (double)(classes + leaky);
+    for (size_t j = 0; j < classes; j++) {
+        snprintf(text[j], sizeof text[j], "%zu", j);
+        many[j] = text[j];
+        lengths[j] = 1 - 0.01f * (float)j; /* the last is the shortest */
+    }
+    for (size_t i = 0; i < 8 * classes; i++)
+        couplings[i] = (float)equal;
+    couplings[3 * classes + 1] = (float)(equal * (1 + off));
+    couplings[3 * classes] = (float)(equal * (1 - off));
+    const caps_picture_of of = {.source = "a test",
+        .names = many,
+        .classes = classes,
+        .channels = 1,
+        .height = 12,
+        .width = 12,
+        .scale = 1};
+    const caps_coupled block = {"#1", image, labels, true_labels, count, lengths, couplings};
+    caps_drawing d;
+    test_ok(caps_picture_couplings(&d, &of, &block, 1, 1, 2, 2, 2, leaky, &err));
+    return d;
+}
+
+/* Small differences are as strong as large ones; where there is none, no colour and no legend says
+ * that there were. */
+START_TEST(couplings_of_any_range)
+{
+    const int label = 1, other = 2;
+    const caps_colour hot = caps_ramp_colour(CAPS_RAMP_DIVERGING, 1);
+    const caps_colour cold = caps_ramp_colour(CAPS_RAMP_DIVERGING, 0);
+    caps_drawing wide = couplings_of(4, 0.4, false, &label, &other, 1);
+    caps_drawing narrow = couplings_of(4, 0.0004, false, &label, &other, 1);
+    caps_drawing none = couplings_of(4, 0, false, &label, &other, 1);
+    ck_assert_uint_gt(count_colour(&wide, hot), 300); /* a place of the map */
+    ck_assert_uint_eq(count_colour(&wide, hot), count_colour(&narrow, hot));
+    ck_assert_uint_eq(count_colour(&wide, cold), count_colour(&narrow, cold));
+    ck_assert_uint_eq(count_colour(&none, hot) + count_colour(&none, cold), 0);
+    ck_assert_uint_lt(none.image.height, narrow.image.height);
+    ck_assert(says(&wide, "+20%", CAPS_TEXT_SMALL, caps_muted)); /* one of two types */
+    ck_assert(says(&narrow, "+0.020%", CAPS_TEXT_SMALL, caps_muted));
+    ck_assert(says(&narrow, "0.25 equal", CAPS_TEXT_SMALL, caps_muted));
+    ck_assert(says(&none, "equal:", CAPS_TEXT_BODY, caps_ink));
+    ck_assert(!says(&none, "mean coupling", CAPS_TEXT_BODY, caps_ink));
+    caps_drawing_release(&wide);
+    caps_drawing_release(&narrow);
+    caps_drawing_release(&none);
+}
+END_TEST
+
+/* Of many classes the true one is shown, and marked, though its capsule is the shortest; of a pair
+ * both are; leaky routing has one column more. */
+START_TEST(couplings_show_true_classes)
+{
+    const int first[] = {0, 1}, last[] = {29, 28};
+    const size_t line = 2 * 84; /* the mark: as wide as a map */
+    caps_drawing one = couplings_of(30, 0.1, false, first, last, 1);
+    caps_drawing two = couplings_of(30, 0.1, false, first, last, 2);
+    caps_drawing leaky = couplings_of(30, 0.1, true, first, last, 1);
+    const size_t of_one = count_colour(&one, caps_good), of_two = count_colour(&two, caps_good);
+    ck_assert_uint_ge(of_one, line);
+    ck_assert_uint_lt(of_one, 2 * line);
+    ck_assert_uint_ge(of_two, 2 * line);
+    ck_assert_uint_eq(one.image.width, two.image.width);
+    ck_assert_uint_gt(leaky.image.width, one.image.width + 84);
+    ck_assert(says(&leaky, "no parent", CAPS_TEXT_SMALL, caps_muted));
+    ck_assert(says(&two, "true 29 + 28", CAPS_TEXT_SMALL, caps_ink));
+    ck_assert(says(&two, "-> 0 + 1", CAPS_TEXT_SMALL, caps_bad));
+    caps_drawing_release(&one);
+    caps_drawing_release(&two);
+    caps_drawing_release(&leaky);
+}
+END_TEST
+
+/* Names up to a sensible length are whole, longer ones keep both ends, and captions have lines
+ * enough. */
+START_TEST(sheets_say_names)
+{
+    static const char *const short_names[] = {"0", "1"};
+    static const char *const long_names[] = {"Ankle boot", "class_with_a_long_name_77"};
+    static float image[144], lengths[4 * 2];
+    static const int labels[] = {0, 1, 1, 0};
+    caps_error err = {0};
+    caps_drawing d;
+    caps_picture_of of = {.source = "a test",
+        .names = long_names,
+        .classes = 2,
+        .channels = 1,
+        .height = 12,
+        .width = 12,
+        .scale = 1};
+    const caps_seen right = {"#12345", image, image, image, 0, 0, 0.9f, 0.9f};
+    const caps_seen wrong = {"#67890", image, image, image, 0, 1, 0.9f, 0.1f};
+    test_ok(caps_picture_reconstruct(&d, &of, &right, 1, &wrong, 1, &err));
+    ck_assert(says(&d, "#12345", CAPS_TEXT_SMALL, caps_muted));
+    ck_assert(says(&d, "#67890", CAPS_TEXT_SMALL, caps_muted));
+    ck_assert(says(&d, "Ankle boot", CAPS_TEXT_SMALL, caps_good));
+    ck_assert(says(&d, "as Ankle boot", CAPS_TEXT_SMALL, caps_bad));
+    ck_assert(says(&d, "as class_wi.._77", CAPS_TEXT_SMALL, caps_good));
+    ck_assert(says(&d, "capsule's length", CAPS_TEXT_BODY, caps_muted));
+    ck_assert(says(&d, "true class", CAPS_TEXT_BODY, caps_muted));
+    ck_assert(!says(&d, "false class", CAPS_TEXT_BODY, caps_muted));
+    caps_drawing_release(&d);
+
+    /* Above a panel a long name has a line of its own. */
+    test_ok(caps_picture_lengths(&d, &of, lengths, labels, 4, 1, false, &err));
+    ck_assert(says(&d, "Ankle boot", CAPS_TEXT_BODY, caps_ink));
+    ck_assert(says(&d, "mean 0.00", CAPS_TEXT_TINY + 0.2, caps_first));
+    const size_t height = d.image.height;
+    caps_drawing_release(&d);
+    of.names = short_names;
+    test_ok(caps_picture_lengths(&d, &of, lengths, labels, 4, 1, false, &err));
+    ck_assert_uint_eq(d.image.height + 20, height);
+    caps_drawing_release(&d);
+
+    /* Pairs are counted twice, and the sheet says so. */
+    static const uint64_t counts[] = {3, 1, 2, 4};
+    for (of.labels = 1; of.labels <= 2; of.labels++) {
+        test_ok(caps_picture_confusion(&d, &of, counts, &err));
+        ck_assert(says(&d, "twice,", CAPS_TEXT_BODY, caps_ink) == (of.labels == 2));
+        ck_assert(says(&d, "labels", CAPS_TEXT_BODY, caps_muted) == (of.labels == 2));
+        ck_assert(says(&d, "images", CAPS_TEXT_BODY, caps_muted) == (of.labels == 1));
         caps_drawing_release(&d);
     }
 }
@@ -412,6 +616,7 @@ Suite *suite(void)
     tcase_add_test(draw, lines);
     tcase_add_test(draw, text_is_readable);
     tcase_add_test(draw, labels_are_cut_and_placed);
+    tcase_add_test(draw, letters);
     tcase_add_test(draw, ramps);
     tcase_add_test(draw, tiles_show_their_pixels);
     suite_add_tcase(s, draw);
@@ -420,6 +625,9 @@ Suite *suite(void)
     tcase_add_test(sheets, overlap_has_both_colours);
     tcase_add_test(sheets, confusion_is_coloured);
     tcase_add_test(sheets, sheets_of_any_size);
+    tcase_add_test(sheets, sheets_say_names);
+    tcase_add_test(sheets, couplings_of_any_range);
+    tcase_add_test(sheets, couplings_show_true_classes);
     tcase_add_test(sheets, wilson_intervals);
     suite_add_tcase(s, sheets);
     return s;
