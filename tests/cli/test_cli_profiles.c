@@ -619,7 +619,7 @@ START_TEST(pairs_go_the_same_ways)
     ck_assert_uint_eq(figures, 4);
     ck_assert_ptr_nonnull(strstr(html, "alt=\"which primary capsules vote"));
     ck_assert_ptr_nonnull(strstr(html, "Each pair counts twice"));
-    ck_assert_ptr_nonnull(strstr(html, "<th>labels</th>"));
+    ck_assert_ptr_nonnull(strstr(html, "<th>digits</th>"));
     free(html);
     /* The network and the data must both be of pairs. */
     snprintf(line, sizeof line, "eval --model %s --data %s", model, data);
