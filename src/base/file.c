@@ -227,6 +227,25 @@ static const char *name_of(const char *path)
     return slash ? slash + 1 : path;
 }
 
+static bool same_inode(const char *a, const char *b, bool files)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino &&
+           (!files || S_ISREG(x.st_mode));
+}
+
+bool caps_path_is_same(const char *a, const char *b)
+{
+    if (caps_path_exists(a) || caps_path_exists(b))
+        return same_inode(a, b, true);
+    char *over_a = directory_of(a), *over_b = directory_of(b);
+    const bool same = over_a && over_b && strcmp(name_of(a), name_of(b)) == 0 &&
+                      same_inode(over_a, over_b, false);
+    free(over_a);
+    free(over_b);
+    return same;
+}
+
 static void remove_if_stale(const char *path, const char *digits)
 {
     char *end;

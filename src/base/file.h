@@ -34,6 +34,9 @@ caps_status caps_file_write(const char *path, const void *data, size_t n, caps_e
 caps_status caps_directory_make(const char *path, caps_error *err);
 bool caps_path_exists(const char *path);
 bool caps_path_is_directory(const char *path);
+/* Would writing to the one change the other? The same file, or the same name in the same directory
+ * where there is none yet. False where there is nothing to write to, and for devices. */
+bool caps_path_is_same(const char *a, const char *b);
 /* "a/b", freed with free(); NULL: out of memory. */
 char *caps_path_join(const char *a, const char *b);
 

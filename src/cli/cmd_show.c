@@ -104,6 +104,7 @@ static int run(const caps_command *command, int argc, char **argv)
 
     CAPS_TRY(check_kind(&args, &kind, &err));
     CAPS_TRY(check_usage(&o, kind, &err));
+    CAPS_TRY(caps_cli_check_apart("--out", o.out, o.model, &err));
     CAPS_TRY(caps_cli_check_output(o.out, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     CAPS_TRY(caps_show_open_model(&s, rt, o.model, kind->needs & CAPS_SHOW_DECODER, o.common.conv,

@@ -8,6 +8,7 @@
 
 #include "cli.h"
 #include "clock.h"
+#include "config.h"
 #include "eval_report.h"
 #include "fail.h"
 #include "file.h"
@@ -452,6 +453,37 @@ done:
     return status;
 }
 
+/* The trace replaces no file that the run reads or writes. repeat NULL: one run. */
+static caps_status check_trace_apart(
+    const caps_train_flags *o, const caps_repeat *repeat, caps_error *err)
+{
+    static const char *const files[] = {
+        CAPS_RUN_STATE, CAPS_RUN_CONFIG, CAPS_RUN_METRICS, CAPS_RUN_MODEL};
+    const char *trace = o->common.trace;
+    caps_status status = CAPS_OK;
+    char *path = NULL;
+    if (!trace)
+        return CAPS_OK;
+    CAPS_TRY(caps_cli_check_apart("--trace", trace, o->init, err));
+    if (o->arch && caps_path_exists(o->arch)) /* else it is a name */
+        CAPS_TRY(caps_cli_check_apart("--trace", trace, o->arch, err));
+    for (size_t r = 0; r < (repeat ? repeat->count : 1); r++)
+        for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+            free(path);
+            path = repeat ? caps_format("%s/seed-%llu/%s", o->out,
+                                (unsigned long long)repeat->seeds[r], files[i])
+                          : caps_path_join(o->out, files[i]);
+            CAPS_TRY(path ? caps_cli_check_apart("--trace", trace, path, err)
+                          : caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory"));
+        }
+    free(path);
+    path = repeat ? caps_path_join(o->out, CAPS_REPEAT_FILE) : NULL;
+    CAPS_TRY(caps_cli_check_apart("--trace", trace, path, err));
+done:
+    free(path);
+    return status;
+}
+
 static int run(const caps_command *command, int argc, char **argv)
 {
     caps_train_flags o = {.seed = 1, .eval_every = 1};
@@ -479,6 +511,7 @@ static int run(const caps_command *command, int argc, char **argv)
         CAPS_TRY(o.resume ? caps_train_old_config(&o, &args, &config, &err)
                           : caps_train_new_config(&o, &args, &config, &init, &err));
     }
+    CAPS_TRY(check_trace_apart(&o, several ? &repeat : NULL, &err));
     caps_cli_begin_helper(&o.common, several ? &repeat.config : &config);
     CAPS_TRY(caps_cli_open(&s.rt, &o.common, o.kernel_times, &err));
     const caps_checkpoint *first = init.parameters ? &init : NULL;

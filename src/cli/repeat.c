@@ -13,8 +13,6 @@
 #include "progress.h"
 #include "statistics.h"
 
-#define REPEAT_FILE "repeat.json"
-
 enum { MOST_BYTES = 1 << 20, MOST_SEEDS = 1000 };
 
 /* ---- RUN/repeat.json ------------------------------------------------------------------------ */
@@ -33,7 +31,7 @@ static char *directory_of(const char *out, uint64_t seed)
 
 bool caps_repeat_exists(const char *out)
 {
-    char *path = caps_path_join(out, REPEAT_FILE);
+    char *path = caps_path_join(out, CAPS_REPEAT_FILE);
     const bool exists = path && caps_path_exists(path);
     free(path);
     return exists;
@@ -70,7 +68,7 @@ static caps_status read_file(
     unsigned char *text = NULL;
     json_t *object = NULL;
     size_t n;
-    char *path = caps_path_join(out, REPEAT_FILE);
+    char *path = caps_path_join(out, CAPS_REPEAT_FILE);
     if (!path)
         return out_of_memory(out, err);
     CAPS_TRY(caps_file_read(&text, &n, path, MOST_BYTES, err));
@@ -92,7 +90,7 @@ static caps_status write_file(const caps_repeat *r, caps_error *err)
 {
     caps_status status;
     json_t *config = NULL, *object = NULL, *seeds = json_array();
-    char *text = NULL, *path = caps_path_join(r->flags->out, REPEAT_FILE);
+    char *text = NULL, *path = caps_path_join(r->flags->out, CAPS_REPEAT_FILE);
     bool kept = seeds && path;
     for (size_t i = 0; i < r->count && kept; i++)
         kept = json_array_append_new(seeds, caps_config_json_u64(r->seeds[i])) == 0;
@@ -123,7 +121,7 @@ static caps_status check_free(const caps_repeat *r, caps_error *err)
     if (exists)
         CAPS_TRY(caps_fail(err, CAPS_ERR_EXISTS,
             "%s: holds a run already, of one seed; --repeat needs a directory of its own", out));
-    path = caps_path_join(out, REPEAT_FILE);
+    path = caps_path_join(out, CAPS_REPEAT_FILE);
     if (!path)
         CAPS_TRY(out_of_memory(out, err));
     if (caps_path_is_directory(path))

@@ -10,6 +10,8 @@
 
 #include "train_session.h"
 
+#define CAPS_REPEAT_FILE "repeat.json"
+
 typedef struct caps_repeat {
     uint64_t *seeds; /* [count] */
     size_t count;

@@ -518,6 +518,51 @@ START_TEST(outputs_that_cannot_be_written)
 }
 END_TEST
 
+/* An output that is also an input, by whatever name, is refused before any work. */
+START_TEST(outputs_that_are_inputs)
+{
+    char *picture = cli_path(work, "input.png"), *linked = cli_path(work, "linked.csv");
+    char *odd = caps_format("%s/../run/model.safetensors", run), *out = cli_path(work, "empty");
+    test_process p =
+        cli_run("predict", "--model", model, "--data", data, "--reconstruct", picture, "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    ck_assert_int_eq(symlink(model, linked), 0);
+    cli_make_directory(work, "empty");
+    const uint64_t before = cli_tree_hash(work);
+    char *const lines[][12] = {
+        {"show", "filters", "--model", model, "--out", model},
+        {"show", "filters", "--model", model, "--out", odd},
+        {"eval", "--model", model, "--data", data, "--predictions", model},
+        {"eval", "--model", model, "--data", data, "--predictions", linked},
+        {"eval", "--model", model, "--data", data, "--trace", model},
+        {"predict", "--model", model, picture, "--reconstruct", picture},
+        {"predict", "--model", model, picture, "--reconstruct", model},
+        {"train", "--data", data, "--init", model, "--out", out, "--trace", model},
+        {"train", "--data", data, "--arch", spec, "--out", out, "--trace", spec},
+        {"train", "--data", data, "--arch", spec, "--out", out, "--trace",
+            cli_path(out, "metrics.jsonl")},
+        {"train", "--data", data, "--out", run, "--overwrite", "--trace", model},
+        {"train", "--resume", "--out", run, "--max-steps", "2", "--trace",
+            cli_path(run, "state.safetensors")},
+        {"train", "--data", data, "--arch", spec, "--out", out, "--repeat", "2", "--trace",
+            cli_path(out, "repeat.json")},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        char *argv[16] = {TEST_PROGRAM};
+        memcpy(argv + 1, lines[i], sizeof lines[i]);
+        cli_expect_error(test_run(argv, NULL), 2, "would replace", lines[i][0]);
+    }
+    ck_assert_uint_eq(cli_tree_hash(work), before);
+    /* The same name elsewhere is another file. */
+    p = cli_run("show", "filters", "--model", model, "--out", cli_path(work, "model.safetensors"),
+        "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    free(odd);
+}
+END_TEST
+
 START_TEST(devices_that_do_not_match)
 {
     char *out = cli_path(work, "never");
@@ -581,6 +626,7 @@ Suite *suite(void)
     tcase_add_test(t, pictures_that_are_none);
     tcase_add_test(t, indices_out_of_range);
     tcase_add_test(t, outputs_that_cannot_be_written);
+    tcase_add_test(t, outputs_that_are_inputs);
     tcase_add_test(t, devices_that_do_not_match);
     suite_add_tcase(s, t);
     return s;
