@@ -225,14 +225,36 @@ static void put_flag(caps_html *out, const char *flag, const json_t *value)
     }
 }
 
+/* The network of --init as it is in the file. Where that is gone, one that has none of the
+ * network's settings, so that each of them gets its flag: those that the file had are said twice.
+ */
+static caps_model_spec spec_of_init(const caps_train_config *c)
+{
+    caps_checkpoint init = {0};
+    caps_model_spec spec = c->spec;
+    if (caps_checkpoint_load(&init, c->init, NULL, NULL) == CAPS_OK) {
+        spec = init.spec;
+        caps_checkpoint_release(&init);
+        return spec;
+    }
+    spec.class_caps.iterations = 0;
+    spec.class_caps.routing_grad = spec.class_caps.routing_grad == CAPS_ROUTING_GRAD_FULL
+                                       ? CAPS_ROUTING_GRAD_LAST
+                                       : CAPS_ROUTING_GRAD_FULL;
+    spec.class_caps.leaky = spec.class_caps.bias = spec.primary.average = false;
+    spec.has_decoder = true;
+    return spec;
+}
+
 /* The settings that the command line gives without further flags: those of the profile. */
 static caps_train_config plain_config(const caps_train_config *c, bool from_init)
 {
     const caps_profile *profile = caps_profile_find(c->profile);
     caps_train_config plain = caps_train_config_default();
-    /* Where the file of --arch is gone, all of the network is its own. */
-    if (from_init || caps_model_spec_load(&plain.spec, c->arch, NULL) != CAPS_OK)
-        plain.spec = c->spec;
+    if (from_init)
+        plain.spec = spec_of_init(c);
+    else if (caps_model_spec_load(&plain.spec, c->arch, NULL) != CAPS_OK)
+        plain.spec = c->spec; /* the file of --arch is gone: all of the network is its own */
     memcpy(plain.spec.input, c->spec.input, sizeof plain.spec.input);
     plain.spec.classes = c->spec.classes;
     if (profile)
