@@ -184,6 +184,7 @@ static const struct {
     {"rate_decay", "--lr-decay", FLAG_VALUE},
     {"rate_decay_steps", "--lr-decay-steps", FLAG_VALUE},
     {"rate_staircase", "--lr-staircase", FLAG_IF_TRUE},
+    {"rate_staircase", "--no-lr-staircase", FLAG_IF_FALSE},
     {"rate_min", "--lr-min", FLAG_VALUE},
     {"initialiser", "--initialiser", FLAG_VALUE},
     {"validation", "--validation", FLAG_VALUE},
@@ -291,13 +292,14 @@ static void put_terms(caps_html *out, const caps_train_config *c, const caps_tra
         {"--margin-negative", c->loss.margin.negative, plain->loss.margin.negative},
         {"--margin-down", c->loss.margin.down, plain->loss.margin.down}};
     const struct {
-        const char *flag;
+        const char *on, *off; /* off NULL: nothing turns it off, nor on but this flag */
         bool have, need;
-    } switches[] = {{"--leaky", x->class_caps.leaky, y->class_caps.leaky},
-        {"--class-bias", x->class_caps.bias, y->class_caps.bias},
-        {"--primary-average", x->primary.average, y->primary.average},
-        {"--no-decoder", !x->has_decoder, !y->has_decoder},
-        {"--class-mean", fabs(c->loss.margin_scale - plain->loss.margin_scale) > 0, false}};
+    } switches[] = {{"--leaky", NULL, x->class_caps.leaky, y->class_caps.leaky},
+        {"--class-bias", "--no-class-bias", x->class_caps.bias, y->class_caps.bias},
+        {"--primary-average", "--no-primary-average", x->primary.average, y->primary.average},
+        {"--no-decoder", NULL, !x->has_decoder, !y->has_decoder},
+        {"--class-mean", "--no-class-mean", fabs(c->loss.margin_scale - 1) > 0,
+            fabs(plain->loss.margin_scale - 1) > 0}};
     if (strcmp(x->kind, "capsnet") != 0)
         return;
     if (x->class_caps.iterations != y->class_caps.iterations)
@@ -306,8 +308,8 @@ static void put_terms(caps_html *out, const caps_train_config *c, const caps_tra
         caps_html_put(out, " --routing-grad %s",
             x->class_caps.routing_grad == CAPS_ROUTING_GRAD_FULL ? "full" : "last");
     for (size_t i = 0; i < sizeof switches / sizeof switches[0]; i++)
-        if (switches[i].have && !switches[i].need)
-            caps_html_put(out, " %s", switches[i].flag);
+        if (switches[i].have != switches[i].need && (switches[i].have || switches[i].off))
+            caps_html_put(out, " %s", switches[i].have ? switches[i].on : switches[i].off);
     for (size_t i = 0; i < sizeof margins / sizeof margins[0]; i++)
         if (fabsf(margins[i].have - margins[i].need) > 0)
             put_float(out, margins[i].flag, margins[i].have);

@@ -147,6 +147,42 @@ START_TEST(every_difference_is_a_flag)
 }
 END_TEST
 
+/* What a profile turns on is turned off again: all of authors' and keras' differences undone give
+ * the paper's bytes. Of a switch and its opposite the last one counts. */
+START_TEST(every_difference_can_be_undone)
+{
+    static const char *const undone[] = {
+        "--profile authors --lr-decay 0.9 --lr-decay-steps 0 --lr-min 0 --initialiser scaled "
+        "--no-class-mean --no-primary-average --no-class-bias",
+        "--profile keras --no-lr-staircase --reconstruction-weight 0.0005 --routing-grad full",
+        "--lr-staircase --class-bias --primary-average --class-mean --no-class-mean "
+        "--no-primary-average --no-class-bias --no-lr-staircase",
+    };
+    char *paper = cli_path(work, "undone-paper");
+    json_decref(train(paper, spec, data, "--max-steps 7"));
+    for (size_t i = 0; i < sizeof undone / sizeof undone[0]; i++) {
+        char *flags = caps_format("--max-steps 7 %s", undone[i]), name[16];
+        snprintf(name, sizeof name, "undone-%zu", i);
+        char *out = cli_path(work, name);
+        json_decref(train(out, spec, data, flags));
+        ck_assert_msg(
+            cli_same_file(cli_path(paper, "model.safetensors"), cli_path(out, "model.safetensors")),
+            "%s", flags);
+        free(flags);
+    }
+    char *last = cli_path(work, "undone-last");
+    json_decref(train(last, spec, data,
+        "--no-class-bias --class-bias --no-primary-average --primary-average --no-class-mean "
+        "--class-mean --no-lr-staircase --lr-staircase"));
+    json_t *config = config_of(last);
+    ck_assert(flag_at(config, "class_caps", "bias"));
+    ck_assert(flag_at(config, "primary", "average"));
+    ck_assert(json_is_true(json_object_get(config, "rate_staircase")));
+    ck_assert(cli_number(json_object_get(config, "loss"), "margin_scale") == 1.0 / 8);
+    json_decref(config);
+}
+END_TEST
+
 /* Trains to the end at once and in two processes; the bytes are the same. Gives the model. */
 static char *whole_and_resumed(const char *name, const char *arch, const char *from)
 {
@@ -414,7 +450,8 @@ static const struct {
     {"--reconstruction-weight nan", "not a number"},
     {"--reconstruction-weight 1 --reconstruction-mean 1", "exclude each other"},
     {"--lr 0.001 --lr-min 0.01", "--lr-min"},
-    {"--lr-decay-steps 0", "--lr-decay-steps"},
+    {"--lr-decay-steps -1", "--lr-decay-steps"},
+    {"--no-class-bias=1", "takes no value"},
     {"--validation 90", "90"},
     {"--validation -3", "--validation"},
     {"--augment place", "place40"},
@@ -435,7 +472,8 @@ START_TEST(wrong_settings)
 END_TEST
 
 static const char *const of_capsules[] = {"--iterations 2", "--routing-grad last", "--leaky",
-    "--class-bias", "--primary-average", "--no-decoder", "--margin-positive 1", "--class-mean",
+    "--class-bias", "--no-class-bias", "--no-primary-average", "--no-class-mean",
+    "--primary-average", "--no-decoder", "--margin-positive 1", "--class-mean",
     "--reconstruction-weight 1"};
 
 START_TEST(a_cnn_has_no_capsules_to_set)
@@ -456,6 +494,7 @@ Suite *suite(void)
     tcase_add_unchecked_fixture(t, set_up, tear_down);
     tcase_add_test(t, profiles_say_what_they_are);
     tcase_add_test(t, every_difference_is_a_flag);
+    tcase_add_test(t, every_difference_can_be_undone);
     tcase_add_test(t, a_cnn_goes_the_same_ways);
     tcase_add_test(t, pairs_go_the_same_ways);
     tcase_add_test(t, validation_images_are_kept_apart);

@@ -2,7 +2,7 @@
  * escaped; of runs that are not finished; bad input. */
 #include "cli_support.h"
 
-static char *place, *data, *plain_data, *run, *page;
+static char *place, *data, *plain_data, *spec, *run, *page;
 
 static void prepare(void)
 {
@@ -10,7 +10,7 @@ static void prepare(void)
     place = test_directory();
     data = cli_make_data(place, "da ta&<b>'\"", 40, 24, 1, 12, 12, 4);
     plain_data = cli_make_data(place, "plain", 40, 24, 1, 12, 12, 4);
-    char *spec = cli_write_text(place, "tiny.json", TINY_SPEC);
+    spec = cli_write_text(place, "tiny.json", TINY_SPEC);
     run = cli_path(place, "run");
     test_process p = cli_run("train", "--data", data, "--arch", spec, "--epochs", "3", "--batch",
         "8", "--lr", "0.0025", "--margin-positive", "0.85", "--seed", "18446744073709551615",
@@ -230,6 +230,33 @@ static char *train_and_report(const char *name, const char *flags)
     return command;
 }
 
+/* Flags that undo a profile's choices are in the command too. */
+START_TEST(the_command_undoes_a_profile)
+{
+    static const char *const undone[] = {
+        "--no-class-bias", "--no-primary-average --no-class-mean --lr-decay-steps 0"};
+    for (size_t i = 0; i < 2; i++) {
+        char name[16], *flags = caps_format("--arch %s --profile authors %s", spec, undone[i]);
+        snprintf(name, sizeof name, "undone-%zu", i);
+        char *command = train_and_report(name, flags);
+        for (const char *at = undone[i]; at; at = strstr(at + 1, " --")) {
+            char *one = strndup(at + (*at == ' '), strcspn(at + 1, " ") + (*at != ' '));
+            ck_assert_msg(strstr(command, one) != NULL, "%s in %s", one, command);
+            free(one);
+        }
+        expect_repeats(command, cli_path(place, name));
+        free(command);
+        free(flags);
+    }
+    char *flags = caps_format("--arch %s --profile keras --no-lr-staircase", spec);
+    char *command = train_and_report("smooth", flags);
+    ck_assert_ptr_nonnull(strstr(command, " --no-lr-staircase"));
+    expect_repeats(command, cli_path(place, "smooth"));
+    free(command);
+    free(flags);
+}
+END_TEST
+
 /* Of a run that begins with a checkpoint, also what differs from the checkpoint's network is said:
  * all of that where the file is gone. */
 START_TEST(the_command_after_init)
@@ -401,6 +428,7 @@ Suite *suite(void)
     tcase_add_unchecked_fixture(tc, prepare, NULL);
     tcase_add_test(tc, a_whole_page);
     tcase_add_test(tc, the_command_repeats_the_run);
+    tcase_add_test(tc, the_command_undoes_a_profile);
     tcase_add_test(tc, the_command_after_init);
     tcase_add_test(tc, unfinished_runs);
     tcase_add_test(tc, all_is_escaped);
