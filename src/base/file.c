@@ -137,6 +137,28 @@ static ssize_t read_some(int fd, void *data, size_t n)
     return got;
 }
 
+caps_status caps_file_open(int *fd, const char *path, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    struct stat st;
+    /* The open of a pipe would wait for a writer, for ever where none comes. */
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0)
+        return caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot open", path);
+    if (fstat(*fd, &st) != 0)
+        status = caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot read", path);
+    else if (S_ISDIR(st.st_mode))
+        status = caps_fail(err, CAPS_ERR_FORMAT, "%s: is a directory, need a file", path);
+    else if (!S_ISREG(st.st_mode))
+        status =
+            caps_fail(err, CAPS_ERR_FORMAT, "%s: is a pipe or a device, need a regular file", path);
+    if (status != CAPS_OK) {
+        close(*fd);
+        *fd = -1;
+    }
+    return status;
+}
+
 caps_status caps_file_read(
     unsigned char **data, size_t *n, const char *path, size_t limit, caps_error *err)
 {
@@ -147,22 +169,19 @@ caps_status caps_file_read(
     *data = NULL;
     *n = 0;
 
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot open", path);
+    int fd;
+    CAPS_TRY(caps_file_open(&fd, path, err));
     if (fstat(fd, &st) != 0)
         CAPS_TRY(caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot read", path));
-    if (S_ISDIR(st.st_mode))
-        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: is a directory, need a file", path));
     if (limit > SIZE_MAX - 2)
         limit = SIZE_MAX - 2;
-    if (S_ISREG(st.st_mode) && (uintmax_t)st.st_size > limit)
+    if ((uintmax_t)st.st_size > limit)
         CAPS_TRY(caps_fail(
             err, CAPS_ERR_FORMAT, "%s: %jd bytes, need <= %zu", path, (intmax_t)st.st_size, limit));
 
-    /* One byte more than expected: the end of the file is then seen without growing. A pipe has
-     * no size; nor is a file's size a promise. */
-    capacity = S_ISREG(st.st_mode) ? (size_t)st.st_size + 2 : 65536;
+    /* One byte more than expected: the end of the file is then seen without growing. A file's size
+     * is no promise: those of /proc have none. */
+    capacity = st.st_size > 0 ? (size_t)st.st_size + 2 : 65536;
     for (;;) {
         if (!buffer || used + 1 >= capacity) {
             if (buffer)
@@ -188,7 +207,8 @@ caps_status caps_file_read(
     buffer = NULL;
 done:
     free(buffer);
-    close(fd);
+    if (fd >= 0)
+        close(fd);
     return status;
 }
 

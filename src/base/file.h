@@ -8,9 +8,12 @@
 
 #include <capscl/error.h>
 
+/* Opens a regular file for reading: *fd, -1 on failure. CAPS_ERR_NOT_FOUND where it does not exist
+ * or cannot be opened; CAPS_ERR_FORMAT for a directory, a pipe or a device, at once. */
+caps_status caps_file_open(int *fd, const char *path, caps_error *err);
+
 /* Reads a whole file, a zero byte appended (not counted in *n). Freed with free(). A file larger
- * than `limit` bytes is CAPS_ERR_FORMAT. CAPS_ERR_NOT_FOUND where it does not exist or cannot be
- * opened; a directory is CAPS_ERR_FORMAT. */
+ * than `limit` bytes is CAPS_ERR_FORMAT. Errors also those of caps_file_open. */
 caps_status caps_file_read(
     unsigned char **data, size_t *n, const char *path, size_t limit, caps_error *err);
 

@@ -481,6 +481,33 @@ START_TEST(pictures_that_are_none)
 }
 END_TEST
 
+/* A pipe that nobody writes to is refused at once, whatever was asked of it. */
+START_TEST(pipes_are_no_files)
+{
+    char *pipe_path = cli_path(work, "pipe"), *out = cli_path(work, "never");
+    char *set = copy_data("piped"), *labels = cli_path(set, LABELS);
+    ck_assert_int_eq(mkfifo(pipe_path, 0600), 0);
+    ck_assert_int_eq(unlink(labels), 0);
+    ck_assert_int_eq(mkfifo(labels, 0600), 0);
+    char *const lines[][10] = {
+        {"train", "--data", data, "--out", out, "--init", pipe_path},
+        {"train", "--data", data, "--out", out, "--arch", pipe_path},
+        {"train", "--data", set, "--out", out, "--arch", spec},
+        {"eval", "--data", data, "--model", pipe_path},
+        {"predict", "--model", model, pipe_path},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        char *argv[12] = {TEST_PROGRAM};
+        memcpy(argv + 1, lines[i], sizeof lines[i]);
+        cli_expect_error(
+            test_run(argv, NULL), 3, "is a pipe or a device, need a regular file", lines[i][0]);
+    }
+    ck_assert(!caps_path_exists(out));
+    ck_assert_int_eq(unlink(pipe_path), 0);
+    ck_assert_int_eq(unlink(labels), 0); /* other tests read all that is here */
+}
+END_TEST
+
 START_TEST(indices_out_of_range)
 {
     cli_expect_error(cli_run("predict", "--model", model, "--data", data, "--index", "0", "12"), 2,
@@ -624,6 +651,7 @@ Suite *suite(void)
     tcase_add_test(t, checkpoints_with_bad_tensors);
     tcase_add_test(t, init_that_disagrees_with_arch);
     tcase_add_test(t, pictures_that_are_none);
+    tcase_add_test(t, pipes_are_no_files);
     tcase_add_test(t, indices_out_of_range);
     tcase_add_test(t, outputs_that_cannot_be_written);
     tcase_add_test(t, outputs_that_are_inputs);

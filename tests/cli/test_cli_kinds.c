@@ -243,6 +243,13 @@ START_TEST(bad_folders)
     dir = make_folders("no picture", 2);
     cli_write_text(dir, "test/cow/1.png", "moo");
     expect_bad(dir, "test/cow/1.png", "is not a PNG file");
+    dir = make_folders("piped", 2);
+    char *piped = cli_path(dir, "train/bee/f.png");
+    ck_assert_int_eq(mkfifo(piped, 0600), 0);
+    cli_expect_error(
+        cli_run("train", "--data", dir, "--arch", spec, "--out", cli_path(work, "never")), 3,
+        "is a pipe or a device", "pipe");
+    ck_assert_int_eq(unlink(piped), 0);
     dir = make_folders("new class", 2);
     write_picture(cli_path(cli_make_directory(dir, "test/fox"), "1.png"), 0, 0);
     expect_bad(dir, "test/fox", "no such class");
