@@ -141,6 +141,24 @@ static caps_status show_model(const caps_train_config *config, caps_error *err)
     return CAPS_OK;
 }
 
+/* With --init alone the network is the file's: what --profile says of it does not come about. */
+static void note_network_of_init(
+    const caps_train_flags *o, const caps_args *args, const caps_train_config *config)
+{
+    const caps_model_spec *spec = &config->spec;
+    const caps_profile *p = caps_profile_find(config->profile);
+    if (!o->init || o->arch || o->resume || !p || strcmp(spec->kind, "capsnet") != 0)
+        return;
+    if ((p->class_bias && !spec->class_caps.bias && !caps_args_given(args, "--no-class-bias")) ||
+        (p->primary_average && !spec->primary.average &&
+            !caps_args_given(args, "--no-primary-average")) ||
+        (p->routing_grad == CAPS_ROUTING_GRAD_LAST &&
+            spec->class_caps.routing_grad != CAPS_ROUTING_GRAD_LAST &&
+            !caps_args_given(args, "--routing-grad")))
+        caps_cli_log(
+            "network: that of %s, without what --profile %s changes in it", o->init, p->name);
+}
+
 /* ---- progress ------------------------------------------------------------------------------- */
 
 typedef struct watcher {
@@ -399,9 +417,7 @@ caps_status caps_train_one(caps_train_session *s, const caps_train_config *confi
     caps_status status;
     w.last_detail_seconds = caps_clock_seconds();
     if (!s->shown) {
-        if (config->optimizer == CAPS_OPTIMIZER_SGD && caps_args_given(s->args, "--lr-decay") &&
-            o->rate_decay < 1)
-            caps_cli_warn("--lr-decay %g has no effect: sgd has no schedule", o->rate_decay);
+        note_network_of_init(o, s->args, config);
         CAPS_TRY(show_model(config, err));
         CAPS_TRY(check_memory(s->rt, config, err));
         s->shown = true;

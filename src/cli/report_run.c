@@ -313,7 +313,7 @@ static void put_terms(caps_html *out, const caps_train_config *c, const caps_tra
     for (size_t i = 0; i < sizeof margins / sizeof margins[0]; i++)
         if (fabsf(margins[i].have - margins[i].need) > 0)
             put_float(out, margins[i].flag, margins[i].have);
-    if (fabs(weight - plain->loss.reconstruction_weight) > 0) {
+    if (x->has_decoder && fabs(weight - plain->loss.reconstruction_weight) > 0) {
         json_t *value = json_real(weight);
         put_flag(out, "--reconstruction-weight", value);
         json_decref(value);
@@ -349,6 +349,8 @@ char *caps_run_command(const caps_run *run)
         caps_html_put(&out, " --epochs %llu", (unsigned long long)c->epochs);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const json_t *value = json_object_get(run->json, rows[i].key);
+        if (c->optimizer == CAPS_OPTIMIZER_SGD && strncmp(rows[i].flag, "--lr-", 5) == 0)
+            continue; /* it has no schedule */
         if (!value || json_equal(value, json_object_get(defaults, rows[i].key)))
             continue;
         if (rows[i].kind == FLAG_VALUE)

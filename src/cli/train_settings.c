@@ -73,9 +73,9 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_OFF("--no-lr-staircase", caps_train_flags, rate_staircase, "change it smoothly"),
     CAPS_ROW_AMOUNT("--lr-min", caps_train_flags, rate_min, FLT_MAX, "X",
         "never a lower rate (default: 0;\nauthors: 1e-6)"),
-    CAPS_ROW_AMOUNT("--margin-positive", caps_train_flags, margin_positive, FLT_MAX, "X",
-        "m+ of the margin loss (default: 0.9)"),
-    CAPS_ROW_AMOUNT("--margin-negative", caps_train_flags, margin_negative, FLT_MAX, "X",
+    CAPS_ROW_AMOUNT("--margin-positive", caps_train_flags, margin_positive, 1, "X",
+        "m+ of the margin loss, a length: 0 to 1 and above m- (default: 0.9)"),
+    CAPS_ROW_AMOUNT("--margin-negative", caps_train_flags, margin_negative, 1, "X",
         "m- of the margin loss (default: 0.1)"),
     CAPS_ROW_AMOUNT("--margin-down", caps_train_flags, margin_down, FLT_MAX, "X",
         "weight of absent classes in it (default: 0.5)"),
@@ -198,10 +198,27 @@ static caps_status check_kind(
         if (caps_args_given(args, capsules[i]))
             return caps_cli_usage(
                 err, "train: %s with a CNN (%s), which has no capsules", capsules[i], config->arch);
+    static const char *const decoder[] = {"--reconstruction-weight", "--reconstruction-mean"};
+    for (size_t i = 0; i < 2 && !config->spec.has_decoder; i++)
+        if (caps_args_given(args, decoder[i]))
+            return caps_cli_usage(
+                err, "train: %s without a decoder, nothing is reconstructed", decoder[i]);
     if (caps_args_given(args, "--reconstruction-weight") &&
         caps_args_given(args, "--reconstruction-mean"))
         return caps_cli_usage(
             err, "train: --reconstruction-weight and --reconstruction-mean exclude each other");
+    return CAPS_OK;
+}
+
+/* Flags of a schedule, which sgd does not have. A decay of 1 says so itself. */
+static caps_status check_schedule(const caps_train_flags *o, const caps_args *args, caps_error *err)
+{
+    static const char *const flags[] = {
+        "--lr-decay", "--lr-decay-steps", "--lr-staircase", "--no-lr-staircase", "--lr-min"};
+    for (size_t i = o->rate_decay < 1 ? 0 : 1; i < sizeof flags / sizeof flags[0]; i++)
+        if (caps_args_given(args, flags[i]))
+            return caps_cli_usage(
+                err, "train: %s with --optimizer sgd, which has no schedule", flags[i]);
     return CAPS_OK;
 }
 
@@ -362,6 +379,8 @@ caps_status caps_train_new_config(const caps_train_flags *o, const caps_args *ar
         config->epochs = 0;
     config->max_steps = o->max_steps;
     config->optimizer = o->optimizer == 0 ? CAPS_OPTIMIZER_ADAM : CAPS_OPTIMIZER_SGD;
+    if (config->optimizer == CAPS_OPTIMIZER_SGD)
+        CAPS_TRY(check_schedule(o, args, err));
     config->seed = o->seed;
     config->shuffle = !o->no_shuffle;
     config->limit = (size_t)o->limit;
@@ -370,7 +389,12 @@ caps_status caps_train_new_config(const caps_train_flags *o, const caps_args *ar
     config->save_every = o->save_every;
     config->memory_limit_bytes = o->memory_limit;
     change_numbers(o, args, config);
-    if (config->rate_min > config->rate)
+    const caps_margin *margin = &config->loss.margin;
+    if (margin->positive <= margin->negative)
+        CAPS_TRY(caps_cli_usage(err,
+            "train: m+ is %g and m- %g, need a larger m+ (--margin-positive, --margin-negative)",
+            (double)margin->positive, (double)margin->negative));
+    if (config->rate_min > config->rate && config->optimizer == CAPS_OPTIMIZER_ADAM)
         CAPS_TRY(caps_cli_usage(err, "--lr-min: %g is more than the first learning rate, %g",
             config->rate_min, config->rate));
     if (o->common.conv)

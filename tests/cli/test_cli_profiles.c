@@ -183,6 +183,28 @@ START_TEST(every_difference_can_be_undone)
 }
 END_TEST
 
+/* The network of --init is the file's, which is said where the profile has another. */
+START_TEST(a_profile_after_init)
+{
+    char *out = cli_path(work, "plain"), line[2048];
+    json_decref(train(out, spec, data, "--optimizer sgd --lr-decay 1"));
+    static const struct {
+        const char *flags;
+        bool said;
+    } rows[] = {{"--profile authors", true}, {"--profile keras", true}, {"--profile paper", false},
+        {"--profile keras --routing-grad last", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        snprintf(line, sizeof line, "train --data %s --init %s --max-steps 1 --out %s/after-%zu %s",
+            data, cli_path(out, "model.safetensors"), work, i, rows[i].flags);
+        test_process p = cli_run_text(line);
+        cli_expect_ok(p);
+        ck_assert_msg((strstr(p.err, "\nnetwork: that of ") != NULL) == rows[i].said, "%s: %s",
+            rows[i].flags, p.err);
+        test_process_release(&p);
+    }
+}
+END_TEST
+
 /* Trains to the end at once and in two processes; the bytes are the same. Gives the model. */
 static char *whole_and_resumed(const char *name, const char *arch, const char *from)
 {
@@ -452,6 +474,16 @@ static const struct {
     {"--lr 0.001 --lr-min 0.01", "--lr-min"},
     {"--lr-decay-steps -1", "--lr-decay-steps"},
     {"--no-class-bias=1", "takes no value"},
+    {"--margin-positive 0.1 --margin-negative 0.9", "need a larger m+"},
+    {"--margin-negative 0.9", "need a larger m+"},
+    {"--margin-positive 1e30", "need 0 to 1"},
+    {"--margin-negative 1.5", "need 0 to 1"},
+    {"--no-decoder --reconstruction-weight 1", "--reconstruction-weight without a decoder"},
+    {"--no-decoder --reconstruction-mean 1", "--reconstruction-mean without a decoder"},
+    {"--optimizer sgd --lr-decay 0.5", "--lr-decay with --optimizer sgd"},
+    {"--optimizer sgd --lr-decay-steps 5", "--lr-decay-steps with --optimizer sgd"},
+    {"--optimizer sgd --lr-staircase", "--lr-staircase with --optimizer sgd"},
+    {"--optimizer sgd --lr-min 1e-5", "--lr-min with --optimizer sgd"},
     {"--validation 90", "90"},
     {"--validation -3", "--validation"},
     {"--augment place", "place40"},
@@ -495,6 +527,7 @@ Suite *suite(void)
     tcase_add_test(t, profiles_say_what_they_are);
     tcase_add_test(t, every_difference_is_a_flag);
     tcase_add_test(t, every_difference_can_be_undone);
+    tcase_add_test(t, a_profile_after_init);
     tcase_add_test(t, a_cnn_goes_the_same_ways);
     tcase_add_test(t, pairs_go_the_same_ways);
     tcase_add_test(t, validation_images_are_kept_apart);
