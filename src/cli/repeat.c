@@ -86,6 +86,17 @@ done:
     return status;
 }
 
+bool caps_repeat_first(const char *out, uint64_t *seed)
+{
+    uint64_t *seeds = NULL;
+    size_t count = 0;
+    const bool known = read_file(&seeds, &count, NULL, out, NULL) == CAPS_OK;
+    if (known)
+        *seed = seeds[0];
+    free(seeds);
+    return known;
+}
+
 static caps_status write_file(const caps_repeat *r, caps_error *err)
 {
     caps_status status;
@@ -131,6 +142,12 @@ static caps_status check_free(const caps_repeat *r, caps_error *err)
         taken = directory_of(out, r->seeds[i]);
         CAPS_TRY(taken ? caps_train_run_exists(taken, &exists, err) : out_of_memory(out, err));
     }
+    if (exists && !caps_path_exists(path) && !r->flags->overwrite)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_EXISTS,
+            "%s: holds a run already, of no repetition (there is no %s); need another directory, "
+            "or "
+            "--overwrite to begin anew",
+            taken, path));
     if ((exists || caps_path_exists(path)) && !r->flags->overwrite)
         CAPS_TRY(caps_fail(err, CAPS_ERR_EXISTS,
             "%s: holds %s already; --resume --out %s continues, --overwrite begins anew",
