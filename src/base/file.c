@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -130,11 +131,41 @@ done:
 
 static ssize_t read_some(int fd, void *data, size_t n)
 {
-    ssize_t got;
-    do
-        got = read(fd, data, n);
-    while (got < 0 && errno == EINTR);
-    return got;
+    for (;;) {
+        const ssize_t got = read(fd, data, n);
+        /* A pipe with a writer that has nothing to say yet. */
+        if (got < 0 && errno == EAGAIN)
+            (void)poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, -1);
+        else if (got >= 0 || errno != EINTR)
+            return got;
+    }
+}
+
+static caps_status open_file(int *fd, const char *path, bool pipes, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    struct stat st;
+    /* Otherwise the open of a pipe would wait for a writer, for ever where none comes. */
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0)
+        return caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot open", path);
+    if (fstat(*fd, &st) != 0)
+        status = caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot read", path);
+    else if (S_ISDIR(st.st_mode))
+        status = caps_fail(err, CAPS_ERR_FORMAT, "%s: is a directory, need a file", path);
+    else if (!S_ISREG(st.st_mode) && !(pipes && S_ISFIFO(st.st_mode)))
+        status =
+            caps_fail(err, CAPS_ERR_FORMAT, "%s: is a pipe or a device, need a regular file", path);
+    if (status != CAPS_OK) {
+        close(*fd);
+        *fd = -1;
+    }
+    return status;
+}
+
+caps_status caps_file_open(int *fd, const char *path, caps_error *err)
+{
+    return open_file(fd, path, false, err);
 }
 
 caps_status caps_file_read(
@@ -147,22 +178,19 @@ caps_status caps_file_read(
     *data = NULL;
     *n = 0;
 
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot open", path);
+    int fd;
+    CAPS_TRY(open_file(&fd, path, true, err));
     if (fstat(fd, &st) != 0)
         CAPS_TRY(caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot read", path));
-    if (S_ISDIR(st.st_mode))
-        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: is a directory, need a file", path));
     if (limit > SIZE_MAX - 2)
         limit = SIZE_MAX - 2;
-    if (S_ISREG(st.st_mode) && (uintmax_t)st.st_size > limit)
+    if ((uintmax_t)st.st_size > limit)
         CAPS_TRY(caps_fail(
             err, CAPS_ERR_FORMAT, "%s: %jd bytes, need <= %zu", path, (intmax_t)st.st_size, limit));
 
-    /* One byte more than expected: the end of the file is then seen without growing. A pipe has
-     * no size; nor is a file's size a promise. */
-    capacity = S_ISREG(st.st_mode) ? (size_t)st.st_size + 2 : 65536;
+    /* One byte more than expected: the end of the file is then seen without growing. A file's size
+     * is no promise: those of /proc have none. */
+    capacity = st.st_size > 0 ? (size_t)st.st_size + 2 : 65536;
     for (;;) {
         if (!buffer || used + 1 >= capacity) {
             if (buffer)
@@ -182,13 +210,16 @@ caps_status caps_file_read(
             CAPS_TRY(caps_fail(
                 err, CAPS_ERR_FORMAT, "%s: more than %zu bytes, need <= %zu", path, limit, limit));
     }
+    if (used == 0 && S_ISFIFO(st.st_mode))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: is a pipe that nobody writes to", path));
     buffer[used] = '\0';
     *data = buffer;
     *n = used;
     buffer = NULL;
 done:
     free(buffer);
-    close(fd);
+    if (fd >= 0)
+        close(fd);
     return status;
 }
 
@@ -225,6 +256,25 @@ static const char *name_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
+}
+
+static bool same_inode(const char *a, const char *b, bool files)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino &&
+           (!files || S_ISREG(x.st_mode));
+}
+
+bool caps_path_is_same(const char *a, const char *b)
+{
+    if (caps_path_exists(a) || caps_path_exists(b))
+        return same_inode(a, b, true);
+    char *over_a = directory_of(a), *over_b = directory_of(b);
+    const bool same = over_a && over_b && strcmp(name_of(a), name_of(b)) == 0 &&
+                      same_inode(over_a, over_b, false);
+    free(over_a);
+    free(over_b);
+    return same;
 }
 
 static void remove_if_stale(const char *path, const char *digits)

@@ -8,9 +8,13 @@
 
 #include <capscl/error.h>
 
+/* Opens a regular file for reading: *fd, -1 on failure. CAPS_ERR_NOT_FOUND where it does not exist
+ * or cannot be opened; CAPS_ERR_FORMAT for a directory, a pipe or a device, at once. */
+caps_status caps_file_open(int *fd, const char *path, caps_error *err);
+
 /* Reads a whole file, a zero byte appended (not counted in *n). Freed with free(). A file larger
- * than `limit` bytes is CAPS_ERR_FORMAT. CAPS_ERR_NOT_FOUND where it does not exist or cannot be
- * opened; a directory is CAPS_ERR_FORMAT. */
+ * than `limit` bytes is CAPS_ERR_FORMAT. A pipe is read to its end; one that has no writer is
+ * CAPS_ERR_FORMAT, at once. Other errors are those of caps_file_open. */
 caps_status caps_file_read(
     unsigned char **data, size_t *n, const char *path, size_t limit, caps_error *err);
 
@@ -34,6 +38,9 @@ caps_status caps_file_write(const char *path, const void *data, size_t n, caps_e
 caps_status caps_directory_make(const char *path, caps_error *err);
 bool caps_path_exists(const char *path);
 bool caps_path_is_directory(const char *path);
+/* Would writing to the one change the other? The same file, or the same name in the same directory
+ * where there is none yet. False where there is nothing to write to, and for devices. */
+bool caps_path_is_same(const char *a, const char *b);
 /* "a/b", freed with free(); NULL: out of memory. */
 char *caps_path_join(const char *a, const char *b);
 

@@ -332,6 +332,7 @@ static caps_status set_value(
     case CAPS_FLAG_REALS:
         return add_real(args, flag, text, err);
     case CAPS_FLAG_SWITCH:
+    case CAPS_FLAG_OFF:
         break;
     }
     return caps_fail(err, CAPS_ERR_INTERNAL, "%s: a switch has no value", flag->name);
@@ -356,11 +357,11 @@ static caps_status read_flag(caps_args *args, int argc, char **argv, int *at, ca
 
     bool before = args->given >> (flag - args->flags) & 1;
     args->given |= (uint64_t)1 << (flag - args->flags);
-    if (flag->kind == CAPS_FLAG_SWITCH) {
+    if (flag->kind == CAPS_FLAG_SWITCH || flag->kind == CAPS_FLAG_OFF) {
         if (equals)
             return caps_fail(
                 err, CAPS_ERR_ARGUMENT, "%s takes no value, has '%s'", flag->name, equals + 1);
-        *(bool *)member(args, flag) = true;
+        *(bool *)member(args, flag) = flag->kind == CAPS_FLAG_SWITCH;
         return CAPS_OK;
     }
     if (before && flag->kind != CAPS_FLAG_TEXTS) /* the last one wins */

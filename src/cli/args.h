@@ -16,6 +16,7 @@
 
 typedef enum caps_flag_kind {
     CAPS_FLAG_SWITCH,  /* bool; takes no value */
+    CAPS_FLAG_OFF,     /* the same, turns the bool off: beside the switch, the last one wins */
     CAPS_FLAG_TEXT,    /* const char *, borrowed from argv; not empty */
     CAPS_FLAG_COUNT,   /* uint64_t, min..max */
     CAPS_FLAG_REAL,    /* double, above..most: greater than `above`, at most `most` */
@@ -60,6 +61,10 @@ typedef struct caps_flag {
 #define CAPS_ROW_SWITCH(flag, type, member, text)                                                  \
     {                                                                                              \
         .name = (flag), .kind = CAPS_FLAG_SWITCH, .offset = offsetof(type, member), .help = (text) \
+    }
+#define CAPS_ROW_OFF(flag, type, member, text)                                                     \
+    {                                                                                              \
+        .name = (flag), .kind = CAPS_FLAG_OFF, .offset = offsetof(type, member), .help = (text)    \
     }
 #define CAPS_ROW_TEXT(flag, type, member, called, text)                                            \
     {                                                                                              \

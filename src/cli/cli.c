@@ -321,3 +321,13 @@ caps_status caps_cli_check_output(const char *path, caps_error *err)
     caps_atomic_abort(&file);
     return status;
 }
+
+caps_status caps_cli_check_apart(
+    const char *flag, const char *output, const char *input, caps_error *err)
+{
+    if (!output || !input || !caps_path_is_same(output, input))
+        return CAPS_OK;
+    return caps_cli_usage(err,
+        "%s: %s would replace %s, which this command needs; need another name", flag, output,
+        strcmp(output, input) == 0 ? "a file" : input);
+}

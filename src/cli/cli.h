@@ -170,5 +170,9 @@ caps_status caps_cli_validation_config(
 /* Can `path` be written (a file may be made beside it, and it is no directory)? For outputs that
  * come after long work: says no before it. CAPS_ERR_IO. */
 caps_status caps_cli_check_output(const char *path, caps_error *err);
+/* The file that `flag` writes is not one that the same command needs: an output must not replace an
+ * input. Either may be NULL. CAPS_ERR_ARGUMENT. */
+caps_status caps_cli_check_apart(
+    const char *flag, const char *output, const char *input, caps_error *err);
 
 #endif

@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "cli.h"
+#include "config.h"
 #include "evaluate.h"
 #include "fail.h"
 #include "progress.h"
+#include "state.h"
 
 const char *const caps_cli_splits[] = {"test", "train", "validation", NULL};
 
@@ -37,13 +39,19 @@ static caps_status check_names(const caps_dataset *ds, const caps_model_spec *sp
     return status;
 }
 
+/* The directory of the run that a checkpoint lies in. NULL: out of memory. */
+static char *run_of(const char *model)
+{
+    const char *slash = strrchr(model, '/');
+    return slash == model ? strdup("/")
+           : slash        ? strndup(model, (size_t)(slash - model))
+                          : strdup(".");
+}
+
 caps_status caps_cli_validation_config(
     caps_train_config *config, const char *model, caps_error *err)
 {
-    const char *slash = strrchr(model, '/');
-    char *run = slash == model ? strdup("/")
-                : slash        ? strndup(model, (size_t)(slash - model))
-                               : strdup(".");
+    char *run = run_of(model);
     caps_status status;
     if (!run)
         return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", model);
@@ -63,15 +71,35 @@ static caps_status open_validation(caps_dataset *ds, const char *data, const cha
 {
     caps_train_config config;
     caps_dataset training = {0};
+    uint64_t images, hash;
     caps_dataset_options options = *of_training;
     caps_status status;
+    char *run = run_of(model);
+    if (!run)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", model));
     CAPS_TRY(caps_cli_validation_config(&config, model, err));
+    CAPS_TRY(caps_run_data(run, &images, &hash, err));
     options.limit = config.limit;
     CAPS_TRY(caps_dataset_open(&training, data, &options, err));
+    if (images && training.n != images + config.validation)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: has %zu training images, the run of %s %llu: need the same data for its "
+            "validation "
+            "split",
+            training.path, training.n, model, (unsigned long long)(images + config.validation)));
     CAPS_TRY(caps_dataset_split_off(&training, config.validation, config.seed, ds, err));
+    if (images && caps_state_data_hash(&training) != hash) {
+        caps_dataset_release(ds);
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: has other training images or labels than the run of %s, need the same data for "
+            "its "
+            "validation split",
+            training.path, model));
+    }
     if (limit && limit < ds->n)
         ds->n = limit;
 done:
+    free(run);
     caps_dataset_release(&training);
     return status;
 }

@@ -432,6 +432,11 @@ static int run(const caps_command *command, int argc, char **argv)
             "--attack beside it");
         goto done;
     }
+    for (size_t m = 0; m < o.models.count; m++) {
+        CAPS_TRY(caps_cli_check_apart("--predictions", o.predictions, o.models.values[m], &err));
+        CAPS_TRY(caps_cli_check_apart("--trace", o.common.trace, o.models.values[m], &err));
+    }
+    CAPS_TRY(caps_cli_check_apart("--trace", o.common.trace, o.predictions, &err));
     if (o.predictions)
         CAPS_TRY(caps_cli_check_output(o.predictions, &err));
     CAPS_TRY(caps_cli_check_trace(&o.common, &err));

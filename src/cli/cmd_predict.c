@@ -411,6 +411,9 @@ static int run(const caps_command *command, int argc, char **argv)
     batch b = {0};
 
     CAPS_TRY(check_usage(&o, &args, &err));
+    CAPS_TRY(caps_cli_check_apart("--reconstruct", o.sheet, o.model, &err));
+    for (size_t i = 0; i < args.positional_count; i++)
+        CAPS_TRY(caps_cli_check_apart("--reconstruct", o.sheet, args.positional[i], &err));
     if (o.sheet)
         CAPS_TRY(caps_cli_check_output(o.sheet, &err));
     size_t n = args.positional_count;

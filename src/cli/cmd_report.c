@@ -8,6 +8,7 @@
 #include "fail.h"
 #include "file.h"
 #include "progress.h"
+#include "repeat.h"
 #include "report.h"
 #include "show.h"
 #include "statistics.h"
@@ -467,10 +468,16 @@ static int run_report(const caps_command *command, int argc, char **argv)
         status = caps_cli_usage(&err, "report: no run given, need its directory (report RUN)");
         goto done;
     }
+    uint64_t seed;
+    if (caps_repeat_first(args.positional[0], &seed))
+        CAPS_TRY(caps_fail(&err, CAPS_ERR_NOT_FOUND,
+            "%s: holds repeated runs, need one of them (report %s/seed-%llu)", args.positional[0],
+            args.positional[0], (unsigned long long)seed));
     CAPS_TRY(caps_run_read(&run, args.positional[0], &err));
     path = caps_path_join(run.path, REPORT);
     if (!path)
         CAPS_TRY(caps_fail(&err, CAPS_ERR_MEMORY, "report: out of memory"));
+    CAPS_TRY(caps_cli_check_apart(REPORT, path, run.model, &err));
     CAPS_TRY(caps_cli_check_output(path, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     CAPS_TRY(caps_show_open_model(

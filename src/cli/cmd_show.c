@@ -1,4 +1,5 @@
 /* cmd_show.c: a picture of a network's inside. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "fail.h"
@@ -88,6 +89,24 @@ static caps_status check_indices(const options *o, const caps_show *s, caps_erro
     return CAPS_OK;
 }
 
+/* A kind that needs no data: what is said of some is not used, but must be there. */
+static caps_status note_no_data(
+    const options *o, const caps_args *args, const caps_show_kind *kind, caps_error *err)
+{
+    static const char *const names[] = {"--data", "--split", "--limit"};
+    char *path = NULL;
+    if (o->data) {
+        caps_status status = caps_dataset_find(&path, o->data, err);
+        if (status != CAPS_OK)
+            return status;
+        free(path);
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (caps_args_given(args, names[i]))
+            caps_cli_log("%s has no effect: %s shows no images", names[i], kind->name);
+    return CAPS_OK;
+}
+
 static int run(const caps_command *command, int argc, char **argv)
 {
     options o = {.scale = 1};
@@ -104,7 +123,10 @@ static int run(const caps_command *command, int argc, char **argv)
 
     CAPS_TRY(check_kind(&args, &kind, &err));
     CAPS_TRY(check_usage(&o, kind, &err));
+    CAPS_TRY(caps_cli_check_apart("--out", o.out, o.model, &err));
     CAPS_TRY(caps_cli_check_output(o.out, &err));
+    if (!(kind->needs & CAPS_SHOW_DATA))
+        CAPS_TRY(note_no_data(&o, &args, kind, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     CAPS_TRY(caps_show_open_model(&s, rt, o.model, kind->needs & CAPS_SHOW_DECODER, o.common.conv,
         o.batch ? (size_t)o.batch : BATCH, o.batch == 0, &err));

@@ -8,6 +8,7 @@
 
 #include "cli.h"
 #include "clock.h"
+#include "config.h"
 #include "eval_report.h"
 #include "fail.h"
 #include "file.h"
@@ -138,6 +139,24 @@ static caps_status show_model(const caps_train_config *config, caps_error *err)
     else
         show_capsnet(spec, &sizes);
     return CAPS_OK;
+}
+
+/* With --init alone the network is the file's: what --profile says of it does not come about. */
+static void note_network_of_init(
+    const caps_train_flags *o, const caps_args *args, const caps_train_config *config)
+{
+    const caps_model_spec *spec = &config->spec;
+    const caps_profile *p = caps_profile_find(config->profile);
+    if (!o->init || o->arch || o->resume || !p || strcmp(spec->kind, "capsnet") != 0)
+        return;
+    if ((p->class_bias && !spec->class_caps.bias && !caps_args_given(args, "--no-class-bias")) ||
+        (p->primary_average && !spec->primary.average &&
+            !caps_args_given(args, "--no-primary-average")) ||
+        (p->routing_grad == CAPS_ROUTING_GRAD_LAST &&
+            spec->class_caps.routing_grad != CAPS_ROUTING_GRAD_LAST &&
+            !caps_args_given(args, "--routing-grad")))
+        caps_cli_log(
+            "network: that of %s, without what --profile %s changes in it", o->init, p->name);
 }
 
 /* ---- progress ------------------------------------------------------------------------------- */
@@ -404,9 +423,7 @@ caps_status caps_train_one(caps_train_session *s, const caps_train_config *confi
     caps_status status;
     w.last_detail_seconds = caps_clock_seconds();
     if (!s->shown) {
-        if (config->optimizer == CAPS_OPTIMIZER_SGD && caps_args_given(s->args, "--lr-decay") &&
-            o->rate_decay < 1)
-            caps_cli_warn("--lr-decay %g has no effect: sgd has no schedule", o->rate_decay);
+        note_network_of_init(o, s->args, config);
         CAPS_TRY(show_model(config, err));
         CAPS_TRY(check_memory(s->rt, config, err));
         s->shown = true;
@@ -458,6 +475,37 @@ done:
     return status;
 }
 
+/* The trace replaces no file that the run reads or writes. repeat NULL: one run. */
+static caps_status check_trace_apart(
+    const caps_train_flags *o, const caps_repeat *repeat, caps_error *err)
+{
+    static const char *const files[] = {
+        CAPS_RUN_STATE, CAPS_RUN_CONFIG, CAPS_RUN_METRICS, CAPS_RUN_MODEL};
+    const char *trace = o->common.trace;
+    caps_status status = CAPS_OK;
+    char *path = NULL;
+    if (!trace)
+        return CAPS_OK;
+    CAPS_TRY(caps_cli_check_apart("--trace", trace, o->init, err));
+    if (o->arch && caps_path_exists(o->arch)) /* else it is a name */
+        CAPS_TRY(caps_cli_check_apart("--trace", trace, o->arch, err));
+    for (size_t r = 0; r < (repeat ? repeat->count : 1); r++)
+        for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+            free(path);
+            path = repeat ? caps_format("%s/seed-%llu/%s", o->out,
+                                (unsigned long long)repeat->seeds[r], files[i])
+                          : caps_path_join(o->out, files[i]);
+            CAPS_TRY(path ? caps_cli_check_apart("--trace", trace, path, err)
+                          : caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory"));
+        }
+    free(path);
+    path = repeat ? caps_path_join(o->out, CAPS_REPEAT_FILE) : NULL;
+    CAPS_TRY(caps_cli_check_apart("--trace", trace, path, err));
+done:
+    free(path);
+    return status;
+}
+
 static int run(const caps_command *command, int argc, char **argv)
 {
     caps_train_flags o = {.seed = 1, .eval_every = 1};
@@ -485,6 +533,7 @@ static int run(const caps_command *command, int argc, char **argv)
         CAPS_TRY(o.resume ? caps_train_old_config(&o, &args, &config, &err)
                           : caps_train_new_config(&o, &args, &config, &init, &err));
     }
+    CAPS_TRY(check_trace_apart(&o, several ? &repeat : NULL, &err));
     caps_cli_begin_helper(&o.common, several ? &repeat.config : &config);
     CAPS_TRY(caps_cli_open(&s.rt, &o.common, o.kernel_times, &err));
     const caps_checkpoint *first = init.parameters ? &init : NULL;

@@ -2,6 +2,8 @@
 #ifndef CAPS_EVAL_ROBUST_H
 #define CAPS_EVAL_ROBUST_H
 
+#include <math.h>
+
 #include "cli.h"
 
 /* Zeroed before the flags are parsed. */
@@ -20,7 +22,7 @@ extern const char *const caps_robust_transforms[], *const caps_robust_attacks[];
     CAPS_ROW_CHOICE("--transform", type, robust.transform, caps_robust_transforms, "KIND",         \
         "shift, rotate, scale, affine or noise: the error on images changed\n"                     \
         "so, for every severity (docs/robustness.md)"),                                            \
-        CAPS_ROW_REALS("--severity", type, robust.severity, 1e6, "S...",                           \
+        CAPS_ROW_REALS("--severity", type, robust.severity, HUGE_VAL, "S...",                      \
             "shift: 0 to 64 pixels, rotate: 0 to 180 degrees, scale: 0 to 4,\n"                    \
             "affine: 0 to 1, noise: 0 to 10"),                                                     \
         CAPS_ROW_COUNT("--transform-seed", type, robust.seed, 0, INT64_MAX, "N",                   \

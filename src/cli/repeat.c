@@ -14,8 +14,6 @@
 #include "progress.h"
 #include "statistics.h"
 
-#define REPEAT_FILE "repeat.json"
-
 enum { MOST_BYTES = 1 << 20, MOST_SEEDS = 1000 };
 
 /* ---- RUN/repeat.json ------------------------------------------------------------------------ */
@@ -34,7 +32,7 @@ static char *directory_of(const char *out, uint64_t seed)
 
 bool caps_repeat_exists(const char *out)
 {
-    char *path = caps_path_join(out, REPEAT_FILE);
+    char *path = caps_path_join(out, CAPS_REPEAT_FILE);
     const bool exists = path && caps_path_exists(path);
     free(path);
     return exists;
@@ -71,7 +69,7 @@ static caps_status read_file(
     unsigned char *text = NULL;
     json_t *object = NULL;
     size_t n;
-    char *path = caps_path_join(out, REPEAT_FILE);
+    char *path = caps_path_join(out, CAPS_REPEAT_FILE);
     if (!path)
         return out_of_memory(out, err);
     CAPS_TRY(caps_file_read(&text, &n, path, MOST_BYTES, err));
@@ -89,11 +87,22 @@ done:
     return status;
 }
 
+bool caps_repeat_first(const char *out, uint64_t *seed)
+{
+    uint64_t *seeds = NULL;
+    size_t count = 0;
+    const bool known = read_file(&seeds, &count, NULL, out, NULL) == CAPS_OK;
+    if (known)
+        *seed = seeds[0];
+    free(seeds);
+    return known;
+}
+
 static caps_status write_file(const caps_repeat *r, caps_error *err)
 {
     caps_status status;
     json_t *config = NULL, *object = NULL, *seeds = json_array();
-    char *text = NULL, *path = caps_path_join(r->flags->out, REPEAT_FILE);
+    char *text = NULL, *path = caps_path_join(r->flags->out, CAPS_REPEAT_FILE);
     bool kept = seeds && path;
     for (size_t i = 0; i < r->count && kept; i++)
         kept = json_array_append_new(seeds, caps_config_json_u64(r->seeds[i])) == 0;
@@ -124,7 +133,7 @@ static caps_status check_free(const caps_repeat *r, caps_error *err)
     if (exists)
         CAPS_TRY(caps_fail(err, CAPS_ERR_EXISTS,
             "%s: holds a run already, of one seed; --repeat needs a directory of its own", out));
-    path = caps_path_join(out, REPEAT_FILE);
+    path = caps_path_join(out, CAPS_REPEAT_FILE);
     if (!path)
         CAPS_TRY(out_of_memory(out, err));
     if (caps_path_is_directory(path))
@@ -134,6 +143,12 @@ static caps_status check_free(const caps_repeat *r, caps_error *err)
         taken = directory_of(out, r->seeds[i]);
         CAPS_TRY(taken ? caps_train_run_exists(taken, &exists, err) : out_of_memory(out, err));
     }
+    if (exists && !caps_path_exists(path) && !r->flags->overwrite)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_EXISTS,
+            "%s: holds a run already, of no repetition (there is no %s); need another directory, "
+            "or "
+            "--overwrite to begin anew",
+            taken, path));
     if ((exists || caps_path_exists(path)) && !r->flags->overwrite)
         CAPS_TRY(caps_fail(err, CAPS_ERR_EXISTS,
             "%s: holds %s already; --resume --out %s continues, --overwrite begins anew",

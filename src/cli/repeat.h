@@ -10,6 +10,8 @@
 
 #include "train_session.h"
 
+#define CAPS_REPEAT_FILE "repeat.json"
+
 typedef struct caps_repeat {
     uint64_t *seeds; /* [count] */
     size_t count;
@@ -22,6 +24,8 @@ typedef struct caps_repeat {
 
 /* Is there a repetition in `out`? */
 bool caps_repeat_exists(const char *out);
+/* Its first seed. False: there is none, or it cannot be read. */
+bool caps_repeat_first(const char *out, uint64_t *seed);
 
 /* Reads, or begins, what the flags ask for; checks all that can be checked, touches nothing. *init
  * is that of --init. CAPS_ERR_EXISTS, and what settings and files of runs give. */

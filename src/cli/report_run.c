@@ -184,6 +184,7 @@ static const struct {
     {"rate_decay", "--lr-decay", FLAG_VALUE},
     {"rate_decay_steps", "--lr-decay-steps", FLAG_VALUE},
     {"rate_staircase", "--lr-staircase", FLAG_IF_TRUE},
+    {"rate_staircase", "--no-lr-staircase", FLAG_IF_FALSE},
     {"rate_min", "--lr-min", FLAG_VALUE},
     {"initialiser", "--initialiser", FLAG_VALUE},
     {"validation", "--validation", FLAG_VALUE},
@@ -225,14 +226,36 @@ static void put_flag(caps_html *out, const char *flag, const json_t *value)
     }
 }
 
+/* The network of --init as it is in the file. Where that is gone, one that has none of the
+ * network's settings, so that each of them gets its flag: those that the file had are said twice.
+ */
+static caps_model_spec spec_of_init(const caps_train_config *c)
+{
+    caps_checkpoint init = {0};
+    caps_model_spec spec = c->spec;
+    if (caps_checkpoint_load(&init, c->init, NULL, NULL) == CAPS_OK) {
+        spec = init.spec;
+        caps_checkpoint_release(&init);
+        return spec;
+    }
+    spec.class_caps.iterations = 0;
+    spec.class_caps.routing_grad = spec.class_caps.routing_grad == CAPS_ROUTING_GRAD_FULL
+                                       ? CAPS_ROUTING_GRAD_LAST
+                                       : CAPS_ROUTING_GRAD_FULL;
+    spec.class_caps.leaky = spec.class_caps.bias = spec.primary.average = false;
+    spec.has_decoder = true;
+    return spec;
+}
+
 /* The settings that the command line gives without further flags: those of the profile. */
 static caps_train_config plain_config(const caps_train_config *c, bool from_init)
 {
     const caps_profile *profile = caps_profile_find(c->profile);
     caps_train_config plain = caps_train_config_default();
-    /* Where the file of --arch is gone, all of the network is its own. */
-    if (from_init || caps_model_spec_load(&plain.spec, c->arch, NULL) != CAPS_OK)
-        plain.spec = c->spec;
+    if (from_init)
+        plain.spec = spec_of_init(c);
+    else if (caps_model_spec_load(&plain.spec, c->arch, NULL) != CAPS_OK)
+        plain.spec = c->spec; /* the file of --arch is gone: all of the network is its own */
     memcpy(plain.spec.input, c->spec.input, sizeof plain.spec.input);
     plain.spec.classes = c->spec.classes;
     if (profile)
@@ -269,13 +292,14 @@ static void put_terms(caps_html *out, const caps_train_config *c, const caps_tra
         {"--margin-negative", c->loss.margin.negative, plain->loss.margin.negative},
         {"--margin-down", c->loss.margin.down, plain->loss.margin.down}};
     const struct {
-        const char *flag;
+        const char *on, *off; /* off NULL: nothing turns it off, nor on but this flag */
         bool have, need;
-    } switches[] = {{"--leaky", x->class_caps.leaky, y->class_caps.leaky},
-        {"--class-bias", x->class_caps.bias, y->class_caps.bias},
-        {"--primary-average", x->primary.average, y->primary.average},
-        {"--no-decoder", !x->has_decoder, !y->has_decoder},
-        {"--class-mean", fabs(c->loss.margin_scale - plain->loss.margin_scale) > 0, false}};
+    } switches[] = {{"--leaky", NULL, x->class_caps.leaky, y->class_caps.leaky},
+        {"--class-bias", "--no-class-bias", x->class_caps.bias, y->class_caps.bias},
+        {"--primary-average", "--no-primary-average", x->primary.average, y->primary.average},
+        {"--no-decoder", NULL, !x->has_decoder, !y->has_decoder},
+        {"--class-mean", "--no-class-mean", fabs(c->loss.margin_scale - 1) > 0,
+            fabs(plain->loss.margin_scale - 1) > 0}};
     if (strcmp(x->kind, "capsnet") != 0)
         return;
     if (x->class_caps.iterations != y->class_caps.iterations)
@@ -284,12 +308,12 @@ static void put_terms(caps_html *out, const caps_train_config *c, const caps_tra
         caps_html_put(out, " --routing-grad %s",
             x->class_caps.routing_grad == CAPS_ROUTING_GRAD_FULL ? "full" : "last");
     for (size_t i = 0; i < sizeof switches / sizeof switches[0]; i++)
-        if (switches[i].have && !switches[i].need)
-            caps_html_put(out, " %s", switches[i].flag);
+        if (switches[i].have != switches[i].need && (switches[i].have || switches[i].off))
+            caps_html_put(out, " %s", switches[i].have ? switches[i].on : switches[i].off);
     for (size_t i = 0; i < sizeof margins / sizeof margins[0]; i++)
         if (fabsf(margins[i].have - margins[i].need) > 0)
             put_float(out, margins[i].flag, margins[i].have);
-    if (fabs(weight - plain->loss.reconstruction_weight) > 0) {
+    if (x->has_decoder && fabs(weight - plain->loss.reconstruction_weight) > 0) {
         json_t *value = json_real(weight);
         put_flag(out, "--reconstruction-weight", value);
         json_decref(value);
@@ -325,6 +349,8 @@ char *caps_run_command(const caps_run *run)
         caps_html_put(&out, " --epochs %llu", (unsigned long long)c->epochs);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const json_t *value = json_object_get(run->json, rows[i].key);
+        if (c->optimizer == CAPS_OPTIMIZER_SGD && strncmp(rows[i].flag, "--lr-", 5) == 0)
+            continue; /* it has no schedule */
         if (!value || json_equal(value, json_object_get(defaults, rows[i].key)))
             continue;
         if (rows[i].kind == FLAG_VALUE)

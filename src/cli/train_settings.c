@@ -42,8 +42,11 @@ const caps_flag caps_train_flag_table[] = {
         "one more logit, always 0, in each softmax of the routing: no parent"),
     CAPS_ROW_SWITCH("--class-bias", caps_train_flags, class_bias,
         "a bias for every class capsule, added in every iteration"),
+    CAPS_ROW_OFF("--no-class-bias", caps_train_flags, class_bias,
+        "none, also where the profile has one; of both flags the last wins"),
     CAPS_ROW_SWITCH("--primary-average", caps_train_flags, primary_average,
         "divide the primary convolution by the number of types, before its bias"),
+    CAPS_ROW_OFF("--no-primary-average", caps_train_flags, primary_average, "do not divide it"),
     CAPS_ROW_SWITCH("--no-decoder", caps_train_flags, no_decoder, "train without reconstruction"),
     CAPS_ROW_CHOICE("--initialiser", caps_train_flags, initialiser, initialisers, "I",
         "scaled (by layer sizes) or authors (docs/profiles.md)"),
@@ -63,20 +66,22 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_REAL("--lr-decay", caps_train_flags, rate_decay, 0, 1, "X",
         "factor on the rate for each epoch, smoothly by step; 1 keeps it\n"
         "constant; Adam only (default: 0.9; authors: 0.96)"),
-    CAPS_ROW_COUNT("--lr-decay-steps", caps_train_flags, rate_decay_steps, 1, 1000000000, "N",
-        "the factor is for N steps (default: an epoch's)"),
+    CAPS_ROW_COUNT("--lr-decay-steps", caps_train_flags, rate_decay_steps, 0, 1000000000, "N",
+        "the factor is for N steps; 0: for an epoch (default: 0; authors: 2000)"),
     CAPS_ROW_SWITCH("--lr-staircase", caps_train_flags, rate_staircase,
         "change the rate only every epoch (or N steps), not smoothly"),
+    CAPS_ROW_OFF("--no-lr-staircase", caps_train_flags, rate_staircase, "change it smoothly"),
     CAPS_ROW_AMOUNT("--lr-min", caps_train_flags, rate_min, FLT_MAX, "X",
         "never a lower rate (default: 0;\nauthors: 1e-6)"),
-    CAPS_ROW_AMOUNT("--margin-positive", caps_train_flags, margin_positive, FLT_MAX, "X",
-        "m+ of the margin loss (default: 0.9)"),
-    CAPS_ROW_AMOUNT("--margin-negative", caps_train_flags, margin_negative, FLT_MAX, "X",
+    CAPS_ROW_AMOUNT("--margin-positive", caps_train_flags, margin_positive, 1, "X",
+        "m+ of the margin loss, a length: 0 to 1 and above m- (default: 0.9)"),
+    CAPS_ROW_AMOUNT("--margin-negative", caps_train_flags, margin_negative, 1, "X",
         "m- of the margin loss (default: 0.1)"),
     CAPS_ROW_AMOUNT("--margin-down", caps_train_flags, margin_down, FLT_MAX, "X",
         "weight of absent classes in it (default: 0.5)"),
     CAPS_ROW_SWITCH("--class-mean", caps_train_flags, class_mean,
         "average the margin loss over classes too, and halve it"),
+    CAPS_ROW_OFF("--no-class-mean", caps_train_flags, class_mean, "sum it over classes"),
     CAPS_ROW_AMOUNT("--reconstruction-weight", caps_train_flags, reconstruction_weight, FLT_MAX,
         "X", "of the squared error, summed over pixels (default: 0.0005)"),
     CAPS_ROW_AMOUNT("--reconstruction-mean", caps_train_flags, reconstruction_mean, FLT_MAX, "X",
@@ -158,6 +163,12 @@ static caps_status copy_text(
     return CAPS_OK;
 }
 
+/* The switch or its opposite; the flags' member then has the last of them. */
+static bool switch_given(const caps_args *args, const char *on, const char *off)
+{
+    return caps_args_given(args, on) || caps_args_given(args, off);
+}
+
 /* The network as the flags change it. Parameters of --init have the shapes of its own spec. */
 static void change_spec(const caps_train_flags *o, const caps_args *args, caps_model_spec *spec)
 {
@@ -167,8 +178,10 @@ static void change_spec(const caps_train_flags *o, const caps_args *args, caps_m
         spec->class_caps.routing_grad =
             o->routing_grad == 0 ? CAPS_ROUTING_GRAD_FULL : CAPS_ROUTING_GRAD_LAST;
     spec->class_caps.leaky = spec->class_caps.leaky || o->leaky;
-    spec->class_caps.bias = spec->class_caps.bias || o->class_bias;
-    spec->primary.average = spec->primary.average || o->primary_average;
+    if (switch_given(args, "--class-bias", "--no-class-bias"))
+        spec->class_caps.bias = o->class_bias;
+    if (switch_given(args, "--primary-average", "--no-primary-average"))
+        spec->primary.average = o->primary_average;
     if (o->no_decoder)
         spec->has_decoder = false;
 }
@@ -178,17 +191,34 @@ static caps_status check_kind(
     const caps_args *args, const caps_train_config *config, caps_error *err)
 {
     static const char *const capsules[] = {"--iterations", "--routing-grad", "--leaky",
-        "--class-bias", "--primary-average", "--no-decoder", "--margin-positive",
-        "--margin-negative", "--margin-down", "--class-mean", "--reconstruction-weight",
-        "--reconstruction-mean", NULL};
+        "--class-bias", "--no-class-bias", "--primary-average", "--no-primary-average",
+        "--no-decoder", "--margin-positive", "--margin-negative", "--margin-down", "--class-mean",
+        "--no-class-mean", "--reconstruction-weight", "--reconstruction-mean", NULL};
     for (size_t i = 0; capsules[i] && strcmp(config->spec.kind, "cnn") == 0; i++)
         if (caps_args_given(args, capsules[i]))
             return caps_cli_usage(
                 err, "train: %s with a CNN (%s), which has no capsules", capsules[i], config->arch);
+    static const char *const decoder[] = {"--reconstruction-weight", "--reconstruction-mean"};
+    for (size_t i = 0; i < 2 && !config->spec.has_decoder; i++)
+        if (caps_args_given(args, decoder[i]))
+            return caps_cli_usage(
+                err, "train: %s without a decoder, nothing is reconstructed", decoder[i]);
     if (caps_args_given(args, "--reconstruction-weight") &&
         caps_args_given(args, "--reconstruction-mean"))
         return caps_cli_usage(
             err, "train: --reconstruction-weight and --reconstruction-mean exclude each other");
+    return CAPS_OK;
+}
+
+/* Flags of a schedule, which sgd does not have. A decay of 1 says so itself. */
+static caps_status check_schedule(const caps_train_flags *o, const caps_args *args, caps_error *err)
+{
+    static const char *const flags[] = {
+        "--lr-decay", "--lr-decay-steps", "--lr-staircase", "--no-lr-staircase", "--lr-min"};
+    for (size_t i = o->rate_decay < 1 ? 0 : 1; i < sizeof flags / sizeof flags[0]; i++)
+        if (caps_args_given(args, flags[i]))
+            return caps_cli_usage(
+                err, "train: %s with --optimizer sgd, which has no schedule", flags[i]);
     return CAPS_OK;
 }
 
@@ -320,9 +350,10 @@ static void change_numbers(
         config->batch = (size_t)o->batch;
     if (caps_args_given(args, "--lr-decay-steps"))
         config->rate_decay_steps = o->rate_decay_steps;
-    config->rate_staircase = config->rate_staircase || o->rate_staircase;
-    if (o->class_mean)
-        config->loss.margin_scale = caps_loss_class_mean(spec);
+    if (switch_given(args, "--lr-staircase", "--no-lr-staircase"))
+        config->rate_staircase = o->rate_staircase;
+    if (switch_given(args, "--class-mean", "--no-class-mean"))
+        config->loss.margin_scale = o->class_mean ? caps_loss_class_mean(spec) : 1;
     if (caps_args_given(args, "--initialiser"))
         config->initialiser = (caps_initialiser)o->initialiser;
 }
@@ -348,6 +379,8 @@ caps_status caps_train_new_config(const caps_train_flags *o, const caps_args *ar
         config->epochs = 0;
     config->max_steps = o->max_steps;
     config->optimizer = o->optimizer == 0 ? CAPS_OPTIMIZER_ADAM : CAPS_OPTIMIZER_SGD;
+    if (config->optimizer == CAPS_OPTIMIZER_SGD)
+        CAPS_TRY(check_schedule(o, args, err));
     config->seed = o->seed;
     config->shuffle = !o->no_shuffle;
     config->limit = (size_t)o->limit;
@@ -356,7 +389,12 @@ caps_status caps_train_new_config(const caps_train_flags *o, const caps_args *ar
     config->save_every = o->save_every;
     config->memory_limit_bytes = o->memory_limit;
     change_numbers(o, args, config);
-    if (config->rate_min > config->rate)
+    const caps_margin *margin = &config->loss.margin;
+    if (margin->positive <= margin->negative)
+        CAPS_TRY(caps_cli_usage(err,
+            "train: m+ is %g and m- %g, need a larger m+ (--margin-positive, --margin-negative)",
+            (double)margin->positive, (double)margin->negative));
+    if (config->rate_min > config->rate && config->optimizer == CAPS_OPTIMIZER_ADAM)
         CAPS_TRY(caps_cli_usage(err, "--lr-min: %g is more than the first learning rate, %g",
             config->rate_min, config->rate));
     if (o->common.conv)

@@ -163,10 +163,13 @@ caps_status caps_dataset_check(const caps_dataset *ds, size_t channels, size_t h
     const size_t h = ds->view[0] ? ds->view[0] : ds->height;
     const size_t w = ds->view[0] ? ds->view[1] : ds->width;
     size_t nhw[3];
+    char view[64] = "";
+    if (h != ds->height || w != ds->width)
+        snprintf(view, sizeof view, ", cut to or centred on %zux%zu", h, w);
     if (ds->channels != channels || h != height || w != width)
         return caps_fail(err, CAPS_ERR_MISMATCH,
-            "%s: images are %zux%zux%zu, the model takes %zux%zux%zu", ds->path, ds->channels, h, w,
-            channels, height, width);
+            "%s: images are %zux%zux%zu%s, the model takes %zux%zux%zu", ds->path, ds->channels,
+            ds->height, ds->width, view, channels, height, width);
     caps_dataset_stored(ds, nhw);
     for (size_t i = 0; i < nhw[0]; i++)
         if (ds->labels[i] >= classes)

@@ -437,20 +437,21 @@ caps_status caps_folder_read(
 {
     const char *directory = l->directory;
     const bool splits = has_splits(directory), training = o->split == CAPS_SPLIT_TRAIN;
+    static const char or_validation[] =
+        ", or a validation split of the training images (train --validation N)";
     caps_status status;
     folder train = {0}, test = {0};
     picture *pictures = NULL;
     for (int i = 0; splits && i <= !training; i++)
         if (!is_directory_in(directory, i ? "test" : "train"))
-            CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: no folder %s, need %s/<class>/*.png",
-                directory, i ? "test" : "train", i ? "test" : "train"));
+            CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: no folder %s, need %s/<class>/*.png%s",
+                directory, i ? "test" : "train", i ? "test" : "train", i ? or_validation : ""));
     CAPS_TRY(folder_read(&train, directory, splits ? "train" : NULL, training, err));
     CAPS_TRY(check_classes(&train, err));
     if (!training && !splits)
         CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND,
-            "%s: has no test split, need test/<class>/*.png beside train/<class>/*.png, or a "
-            "validation split of the training images",
-            directory));
+            "%s: has no test split, need test/<class>/*.png beside train/<class>/*.png%s",
+            directory, or_validation));
     if (!training)
         CAPS_TRY(folder_read(&test, directory, "test", true, err));
     const folder *f = training ? &train : &test;

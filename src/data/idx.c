@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include "fail.h"
+#include "file.h"
 
 #define CHUNK_BYTES 65536
 
@@ -20,8 +22,7 @@ typedef struct source {
     const char *path;
     FILE *file;
     bool gz;
-    bool regular;
-    size_t file_bytes; /* where regular */
+    size_t file_bytes;
     z_stream z;
     bool z_started;
     bool member_ended; /* between two gzip members, or at the end */
@@ -37,18 +38,21 @@ static bool ends_with(const char *text, const char *end)
 static caps_status source_open(source *s, const char *path, caps_error *err)
 {
     struct stat st;
+    int fd;
     memset(s, 0, sizeof *s);
     s->path = path;
     s->gz = ends_with(path, ".gz");
-    s->file = fopen(path, "rb");
-    if (!s->file)
-        return caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot open", path);
-    if (fstat(fileno(s->file), &st) != 0)
+    caps_status status = caps_file_open(&fd, path, err);
+    if (status != CAPS_OK)
+        return status;
+    s->file = fdopen(fd, "rb");
+    if (!s->file) {
+        close(fd);
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path);
+    }
+    if (fstat(fd, &st) != 0)
         return caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot read", path);
-    if (S_ISDIR(st.st_mode))
-        return caps_fail(err, CAPS_ERR_FORMAT, "%s: is a directory, need a file", path);
-    s->regular = S_ISREG(st.st_mode);
-    s->file_bytes = s->regular ? (size_t)st.st_size : 0;
+    s->file_bytes = (size_t)st.st_size;
     if (s->gz) {
         if (inflateInit2(&s->z, 15 + 16) != Z_OK)
             return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory to decompress", path);
@@ -178,7 +182,7 @@ static caps_status read_header(source *s, caps_idx *idx, const char *items, size
             "%s: %s in the header, need no more than can be addressed", s->path, text));
     *item_bytes = item;
     *need_bytes = head_bytes + item * idx->dims[0];
-    if (!s->gz && s->regular && s->file_bytes != *need_bytes)
+    if (!s->gz && s->file_bytes != *need_bytes)
         CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: %zu bytes, need %zu for %s", s->path,
             s->file_bytes, *need_bytes, text));
 done:

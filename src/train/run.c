@@ -237,3 +237,19 @@ done:
     free(text);
     return status;
 }
+
+caps_status caps_run_data(const char *out, uint64_t *images, uint64_t *hash, caps_error *err)
+{
+    json_t *object;
+    char *where;
+    *images = *hash = 0;
+    caps_status status = read_config(&object, &where, out, err);
+    if (status == CAPS_OK && json_object_get(object, "data_images") &&
+        (!caps_config_get_u64(object, "data_images", images) ||
+            !caps_config_get_u64(object, "data_hash", hash)))
+        status = caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: data_images or data_hash is no whole number, need the settings of a run", where);
+    json_decref(object);
+    free(where);
+    return status;
+}

@@ -321,6 +321,9 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
         t, "convolutions: %s%s%s", t->own.conv, capsules ? "; routing: " : "", t->own.routing);
     CAPS_TRY(control->resume ? old_state(t, err) : first_parameters(t, &first, err));
     CAPS_TRY(caps_config_describe(&record, t->config, rt, err));
+    if (json_object_set_new(record, "data_images", caps_config_json_u64(t->train.n)) != 0 ||
+        json_object_set_new(record, "data_hash", caps_config_json_u64(t->data_hash)) != 0)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the settings"));
     CAPS_TRY(caps_config_format(&t->config_text, record, 2, err));
 done:
     free(first);

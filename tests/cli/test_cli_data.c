@@ -481,6 +481,32 @@ START_TEST(pictures_that_are_none)
 }
 END_TEST
 
+/* A pipe that nobody writes to is refused at once, whatever was asked of it. */
+START_TEST(pipes_are_no_files)
+{
+    char *pipe_path = cli_path(work, "pipe"), *out = cli_path(work, "never");
+    char *set = copy_data("piped"), *labels = cli_path(set, LABELS);
+    ck_assert_int_eq(mkfifo(pipe_path, 0600), 0);
+    ck_assert_int_eq(unlink(labels), 0);
+    ck_assert_int_eq(mkfifo(labels, 0600), 0);
+    char *const lines[][10] = {
+        {"train", "--data", data, "--out", out, "--init", pipe_path},
+        {"train", "--data", data, "--out", out, "--arch", pipe_path},
+        {"train", "--data", set, "--out", out, "--arch", spec},
+        {"eval", "--data", data, "--model", pipe_path},
+        {"predict", "--model", model, pipe_path},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        char *argv[12] = {TEST_PROGRAM};
+        memcpy(argv + 1, lines[i], sizeof lines[i]);
+        cli_expect_error(test_run(argv, NULL), 3, "is a pipe ", lines[i][0]);
+    }
+    ck_assert(!caps_path_exists(out));
+    ck_assert_int_eq(unlink(pipe_path), 0);
+    ck_assert_int_eq(unlink(labels), 0); /* other tests read all that is here */
+}
+END_TEST
+
 START_TEST(indices_out_of_range)
 {
     cli_expect_error(cli_run("predict", "--model", model, "--data", data, "--index", "0", "12"), 2,
@@ -515,6 +541,51 @@ START_TEST(outputs_that_cannot_be_written)
         cli_run("train", "--data", data, "--arch", spec, "--out", below), 1, "tiny.json", "train");
     ck_assert_uint_eq(cli_tree_hash(work), before);
     free(below);
+}
+END_TEST
+
+/* An output that is also an input, by whatever name, is refused before any work. */
+START_TEST(outputs_that_are_inputs)
+{
+    char *picture = cli_path(work, "input.png"), *linked = cli_path(work, "linked.csv");
+    char *odd = caps_format("%s/../run/model.safetensors", run), *out = cli_path(work, "empty");
+    test_process p =
+        cli_run("predict", "--model", model, "--data", data, "--reconstruct", picture, "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    ck_assert_int_eq(symlink(model, linked), 0);
+    cli_make_directory(work, "empty");
+    const uint64_t before = cli_tree_hash(work);
+    char *const lines[][12] = {
+        {"show", "filters", "--model", model, "--out", model},
+        {"show", "filters", "--model", model, "--out", odd},
+        {"eval", "--model", model, "--data", data, "--predictions", model},
+        {"eval", "--model", model, "--data", data, "--predictions", linked},
+        {"eval", "--model", model, "--data", data, "--trace", model},
+        {"predict", "--model", model, picture, "--reconstruct", picture},
+        {"predict", "--model", model, picture, "--reconstruct", model},
+        {"train", "--data", data, "--init", model, "--out", out, "--trace", model},
+        {"train", "--data", data, "--arch", spec, "--out", out, "--trace", spec},
+        {"train", "--data", data, "--arch", spec, "--out", out, "--trace",
+            cli_path(out, "metrics.jsonl")},
+        {"train", "--data", data, "--out", run, "--overwrite", "--trace", model},
+        {"train", "--resume", "--out", run, "--max-steps", "2", "--trace",
+            cli_path(run, "state.safetensors")},
+        {"train", "--data", data, "--arch", spec, "--out", out, "--repeat", "2", "--trace",
+            cli_path(out, "repeat.json")},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        char *argv[16] = {TEST_PROGRAM};
+        memcpy(argv + 1, lines[i], sizeof lines[i]);
+        cli_expect_error(test_run(argv, NULL), 2, "would replace", lines[i][0]);
+    }
+    ck_assert_uint_eq(cli_tree_hash(work), before);
+    /* The same name elsewhere is another file. */
+    p = cli_run("show", "filters", "--model", model, "--out", cli_path(work, "model.safetensors"),
+        "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    free(odd);
 }
 END_TEST
 
@@ -579,8 +650,10 @@ Suite *suite(void)
     tcase_add_test(t, checkpoints_with_bad_tensors);
     tcase_add_test(t, init_that_disagrees_with_arch);
     tcase_add_test(t, pictures_that_are_none);
+    tcase_add_test(t, pipes_are_no_files);
     tcase_add_test(t, indices_out_of_range);
     tcase_add_test(t, outputs_that_cannot_be_written);
+    tcase_add_test(t, outputs_that_are_inputs);
     tcase_add_test(t, devices_that_do_not_match);
     suite_add_tcase(s, t);
     return s;

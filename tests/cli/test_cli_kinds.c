@@ -168,6 +168,42 @@ START_TEST(folders_without_a_test_split)
     cli_expect_error(
         cli_run("eval", "--data", dir, "--model", model, of_other, "--split", "validation"), 3,
         of_other, "other images");
+    /* Other data than the run's: of another size, of other pictures. */
+    char *more = cli_make_directory(work, "larger herd"), *same = cli_make_directory(work, "copy");
+    fill_folders(more, 13, 0);
+    cli_expect_error(cli_run("eval", "--data", more, "--model", model, "--split", "validation"), 3,
+        "has 52 training images, the run of", "more images");
+    fill_folders(same, 12, 0);
+    p = cli_run("eval", "--data", same, "--model", model, "--split", "validation", "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    ck_assert_int_eq(rename(cli_path(more, "bee"), cli_path(work, "bees")), 0);
+    ck_assert_int_eq(rename(cli_path(same, "bee"), cli_path(more, "bee")), 0);
+    ck_assert_int_eq(rename(cli_path(same, "ant"), cli_path(same, "bee")), 0);
+    ck_assert_int_eq(rename(cli_path(more, "bee"), cli_path(same, "ant")), 0);
+    char *const others[][10] = {
+        {"eval"}, {"predict"}, {"show", "lengths", "--out", cli_path(work, "other.png")}};
+    for (size_t i = 0; i < 3; i++) {
+        char *argv[16] = {TEST_PROGRAM};
+        size_t at = 1;
+        for (size_t k = 0; others[i][k]; k++)
+            argv[at++] = others[i][k];
+        char *const rest[] = {"--data", same, "--model", model, "--split", "validation"};
+        memcpy(argv + at, rest, sizeof rest);
+        cli_expect_error(
+            test_run(argv, NULL), 3, "has other training images or labels", others[i][0]);
+    }
+    /* Runs of before did not write down what they were trained on. */
+    char *config = cli_path(run, "config.json");
+    json_t *settings = json_load_file(config, 0, NULL);
+    ck_assert(cli_number(settings, "data_images") == 32);
+    json_object_del(settings, "data_images");
+    json_object_del(settings, "data_hash");
+    ck_assert_int_eq(json_dump_file(settings, config, 0), 0);
+    json_decref(settings);
+    p = cli_run("eval", "--data", same, "--model", model, "--split", "validation", "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
     cli_expect_error(cli_run("eval", "--data", dir, "--model", model, "--split", "every"), 2,
         "'every'", "split");
 }
@@ -328,6 +364,13 @@ START_TEST(bad_folders)
     dir = make_folders("no picture", 2);
     cli_write_text(dir, "test/cow/1.png", "moo");
     expect_bad(dir, "test/cow/1.png", "is not a PNG file");
+    dir = make_folders("piped", 2);
+    char *piped = cli_path(dir, "train/bee/f.png");
+    ck_assert_int_eq(mkfifo(piped, 0600), 0);
+    cli_expect_error(
+        cli_run("train", "--data", dir, "--arch", spec, "--out", cli_path(work, "never")), 3,
+        "f.png: is a pipe that nobody writes to", "pipe");
+    ck_assert_int_eq(unlink(piped), 0);
     dir = make_folders("new class", 2);
     write_picture(cli_path(cli_make_directory(dir, "test/fox"), "1.png"), 0, 0);
     expect_bad(dir, "test/fox", "no such class");
@@ -338,6 +381,11 @@ START_TEST(bad_folders)
     write_picture(cli_path(cli_make_directory(dir, "cow"), "1.png"), 2, 0);
     write_picture(cli_path(cli_make_directory(dir, "doe"), "1.png"), 3, 0);
     expect_bad(dir, "one class", "has no test split");
+    expect_bad(dir, "one class", "--validation N");
+    dir = make_folders("train alone", 2);
+    ck_assert_int_eq(rename(cli_path(dir, "test"), cli_path(work, "test elsewhere")), 0);
+    expect_bad(dir, "train alone", "no folder test");
+    expect_bad(dir, "train alone", "--validation N");
     dir = cli_make_directory(work, "nothing");
     expect_bad(dir, "nothing", "holds no data set");
     cli_make_directory(dir, "train");

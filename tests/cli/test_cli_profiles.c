@@ -149,6 +149,64 @@ START_TEST(every_difference_is_a_flag)
 }
 END_TEST
 
+/* What a profile turns on is turned off again: all of authors' and keras' differences undone give
+ * the paper's bytes. Of a switch and its opposite the last one counts. */
+START_TEST(every_difference_can_be_undone)
+{
+    static const char *const undone[] = {
+        "--profile authors --lr-decay 0.9 --lr-decay-steps 0 --lr-min 0 --initialiser scaled "
+        "--no-class-mean --no-primary-average --no-class-bias",
+        "--profile keras --no-lr-staircase --reconstruction-weight 0.0005 --routing-grad full",
+        "--lr-staircase --class-bias --primary-average --class-mean --no-class-mean "
+        "--no-primary-average --no-class-bias --no-lr-staircase",
+    };
+    char *paper = cli_path(work, "undone-paper");
+    json_decref(train(paper, spec, data, "--max-steps 7"));
+    for (size_t i = 0; i < sizeof undone / sizeof undone[0]; i++) {
+        char *flags = caps_format("--max-steps 7 %s", undone[i]), name[16];
+        snprintf(name, sizeof name, "undone-%zu", i);
+        char *out = cli_path(work, name);
+        json_decref(train(out, spec, data, flags));
+        ck_assert_msg(
+            cli_same_file(cli_path(paper, "model.safetensors"), cli_path(out, "model.safetensors")),
+            "%s", flags);
+        free(flags);
+    }
+    char *last = cli_path(work, "undone-last");
+    json_decref(train(last, spec, data,
+        "--no-class-bias --class-bias --no-primary-average --primary-average --no-class-mean "
+        "--class-mean --no-lr-staircase --lr-staircase"));
+    json_t *config = config_of(last);
+    ck_assert(flag_at(config, "class_caps", "bias"));
+    ck_assert(flag_at(config, "primary", "average"));
+    ck_assert(json_is_true(json_object_get(config, "rate_staircase")));
+    ck_assert(cli_number(json_object_get(config, "loss"), "margin_scale") == 1.0 / 8);
+    json_decref(config);
+}
+END_TEST
+
+/* The network of --init is the file's, which is said where the profile has another. */
+START_TEST(a_profile_after_init)
+{
+    char *out = cli_path(work, "plain"), line[2048];
+    json_decref(train(out, spec, data, "--optimizer sgd --lr-decay 1"));
+    static const struct {
+        const char *flags;
+        bool said;
+    } rows[] = {{"--profile authors", true}, {"--profile keras", true}, {"--profile paper", false},
+        {"--profile keras --routing-grad last", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        snprintf(line, sizeof line, "train --data %s --init %s --max-steps 1 --out %s/after-%zu %s",
+            data, cli_path(out, "model.safetensors"), work, i, rows[i].flags);
+        test_process p = cli_run_text(line);
+        cli_expect_ok(p);
+        ck_assert_msg((strstr(p.err, "\nnetwork: that of ") != NULL) == rows[i].said, "%s: %s",
+            rows[i].flags, p.err);
+        test_process_release(&p);
+    }
+}
+END_TEST
+
 /* Trains to the end at once and in two processes; the bytes are the same. Gives the model. */
 static char *whole_and_resumed(const char *name, const char *arch, const char *from)
 {
@@ -788,7 +846,18 @@ static const struct {
     {"--reconstruction-weight nan", "not a number"},
     {"--reconstruction-weight 1 --reconstruction-mean 1", "exclude each other"},
     {"--lr 0.001 --lr-min 0.01", "--lr-min"},
-    {"--lr-decay-steps 0", "--lr-decay-steps"},
+    {"--lr-decay-steps -1", "--lr-decay-steps"},
+    {"--no-class-bias=1", "takes no value"},
+    {"--margin-positive 0.1 --margin-negative 0.9", "need a larger m+"},
+    {"--margin-negative 0.9", "need a larger m+"},
+    {"--margin-positive 1e30", "need 0 to 1"},
+    {"--margin-negative 1.5", "need 0 to 1"},
+    {"--no-decoder --reconstruction-weight 1", "--reconstruction-weight without a decoder"},
+    {"--no-decoder --reconstruction-mean 1", "--reconstruction-mean without a decoder"},
+    {"--optimizer sgd --lr-decay 0.5", "--lr-decay with --optimizer sgd"},
+    {"--optimizer sgd --lr-decay-steps 5", "--lr-decay-steps with --optimizer sgd"},
+    {"--optimizer sgd --lr-staircase", "--lr-staircase with --optimizer sgd"},
+    {"--optimizer sgd --lr-min 1e-5", "--lr-min with --optimizer sgd"},
     {"--validation 90", "90"},
     {"--validation -3", "--validation"},
     {"--augment place", "place40"},
@@ -809,7 +878,8 @@ START_TEST(wrong_settings)
 END_TEST
 
 static const char *const of_capsules[] = {"--iterations 2", "--routing-grad last", "--leaky",
-    "--class-bias", "--primary-average", "--no-decoder", "--margin-positive 1", "--class-mean",
+    "--class-bias", "--no-class-bias", "--no-primary-average", "--no-class-mean",
+    "--primary-average", "--no-decoder", "--margin-positive 1", "--class-mean",
     "--reconstruction-weight 1"};
 
 START_TEST(a_cnn_has_no_capsules_to_set)
@@ -831,6 +901,8 @@ Suite *suite(void)
     tcase_add_test(t, profiles_say_what_they_are);
     tcase_add_test(t, every_difference_is_a_flag);
     tcase_add_test(t, a_loss_stays_with_the_network);
+    tcase_add_test(t, every_difference_can_be_undone);
+    tcase_add_test(t, a_profile_after_init);
     tcase_add_test(t, a_cnn_goes_the_same_ways);
     tcase_add_test(t, pairs_go_the_same_ways);
     tcase_add_test(t, single_digits_have_intervals);

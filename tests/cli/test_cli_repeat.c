@@ -244,6 +244,20 @@ START_TEST(used_directories_are_refused)
     cli_expect_error(cli_run("train", TINY, "--out", cli_path(work, "x"), "--repeat", "2", "--seed",
                          "18446744073709551615"),
         2, "--repeat", "train");
+    /* A run that no list of seeds knows cannot be gone on with. */
+    char *foreign = cli_make_directory(work, "foreign");
+    quietly(cli_run(
+        "train", TINY, "--out", cli_path(foreign, "seed-2"), "--max-steps", "1", "--quiet"));
+    cli_expect_error(cli_run("train", TINY, "--out", foreign, "--repeat", "2"), 2,
+        "seed-2: holds a run already, of no repetition", "train");
+    test_process p = cli_run("train", TINY, "--out", foreign, "--repeat", "2");
+    ck_assert_ptr_null(strstr(p.err, "--resume"));
+    test_process_release(&p);
+    /* A report is about one of them. */
+    char *first = caps_format("(report %s/seed-1)", out);
+    cli_expect_error(cli_run("report", out), 3, first, "report");
+    free(first);
+    before = cli_tree_hash(work);
     /* Bad data: whatever --overwrite would replace is still there. */
     cli_expect_error(cli_run("train", "--data", cli_path(work, "nowhere/"), "--arch", spec, "--out",
                          out, "--repeat", "2", "--overwrite"),

@@ -2,14 +2,15 @@
  * escaped; of runs that are not finished; bad input. */
 #include "cli_support.h"
 
-static char *place, *data, *run, *page;
+static char *place, *data, *plain_data, *spec, *run, *page;
 
 static void prepare(void)
 {
     cli_use_test_cache();
     place = test_directory();
     data = cli_make_data(place, "da ta&<b>'\"", 40, 24, 1, 12, 12, 4);
-    char *spec = cli_write_text(place, "tiny.json", TINY_SPEC);
+    plain_data = cli_make_data(place, "plain", 40, 24, 1, 12, 12, 4);
+    spec = cli_write_text(place, "tiny.json", TINY_SPEC);
     run = cli_path(place, "run");
     test_process p = cli_run("train", "--data", data, "--arch", spec, "--epochs", "3", "--batch",
         "8", "--lr", "0.0025", "--margin-positive", "0.85", "--seed", "18446744073709551615",
@@ -176,6 +177,20 @@ static char *command_of(const char *html)
     return out;
 }
 
+/* What a shell makes of the command trains the same network as that in `out`, to the byte. */
+static void expect_repeats(const char *command, const char *out)
+{
+    char *line = caps_format("%s%s --quiet", TEST_PROGRAM, command + strlen("capscl"));
+    char *again = caps_format("%s-again/model.safetensors", out);
+    char *const argv[] = {"/bin/sh", "-c", line, NULL};
+    test_process p = test_run(argv, NULL);
+    ck_assert_msg(p.exit_code == 0, "%s: exit code %d; %s", command, p.exit_code, p.err);
+    test_process_release(&p);
+    ck_assert_msg(cli_same_file(cli_path(out, "model.safetensors"), again), "%s", command);
+    free(again);
+    free(line);
+}
+
 /* What a shell makes of the command trains the same network, to the byte; defaults are left out.
  */
 START_TEST(the_command_repeats_the_run)
@@ -196,18 +211,90 @@ START_TEST(the_command_repeats_the_run)
         "--profile", "--init", "--max-steps", "--eval-every", "--memory-limit"};
     for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
         ck_assert_msg(strstr(command, defaults[i]) == NULL, "%s in %s", defaults[i], command);
-    char *line = calloc(1, strlen(command) + strlen(TEST_PROGRAM) + 32);
-    sprintf(line, "%s%s --quiet", TEST_PROGRAM, command + strlen("capscl"));
-    char *const argv[] = {"/bin/sh", "-c", line, NULL};
-    p = test_run(argv, NULL);
-    cli_expect_ok(p);
-    test_process_release(&p);
-    char *again = cli_path(place, "run-again");
-    ck_assert(
-        cli_same_file(cli_path(run, "model.safetensors"), cli_path(again, "model.safetensors")));
-    free(line);
+    expect_repeats(command, run);
     free(command);
     free(html);
+}
+END_TEST
+
+/* Trains with the flags, and gives the command of the report about it. */
+static char *train_and_report(const char *name, const char *flags)
+{
+    char *out = cli_path(place, name);
+    char *text = caps_format(
+        "train --data %s --batch 8 --max-steps 7 --quiet --out %s %s", plain_data, out, flags);
+    test_process p = cli_run_text(text);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    free(text);
+    p = cli_run("report", out, "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    char *html = read_page(cli_path(out, "report.html")), *command = command_of(html);
+    free(html);
+    return command;
+}
+
+/* Flags that undo a profile's choices are in the command too. */
+START_TEST(the_command_undoes_a_profile)
+{
+    static const char *const undone[] = {
+        "--no-class-bias", "--no-primary-average --no-class-mean --lr-decay-steps 0"};
+    for (size_t i = 0; i < 2; i++) {
+        char name[16], *flags = caps_format("--arch %s --profile authors %s", spec, undone[i]);
+        snprintf(name, sizeof name, "undone-%zu", i);
+        char *command = train_and_report(name, flags);
+        for (const char *at = undone[i]; at; at = strstr(at + 1, " --")) {
+            char *one = strndup(at + (*at == ' '), strcspn(at + 1, " ") + (*at != ' '));
+            ck_assert_msg(strstr(command, one) != NULL, "%s in %s", one, command);
+            free(one);
+        }
+        expect_repeats(command, cli_path(place, name));
+        free(command);
+        free(flags);
+    }
+    char *flags = caps_format("--arch %s --profile keras --no-lr-staircase", spec);
+    char *command = train_and_report("smooth", flags);
+    ck_assert_ptr_nonnull(strstr(command, " --no-lr-staircase"));
+    expect_repeats(command, cli_path(place, "smooth"));
+    free(command);
+    free(flags);
+}
+END_TEST
+
+/* Of a run that begins with a checkpoint, also what differs from the checkpoint's network is said:
+ * all of that where the file is gone. */
+START_TEST(the_command_after_init)
+{
+    char *init = cli_path(place, "init.safetensors"), *gone = cli_path(place, "gone.safetensors");
+    size_t n;
+    unsigned char *bytes = cli_read(cli_path(run, "model.safetensors"), &n);
+    cli_write(init, bytes, n);
+    char *flags = caps_format("--init %s --iterations 3 --leaky --routing-grad last", init);
+    char *command = train_and_report("changed", flags);
+    ck_assert_ptr_nonnull(strstr(command, " --iterations 3 --routing-grad last --leaky"));
+    expect_repeats(command, cli_path(place, "changed"));
+    free(command);
+    free(flags);
+
+    flags = caps_format("--init %s", init);
+    command = train_and_report("same", flags);
+    ck_assert_ptr_null(strstr(command, "--iterations"));
+    ck_assert_ptr_null(strstr(command, "--routing-grad"));
+    free(command);
+    ck_assert_int_eq(rename(init, gone), 0);
+    test_process p = cli_run("report", cli_path(place, "changed"), "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    char *html = read_page(cli_path(place, "changed/report.html"));
+    command = command_of(html);
+    ck_assert_ptr_nonnull(strstr(command, " --iterations 3 --routing-grad last --leaky"));
+    ck_assert_ptr_null(strstr(command, "--class-bias"));
+    ck_assert_ptr_null(strstr(command, "--no-decoder"));
+    free(command);
+    free(html);
+    free(flags);
+    free(bytes);
 }
 END_TEST
 
@@ -381,6 +468,8 @@ Suite *suite(void)
     tcase_add_unchecked_fixture(tc, prepare, NULL);
     tcase_add_test(tc, a_whole_page);
     tcase_add_test(tc, the_command_repeats_the_run);
+    tcase_add_test(tc, the_command_undoes_a_profile);
+    tcase_add_test(tc, the_command_after_init);
     tcase_add_test(tc, unfinished_runs);
     tcase_add_test(tc, charts_have_ticks);
     tcase_add_test(tc, all_is_escaped);

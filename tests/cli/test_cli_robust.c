@@ -192,6 +192,8 @@ START_TEST(wrong_usage)
         {"--transform rotate --severity -1", "--severity: '-1' is out of range"},
         {"--transform rotate --severity 1e999", "is out of range"},
         {"--transform rotate --severity 10 181", "--severity: 181 is out of range, need 0 to 180"},
+        {"--transform rotate --severity 1e400", "is out of range, need 0 to 180"},
+        {"--transform noise --severity 2e6", "is out of range, need 0 to 10"},
         {"--transform shift --severity 65", "--severity: 65 is out of range, need 0 to 64"},
         {"--transform shift --severity 1.5", "--severity: 1.5 is not a whole number"},
         {"--transform scale --severity 4.1", "need 0 to 4 for --transform scale"},

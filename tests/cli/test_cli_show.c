@@ -144,6 +144,13 @@ START_TEST(what_a_network_lacks)
     }
     test_process p = cli_run("show", "filters", "--model", model, "--out", out);
     cli_expect_ok(p);
+    ck_assert_ptr_null(strstr(p.err, "no effect"));
+    test_process_release(&p);
+    /* What is said of data it does not use. */
+    p = cli_run("show", "filters", "--model", model, "--data", data, "--limit", "3", "--out", out);
+    cli_expect_ok(p);
+    ck_assert_ptr_nonnull(strstr(p.err, "--data has no effect: filters shows no images"));
+    ck_assert_ptr_nonnull(strstr(p.err, "--limit has no effect: filters shows no images"));
     test_process_release(&p);
     size_t n;
     unsigned char *before = cli_read(out, &n);
@@ -188,6 +195,7 @@ START_TEST(bad_input)
         {3, "/nowhere/m: cannot open", {"filters", "--model", "/nowhere/m", "--out", kept}},
         {3, "broken.safetensors", {"filters", "--model", broken, "--out", kept}},
         {3, "no-such-set", {"lengths", "--model", model, "--data", "no-such-set", "--out", kept}},
+        {3, "no-such-set", {"filters", "--model", model, "--data", "no-such-set", "--out", kept}},
         {3, "12x13", {"lengths", "--model", model, "--data", wide, "--out", kept}},
         {1, "/nowhere/x.png", {"filters", "--model", model, "--out", "/nowhere/x.png"}},
         {1, "is a directory", {"filters", "--model", model, "--out", place}},
