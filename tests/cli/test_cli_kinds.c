@@ -319,22 +319,22 @@ START_TEST(long_names_stay_apart)
 END_TEST
 
 /* predict's sheet has the names of the classes: a line more where they are long, of the same
- * network and pictures. */
+ * network and pictures, and of paths of equal length: they stand on the sheet too. */
 START_TEST(sheets_have_names)
 {
     static const char *const classes[] = {"ant", "bee", "cow", "doe"};
     static const char *const splits[] = {"train", "test"};
     size_t heights[2];
     for (int numbered = 0; numbered < 2; numbered++) {
-        char *dir = make_folders(numbered ? "numbered" : "named", 2), from[32], to[32];
+        char *dir = make_folders(numbered ? "numbers" : "letters", 2), from[32], to[32];
         for (size_t c = 0; c < 4 * (size_t)numbered; c++)
             for (size_t s = 0; s < 2; s++) {
                 snprintf(from, sizeof from, "%s/%s", splits[s], classes[c]);
                 snprintf(to, sizeof to, "%s/%zu", splits[s], c);
                 ck_assert_int_eq(rename(cli_path(dir, from), cli_path(dir, to)), 0);
             }
-        char *run = cli_path(work, numbered ? "numbered-run" : "named-run");
-        char *sheet = cli_path(work, numbered ? "numbered.png" : "named.png");
+        char *run = cli_path(work, numbered ? "numbers-run" : "letters-run");
+        char *sheet = cli_path(work, numbered ? "numbers.png" : "letters.png");
         test_process p = cli_run(
             "train", "--data", dir, "--arch", spec, "--out", run, "--max-steps", "1", "--quiet");
         cli_expect_ok(p);
