@@ -456,7 +456,7 @@ static caps_drawing couplings_of(
     size_t classes, double off, bool leaky, const int *labels, const int *true_labels, size_t count)
 {
     static float lengths[MOST_CLASSES], couplings[8 * MOST_CLASSES], image[144];
-    static char text[MOST_CLASSES][8];
+    static char text[MOST_CLASSES][24];
     const char *many[MOST_CLASSES];
     caps_error err = {0};
     const double equal = 1.0 / (double)(classes + leaky);
