@@ -31,6 +31,7 @@
 #include <capscl/capscl.h>
 
 #include "args.h"
+#include "config.h"
 
 /* Exit codes (contract). */
 enum {
@@ -162,10 +163,11 @@ extern const char *const caps_cli_splits[];
  * where the spec says so; checked against it. `model` is the checkpoint's path. */
 caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, const char *model,
     size_t limit, const caps_model_spec *spec, caps_error *err);
-/* The settings of the run that a checkpoint lies in, which kept images apart. Errors: CAPS_ERR_*
- * of caps_train_config_load, CAPS_ERR_MISMATCH (it kept none). */
+/* The settings of the run that a checkpoint lies in, which kept images apart, and, where data is
+ * not NULL, what it was trained on. Errors: CAPS_ERR_* of caps_run_load, CAPS_ERR_MISMATCH (it kept
+ * none). */
 caps_status caps_cli_validation_config(
-    caps_train_config *config, const char *model, caps_error *err);
+    caps_train_config *config, caps_run_data *data, const char *model, caps_error *err);
 
 /* Can `path` be written (a file may be made beside it, and it is no directory)? For outputs that
  * come after long work: says no before it. CAPS_ERR_IO. */

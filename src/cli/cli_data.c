@@ -49,13 +49,13 @@ static char *run_of(const char *model)
 }
 
 caps_status caps_cli_validation_config(
-    caps_train_config *config, const char *model, caps_error *err)
+    caps_train_config *config, caps_run_data *data, const char *model, caps_error *err)
 {
     char *run = run_of(model);
     caps_status status;
     if (!run)
         return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", model);
-    status = caps_train_config_load(config, run, err);
+    status = caps_run_load(config, data, run, err);
     if (status != CAPS_OK)
         caps_fail_prefix(err, status, "--split validation");
     else if (config->validation == 0)
@@ -70,36 +70,30 @@ static caps_status open_validation(caps_dataset *ds, const char *data, const cha
     size_t limit, const caps_dataset_options *of_training, caps_error *err)
 {
     caps_train_config config;
+    caps_run_data trained;
     caps_dataset training = {0};
-    uint64_t images, hash;
     caps_dataset_options options = *of_training;
     caps_status status;
-    char *run = run_of(model);
-    if (!run)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", model));
-    CAPS_TRY(caps_cli_validation_config(&config, model, err));
-    CAPS_TRY(caps_run_data(run, &images, &hash, err));
+    CAPS_TRY(caps_cli_validation_config(&config, &trained, model, err));
     options.limit = config.limit;
     CAPS_TRY(caps_dataset_open(&training, data, &options, err));
-    if (images && training.n != images + config.validation)
+    if (trained.images && training.n != trained.images + config.validation)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
             "%s: has %zu training images, the run of %s %llu: need the same data for its "
-            "validation "
-            "split",
-            training.path, training.n, model, (unsigned long long)(images + config.validation)));
+            "validation split",
+            training.path, training.n, model,
+            (unsigned long long)(trained.images + config.validation)));
     CAPS_TRY(caps_dataset_split_off(&training, config.validation, config.seed, ds, err));
-    if (images && caps_state_data_hash(&training) != hash) {
+    if (trained.images && caps_state_data_hash(&training) != trained.hash) {
         caps_dataset_release(ds);
         CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
             "%s: has other training images or labels than the run of %s, need the same data for "
-            "its "
-            "validation split",
+            "its validation split",
             training.path, model));
     }
     if (limit && limit < ds->n)
         ds->n = limit;
 done:
-    free(run);
     caps_dataset_release(&training);
     return status;
 }

@@ -276,8 +276,8 @@ static caps_status check_same_kept(const char *first, const char *model, caps_er
 {
     caps_train_config a, b;
     caps_status status;
-    CAPS_TRY(caps_cli_validation_config(&a, first, err));
-    CAPS_TRY(caps_cli_validation_config(&b, model, err));
+    CAPS_TRY(caps_cli_validation_config(&a, NULL, first, err));
+    CAPS_TRY(caps_cli_validation_config(&b, NULL, model, err));
     if (a.validation != b.validation || a.seed != b.seed || a.limit != b.limit)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
             "%s: its run kept other images apart than that of %s, need the same --validation and "

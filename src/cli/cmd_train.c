@@ -304,12 +304,24 @@ static size_t errors_of(double percent, uint64_t n)
     return (size_t)lround(percent * (double)n / 100);
 }
 
-char *caps_train_error_text(char *text, double percent, uint64_t n, const char *of)
+static int format_error(char *text, size_t bytes, double percent, uint64_t n, const char *of)
 {
     char interval[48];
     const size_t errors = errors_of(percent, n);
-    snprintf(text, 128, "%.2f %% (%zu of %llu%s%s; 95 %% interval %s)", percent, errors,
+    return snprintf(text, bytes, "%.2f %% (%zu of %llu%s%s; 95 %% interval %s)", percent, errors,
         (unsigned long long)n, *of ? " " : "", of, caps_interval_text(interval, errors, n));
+}
+
+char *caps_train_error_text(
+    char *text, double percent, double label_percent, uint64_t images, uint64_t labels)
+{
+    size_t used = (size_t)format_error(
+        text, CAPS_TRAIN_ERROR_BYTES, percent, images, caps_images_name(labels));
+    if (labels > 1 && !isnan(label_percent)) {
+        used += (size_t)snprintf(text + used, CAPS_TRAIN_ERROR_BYTES - used, ", of single digits ");
+        format_error(
+            text + used, CAPS_TRAIN_ERROR_BYTES - used, label_percent, images * labels, "");
+    }
     return text;
 }
 
@@ -357,13 +369,10 @@ json_t *caps_train_json(caps_runtime *rt, const caps_train_metrics *m)
 static void print_error(const char *name, double percent, double label_percent, uint64_t images,
     const caps_train_metrics *m)
 {
-    char text[128];
+    char text[CAPS_TRAIN_ERROR_BYTES];
     if (!isnan(percent))
         printf("%s error: %s\n", name,
-            caps_train_error_text(text, percent, images, caps_images_name(m->labels)));
-    if (m->labels > 1 && !isnan(label_percent))
-        printf("%s error of single digits: %s\n", name,
-            caps_train_error_text(text, label_percent, images * m->labels, ""));
+            caps_train_error_text(text, percent, label_percent, images, m->labels));
 }
 
 static void print_text(

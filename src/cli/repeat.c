@@ -355,17 +355,13 @@ static bool print_mean(const caps_repeat *r, const result *results, const char *
     return n > 0;
 }
 
-/* ", test error 2.10 % (...)" and, of pairs, ", of single digits 1.07 % (...)". */
 static void print_error(const char *name, double percent, double label_percent, uint64_t images,
     const caps_train_metrics *m)
 {
-    char text[128];
+    char text[CAPS_TRAIN_ERROR_BYTES];
     if (!isnan(percent))
         printf(", %s error %s", name,
-            caps_train_error_text(text, percent, images, caps_images_name(m->labels)));
-    if (m->labels > 1 && !isnan(label_percent))
-        printf(", of single digits %s",
-            caps_train_error_text(text, label_percent, images * m->labels, ""));
+            caps_train_error_text(text, percent, label_percent, images, m->labels));
 }
 
 static void print_text(const caps_repeat *r, const result *results)

@@ -28,8 +28,10 @@ const char *caps_train_signal_name(void);
 
 /* A run's document. */
 json_t *caps_train_json(caps_runtime *rt, const caps_train_metrics *m);
-/* "0.54 % (54 of 10000 images; 95 % interval 0.41 to 0.70 %)" in text of at least 128 bytes, which
- * is returned. of: "images", "pairs", or "" where what they are is said before. */
-char *caps_train_error_text(char *text, double percent, uint64_t n, const char *of);
+#define CAPS_TRAIN_ERROR_BYTES 192
+/* "0.54 % (54 of 10000 images; 95 % interval 0.41 to 0.70 %)" in text of that many bytes, which is
+ * returned; of pairs with ", of single digits ...", where label_percent is not NaN. */
+char *caps_train_error_text(
+    char *text, double percent, double label_percent, uint64_t images, uint64_t labels);
 
 #endif

@@ -23,9 +23,15 @@ caps_status caps_run_check_writable(const char *out, caps_error *err);
  * are in the cache now. CAPS_ERR_FORMAT. */
 caps_status caps_run_restore_choices(caps_runtime *rt, const char *out, caps_error *err);
 
-/* What a run in `out` was trained on, as config.json says: how many images (without those kept for
- * validation), and their hash. *images 0: it does not say, as runs of before did not. */
-caps_status caps_run_data(const char *out, uint64_t *images, uint64_t *hash, caps_error *err);
+/* What a run was trained on: how many images (without those kept for validation), and their hash.
+ * images 0: its config.json does not say, as runs of before did not. */
+typedef struct caps_run_data {
+    uint64_t images, hash;
+} caps_run_data;
+
+/* caps_train_config_load, with what it was trained on where data is not NULL. */
+caps_status caps_run_load(
+    caps_train_config *config, caps_run_data *data, const char *out, caps_error *err);
 
 /* Checks every setting but those of the spec. CAPS_ERR_ARGUMENT, CAPS_ERR_SPEC. */
 caps_status caps_config_check(const caps_train_config *config, caps_error *err);

@@ -199,7 +199,21 @@ done:
     return status;
 }
 
-caps_status caps_train_config_load(caps_train_config *config, const char *out, caps_error *err)
+/* What it was trained on, as read_config gave it. */
+static caps_status data_from_json(
+    caps_run_data *data, const json_t *object, const char *where, caps_error *err)
+{
+    *data = (caps_run_data){0};
+    if (json_object_get(object, "data_images") &&
+        (!caps_config_get_u64(object, "data_images", &data->images) ||
+            !caps_config_get_u64(object, "data_hash", &data->hash)))
+        return caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: data_images or data_hash is no whole number, need the settings of a run", where);
+    return CAPS_OK;
+}
+
+caps_status caps_run_load(
+    caps_train_config *config, caps_run_data *data, const char *out, caps_error *err)
 {
     caps_status status;
     json_t *object;
@@ -212,10 +226,17 @@ caps_status caps_train_config_load(caps_train_config *config, const char *out, c
         if (err)
             err->status = status;
     }
+    if (status == CAPS_OK && data)
+        status = data_from_json(data, object, where, err);
 done:
     json_decref(object);
     free(where);
     return status;
+}
+
+caps_status caps_train_config_load(caps_train_config *config, const char *out, caps_error *err)
+{
+    return caps_run_load(config, NULL, out, err);
 }
 
 caps_status caps_run_restore_choices(caps_runtime *rt, const char *out, caps_error *err)
@@ -235,21 +256,5 @@ done:
     json_decref(object);
     free(where);
     free(text);
-    return status;
-}
-
-caps_status caps_run_data(const char *out, uint64_t *images, uint64_t *hash, caps_error *err)
-{
-    json_t *object;
-    char *where;
-    *images = *hash = 0;
-    caps_status status = read_config(&object, &where, out, err);
-    if (status == CAPS_OK && json_object_get(object, "data_images") &&
-        (!caps_config_get_u64(object, "data_images", images) ||
-            !caps_config_get_u64(object, "data_hash", hash)))
-        status = caps_fail(err, CAPS_ERR_FORMAT,
-            "%s: data_images or data_hash is no whole number, need the settings of a run", where);
-    json_decref(object);
-    free(where);
     return status;
 }

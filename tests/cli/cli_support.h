@@ -23,6 +23,13 @@
     " \"class_caps\": {\"dim\": 6, \"iterations\": 2},"                                            \
     " \"decoder\": {\"hidden\": [16]}}"
 
+/* The same of pairs: 1x20x20, made of such images. */
+#define TINY_PAIRS                                                                                 \
+    "{\"input\": [1,20,20], \"classes\": 4, \"labels\": 2,"                                        \
+    " \"conv1\": {\"channels\": 6, \"kernel\": 5, \"stride\": 2},"                                 \
+    " \"primary\": {\"types\": 3, \"dim\": 4, \"kernel\": 3, \"stride\": 2},"                      \
+    " \"class_caps\": {\"dim\": 6, \"iterations\": 2}, \"decoder\": {\"hidden\": [16]}}"
+
 /* Compiled kernels are shared by all runs of all these tests, and never the user's. */
 static inline void cli_use_test_cache(void)
 {
@@ -266,6 +273,42 @@ static inline bool cli_same_file(const char *a, const char *b)
     free(da);
     free(db);
     return same;
+}
+
+/* ---- training ------------------------------------------------------------------------------- */
+
+/* Two steps of 20 images, unless the flags say more. Gives the run's document. */
+static inline json_t *cli_train(
+    const char *out, const char *arch, const char *from, const char *flags)
+{
+    char *line = malloc(strlen(out) + strlen(arch) + strlen(from) + strlen(flags) + 160);
+    sprintf(line, "train --data %s --arch %s --batch 20 --max-steps 2 --quiet --json --out %s %s",
+        from, arch, out, flags);
+    test_process p = cli_run_text(line);
+    ck_assert_msg(p.exit_code == 0, "%s: exit code %d; %s", line, p.exit_code, p.err);
+    json_t *value = cli_json(&p);
+    test_process_release(&p);
+    free(line);
+    return value;
+}
+
+/* Trains to the end at once and in two processes; the bytes are the same. Gives the model. */
+static inline char *cli_whole_and_resumed(
+    const char *work, const char *name, const char *arch, const char *from)
+{
+    char line[2048], other[64];
+    char *whole = cli_path(work, name);
+    snprintf(other, sizeof other, "%s-resumed", name);
+    char *parts = cli_path(work, other);
+    json_decref(cli_train(whole, arch, from, "--max-steps 7"));
+    json_decref(cli_train(parts, arch, from, "--max-steps 3"));
+    snprintf(line, sizeof line, "train --resume --out %s --max-steps 7 --quiet", parts);
+    test_process p = cli_run_text(line);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    char *model = cli_path(whole, "model.safetensors");
+    ck_assert(cli_same_file(model, cli_path(parts, "model.safetensors")));
+    return model;
 }
 
 #endif
