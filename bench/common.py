@@ -69,8 +69,12 @@ def seconds(text):
 def run_main(main):
     try:
         main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         stop("stopped", 130)
+    except BrokenPipeError:  # whoever read the output has enough of it; the interpreter must not try again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def read_json(path):

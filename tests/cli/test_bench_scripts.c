@@ -210,6 +210,11 @@ START_TEST(experiments_are_run_and_told)
     ck_assert_int_eq(p.exit_code, 0);
     ck_assert_ptr_nonnull(strstr(p.out, "pairs: capscl train --data multi:mnist"));
     test_process_release(&p);
+    /* A reader that has enough, as head has, is no reason for a traceback. */
+    p = run((char *[]){"/bin/sh", "-c", "(sleep 0.3; \"$0\" --list; echo ended with $? >&2) | true",
+        SCRIPT("experiments"), NULL});
+    ck_assert_str_eq(p.err, "ended with 1\n");
+    test_process_release(&p);
 }
 END_TEST
 
