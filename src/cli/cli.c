@@ -8,6 +8,7 @@
 #include "fail.h"
 #include "file.h"
 #include "json.h"
+#include "kinds.h"
 #include "progress.h"
 
 /* How much stderr gets: -1 errors only, 0, 1 details too. A program has one stderr. */
@@ -330,4 +331,13 @@ caps_status caps_cli_check_apart(
     return caps_cli_usage(err,
         "%s: %s would replace %s, which this command needs; need another name", flag, output,
         strcmp(output, input) == 0 ? "a file" : input);
+}
+
+caps_status caps_cli_check_data_apart(
+    const char *flag, const char *output, const char *data, caps_error *err)
+{
+    if (!output || !data || !caps_dataset_owns(data, output))
+        return CAPS_OK;
+    return caps_cli_usage(err, "%s: %s would replace a file of the data set %s; need another name",
+        flag, output, data);
 }

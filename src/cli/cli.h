@@ -176,5 +176,8 @@ caps_status caps_cli_check_output(const char *path, caps_error *err);
  * input. Either may be NULL. CAPS_ERR_ARGUMENT. */
 caps_status caps_cli_check_apart(
     const char *flag, const char *output, const char *input, caps_error *err);
+/* The same of the files of a data set. */
+caps_status caps_cli_check_data_apart(
+    const char *flag, const char *output, const char *data, caps_error *err);
 
 #endif

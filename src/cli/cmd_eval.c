@@ -437,6 +437,8 @@ static int run(const caps_command *command, int argc, char **argv)
         CAPS_TRY(caps_cli_check_apart("--trace", o.common.trace, o.models.values[m], &err));
     }
     CAPS_TRY(caps_cli_check_apart("--trace", o.common.trace, o.predictions, &err));
+    CAPS_TRY(caps_cli_check_data_apart("--predictions", o.predictions, o.data, &err));
+    CAPS_TRY(caps_cli_check_data_apart("--trace", o.common.trace, o.data, &err));
     if (o.predictions)
         CAPS_TRY(caps_cli_check_output(o.predictions, &err));
     CAPS_TRY(caps_cli_check_trace(&o.common, &err));

@@ -412,6 +412,7 @@ static int run(const caps_command *command, int argc, char **argv)
 
     CAPS_TRY(check_usage(&o, &args, &err));
     CAPS_TRY(caps_cli_check_apart("--reconstruct", o.sheet, o.model, &err));
+    CAPS_TRY(caps_cli_check_data_apart("--reconstruct", o.sheet, o.data, &err));
     for (size_t i = 0; i < args.positional_count; i++)
         CAPS_TRY(caps_cli_check_apart("--reconstruct", o.sheet, args.positional[i], &err));
     if (o.sheet)

@@ -496,6 +496,7 @@ static caps_status check_trace_apart(
     if (!trace)
         return CAPS_OK;
     CAPS_TRY(caps_cli_check_apart("--trace", trace, o->init, err));
+    CAPS_TRY(caps_cli_check_data_apart("--trace", trace, o->data, err));
     if (o->arch && caps_path_exists(o->arch)) /* else it is a name */
         CAPS_TRY(caps_cli_check_apart("--trace", trace, o->arch, err));
     for (size_t r = 0; r < (repeat ? repeat->count : 1); r++)

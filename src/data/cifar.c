@@ -16,6 +16,14 @@ enum { CLASSES = 10, SIDE = 32, PIXELS = 3 * SIDE * SIDE, ROW = 1 + PIXELS };
 static const char *const own_names[CLASSES] = {
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
 
+char *caps_cifar_path(const char *directory, int part)
+{
+    char name[32];
+    snprintf(
+        name, sizeof name, part < CAPS_CIFAR_TEST ? "data_batch_%d.bin" : "test_batch.bin", part);
+    return caps_path_join(directory, part == CAPS_CIFAR_NAMES ? "batches.meta.txt" : name);
+}
+
 /* One name a line; lines without anything at the end do not count. */
 caps_status caps_cifar_name(caps_dataset *ds, const caps_location *l, caps_error *err)
 {
@@ -24,7 +32,7 @@ caps_status caps_cifar_name(caps_dataset *ds, const caps_location *l, caps_error
     unsigned char *text = NULL;
     const char *names[CLASSES];
     size_t bytes = 0, n = 0;
-    char *path = caps_path_join(directory, "batches.meta.txt");
+    char *path = caps_cifar_path(directory, CAPS_CIFAR_NAMES);
     if (!path)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", directory));
     if (!caps_path_exists(path)) {
@@ -103,10 +111,9 @@ caps_status caps_cifar_read(
     ds->height = ds->width = SIDE;
     ds->classes = CLASSES;
     CAPS_TRY(caps_cifar_name(ds, l, err));
-    for (int batch = 1; batch <= (training ? 5 : 1); batch++) {
-        char name[32];
-        snprintf(name, sizeof name, training ? "data_batch_%d.bin" : "test_batch.bin", batch);
-        char *path = caps_path_join(l->directory, name);
+    for (int batch = training ? 1 : CAPS_CIFAR_TEST; batch <= (training ? 5 : CAPS_CIFAR_TEST);
+         batch++) {
+        char *path = caps_cifar_path(l->directory, batch);
         if (!path)
             CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", l->directory));
         status = caps_path_exists(path)

@@ -31,16 +31,17 @@ const char *caps_path_last(const char *path, size_t *n)
 /* ---- what a directory holds -------------------------------------------------------------------
  */
 
+static const char *const idx_kinds[] = {"images-idx3", "images-idx4", "labels-idx1"};
+
 static caps_status holds_idx(
     bool *holds, const char *directory, const char *prefix, caps_error *err)
 {
-    static const char *const kinds[] = {"images-idx3", "images-idx4", "labels-idx1"};
     caps_status status = CAPS_OK;
     *holds = false;
     for (int i = 0; i < 6 && !*holds; i++) {
         char *path = NULL;
         CAPS_TRY(caps_idx_set_pick(&path, directory, prefix,
-            i < 3 ? CAPS_SPLIT_TRAIN : CAPS_SPLIT_TEST, kinds[i % 3], err));
+            i < 3 ? CAPS_SPLIT_TRAIN : CAPS_SPLIT_TEST, idx_kinds[i % 3], err));
         *holds = path != NULL;
         free(path);
     }
@@ -51,10 +52,8 @@ done:
 static bool holds_cifar(const char *directory)
 {
     bool holds = false;
-    for (int batch = 1; batch <= 6 && !holds; batch++) {
-        char name[32];
-        snprintf(name, sizeof name, batch <= 5 ? "data_batch_%d.bin" : "test_batch.bin", batch);
-        char *path = caps_path_join(directory, name);
+    for (int batch = 1; batch <= CAPS_CIFAR_TEST && !holds; batch++) {
+        char *path = caps_cifar_path(directory, batch);
         holds = path && caps_path_exists(path);
         free(path);
     }
@@ -331,4 +330,66 @@ caps_status caps_dataset_find(char **path, const char *name_or_dir, caps_error *
     *path = caps_format("%s%s", l.pairs ? "multi:" : "", l.path);
     caps_location_release(&l);
     return *path ? CAPS_OK : out_of_memory(err, name_or_dir);
+}
+
+/* ---- whose file is it? ------------------------------------------------------------------------
+ */
+
+static bool idx_owns(const caps_location *l, const char *file)
+{
+    bool owns = false;
+    for (int i = 0; i < 6 && !owns; i++) {
+        char *path = NULL;
+        caps_error ignored = {0};
+        owns = caps_idx_set_pick(&path, l->directory, l->prefix,
+                   i < 3 ? CAPS_SPLIT_TRAIN : CAPS_SPLIT_TEST, idx_kinds[i % 3],
+                   &ignored) == CAPS_OK &&
+               path && caps_path_is_same(path, file);
+        free(path);
+    }
+    return owns;
+}
+
+static bool cifar_owns(const caps_location *l, const char *file)
+{
+    bool owns = false;
+    for (int part = 1; part <= CAPS_CIFAR_NAMES && !owns; part++) {
+        char *path = caps_cifar_path(l->directory, part);
+        owns = path && caps_path_is_same(path, file);
+        free(path);
+    }
+    return owns;
+}
+
+/* A picture below one of its folders. */
+static bool folder_owns(const caps_location *l, const char *file)
+{
+    char *whole = realpath(file, NULL), *root = realpath(l->directory, NULL);
+    size_t n;
+    bool owns = false;
+    if (whole && root && caps_is_png_name(caps_path_last(whole, &n))) {
+        const size_t length = strcmp(root, "/") == 0 ? 0 : strlen(root);
+        owns = strncmp(whole, root, length) == 0 && whole[length] == '/' &&
+               strchr(whole + length + 1, '/') != NULL;
+    }
+    free(whole);
+    free(root);
+    return owns;
+}
+
+bool caps_dataset_owns(const char *name_or_dir, const char *file)
+{
+    caps_location l;
+    caps_error ignored = {0};
+    bool owns = false;
+    if (!caps_path_exists(file) || caps_location_init(&l, name_or_dir, &ignored) != CAPS_OK)
+        return false;
+    if (l.kind == CAPS_DATA_IDX)
+        owns = idx_owns(&l, file);
+    else if (l.kind == CAPS_DATA_CIFAR)
+        owns = cifar_owns(&l, file);
+    else if (l.kind == CAPS_DATA_FOLDER)
+        owns = folder_owns(&l, file);
+    caps_location_release(&l);
+    return owns;
 }

@@ -26,6 +26,9 @@ typedef struct caps_location {
 /* find.c. CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT, CAPS_ERR_MEMORY. */
 caps_status caps_location_init(caps_location *l, const char *name_or_dir, caps_error *err);
 void caps_location_release(caps_location *l);
+/* Whether a file that is there is one of that data set's: of its IDX files, of CIFAR-10's, or a
+ * picture below one of its folders. False where no such data set is found (find.c). */
+bool caps_dataset_owns(const char *name_or_dir, const char *file);
 /* The last part of a path, without slashes at its end: *n bytes. */
 const char *caps_path_last(const char *path, size_t *n);
 
@@ -53,6 +56,11 @@ bool caps_is_png_name(const char *name);
  * where neither does (idx_set.c). */
 caps_status caps_idx_set_pick(char **path, const char *directory, const char *prefix,
     caps_split split, const char *kind, caps_error *err);
+
+/* The files of CIFAR-10: training batches 1 to 5, the test batch, the names of the classes. The
+ * path is freed with free(); NULL: out of memory (cifar.c). */
+enum { CAPS_CIFAR_TEST = 6, CAPS_CIFAR_NAMES };
+char *caps_cifar_path(const char *directory, int part);
 
 /* Whether a name is UTF-8 without control characters: it goes into lines, tables and JSON. */
 bool caps_is_text(const char *name);

@@ -433,6 +433,50 @@ START_TEST(bad_cifar)
 }
 END_TEST
 
+/* What a command writes does not take the place of its data: refused before the model is opened. */
+START_TEST(outputs_over_the_data)
+{
+    char *idx = cli_make_data(work, "idx", 8, 4, 1, 12, 12, 4), *pictures = make_folders("own", 1);
+    char *cifar = cli_make_directory(work, "batches"), *pairs = caps_format("multi:%s", idx);
+    char *labels = cli_path(idx, "t10k-labels-idx1-ubyte"), *cow = cli_path(work, "cow.png");
+    char *picture = cli_path(pictures, "train/cow/0.png");
+    char *batch = cli_write_text(cifar, "test_batch.bin", "rows");
+    char *meta = cli_write_text(cifar, "batches.meta.txt", "names");
+    ck_assert_int_eq(symlink(picture, cow), 0);
+    char *const lines[][3] = {
+        {"show lengths --out", labels, idx},
+        {"show lengths --out", labels, pairs},
+        {"show filters --out", picture, pictures},
+        {"show lengths --out", cow, pictures},
+        {"predict --reconstruct", picture, pictures},
+        {"eval --predictions", batch, cifar},
+        {"eval --trace", meta, cifar},
+    };
+    const uint64_t before = cli_tree_hash(work);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        char *line =
+            caps_format("%s %s --data %s --model none", lines[i][0], lines[i][1], lines[i][2]);
+        cli_expect_error(cli_run_text(line), 2, "would replace a file of the data set", line);
+        free(line);
+    }
+    char *line = caps_format("train --data %s --arch %s --out %s/never --trace %s", idx, spec, work,
+        cli_path(idx, "train-images-idx3-ubyte"));
+    cli_expect_error(cli_run_text(line), 2, "would replace a file of the data set", line);
+    free(line);
+    ck_assert_uint_eq(cli_tree_hash(work), before);
+    /* Beside the data, or where nothing is yet, is as good a place as any. */
+    char *beside = cli_write_text(pictures, "sheet.png", "old");
+    char *const good[] = {beside, cli_path(pictures, "train/cow/new.png"), cli_path(idx, "new")};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        line = caps_format(
+            "show filters --out %s --data %s --model none", good[i], i < 2 ? pictures : idx);
+        cli_expect_error(cli_run_text(line), 3, "none", line);
+        free(line);
+    }
+    free(pairs);
+}
+END_TEST
+
 START_TEST(bad_pairs)
 {
     char *dir = cli_make_data(work, "fours", 24, 12, 1, 4, 4, 4);
@@ -468,6 +512,7 @@ Suite *suite(void)
     tcase_add_test(t, long_names_stay_apart);
     tcase_add_test(t, sheets_have_names);
     tcase_add_test(t, bad_folders);
+    tcase_add_test(t, outputs_over_the_data);
     tcase_add_test(t, bad_cifar);
     tcase_add_test(t, bad_pairs);
     suite_add_tcase(s, t);
