@@ -141,19 +141,20 @@ static ssize_t read_some(int fd, void *data, size_t n)
     }
 }
 
-static caps_status open_file(int *fd, const char *path, bool pipes, caps_error *err)
+/* With pipes too, or without; *st says which it is. */
+static caps_status open_file(
+    int *fd, struct stat *st, const char *path, bool pipes, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    struct stat st;
     /* Otherwise the open of a pipe would wait for a writer, for ever where none comes. */
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0)
         return caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot open", path);
-    if (fstat(*fd, &st) != 0)
+    if (fstat(*fd, st) != 0)
         status = caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot read", path);
-    else if (S_ISDIR(st.st_mode))
+    else if (S_ISDIR(st->st_mode))
         status = caps_fail(err, CAPS_ERR_FORMAT, "%s: is a directory, need a file", path);
-    else if (!S_ISREG(st.st_mode) && !(pipes && S_ISFIFO(st.st_mode)))
+    else if (!S_ISREG(st->st_mode) && !(pipes && S_ISFIFO(st->st_mode)))
         status =
             caps_fail(err, CAPS_ERR_FORMAT, "%s: is a pipe or a device, need a regular file", path);
     if (status != CAPS_OK) {
@@ -165,7 +166,8 @@ static caps_status open_file(int *fd, const char *path, bool pipes, caps_error *
 
 caps_status caps_file_open(int *fd, const char *path, caps_error *err)
 {
-    return open_file(fd, path, false, err);
+    struct stat st;
+    return open_file(fd, &st, path, false, err);
 }
 
 caps_status caps_file_read(
@@ -179,9 +181,7 @@ caps_status caps_file_read(
     *n = 0;
 
     int fd;
-    CAPS_TRY(open_file(&fd, path, true, err));
-    if (fstat(fd, &st) != 0)
-        CAPS_TRY(caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot read", path));
+    CAPS_TRY(open_file(&fd, &st, path, true, err));
     if (limit > SIZE_MAX - 2)
         limit = SIZE_MAX - 2;
     if ((uintmax_t)st.st_size > limit)

@@ -18,30 +18,20 @@ caps_status caps_model_save(caps_model *m, const char *path, caps_error *err)
     caps_st_tensor tensors[CAPS_MOST_PARAMETERS];
     caps_status status = CAPS_OK;
     const void *flat = NULL;
-    char *spec = caps_model_spec_format(&m->spec);
-    char *names = m->spec.has_class_names ? caps_class_names_format(&m->spec) : NULL;
-    const bool plain = caps_loss_equal(&m->loss, &CAPS_LOSS_DEFAULT);
-    char *loss = plain ? NULL : caps_loss_format(&m->loss);
-    if (!spec || (m->spec.has_class_names && !names) || (!plain && !loss))
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for the spec", path));
+    caps_network_texts texts = {0};
+    caps_st_pair metadata[CAPS_NETWORK_PAIRS];
+    CAPS_TRY(caps_network_texts_init(&texts, &m->spec, &m->loss, path, err));
     CAPS_TRY(caps_tensor_map(m->rt, &m->parameters, &flat, err));
     for (size_t i = 0; i < m->network.parameter_count; i++) {
         const caps_parameter *p = &m->network.parameters[i].parameter;
         tensors[i] = caps_parameter_tensor(p, p->name, flat);
     }
-    size_t pairs = 2;
-    caps_st_pair metadata[4] = {{"capscl.spec", spec}, {"capscl.format", CAPS_FORMAT_VERSION}};
-    if (names)
-        metadata[pairs++] = (caps_st_pair){"capscl.classes", names};
-    if (loss)
-        metadata[pairs++] = (caps_st_pair){"capscl.loss", loss};
+    const size_t pairs = caps_network_texts_list(metadata, &texts, NULL, 0);
     CAPS_TRY(
         caps_safetensors_save(path, tensors, m->network.parameter_count, metadata, pairs, err));
 done:
     caps_tensor_unmap(m->rt, &m->parameters, &flat, NULL);
-    free(loss);
-    free(names);
-    free(spec);
+    caps_network_texts_release(&texts);
     return status;
 }
 

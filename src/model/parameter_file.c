@@ -3,9 +3,46 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fail.h"
+#include "loss.h"
+
+caps_status caps_network_texts_init(caps_network_texts *t, const caps_model_spec *spec,
+    const caps_loss *loss, const char *path, caps_error *err)
+{
+    const bool named = spec->has_class_names, plain = caps_loss_equal(loss, &CAPS_LOSS_DEFAULT);
+    t->spec = caps_model_spec_format(spec);
+    t->classes = named ? caps_class_names_format(spec) : NULL;
+    t->loss = plain ? NULL : caps_loss_format(loss);
+    if (!t->spec || (named && !t->classes) || (!plain && !t->loss))
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for the spec", path);
+    return CAPS_OK;
+}
+
+void caps_network_texts_release(caps_network_texts *t)
+{
+    free(t->loss);
+    free(t->classes);
+    free(t->spec);
+    *t = (caps_network_texts){0};
+}
+
+size_t caps_network_texts_list(
+    caps_st_pair *metadata, const caps_network_texts *t, const caps_st_pair *own, size_t count)
+{
+    size_t n = 0;
+    metadata[n++] = (caps_st_pair){"capscl.spec", t->spec};
+    metadata[n++] = (caps_st_pair){"capscl.format", CAPS_FORMAT_VERSION};
+    for (size_t i = 0; i < count; i++)
+        metadata[n++] = own[i];
+    if (t->classes)
+        metadata[n++] = (caps_st_pair){"capscl.classes", t->classes};
+    if (t->loss)
+        metadata[n++] = (caps_st_pair){"capscl.loss", t->loss};
+    return n;
+}
 
 caps_st_tensor caps_parameter_tensor(const caps_parameter *p, const char *name, const float *flat)
 {

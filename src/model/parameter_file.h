@@ -1,4 +1,4 @@
-/* parameter_file.h: a parameter as a tensor of a safetensors file, for checkpoints and for the
+/* parameter_file.h: a network and its parameters in a safetensors file, for checkpoints and for the
  * states of runs. `flat` is the flat array of all parameters; `name` may differ from the
  * parameter's (a moment of it). Failures are CAPS_ERR_FORMAT: "path: tensor name: ...". */
 #ifndef CAPS_PARAMETER_FILE_H
@@ -9,6 +9,25 @@
 #include "safetensors.h"
 
 #define CAPS_FORMAT_VERSION "1" /* capscl.format */
+
+/* What the metadata say of a network, as text. */
+typedef struct caps_network_texts {
+    char *spec;
+    char *classes; /* NULL: they have no names */
+    char *loss;    /* NULL: the default */
+} caps_network_texts;
+
+/* CAPS_ERR_MEMORY; release it then too. */
+caps_status caps_network_texts_init(caps_network_texts *t, const caps_model_spec *spec,
+    const caps_loss *loss, const char *path, caps_error *err);
+void caps_network_texts_release(caps_network_texts *t);
+
+/* The most pairs that caps_network_texts_list adds to `own`. */
+#define CAPS_NETWORK_PAIRS 4
+/* Spec and format, own [count], then classes and loss where there are any: how many pairs there are
+ * in metadata [count + CAPS_NETWORK_PAIRS], which borrow the texts. */
+size_t caps_network_texts_list(
+    caps_st_pair *metadata, const caps_network_texts *t, const caps_st_pair *own, size_t count);
 
 /* Points into `flat` and at `name`. */
 caps_st_tensor caps_parameter_tensor(const caps_parameter *p, const char *name, const float *flat);

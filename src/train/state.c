@@ -10,7 +10,6 @@
 #include "config.h"
 #include "fail.h"
 #include "file.h"
-#include "loss.h"
 #include "pairs.h"
 #include "parameter_file.h"
 #include "schedule.h"
@@ -144,27 +143,17 @@ caps_status caps_state_save(const caps_state *s, const char *path, const caps_mo
     const caps_train_config *config, const char *config_text, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    const bool named = config->spec.has_class_names;
-    char *state = NULL, *spec = caps_model_spec_format(&config->spec);
-    char *names = named ? caps_class_names_format(&config->spec) : NULL;
-    const bool plain = caps_loss_equal(&config->loss, &CAPS_LOSS_DEFAULT);
-    char *loss = plain ? NULL : caps_loss_format(&config->loss);
-    if (!spec || (named && !names) || (!plain && !loss))
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
+    char *state = NULL;
+    caps_network_texts texts = {0};
+    CAPS_TRY(caps_network_texts_init(&texts, &config->spec, &config->loss, path, err));
     CAPS_TRY(caps_state_format(&state, s, config, err));
-    size_t pairs = 4;
-    caps_st_pair metadata[6] = {{"capscl.spec", spec}, {"capscl.format", CAPS_FORMAT_VERSION},
-        {"capscl.state", state}, {"capscl.config", config_text}};
-    if (names)
-        metadata[pairs++] = (caps_st_pair){"capscl.classes", names};
-    if (loss)
-        metadata[pairs++] = (caps_st_pair){"capscl.loss", loss};
+    const caps_st_pair own[] = {{"capscl.state", state}, {"capscl.config", config_text}};
+    caps_st_pair metadata[2 + CAPS_NETWORK_PAIRS];
+    const size_t pairs = caps_network_texts_list(metadata, &texts, own, 2);
     CAPS_TRY(write_file(s, path, m, metadata, pairs, err));
 done:
-    free(loss);
-    free(names);
+    caps_network_texts_release(&texts);
     free(state);
-    free(spec);
     return status;
 }
 

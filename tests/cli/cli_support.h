@@ -213,6 +213,16 @@ static inline json_t *cli_json(const test_process *p)
     return value;
 }
 
+/* The document of a command, which must go well. */
+static inline json_t *cli_run_json(const char *line)
+{
+    test_process p = cli_run_text(line);
+    ck_assert_msg(p.exit_code == 0, "%s: exit code %d; %s", line, p.exit_code, p.err);
+    json_t *value = cli_json(&p);
+    test_process_release(&p);
+    return value;
+}
+
 /* The object has exactly these keys (separated by blanks). */
 static inline void cli_expect_keys(const json_t *object, const char *keys)
 {
@@ -284,10 +294,7 @@ static inline json_t *cli_train(
     char *line = malloc(strlen(out) + strlen(arch) + strlen(from) + strlen(flags) + 160);
     sprintf(line, "train --data %s --arch %s --batch 20 --max-steps 2 --quiet --json --out %s %s",
         from, arch, out, flags);
-    test_process p = cli_run_text(line);
-    ck_assert_msg(p.exit_code == 0, "%s: exit code %d; %s", line, p.exit_code, p.err);
-    json_t *value = cli_json(&p);
-    test_process_release(&p);
+    json_t *value = cli_run_json(line);
     free(line);
     return value;
 }
