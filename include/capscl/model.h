@@ -257,6 +257,7 @@ CAPS_API caps_tensor caps_model_input_gradient(const caps_model *m);
 typedef struct caps_model_outputs {
     caps_tensor lengths;        /* [b, J]; of a CNN the softmax's probabilities */
     caps_tensor capsules;       /* [b, J, D]; none in a CNN */
+    caps_tensor primary;        /* [b, I, K]: the primary capsules; none in a CNN */
     caps_tensor couplings;      /* [b, I, J] of the last iteration; none in a CNN */
     caps_tensor all_couplings;  /* [r, b, I, J] of every iteration */
     caps_tensor best;           /* int32 [b], or [b, L]: the longest capsules */

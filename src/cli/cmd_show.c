@@ -166,7 +166,7 @@ const caps_command caps_command_show = {
         "  perturb      what each dimension of a class capsule means: changed from -0.25 to 0.25\n"
         "               by 0.05, for the best image of each class\n"
         "  couplings    which primary capsules vote for which class at each iteration, for a sure\n"
-        "               image and the worst mistake (pairs too)\n"
+        "               image and the worst mistake (pairs too), and how long they are\n"
         "  filters      the weights of the first convolution\n"
         "  lengths      how long each class's capsule is in its own images and in others\n"
         "  confusion    how many images of each class were given each class\n"

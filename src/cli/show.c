@@ -215,7 +215,26 @@ static caps_status take_couplings(caps_show *s, const caps_tensor *all, float *o
     return status;
 }
 
-caps_status caps_seen_compute(caps_seen_set *set, caps_show *s, float *couplings, caps_error *err)
+/* Lengths of the primary capsules u [b, I, K]. */
+static caps_status take_primary(caps_show *s, const caps_tensor *u, float *out, caps_error *err)
+{
+    const size_t rows = u->shape[0] * u->shape[1], k = u->shape[2];
+    float *host = malloc(rows * k * sizeof *host);
+    if (!host)
+        return out_of_memory(err);
+    caps_status status = caps_tensor_download(s->rt, u, host, err);
+    for (size_t row = 0; status == CAPS_OK && row < rows; row++) {
+        double sum = 0;
+        for (size_t e = row * k; e < (row + 1) * k; e++)
+            sum += (double)host[e] * (double)host[e];
+        out[row] = (float)sqrt(sum);
+    }
+    free(host);
+    return status;
+}
+
+caps_status caps_seen_compute(
+    caps_seen_set *set, caps_show *s, const caps_inside *inside, caps_error *err)
 {
     const size_t pixels = s->sizes->pixels, j = s->spec->classes, dim = s->spec->class_caps.dim;
     const size_t links = s->spec->class_caps.iterations * s->sizes->i * j;
@@ -235,8 +254,10 @@ caps_status caps_seen_compute(caps_seen_set *set, caps_show *s, float *couplings
             caps_tensor_download(s->rt, &out.best, set->labels + first * s->spec->labels, err));
         CAPS_TRY(caps_tensor_download(s->rt, &out.lengths, set->lengths + first * j, err));
         CAPS_TRY(caps_tensor_download(s->rt, &out.capsules, set->capsules + first * j * dim, err));
-        if (couplings)
-            CAPS_TRY(take_couplings(s, &out.all_couplings, couplings + first * links, err));
+        if (!inside)
+            continue;
+        CAPS_TRY(take_couplings(s, &out.all_couplings, inside->couplings + first * links, err));
+        CAPS_TRY(take_primary(s, &out.primary, inside->primary + first * s->sizes->i, err));
     }
 done:
     return status;

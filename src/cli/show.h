@@ -86,10 +86,17 @@ typedef struct caps_seen_set {
     float *capsules;      /* [n, J, D] */
 } caps_seen_set;
 
+/* What else can be asked of them; the caller's arrays. */
+typedef struct caps_inside {
+    float *couplings; /* [n, r, I, J] */
+    float *primary;   /* [n, I]: lengths of the primary capsules */
+} caps_inside;
+
 /* Room for n images whose index the caller sets; then caps_seen_compute. */
 caps_status caps_seen_init(caps_seen_set *set, const caps_show *s, size_t n, caps_error *err);
-/* couplings: [n, r, I, J], NULL where they are not asked for. */
-caps_status caps_seen_compute(caps_seen_set *set, caps_show *s, float *couplings, caps_error *err);
+/* inside: NULL where it is not asked for. */
+caps_status caps_seen_compute(
+    caps_seen_set *set, caps_show *s, const caps_inside *inside, caps_error *err);
 void caps_seen_release(caps_seen_set *set);
 
 /* How bad the mistake in image i of the data is: the length of a class that was predicted wrongly

@@ -233,14 +233,15 @@ caps_status caps_show_couplings(caps_show *s, caps_drawing *d, caps_error *err)
     const size_t each = spec->class_caps.iterations * s->sizes->i * spec->classes;
     caps_seen_set set = {0};
     caps_coupled *blocks = NULL;
-    float *couplings = NULL;
+    caps_inside inside = {0};
     caps_status status;
     CAPS_TRY(s->index_count ? take_index(&set, s, err) : choose_coupled(&set, s, err));
     blocks = calloc(set.n, sizeof *blocks);
-    couplings = calloc(set.n * each, sizeof *couplings);
-    if (!blocks || !couplings)
+    inside.couplings = calloc(set.n * each, sizeof *inside.couplings);
+    inside.primary = calloc(set.n * s->sizes->i, sizeof *inside.primary);
+    if (!blocks || !inside.couplings || !inside.primary)
         CAPS_TRY(out_of_memory(err));
-    CAPS_TRY(caps_seen_compute(&set, s, couplings, err));
+    CAPS_TRY(caps_seen_compute(&set, s, &inside, err));
     for (size_t i = 0; i < set.n; i++)
         blocks[i] = (caps_coupled){.source = set.sources[i],
             .input = set.inputs + i * s->sizes->pixels,
@@ -248,12 +249,14 @@ caps_status caps_show_couplings(caps_show *s, caps_drawing *d, caps_error *err)
             .true_labels = set.true_labels + i * spec->labels,
             .count = spec->labels,
             .lengths = set.lengths + i * spec->classes,
-            .couplings = couplings + i * each};
+            .couplings = inside.couplings + i * each,
+            .primary = inside.primary + i * s->sizes->i};
     CAPS_TRY(caps_picture_couplings(d, &of, blocks, set.n, spec->class_caps.iterations,
         spec->primary.types, s->sizes->h2, s->sizes->w2, spec->class_caps.leaky, err));
 done:
     free(blocks);
-    free(couplings);
+    free(inside.couplings);
+    free(inside.primary);
     caps_seen_release(&set);
     return status;
 }

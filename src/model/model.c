@@ -709,6 +709,7 @@ caps_model_outputs caps_model_get_outputs(const caps_model *m)
         const size_t i = couplings->shape[2], j = couplings->shape[3];
         const size_t last = couplings->shape[0] - 1;
         out.capsules = caps_batch_of(&m->network.capsules->y, m->b);
+        out.primary = caps_batch_of(&m->network.capsules->input->y, m->b);
         /* The iterations of a batch of b lie b images apart (layer_class_caps.c). */
         out.couplings = caps_tensor_wrap(couplings->buffer, couplings->offset + last * m->b * i * j,
             CAPS_F32, 3, (size_t[]){m->b, i, j});

@@ -6,10 +6,11 @@
 #include "fail.h"
 #include "pictures.h"
 
-enum { MOST_COLUMNS = 12, BARS = 34, GAP = 16, ROWS = 70, SPACE = 40, LEGEND = 64 };
-#define NO_PARENT "no parent"
-#define MOST_UP   150.0 /* of a column's name that stands upright */
-#define MOST_LEFT 230.0 /* of the text below the image */
+enum { MOST_COLUMNS = 12, BARS = 34, GAP = 16, ROWS = 70, SPACE = 40, LEGEND = 64, TEXT_LINE = 18 };
+#define NO_PARENT       "no parent"
+#define PRIMARY_LENGTHS "primary lengths"
+#define MOST_UP         150.0 /* of a column's name that stands upright */
+#define MOST_LEFT       230.0 /* of the text below the image */
 
 typedef struct sizes {
     size_t iterations, types, height, width, classes;
@@ -24,6 +25,9 @@ typedef struct sizes {
     double most;               /* furthest from that of all maps */
     double above, below;       /* and of all bars */
 } sizes;
+
+/* From the text below the image to the lengths of the primary capsules. */
+enum { PRIMARY = 3 * TEXT_LINE + 14 };
 
 /* The coupling of capsule i in iteration t; j = classes: to no parent. */
 static double coupling(const sizes *n, const float *c, size_t t, size_t i, size_t j)
@@ -54,6 +58,16 @@ static double of_type(const sizes *n, const float *c, size_t t, size_t type, siz
     for (size_t p = 0; p < places; p++)
         sum += coupling(n, c, t, type * places + p, j);
     return sum / (double)places;
+}
+
+/* Mean length of the primary capsules at a place. */
+static double length_at(const sizes *n, const caps_coupled *b, size_t place)
+{
+    const size_t places = n->height * n->width;
+    double sum = 0;
+    for (size_t k = 0; k < n->types; k++)
+        sum += (double)b->primary[k * places + place];
+    return sum / (double)n->types;
 }
 
 static bool among(const int *labels, size_t count, size_t j)
@@ -184,6 +198,26 @@ static void draw_columns(caps_drawing *d, const caps_picture_of *of, const sizes
     }
 }
 
+/* Where the primary capsules are long: the longest place is white. */
+static void draw_primary(
+    caps_drawing *d, const sizes *n, const caps_coupled *b, caps_colour *map, double x, double y)
+{
+    char text[32];
+    double least = INFINITY, most = 0;
+    for (size_t p = 0; p < n->height * n->width; p++) {
+        const double length = length_at(n, b, p);
+        least = fmin(least, length);
+        most = fmax(most, length);
+    }
+    for (size_t p = 0; p < n->height * n->width; p++)
+        map[p] = caps_ramp_colour(CAPS_RAMP_GREY, most > 0 ? length_at(n, b, p) / most : 0);
+    caps_draw_label(d, x, y, n->left, CAPS_LEFT, PRIMARY_LENGTHS, CAPS_TEXT_SMALL, caps_muted);
+    caps_draw_pixels(d, x, y + TEXT_LINE, map, n->height, n->width, n->zoom);
+    snprintf(text, sizeof text, "%.2f to %.2f", least, most);
+    caps_draw_label(d, x, y + TEXT_LINE + n->map_height + 6, n->left, CAPS_LEFT, text,
+        CAPS_TEXT_SMALL, caps_muted);
+}
+
 static void draw_block(caps_drawing *d, const caps_picture_of *of, const sizes *n,
     const caps_coupled *b, caps_colour *map, double y)
 {
@@ -201,10 +235,11 @@ static void draw_block(caps_drawing *d, const caps_picture_of *of, const sizes *
         d, CAPS_SHEET_MARGIN, ty, n->left, CAPS_LEFT, b->source, CAPS_TEXT_SMALL, caps_muted);
     caps_picture_pair(text, sizeof text, of, "true ", " + ", b->true_labels, b->count, chars);
     caps_draw_label(
-        d, CAPS_SHEET_MARGIN, ty + 18, n->left, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_ink);
+        d, CAPS_SHEET_MARGIN, ty + TEXT_LINE, n->left, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_ink);
     caps_picture_pair(text, sizeof text, of, "-> ", " + ", b->labels, b->count, chars);
-    caps_draw_label(d, CAPS_SHEET_MARGIN, ty + 36, n->left, CAPS_LEFT, text, CAPS_TEXT_SMALL,
-        right ? caps_good : caps_bad);
+    caps_draw_label(d, CAPS_SHEET_MARGIN, ty + 2 * TEXT_LINE, n->left, CAPS_LEFT, text,
+        CAPS_TEXT_SMALL, right ? caps_good : caps_bad);
+    draw_primary(d, n, b, map, CAPS_SHEET_MARGIN, ty + PRIMARY);
     draw_columns(d, of, n, b, map, x, y);
     caps_draw_label(
         d, x - 76, y + n->names_height + 10, 66, CAPS_RIGHT, "length", CAPS_TEXT_SMALL, caps_muted);
@@ -241,7 +276,8 @@ static void place_names(sizes *n, const caps_picture_of *of)
     const double zoom = caps_picture_zoom(of->height, of->width, 112);
     const double text = caps_picture_names_width(of, CAPS_TEXT_SMALL, MOST_LEFT) +
                         caps_text_width("true ", CAPS_TEXT_SMALL) + CAPS_TEXT_SMALL;
-    n->left = fmax(fmax((double)of->width * zoom + 8, 120), fmin(text, MOST_LEFT));
+    const double caption = caps_text_width(PRIMARY_LENGTHS, CAPS_TEXT_SMALL) + CAPS_TEXT_SMALL;
+    n->left = fmax(fmax((double)of->width * zoom + 8, caption), fmin(text, MOST_LEFT));
 }
 
 caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
@@ -265,7 +301,7 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
     for (size_t i = 0; i < count; i++)
         find_most(&n, &blocks[i]);
     const bool differ = n.most > 0 || n.above > 0 || n.below > 0;
-    char shows[768], only[96] = "", range[160], low[32], middle[32], high[32];
+    char shows[1024], only[96] = "", range[160], low[32], middle[32], high[32];
     if (n.chosen < n.classes)
         snprintf(only, sizeof only,
             " %zu classes: the true and the predicted, and the longest capsules.", n.chosen);
@@ -278,7 +314,7 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
     snprintf(shows, sizeof shows,
         "Which primary capsules vote for which class; true classes are underlined. Maps: coupling "
         "at each of the %zux%zu places, mean over the %zu types; bars: of each type, mean over the "
-        "places%s.%s%s",
+        "places%s.%s%s Left: mean length of the primary capsules at each place, the longest white.",
         height, width, types, range,
         leaky ? " Leaky: what no class gets is the share of no parent." : "", only);
     const caps_heading heading = {
@@ -286,8 +322,9 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
     const double sheet =
         fmax(2 * CAPS_SHEET_MARGIN + n.left + ROWS + (double)n.columns * n.step_x - GAP, 760);
     const double head = caps_draw_heading(NULL, &heading, sheet);
-    const double input =
-        n.head + (double)of->height * caps_picture_zoom(of->height, of->width, 112) + 64;
+    const double input = n.head +
+                         (double)of->height * caps_picture_zoom(of->height, of->width, 112) + 10 +
+                         PRIMARY + TEXT_LINE + n.map_height + 6 + TEXT_LINE;
     const double block = fmax(n.head + (double)iterations * n.step_y - GAP, input) + SPACE;
     const double legend = n.most > 0 ? LEGEND : 0;
     caps_colour *map = malloc(height * width * sizeof *map);

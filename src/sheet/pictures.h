@@ -70,6 +70,7 @@ typedef struct caps_coupled {
     size_t count;                    /* 1, or 2 of a pair */
     const float *lengths;            /* [J] */
     const float *couplings;          /* [r, T*h*w, J], capsule i = (type * h + y) * w + x */
+    const float *primary;            /* [T*h*w]: lengths of the primary capsules */
 } caps_coupled;
 
 /* leaky: what the couplings of a capsule lack of 1 is shown as the share of no parent. */

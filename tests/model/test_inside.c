@@ -2,8 +2,11 @@
  * capsules of the caller's. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "model_support.h"
+#include "ref.h"
 
 /* Every sample, input capsule and iteration shares out exactly one vote; the first one equally; the
  * last one is `couplings`. */
@@ -42,6 +45,56 @@ START_TEST(couplings_of_every_iteration)
         free(last);
         caps_model_free(m);
     }
+}
+END_TEST
+
+/* Votes and routing of the primary capsules that it tells, in double, make its class capsules. */
+START_TEST(primary_capsules)
+{
+    enum { B = 3, I = 18, K = 4, D = 7, R = 3 };
+    caps_error err = {0};
+    caps_model *m = make(families[_i], &(caps_model_options){.max_batch = 8});
+    set_batch(m, B, false);
+    ck_assert_ptr_null(caps_model_get_outputs(m).primary.buffer);
+    test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
+    const caps_model_outputs out = caps_model_get_outputs(m);
+    const size_t expected[] = {B, I, K};
+    ck_assert_int_eq(out.primary.ndim, 3);
+    for (int d = 0; d < 3; d++)
+        ck_assert_uint_eq(out.primary.shape[d], expected[d]);
+
+    float *flat = calloc(caps_model_flat_count(m), sizeof *flat);
+    double *w = calloc(I * CLASSES * D * K, sizeof *w);
+    double *votes = calloc(B * I * CLASSES * D, sizeof *votes);
+    double *couplings = calloc(R * B * I * CLASSES, sizeof *couplings);
+    double *s = calloc(R * B * CLASSES * D, sizeof *s), *v = calloc(R * B * CLASSES * D, sizeof *v);
+    double *capsules = calloc(B * CLASSES * D, sizeof *capsules);
+    double *u = test_download(&out.primary);
+    test_ok(caps_model_get_parameters(m, flat, &err));
+    bool found = false;
+    for (size_t p = 0; p < caps_model_parameter_count(m); p++) {
+        const caps_parameter *of = caps_model_parameter(m, p);
+        if (strcmp(of->name, "class_caps.weight") != 0)
+            continue;
+        found = true;
+        ck_assert_uint_eq(of->count, I * CLASSES * D * K);
+        for (size_t e = 0; e < of->count; e++)
+            w[e] = (double)flat[of->first + e];
+    }
+    ck_assert(found);
+    caps_ref_votes_forward(votes, u, w, B, I, CLASSES, D, K);
+    caps_ref_routing_forward(
+        capsules, couplings, s, v, votes, NULL, false, B, I, CLASSES, D, R); /* the bias is 0 */
+    test_expect(&out.capsules, capsules, 1e-5, "class capsules of the primary ones");
+    free(flat);
+    free(w);
+    free(votes);
+    free(couplings);
+    free(s);
+    free(v);
+    free(capsules);
+    free(u);
+    caps_model_free(m);
 }
 END_TEST
 
@@ -134,6 +187,7 @@ Suite *suite(void)
     Suite *s = suite_create("inside");
     TCase *tc = families_case(s, "inside");
     families_add(tc, couplings_of_every_iteration);
+    families_add(tc, primary_capsules);
     families_add(tc, decoder_alone);
     families_add(tc, decoder_misuse_is_refused);
     return s;

@@ -423,7 +423,7 @@ START_TEST(sheets_of_any_size)
         for (size_t i = 0; i < 8 * classes[k]; i++)
             couplings[i] = 1.0f / (float)classes[k];
         const caps_coupled coupled = {
-            "#1", image, &seen.label, &seen.true_label, 1, lengths, couplings};
+            "#1", image, &seen.label, &seen.true_label, 1, lengths, couplings, lengths};
         test_ok(caps_picture_couplings(&d, &of, &coupled, 1, 1, 2, 2, 2, false, &err));
         ck_assert_uint_gt(all_ink(&d), 1000);
         caps_drawing_release(&d);
@@ -448,6 +448,9 @@ static bool says(const caps_drawing *d, const char *text, double size, caps_colo
     caps_drawing_release(&t);
     return found;
 }
+
+/* Lengths of primary capsules: the mean over the types is 0.25, 0.5, 0.5, 1 at the four places. */
+static const float primary_lengths[8] = {0.125f, 0.5f, 0.25f, 1, 0.375f, 0.5f, 0.75f, 1};
 
 /* Couplings of 8 capsules in 2x2 places, 2 types: all equal, but that of capsule 3 to class 1,
  * which is `off` of an equal share more, and to class 0, which is as much less. */
@@ -476,7 +479,8 @@ static caps_drawing couplings_of(
         .height = 12,
         .width = 12,
         .scale = 1};
-    const caps_coupled block = {"#1", image, labels, true_labels, count, lengths, couplings};
+    const caps_coupled block = {
+        "#1", image, labels, true_labels, count, lengths, couplings, primary_lengths};
     caps_drawing d;
     test_ok(caps_picture_couplings(&d, &of, &block, 1, 1, 2, 2, 2, leaky, &err));
     return d;
@@ -498,6 +502,11 @@ START_TEST(couplings_of_any_range)
     ck_assert_uint_eq(count_colour(&none, hot) + count_colour(&none, cold), 0);
     ck_assert_uint_lt(none.image.height, narrow.image.height);
     ck_assert(says(&wide, "+20%", CAPS_TEXT_SMALL, caps_muted)); /* one of two types */
+    /* Their own range, whatever the couplings' is. */
+    ck_assert(says(&none, "0.25 to 1.00", CAPS_TEXT_SMALL, caps_muted));
+    const size_t half = count_colour(&none, caps_ramp_colour(CAPS_RAMP_GREY, 0.5));
+    ck_assert_uint_gt(half, 300);
+    ck_assert_uint_eq(half, 2 * count_colour(&none, caps_ramp_colour(CAPS_RAMP_GREY, 0.25)));
     ck_assert(says(&narrow, "+0.020%", CAPS_TEXT_SMALL, caps_muted));
     ck_assert(says(&narrow, "0.25 equal", CAPS_TEXT_SMALL, caps_muted));
     ck_assert(says(&none, "equal:", CAPS_TEXT_BODY, caps_ink));
