@@ -26,8 +26,9 @@ typedef struct sizes {
     double above, below;       /* and of all bars */
 } sizes;
 
-/* From the text below the image to the lengths of the primary capsules. */
-enum { PRIMARY = 3 * TEXT_LINE + 14 };
+/* Below the image: a gap, three lines of text, and the lengths of the primary capsules, a map with
+ * a line above and one below it. */
+enum { BELOW = 10, MAP_BELOW = 6, PRIMARY = 3 * TEXT_LINE + 14 };
 
 /* The coupling of capsule i in iteration t; j = classes: to no parent. */
 static double coupling(const sizes *n, const float *c, size_t t, size_t i, size_t j)
@@ -214,7 +215,7 @@ static void draw_primary(
     caps_draw_label(d, x, y, n->left, CAPS_LEFT, PRIMARY_LENGTHS, CAPS_TEXT_SMALL, caps_muted);
     caps_draw_pixels(d, x, y + TEXT_LINE, map, n->height, n->width, n->zoom);
     snprintf(text, sizeof text, "%.2f to %.2f", least, most);
-    caps_draw_label(d, x, y + TEXT_LINE + n->map_height + 6, n->left, CAPS_LEFT, text,
+    caps_draw_label(d, x, y + TEXT_LINE + n->map_height + MAP_BELOW, n->left, CAPS_LEFT, text,
         CAPS_TEXT_SMALL, caps_muted);
 }
 
@@ -230,7 +231,7 @@ static void draw_block(caps_drawing *d, const caps_picture_of *of, const sizes *
         right = right && among(b->true_labels, b->count, (size_t)b->labels[t]);
     caps_draw_tile(
         d, CAPS_SHEET_MARGIN, y + n->head, b->input, of->channels, of->height, of->width, zoom);
-    const double ty = y + n->head + (double)of->height * zoom + 10;
+    const double ty = y + n->head + (double)of->height * zoom + BELOW;
     caps_draw_label(
         d, CAPS_SHEET_MARGIN, ty, n->left, CAPS_LEFT, b->source, CAPS_TEXT_SMALL, caps_muted);
     caps_picture_pair(text, sizeof text, of, "true ", " + ", b->true_labels, b->count, chars);
@@ -301,7 +302,7 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
     for (size_t i = 0; i < count; i++)
         find_most(&n, &blocks[i]);
     const bool differ = n.most > 0 || n.above > 0 || n.below > 0;
-    char shows[1024], only[96] = "", range[160], low[32], middle[32], high[32];
+    char shows[768], only[96] = "", range[160], low[32], middle[32], high[32];
     if (n.chosen < n.classes)
         snprintf(only, sizeof only,
             " %zu classes: the true and the predicted, and the longest capsules.", n.chosen);
@@ -323,8 +324,8 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
         fmax(2 * CAPS_SHEET_MARGIN + n.left + ROWS + (double)n.columns * n.step_x - GAP, 760);
     const double head = caps_draw_heading(NULL, &heading, sheet);
     const double input = n.head +
-                         (double)of->height * caps_picture_zoom(of->height, of->width, 112) + 10 +
-                         PRIMARY + TEXT_LINE + n.map_height + 6 + TEXT_LINE;
+                         (double)of->height * caps_picture_zoom(of->height, of->width, 112) +
+                         BELOW + PRIMARY + TEXT_LINE + n.map_height + MAP_BELOW + TEXT_LINE;
     const double block = fmax(n.head + (double)iterations * n.step_y - GAP, input) + SPACE;
     const double legend = n.most > 0 ? LEGEND : 0;
     caps_colour *map = malloc(height * width * sizeof *map);
