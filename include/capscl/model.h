@@ -123,6 +123,10 @@ typedef struct caps_model_options {
                                     "conv1=direct,primary=auto"; NULL: $CAPSCL_CONV, else auto for
                                     all. See caps_conv_algorithm. Read by create only */
     const caps_loss *loss;       /* NULL: CAPS_LOSS_DEFAULT. Read by create only */
+    const char *rate_factors;    /* on the rate of the optimizers, by layer or parameter:
+                                    "primary=0.1,decoder.fc1.bias=2", a factor 0 or more, 1 for those
+                                    not named; of two names for a parameter the longer one counts.
+                                    NULL: all 1. Read by create only */
     bool reconstruct;            /* without training: run the decoder (its memory too) */
     uint64_t memory_limit_bytes; /* of device memory in all; 0: what the device has */
     bool split;                  /* training: where max_batch images do not fit, take fewer at once,
@@ -287,7 +291,7 @@ CAPS_API caps_status caps_model_get_totals(caps_model *m, caps_model_totals *t, 
 CAPS_API caps_status caps_model_set_totals(
     caps_model *m, const caps_model_totals *t, caps_error *err);
 
-/* One optimizer step over the flat buffers. Enqueues. */
+/* One optimizer step over the flat buffers, at `rate` times options.rate_factors. Enqueues. */
 CAPS_API caps_status caps_model_adam(caps_model *m, float rate, uint64_t t, caps_error *err);
 CAPS_API caps_status caps_model_sgd(caps_model *m, float rate, caps_error *err);
 /* *finite is false where a gradient of a step since the last call was not finite. Blocks. */

@@ -36,6 +36,7 @@ typedef struct caps_train_config {
     uint64_t rate_decay_steps; /* 0: the steps of an epoch */
     bool rate_staircase;       /* only whole powers: the rate stays for decay_steps */
     double rate_min;           /* never lower */
+    char rate_factors[256]; /* on the rate, by layer: caps_model_options.rate_factors; "": none */
     caps_loss loss;
     caps_initialiser initialiser;
     uint64_t seed;

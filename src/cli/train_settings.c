@@ -73,6 +73,9 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_OFF("--no-lr-staircase", caps_train_flags, rate_staircase, "change it smoothly"),
     CAPS_ROW_AMOUNT("--lr-min", caps_train_flags, rate_min, FLT_MAX, "X",
         "never a lower rate (default: 0;\nauthors: 1e-6)"),
+    CAPS_ROW_TEXT("--layer-lr", caps_train_flags, rate_factors, "L=X,...",
+        "factors on the rate by layer: primary=0.1,class_caps=0.5; 0 keeps a layer\n"
+        "as it is (default: 1 for all)"),
     CAPS_ROW_AMOUNT("--margin-positive", caps_train_flags, margin_positive, 1, "X",
         "m+ of the margin loss, a length: 0 to 1 and above m- (default: 0.9)"),
     CAPS_ROW_AMOUNT("--margin-negative", caps_train_flags, margin_negative, 1, "X",
@@ -399,6 +402,9 @@ caps_status caps_train_new_config(const caps_train_flags *o, const caps_args *ar
             config->rate_min, config->rate));
     if (o->common.conv)
         CAPS_TRY(copy_text(config->conv, sizeof config->conv, o->common.conv, "--conv", err));
+    if (o->rate_factors)
+        CAPS_TRY(copy_text(
+            config->rate_factors, sizeof config->rate_factors, o->rate_factors, "--layer-lr", err));
 done:
     return status;
 }

@@ -6,7 +6,7 @@
 
 typedef struct caps_train_flags {
     caps_common common;
-    const char *data, *out, *arch, *init, *profile;
+    const char *data, *out, *arch, *init, *profile, *rate_factors;
     uint64_t epochs, max_steps, batch, seed, limit, validation, eval_every, save_every;
     uint64_t repeat, memory_limit, iterations, rate_decay_steps;
     double rate, rate_decay, rate_min, time_limit_seconds;

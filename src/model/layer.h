@@ -71,6 +71,7 @@ typedef struct caps_owned_parameter {
     double sigma; /* of the normal distribution that first values come from; 0: they are 0 */
     double
         authors_sigma; /* the same for CAPS_INITIALISER_AUTHORS, cut at 2 sigma; 0: they are 0.1 */
+    float rate_factor; /* on the rate that an optimizer is given */
 } caps_owned_parameter;
 
 struct caps_layer {

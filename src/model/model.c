@@ -13,10 +13,6 @@
 #include "trace.h"
 
 #define CONV_WORKSPACE_BYTES ((size_t)64 << 20)
-#define ADAM_BETA1           0.9f
-#define ADAM_BETA2           0.999f
-#define ADAM_EPSILON         1e-8f
-#define MOST_AT_ONCE         ((size_t)1 << 30) /* elements an optimizer's kernel counts in 32 bits */
 
 /* ---- plan ----------------------------------------------------------------------------------- */
 
@@ -181,6 +177,7 @@ static caps_status plan_for(caps_model *m, const caps_runtime *rt, const caps_mo
             options->conv_workspace_bytes ? options->conv_workspace_bytes : CONV_WORKSPACE_BYTES,
         .conv_most_bytes = most_for_transforms(rt, options),
     };
+    CAPS_TRY(caps_rate_factors_set(&m->network, options->rate_factors, err));
     CAPS_TRY(plan_parameters(m, err));
     CAPS_TRY(plan_partial(m, err));
     CAPS_TRY(plan_layers(m, plan, err));
@@ -350,6 +347,7 @@ caps_status caps_model_create(caps_model **out, caps_runtime *rt, const caps_mod
     m->version = 1;
     m->options.conv = NULL; /* what the caller lends need not outlive this call */
     m->options.loss = NULL;
+    m->options.rate_factors = NULL;
     CAPS_TRY(caps_tensor_zero(rt, &m->parameters, err));
     CAPS_TRY(caps_looks_make(m, err));
     if (options->training && options->input_gradient) /* the decoder's are never computed */
@@ -743,47 +741,4 @@ caps_status caps_model_set_totals(caps_model *m, const caps_model_totals *t, cap
 {
     const float totals[] = {(float)t->margin_loss, (float)t->sse, (float)t->errors};
     return caps_tensor_upload(m->rt, &m->totals, totals, err);
-}
-
-/* ---- optimizers ----------------------------------------------------------------------------- */
-
-/* Part of a flat buffer, as long as an optimizer's kernel can count. */
-static caps_tensor part(const caps_tensor *flat, size_t first, size_t count)
-{
-    return caps_tensor_wrap(flat->buffer, flat->offset + first, CAPS_F32, 1, &count);
-}
-
-caps_status caps_model_adam(caps_model *m, float rate, uint64_t t, caps_error *err)
-{
-    const caps_adam adam = {rate, ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, t};
-    const size_t all = m->network.elements;
-    caps_status status = CAPS_OK;
-    if (!m->first_moments.buffer)
-        return caps_fail(err, CAPS_ERR_ARGUMENT, "model: it was made without Adam's moments");
-    m->version++;
-    for (size_t first = 0; first < all; first += MOST_AT_ONCE) {
-        const size_t n = all - first < MOST_AT_ONCE ? all - first : MOST_AT_ONCE;
-        const caps_tensor w = part(&m->parameters, first, n), g = part(&m->gradients, first, n);
-        const caps_tensor m1 = part(&m->first_moments, first, n);
-        const caps_tensor m2 = part(&m->second_moments, first, n);
-        CAPS_TRY(caps_adam_step(m->rt, &w, &m1, &m2, &m->flag, &g, &adam, err));
-    }
-done:
-    return status;
-}
-
-caps_status caps_model_sgd(caps_model *m, float rate, caps_error *err)
-{
-    const size_t all = m->network.elements;
-    caps_status status = CAPS_OK;
-    if (!m->options.training)
-        return caps_fail(err, CAPS_ERR_ARGUMENT, "model: it was made for inference");
-    m->version++;
-    for (size_t first = 0; first < all; first += MOST_AT_ONCE) {
-        const size_t n = all - first < MOST_AT_ONCE ? all - first : MOST_AT_ONCE;
-        const caps_tensor w = part(&m->parameters, first, n), g = part(&m->gradients, first, n);
-        CAPS_TRY(caps_sgd_step(m->rt, &w, &m->flag, &g, rate, err));
-    }
-done:
-    return status;
 }

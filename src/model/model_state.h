@@ -71,6 +71,9 @@ static inline bool caps_model_reconstructs(const caps_model *m)
     return m->network.reconstruction && (trains || m->options.reconstruct);
 }
 
+/* optimizers.c: every parameter's rate_factor; text: caps_model_options.rate_factors. */
+caps_status caps_rate_factors_set(caps_network *n, const char *text, caps_error *err);
+
 /* step.c: asks the arena for record and table; fills them once it has committed; waits for what is
  * still read. */
 caps_status caps_looks_plan(caps_model *m, caps_error *err);

@@ -54,6 +54,7 @@ caps_model_options caps_config_model_options(const caps_train_config *config, si
         .split = true,
         .micro_batch = config->micro_batch,
         .conv = config->conv[0] ? config->conv : NULL,
+        .rate_factors = config->rate_factors[0] ? config->rate_factors : NULL,
         .routing_variant = caps_config_routing(config),
         .loss = &config->loss,
     };
@@ -177,6 +178,7 @@ caps_status caps_config_to_json(json_t **out, const caps_train_config *config, c
     CAPS_TRY(set_text(object, "conv", config->conv, err));
     CAPS_TRY(set_text(object, "routing", config->routing, err));
     CAPS_TRY(set_text(object, "init", config->init, err));
+    CAPS_TRY(set_text(object, "rate_factors", config->rate_factors, err));
     json_t *const values[] = {caps_config_json_u64(config->epochs),
         caps_config_json_u64(config->max_steps), caps_config_json_u64(config->batch),
         json_string(optimizers[config->optimizer]), caps_json_double(config->rate),
@@ -229,11 +231,16 @@ caps_status caps_config_format(char **text, const json_t *object, size_t indent,
 static const struct {
     const char *key;
     size_t offset, bytes;
+    bool later; /* runs from before there was such a setting have none */
 } texts[] = {
-    {"arch", offsetof(caps_train_config, arch), sizeof((caps_train_config *)0)->arch},
-    {"data", offsetof(caps_train_config, data), sizeof((caps_train_config *)0)->data},
-    {"profile", offsetof(caps_train_config, profile), sizeof((caps_train_config *)0)->profile},
-    {"init", offsetof(caps_train_config, init), sizeof((caps_train_config *)0)->init},
+    {"arch", offsetof(caps_train_config, arch), sizeof((caps_train_config *)0)->arch, false},
+    {"data", offsetof(caps_train_config, data), sizeof((caps_train_config *)0)->data, false},
+    {"profile", offsetof(caps_train_config, profile), sizeof((caps_train_config *)0)->profile,
+        false},
+    {"init", offsetof(caps_train_config, init), sizeof((caps_train_config *)0)->init, false},
+    {"conv", offsetof(caps_train_config, conv), sizeof((caps_train_config *)0)->conv, true},
+    {"rate_factors", offsetof(caps_train_config, rate_factors),
+        sizeof((caps_train_config *)0)->rate_factors, true},
 };
 
 static caps_status bad_field(caps_error *err, const char *where, const char *key, const char *need)
@@ -310,18 +317,13 @@ caps_status caps_config_from_json(
     if (!json_is_object(object))
         return caps_fail(err, CAPS_ERR_FORMAT, "%s: not a JSON object, need one", where);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        const char *text = json_string_value(json_object_get(object, texts[i].key));
+        const json_t *value = json_object_get(object, texts[i].key);
+        const char *text = value || !texts[i].later ? json_string_value(value) : "";
         if (!text || strlen(text) >= texts[i].bytes)
             CAPS_TRY(bad_field(err, where, texts[i].key, "a text of fitting length"));
         memcpy((char *)&c + texts[i].offset, text, strlen(text) + 1);
     }
 
-    /* Runs from before there was a choice have none. */
-    const json_t *conv = json_object_get(object, "conv");
-    if (conv && (!json_is_string(conv) || json_string_length(conv) >= sizeof c.conv))
-        CAPS_TRY(bad_field(err, where, "conv", "a text of fitting length"));
-    if (conv)
-        memcpy(c.conv, json_string_value(conv), json_string_length(conv) + 1);
     if (json_object_get(object, "routing")) {
         const int routing = choice(object, "routing", routings);
         if (routing < 0)

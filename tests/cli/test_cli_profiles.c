@@ -339,6 +339,9 @@ static const struct {
     {"--validation 90", "90"},
     {"--validation -3", "--validation"},
     {"--augment place", "place40"},
+    {"--layer-lr primary=fast", "'primary=fast' is not LAYER=X"},
+    {"--layer-lr primal=0.1", "need one of conv1, primary, class_caps, decoder"},
+    {"--resume --layer-lr primary=1", "--layer-lr with --resume"},
     {"--resume --profile paper", "--profile with --resume"},
 };
 

@@ -259,6 +259,17 @@ START_TEST(the_command_undoes_a_profile)
     expect_repeats(command, cli_path(place, "smooth"));
     free(command);
     free(flags);
+    /* Rates by layer, which sgd has too, though it has no schedule. */
+    static const char *const optimizers[] = {"adam", "sgd"};
+    for (size_t i = 0; i < 2; i++) {
+        flags = caps_format(
+            "--arch %s --optimizer %s --layer-lr primary=0.25,decoder=0", spec, optimizers[i]);
+        command = train_and_report(optimizers[i], flags);
+        ck_assert_ptr_nonnull(strstr(command, " --layer-lr primary=0.25,decoder=0"));
+        expect_repeats(command, cli_path(place, optimizers[i]));
+        free(command);
+        free(flags);
+    }
 }
 END_TEST
 

@@ -655,6 +655,93 @@ START_TEST(algorithms_agree_on_gradients)
 }
 END_TEST
 
+/* Parameters after one step of Adam, or of sgd, at `rate`. */
+static float *stepped(caps_runtime *rt, const char *factors, float rate, bool adam)
+{
+    caps_error err = {0};
+    caps_model_options options = train8;
+    options.rate_factors = factors;
+    caps_model *m = make(rt, &options);
+    float *w = malloc(caps_model_flat_count(m) * sizeof *w);
+    set_batch(m, 8, true);
+    test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
+    test_ok(caps_model_backward(m, &err));
+    test_ok(adam ? caps_model_adam(m, rate, 1, &err) : caps_model_sgd(m, rate, &err));
+    test_ok(caps_model_get_parameters(m, w, &err));
+    caps_model_free(m);
+    return w;
+}
+
+/* Every parameter is, bits and all, what the factor times the rate makes of it where all have that
+ * one. */
+START_TEST(rates_differ_by_layer)
+{
+    static const struct {
+        const char *factors, *of; /* by parameter: 1, h 0.5, q 0.25 of the rate, 0 */
+    } cases[] = {{NULL, "1111111111"}, {"primary=0.25", "11qq111111"},
+        {"decoder.fc1=.5,decoder=2.5e-1,conv1.bias=0", "101111hhqq"},
+        {"class_caps.weight=0,class_caps=5E-1,primary.bias=0.25,primary=1", "111q0h1111"},
+        {"conv1=0.25,primary=0.25,class_caps=0.25,decoder=0.25", "qqqqqqqqqq"}};
+    static const char letters[] = "1hq0";
+    static const float rates[] = {0.125f, 0.125f / 2, 0.125f / 4, 0};
+    for (int adam = 0; adam < 2; adam++) {
+        float *all[4];
+        for (size_t r = 0; r < 4; r++)
+            all[r] = stepped(families[_i], NULL, rates[r], adam);
+        caps_model *m = make(families[_i], &train8);
+        for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+            float *have = stepped(families[_i], cases[i].factors, rates[0], adam);
+            for (size_t k = 0; k < caps_model_parameter_count(m); k++) {
+                const caps_parameter *p = caps_model_parameter(m, k);
+                const size_t want = (size_t)(strchr(letters, cases[i].of[k]) - letters);
+                for (size_t r = 0; r < 4; r++) {
+                    const bool same =
+                        memcmp(have + p->first, all[r] + p->first, p->count * sizeof *have) == 0;
+                    ck_assert_msg(same == (r == want), "%s: %s", cases[i].factors, p->name);
+                }
+            }
+            free(have);
+        }
+        for (size_t r = 0; r < 4; r++)
+            free(all[r]);
+        caps_model_free(m);
+    }
+}
+END_TEST
+
+START_TEST(wrong_rate_factors)
+{
+    static const struct {
+        const char *factors, *message;
+    } cases[] = {
+        {"primary", "rates of layers: 'primary' is not LAYER=X with a factor X, 0 or more"},
+        {"primary=", "'primary=' is not LAYER=X"},
+        {"conv1=1,primary=-0.5", "'primary=-0.5' is not"},
+        {"primary=0.5x", "'primary=0.5x' is not"},
+        {"primary=0x1", "'primary=0x1' is not"},
+        {"primary=nan", "'primary=nan' is not"},
+        {"primary=1e99", "'primary=1e99' is not"},
+        {"primary=1=2", "'primary=1=2' is not"},
+        {",primary=1", "'' is not LAYER=X"},
+        {"=1", "the network has no '', need one of conv1, primary, class_caps, decoder, or of"},
+        {"prim=0.5", "the network has no 'prim'"},
+        {"primary=1,decoder.fc=0.5", "the network has no 'decoder.fc'"},
+        {"primary.weights=1", "the network has no 'primary.weights'"},
+    };
+    const caps_model_spec spec = spec_of(SPEC);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        caps_error err = {0};
+        caps_model_options options = train8;
+        caps_model *m = NULL;
+        options.rate_factors = cases[i].factors;
+        ck_assert_int_eq(caps_model_create(&m, families[CAPS_FAMILY_CPU], &spec, &options, &err),
+            CAPS_ERR_ARGUMENT);
+        ck_assert_ptr_null(m);
+        ck_assert_msg(strstr(err.message, cases[i].message) != NULL, "%s", err.message);
+    }
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("model");
@@ -670,6 +757,8 @@ Suite *suite(void)
     families_add(tc, gradients_repeat);
     families_add(tc, totals_add_up);
     families_add(tc, misuse_is_refused);
+    families_add(tc, rates_differ_by_layer);
+    tcase_add_test(tc, wrong_rate_factors);
     families_add(tc, checkpoints);
     tcase_add_test(tc, a_loss_is_kept);
     families_add(tc, blame);

@@ -80,6 +80,7 @@ START_TEST(settings_go_through_text)
     a.limit = 77;
     a.eval_every = 0;
     a.save_every = 3;
+    snprintf(a.rate_factors, sizeof a.rate_factors, "primary=0.1,decoder.fc1=2");
     snprintf(a.init, sizeof a.init, "a \"quoted\" \\ name \xc3\xa9");
     test_ok(caps_config_to_json(&object, &a, &err));
     test_ok(caps_config_format(&text, object, 2, &err));
@@ -91,6 +92,7 @@ START_TEST(settings_go_through_text)
     ck_assert(a.optimizer == b.optimizer && a.augment == b.augment && a.shuffle == b.shuffle);
     ck_assert(a.limit == b.limit && a.eval_every == b.eval_every && a.save_every == b.save_every);
     ck_assert_str_eq(a.init, b.init);
+    ck_assert_str_eq(a.rate_factors, b.rate_factors);
     ck_assert_str_eq(a.data, b.data);
     ck_assert_str_eq(a.arch, b.arch);
     ck_assert_str_eq(a.profile, b.profile);
@@ -100,7 +102,8 @@ START_TEST(settings_go_through_text)
     static const char *const broken[][2] = {{"batch", "0"}, {"batch", "-1"}, {"batch", "\"x\""},
         {"rate", "null"}, {"rate", "-1"}, {"rate_decay", "1.5"}, {"seed", "1.5"},
         {"optimizer", "\"adamw\""}, {"augment", "1"}, {"shuffle", "0"}, {"spec", "{}"},
-        {"spec", "null"}, {"data", "7"}, {"profile", "\"p\""}, {"max_steps", "0"}};
+        {"spec", "null"}, {"data", "7"}, {"profile", "\"p\""}, {"max_steps", "0"},
+        {"rate_factors", "1"}};
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
         json_t *changed = json_copy(again);
         json_object_set_new(changed, broken[i][0], json_loads(broken[i][1], JSON_DECODE_ANY, NULL));
@@ -111,6 +114,10 @@ START_TEST(settings_go_through_text)
         ck_assert_msg(strstr(err.message, "text") != NULL, "%s", err.message);
         json_decref(changed);
     }
+    /* A run from before there were factors had none. */
+    json_object_del(again, "rate_factors");
+    test_ok(caps_config_from_json(&b, again, "text", &err));
+    ck_assert_str_eq(b.rate_factors, "");
     json_decref(object);
     json_decref(again);
     free(text);

@@ -1,0 +1,142 @@
+/* optimizers.c: a step of an optimizer over the flat buffers, and how the rate differs by layer. */
+#include <float.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model_state.h"
+
+#include "fail.h"
+
+#define ADAM_BETA1   0.9f
+#define ADAM_BETA2   0.999f
+#define ADAM_EPSILON 1e-8f
+#define MOST_AT_ONCE ((size_t)1 << 30) /* elements an optimizer's kernel counts in 32 bits */
+
+/* ---- factors on the rate -------------------------------------------------------------------- */
+
+/* Is the parameter "decoder.fc1.weight" one of "decoder", "decoder.fc1"? And of itself. */
+static bool is_of(const char *parameter, const char *name, size_t length)
+{
+    return strncmp(parameter, name, length) == 0 &&
+           (parameter[length] == '.' || !parameter[length]);
+}
+
+/* "conv1, primary, class_caps, decoder": what every name has before its first dot. */
+static const char *list_layers(char *text, size_t bytes, const caps_network *n)
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (size_t i = 0; i < n->parameter_count && used < bytes; i++) {
+        const char *name = n->parameters[i].name;
+        const size_t length = strcspn(name, ".");
+        if (i > 0 && is_of(n->parameters[i - 1].name, name, length))
+            continue;
+        used += (size_t)snprintf(
+            text + used, bytes - used, "%s%.*s", used ? ", " : "", (int)length, name);
+    }
+    return text;
+}
+
+/* The factor in "X" or "X,...", a plain decimal number. */
+static bool read_factor(const char *text, size_t length, double *factor)
+{
+    char *end;
+    if (strspn(text, "0123456789.eE+-") < length)
+        return false;
+    *factor = strtod(text, &end);
+    return length > 0 && end == text + length && *factor >= 0 && *factor <= (double)FLT_MAX;
+}
+
+caps_status caps_rate_factors_set(caps_network *n, const char *text, caps_error *err)
+{
+    size_t chosen[CAPS_MOST_PARAMETERS] = {0}; /* length of the name that a factor came from */
+    for (size_t p = 0; p < n->parameter_count; p++)
+        n->parameters[p].rate_factor = 1;
+    for (const char *at = text ? text : ""; *at; at += strcspn(at, ","), at += *at == ',') {
+        const size_t item = strcspn(at, ","), name = strcspn(at, "=,");
+        double factor = 0;
+        bool known = false;
+        char layers[256];
+        if (name == item || !read_factor(at + name + 1, item - name - 1, &factor))
+            return caps_fail(err, CAPS_ERR_ARGUMENT,
+                "rates of layers: '%.*s' is not LAYER=X with a factor X, 0 or more", (int)item, at);
+        for (size_t p = 0; p < n->parameter_count; p++) {
+            if (!is_of(n->parameters[p].name, at, name))
+                continue;
+            known = true;
+            if (name < chosen[p])
+                continue;
+            chosen[p] = name;
+            n->parameters[p].rate_factor = (float)factor;
+        }
+        if (!known)
+            return caps_fail(err, CAPS_ERR_ARGUMENT,
+                "rates of layers: the network has no '%.*s', need one of %s, or of their "
+                "parameters",
+                (int)name, at, list_layers(layers, sizeof layers, n));
+    }
+    return CAPS_OK;
+}
+
+/* ---- steps ---------------------------------------------------------------------------------- */
+
+/* Part of a flat buffer. */
+static caps_tensor part(const caps_tensor *flat, size_t first, size_t count)
+{
+    return caps_tensor_wrap(flat->buffer, flat->offset + first, CAPS_F32, 1, &count);
+}
+
+/* How many elements from `first` on, which lies in parameter *p, one kernel updates: those with the
+ * same factor, which is put into *factor. *p becomes the parameter behind them. */
+static size_t next_part(const caps_model *m, size_t first, size_t *p, float *factor)
+{
+    const caps_network *n = &m->network;
+    size_t end = first;
+    *factor = n->parameters[*p].rate_factor;
+    while (*p < n->parameter_count && !(fabsf(n->parameters[*p].rate_factor - *factor) > 0)) {
+        end = n->parameters[*p].parameter.first + n->parameters[*p].parameter.count;
+        if (end - first > MOST_AT_ONCE)
+            return MOST_AT_ONCE;
+        ++*p;
+    }
+    return end - first;
+}
+
+caps_status caps_model_adam(caps_model *m, float rate, uint64_t t, caps_error *err)
+{
+    caps_adam adam = {rate, ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, t};
+    caps_status status = CAPS_OK;
+    float factor;
+    if (!m->first_moments.buffer)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "model: it was made without Adam's moments");
+    m->version++;
+    for (size_t first = 0, p = 0, count; first < m->network.elements; first += count) {
+        count = next_part(m, first, &p, &factor);
+        const caps_tensor w = part(&m->parameters, first, count);
+        const caps_tensor g = part(&m->gradients, first, count);
+        const caps_tensor m1 = part(&m->first_moments, first, count);
+        const caps_tensor m2 = part(&m->second_moments, first, count);
+        adam.rate = rate * factor;
+        CAPS_TRY(caps_adam_step(m->rt, &w, &m1, &m2, &m->flag, &g, &adam, err));
+    }
+done:
+    return status;
+}
+
+caps_status caps_model_sgd(caps_model *m, float rate, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    float factor;
+    if (!m->options.training)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "model: it was made for inference");
+    m->version++;
+    for (size_t first = 0, p = 0, count; first < m->network.elements; first += count) {
+        count = next_part(m, first, &p, &factor);
+        const caps_tensor w = part(&m->parameters, first, count);
+        const caps_tensor g = part(&m->gradients, first, count);
+        CAPS_TRY(caps_sgd_step(m->rt, &w, &m->flag, &g, rate * factor, err));
+    }
+done:
+    return status;
+}
