@@ -31,11 +31,12 @@ typedef struct caps_train_config {
     size_t micro_batch; /* images at once; 0: the batch, or the largest equal part of it that fits
                            (the run's own copies of the settings, in its files, have the number) */
     caps_optimizer optimizer;
-    double rate;               /* first learning rate */
-    double rate_decay;         /* rate(step) = rate * decay^(step / decay_steps); Adam only */
-    uint64_t rate_decay_steps; /* 0: the steps of an epoch */
-    bool rate_staircase;       /* only whole powers: the rate stays for decay_steps */
-    double rate_min;           /* never lower */
+    double rate;                 /* first learning rate */
+    double rate_decay;           /* rate(step) = rate * decay^(step / decay_steps); Adam only */
+    uint64_t rate_decay_steps;   /* 0: the steps of an epoch */
+    bool rate_staircase;         /* only whole powers: the rate stays for decay_steps */
+    uint64_t rate_linear_epochs; /* and times 1 - step / (the steps of so many epochs); 0: not */
+    double rate_min;             /* never lower */
     char rate_factors[256]; /* on the rate, by layer: caps_model_options.rate_factors; "": none */
     caps_loss loss;
     caps_initialiser initialiser;

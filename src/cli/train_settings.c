@@ -71,6 +71,9 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_SWITCH("--lr-staircase", caps_train_flags, rate_staircase,
         "change the rate only every epoch (or N steps), not smoothly"),
     CAPS_ROW_OFF("--no-lr-staircase", caps_train_flags, rate_staircase, "change it smoothly"),
+    CAPS_ROW_COUNT("--lr-linear", caps_train_flags, rate_linear_epochs, 1, 1000000000, "N",
+        "let the rate fall to 0 in a straight line over N epochs (then there is\n"
+        "no --lr-decay but for a given one)"),
     CAPS_ROW_AMOUNT("--lr-min", caps_train_flags, rate_min, FLT_MAX, "X",
         "never a lower rate (default: 0;\nauthors: 1e-6)"),
     CAPS_ROW_TEXT("--layer-lr", caps_train_flags, rate_factors, "L=X,...",
@@ -216,8 +219,8 @@ static caps_status check_kind(
 /* Flags of a schedule, which sgd does not have. A decay of 1 says so itself. */
 static caps_status check_schedule(const caps_train_flags *o, const caps_args *args, caps_error *err)
 {
-    static const char *const flags[] = {
-        "--lr-decay", "--lr-decay-steps", "--lr-staircase", "--no-lr-staircase", "--lr-min"};
+    static const char *const flags[] = {"--lr-decay", "--lr-decay-steps", "--lr-staircase",
+        "--no-lr-staircase", "--lr-linear", "--lr-min"};
     for (size_t i = o->rate_decay < 1 ? 0 : 1; i < sizeof flags / sizeof flags[0]; i++)
         if (caps_args_given(args, flags[i]))
             return caps_cli_usage(
@@ -351,6 +354,11 @@ static void change_numbers(
             *margins[i].to = (float)margins[i].from;
     if (caps_args_given(args, "--batch"))
         config->batch = (size_t)o->batch;
+    if (caps_args_given(args, "--lr-linear")) {
+        config->rate_linear_epochs = o->rate_linear_epochs;
+        if (!caps_args_given(args, "--lr-decay"))
+            config->rate_decay = 1;
+    }
     if (caps_args_given(args, "--lr-decay-steps"))
         config->rate_decay_steps = o->rate_decay_steps;
     if (switch_given(args, "--lr-staircase", "--no-lr-staircase"))

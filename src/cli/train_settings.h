@@ -8,7 +8,7 @@ typedef struct caps_train_flags {
     caps_common common;
     const char *data, *out, *arch, *init, *profile, *rate_factors;
     uint64_t epochs, max_steps, batch, seed, limit, validation, eval_every, save_every;
-    uint64_t repeat, memory_limit, iterations, rate_decay_steps;
+    uint64_t repeat, memory_limit, iterations, rate_decay_steps, rate_linear_epochs;
     double rate, rate_decay, rate_min, time_limit_seconds;
     double margin_positive, margin_negative, margin_down;
     double reconstruction_weight, reconstruction_mean;

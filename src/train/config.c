@@ -95,6 +95,12 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: least learning rate is %g, need 0 to the first one, %g", config->rate_min,
             config->rate);
+    if (config->rate_linear_epochs && config->epochs > config->rate_linear_epochs &&
+        !(config->rate_min > 0))
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: %" PRIu64 " epochs at a rate that falls to 0 in %" PRIu64
+            ", need no more than these, or a least rate",
+            config->epochs, config->rate_linear_epochs);
     if (config->initialiser != CAPS_INITIALISER_SCALED &&
         config->initialiser != CAPS_INITIALISER_AUTHORS)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
@@ -188,12 +194,13 @@ caps_status caps_config_to_json(json_t **out, const caps_train_config *config, c
         caps_config_json_u64(config->save_every), caps_config_json_u64(config->memory_limit_bytes),
         caps_config_json_u64(config->micro_batch), json_incref(spec),
         caps_config_json_u64(config->rate_decay_steps), json_boolean(config->rate_staircase),
-        caps_json_double(config->rate_min), json_string(initialisers[config->initialiser]),
-        caps_config_json_u64(config->validation), caps_loss_to_json(&config->loss)};
+        caps_config_json_u64(config->rate_linear_epochs), caps_json_double(config->rate_min),
+        json_string(initialisers[config->initialiser]), caps_config_json_u64(config->validation),
+        caps_loss_to_json(&config->loss)};
     static const char *const keys[] = {"epochs", "max_steps", "batch", "optimizer", "rate",
         "rate_decay", "seed", "augment", "shuffle", "limit", "eval_every", "save_every",
         "memory_limit_bytes", "micro_batch", "spec", "rate_decay_steps", "rate_staircase",
-        "rate_min", "initialiser", "validation", "loss"};
+        "rate_linear_epochs", "rate_min", "initialiser", "validation", "loss"};
     bool stored = true;
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         stored = json_object_set_new(object, keys[i], values[i]) == 0 && stored;
@@ -343,7 +350,8 @@ caps_status caps_config_from_json(
         const char *key;
         uint64_t *to;
     } later[] = {{"memory_limit_bytes", &c.memory_limit_bytes}, {"micro_batch", &micro},
-        {"rate_decay_steps", &c.rate_decay_steps}, {"validation", &validation}};
+        {"rate_decay_steps", &c.rate_decay_steps}, {"rate_linear_epochs", &c.rate_linear_epochs},
+        {"validation", &validation}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (!caps_config_get_u64(object, numbers[i].key, numbers[i].to))
             CAPS_TRY(bad_field(err, where, numbers[i].key, "a whole number"));

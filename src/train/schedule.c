@@ -32,5 +32,9 @@ double caps_train_rate(const caps_train_config *config, uint64_t step, uint64_t 
         return config->rate;
     const double power =
         config->rate_staircase ? (double)(step / steps) : (double)step / (double)steps;
-    return fmax(config->rate * pow(config->rate_decay, power), config->rate_min);
+    double rate = config->rate * pow(config->rate_decay, power);
+    if (config->rate_linear_epochs)
+        rate *= fmax(
+            0, 1 - (double)step / ((double)config->rate_linear_epochs * (double)steps_per_epoch));
+    return fmax(rate, config->rate_min);
 }

@@ -153,7 +153,7 @@ caps_status caps_state_check_settings(
     /* What the result depends on. The data set is compared by its content, where it is read. */
     static const char *const keys[] = {"batch", "optimizer", "rate", "rate_decay", "seed",
         "augment", "shuffle", "limit", "profile", "spec", "rate_decay_steps", "rate_staircase",
-        "rate_min", "rate_factors", "initialiser", "validation", "loss"};
+        "rate_linear_epochs", "rate_min", "rate_factors", "initialiser", "validation", "loss"};
     caps_status status;
     caps_train_config own;
     json_t *object = NULL, *have = NULL, *need = NULL;

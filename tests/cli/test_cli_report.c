@@ -259,6 +259,16 @@ START_TEST(the_command_undoes_a_profile)
     expect_repeats(command, cli_path(place, "smooth"));
     free(command);
     free(flags);
+    flags = caps_format("--arch %s --lr-linear 2 --epochs 2", spec);
+    command = train_and_report("linear", flags);
+    ck_assert_ptr_nonnull(strstr(command, " --lr-decay 1 --lr-linear 2"));
+    expect_repeats(command, cli_path(place, "linear"));
+    free(command);
+    free(flags);
+    /* Such a run does not go on at a rate of 0. */
+    test_process p =
+        cli_run("train", "--resume", "--out", cli_path(place, "linear"), "--epochs", "3");
+    cli_expect_error(p, 2, "3 epochs at a rate that falls to 0 in 2", "--resume");
     /* Rates by layer, which sgd has too, though it has no schedule. */
     static const char *const optimizers[] = {"adam", "sgd"};
     for (size_t i = 0; i < 2; i++) {

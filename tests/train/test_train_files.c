@@ -34,7 +34,18 @@ START_TEST(rates)
     ck_assert_double_eq_tol(caps_train_rate(&c, 6000, 600), 1e-3 * pow(0.9, 10), 1e-18);
     c.rate_decay = 1;
     ck_assert(caps_train_rate(&c, 12345, 600) == 1e-3);
-    c.rate_decay = 0.5;
+    c.rate_linear_epochs = 10;
+    ck_assert(caps_train_rate(&c, 0, 600) == 1e-3);
+    ck_assert_double_eq_tol(caps_train_rate(&c, 1500, 600), 7.5e-4, 1e-18);
+    ck_assert_double_eq_tol(caps_train_rate(&c, 5999, 600), 1e-3 / 6000, 1e-18);
+    ck_assert(caps_train_rate(&c, 6000, 600) == 0);
+    ck_assert(caps_train_rate(&c, 12345, 600) == 0);
+    c.rate_decay = 0.5; /* both */
+    ck_assert_double_eq_tol(caps_train_rate(&c, 3000, 600), 1e-3 / 64, 1e-18);
+    c.rate_min = 1e-4;
+    ck_assert_double_eq_tol(caps_train_rate(&c, 1200, 600), 2e-4, 1e-18);
+    ck_assert(caps_train_rate(&c, 2400, 600) == 1e-4);
+    ck_assert(caps_train_rate(&c, 12345, 600) == 1e-4);
     c.optimizer = CAPS_OPTIMIZER_SGD;
     ck_assert(caps_train_rate(&c, 12345, 600) == 1e-3);
 }
@@ -80,6 +91,7 @@ START_TEST(settings_go_through_text)
     a.limit = 77;
     a.eval_every = 0;
     a.save_every = 3;
+    a.rate_linear_epochs = 12;
     snprintf(a.rate_factors, sizeof a.rate_factors, "primary=0.1,decoder.fc1=2");
     snprintf(a.init, sizeof a.init, "a \"quoted\" \\ name \xc3\xa9");
     test_ok(caps_config_to_json(&object, &a, &err));
@@ -93,6 +105,7 @@ START_TEST(settings_go_through_text)
     ck_assert(a.limit == b.limit && a.eval_every == b.eval_every && a.save_every == b.save_every);
     ck_assert_str_eq(a.init, b.init);
     ck_assert_str_eq(a.rate_factors, b.rate_factors);
+    ck_assert_uint_eq(a.rate_linear_epochs, b.rate_linear_epochs);
     ck_assert_str_eq(a.data, b.data);
     ck_assert_str_eq(a.arch, b.arch);
     ck_assert_str_eq(a.profile, b.profile);
@@ -103,7 +116,7 @@ START_TEST(settings_go_through_text)
         {"rate", "null"}, {"rate", "-1"}, {"rate_decay", "1.5"}, {"seed", "1.5"},
         {"optimizer", "\"adamw\""}, {"augment", "1"}, {"shuffle", "0"}, {"spec", "{}"},
         {"spec", "null"}, {"data", "7"}, {"profile", "\"p\""}, {"max_steps", "0"},
-        {"rate_factors", "1"}};
+        {"rate_factors", "1"}, {"rate_linear_epochs", "-2"}, {"rate_linear_epochs", "1.5"}};
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
         json_t *changed = json_copy(again);
         json_object_set_new(changed, broken[i][0], json_loads(broken[i][1], JSON_DECODE_ANY, NULL));
@@ -116,7 +129,9 @@ START_TEST(settings_go_through_text)
     }
     /* A run from before there were factors had none. */
     json_object_del(again, "rate_factors");
+    json_object_del(again, "rate_linear_epochs");
     test_ok(caps_config_from_json(&b, again, "text", &err));
+    ck_assert_uint_eq(b.rate_linear_epochs, 0);
     ck_assert_str_eq(b.rate_factors, "");
     json_decref(object);
     json_decref(again);
