@@ -72,8 +72,8 @@ const caps_flag caps_train_flag_table[] = {
         "change the rate only every epoch (or N steps), not smoothly"),
     CAPS_ROW_OFF("--no-lr-staircase", caps_train_flags, rate_staircase, "change it smoothly"),
     CAPS_ROW_COUNT("--lr-linear", caps_train_flags, rate_linear_epochs, 1, 1000000000, "N",
-        "let the rate fall to 0 in a straight line over N epochs (then there is\n"
-        "no --lr-decay but for a given one)"),
+        "let the rate fall to 0 in a straight line over N epochs, in the place of\n"
+        "--lr-decay (or times it, where that is given too)"),
     CAPS_ROW_AMOUNT("--lr-min", caps_train_flags, rate_min, FLT_MAX, "X",
         "never a lower rate (default: 0;\nauthors: 1e-6)"),
     CAPS_ROW_TEXT("--layer-lr", caps_train_flags, rate_factors, "L=X,...",
