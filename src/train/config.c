@@ -95,12 +95,6 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: least learning rate is %g, need 0 to the first one, %g", config->rate_min,
             config->rate);
-    if (config->rate_linear_epochs && config->epochs > config->rate_linear_epochs &&
-        !(config->rate_min > 0))
-        return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "train: %" PRIu64 " epochs at a rate that falls to 0 in %" PRIu64
-            ", need no more than these, or a least rate",
-            config->epochs, config->rate_linear_epochs);
     if (config->initialiser != CAPS_INITIALISER_SCALED &&
         config->initialiser != CAPS_INITIALISER_AUTHORS)
         return caps_fail(err, CAPS_ERR_ARGUMENT,

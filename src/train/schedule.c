@@ -1,7 +1,10 @@
 /* schedule.c: see schedule.h. */
 #include "schedule.h"
 
+#include <inttypes.h>
 #include <math.h>
+
+#include "fail.h"
 
 uint64_t caps_schedule_steps_per_epoch(size_t n, size_t batch)
 {
@@ -21,6 +24,20 @@ uint64_t caps_schedule_last_step(const caps_train_config *config, uint64_t steps
 uint64_t caps_schedule_epoch(uint64_t step, uint64_t steps_per_epoch)
 {
     return step == 0 ? 1 : (step - 1) / steps_per_epoch + 1;
+}
+
+caps_status caps_schedule_check(
+    const caps_train_config *config, uint64_t steps_per_epoch, caps_error *err)
+{
+    const uint64_t epochs =
+        config->epochs ? config->epochs : caps_schedule_epoch(config->max_steps, steps_per_epoch);
+    if (config->rate_linear_epochs && epochs > config->rate_linear_epochs &&
+        !(config->rate_min > 0))
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: %" PRIu64 " epochs at a rate that falls to 0 in %" PRIu64
+            ", need no more than these, or a least rate",
+            epochs, config->rate_linear_epochs);
+    return CAPS_OK;
 }
 
 /* A function of the step alone, not of the run's length: a run that is extended goes on as if it

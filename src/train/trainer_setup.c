@@ -199,6 +199,12 @@ static caps_status read_data(caps_trainer *t, float **first, caps_error *err)
             *err = r.err;
         return r.status;
     }
+    t->steps_per_epoch = caps_schedule_steps_per_epoch(t->train.n, config->batch);
+    t->last_step = caps_schedule_last_step(config, t->steps_per_epoch);
+    if (status == CAPS_OK)
+        status = caps_schedule_check(config, t->steps_per_epoch, err);
+    if (status != CAPS_OK)
+        return status;
     const caps_dataset *sets[] = {&t->train, &t->test, &t->validation};
     static const char *const names[] = {"training", "test", "validation"};
     for (size_t i = 0; i < 3; i++)
@@ -209,9 +215,7 @@ static caps_status read_data(caps_trainer *t, float **first, caps_error *err)
                 i == 2 ? t->test.n > 0 ? " (kept from training)"
                                        : " (kept from training; there is no test split)"
                        : "");
-    t->steps_per_epoch = caps_schedule_steps_per_epoch(t->train.n, config->batch);
-    t->last_step = caps_schedule_last_step(config, t->steps_per_epoch);
-    return status;
+    return CAPS_OK;
 }
 
 static void tell_memory(caps_trainer *t, const caps_model_memory *m, size_t batch)

@@ -339,6 +339,7 @@ static const struct {
     {"--optimizer sgd --lr-linear 3", "--lr-linear with --optimizer sgd"},
     {"--lr-linear 0", "--lr-linear"},
     {"--lr-linear 3", "10 epochs at a rate that falls to 0 in 3"},
+    {"--lr-linear 3 --max-steps 100 --batch 45", "50 epochs at a rate that falls to 0 in 3"},
     {"--validation 90", "90"},
     {"--validation -3", "--validation"},
     {"--augment place", "place40"},

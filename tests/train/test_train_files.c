@@ -69,6 +69,24 @@ START_TEST(ends_and_epochs)
     ck_assert_uint_eq(caps_schedule_epoch(0, 5), 1);
     ck_assert_uint_eq(caps_schedule_epoch(5, 5), 1);
     ck_assert_uint_eq(caps_schedule_epoch(6, 5), 2);
+    /* No run goes on where its straight line has ended. */
+    caps_error err = {0};
+    c = caps_train_config_default();
+    c.rate_linear_epochs = 3;
+    for (uint64_t epochs = 0; epochs <= 4; epochs++)
+        for (uint64_t steps = epochs ? 0 : 1; steps <= 22; steps++) {
+            c.epochs = epochs;
+            c.max_steps = steps;
+            const bool longer = epochs ? epochs > 3 : steps > 3 * 7;
+            ck_assert_int_eq(
+                caps_schedule_check(&c, 7, &err), longer ? CAPS_ERR_ARGUMENT : CAPS_OK);
+        }
+    ck_assert_ptr_nonnull(strstr(err.message, "4 epochs at a rate that falls to 0 in 3"));
+    c.rate_min = 1e-6;
+    test_ok(caps_schedule_check(&c, 7, &err));
+    c.rate_min = 0;
+    c.rate_linear_epochs = 0;
+    test_ok(caps_schedule_check(&c, 7, &err));
 }
 END_TEST
 
@@ -127,7 +145,7 @@ START_TEST(settings_go_through_text)
         ck_assert_msg(strstr(err.message, "text") != NULL, "%s", err.message);
         json_decref(changed);
     }
-    /* A run from before there were factors had none. */
+    /* A run from before there were factors, or a straight line, had none. */
     json_object_del(again, "rate_factors");
     json_object_del(again, "rate_linear_epochs");
     test_ok(caps_config_from_json(&b, again, "text", &err));
