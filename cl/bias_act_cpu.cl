@@ -17,11 +17,11 @@
 #endif
 
 // min(n, 16) elements of dy act'(y); the other lanes are 0.
-static inline float16 bias_act_slope_16(
+static inline float16 bias_act_gradient_16(
     __global const float *dy, __global const float *y, uint act, uint n)
 {
     const float16 d = caps_load16(dy, n, 0.0f);
-    return act == 0 ? d : caps_slope16(d, caps_load16(y, n, 0.0f), act);
+    return act == 0 ? d : caps_act_gradient16(d, caps_load16(y, n, 0.0f), act);
 }
 
 CPU_KERNEL void bias_act_forward(__global float *y, const ulong y_at, __global const float *x,
@@ -54,7 +54,7 @@ CPU_KERNEL void bias_act_forward_rows(__global float *y, const ulong y_at, __glo
     }
 }
 
-CPU_KERNEL void bias_act_slope(__global float *dx, const ulong dx_at, __global const float *dy,
+CPU_KERNEL void bias_act_gradient(__global float *dx, const ulong dx_at, __global const float *dy,
     const ulong dy_at, __global const float *y, const ulong y_at, const uint act,
     const uint channels, const uint s, const uint dx_n, const uint dx_c)
 {
@@ -63,10 +63,10 @@ CPU_KERNEL void bias_act_slope(__global float *dx, const ulong dx_at, __global c
     dy += dy_at + at;
     y += y_at + at;
     for (uint i = 0; i < s; i += 16)
-        caps_store16(bias_act_slope_16(dy + i, y + i, act, s - i), dx + i, s - i);
+        caps_store16(bias_act_gradient_16(dy + i, y + i, act, s - i), dx + i, s - i);
 }
 
-CPU_KERNEL void bias_act_slope_rows(__global float *dx, const ulong dx_at,
+CPU_KERNEL void bias_act_gradient_rows(__global float *dx, const ulong dx_at,
     __global const float *dy, const ulong dy_at, __global const float *y, const ulong y_at,
     const uint act, const uint channels, const uint dx_n)
 {
@@ -77,7 +77,7 @@ CPU_KERNEL void bias_act_slope_rows(__global float *dx, const ulong dx_at,
     dy += dy_at + n * channels;
     y += y_at + n * channels;
     for (uint c = c0; c < c1; c += 16)
-        caps_store16(bias_act_slope_16(dy + c, y + c, act, c1 - c), dx + c, c1 - c);
+        caps_store16(bias_act_gradient_16(dy + c, y + c, act, c1 - c), dx + c, c1 - c);
 }
 
 CPU_KERNEL void bias_act_sum(__global float *dbias, const ulong dbias_at,
@@ -94,7 +94,7 @@ CPU_KERNEL void bias_act_sum(__global float *dbias, const ulong dbias_at,
             const uint i1 = i0 + min(16u * BIAS_ACT_BLOCK, s - i0);
             float16 lanes = (float16)(0.0f);
             for (uint i = i0; i < i1; i += 16)
-                lanes += bias_act_slope_16(d + i, v + i, act, i1 - i);
+                lanes += bias_act_gradient_16(d + i, v + i, act, i1 - i);
             const float term = caps_sum16(lanes) - lost, next = total + term;
             lost = (next - total) - term;
             total = next;
@@ -113,7 +113,7 @@ CPU_KERNEL void bias_act_sum_rows(__global float *dbias, const ulong dbias_at,
     float16 total = (float16)(0.0f), lost = (float16)(0.0f);
     for (uint n = 0; n < count; n++) {
         const ulong at = (ulong)n * channels;
-        const float16 term = bias_act_slope_16(dy + at, y + at, act, width) - lost;
+        const float16 term = bias_act_gradient_16(dy + at, y + at, act, width) - lost;
         const float16 next = total + term;
         lost = (next - total) - term;
         total = next;

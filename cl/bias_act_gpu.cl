@@ -9,7 +9,7 @@
 // Numerics: float32, every item's own sum compensated (Kahan 1965).
 // Determinism: fixed order for a given work-group size.
 
-static inline float bias_act_slope_1(float dy, __global const float *y, uint act)
+static inline float bias_act_gradient_1(float dy, __global const float *y, uint act)
 {
     if (act == 0)
         return dy;
@@ -31,7 +31,7 @@ __kernel void bias_act_forward(__global float *y, const ulong y_at, __global con
     y[y_at + n * channels * s + at] = caps_activate(v + (biased ? bias[bias_at + c] : 0.0f), act);
 }
 
-__kernel void bias_act_slope(__global float *dx, const ulong dx_at, __global const float *dy,
+__kernel void bias_act_gradient(__global float *dx, const ulong dx_at, __global const float *dy,
     const ulong dy_at, __global const float *y, const ulong y_at, const uint act,
     const uint channels, const uint s, const uint dx_n, const uint dx_c)
 {
@@ -41,7 +41,7 @@ __kernel void bias_act_slope(__global float *dx, const ulong dx_at, __global con
         return;
     const uint c = at / s, i = at - c * s;
     dx[dx_at + n * dx_n + (ulong)c * dx_c + i] =
-        bias_act_slope_1(dy[dy_at + dense], y + y_at + dense, act);
+        bias_act_gradient_1(dy[dy_at + dense], y + y_at + dense, act);
 }
 
 __kernel void bias_act_sum(__global float *dbias, const ulong dbias_at, __global const float *dy,
@@ -55,7 +55,7 @@ __kernel void bias_act_sum(__global float *dbias, const ulong dbias_at, __global
     uint n = lid / s, i = lid % s;
     while (n < count) {
         const ulong at = ((ulong)n * channels + c) * s + i;
-        const float term = bias_act_slope_1(dy[dy_at + at], y + y_at + at, act) - lost;
+        const float term = bias_act_gradient_1(dy[dy_at + at], y + y_at + at, act) - lost;
         const float next = total + term;
         lost = (next - total) - term;
         total = next;
@@ -87,7 +87,7 @@ __kernel void bias_act_sum_rows(__global float *dbias, const ulong dbias_at,
     float total = 0.0f, lost = 0.0f;
     for (uint n = 0; n < count; n++) {
         const ulong at = (ulong)n * channels + c;
-        const float term = bias_act_slope_1(dy[dy_at + at], y + y_at + at, act) - lost;
+        const float term = bias_act_gradient_1(dy[dy_at + at], y + y_at + at, act) - lost;
         const float next = total + term;
         lost = (next - total) - term;
         total = next;

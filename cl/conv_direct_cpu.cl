@@ -197,7 +197,7 @@ CPU_ITEM void conv2d_direct_dw_item(__global float *part, const ulong part_at,
                 const uint left = min(16u, count - e);
                 caps_gather(value, y + y_at + from + e, (ulong)outputs * pixels, used, left);
                 for (uint l = 0; l < left; l++)
-                    band[n][e + l] = caps_slope16(band[n][e + l], value[l], act);
+                    band[n][e + l] = caps_act_gradient16(band[n][e + l], value[l], act);
             }
             CAPS_LOOP for (uint e = 0; e < count; e++) total[n][taps] += band[n][e];
         }

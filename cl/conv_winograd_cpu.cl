@@ -229,7 +229,7 @@ CPU_ITEM void winograd_dw_item(__global float *part, const ulong part_at, __glob
                     const uint left = min(16u, taken - e);
                     caps_gather(value, y + y_at + from + e, (ulong)outputs * pixels, used, left);
                     for (uint l = 0; l < left; l++)
-                        band[e + l] = caps_slope16(band[e + l], value[l], act);
+                        band[e + l] = caps_act_gradient16(band[e + l], value[l], act);
                 }
                 CAPS_LOOP for (uint e = 0; e < taken; e++) sum += band[e];
                 part[(ulong)n * entries + entries - 1] =

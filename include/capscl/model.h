@@ -119,7 +119,7 @@ typedef struct caps_model_options {
     bool adam;                   /* also the two moments (training only) */
     size_t conv_workspace_bytes; /* cap of a convolution's workspace; 0: 64 MiB for columns, a
                                     quarter of the memory for transforms */
-    const char *conv;            /* algorithm of the convolutions: "spectral" for all of them, or
+    const char *conv;            /* algorithm of the convolutions: "toom-cook" for all of them, or
                                     "conv1=direct,primary=auto"; NULL: $CAPSCL_CONV, else auto for
                                     all. See caps_conv_algorithm. Read by create only */
     const caps_loss *loss;       /* NULL: CAPS_LOSS_DEFAULT. Read by create only */
@@ -132,8 +132,8 @@ typedef struct caps_model_options {
     bool split;                  /* training: where max_batch images do not fit, take fewer at once,
                                     see caps_model_gradients */
     size_t micro_batch;          /* with split: at most so many at once; 0: as many as fit */
-    /* Class capsules; AUTO: caps_class_caps_variant chooses */
-    caps_routing_variant routing_variant;
+    /* Class capsules; AUTO: caps_class_caps_choose chooses */
+    caps_routing_algorithm routing_algorithm;
     bool input_gradient; /* training only: also of the images (caps_model_input_gradient); without
                             `reconstruct` the decoder is then left out, and so is its loss */
 } caps_model_options;
@@ -164,11 +164,11 @@ CAPS_API size_t caps_model_get_max_batch(const caps_model *m); /* options.max_ba
  */
 CAPS_API size_t caps_model_get_micro_batch(const caps_model *m);
 
-/* "conv1=direct,primary=spectral": the algorithms in force, to be an options.conv that repeats
+/* "conv1=direct,primary=toom-cook": the algorithms in force, to be an options.conv that repeats
  * them. */
 CAPS_API const char *caps_model_get_conv(const caps_model *m);
 /* STORED or FUSED: what the class capsules do. */
-CAPS_API caps_routing_variant caps_model_get_routing(const caps_model *m);
+CAPS_API caps_routing_algorithm caps_model_get_routing(const caps_model *m);
 
 /* Parameters in the contract's order and names; value and gradient are views of two flat buffers.
  */
@@ -298,7 +298,7 @@ CAPS_API caps_status caps_model_sgd(caps_model *m, float rate, caps_error *err);
 CAPS_API caps_status caps_model_check_finite(caps_model *m, bool *finite, caps_error *err);
 /* After a loss or gradient that is not finite: the first layer (forward order, then gradients in
  * backward order) whose values are not, e.g. "class_caps" or "gradient of conv1.weight". */
-CAPS_API caps_status caps_model_blame(caps_model *m, char *name, size_t bytes, caps_error *err);
+CAPS_API caps_status caps_model_first_not_finite(caps_model *m, char *name, size_t bytes, caps_error *err);
 
 /* ---- checkpoints ---------------------------------------------------------------------------- */
 

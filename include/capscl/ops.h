@@ -68,7 +68,7 @@ typedef enum caps_conv_algorithm {
     CAPS_CONV_IM2COL,   /* columns and a matrix product: any device, any shape */
     CAPS_CONV_DIRECT,   /* sums over few taps: CPU family, no gradient of the input */
     CAPS_CONV_WINOGRAD, /* rows by F(4, 3): as DIRECT, and stride 1 */
-    CAPS_CONV_SPECTRAL, /* Toom-Cook in tiles: CPU family, at most 9 taps a phase of the stride */
+    CAPS_CONV_TOOM_COOK, /* Toom-Cook in tiles: CPU family, at most 9 taps a phase of the stride */
 } caps_conv_algorithm;
 
 typedef struct caps_conv2d {
@@ -78,7 +78,7 @@ typedef struct caps_conv2d {
     caps_conv_algorithm algorithm;
 } caps_conv2d;
 
-/* "auto", "im2col", "direct", "winograd", "spectral" */
+/* "auto", "im2col", "direct", "winograd", "toom-cook" */
 CAPS_API const char *caps_conv_algorithm_name(caps_conv_algorithm algorithm);
 /* false: there is none of this name. */
 CAPS_API bool caps_conv_algorithm_find(caps_conv_algorithm *out, const char *name);
@@ -94,14 +94,14 @@ CAPS_API size_t caps_conv2d_output(size_t size, size_t kernel, size_t stride, si
 CAPS_API size_t caps_conv2d_workspace(const size_t x_shape[4], const size_t w_shape[4],
     const caps_conv2d *conv, bool backward, size_t limit_bytes);
 
-/* The algorithm for these shapes on the runtime's device: `wish`, where it is not AUTO and can
+/* The algorithm for these shapes on the runtime's device: `requested`, where it is not AUTO and can
  * serve (else CAPS_ERR_ARGUMENT says why not), else the one that should be fastest by a count of
  * multiplications and of bytes moved, among those whose workspace for one image is at most
- * limit_bytes: the same answer every time. backward: gradients are wanted too; deeper: that of x
+ * limit_bytes: the same answer every time. backward: gradients are wanted too; needs_input_gradient: that of x
  * among them. rt NULL: im2col. */
 CAPS_API caps_status caps_conv2d_choose(caps_conv_algorithm *out, const caps_runtime *rt,
     const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, bool backward,
-    bool deeper, caps_conv_algorithm wish, size_t limit_bytes, caps_error *err);
+    bool needs_input_gradient, caps_conv_algorithm requested, size_t limit_bytes, caps_error *err);
 
 /* Cross-correlation: y[b,m] = act(bias[m] + sum_c w[m,c] * x[b,c]). x: [B,C,H,W], w: [M,C,kh,kw],
  * bias: [M] or NULL, y: [B,M,OH,OW]. workspace: float32, see above. im2col and GEMM: the column
@@ -198,34 +198,34 @@ CAPS_API caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *
  */
 
 /* How the votes of a layer of class capsules are treated. */
-typedef enum caps_routing_variant {
-    CAPS_ROUTING_AUTO,   /* a rule chooses: caps_class_caps_variant */
+typedef enum caps_routing_algorithm {
+    CAPS_ROUTING_AUTO,   /* a rule chooses: caps_class_caps_choose */
     CAPS_ROUTING_STORED, /* formed once and kept for the backward: [B,I,J,D] of memory, twice */
     CAPS_ROUTING_FUSED,  /* formed anew where they are needed, never stored */
-} caps_routing_variant;
+} caps_routing_algorithm;
 
 /* "auto", "stored", "fused". */
-CAPS_API const char *caps_routing_variant_name(caps_routing_variant variant);
+CAPS_API const char *caps_routing_algorithm_name(caps_routing_algorithm variant);
 
 typedef struct caps_class_caps {
     size_t b, i, j, d, k; /* the most samples at once; sizes of the capsules */
     caps_routing routing;
-    caps_routing_variant variant; /* STORED or FUSED; AUTO is refused */
+    caps_routing_algorithm variant; /* STORED or FUSED; AUTO is refused */
 } caps_class_caps;
 
-/* STORED or FUSED: `wish` unless it is AUTO, else what the runtime's options or $CAPSCL_ROUTING
+/* STORED or FUSED: `requested` unless it is AUTO, else what the runtime's options or $CAPSCL_ROUTING
  * say, else a rule of shapes and kernel family, never of a measurement. rt NULL: the rule for the
  * CPU family. */
-CAPS_API caps_routing_variant caps_class_caps_variant(
-    const caps_runtime *rt, const caps_class_caps *shape, caps_routing_variant wish);
+CAPS_API caps_routing_algorithm caps_class_caps_choose(
+    const caps_runtime *rt, const caps_class_caps *shape, caps_routing_algorithm requested);
 
 /* Elements that the variant needs for batches of at most shape->b: `votes`, kept from forward to
  * backward (0: none), and `workspace`, which holds nothing between calls. training: also for the
  * backward. */
-typedef struct caps_class_caps_room {
+typedef struct caps_class_caps_workspace {
     size_t votes, workspace;
-} caps_class_caps_room;
-CAPS_API caps_class_caps_room caps_class_caps_room_of(
+} caps_class_caps_workspace;
+CAPS_API caps_class_caps_workspace caps_class_caps_workspace_of(
     const caps_runtime *rt, const caps_class_caps *shape, bool training);
 
 /* What the backward needs of the forward; a batch smaller than shape->b has its own size in place

@@ -3,13 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "bench_subject.h"
+#include "bench_problem.h"
 
 #include "add.h"
 #include "fail.h"
 #include "not_finite.h"
 
-typedef caps_bench_subject subject;
+typedef caps_bench_problem subject;
 
 /* int32 [n]: 0, 1, .. modulo `below`. */
 static caps_status add_numbers(subject *s, size_t n, size_t below, caps_error *err)
@@ -60,13 +60,13 @@ static caps_status bias(const caps_bench *b, const char *name, size_t channels, 
     CAPS_TRY(caps_bench_add(&s, 1, &channels, err));
     CAPS_TRY(caps_bench_add(&s, 3, shape, err));
     snprintf(text, sizeof text, "%s forward B=%zu C=%zu S=%zu", name, b->batch, channels, pixels);
-    CAPS_TRY(caps_bench_subject_measure(
+    CAPS_TRY(caps_bench_problem_measure(
         &s, run_bias_forward, "bias", text, NULL, flops * n, 8 * n, err));
     snprintf(text, sizeof text, "%s backward B=%zu C=%zu S=%zu", name, b->batch, channels, pixels);
-    CAPS_TRY(caps_bench_subject_measure(
+    CAPS_TRY(caps_bench_problem_measure(
         &s, run_bias_backward, "bias", text, NULL, flops * n, 4 * arrays * n, err));
 done:
-    caps_bench_subject_release(&s);
+    caps_bench_problem_release(&s);
     return status;
 }
 
@@ -126,13 +126,13 @@ static caps_status linear(const caps_bench *b, const char *name, size_t in, size
     CAPS_TRY(caps_bench_add(&s, 2, y, err));
     CAPS_TRY(caps_bench_add(&s, 2, y, err));
     snprintf(text, sizeof text, "%s forward B=%zu in=%zu out=%zu", name, b->batch, in, out);
-    CAPS_TRY(caps_bench_subject_measure(
+    CAPS_TRY(caps_bench_problem_measure(
         &s, run_linear_forward, "linear", text, algorithm, flops, 4 * (nx + nw + ny), err));
     snprintf(text, sizeof text, "%s backward B=%zu in=%zu out=%zu", name, b->batch, in, out);
-    CAPS_TRY(caps_bench_subject_measure(&s, run_linear_backward, "linear", text, algorithm,
+    CAPS_TRY(caps_bench_problem_measure(&s, run_linear_backward, "linear", text, algorithm,
         2 * flops, 4 * (2 * nx + 2 * nw + 2 * ny), err));
 done:
-    caps_bench_subject_release(&s);
+    caps_bench_problem_release(&s);
     return status;
 }
 
@@ -180,13 +180,13 @@ caps_status caps_bench_group(const caps_bench *b, caps_error *err)
     CAPS_TRY(caps_bench_add(&s, 4, z, err));
     snprintf(
         text, sizeof text, "forward B=%zu T=%zu K=%zu %zux%zu", b->batch, types, dim, z[2], z[3]);
-    CAPS_TRY(caps_bench_subject_measure(&s, run_group_forward, "group", text, NULL, 0, 8 * n, err));
+    CAPS_TRY(caps_bench_problem_measure(&s, run_group_forward, "group", text, NULL, 0, 8 * n, err));
     snprintf(
         text, sizeof text, "backward B=%zu T=%zu K=%zu %zux%zu", b->batch, types, dim, z[2], z[3]);
     CAPS_TRY(
-        caps_bench_subject_measure(&s, run_group_backward, "group", text, NULL, 0, 8 * n, err));
+        caps_bench_problem_measure(&s, run_group_backward, "group", text, NULL, 0, 8 * n, err));
 done:
-    caps_bench_subject_release(&s);
+    caps_bench_problem_release(&s);
     return status;
 }
 
@@ -270,12 +270,12 @@ static caps_status capsule_losses(const caps_bench *b, caps_error *err)
         const double capsules = (double)n * (double)j, numbers = capsules * (double)d;
         char text[112];
         snprintf(text, sizeof text, "%s B=%zu J=%zu D=%zu", rows[i].name, n, j, d);
-        CAPS_TRY(caps_bench_subject_measure(&s, rows[i].run, "losses", text, NULL,
+        CAPS_TRY(caps_bench_problem_measure(&s, rows[i].run, "losses", text, NULL,
             rows[i].per_capsule * capsules + rows[i].per_number * numbers + 3 * (double)n,
             4 * (rows[i].arrays * numbers + rows[i].words * capsules + 4 * (double)n), err));
     }
 done:
-    caps_bench_subject_release(&s);
+    caps_bench_problem_release(&s);
     return status;
 }
 
@@ -305,12 +305,12 @@ static caps_status reconstruction_loss(const caps_bench *b, caps_error *err)
     CAPS_TRY(caps_bench_add(&s, 2, shape, err));
     snprintf(text, sizeof text, "sse forward B=%zu P=%zu", shape[0], shape[1]);
     CAPS_TRY(
-        caps_bench_subject_measure(&s, run_sse_forward, "losses", text, NULL, 3 * n, 8 * n, err));
+        caps_bench_problem_measure(&s, run_sse_forward, "losses", text, NULL, 3 * n, 8 * n, err));
     snprintf(text, sizeof text, "sse backward B=%zu P=%zu", shape[0], shape[1]);
     CAPS_TRY(
-        caps_bench_subject_measure(&s, run_sse_backward, "losses", text, NULL, 2 * n, 12 * n, err));
+        caps_bench_problem_measure(&s, run_sse_backward, "losses", text, NULL, 2 * n, 12 * n, err));
 done:
-    caps_bench_subject_release(&s);
+    caps_bench_problem_release(&s);
     return status;
 }
 
@@ -362,14 +362,14 @@ caps_status caps_bench_sgd(const caps_bench *b, caps_error *err)
     caps_not_finite_pack(packed, &row);
     CAPS_TRY(caps_tensor_upload(b->rt, &s.t[4], packed, err));
     snprintf(text, sizeof text, "N=%zu", n);
-    CAPS_TRY(caps_bench_subject_measure(
+    CAPS_TRY(caps_bench_problem_measure(
         &s, run_sgd, "sgd", text, NULL, 2 * (double)n, 12 * (double)n, err));
     snprintf(text, sizeof text, "add N=%zu", n);
     CAPS_TRY(
-        caps_bench_subject_measure(&s, run_add, "sgd", text, NULL, (double)n, 12 * (double)n, err));
+        caps_bench_problem_measure(&s, run_add, "sgd", text, NULL, (double)n, 12 * (double)n, err));
     snprintf(text, sizeof text, "finite N=%zu", n);
-    CAPS_TRY(caps_bench_subject_measure(&s, run_finite, "sgd", text, NULL, 0, 4 * (double)n, err));
+    CAPS_TRY(caps_bench_problem_measure(&s, run_finite, "sgd", text, NULL, 0, 4 * (double)n, err));
 done:
-    caps_bench_subject_release(&s);
+    caps_bench_problem_release(&s);
     return status;
 }

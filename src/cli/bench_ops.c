@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bench_subject.h"
+#include "bench_problem.h"
 
 #include "conv.h"
 #include "fail.h"
@@ -10,7 +10,7 @@
 #define MOST_BYTES   ((size_t)4 << 30)  /* of the others */
 #define COLUMN_BYTES ((size_t)64 << 20) /* of im2col, as models have it */
 
-typedef caps_bench_subject subject;
+typedef caps_bench_problem subject;
 
 /* ---- gemm ----------------------------------------------------------------------------------- */
 
@@ -41,11 +41,11 @@ static caps_status gemm(const caps_bench *b, const char *what, bool trans_a, boo
     CAPS_TRY(caps_bench_add(&s, 2, (size_t[]){m, n}, err));
     CAPS_TRY(caps_bench_add(&s, 2, (size_t[]){m, k}, err));
     CAPS_TRY(caps_bench_add(&s, 2, (size_t[]){k, n}, err));
-    CAPS_TRY(caps_bench_subject_measure(&s, run_gemm, "gemm", shape,
+    CAPS_TRY(caps_bench_problem_measure(&s, run_gemm, "gemm", shape,
         caps_gemm_algorithm(b->rt, &s.gemm), 2.0 * (double)m * (double)n * (double)k,
         4.0 * ((double)m * (double)k + (double)k * (double)n + (double)m * (double)n), err));
 done:
-    caps_bench_subject_release(&s);
+    caps_bench_problem_release(&s);
     return status;
 }
 
@@ -121,15 +121,15 @@ static caps_status run_conv_forward(void *context, caps_error *err)
 static caps_status run_conv_backward(void *context, caps_error *err)
 {
     const subject *s = context;
-    return caps_conv2d_backward(s->b->rt, s->deeper ? &s->t[5] : NULL, &s->t[6], &s->t[7], &s->t[8],
+    return caps_conv2d_backward(s->b->rt, s->needs_input_gradient ? &s->t[5] : NULL, &s->t[6], &s->t[7], &s->t[8],
         &s->t[0], &s->t[1], &s->t[2], &s->conv, &s->t[4], err);
 }
 
 /* By one algorithm. */
 static caps_status convolve(const caps_bench *b, const char *name, const size_t x[4],
-    const size_t w[4], const caps_conv2d *p, bool deeper, caps_error *err)
+    const size_t w[4], const caps_conv2d *p, bool needs_input_gradient, caps_error *err)
 {
-    subject s = {.b = b, .conv = *p, .deeper = deeper};
+    subject s = {.b = b, .conv = *p, .needs_input_gradient = needs_input_gradient};
     const size_t oh = caps_conv2d_output(x[2], w[2], p->stride, p->padding);
     const size_t ow = caps_conv2d_output(x[3], w[3], p->stride, p->padding);
     const size_t y[] = {x[0], w[0], oh, ow};
@@ -156,14 +156,14 @@ static caps_status convolve(const caps_bench *b, const char *name, const size_t 
     CAPS_TRY(caps_bench_add(&s, 1, w, err));
     CAPS_TRY(caps_bench_add(&s, 4, y, err));
     snprintf(shape, sizeof shape, "%s forward %s", name, sizes);
-    CAPS_TRY(caps_bench_subject_measure(
+    CAPS_TRY(caps_bench_problem_measure(
         &s, run_conv_forward, "conv", shape, algorithm, flops, 4 * (nx + nw + ny), err));
     snprintf(shape, sizeof shape, "%s backward %s", name, sizes);
-    CAPS_TRY(caps_bench_subject_measure(&s, run_conv_backward, "conv", shape, algorithm,
-        (deeper ? 2 : 1) * flops,
-        4 * (nx * (deeper ? 2 : 1) + 2 * nw + ny * (p->act == CAPS_ACT_NONE ? 1 : 2)), err));
+    CAPS_TRY(caps_bench_problem_measure(&s, run_conv_backward, "conv", shape, algorithm,
+        (needs_input_gradient ? 2 : 1) * flops,
+        4 * (nx * (needs_input_gradient ? 2 : 1) + 2 * nw + ny * (p->act == CAPS_ACT_NONE ? 1 : 2)), err));
 done:
-    caps_bench_subject_release(&s);
+    caps_bench_problem_release(&s);
     return status;
 }
 
@@ -179,30 +179,30 @@ static bool holds(const caps_conv_algorithm *list, size_t n, caps_conv_algorithm
  * those that know no dx go without it. Flops are those of the direct sum for all of them: more of
  * them in a second than the device's peak means fewer were needed. */
 static caps_status conv(const caps_bench *b, const char *name, const size_t x[4], const size_t w[4],
-    const caps_conv2d *p, bool deeper, caps_error *err)
+    const caps_conv2d *p, bool needs_input_gradient, caps_error *err)
 {
-    caps_conv_subject problem = {
-        .conv = *p, .backward = true, .deeper = deeper, .limit_bytes = MOST_BYTES};
-    caps_conv_algorithm can[8], full[8], wish = CAPS_CONV_AUTO;
+    caps_conv_problem problem = {
+        .conv = *p, .backward = true, .needs_input_gradient = needs_input_gradient, .limit_bytes = MOST_BYTES};
+    caps_conv_algorithm can[8], full[8], requested = CAPS_CONV_AUTO;
     caps_status status = CAPS_OK;
     memcpy(problem.x_shape, x, sizeof problem.x_shape);
     memcpy(problem.w_shape, w, sizeof problem.w_shape);
-    if (b->conv && !caps_conv_algorithm_find(&wish, b->conv))
+    if (b->conv && !caps_conv_algorithm_find(&requested, b->conv))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "bench conv: algorithm '%s' is unknown, need auto, im2col, direct, winograd or "
-            "spectral",
+            "toom-cook",
             b->conv);
-    const size_t n_full = caps_conv_variants(b->rt, &problem, full);
-    problem.deeper = deeper && !b->shape;
-    const size_t n = caps_conv_variants(b->rt, &problem, can);
-    if (b->shape && wish != CAPS_CONV_AUTO && !holds(can, n, wish))
+    const size_t n_full = caps_conv_candidates(b->rt, &problem, full);
+    problem.needs_input_gradient = needs_input_gradient && !b->shape;
+    const size_t n = caps_conv_candidates(b->rt, &problem, can);
+    if (b->shape && requested != CAPS_CONV_AUTO && !holds(can, n, requested))
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "bench conv: %s cannot serve the shape that is given", b->conv);
     for (size_t i = 0; i < n; i++) {
         caps_conv2d by = *p;
         by.algorithm = can[i];
-        if (wish == CAPS_CONV_AUTO || wish == can[i])
-            CAPS_TRY(convolve(b, name, x, w, &by, deeper && holds(full, n_full, can[i]), err));
+        if (requested == CAPS_CONV_AUTO || requested == can[i])
+            CAPS_TRY(convolve(b, name, x, w, &by, needs_input_gradient && holds(full, n_full, can[i]), err));
     }
 done:
     return status;
@@ -251,13 +251,13 @@ caps_status caps_bench_squash(const caps_bench *b, caps_error *err)
     for (int t = 0; t < 4; t++)
         CAPS_TRY(caps_bench_add(&s, 3, shape, err));
     snprintf(text, sizeof text, "forward B=%zu I=%zu K=%zu", shape[0], shape[1], shape[2]);
-    CAPS_TRY(caps_bench_subject_measure(
+    CAPS_TRY(caps_bench_problem_measure(
         &s, run_squash_forward, "squash", text, NULL, 3 * n, 8 * n, err));
     snprintf(text, sizeof text, "backward B=%zu I=%zu K=%zu", shape[0], shape[1], shape[2]);
-    CAPS_TRY(caps_bench_subject_measure(
+    CAPS_TRY(caps_bench_problem_measure(
         &s, run_squash_backward, "squash", text, NULL, 7 * n, 12 * n, err));
 done:
-    caps_bench_subject_release(&s);
+    caps_bench_problem_release(&s);
     return status;
 }
 
@@ -292,13 +292,13 @@ caps_status caps_bench_votes(const caps_bench *b, caps_error *err)
     CAPS_TRY(caps_bench_add(&s, 4, w, err));
     CAPS_TRY(caps_bench_add(&s, 4, votes, err));
     snprintf(text, sizeof text, "forward B=%zu I=%zu J=%zu D=%zu K=%zu", b->batch, i, j, d, k);
-    CAPS_TRY(caps_bench_subject_measure(
+    CAPS_TRY(caps_bench_problem_measure(
         &s, run_votes_forward, "votes", text, NULL, flops, 4 * (nv + nu + nw), err));
     snprintf(text, sizeof text, "backward B=%zu I=%zu J=%zu D=%zu K=%zu", b->batch, i, j, d, k);
-    CAPS_TRY(caps_bench_subject_measure(
+    CAPS_TRY(caps_bench_problem_measure(
         &s, run_votes_backward, "votes", text, NULL, 2 * flops, 4 * (nv + 2 * nu + 2 * nw), err));
 done:
-    caps_bench_subject_release(&s);
+    caps_bench_problem_release(&s);
     return status;
 }
 
@@ -319,7 +319,7 @@ static caps_status run_class_caps_backward(void *context, caps_error *err)
 }
 
 /* Votes and routing together. Counts are those of the equations with votes formed once. */
-static caps_status class_caps(const caps_bench *b, caps_routing_variant variant, caps_error *err)
+static caps_status class_caps(const caps_bench *b, caps_routing_algorithm variant, caps_error *err)
 {
     subject s = {.b = b};
     const size_t n = b->batch, i = b->sizes->i, j = b->spec->classes, d = b->spec->class_caps.dim;
@@ -329,11 +329,11 @@ static caps_status class_caps(const caps_bench *b, caps_routing_variant variant,
     s.class_caps = (caps_class_caps){
         n, i, j, d, k, {.iterations = r, .grad = b->spec->class_caps.routing_grad}, variant};
     const bool full = s.class_caps.routing.grad == CAPS_ROUTING_GRAD_FULL;
-    const caps_class_caps_room room = caps_class_caps_room_of(b->rt, &s.class_caps, true);
+    const caps_class_caps_workspace room = caps_class_caps_workspace_of(b->rt, &s.class_caps, true);
     const double nv = (double)(n * i) * (double)(j * d), steps = full ? (double)r : 1;
     const double nu = (double)(n * i * k), nw = (double)(i * j) * (double)(d * k);
     const double nc = (double)r * (double)(n * i * j), form = 2 * nv * (double)k;
-    const char *name = caps_routing_variant_name(variant);
+    const char *name = caps_routing_algorithm_name(variant);
     caps_status status;
     char text[112];
     CAPS_TRY(caps_bench_add(&s, 3, v, err));
@@ -353,14 +353,14 @@ static caps_status class_caps(const caps_bench *b, caps_routing_variant variant,
     }
     snprintf(text, sizeof text, "class_caps forward B=%zu I=%zu J=%zu D=%zu K=%zu r=%zu", n, i, j,
         d, k, r);
-    CAPS_TRY(caps_bench_subject_measure(&s, run_class_caps_forward, "routing", text, name,
+    CAPS_TRY(caps_bench_problem_measure(&s, run_class_caps_forward, "routing", text, name,
         form + (4 * (double)r - 2) * nv, 4 * (nu + nw + nc), err));
     snprintf(text, sizeof text, "class_caps backward B=%zu I=%zu J=%zu D=%zu K=%zu r=%zu %s", n, i,
         j, d, k, r, full ? "full" : "last");
-    CAPS_TRY(caps_bench_subject_measure(&s, run_class_caps_backward, "routing", text, name,
+    CAPS_TRY(caps_bench_problem_measure(&s, run_class_caps_backward, "routing", text, name,
         2 * form + (4 * (steps - 1) + 2 * (2 * steps - 1)) * nv, 4 * (2 * nu + 2 * nw + nc), err));
 done:
-    caps_bench_subject_release(&s);
+    caps_bench_problem_release(&s);
     return status;
 }
 
@@ -405,16 +405,16 @@ caps_status caps_bench_routing(const caps_bench *b, caps_error *err)
     /* An iteration reads the votes once: logits (but the first) and sum. Backward: the votes once
      * for each iteration but the first that counts; then dvotes, 2 steps - 1 terms. */
     snprintf(text, sizeof text, "forward B=%zu I=%zu J=%zu D=%zu r=%zu", n, i, j, d, r);
-    CAPS_TRY(caps_bench_subject_measure(&s, run_routing_forward, "routing", text, NULL,
+    CAPS_TRY(caps_bench_problem_measure(&s, run_routing_forward, "routing", text, NULL,
         (4 * (double)r - 2) * nv, 4 * (double)r * nv, err));
     snprintf(text, sizeof text, "backward B=%zu I=%zu J=%zu D=%zu r=%zu %s", n, i, j, d, r,
         full ? "full" : "last");
-    CAPS_TRY(caps_bench_subject_measure(&s, run_routing_backward, "routing", text, NULL,
+    CAPS_TRY(caps_bench_problem_measure(&s, run_routing_backward, "routing", text, NULL,
         (4 * (steps - 1) + 2 * (2 * steps - 1)) * nv, 4 * steps * nv, err));
     CAPS_TRY(class_caps(b, CAPS_ROUTING_STORED, err));
     CAPS_TRY(class_caps(b, CAPS_ROUTING_FUSED, err));
 done:
-    caps_bench_subject_release(&s);
+    caps_bench_problem_release(&s);
     return status;
 }
 
@@ -440,9 +440,9 @@ caps_status caps_bench_adam(const caps_bench *b, caps_error *err)
     CAPS_TRY(caps_tensor_init(&s.t[4], b->rt, CAPS_I32, 1, &one, err));
     s.count++;
     snprintf(text, sizeof text, "N=%zu", n);
-    CAPS_TRY(caps_bench_subject_measure(
+    CAPS_TRY(caps_bench_problem_measure(
         &s, run_adam, "adam", text, NULL, 12 * (double)n, 28 * (double)n, err));
 done:
-    caps_bench_subject_release(&s);
+    caps_bench_problem_release(&s);
     return status;
 }

@@ -8,7 +8,7 @@
 #include "fail.h"
 #include "file.h"
 #include "json.h"
-#include "kinds.h"
+#include "formats.h"
 #include "progress.h"
 
 /* How much stderr gets: -1 errors only, 0, 1 details too. A program has one stderr. */

@@ -12,7 +12,7 @@
 #include "eval_report.h"
 #include "fail.h"
 #include "file.h"
-#include "helper.h"
+#include "warmup_process.h"
 #include "json.h"
 #include "progress.h"
 #include "repeat.h"
@@ -272,7 +272,7 @@ static void on_event(
         note_begun(w->session);
         break;
     case CAPS_TRAIN_PROGRESS:
-        caps_cli_look_after_helper();
+        caps_warmup_process_reap();
         caps_cli_show_warnings(w->rt);
         note_first_step(w, m);
         on_progress(w, m);
@@ -544,7 +544,7 @@ static int run(const caps_command *command, int argc, char **argv)
                           : caps_train_new_config(&o, &args, &config, &init, &err));
     }
     CAPS_TRY(check_trace_apart(&o, several ? &repeat : NULL, &err));
-    caps_cli_begin_helper(&o.common, several ? &repeat.config : &config);
+    caps_warmup_process_begin(&o.common, several ? &repeat.config : &config);
     CAPS_TRY(caps_cli_open(&s.rt, &o.common, o.kernel_times, &err));
     const caps_checkpoint *first = init.parameters ? &init : NULL;
     status = several ? caps_repeat_run(&repeat, &s, first, &err)

@@ -2,7 +2,7 @@
  *
  * Choosers note what they choose and for which sizes (src/device/tuning.h): `capscl tune` runs a
  * network once and then measures, for each note, every variant that its kind knows. To make another
- * choice tunable, let its chooser ask caps_tuning_get and call caps_tuning_note, and add a kind. */
+ * choice tunable, let its chooser ask caps_tuning_get and call caps_tuning_record, and add a kind. */
 #ifndef CAPS_TUNE_H
 #define CAPS_TUNE_H
 

@@ -37,7 +37,7 @@ static size_t gemm_variants(caps_runtime *rt, const caps_choice *choice, const c
     sizes_of(s, sizes);
     for (size_t i = 0; i < 3; i++)
         most = sizes[i] > most ? sizes[i] : most;
-    return caps_gemm_variants(rt, s, most, names, CAPS_TUNE_VARIANTS);
+    return caps_gemm_candidates(rt, s, most, names, CAPS_TUNE_VARIANTS);
 }
 
 static void gemm_close(void *state)
@@ -176,14 +176,14 @@ enum { X, W, BIAS, Y, DX, DW, DBIAS, DY, WORKSPACE, TENSORS };
 
 typedef struct convolution {
     caps_runtime *rt;
-    caps_conv_subject subject;
+    caps_conv_problem subject;
     caps_tensor t[TENSORS];
 } convolution;
 
 static size_t conv_variants(caps_runtime *rt, const caps_choice *choice, const char **names)
 {
     caps_conv_algorithm can[CAPS_TUNE_VARIANTS];
-    const size_t n = caps_conv_variants(rt, choice->subject, can);
+    const size_t n = caps_conv_candidates(rt, choice->subject, can);
     for (size_t i = 0; i < n; i++)
         names[i] = caps_conv_algorithm_name(can[i]);
     return n;
@@ -208,9 +208,9 @@ static caps_status conv_open(
         return caps_fail(err, CAPS_ERR_MEMORY, "tune: out of memory");
     c->rt = rt;
     memcpy(&c->subject, choice->subject, sizeof c->subject);
-    caps_conv_subject *s = &c->subject;
+    caps_conv_problem *s = &c->subject;
     size_t room = 0;
-    for (size_t i = caps_conv_variants(rt, s, can); i-- > 0;) {
+    for (size_t i = caps_conv_candidates(rt, s, can); i-- > 0;) {
         s->conv.algorithm = can[i];
         const size_t need =
             caps_conv2d_workspace(s->x_shape, s->w_shape, &s->conv, s->backward, s->limit_bytes);
@@ -227,7 +227,7 @@ static caps_status conv_open(
         [W] = {4, s->w_shape, true},
         [BIAS] = {1, s->w_shape, true},
         [Y] = {4, y, true},
-        [DX] = {4, s->x_shape, s->backward && s->deeper},
+        [DX] = {4, s->x_shape, s->backward && s->needs_input_gradient},
         [DW] = {4, s->w_shape, s->backward},
         [DBIAS] = {1, s->w_shape, s->backward},
         [DY] = {4, y, s->backward},
@@ -248,7 +248,7 @@ done:
 static caps_status conv_run(void *state, const char *variant, caps_error *err)
 {
     convolution *c = state;
-    const caps_conv_subject *s = &c->subject;
+    const caps_conv_problem *s = &c->subject;
     caps_tensor *t = c->t;
     caps_conv2d conv = s->conv;
     caps_status status = CAPS_OK;
@@ -256,7 +256,7 @@ static caps_status conv_run(void *state, const char *variant, caps_error *err)
         return caps_fail(err, CAPS_ERR_INTERNAL, "tune: no convolution '%s'", variant);
     CAPS_TRY(caps_conv2d_forward(c->rt, &t[Y], &t[X], &t[W], &t[BIAS], &conv, &t[WORKSPACE], err));
     if (s->backward)
-        CAPS_TRY(caps_conv2d_backward(c->rt, s->deeper ? &t[DX] : NULL, &t[DW], &t[DBIAS], &t[DY],
+        CAPS_TRY(caps_conv2d_backward(c->rt, s->needs_input_gradient ? &t[DX] : NULL, &t[DW], &t[DBIAS], &t[DY],
             &t[Y], &t[X], &t[W], &conv, &t[WORKSPACE], err));
 done:
     return status;

@@ -1,6 +1,6 @@
 /* cifar.c: CIFAR-10's binary version: rows of a label and the red, green and blue plane of 32x32.
  */
-#include "kinds.h"
+#include "formats.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "fail.h"
-#include "kinds.h"
+#include "formats.h"
 #include "pairs.h"
 
 char **caps_class_names_copy(const char *const *names, size_t n)

@@ -1,5 +1,5 @@
 /* find.c: from a name to the place of a data set and its kind. */
-#include "kinds.h"
+#include "formats.h"
 
 #include <dirent.h>
 #include <stdio.h>

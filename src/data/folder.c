@@ -1,5 +1,5 @@
 /* folder.c: PNG pictures in one folder for each class. */
-#include "kinds.h"
+#include "formats.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* idx_set.c: data sets of IDX files: MNIST and those that were made in its likeness. */
-#include "kinds.h"
+#include "formats.h"
 
 #include <stdio.h>
 #include <stdlib.h>

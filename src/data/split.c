@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "fail.h"
-#include "kinds.h"
+#include "formats.h"
 #include "pairs.h"
 #include "rng.h"
 

@@ -68,7 +68,7 @@ static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a kernel's name");
     slot.kernel = clCreateKernel(program, kernel, &code);
     if (code == CL_INVALID_KERNEL_NAME && !template && rt->family == CAPS_FAMILY_CPU) {
-        status = caps_registry_get(&program, rt, &caps_seldom_program, err);
+        status = caps_registry_get(&program, rt, &caps_rare_program, err);
         if (status != CAPS_OK) {
             free(slot.name);
             return status;
@@ -164,9 +164,9 @@ caps_status caps_launch_template(caps_runtime *rt, const caps_template *template
         if (global[d] == 0)
             return CAPS_OK;
     caps_status status;
-    if (rt->rehearsal) {
+    if (rt->warmup) {
         bool wanted;
-        status = caps_rehearsal_ask(&wanted, rt, template, kernel, err);
+        status = caps_warmup_should_launch(&wanted, rt, template, kernel, err);
         if (status != CAPS_OK || !wanted)
             return status;
         global = local ? local : ones;

@@ -25,9 +25,9 @@
  * usual ones cannot serve, and what measures. PoCL takes half a second for them. */
 static const char *const seldom[] = {"conv_cpu.cl", "conv_direct_cpu.cl", "gemm_direct_cpu.cl",
     "peak_cpu.cl", "routing_cpu.cl", "votes_cpu.cl"};
-const caps_template caps_seldom_program = {"(seldom)", ""};
+const caps_template caps_rare_program = {"(seldom)", ""};
 
-static bool is_seldom(const char *name)
+static bool is_rare(const char *name)
 {
     for (size_t i = 0; i < sizeof seldom / sizeof *seldom; i++)
         if (strcmp(seldom[i], name) == 0)
@@ -48,7 +48,7 @@ static bool belongs(const char *name, caps_family family)
     if (!ends_with(name, ".cl"))
         return false;
     if (ends_with(name, "_cpu.cl"))
-        return family == CAPS_FAMILY_CPU && !is_seldom(name);
+        return family == CAPS_FAMILY_CPU && !is_rare(name);
     if (ends_with(name, "_gpu.cl"))
         return family == CAPS_FAMILY_GPU;
     return true;
@@ -104,14 +104,14 @@ done:
 static caps_status gather(
     source_text *to, const caps_runtime *rt, const char *template, caps_error *err)
 {
-    const bool few = template && strcmp(template, caps_seldom_program.file) == 0;
+    const bool few = template && strcmp(template, caps_rare_program.file) == 0;
     const bool sized = template && !few;
     caps_status status = CAPS_OK;
     for (const caps_source *s = caps_sources; s->name; s++)
         if (sized ? ends_with(s->name, ".clh") : strcmp(s->name, "common.clh") == 0)
             CAPS_TRY(append(to, rt, s, err));
     for (const caps_source *s = caps_sources; s->name; s++)
-        if (few     ? is_seldom(s->name)
+        if (few     ? is_rare(s->name)
             : sized ? strcmp(s->name, template) == 0
                     : belongs(s->name, rt->family))
             CAPS_TRY(append(to, rt, s, err));

@@ -55,43 +55,43 @@ caps_status caps_cache_directory(char **to, const char *option, caps_error *err)
 
 static caps_status choose_family(caps_runtime *rt, const char *option, caps_error *err)
 {
-    const char *wish = option_or_environment(option, "CAPSCL_KERNELS");
+    const char *requested = option_or_environment(option, "CAPSCL_KERNELS");
     rt->family = rt->device.type == CAPS_DEVICE_CPU ? CAPS_FAMILY_CPU : CAPS_FAMILY_GPU;
     /* A simulator calls itself a device of every type. */
-    if (!wish || strcmp(wish, "auto") == 0)
+    if (!requested || strcmp(requested, "auto") == 0)
         return CAPS_OK;
     for (int f = 0; f < 2; f++) {
-        if (strcmp(wish, family_names[f]) == 0) {
+        if (strcmp(requested, family_names[f]) == 0) {
             rt->family = (caps_family)f;
             return CAPS_OK;
         }
     }
     return caps_fail(
-        err, CAPS_ERR_ARGUMENT, "kernel family \"%s\" is unknown, need auto, cpu or gpu", wish);
+        err, CAPS_ERR_ARGUMENT, "kernel family \"%s\" is unknown, need auto, cpu or gpu", requested);
 }
 
 static caps_status choose_gemm(caps_runtime *rt, const char *option, caps_error *err)
 {
     static const char *const known[] = {"clblast", "packed", "direct"};
-    const char *wish = option_or_environment(option, "CAPSCL_GEMM");
-    if (!wish || strcmp(wish, "auto") == 0)
+    const char *requested = option_or_environment(option, "CAPSCL_GEMM");
+    if (!requested || strcmp(requested, "auto") == 0)
         return CAPS_OK;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(wish, known[i]) == 0)
-            return copy_text(&rt->gemm, wish, err);
+        if (strcmp(requested, known[i]) == 0)
+            return copy_text(&rt->gemm, requested, err);
     return caps_fail(err, CAPS_ERR_ARGUMENT,
-        "GEMM algorithm \"%s\" is unknown, need auto, clblast, packed or direct", wish);
+        "GEMM algorithm \"%s\" is unknown, need auto, clblast, packed or direct", requested);
 }
 
 static caps_status choose_routing(caps_runtime *rt, const char *option, caps_error *err)
 {
-    const char *wish = option_or_environment(option, "CAPSCL_ROUTING");
-    if (!wish || strcmp(wish, "auto") == 0)
+    const char *requested = option_or_environment(option, "CAPSCL_ROUTING");
+    if (!requested || strcmp(requested, "auto") == 0)
         return CAPS_OK;
-    if (strcmp(wish, "stored") == 0 || strcmp(wish, "fused") == 0)
-        return copy_text(&rt->routing, wish, err);
+    if (strcmp(requested, "stored") == 0 || strcmp(requested, "fused") == 0)
+        return copy_text(&rt->routing, requested, err);
     return caps_fail(err, CAPS_ERR_ARGUMENT,
-        "routing variant \"%s\" is unknown, need auto, stored or fused", wish);
+        "routing variant \"%s\" is unknown, need auto, stored or fused", requested);
 }
 
 /* Everything after context and queue are there. */
@@ -258,7 +258,7 @@ void caps_runtime_free(caps_runtime *rt)
     if (rt->context)
         clReleaseContext(rt->context);
     caps_tuning_free(rt->tuning);
-    caps_rehearsal_free(rt->rehearsal);
+    caps_warmup_free(rt->warmup);
     free(rt->gemm);
     free(rt->routing);
     free(rt->cache_dir);
@@ -296,20 +296,20 @@ caps_slots *caps_runtime_get_slots(caps_runtime *rt)
     return &rt->slots;
 }
 
-const char *caps_runtime_gemm_wish(const caps_runtime *rt)
+const char *caps_runtime_requested_gemm(const caps_runtime *rt)
 {
     return rt->gemm;
 }
 
-const char *caps_runtime_routing_wish(const caps_runtime *rt)
+const char *caps_runtime_requested_routing(const caps_runtime *rt)
 {
     return rt->routing;
 }
 
-size_t caps_group_size(const caps_runtime *rt, size_t wish)
+size_t caps_group_size(const caps_runtime *rt, size_t requested)
 {
     size_t size = 1;
-    while (size * 2 <= wish && size * 2 <= rt->max_group)
+    while (size * 2 <= requested && size * 2 <= rt->max_group)
         size *= 2;
     return size;
 }

@@ -23,7 +23,7 @@ typedef struct caps_profile_pending {
     size_t entry; /* index into profile */
 } caps_profile_pending;
 
-typedef struct caps_rehearsal caps_rehearsal;
+typedef struct caps_warmup caps_warmup;
 
 struct caps_runtime {
     caps_device_info device;
@@ -49,11 +49,11 @@ struct caps_runtime {
     caps_slots slots;
     caps_tuning *tuning;
     caps_trace *trace;         /* NULL: none */
-    caps_rehearsal *rehearsal; /* NULL: launches are launches */
+    caps_warmup *warmup; /* NULL: launches are launches */
 };
 
 /* For caps_registry_get: kernels of the CPU family that the family's program leaves out. */
-extern const caps_template caps_seldom_program;
+extern const caps_template caps_rare_program;
 /* The program of the runtime's family (NULL) or of a template: built, or loaded from the disk
  * cache, where this runtime has not got it yet. */
 caps_status caps_registry_get(
@@ -63,10 +63,10 @@ bool caps_registry_is_kept(const caps_runtime *rt);
 /* $CAPSCL_CACHE, else $XDG_CACHE_HOME/capscl, else ~/.cache/capscl (option: in place of them all);
  * NULL where there is no home. Freed with free(). */
 caps_status caps_cache_directory(char **to, const char *option, caps_error *err);
-/* While the runtime rehearses (rehearsal.h): is this kernel to be launched, on one work-group? */
-caps_status caps_rehearsal_ask(bool *launch, caps_runtime *rt, const caps_template *template,
+/* While the runtime rehearses (kernel_warmup.h): is this kernel to be launched, on one work-group? */
+caps_status caps_warmup_should_launch(bool *launch, caps_runtime *rt, const caps_template *template,
     const char *kernel, caps_error *err);
-void caps_rehearsal_free(caps_rehearsal *r);
+void caps_warmup_free(caps_warmup *r);
 /* Books `event` (which it releases) under `name`. */
 caps_status caps_profile_book(caps_runtime *rt, const char *name, cl_event event, caps_error *err);
 void caps_profile_release(caps_runtime *rt);

@@ -75,7 +75,7 @@ struct caps_trace {
     uint64_t asked;
     cl_event library; /* a library's command has begun at this marker */
     span spans[DEPTH_MOST];
-    size_t depth; /* those deeper than the array are counted and not kept */
+    size_t depth; /* those needs_input_gradient than the array are counted and not kept */
 };
 
 /* ---- the file ------------------------------------------------------------------------------- */

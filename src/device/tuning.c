@@ -236,7 +236,7 @@ done:
 
 /* ---- choices in force ----------------------------------------------------------------------- */
 
-void caps_tuning_note(const caps_runtime *rt, const char *key, const char *variant, bool measured,
+void caps_tuning_record(const caps_runtime *rt, const char *key, const char *variant, bool measured,
     const void *subject, size_t bytes)
 {
     caps_tuning *t = rt->tuning;

@@ -41,7 +41,7 @@ typedef struct caps_choice {
 
 /* For choosers: notes what was chosen for a key, once. `subject` may be NULL. Failing to (no
  * memory) loses the note, nothing else. */
-void caps_tuning_note(const caps_runtime *rt, const char *key, const char *variant, bool measured,
+void caps_tuning_record(const caps_runtime *rt, const char *key, const char *variant, bool measured,
     const void *subject, size_t bytes);
 /* All notes so far, in the order in which they were made; the runtime's. */
 size_t caps_tuning_choices(const caps_runtime *rt, const caps_choice **list);

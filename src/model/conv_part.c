@@ -40,18 +40,18 @@ static const char *wish_for(const char *text, const char *layer, size_t *n)
 static caps_status choose(caps_conv_part *part, const caps_layer *layer, caps_plan *plan,
     const size_t x_shape[4], const size_t w_shape[4], caps_error *err)
 {
-    const bool deeper = layer->input->input != NULL || plan->input_gradient;
-    caps_conv_algorithm wish = CAPS_CONV_AUTO;
+    const bool needs_input_gradient = layer->input->input != NULL || plan->input_gradient;
+    caps_conv_algorithm requested = CAPS_CONV_AUTO;
     char name[32] = "";
     size_t n;
     const char *text = wish_for(plan->conv, layer->name, &n);
     snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), text);
-    if (n > 0 && !caps_conv_algorithm_find(&wish, name))
+    if (n > 0 && !caps_conv_algorithm_find(&requested, name))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "conv: algorithm '%s' is unknown, need auto, im2col, direct, winograd or spectral",
+            "conv: algorithm '%s' is unknown, need auto, im2col, direct, winograd or toom-cook",
             name);
     caps_status status = caps_conv2d_choose(&part->conv.algorithm, plan->rt, x_shape, w_shape,
-        &part->conv, plan->training, deeper, wish, plan->conv_most_bytes, err);
+        &part->conv, plan->training, needs_input_gradient, requested, plan->conv_most_bytes, err);
     if (status != CAPS_OK) {
         caps_fail_prefix(err, status, layer->name);
         return status;
@@ -75,14 +75,14 @@ caps_status caps_conv_part_plan(
         part->conv.algorithm == CAPS_CONV_IM2COL ? plan->conv_limit_bytes : plan->conv_most_bytes);
     part->version = 0;
     /* Weights that do not change are transformed once, where nobody writes over them. */
-    part->owns = part->conv.algorithm == CAPS_CONV_SPECTRAL && !plan->training;
+    part->owns = part->conv.algorithm == CAPS_CONV_TOOM_COOK && !plan->training;
     part->first = part->owns ? caps_round_up(plan->workspace, 64) : 0;
     if (part->first + part->workspace > plan->workspace)
         plan->workspace = part->first + part->workspace;
     const size_t kept =
-        part->first + caps_conv2d_keeps(x_shape, w_shape, &part->conv, part->workspace);
-    if (kept > plan->workspace_kept)
-        plan->workspace_kept = kept;
+        part->first + caps_conv2d_cached_elements(x_shape, w_shape, &part->conv, part->workspace);
+    if (kept > plan->workspace_cached)
+        plan->workspace_cached = kept;
     if (plan->rt) {
         const size_t scratch = caps_conv2d_scratch(
             plan->rt, x_shape, w_shape, &part->conv, part->workspace, plan->training);
@@ -108,8 +108,8 @@ caps_status caps_conv_part_forward(caps_conv_part *part, const caps_layer *layer
     const caps_tensor workspace = workspace_of(part, pass);
     const caps_conv_tensors t = {
         .y = y, .x = &x, .w = &layer->parameters[0].parameter.value, .bias = bias};
-    const caps_conv_kept kept = {.w = part->owns && part->version == pass->version};
-    caps_status status = caps_conv2d_forward_kept(pass->rt, &t, &part->conv, &workspace, kept, err);
+    const caps_conv_cached kept = {.w = part->owns && part->version == pass->version};
+    caps_status status = caps_conv2d_forward_cached(pass->rt, &t, &part->conv, &workspace, kept, err);
     part->version = status == CAPS_OK ? pass->version : 0;
     if (!part->owns)
         *pass->workspace_user = part;
@@ -120,19 +120,19 @@ caps_status caps_conv_part_backward(caps_conv_part *part, const caps_layer *laye
     const caps_pass *pass, const caps_tensor *dy, const caps_tensor *y, caps_error *err)
 {
     const caps_parameter *w = &layer->parameters[0].parameter, *b = &layer->parameters[1].parameter;
-    const bool deeper = layer->input->dy.buffer != NULL;
+    const bool needs_input_gradient = layer->input->dy.buffer != NULL;
     const bool untouched = *pass->workspace_user == part && part->version == pass->version;
     const caps_tensor x = caps_batch_of(&layer->input->y, pass->b);
-    const caps_tensor dx = deeper ? caps_batch_of(&layer->input->dy, pass->b) : x;
+    const caps_tensor dx = needs_input_gradient ? caps_batch_of(&layer->input->dy, pass->b) : x;
     const caps_tensor workspace = workspace_of(part, pass);
     const caps_conv_tensors t = {.y = y,
         .x = &x,
         .w = &w->value,
-        .dx = deeper ? &dx : NULL,
+        .dx = needs_input_gradient ? &dx : NULL,
         .dw = &w->gradient,
         .dbias = &b->gradient,
         .dy = dy};
-    const caps_conv_kept kept = {.x = untouched, .w = untouched};
+    const caps_conv_cached kept = {.x = untouched, .w = untouched};
     *pass->workspace_user = NULL; /* the gradients take the transforms' place */
-    return caps_conv2d_backward_kept(pass->rt, &t, &part->conv, &workspace, kept, err);
+    return caps_conv2d_backward_cached(pass->rt, &t, &part->conv, &workspace, kept, err);
 }

@@ -19,7 +19,7 @@
 #include "arena.h"
 #include "launch.h"
 
-enum { CAPS_PASSING_ALIGN = 64 }; /* elements */
+enum { CAPS_TRANSIENT_ALIGN = 64 }; /* elements */
 
 enum { CAPS_MOST_LAYERS = 32, CAPS_MOST_PARAMETERS = 64 };
 
@@ -37,9 +37,9 @@ typedef struct caps_plan {
     size_t conv_limit_bytes; /* for a convolution's columns, */
     size_t conv_most_bytes;  /* and for other workspaces of one */
     size_t workspace;        /* float32 elements that the layers share */
-    size_t workspace_kept;   /* how many of them, from the first one on, hold what has to last */
+    size_t workspace_cached;   /* how many of them, from the first one on, hold what has to last */
     size_t scratch_bytes;    /* of matrix products */
-    caps_routing_variant routing_variant; /* a wish; then what was chosen */
+    caps_routing_algorithm routing_algorithm; /* a requested; then what was chosen */
 } caps_plan;
 
 /* One batch on its way through the layers. */
@@ -70,7 +70,7 @@ typedef struct caps_owned_parameter {
     char name[48];
     double sigma; /* of the normal distribution that first values come from; 0: they are 0 */
     double
-        authors_sigma; /* the same for CAPS_INITIALISER_AUTHORS, cut at 2 sigma; 0: they are 0.1 */
+        authors_stddev; /* the same for CAPS_INITIALISER_AUTHORS, cut at 2 sigma; 0: they are 0.1 */
     float rate_factor; /* on the rate that an optimizer is given */
 } caps_owned_parameter;
 
@@ -79,7 +79,7 @@ struct caps_layer {
     char name[24];     /* "conv1" */
     caps_layer *input; /* NULL for the input layer only */
     bool reconstructs; /* part of the decoder: left out where no reconstruction is wanted */
-    size_t copies;     /* rows of y an image: 1, or, behind a mask, one for each of its labels */
+    size_t rows_per_image;     /* rows of y an image: 1, or, behind a mask, one for each of its labels */
     int ndim;          /* of y, the batch not counted */
     size_t shape[CAPS_MAX_DIMS - 1];
     caps_owned_parameter *parameters; /* [parameter_count], the network's */
@@ -132,20 +132,20 @@ caps_status caps_layer_linear(
 
 /* Elements behind what is kept in the workspace, for whoever needs them for the time of a call:
  * planned, */
-static inline void caps_plan_passing(caps_plan *plan, size_t elements)
+static inline void caps_plan_transient(caps_plan *plan, size_t elements)
 {
-    const size_t need = caps_round_up(plan->workspace_kept, CAPS_PASSING_ALIGN) +
-                        caps_round_up(elements, CAPS_PASSING_ALIGN);
+    const size_t need = caps_round_up(plan->workspace_cached, CAPS_TRANSIENT_ALIGN) +
+                        caps_round_up(elements, CAPS_TRANSIENT_ALIGN);
     if (need > plan->workspace)
         plan->workspace = need;
 }
 
 /* and found: the last ones. */
-static inline caps_tensor caps_passing(const caps_pass *pass, const size_t *elements)
+static inline caps_tensor caps_transient_workspace(const caps_pass *pass, const size_t *elements)
 {
     const size_t all = pass->workspace.shape[0];
-    const size_t first = (all - caps_round_up(*elements, CAPS_PASSING_ALIGN)) / CAPS_PASSING_ALIGN *
-                         CAPS_PASSING_ALIGN;
+    const size_t first = (all - caps_round_up(*elements, CAPS_TRANSIENT_ALIGN)) / CAPS_TRANSIENT_ALIGN *
+                         CAPS_TRANSIENT_ALIGN;
     return caps_tensor_wrap(
         pass->workspace.buffer, pass->workspace.offset + first, CAPS_F32, 1, elements);
 }
@@ -159,19 +159,19 @@ static inline caps_tensor caps_batch_of(const caps_tensor *t, size_t b)
 /* b images' rows of a layer's output or gradient, flat: [b * copies, elements]. */
 static inline caps_tensor caps_flat_of(const caps_layer *layer, const caps_tensor *t, size_t b)
 {
-    const caps_tensor rows = caps_batch_of(t, b * layer->copies);
+    const caps_tensor rows = caps_batch_of(t, b * layer->rows_per_image);
     size_t count = 1;
     for (int d = 0; d < layer->ndim; d++)
         count *= layer->shape[d];
-    return caps_tensor_reshape(&rows, 2, (size_t[]){b * layer->copies, count});
+    return caps_tensor_reshape(&rows, 2, (size_t[]){b * layer->rows_per_image, count});
 }
 
-static inline double caps_sigma_he(size_t fan_in)
+static inline double caps_stddev_he(size_t fan_in)
 {
     return sqrt(2.0 / (double)fan_in);
 }
 
-static inline double caps_sigma_glorot(size_t fan_in, size_t fan_out)
+static inline double caps_stddev_glorot(size_t fan_in, size_t fan_out)
 {
     return sqrt(2.0 / ((double)fan_in + (double)fan_out));
 }

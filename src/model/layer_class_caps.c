@@ -18,9 +18,9 @@ static caps_status plan(caps_layer *layer, caps_plan *plan, caps_error *err)
     class_caps_layer *self = (class_caps_layer *)layer;
     caps_class_caps *shape = &self->shape;
     shape->b = plan->batch;
-    shape->variant = caps_class_caps_variant(plan->rt, shape, plan->routing_variant);
-    plan->routing_variant = shape->variant;
-    const caps_class_caps_room room = caps_class_caps_room_of(plan->rt, shape, plan->training);
+    shape->variant = caps_class_caps_choose(plan->rt, shape, plan->routing_algorithm);
+    plan->routing_algorithm = shape->variant;
+    const caps_class_caps_workspace room = caps_class_caps_workspace_of(plan->rt, shape, plan->training);
     const size_t r = shape->routing.iterations;
     const size_t couplings[] = {r, shape->b, shape->i, shape->j};
     const size_t capsules[] = {r, shape->b, shape->j, shape->d};
@@ -35,7 +35,7 @@ static caps_status plan(caps_layer *layer, caps_plan *plan, caps_error *err)
     CAPS_TRY(caps_arena_add(
         plan->arena, &self->state.v, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 4, capsules, err));
     self->workspace = room.workspace;
-    caps_plan_passing(plan, room.workspace);
+    caps_plan_transient(plan, room.workspace);
 done:
     return status;
 }
@@ -53,7 +53,7 @@ static caps_status forward(caps_layer *layer, const caps_pass *pass, caps_error 
     const class_caps_layer *self = (const class_caps_layer *)layer;
     const caps_tensor u = caps_batch_of(&layer->input->y, pass->b);
     const caps_tensor y = caps_batch_of(&layer->y, pass->b);
-    const caps_tensor workspace = caps_passing(pass, &self->workspace);
+    const caps_tensor workspace = caps_transient_workspace(pass, &self->workspace);
     caps_class_caps_state state = state_of(self, pass->b);
     return caps_class_caps_forward(pass->rt, &y, &state, &u, &layer->parameters[0].parameter.value,
         self->bias ? &layer->parameters[1].parameter.value : NULL, &self->shape, &workspace, err);
@@ -65,7 +65,7 @@ static caps_status backward(caps_layer *layer, const caps_pass *pass, caps_error
     const caps_tensor u = caps_batch_of(&layer->input->y, pass->b);
     const caps_tensor du = caps_batch_of(&layer->input->dy, pass->b);
     const caps_tensor dy = caps_batch_of(&layer->dy, pass->b);
-    const caps_tensor workspace = caps_passing(pass, &self->workspace);
+    const caps_tensor workspace = caps_transient_workspace(pass, &self->workspace);
     const caps_parameter *w = &layer->parameters[0].parameter;
     const caps_class_caps_state state = state_of(self, pass->b);
     return caps_class_caps_backward(pass->rt, &du, &w->gradient,
@@ -91,7 +91,7 @@ caps_status caps_layer_class_caps(caps_network *n, const char *name, size_t clas
     self->bias = bias;
     /* As of one linear layer from all input capsules to all classes. */
     caps_network_add_parameter(n, layer, "weight", 4, weight,
-        caps_sigma_glorot(input->shape[0] * input->shape[1], classes * dim));
+        caps_stddev_glorot(input->shape[0] * input->shape[1], classes * dim));
     if (bias)
         caps_network_add_parameter(n, layer, "bias", 2, shape, 0);
     n->capsules = layer;

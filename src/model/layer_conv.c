@@ -38,6 +38,6 @@ caps_status caps_layer_conv(caps_network *n, const char *name, size_t channels, 
     caps_status status = caps_network_add(&layer, n, &class, name, input, 3, shape, err);
     if (status == CAPS_OK)
         caps_conv_part_init(&((conv_layer *)layer)->part, n, layer, &conv, channels, kernel,
-            caps_sigma_he(in[0] * kernel * kernel));
+            caps_stddev_he(in[0] * kernel * kernel));
     return status;
 }

@@ -13,7 +13,7 @@ static caps_status plan(caps_layer *layer, caps_plan *plan, caps_error *err)
     (void)err;
     if (!plan->rt)
         return CAPS_OK;
-    const size_t bytes = caps_linear_scratch(plan->rt, plan->batch * layer->copies,
+    const size_t bytes = caps_linear_scratch(plan->rt, plan->batch * layer->rows_per_image,
         layer->parameters[0].parameter.shape[1], layer->shape[0], plan->training);
     if (bytes > plan->scratch_bytes)
         plan->scratch_bytes = bytes;
@@ -56,7 +56,7 @@ caps_status caps_layer_linear(
         return status;
     ((linear_layer *)layer)->activation = activation;
     caps_network_add_parameter(n, layer, "weight", 2, weight,
-        activation == CAPS_ACT_RELU ? caps_sigma_he(in) : caps_sigma_glorot(in, out));
+        activation == CAPS_ACT_RELU ? caps_stddev_he(in) : caps_stddev_glorot(in, out));
     caps_network_add_parameter(n, layer, "bias", 1, &out, 0);
     return CAPS_OK;
 }

@@ -6,14 +6,14 @@
 static caps_status forward(caps_layer *layer, const caps_pass *pass, caps_error *err)
 {
     const caps_tensor v = caps_batch_of(&layer->input->y, pass->b);
-    const caps_tensor y = caps_batch_of(&layer->y, pass->b * layer->copies);
+    const caps_tensor y = caps_batch_of(&layer->y, pass->b * layer->rows_per_image);
     return caps_mask_forward(pass->rt, &y, &v, &pass->chosen, err);
 }
 
 static caps_status backward(caps_layer *layer, const caps_pass *pass, caps_error *err)
 {
     const caps_tensor dv = caps_batch_of(&layer->input->dy, pass->b);
-    const caps_tensor dy = caps_batch_of(&layer->dy, pass->b * layer->copies);
+    const caps_tensor dy = caps_batch_of(&layer->dy, pass->b * layer->rows_per_image);
     return caps_mask_backward(pass->rt, &dv, &dy, &pass->chosen, err);
 }
 
@@ -25,6 +25,6 @@ caps_status caps_layer_mask(caps_network *n, const char *name, size_t labels, ca
     caps_status status = caps_network_add(
         &layer, n, &class, name, input, 1, (size_t[]){input->shape[0] * input->shape[1]}, err);
     if (status == CAPS_OK)
-        layer->copies = labels;
+        layer->rows_per_image = labels;
     return status;
 }

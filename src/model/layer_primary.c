@@ -98,6 +98,6 @@ caps_status caps_layer_primary(caps_network *n, const char *name, size_t types, 
     self->z_shape[1] = h;
     self->z_shape[2] = w;
     caps_conv_part_init(&self->part, n, layer, &conv, channels, kernel,
-        caps_sigma_glorot(in[0] * taps, channels * taps));
+        caps_stddev_glorot(in[0] * taps, channels * taps));
     return CAPS_OK;
 }

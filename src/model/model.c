@@ -67,7 +67,7 @@ static caps_status plan_layers(caps_model *m, caps_plan *plan, caps_error *err)
         caps_layer *layer = m->network.layers[l];
         if (layer->reconstructs && !caps_model_reconstructs(m))
             continue;
-        size_t shape[CAPS_MAX_DIMS] = {plan->batch * layer->copies};
+        size_t shape[CAPS_MAX_DIMS] = {plan->batch * layer->rows_per_image};
         memcpy(shape + 1, layer->shape, (size_t)layer->ndim * sizeof *shape);
         CAPS_TRY(caps_arena_add(
             m->arena, &layer->y, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, layer->ndim + 1, shape, err));
@@ -119,8 +119,8 @@ done:
 
 static const char *conv_wish(const caps_model_options *options)
 {
-    const char *wish = options->conv ? options->conv : getenv("CAPSCL_CONV");
-    return wish ? wish : "";
+    const char *requested = options->conv ? options->conv : getenv("CAPSCL_CONV");
+    return requested ? requested : "";
 }
 
 static size_t most_for_transforms(const caps_runtime *rt, const caps_model_options *options)
@@ -172,7 +172,7 @@ static caps_status plan_for(caps_model *m, const caps_runtime *rt, const caps_mo
         .training = options->training,
         .input_gradient = options->input_gradient,
         .conv = conv_wish(options),
-        .routing_variant = options->routing_variant,
+        .routing_algorithm = options->routing_algorithm,
         .conv_limit_bytes =
             options->conv_workspace_bytes ? options->conv_workspace_bytes : CONV_WORKSPACE_BYTES,
         .conv_most_bytes = most_for_transforms(rt, options),
@@ -183,7 +183,7 @@ static caps_status plan_for(caps_model *m, const caps_runtime *rt, const caps_mo
     CAPS_TRY(plan_layers(m, plan, err));
     CAPS_TRY(check_conv_names(plan, err));
     memcpy(m->conv, plan->conv_choices, sizeof m->conv);
-    m->routing = plan->routing_variant;
+    m->routing = plan->routing_algorithm;
     CAPS_TRY(plan_results(m, plan, err));
 done:
     return status;
@@ -387,7 +387,7 @@ caps_runtime *caps_model_get_runtime(const caps_model *m)
     return m->rt;
 }
 
-caps_routing_variant caps_model_get_routing(const caps_model *m)
+caps_routing_algorithm caps_model_get_routing(const caps_model *m)
 {
     return m->routing;
 }

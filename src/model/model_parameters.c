@@ -65,7 +65,7 @@ static caps_status draw_all(float **flat, const caps_network *network, caps_init
         return caps_fail(err, CAPS_ERR_MEMORY, "model: out of memory for its first weights");
     for (size_t i = 0; i < network->parameter_count; i++) {
         const caps_owned_parameter *owned = &network->parameters[i];
-        const double sigma = authors ? owned->authors_sigma : owned->sigma;
+        const double sigma = authors ? owned->authors_stddev : owned->sigma;
         draw d = {*flat + owned->parameter.first, seed, (uint32_t)i, (float)sigma, authors};
         if (sigma > 0)
             caps_parallel(owned->parameter.count, LEAST_DRAWS, draw_some, &d);

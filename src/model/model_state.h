@@ -46,7 +46,7 @@ struct caps_model {
     const void *workspace_user;   /* see caps_pass */
     uint64_t version;             /* of the parameters, from 1; see caps_pass */
     char conv[256];               /* caps_model_get_conv */
-    caps_routing_variant routing; /* caps_model_get_routing */
+    caps_routing_algorithm routing; /* caps_model_get_routing */
     size_t b;                     /* images of the batch that was set; 0: none */
     size_t part;                  /* which part of a batch it is, from 0 */
     bool labelled;                /* it has labels */

@@ -9,8 +9,8 @@
 #include "fail.h"
 
 /* Of the authors' published code: truncated normal distributions, and in conv1 a narrower one. */
-#define AUTHORS_SIGMA       0.1
-#define AUTHORS_SIGMA_CONV1 0.05
+#define AUTHORS_STDDEV       0.1
+#define AUTHORS_STDDEV_CONV1 0.05
 
 void caps_network_release(caps_network *network)
 {
@@ -31,7 +31,7 @@ caps_status caps_network_add(caps_layer **layer, caps_network *network,
     added->class = class;
     snprintf(added->name, sizeof added->name, "%s", name);
     added->input = input;
-    added->copies = input ? input->copies : 1;
+    added->rows_per_image = input ? input->rows_per_image : 1;
     added->ndim = ndim;
     memcpy(added->shape, shape, (size_t)ndim * sizeof *shape);
     added->parameters = network->parameters + network->parameter_count;
@@ -50,7 +50,7 @@ void caps_network_add_parameter(caps_network *network, caps_layer *layer, const 
     caps_parameter *p = &owned->parameter;
     snprintf(owned->name, sizeof owned->name, "%s.%s", layer->name, name);
     owned->sigma = sigma;
-    owned->authors_sigma = sigma > 0 ? AUTHORS_SIGMA : 0;
+    owned->authors_stddev = sigma > 0 ? AUTHORS_STDDEV : 0;
     p->name = owned->name;
     p->ndim = ndim;
     p->count = 1;
@@ -70,7 +70,7 @@ static caps_status capsnet(caps_network *n, const caps_model_spec *s, caps_error
     CAPS_TRY(caps_layer_input(n, s->input, err));
     CAPS_TRY(
         caps_layer_conv(n, "conv1", s->conv1.channels, s->conv1.kernel, s->conv1.stride, 0, err));
-    n->parameters[0].authors_sigma = AUTHORS_SIGMA_CONV1;
+    n->parameters[0].authors_stddev = AUTHORS_STDDEV_CONV1;
     CAPS_TRY(caps_layer_primary(n, "primary", s->primary.types, s->primary.dim, s->primary.kernel,
         s->primary.stride, s->primary.average, err));
     CAPS_TRY(caps_layer_class_caps(
@@ -103,7 +103,7 @@ static caps_status cnn(caps_network *n, const caps_model_spec *s, caps_error *er
         CAPS_TRY(caps_layer_conv(n, name, s->conv[i].channels, s->conv[i].kernel, s->conv[i].stride,
             s->conv[i].padding, err));
     }
-    n->parameters[0].authors_sigma = AUTHORS_SIGMA_CONV1;
+    n->parameters[0].authors_stddev = AUTHORS_STDDEV_CONV1;
     for (size_t i = 0; i <= s->hidden_count; i++) {
         const bool last = i == s->hidden_count;
         if (last && s->dropout > 0)

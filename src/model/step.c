@@ -113,7 +113,7 @@ static void name_of(const caps_model *m, int32_t found, char *name, size_t bytes
     snprintf(name, bytes, "%s%s", row->before, row->name);
 }
 
-caps_status caps_model_blame(caps_model *m, char *name, size_t bytes, caps_error *err)
+caps_status caps_model_first_not_finite(caps_model *m, char *name, size_t bytes, caps_error *err)
 {
     const caps_tensor found =
         caps_tensor_wrap(m->record.buffer, m->record.offset + 4, CAPS_I32, 1, (size_t[]){1});

@@ -19,7 +19,7 @@ enum { CAPS_STEPS_AT_ONCE = 2 };
 typedef struct caps_step_report {
     caps_model_totals totals;
     bool finite;    /* both losses' sums and every gradient */
-    char where[64]; /* not finite: what caps_model_blame said right after the step */
+    char where[64]; /* not finite: what caps_model_first_not_finite said right after the step */
 } caps_step_report;
 
 /* What caps_model_initialise puts into a model of this (checked) spec, drawn without one; freed

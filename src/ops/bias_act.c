@@ -103,7 +103,7 @@ caps_status caps_bias_act_apply(caps_runtime *rt, const caps_tensor *y, const ca
     return launch_elements(rt, "bias_act_forward_rows", CAPS_ARGS(rows), p, err);
 }
 
-caps_status caps_bias_act_slope(caps_runtime *rt, const caps_tensor *dx, const caps_planes *p,
+caps_status caps_bias_act_gradient(caps_runtime *rt, const caps_tensor *dx, const caps_planes *p,
     const caps_tensor *dy, const caps_tensor *y, caps_activation act, caps_error *err)
 {
     caps_status status = check_range(p, err);
@@ -113,10 +113,10 @@ caps_status caps_bias_act_slope(caps_runtime *rt, const caps_tensor *dx, const c
         CAPS_ARG_TENSOR(y ? y : dy), CAPS_ARG_UINT(act), CAPS_ARG_UINT(p->c), CAPS_ARG_UINT(p->s),
         CAPS_ARG_UINT(p->n_stride), CAPS_ARG_UINT(p->c_stride)};
     if (!in_rows(rt, p))
-        return launch_elements(rt, "bias_act_slope", CAPS_ARGS(planes), p, err);
+        return launch_elements(rt, "bias_act_gradient", CAPS_ARGS(planes), p, err);
     const caps_arg rows[] = {
         planes[0], planes[1], planes[2], planes[3], planes[4], CAPS_ARG_UINT(p->n_stride)};
-    return launch_elements(rt, "bias_act_slope_rows", CAPS_ARGS(rows), p, err);
+    return launch_elements(rt, "bias_act_gradient_rows", CAPS_ARGS(rows), p, err);
 }
 
 caps_status caps_bias_act_sum(caps_runtime *rt, const caps_tensor *dbias, const caps_tensor *dy,
@@ -170,7 +170,7 @@ caps_status caps_bias_act_backward(caps_runtime *rt, const caps_tensor *dx,
     /* The sum first: dx may be dy, and then overwrites what the sum reads. */
     if (dbias)
         CAPS_TRY(caps_bias_act_sum(rt, dbias, dy, y, act, p.n, p.c, p.s, err));
-    status = caps_bias_act_slope(rt, dx, &p, dy, y, act, err);
+    status = caps_bias_act_gradient(rt, dx, &p, dy, y, act, err);
 done:
     return status;
 }

@@ -17,17 +17,17 @@
 
 static const char *const names[] = {"auto", "stored", "fused"};
 
-const char *caps_routing_variant_name(caps_routing_variant variant)
+const char *caps_routing_algorithm_name(caps_routing_algorithm variant)
 {
     return names[variant];
 }
 
-caps_routing_variant caps_class_caps_variant(
-    const caps_runtime *rt, const caps_class_caps *shape, caps_routing_variant wish)
+caps_routing_algorithm caps_class_caps_choose(
+    const caps_runtime *rt, const caps_class_caps *shape, caps_routing_algorithm requested)
 {
-    const char *wanted = rt ? caps_runtime_routing_wish(rt) : NULL;
-    if (wish != CAPS_ROUTING_AUTO)
-        return wish;
+    const char *wanted = rt ? caps_runtime_requested_routing(rt) : NULL;
+    if (requested != CAPS_ROUTING_AUTO)
+        return requested;
     if (wanted)
         return strcmp(wanted, names[CAPS_ROUTING_FUSED]) == 0 ? CAPS_ROUTING_FUSED
                                                               : CAPS_ROUTING_STORED;
@@ -43,20 +43,20 @@ static size_t votes_count(const caps_class_caps *n)
     return n->b * n->i * n->j * n->d;
 }
 
-caps_class_caps_room caps_class_caps_room_of(
+caps_class_caps_workspace caps_class_caps_workspace_of(
     const caps_runtime *rt, const caps_class_caps *shape, bool training)
 {
     if (shape->routing.iterations < 1) /* forward and backward refuse that themselves */
-        return (caps_class_caps_room){0, 0};
+        return (caps_class_caps_workspace){0, 0};
     if (shape->variant == CAPS_ROUTING_FUSED)
-        return (caps_class_caps_room){
+        return (caps_class_caps_workspace){
             0, caps_routing_fused_workspace(shape, rt && caps_is_gpu(rt), training)};
     /* The forward is the same in both modes; without a backward take the one with less scratch. */
     caps_routing last = shape->routing;
     last.grad = CAPS_ROUTING_GRAD_LAST;
     const size_t scratch = caps_routing_scratch(
         shape->b, shape->i, shape->j, shape->d, training ? &shape->routing : &last);
-    return (caps_class_caps_room){
+    return (caps_class_caps_workspace){
         votes_count(shape), scratch + (training ? votes_count(shape) : 0)};
 }
 
@@ -116,7 +116,7 @@ static caps_status check(const caps_runtime *rt, caps_class_caps *n,
     CAPS_TRY(caps_require_count("class_caps", "512*K", 2, (size_t[]){512, n->k}, err));
     CAPS_TRY(caps_require_count(
         "class_caps", "iterations*B*J", 3, (size_t[]){routing->iterations, n->b, n->j}, err));
-    const caps_class_caps_room room = caps_class_caps_room_of(rt, n, training);
+    const caps_class_caps_workspace room = caps_class_caps_workspace_of(rt, n, training);
     CAPS_TRY(require_room("state.votes", &state->votes, room.votes, err));
     CAPS_TRY(require_room("workspace", workspace, room.workspace, err));
 done:

@@ -12,8 +12,8 @@
 #include "tuning.h"
 
 /* By caps_conv_algorithm. */
-static const caps_conv_method *const methods[] = {&caps_conv_columns, &caps_conv_columns,
-    &caps_conv_direct, &caps_conv_winograd, &caps_conv_spectral};
+static const caps_conv_implementation *const methods[] = {&caps_conv_columns, &caps_conv_columns,
+    &caps_conv_direct, &caps_conv_winograd, &caps_conv_toom_cook};
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
 /* ---- sizes ---------------------------------------------------------------------------------- */
@@ -48,7 +48,7 @@ static caps_conv_sizes sizes_of(
 
 /* The most images, at most z->b, whose workspace is no larger than `room`; 0: not even one. */
 static size_t most_images(
-    const caps_conv_method *method, const caps_conv_sizes *z, size_t room, bool backward)
+    const caps_conv_implementation *method, const caps_conv_sizes *z, size_t room, bool backward)
 {
     /* The whole batch may need less than almost all of it: nothing has to outlive a chunk. */
     if (method->workspace(z, z->b, backward) <= room)
@@ -66,7 +66,7 @@ static size_t most_images(
 }
 
 size_t caps_conv_chunk(
-    const caps_conv_method *method, const caps_conv_sizes *z, size_t workspace, bool backward)
+    const caps_conv_implementation *method, const caps_conv_sizes *z, size_t workspace, bool backward)
 {
     const size_t most = most_images(method, z, workspace, backward);
     return most == 0 ? 0 : caps_div_up(z->b, caps_div_up(z->b, most));
@@ -76,7 +76,7 @@ size_t caps_conv2d_workspace(const size_t x_shape[4], const size_t w_shape[4],
     const caps_conv2d *conv, bool backward, size_t limit_bytes)
 {
     const caps_conv_sizes z = sizes_of(x_shape, w_shape, conv);
-    const caps_conv_method *method = methods[conv->algorithm];
+    const caps_conv_implementation *method = methods[conv->algorithm];
     if (z.b == 0 || z.pixels == 0)
         return 0;
     const size_t chunk = caps_conv_chunk(method, &z, limit_bytes / sizeof(float), backward);
@@ -87,7 +87,7 @@ size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], cons
     const caps_conv2d *conv, size_t workspace, bool backward)
 {
     const caps_conv_sizes z = sizes_of(x_shape, w_shape, conv);
-    const caps_conv_method *method = methods[conv->algorithm];
+    const caps_conv_implementation *method = methods[conv->algorithm];
     if (z.b == 0 || z.pixels == 0)
         return 0;
     size_t most = 0;
@@ -103,11 +103,11 @@ size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], cons
     return most;
 }
 
-size_t caps_conv2d_keeps(
+size_t caps_conv2d_cached_elements(
     const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, size_t workspace)
 {
     const caps_conv_sizes z = sizes_of(x_shape, w_shape, conv);
-    const caps_conv_method *method = methods[conv->algorithm];
+    const caps_conv_implementation *method = methods[conv->algorithm];
     const size_t chunk =
         method->keeps && z.b && z.pixels ? caps_conv_chunk(method, &z, workspace, false) : 0;
     return chunk ? method->keeps(&z, chunk) : 0;
@@ -122,6 +122,8 @@ const char *caps_conv_algorithm_name(caps_conv_algorithm algorithm)
 
 bool caps_conv_algorithm_find(caps_conv_algorithm *out, const char *name)
 {
+    if (strcmp(name, "spectral") == 0) /* its name in runs and commands of before */
+        name = caps_conv_toom_cook.name;
     for (int a = 0; a < METHODS; a++) {
         if (strcmp(caps_conv_algorithm_name((caps_conv_algorithm)a), name) == 0) {
             *out = (caps_conv_algorithm)a;
@@ -131,15 +133,15 @@ bool caps_conv_algorithm_find(caps_conv_algorithm *out, const char *name)
     return false;
 }
 
-size_t caps_conv_variants(
-    const caps_runtime *rt, const caps_conv_subject *subject, caps_conv_algorithm *out)
+size_t caps_conv_candidates(
+    const caps_runtime *rt, const caps_conv_problem *subject, caps_conv_algorithm *out)
 {
     const caps_conv_sizes z = sizes_of(subject->x_shape, subject->w_shape, &subject->conv);
     size_t n = 0;
     for (int a = CAPS_CONV_IM2COL; a < METHODS; a++) {
-        const bool deeper = subject->backward && subject->deeper;
+        const bool needs_input_gradient = subject->backward && subject->needs_input_gradient;
         /* The first one always serves, in chunks of one image where it must. */
-        if (!methods[a]->refuses(rt, &z, deeper) &&
+        if (!methods[a]->refuses(rt, &z, needs_input_gradient) &&
             (a == CAPS_CONV_IM2COL || methods[a]->workspace(&z, 1, subject->backward) <=
                                           subject->limit_bytes / sizeof(float)))
             out[n++] = (caps_conv_algorithm)a;
@@ -149,16 +151,16 @@ size_t caps_conv_variants(
 
 caps_status caps_conv2d_choose(caps_conv_algorithm *out, const caps_runtime *rt,
     const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, bool backward,
-    bool deeper, caps_conv_algorithm wish, size_t limit_bytes, caps_error *err)
+    bool needs_input_gradient, caps_conv_algorithm requested, size_t limit_bytes, caps_error *err)
 {
     const caps_conv_sizes z = sizes_of(x_shape, w_shape, conv);
     double least = 0;
-    *out = wish;
-    if (wish != CAPS_CONV_AUTO) {
-        const char *why = methods[wish]->refuses(rt, &z, backward && deeper);
+    *out = requested;
+    if (requested != CAPS_CONV_AUTO) {
+        const char *why = methods[requested]->refuses(rt, &z, backward && needs_input_gradient);
         return why ? caps_fail(err, CAPS_ERR_ARGUMENT,
                          "%s cannot serve images of %zux%zux%zu and kernels of %zux%zu: %s",
-                         methods[wish]->name, z.c, z.h, z.w, z.kh, z.kw, why)
+                         methods[requested]->name, z.c, z.h, z.w, z.kh, z.kw, why)
                    : CAPS_OK;
     }
     *out = CAPS_CONV_IM2COL;
@@ -167,17 +169,17 @@ caps_status caps_conv2d_choose(caps_conv_algorithm *out, const caps_runtime *rt,
         return CAPS_OK;
 
     char key[CAPS_TUNING_KEY];
-    caps_conv_subject subject = {
-        .conv = *conv, .backward = backward, .deeper = deeper, .limit_bytes = limit_bytes};
+    caps_conv_problem subject = {
+        .conv = *conv, .backward = backward, .needs_input_gradient = needs_input_gradient, .limit_bytes = limit_bytes};
     memcpy(subject.x_shape, x_shape, sizeof subject.x_shape);
     memcpy(subject.w_shape, w_shape, sizeof subject.w_shape);
     snprintf(key, sizeof key, "conv %zux%zux%zux%zu %zux%zux%zu s%zu p%zu %s", z.b, z.c, z.h, z.w,
         z.m, z.kh, z.kw, z.stride, z.padding,
         !backward ? "forward"
-        : deeper  ? "training dx"
+        : needs_input_gradient  ? "training dx"
                   : "training");
     caps_conv_algorithm can[METHODS], measured;
-    const size_t count = caps_conv_variants(rt, &subject, can);
+    const size_t count = caps_conv_candidates(rt, &subject, can);
     const char *best = caps_tuning_get(rt, key);
     bool known = false;
     for (size_t i = 0; best && caps_conv_algorithm_find(&measured, best) && i < count; i++)
@@ -189,7 +191,7 @@ caps_status caps_conv2d_choose(caps_conv_algorithm *out, const caps_runtime *rt,
             *out = can[i];
         }
     }
-    caps_tuning_note(rt, key, methods[*out]->name, known, &subject, sizeof subject);
+    caps_tuning_record(rt, key, methods[*out]->name, known, &subject, sizeof subject);
     return CAPS_OK;
 }
 
@@ -198,7 +200,7 @@ caps_status caps_conv2d_choose(caps_conv_algorithm *out, const caps_runtime *rt,
 /* Fills *z from x, w and the workspace, and checks every size; the other tensors come after. */
 static caps_status check(caps_conv_sizes *z, size_t *chunk, const caps_runtime *rt,
     const caps_tensor *x, const caps_tensor *w, const caps_conv2d *conv,
-    const caps_tensor *workspace, bool backward, bool deeper, caps_error *err)
+    const caps_tensor *workspace, bool backward, bool needs_input_gradient, caps_error *err)
 {
     caps_status status = CAPS_OK;
     CAPS_TRY(caps_require_source("conv2d", "x", x, 4, "[B, C, H, W]", err));
@@ -226,8 +228,8 @@ static caps_status check(caps_conv_sizes *z, size_t *chunk, const caps_runtime *
                    : caps_fail(err, CAPS_ERR_ARGUMENT,
                          "conv2d: kernel %zux%zu is larger than its input %zux%zu with padding %zu",
                          z->kh, z->kw, z->h, z->w, z->padding);
-    const caps_conv_method *method = methods[conv->algorithm];
-    const char *why = method->refuses(rt, z, deeper);
+    const caps_conv_implementation *method = methods[conv->algorithm];
+    const char *why = method->refuses(rt, z, needs_input_gradient);
     if (why)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "conv2d: %s cannot take images of %zux%zux%zu to %zux%zux%zu: %s", method->name, z->c,
@@ -248,8 +250,8 @@ done:
 
 /* ---- the operation -------------------------------------------------------------------------- */
 
-caps_status caps_conv2d_forward_kept(caps_runtime *rt, const caps_conv_tensors *t,
-    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_kept kept, caps_error *err)
+caps_status caps_conv2d_forward_cached(caps_runtime *rt, const caps_conv_tensors *t,
+    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_cached kept, caps_error *err)
 {
     caps_conv_sizes z;
     size_t chunk;
@@ -269,11 +271,11 @@ caps_status caps_conv2d_forward(caps_runtime *rt, const caps_tensor *y, const ca
     const caps_tensor *workspace, caps_error *err)
 {
     const caps_conv_tensors t = {.y = y, .x = x, .w = w, .bias = bias};
-    return caps_conv2d_forward_kept(rt, &t, conv, workspace, (caps_conv_kept){0}, err);
+    return caps_conv2d_forward_cached(rt, &t, conv, workspace, (caps_conv_cached){0}, err);
 }
 
-caps_status caps_conv2d_backward_kept(caps_runtime *rt, const caps_conv_tensors *t,
-    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_kept kept, caps_error *err)
+caps_status caps_conv2d_backward_cached(caps_runtime *rt, const caps_conv_tensors *t,
+    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_cached kept, caps_error *err)
 {
     caps_conv_sizes z;
     size_t chunk;
@@ -299,5 +301,5 @@ caps_status caps_conv2d_backward(caps_runtime *rt, const caps_tensor *dx, const 
 {
     const caps_conv_tensors t = {
         .y = y, .x = x, .w = w, .dx = dx, .dw = dw, .dbias = dbias, .dy = dy};
-    return caps_conv2d_backward_kept(rt, &t, conv, workspace, (caps_conv_kept){0}, err);
+    return caps_conv2d_backward_cached(rt, &t, conv, workspace, (caps_conv_cached){0}, err);
 }

@@ -5,7 +5,7 @@
  *     conv_columns.c    im2col and a matrix product: any device, any shape
  *     conv_direct.c     sums over the taps, images in lanes: CPU family, few taps, first layers
  *     conv_winograd.c   the same at stride 1, rows of the kernel by F(4, 3)
- *     conv_spectral.c   short transforms of tiles: CPU family, kernels of 2 to 9 taps a phase
+ *     conv_toom_cook.c   short transforms of tiles: CPU family, kernels of 2 to 9 taps a phase
  */
 #ifndef CAPS_CONV_H
 #define CAPS_CONV_H
@@ -22,9 +22,9 @@ typedef struct caps_conv_sizes {
 } caps_conv_sizes;
 
 /* What of a forward's transforms still lies in the workspace, untouched, for the same tensors. */
-typedef struct caps_conv_kept {
+typedef struct caps_conv_cached {
     bool x, w;
-} caps_conv_kept;
+} caps_conv_cached;
 
 /* The tensors of one call. Forward: y, x, w, bias; backward: dx, dw, dbias, dy, y, x, w. NULL where
  * absent. */
@@ -32,32 +32,32 @@ typedef struct caps_conv_tensors {
     const caps_tensor *y, *x, *w, *bias, *dx, *dw, *dbias, *dy;
 } caps_conv_tensors;
 
-typedef struct caps_conv_method {
+typedef struct caps_conv_implementation {
     const char *name;
-    /* NULL, or why it cannot serve. deeper: the gradient of x is wanted. */
-    const char *(*refuses)(const caps_runtime *rt, const caps_conv_sizes *z, bool deeper);
+    /* NULL, or why it cannot serve. needs_input_gradient: the gradient of x is wanted. */
+    const char *(*refuses)(const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient);
     /* What a forward of the whole batch should take, in the time of a multiply-add at the peak; the
      * products of the backward are twice those of the forward for all. */
     double (*cost)(const caps_conv_sizes *z);
     /* Elements of workspace for n of the z->b images at once; SIZE_MAX: no number is large enough.
      */
     size_t (*workspace)(const caps_conv_sizes *z, size_t n, bool backward);
-    /* See caps_conv2d_keeps; NULL: 0. */
+    /* See caps_conv2d_cached_elements; NULL: 0. */
     size_t (*keeps)(const caps_conv_sizes *z, size_t n);
     /* Bytes of caps_gemm_scratch_get for the same. NULL: none. */
     size_t (*scratch)(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward);
     caps_status (*forward)(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-        const caps_tensor *workspace, size_t n, caps_conv_kept kept, caps_error *err);
+        const caps_tensor *workspace, size_t n, caps_conv_cached kept, caps_error *err);
     caps_status (*backward)(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-        const caps_tensor *workspace, size_t n, caps_conv_kept kept, caps_error *err);
-} caps_conv_method;
+        const caps_tensor *workspace, size_t n, caps_conv_cached kept, caps_error *err);
+} caps_conv_implementation;
 
-extern const caps_conv_method caps_conv_columns, caps_conv_direct, caps_conv_winograd,
-    caps_conv_spectral;
+extern const caps_conv_implementation caps_conv_columns, caps_conv_direct, caps_conv_winograd,
+    caps_conv_toom_cook;
 
 /* Images that the workspace (elements) takes at once, in equal chunks; 0: not even one. */
 size_t caps_conv_chunk(
-    const caps_conv_method *method, const caps_conv_sizes *z, size_t workspace, bool backward);
+    const caps_conv_implementation *method, const caps_conv_sizes *z, size_t workspace, bool backward);
 
 static inline size_t caps_conv_times(size_t a, size_t b)
 {
@@ -81,27 +81,27 @@ size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], cons
 
 /* What a choice is for: the subject of its note (tuning.h), under "conv 8x3x20x20 16x9x9 s2 p0",
  * and behind it what is wanted: "forward", "training", or "training dx" with the gradient of x. */
-typedef struct caps_conv_subject {
+typedef struct caps_conv_problem {
     size_t x_shape[4], w_shape[4];
     caps_conv2d conv; /* its algorithm does not count */
-    bool backward, deeper;
+    bool backward, needs_input_gradient;
     size_t limit_bytes;
-} caps_conv_subject;
+} caps_conv_problem;
 
 /* The algorithms that can serve; their number. */
-size_t caps_conv_variants(
-    const caps_runtime *rt, const caps_conv_subject *subject, caps_conv_algorithm *out);
+size_t caps_conv_candidates(
+    const caps_runtime *rt, const caps_conv_problem *subject, caps_conv_algorithm *out);
 
 /* Elements of the workspace, from its first, in which a forward leaves transforms that a later call
- * may find (caps_conv_kept); those behind them may be used for something else meanwhile. */
-size_t caps_conv2d_keeps(
+ * may find (caps_conv_cached); those behind them may be used for something else meanwhile. */
+size_t caps_conv2d_cached_elements(
     const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, size_t workspace);
 
 /* caps_conv2d_forward and _backward that may find transforms of an earlier call in the workspace.
  */
-caps_status caps_conv2d_forward_kept(caps_runtime *rt, const caps_conv_tensors *t,
-    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_kept kept, caps_error *err);
-caps_status caps_conv2d_backward_kept(caps_runtime *rt, const caps_conv_tensors *t,
-    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_kept kept, caps_error *err);
+caps_status caps_conv2d_forward_cached(caps_runtime *rt, const caps_conv_tensors *t,
+    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_cached kept, caps_error *err);
+caps_status caps_conv2d_backward_cached(caps_runtime *rt, const caps_conv_tensors *t,
+    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_cached kept, caps_error *err);
 
 #endif

@@ -118,10 +118,10 @@ static size_t most_at_once(const caps_conv_sizes *z)
     return CAPS_REQUIRE_LIMIT / caps_conv_times(widest, z->c > z->m ? z->c : z->m);
 }
 
-static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool deeper)
+static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
 {
     (void)rt;
-    (void)deeper;
+    (void)needs_input_gradient;
     if (most_at_once(z) < 1 || z->taps > CAPS_REQUIRE_LIMIT || z->h > CAPS_REQUIRE_LIMIT / 2 ||
         z->w > CAPS_REQUIRE_LIMIT / 2 || z->stride > CAPS_REQUIRE_LIMIT / 2)
         return "need fewer than 2^31 elements an image";
@@ -159,7 +159,7 @@ static double cost(const caps_conv_sizes *z)
 }
 
 static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_kept kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
 {
     caps_status status = CAPS_OK;
     (void)kept;
@@ -180,7 +180,7 @@ done:
 }
 
 static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_kept kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
 {
     caps_status status = CAPS_OK;
     (void)kept;
@@ -195,7 +195,7 @@ static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const ca
         if (z->act != CAPS_ACT_NONE)
             yn = caps_tensor_rows(t->y, first, n);
         carve(z, workspace, n, &columns, &product);
-        CAPS_TRY(caps_bias_act_slope(rt, &product, &planes, &dyn, &yn, z->act, err));
+        CAPS_TRY(caps_bias_act_gradient(rt, &product, &planes, &dyn, &yn, z->act, err));
         CAPS_TRY(to_columns(rt, z, &columns, &xn, n, err));
         caps_gemm_shape weights = weight_shape(z->m, z->taps, width);
         weights.beta = first == 0 ? 0 : 1;
@@ -211,5 +211,5 @@ done:
     return status;
 }
 
-const caps_conv_method caps_conv_columns = {
+const caps_conv_implementation caps_conv_columns = {
     "im2col", refuses, cost, workspace_of, NULL, scratch_of, forward, backward};

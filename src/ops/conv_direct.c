@@ -10,11 +10,11 @@
 
 enum { BAND = 512, MOST_TAPS = 256 }; /* DIRECT_BAND and DIRECT_TAPS of the kernels */
 
-static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool deeper)
+static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
 {
     if (rt && caps_is_gpu(rt))
         return "it is written for the CPU family";
-    if (deeper)
+    if (needs_input_gradient)
         return "it gives no gradient of its input";
     if (z->taps > MOST_TAPS || z->ow > BAND)
         return "need at most 256 taps and rows of at most 512 outputs";
@@ -91,7 +91,7 @@ static void add_sizes(caps_arg *args, size_t at, const caps_conv_sizes *z, size_
 /* ---- the method ----------------------------------------------------------------------------- */
 
 static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_kept kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
 {
     const call c = begin(rt, z, workspace, chunk);
     caps_status status = CAPS_OK;
@@ -116,7 +116,7 @@ done:
 }
 
 static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_kept kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
 {
     const call c = begin(rt, z, workspace, chunk);
     caps_status status = CAPS_OK;
@@ -144,5 +144,5 @@ done:
     return status;
 }
 
-const caps_conv_method caps_conv_direct = {
+const caps_conv_implementation caps_conv_direct = {
     "direct", refuses, cost, workspace_of, NULL, NULL, forward, backward};

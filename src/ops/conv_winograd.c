@@ -21,11 +21,11 @@ static size_t groups_of(const caps_conv_sizes *z)
     return caps_div_up(z->kw, 3);
 }
 
-static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool deeper)
+static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
 {
     if (rt && caps_is_gpu(rt))
         return "it is written for the CPU family";
-    if (deeper)
+    if (needs_input_gradient)
         return "it gives no gradient of its input";
     if (z->stride != 1)
         return "need stride 1";
@@ -105,7 +105,7 @@ static void add_sizes(caps_arg *args, size_t at, const caps_conv_sizes *z, size_
 /* ---- the method ----------------------------------------------------------------------------- */
 
 static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_kept kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
 {
     const call c = begin(rt, z, workspace, chunk);
     caps_status status = CAPS_OK;
@@ -130,7 +130,7 @@ done:
 }
 
 static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_kept kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
 {
     const call c = begin(rt, z, workspace, chunk);
     caps_status status = CAPS_OK;
@@ -159,5 +159,5 @@ done:
     return status;
 }
 
-const caps_conv_method caps_conv_winograd = {
+const caps_conv_implementation caps_conv_winograd = {
     "winograd", refuses, cost, workspace_of, NULL, NULL, forward, backward};

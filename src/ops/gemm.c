@@ -12,7 +12,7 @@
 #include "slots.h"
 #include "tuning.h"
 
-static const caps_gemm_method *const algorithms[] = {
+static const caps_gemm_implementation *const algorithms[] = {
     &caps_gemm_packed, &caps_gemm_clblast, &caps_gemm_direct};
 enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
 
@@ -24,7 +24,7 @@ enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
 
 /* ---- choice --------------------------------------------------------------------------------- */
 
-static const caps_gemm_method *by_name(const char *name)
+static const caps_gemm_implementation *by_name(const char *name)
 {
     for (size_t i = 0; i < ALGORITHMS; i++)
         if (strcmp(algorithms[i]->name, name) == 0)
@@ -39,7 +39,7 @@ static size_t times(size_t a, size_t b)
 }
 
 /* The choice by rule: device and sizes decide. */
-static const caps_gemm_method *prefer(const caps_runtime *rt, const caps_gemm_shape *s)
+static const caps_gemm_implementation *prefer(const caps_runtime *rt, const caps_gemm_shape *s)
 {
     size_t work = times(times(s->m, s->n), s->k);
     if (caps_is_simulated(rt)) /* CLBlast would take minutes, packing gains nothing */
@@ -58,13 +58,13 @@ void caps_gemm_key(char key[CAPS_TUNING_KEY], const caps_gemm_shape *s)
 }
 
 /* What was measured to be the best, else the rule's; noted either way. */
-static const caps_gemm_method *choose(
+static const caps_gemm_implementation *choose(
     const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent)
 {
     char key[CAPS_TUNING_KEY];
     caps_gemm_key(key, shape);
     const char *measured = caps_tuning_get(rt, key);
-    const caps_gemm_method *best = measured ? by_name(measured) : NULL;
+    const caps_gemm_implementation *best = measured ? by_name(measured) : NULL;
     const bool use = best && !best->refuses(rt, shape, extent);
     if (!use)
         best = prefer(rt, shape);
@@ -73,19 +73,19 @@ static const caps_gemm_method *choose(
                    ? &caps_gemm_direct
                    : &caps_gemm_clblast;
     if (extent > 0) /* a product, not a question */
-        caps_tuning_note(rt, key, best->name, use, shape, sizeof *shape);
+        caps_tuning_record(rt, key, best->name, use, shape, sizeof *shape);
     return best;
 }
 
 const char *caps_gemm_algorithm(const caps_runtime *rt, const caps_gemm_shape *shape)
 {
-    const char *wish = caps_runtime_gemm_wish(rt);
-    return wish ? wish : choose(rt, shape, 0)->name;
+    const char *requested = caps_runtime_requested_gemm(rt);
+    return requested ? requested : choose(rt, shape, 0)->name;
 }
 
 /* ---- for tuning ----------------------------------------------------------------------------- */
 
-size_t caps_gemm_variants(const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent,
+size_t caps_gemm_candidates(const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent,
     const char **names, size_t room)
 {
     size_t n = 0;
@@ -104,7 +104,7 @@ size_t caps_gemm_variants(const caps_runtime *rt, const caps_gemm_shape *shape, 
 caps_status caps_gemm_by(caps_runtime *rt, const char *variant, const caps_tensor *c,
     const caps_tensor *a, const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err)
 {
-    const caps_gemm_method *method = by_name(variant);
+    const caps_gemm_implementation *method = by_name(variant);
     if (!method)
         return caps_fail(err, CAPS_ERR_INTERNAL, "gemm: no algorithm '%s'", variant);
     return method->run(rt, c, a, b, shape, NULL, err);
@@ -154,8 +154,8 @@ caps_status caps_gemm_scratch_get(caps_runtime *rt, size_t bytes, cl_mem *buffer
 
 size_t caps_gemm_scratch(const caps_runtime *rt, const caps_gemm_shape *shape)
 {
-    const char *wish = caps_runtime_gemm_wish(rt);
-    const caps_gemm_method *algorithm = wish ? by_name(wish) : choose(rt, shape, 0);
+    const char *requested = caps_runtime_requested_gemm(rt);
+    const caps_gemm_implementation *algorithm = requested ? by_name(requested) : choose(rt, shape, 0);
     return algorithm ? algorithm->scratch(rt, shape) : 0;
 }
 
@@ -279,11 +279,11 @@ caps_status caps_gemm_finished(caps_runtime *rt, const caps_tensor *c, const cap
     if (s.count == 1) /* the strides mean nothing: keep them out of everybody's arithmetic */
         s.stride_a = s.stride_b = s.stride_c = 0;
 
-    const char *wish = caps_runtime_gemm_wish(rt);
-    const caps_gemm_method *algorithm = wish ? by_name(wish) : choose(rt, &s, extent);
+    const char *requested = caps_runtime_requested_gemm(rt);
+    const caps_gemm_implementation *algorithm = requested ? by_name(requested) : choose(rt, &s, extent);
     if (!algorithm)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "gemm: algorithm is '%s', need auto, packed, clblast or direct", wish);
+            "gemm: algorithm is '%s', need auto, packed, clblast or direct", requested);
     const char *why = algorithm->refuses(rt, &s, extent);
     if (why)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "gemm: %s cannot take %zux%zux%zu: %s",

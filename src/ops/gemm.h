@@ -19,7 +19,7 @@ caps_status caps_gemm_finished(caps_runtime *rt, const caps_tensor *c, const cap
     caps_error *err);
 
 /* One way to multiply. caps_gemm has checked the shape before it asks. */
-typedef struct caps_gemm_method {
+typedef struct caps_gemm_implementation {
     const char *name;
     bool finishes; /* `run` applies the epilogue; else it gets NULL and caps_gemm_finished does */
     /* NULL where it can serve, else why not. `extent` is the greatest element index, plus one, of
@@ -30,17 +30,17 @@ typedef struct caps_gemm_method {
         caps_error *err);
     /* Most bytes of scratch (below) that `run` takes for this shape. */
     size_t (*scratch)(const caps_runtime *rt, const caps_gemm_shape *shape);
-} caps_gemm_method;
+} caps_gemm_implementation;
 
-extern const caps_gemm_method caps_gemm_packed;  /* CPU family: panels of B and a register tile */
-extern const caps_gemm_method caps_gemm_clblast; /* the CLBlast library */
-extern const caps_gemm_method caps_gemm_direct;  /* plain kernels that run anywhere */
+extern const caps_gemm_implementation caps_gemm_packed;  /* CPU family: panels of B and a register tile */
+extern const caps_gemm_implementation caps_gemm_clblast; /* the CLBlast library */
+extern const caps_gemm_implementation caps_gemm_direct;  /* plain kernels that run anywhere */
 
 /* For tuning. The key of a shape: "gemm 100x512x160 nt", " x7" behind it for seven products. The
  * algorithms that are worth measuring for it (at most `room`; their number), and a product by one
  * of them, whatever the rule or the cache says. */
 void caps_gemm_key(char key[CAPS_TUNING_KEY], const caps_gemm_shape *shape);
-size_t caps_gemm_variants(const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent,
+size_t caps_gemm_candidates(const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent,
     const char **names, size_t room);
 caps_status caps_gemm_by(caps_runtime *rt, const char *variant, const caps_tensor *c,
     const caps_tensor *a, const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err);

@@ -170,7 +170,7 @@ static caps_status tune(const caps_runtime *rt, caps_error *err)
     }
     pthread_mutex_unlock(&tuned_lock);
     if (status == CAPS_OK)
-        caps_tuning_note(rt, TUNING_KEY, x ? x->name : LIBRARY, measured, NULL, 0);
+        caps_tuning_record(rt, TUNING_KEY, x ? x->name : LIBRARY, measured, NULL, 0);
     return status;
 }
 
@@ -247,4 +247,4 @@ done:
     return status;
 }
 
-const caps_gemm_method caps_gemm_clblast = {"clblast", false, refuses, run, scratch};
+const caps_gemm_implementation caps_gemm_clblast = {"clblast", false, refuses, run, scratch};

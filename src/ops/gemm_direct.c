@@ -77,4 +77,4 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
         (size_t[]){g, g, 1}, err);
 }
 
-const caps_gemm_method caps_gemm_direct = {"direct", true, refuses, run, scratch};
+const caps_gemm_implementation caps_gemm_direct = {"direct", true, refuses, run, scratch};

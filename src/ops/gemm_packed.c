@@ -197,4 +197,4 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
         NULL, err);
 }
 
-const caps_gemm_method caps_gemm_packed = {"packed", true, refuses, run, scratch};
+const caps_gemm_implementation caps_gemm_packed = {"packed", true, refuses, run, scratch};

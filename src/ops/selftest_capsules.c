@@ -132,15 +132,15 @@ static caps_status class_caps(caps_selftest *t, const size_t *z, caps_error *err
 {
     const size_t b = z[0], i = z[1], j = z[2], d = z[3], k = z[4], r = z[5];
     const caps_class_caps how = {
-        b, i, j, d, k, {r, (caps_routing_grad)z[6], z[9] != 0}, (caps_routing_variant)z[8]};
+        b, i, j, d, k, {r, (caps_routing_grad)z[6], z[9] != 0}, (caps_routing_algorithm)z[8]};
     const bool full = how.routing.grad == CAPS_ROUTING_GRAD_FULL, biased = z[7] != 0;
     const size_t us[] = {b, i, k}, ws[] = {i, j, d, k}, vs[] = {b, j, d}, bs[] = {j, d};
     const size_t c_shape[] = {r, b, i, j}, s_shape[] = {r, b, j, d};
     const size_t nu = b * i * k, nw = i * j * d * k, nv = b * j * d, votes = b * i * j * d;
-    const caps_class_caps_room room = caps_class_caps_room_of(t->rt, &how, true);
+    const caps_class_caps_workspace room = caps_class_caps_workspace_of(t->rt, &how, true);
     snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu K=%zu r=%zu %s%s%s", b, i, j, d, k,
         r, full ? "full" : "last", biased ? " bias" : "", how.routing.leaky ? " leaky" : "");
-    snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_routing_variant_name(how.variant));
+    snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_routing_algorithm_name(how.variant));
     double *u = draw(t, nu, -1, 1), *w = draw(t, nw, -0.3, 0.3), *bias = draw(t, j * d, -0.3, 0.3);
     double *dv = draw(t, nv, -1, 1), *u_hat = zeros(t, votes), *du_hat = zeros(t, votes);
     double *c = zeros(t, r * b * i * j), *s = zeros(t, r * nv), *v = zeros(t, r * nv);

@@ -21,14 +21,14 @@ static const char *const activations[] = {"none", "relu", "sigmoid"};
 
 /* ---- gemm: m, n, k, trans_a, trans_b, count, algorithm -------------------------------------- */
 
-static const caps_gemm_method *const methods[] = {
+static const caps_gemm_implementation *const methods[] = {
     &caps_gemm_direct, &caps_gemm_packed, &caps_gemm_clblast};
 
 static caps_status gemm(caps_selftest *t, const size_t *z, caps_error *err)
 {
     const size_t m = z[0], n = z[1], k = z[2], count = z[5];
     const bool ta = z[3] != 0, tb = z[4] != 0;
-    const caps_gemm_method *method = methods[z[6]];
+    const caps_gemm_implementation *method = methods[z[6]];
     /* Rows are longer than they need be, products apart. */
     caps_gemm_shape s = {.trans_a = ta,
         .trans_b = tb,
@@ -95,12 +95,12 @@ done:
 
 /* Can the algorithm serve, and with the gradient of x? */
 static bool can_convolve(
-    bool *deeper, const caps_selftest *t, const size_t *xs, const size_t *ws, const caps_conv2d *p)
+    bool *needs_input_gradient, const caps_selftest *t, const size_t *xs, const size_t *ws, const caps_conv2d *p)
 {
     caps_conv_algorithm found;
-    *deeper = caps_conv2d_choose(
+    *needs_input_gradient = caps_conv2d_choose(
                   &found, t->rt, xs, ws, p, true, true, p->algorithm, SIZE_MAX, NULL) == CAPS_OK;
-    return *deeper || caps_conv2d_choose(&found, t->rt, xs, ws, p, true, false, p->algorithm,
+    return *needs_input_gradient || caps_conv2d_choose(&found, t->rt, xs, ws, p, true, false, p->algorithm,
                           SIZE_MAX, NULL) == CAPS_OK;
 }
 
@@ -121,15 +121,15 @@ static caps_status conv(caps_selftest *t, const size_t *z, caps_error *err)
     snprintf(t->shape, sizeof t->shape, "B=%zu C=%zu %zux%zu M=%zu k=%zu stride=%zu pad=%zu", b, c,
         h, w, m, k, p.stride, p.padding);
     snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_conv_algorithm_name(p.algorithm));
-    bool deeper;
-    if (!can_convolve(&deeper, t, xs, ws, &p))
+    bool needs_input_gradient;
+    if (!can_convolve(&needs_input_gradient, t, xs, ws, &p))
         return CAPS_OK;
     double *x = draw(t, nx, -1, 1), *wt = draw(t, nw, -1, 1), *bias = draw(t, m, -1, 1);
     double *dy = draw(t, ny, -1, 1), *y = zeros(t, ny), *dx = zeros(t, nx), *dw = zeros(t, nw);
     double *dbias = zeros(t, m);
     const caps_tensor *tx = put(t, x, 4, xs), *tw = put(t, wt, 4, ws), *tb = put(t, bias, 1, &m);
     const caps_tensor *tdy = put(t, dy, 4, ys), *ty = put(t, NULL, 4, ys);
-    const caps_tensor *tdx = deeper ? put(t, NULL, 4, xs) : NULL, *tdw = put(t, NULL, 4, ws);
+    const caps_tensor *tdx = needs_input_gradient ? put(t, NULL, 4, xs) : NULL, *tdw = put(t, NULL, 4, ws);
     const caps_tensor *tdb = put(t, NULL, 1, &m), *space = put(t, NULL, 1, &room);
     caps_status status;
     CAPS_TRY(t->status);
@@ -138,7 +138,7 @@ static caps_status conv(caps_selftest *t, const size_t *z, caps_error *err)
     CAPS_TRY(compare(t, FORWARD, ty, y, err));
     CAPS_TRY(caps_conv2d_backward(t->rt, tdx, tdw, tdb, tdy, ty, tx, tw, &p, space, err));
     caps_ref_conv2d_backward(dx, dw, dbias, dy, y, x, wt, &r);
-    if (deeper)
+    if (needs_input_gradient)
         CAPS_TRY(compare(t, BACKWARD, tdx, dx, err));
     CAPS_TRY(compare(t, BACKWARD, tdw, dw, err));
     CAPS_TRY(compare(t, BACKWARD, tdb, dbias, err));
@@ -255,9 +255,9 @@ const caps_selftest_case caps_selftest_layers[] = {
     {"conv", conv, false, {19, 2, 17, 23, 21, 9, 2, 3, 0, CAPS_CONV_DIRECT}},
     {"conv", conv, true, {3, 1, 9, 11, 5, 4, 1, 1, 0, CAPS_CONV_WINOGRAD}},
     {"conv", conv, false, {19, 2, 17, 23, 21, 9, 1, 3, 0, CAPS_CONV_WINOGRAD}},
-    {"conv", conv, true, {3, 2, 9, 11, 5, 3, 1, 1, 0, CAPS_CONV_SPECTRAL}},
-    {"conv", conv, false, {19, 5, 17, 23, 21, 9, 2, 3, 0, CAPS_CONV_SPECTRAL}},
-    {"conv", conv, false, {3, 7, 31, 37, 33, 5, 1, 2, 0, CAPS_CONV_SPECTRAL}},
+    {"conv", conv, true, {3, 2, 9, 11, 5, 3, 1, 1, 0, CAPS_CONV_TOOM_COOK}},
+    {"conv", conv, false, {19, 5, 17, 23, 21, 9, 2, 3, 0, CAPS_CONV_TOOM_COOK}},
+    {"conv", conv, false, {3, 7, 31, 37, 33, 5, 1, 2, 0, CAPS_CONV_TOOM_COOK}},
     {"linear", linear, true, {3, 7, 5, 1}},
     {"linear", linear, true, {4, 6, 9, 2}},
     {"linear", linear, false, {37, 161, 67, 1}},

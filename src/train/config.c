@@ -18,7 +18,7 @@
 
 static const char *const optimizers[] = {"adam", "sgd", NULL};
 static const char *const initialisers[] = {"scaled", "authors", NULL};
-static const char *const routings[] = {"", "stored", "fused", NULL}; /* by caps_routing_variant */
+static const char *const routings[] = {"", "stored", "fused", NULL}; /* by caps_routing_algorithm */
 
 caps_train_config caps_train_config_default(void)
 {
@@ -36,11 +36,11 @@ caps_train_config caps_train_config_default(void)
     return config;
 }
 
-caps_routing_variant caps_config_routing(const caps_train_config *config)
+caps_routing_algorithm caps_config_routing(const caps_train_config *config)
 {
     for (int i = CAPS_ROUTING_STORED; routings[i]; i++)
         if (strcmp(config->routing, routings[i]) == 0)
-            return (caps_routing_variant)i;
+            return (caps_routing_algorithm)i;
     return CAPS_ROUTING_AUTO;
 }
 
@@ -55,7 +55,7 @@ caps_model_options caps_config_model_options(const caps_train_config *config, si
         .micro_batch = config->micro_batch,
         .conv = config->conv[0] ? config->conv : NULL,
         .rate_factors = config->rate_factors[0] ? config->rate_factors : NULL,
-        .routing_variant = caps_config_routing(config),
+        .routing_algorithm = caps_config_routing(config),
         .loss = &config->loss,
     };
 }

@@ -36,7 +36,7 @@ caps_status caps_run_load(
 /* Checks every setting but those of the spec. CAPS_ERR_ARGUMENT, CAPS_ERR_SPEC. */
 caps_status caps_config_check(const caps_train_config *config, caps_error *err);
 
-caps_routing_variant caps_config_routing(const caps_train_config *config);
+caps_routing_algorithm caps_config_routing(const caps_train_config *config);
 
 /* Of the model that trains on `images` images: no batch is larger than the data. It borrows
  * config's texts. */

@@ -319,7 +319,7 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
     const bool capsules = strcmp(config->spec.kind, "capsnet") == 0;
     if (capsules)
         snprintf(t->own.routing, sizeof t->own.routing, "%s",
-            caps_routing_variant_name(caps_model_get_routing(t->model)));
+            caps_routing_algorithm_name(caps_model_get_routing(t->model)));
     snprintf(t->own.conv, sizeof t->own.conv, "%s", caps_model_get_conv(t->model));
     caps_trainer_note(
         t, "convolutions: %s%s%s", t->own.conv, capsules ? "; routing: " : "", t->own.routing);

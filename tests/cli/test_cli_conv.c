@@ -37,17 +37,17 @@ START_TEST(a_run_keeps_its_algorithms)
     char *out = cli_path(work, "kept"), *variable = "CAPSCL_CONV=im2col";
     char *const environment[] = {variable, NULL};
     test_process p = cli_run(
-        "train", TINY, "--out", out, "--max-steps", "2", "--conv", "primary=spectral,conv1=direct");
+        "train", TINY, "--out", out, "--max-steps", "2", "--conv", "primary=toom-cook,conv1=direct");
     cli_expect_ok(p);
-    ck_assert_ptr_nonnull(strstr(p.err, "conv1=direct,primary=spectral"));
+    ck_assert_ptr_nonnull(strstr(p.err, "conv1=direct,primary=toom-cook"));
     test_process_release(&p);
-    expect_chosen(out, "conv1=direct,primary=spectral");
+    expect_chosen(out, "conv1=direct,primary=toom-cook");
     /* The environment is for runs that begin. */
     p = cli_run_env(
         environment, "train", "--resume", "--out", out, "--epochs", "1", "--quiet", (char *)NULL);
     cli_expect_ok(p);
     test_process_release(&p);
-    expect_chosen(out, "conv1=direct,primary=spectral");
+    expect_chosen(out, "conv1=direct,primary=toom-cook");
     p = cli_run_env(environment, "train", TINY, "--out", cli_path(work, "columns"), "--max-steps",
         "1", "--quiet", (char *)NULL);
     cli_expect_ok(p);
@@ -120,7 +120,7 @@ START_TEST(bad_algorithms)
     static const struct {
         const char *value, *needle;
     } cases[] = {
-        {"fast", "algorithm 'fast' is unknown, need auto, im2col, direct, winograd or spectral"},
+        {"fast", "algorithm 'fast' is unknown, need auto, im2col, direct, winograd or toom-cook"},
         {"direct", "primary: direct cannot serve"}, {"primary=direct", "primary: direct cannot"},
         {"conv1=fast", "algorithm 'fast' is unknown"}, {"class_caps=im2col", "'class_caps=im2col'"},
         {"conv1", "algorithm 'conv1' is unknown"},

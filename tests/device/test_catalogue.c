@@ -11,9 +11,9 @@
 
 static char *readme;
 static caps_runtime *runtimes[2]; /* by family, each with its program built */
-static const caps_template spectral = {"spectral.clt",
-    " -DSPECTRAL_POINTS=4 -DSPECTRAL_TAPS_Y=2 -DSPECTRAL_TAPS_X=3 -DSPECTRAL_OUT_Y=3 "
-    "-DSPECTRAL_OUT_X=2 -DSPECTRAL_STRIDE=1"};
+static const caps_template spectral = {"toom_cook.clt",
+    " -DTOOM_COOK_POINTS=4 -DTOOM_COOK_TAPS_Y=2 -DTOOM_COOK_TAPS_X=3 -DTOOM_COOK_OUT_Y=3 "
+    "-DTOOM_COOK_OUT_X=2 -DTOOM_COOK_STRIDE=1"};
 
 static void set_up(void)
 {
@@ -60,7 +60,7 @@ static char *kernel_names(int family)
     char *own = program_names(family, NULL);
     if (family != CAPS_FAMILY_CPU)
         return own;
-    char *few = program_names(family, &caps_seldom_program);
+    char *few = program_names(family, &caps_rare_program);
     char *more = program_names(family, &spectral), *all = caps_format("%s;%s;%s", own, few, more);
     ck_assert_ptr_nonnull(all);
     free(own);

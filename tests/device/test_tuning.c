@@ -187,13 +187,13 @@ START_TEST(notes)
     const caps_choice *list = NULL;
     int subject = 7;
     ck_assert_uint_eq(caps_tuning_choices(rt, &list), 0);
-    caps_tuning_note(rt, "a thing", "one", false, &subject, sizeof subject);
+    caps_tuning_record(rt, "a thing", "one", false, &subject, sizeof subject);
     subject = 8;                                           /* the note has a copy */
-    caps_tuning_note(rt, "a thing", "two", true, NULL, 0); /* the first counts */
+    caps_tuning_record(rt, "a thing", "two", true, NULL, 0); /* the first counts */
     char key[32];
     for (int i = 0; i < 100; i++) {
         snprintf(key, sizeof key, "thing %d", i);
-        caps_tuning_note(rt, key, "three", true, NULL, 0);
+        caps_tuning_record(rt, key, "three", true, NULL, 0);
     }
     ck_assert_uint_eq(caps_tuning_choices(rt, &list), 101);
     ck_assert_str_eq(list[0].key, "a thing");

@@ -13,10 +13,10 @@
 START_TEST(couplings_of_every_iteration)
 {
     caps_error err = {0};
-    const caps_routing_variant variants[] = {CAPS_ROUTING_STORED, CAPS_ROUTING_FUSED};
+    const caps_routing_algorithm variants[] = {CAPS_ROUTING_STORED, CAPS_ROUTING_FUSED};
     for (int v = 0; v < 2; v++) {
         caps_model *m = make(
-            families[_i], &(caps_model_options){.max_batch = 8, .routing_variant = variants[v]});
+            families[_i], &(caps_model_options){.max_batch = 8, .routing_algorithm = variants[v]});
         set_batch(m, 3, false);
         test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
         const caps_model_outputs out = caps_model_get_outputs(m);

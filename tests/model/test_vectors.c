@@ -195,7 +195,7 @@ static void expect_gradients(caps_model *m, const caps_safetensors *st, const ch
 /* max_batch larger than the batch, and a workspace that may hold one image only, must not matter.
  */
 static void check_file(caps_runtime *rt, const char *file, size_t spare, size_t workspace_bytes,
-    caps_routing_variant variant)
+    caps_routing_algorithm variant)
 {
     caps_error err = {0};
     caps_safetensors st;
@@ -209,7 +209,7 @@ static void check_file(caps_runtime *rt, const char *file, size_t spare, size_t 
         .loss = &loss,
         .training = true,
         .conv_workspace_bytes = workspace_bytes,
-        .routing_variant = variant};
+        .routing_algorithm = variant};
     test_ok(caps_model_create(&m, rt, &spec, &options, &err));
     fill_with_nan(m, rt);
     set_parameters(m, &st);

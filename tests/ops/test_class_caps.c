@@ -36,7 +36,7 @@ static const shape shapes[] = {
 
 enum { SHAPES = sizeof shapes / sizeof shapes[0], SMALL = 6 };
 
-static const caps_routing_variant variants[] = {CAPS_ROUTING_STORED, CAPS_ROUTING_FUSED};
+static const caps_routing_algorithm variants[] = {CAPS_ROUTING_STORED, CAPS_ROUTING_FUSED};
 
 static size_t u_count(const shape *x)
 {
@@ -126,12 +126,12 @@ typedef struct device {
 } device;
 
 static device device_create(caps_runtime *rt, const shape *x, const inputs *in,
-    caps_routing_variant variant, caps_routing_grad grad, bool leaky)
+    caps_routing_algorithm variant, caps_routing_grad grad, bool leaky)
 {
     const size_t u[] = {x->b, x->i, x->k}, w[] = {x->i, x->j, x->d, x->k}, bias[] = {x->j, x->d};
     const size_t v[] = {x->b, x->j, x->d}, all[] = {x->r, x->b, x->j, x->d};
     device d = {.how = {x->b, x->i, x->j, x->d, x->k, {x->r, grad, leaky}, variant}};
-    const caps_class_caps_room room = caps_class_caps_room_of(rt, &d.how, true);
+    const caps_class_caps_workspace room = caps_class_caps_workspace_of(rt, &d.how, true);
     d.u = test_tensor(in->u, 3, u);
     d.w = test_tensor(in->w, 4, w);
     d.bias = test_tensor(in->bias, 2, bias);
@@ -186,7 +186,7 @@ static void device_run(caps_runtime *rt, device *d, bool bias)
 #define FORWARD  5e-6
 #define GRADIENT 2e-5
 
-static void compare(caps_runtime *rt, const shape *x, caps_routing_variant variant, bool bias,
+static void compare(caps_runtime *rt, const shape *x, caps_routing_algorithm variant, bool bias,
     caps_routing_grad grad, bool leaky)
 {
     inputs in = inputs_create(x, x->i);
@@ -298,7 +298,7 @@ END_TEST
 
 /* Forward and backward, and the bits of v, du, dw. */
 static void run_bits(caps_runtime *rt, const shape *x, const inputs *in,
-    caps_routing_variant variant, bool leaky, uint32_t *bits[3])
+    caps_routing_algorithm variant, bool leaky, uint32_t *bits[3])
 {
     device d = device_create(rt, x, in, variant, CAPS_ROUTING_GRAD_FULL, leaky);
     device_run(rt, &d, true);
@@ -521,25 +521,25 @@ START_TEST(the_choice_depends_on_wish_family_and_batch)
     caps_class_caps many = one;
     many.b = 100;
     caps_runtime *cpu = families[CAPS_FAMILY_CPU], *gpu = families[CAPS_FAMILY_GPU];
-    ck_assert_int_eq(caps_class_caps_variant(cpu, &one, CAPS_ROUTING_AUTO), CAPS_ROUTING_STORED);
-    ck_assert_int_eq(caps_class_caps_variant(cpu, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_FUSED);
-    ck_assert_int_eq(caps_class_caps_variant(NULL, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_FUSED);
-    ck_assert_int_eq(caps_class_caps_variant(gpu, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_STORED);
-    ck_assert_int_eq(caps_class_caps_variant(gpu, &many, CAPS_ROUTING_FUSED), CAPS_ROUTING_FUSED);
-    ck_assert_int_eq(caps_class_caps_variant(cpu, &many, CAPS_ROUTING_STORED), CAPS_ROUTING_STORED);
+    ck_assert_int_eq(caps_class_caps_choose(cpu, &one, CAPS_ROUTING_AUTO), CAPS_ROUTING_STORED);
+    ck_assert_int_eq(caps_class_caps_choose(cpu, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_FUSED);
+    ck_assert_int_eq(caps_class_caps_choose(NULL, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_FUSED);
+    ck_assert_int_eq(caps_class_caps_choose(gpu, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_STORED);
+    ck_assert_int_eq(caps_class_caps_choose(gpu, &many, CAPS_ROUTING_FUSED), CAPS_ROUTING_FUSED);
+    ck_assert_int_eq(caps_class_caps_choose(cpu, &many, CAPS_ROUTING_STORED), CAPS_ROUTING_STORED);
     caps_runtime *fused = wishing("fused"), *stored = wishing("stored"), *open = wishing("auto");
-    ck_assert_int_eq(caps_class_caps_variant(fused, &one, CAPS_ROUTING_AUTO), CAPS_ROUTING_FUSED);
+    ck_assert_int_eq(caps_class_caps_choose(fused, &one, CAPS_ROUTING_AUTO), CAPS_ROUTING_FUSED);
     ck_assert_int_eq(
-        caps_class_caps_variant(stored, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_STORED);
+        caps_class_caps_choose(stored, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_STORED);
     ck_assert_int_eq(
-        caps_class_caps_variant(stored, &many, CAPS_ROUTING_FUSED), CAPS_ROUTING_FUSED);
-    ck_assert_int_eq(caps_class_caps_variant(open, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_FUSED);
+        caps_class_caps_choose(stored, &many, CAPS_ROUTING_FUSED), CAPS_ROUTING_FUSED);
+    ck_assert_int_eq(caps_class_caps_choose(open, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_FUSED);
     caps_runtime_free(fused);
     caps_runtime_free(stored);
     caps_runtime_free(open);
-    ck_assert_str_eq(caps_routing_variant_name(CAPS_ROUTING_AUTO), "auto");
-    ck_assert_str_eq(caps_routing_variant_name(CAPS_ROUTING_STORED), "stored");
-    ck_assert_str_eq(caps_routing_variant_name(CAPS_ROUTING_FUSED), "fused");
+    ck_assert_str_eq(caps_routing_algorithm_name(CAPS_ROUTING_AUTO), "auto");
+    ck_assert_str_eq(caps_routing_algorithm_name(CAPS_ROUTING_STORED), "stored");
+    ck_assert_str_eq(caps_routing_algorithm_name(CAPS_ROUTING_FUSED), "fused");
 }
 END_TEST
 
@@ -549,9 +549,9 @@ START_TEST(fused_needs_less_memory)
         for (int training = 0; training < 2; training++) {
             caps_class_caps n = {100, 1152, 10, 16, 8, {.iterations = 3}, CAPS_ROUTING_STORED};
             const size_t votes = n.b * n.i * n.j * n.d;
-            const caps_class_caps_room stored = caps_class_caps_room_of(families[f], &n, training);
+            const caps_class_caps_workspace stored = caps_class_caps_workspace_of(families[f], &n, training);
             n.variant = CAPS_ROUTING_FUSED;
-            const caps_class_caps_room fused = caps_class_caps_room_of(families[f], &n, training);
+            const caps_class_caps_workspace fused = caps_class_caps_workspace_of(families[f], &n, training);
             ck_assert_uint_eq(stored.votes, votes);
             ck_assert_uint_eq(fused.votes, 0);
             ck_assert_uint_lt(fused.workspace, votes / 2);

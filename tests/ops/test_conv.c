@@ -110,7 +110,7 @@ static void check_shape(caps_runtime *rt, const caps_ref_conv *p, caps_conv_algo
     double *bias = test_random(p->m, seed + 40, -1, 1), *dy = test_random(z.ny, seed + 60, -1, 1);
     double *y = test_zeros(z.ny), *dx = test_zeros(z.nx), *dw = test_zeros(z.nw);
     double *dbias = test_zeros(p->m);
-    const bool deeper = algorithm != CAPS_CONV_DIRECT && algorithm != CAPS_CONV_WINOGRAD;
+    const bool needs_input_gradient = algorithm != CAPS_CONV_DIRECT && algorithm != CAPS_CONV_WINOGRAD;
     caps_tensor tx = test_tensor(x, 4, z.x), tw = test_tensor(w, 4, z.w);
     caps_tensor tb = test_tensor(bias, 1, &p->m), tdy = test_tensor(dy, 4, z.y);
     const size_t one = caps_conv2d_workspace(z.x, z.w, &conv, true, 1);
@@ -134,8 +134,8 @@ static void check_shape(caps_runtime *rt, const caps_ref_conv *p, caps_conv_algo
         double *have = test_download(&ty);
         caps_ref_conv2d_backward(dx, dw, dbias, dy, have, x, w, p);
         test_ok(caps_conv2d_backward(
-            rt, deeper ? &tdx : NULL, &tdw, &tdb, &tdy, &ty, &tx, &tw, &conv, &workspace, &err));
-        if (deeper)
+            rt, needs_input_gradient ? &tdx : NULL, &tdw, &tdb, &tdy, &ty, &tx, &tw, &conv, &workspace, &err));
+        if (needs_input_gradient)
             test_expect(&tdx, dx, tolerance_g, "dx");
         test_expect(&tdw, dw, tolerance_g, "dw");
         test_expect(&tdb, dbias, 1e-6, "dbias");
@@ -188,7 +188,7 @@ END_TEST
  * stick out of the image, padding, phases without taps, sixteens of images and channels that are
  * full, begun, and several. Shapes share templates, which take seconds to build: points, taps and
  * stride are those of the comment. */
-static const shape spectral_shapes[] = {
+static const shape toom_cook_shapes[] = {
     {{2, 3, 7, 5, 2, 2, 3, 2, 1, 2}, true},      /* 4 points, 2x2, 2 */
     {{1, 1, 6, 6, 1, 4, 4, 2, 0, 0}, true},      /* the same */
     {{17, 9, 20, 20, 35, 9, 9, 2, 0, 0}, false}, /* 10, 5x5, 2: as the primary capsules */
@@ -201,11 +201,11 @@ static const shape spectral_shapes[] = {
     {{3, 2, 9, 7, 5, 2, 2, 3, 0, 1}, false},     /* 6, 2x2, 3: no taps in some phases */
 };
 
-START_TEST(spectral_agrees_with_the_reference)
+START_TEST(toom_cook_agrees_with_the_reference)
 {
-    for (size_t i = 0; i < sizeof spectral_shapes / sizeof *spectral_shapes; i++)
-        if (spectral_shapes[i].small || !test_small())
-            check_shape(families[0], &spectral_shapes[i].p, CAPS_CONV_SPECTRAL, 1e-5, 2e-5, i + 50);
+    for (size_t i = 0; i < sizeof toom_cook_shapes / sizeof *toom_cook_shapes; i++)
+        if (toom_cook_shapes[i].small || !test_small())
+            check_shape(families[0], &toom_cook_shapes[i].p, CAPS_CONV_TOOM_COOK, 1e-5, 2e-5, i + 50);
 }
 END_TEST
 
@@ -330,7 +330,7 @@ Suite *suite(void)
     tcase_add_test(tc, reference_gradient_by_finite_differences);
     tcase_add_test(tc, reference_is_cross_correlation);
     families_add(tc, agrees_with_the_reference);
-    tcase_add_test(tc, spectral_agrees_with_the_reference);
+    tcase_add_test(tc, toom_cook_agrees_with_the_reference);
     tcase_add_test(tc, direct_agrees_with_the_reference);
     tcase_add_test(tc, winograd_agrees_with_the_reference);
     tcase_add_test(tc, output_sizes);

@@ -1,5 +1,5 @@
-/* helper.c: see helper.h. */
-#include "helper.h"
+/* warmup_process.c: see warmup_process.h. */
+#include "warmup_process.h"
 
 #ifdef __linux__
 #include <fcntl.h>
@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "rehearsal.h"
-#include "rehearse.h"
+#include "kernel_warmup.h"
+#include "warmup.h"
 
 static pid_t helper;
 
@@ -22,11 +22,11 @@ static void compile(const caps_common *common, const caps_train_config *config)
     /* The driver's threads are pinned where those of the training are: here they may go anywhere.
      */
     setenv("POCL_AFFINITY", "0", 1);
-    if (caps_runtime_create(&rt, common->device, NULL, &err) == CAPS_OK && caps_rehearsal_helps(rt))
-        (void)caps_train_rehearse(rt, config, &err);
+    if (caps_runtime_create(&rt, common->device, NULL, &err) == CAPS_OK && caps_warmup_is_useful(rt))
+        (void)caps_train_warmup(rt, config, &err);
 }
 
-void caps_cli_begin_helper(const caps_common *common, const caps_train_config *config)
+void caps_warmup_process_begin(const caps_common *common, const caps_train_config *config)
 {
     if (!caps_cache_is_cold())
         return;
@@ -46,19 +46,19 @@ void caps_cli_begin_helper(const caps_common *common, const caps_train_config *c
     _exit(0);
 }
 
-void caps_cli_look_after_helper(void)
+void caps_warmup_process_reap(void)
 {
     if (helper > 0 && waitpid(helper, NULL, WNOHANG) != 0)
         helper = 0;
 }
 #else
-void caps_cli_begin_helper(const caps_common *common, const caps_train_config *config)
+void caps_warmup_process_begin(const caps_common *common, const caps_train_config *config)
 {
     (void)common;
     (void)config;
 }
 
-void caps_cli_look_after_helper(void)
+void caps_warmup_process_reap(void)
 {
 }
 #endif

@@ -1,6 +1,6 @@
-/* kinds.h: where a data set lies, what kind it is, and a reader for each kind. */
-#ifndef CAPS_KINDS_H
-#define CAPS_KINDS_H
+/* formats.h: where a data set lies, what kind it is, and a reader for each kind. */
+#ifndef CAPS_FORMATS_H
+#define CAPS_FORMATS_H
 
 #include <stdbool.h>
 

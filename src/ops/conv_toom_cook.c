@@ -1,6 +1,6 @@
-/* conv_spectral.c: convolution by evaluation at points, products, interpolation (Toom-Cook;
+/* conv_toom_cook.c: convolution by evaluation at points, products, interpolation (Toom-Cook;
  * Winograd 1980), in tiles of the image, with stride by phases. Layouts and equations:
- * cl/spectral.clt.
+ * cl/toom_cook.clt.
  *
  *     forward:   W^ <- w, X^ <- x, Y^ = X^ W^ point by point, y <- Y^
  *     backward:  Y^ <- dy act'(y) twice: lanes of output channels for dW^ = X^ Y^, of images for
@@ -19,7 +19,7 @@
 
 enum {
     GAP = 80,      /* as in the kernels: floats between planes */
-    SHARE = 4,     /* SPECTRAL_SHARE: panels of W a work-item takes */
+    SHARE = 4,     /* TOOM_COOK_SHARE: panels of W a work-item takes */
     ALIGN = 16,    /* floats: planes begin on whole cache lines */
     SPAN = 128,    /* most rows of dW, dX a work-item takes */
     IN_CACHE = 200 /* rows of X^ for which that many still fit a cache beside their products */
@@ -27,7 +27,7 @@ enum {
 
 /* ---- points --------------------------------------------------------------------------------- */
 
-/* Sets of points (scripts/make-spectral). A set is good to about 5e-6 of the result for at least
+/* Sets of points (scripts/make-toom-cook). A set is good to about 5e-6 of the result for at least
  * `taps` taps: with fewer, its tiles are so large that the error grows, and the next smaller set
  * does the work as well. */
 static const struct set {
@@ -87,10 +87,10 @@ static bool choose(plan *best, const caps_conv_sizes *z)
     return least < SIZE_MAX;
 }
 
-static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool deeper)
+static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
 {
     plan p;
-    (void)deeper;
+    (void)needs_input_gradient;
     if (rt && caps_is_gpu(rt))
         return "it is written for the CPU family";
     if (z->stride > 4 || !choose(&p, z))
@@ -128,7 +128,7 @@ static size_t part(size_t planes, size_t a, size_t b, size_t c)
     return caps_conv_times(planes, caps_conv_plus(caps_conv_times(caps_conv_times(a, b), c), GAP));
 }
 
-static layout lay_out(const caps_conv_sizes *z, const plan *p, size_t n, bool backward, bool deeper)
+static layout lay_out(const caps_conv_sizes *z, const plan *p, size_t n, bool backward, bool needs_input_gradient)
 {
     const size_t blocks = caps_div_up(n, 16), rows = caps_conv_times(p->tiles, blocks);
     const size_t w = part(p->planes, p->panels, p->kp, 32);
@@ -141,7 +141,7 @@ static layout lay_out(const caps_conv_sizes *z, const plan *p, size_t n, bool ba
         return l;
     l.dw = l.w;
     l.y_across = l.end;
-    if (deeper) {
+    if (needs_input_gradient) {
         l.dx = caps_conv_plus(l.y_across, part(p->all, rows, z->m, 16));
         l.end = caps_conv_plus(l.dx, part(p->planes, rows, p->kp, 16));
         if (n < z->b) {
@@ -191,12 +191,12 @@ static caps_tensor place(const caps_tensor *workspace, size_t first)
 }
 
 static bool begin(call *c, caps_runtime *rt, const caps_conv_sizes *z, const caps_tensor *workspace,
-    size_t chunk, bool backward, bool deeper)
+    size_t chunk, bool backward, bool needs_input_gradient)
 {
     *c = (call){.rt = rt, .z = z};
     if (!choose(&c->p, z))
         return false;
-    const layout l = lay_out(z, &c->p, chunk, backward, deeper);
+    const layout l = lay_out(z, &c->p, chunk, backward, needs_input_gradient);
     c->w = place(workspace, l.w);
     c->x = place(workspace, l.x);
     c->y = place(workspace, l.y);
@@ -204,8 +204,8 @@ static bool begin(call *c, caps_runtime *rt, const caps_conv_sizes *z, const cap
     c->dx = place(workspace, l.dx);
     c->dw = place(workspace, l.dw);
     snprintf(c->options, sizeof c->options,
-        " -DSPECTRAL_POINTS=%zu -DSPECTRAL_TAPS_Y=%zu -DSPECTRAL_TAPS_X=%zu -DSPECTRAL_OUT_Y=%zu "
-        "-DSPECTRAL_OUT_X=%zu -DSPECTRAL_STRIDE=%zu",
+        " -DTOOM_COOK_POINTS=%zu -DTOOM_COOK_TAPS_Y=%zu -DTOOM_COOK_TAPS_X=%zu -DTOOM_COOK_OUT_Y=%zu "
+        "-DTOOM_COOK_OUT_X=%zu -DTOOM_COOK_STRIDE=%zu",
         c->p.points, c->p.taps_y, c->p.taps_x, c->p.out_y, c->p.out_x, z->stride);
     return true;
 }
@@ -219,7 +219,7 @@ static void set_images(call *c, size_t n)
 static caps_status transform(const call *c, const char *kernel, const caps_arg *args, size_t nargs,
     size_t first, size_t second, caps_error *err)
 {
-    const caps_template template = {"spectral.clt", c->options};
+    const caps_template template = {"toom_cook.clt", c->options};
     return caps_launch_template(
         c->rt, &template, kernel, args, nargs, 2, (size_t[]){first, second}, NULL, err);
 }
@@ -229,7 +229,7 @@ static caps_status from_weights(const call *c, const caps_tensor *w, caps_error 
     const caps_conv_sizes *z = c->z;
     const caps_arg args[] = {CAPS_ARG_TENSOR(&c->w), CAPS_ARG_TENSOR(w), CAPS_ARG_UINT(z->c),
         CAPS_ARG_UINT(z->m), CAPS_ARG_UINT(z->kh), CAPS_ARG_UINT(z->kw)};
-    return transform(c, "spectral_w", CAPS_ARGS(args), z->c, c->p.panels, err);
+    return transform(c, "toom_cook_w", CAPS_ARGS(args), z->c, c->p.panels, err);
 }
 
 static caps_status to_weights(const call *c, const caps_tensor *dw, caps_error *err)
@@ -237,7 +237,7 @@ static caps_status to_weights(const call *c, const caps_tensor *dw, caps_error *
     const caps_conv_sizes *z = c->z;
     const caps_arg args[] = {CAPS_ARG_TENSOR(dw), CAPS_ARG_TENSOR(&c->dw), CAPS_ARG_UINT(z->c),
         CAPS_ARG_UINT(z->m), CAPS_ARG_UINT(z->kh), CAPS_ARG_UINT(z->kw)};
-    return transform(c, "spectral_dw", CAPS_ARGS(args), z->c, c->p.panels, err);
+    return transform(c, "toom_cook_dw", CAPS_ARGS(args), z->c, c->p.panels, err);
 }
 
 static caps_status from_images(const call *c, const caps_tensor *x, caps_error *err)
@@ -246,7 +246,7 @@ static caps_status from_images(const call *c, const caps_tensor *x, caps_error *
     const caps_arg args[] = {CAPS_ARG_TENSOR(&c->x), CAPS_ARG_TENSOR(x), CAPS_ARG_UINT(c->n),
         CAPS_ARG_UINT(z->c), CAPS_ARG_UINT(z->h), CAPS_ARG_UINT(z->w), CAPS_ARG_UINT(z->padding),
         CAPS_ARG_UINT(c->p.tiles_x), CAPS_ARG_UINT(c->blocks)};
-    return transform(c, "spectral_x", CAPS_ARGS(args), z->c, c->p.tiles * c->blocks, err);
+    return transform(c, "toom_cook_x", CAPS_ARGS(args), z->c, c->p.tiles * c->blocks, err);
 }
 
 static caps_status to_images(const call *c, const caps_tensor *dx, caps_error *err)
@@ -255,7 +255,7 @@ static caps_status to_images(const call *c, const caps_tensor *dx, caps_error *e
     const caps_arg args[] = {CAPS_ARG_TENSOR(dx), CAPS_ARG_TENSOR(&c->dx), CAPS_ARG_UINT(c->n),
         CAPS_ARG_UINT(z->c), CAPS_ARG_UINT(z->h), CAPS_ARG_UINT(z->w), CAPS_ARG_UINT(z->padding),
         CAPS_ARG_UINT(c->p.tiles_x), CAPS_ARG_UINT(c->p.tiles)};
-    return transform(c, "spectral_dx", CAPS_ARGS(args), z->c, c->blocks, err);
+    return transform(c, "toom_cook_dx", CAPS_ARGS(args), z->c, c->blocks, err);
 }
 
 static caps_status to_outputs(
@@ -267,7 +267,7 @@ static caps_status to_outputs(
         CAPS_ARG_UINT(z->ow), CAPS_ARG_UINT(c->p.tiles_x), CAPS_ARG_UINT(c->p.tiles),
         CAPS_ARG_UINT(c->blocks * 16)};
     return transform(
-        c, "spectral_y", CAPS_ARGS(args), c->p.tiles * c->n, caps_div_up(z->m, 16), err);
+        c, "toom_cook_y", CAPS_ARGS(args), c->p.tiles * c->n, caps_div_up(z->m, 16), err);
 }
 
 static caps_status from_slopes(
@@ -279,8 +279,8 @@ static caps_status from_slopes(
         CAPS_ARG_UINT(z->oh), CAPS_ARG_UINT(z->ow), CAPS_ARG_UINT(c->p.tiles_x),
         CAPS_ARG_UINT(across ? c->blocks : c->p.tiles), CAPS_ARG_UINT(c->blocks * 16)};
     if (across)
-        return transform(c, "spectral_dy_across", args, 10, z->m, c->p.tiles * c->blocks, err);
-    return transform(c, "spectral_dy", args, 11, caps_div_up(z->m, 16), c->p.tiles * c->n, err);
+        return transform(c, "toom_cook_dy_across", args, 10, z->m, c->p.tiles * c->blocks, err);
+    return transform(c, "toom_cook_dy", args, 11, caps_div_up(z->m, 16), c->p.tiles * c->n, err);
 }
 
 static size_t total_bins(const plan *p)
@@ -302,7 +302,7 @@ static caps_status multiply_y(const call *c, caps_error *err)
     const caps_arg args[] = {CAPS_ARG_TENSOR(&c->y), CAPS_ARG_TENSOR(&c->x), CAPS_ARG_TENSOR(&c->w),
         CAPS_ARG_UINT(p->bins), CAPS_ARG_UINT(p->planes), CAPS_ARG_UINT(p->k), CAPS_ARG_UINT(p->kp),
         CAPS_ARG_UINT(c->n), CAPS_ARG_UINT(c->z->m), CAPS_ARG_UINT(p->tiles)};
-    return caps_launch(c->rt, "spectral_product_y", CAPS_ARGS(args), 2,
+    return caps_launch(c->rt, "toom_cook_product_y", CAPS_ARGS(args), 2,
         (size_t[]){caps_div_up(p->panels, SHARE), total_bins(p)}, NULL, err);
 }
 
@@ -314,7 +314,7 @@ static caps_status multiply_dw(const call *c, bool added, caps_error *err)
         CAPS_ARG_TENSOR(&c->y), CAPS_ARG_UINT(p->bins), CAPS_ARG_UINT(p->planes),
         CAPS_ARG_UINT(p->kp), CAPS_ARG_UINT(c->n), CAPS_ARG_UINT(c->z->m), CAPS_ARG_UINT(p->tiles),
         CAPS_ARG_UINT(span), CAPS_ARG_UINT(added)};
-    return caps_launch(c->rt, "spectral_product_dw", CAPS_ARGS(args), 2,
+    return caps_launch(c->rt, "toom_cook_product_dw", CAPS_ARGS(args), 2,
         (size_t[]){caps_div_up(p->kp, span), total_bins(p)}, NULL, err);
 }
 
@@ -325,14 +325,14 @@ static caps_status multiply_dx(const call *c, caps_error *err)
         CAPS_ARG_TENSOR(&c->y_across), CAPS_ARG_UINT(p->bins), CAPS_ARG_UINT(p->planes),
         CAPS_ARG_UINT(p->kp), CAPS_ARG_UINT(c->n), CAPS_ARG_UINT(c->z->m), CAPS_ARG_UINT(p->tiles),
         CAPS_ARG_UINT(SPAN)};
-    return caps_launch(c->rt, "spectral_product_dx", CAPS_ARGS(args), 2,
+    return caps_launch(c->rt, "toom_cook_product_dx", CAPS_ARGS(args), 2,
         (size_t[]){caps_div_up(p->kp, SPAN), total_bins(p)}, NULL, err);
 }
 
 /* ---- the method ----------------------------------------------------------------------------- */
 
 static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_kept kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
 {
     call c;
     caps_status status = CAPS_OK;
@@ -354,7 +354,7 @@ done:
 }
 
 static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_kept kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
 {
     call c;
     caps_status status = CAPS_OK;
@@ -388,5 +388,5 @@ done:
     return status;
 }
 
-const caps_conv_method caps_conv_spectral = {
-    "spectral", refuses, cost, workspace_of, keeps, NULL, forward, backward};
+const caps_conv_implementation caps_conv_toom_cook = {
+    "toom-cook", refuses, cost, workspace_of, keeps, NULL, forward, backward};

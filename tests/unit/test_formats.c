@@ -1,4 +1,4 @@
-/* test_kinds.c: folders of pictures, CIFAR-10 batches, EMNIST's files, and names of classes. */
+/* test_formats.c: folders of pictures, CIFAR-10 batches, EMNIST's files, and names of classes. */
 #include "support.h"
 
 #include <math.h>

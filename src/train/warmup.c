@@ -1,12 +1,12 @@
-/* rehearse.c: see rehearse.h. */
-#include "rehearse.h"
+/* warmup.c: see warmup.h. */
+#include "warmup.h"
 
 #include <stdint.h>
 
 #include "config.h"
 #include "fail.h"
 #include "random_images.h"
-#include "rehearsal.h"
+#include "kernel_warmup.h"
 #include "step.h"
 
 static caps_status step(
@@ -24,19 +24,19 @@ done:
     return status;
 }
 
-caps_status caps_train_rehearse(caps_runtime *rt, const caps_train_config *config, caps_error *err)
+caps_status caps_train_warmup(caps_runtime *rt, const caps_train_config *config, caps_error *err)
 {
     const caps_model_options options = caps_config_model_options(config, SIZE_MAX);
     caps_status status;
     caps_model *m = NULL;
     caps_random_images noise = {0};
     CAPS_TRY(caps_random_images_init(&noise, &config->spec, config->batch, err));
-    CAPS_TRY(caps_rehearsal_list(rt, err));
+    CAPS_TRY(caps_warmup_list(rt, err));
     CAPS_TRY(caps_model_create(&m, rt, &config->spec, &options, err));
     CAPS_TRY(step(m, config, &noise.all, err));
-    caps_rehearsal_compile_templates(rt);
+    caps_warmup_compile_templates(rt);
     CAPS_TRY(step(m, config, &noise.all, err));
-    CAPS_TRY(caps_rehearsal_compile(rt, err));
+    CAPS_TRY(caps_warmup_compile(rt, err));
     CAPS_TRY(step(m, config, &noise.all, err));
 done:
     caps_model_free(m);

@@ -1,6 +1,6 @@
-/* helper.h: a process beside the one that trains, on a machine where nothing is compiled yet. */
-#ifndef CAPS_CLI_HELPER_H
-#define CAPS_CLI_HELPER_H
+/* warmup_process.h: a process beside the one that trains, on a machine where nothing is compiled yet. */
+#ifndef CAPS_WARMUP_PROCESS_H
+#define CAPS_WARMUP_PROCESS_H
 
 #include "cli.h"
 
@@ -8,8 +8,8 @@
  * training with these settings needs, for drivers that compile at the first launch; it ends by
  * itself, or with this process. To be called before the first call of OpenCL. Whatever goes wrong
  * there, the training compiles for itself. */
-void caps_cli_begin_helper(const caps_common *common, const caps_train_config *config);
+void caps_warmup_process_begin(const caps_common *common, const caps_train_config *config);
 /* To be called now and then: takes note of its end. */
-void caps_cli_look_after_helper(void);
+void caps_warmup_process_reap(void);
 
 #endif

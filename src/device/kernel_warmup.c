@@ -1,5 +1,5 @@
-/* rehearsal.c: see rehearsal.h. */
-#include "rehearsal.h"
+/* kernel_warmup.c: see kernel_warmup.h. */
+#include "kernel_warmup.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ typedef struct listed {
 
 typedef enum phase { LISTING, TEMPLATES, LATER_PART } phase;
 
-struct caps_rehearsal {
+struct caps_warmup {
     phase phase;
     listed *kernels; /* by first launch */
     size_t count, room;
@@ -40,33 +40,33 @@ bool caps_cache_is_cold(void)
     return cold;
 }
 
-bool caps_rehearsal_helps(const caps_runtime *rt)
+bool caps_warmup_is_useful(const caps_runtime *rt)
 {
     return strcmp(rt->device.platform, "Portable Computing Language") == 0;
 }
 
-caps_status caps_rehearsal_list(caps_runtime *rt, caps_error *err)
+caps_status caps_warmup_list(caps_runtime *rt, caps_error *err)
 {
-    caps_rehearsal_free(rt->rehearsal);
-    rt->rehearsal = calloc(1, sizeof *rt->rehearsal);
-    return rt->rehearsal ? CAPS_OK : caps_fail(err, CAPS_ERR_MEMORY, "out of memory");
+    caps_warmup_free(rt->warmup);
+    rt->warmup = calloc(1, sizeof *rt->warmup);
+    return rt->warmup ? CAPS_OK : caps_fail(err, CAPS_ERR_MEMORY, "out of memory");
 }
 
-void caps_rehearsal_compile_templates(caps_runtime *rt)
+void caps_warmup_compile_templates(caps_runtime *rt)
 {
-    rt->rehearsal->phase = TEMPLATES;
+    rt->warmup->phase = TEMPLATES;
 }
 
-caps_status caps_rehearsal_compile(caps_runtime *rt, caps_error *err)
+caps_status caps_warmup_compile(caps_runtime *rt, caps_error *err)
 {
     const struct timespec moment = {.tv_nsec = WAIT_MS * 1000000L};
     for (int i = 0; i < MOST_WAITS && !caps_registry_is_kept(rt); i++)
         nanosleep(&moment, NULL);
-    rt->rehearsal->phase = LATER_PART;
+    rt->warmup->phase = LATER_PART;
     return caps_runtime_build(rt, err);
 }
 
-static caps_status append(caps_rehearsal *r, char *name, caps_error *err)
+static caps_status append(caps_warmup *r, char *name, caps_error *err)
 {
     if (r->count == r->room) {
         const size_t room = r->room ? 2 * r->room : 64;
@@ -82,10 +82,10 @@ static caps_status append(caps_rehearsal *r, char *name, caps_error *err)
     return CAPS_OK;
 }
 
-caps_status caps_rehearsal_ask(bool *launch, caps_runtime *rt, const caps_template *template,
+caps_status caps_warmup_should_launch(bool *launch, caps_runtime *rt, const caps_template *template,
     const char *kernel, caps_error *err)
 {
-    caps_rehearsal *r = rt->rehearsal;
+    caps_warmup *r = rt->warmup;
     cl_program program;
     size_t at = 0;
     *launch = false;
@@ -108,7 +108,7 @@ caps_status caps_rehearsal_ask(bool *launch, caps_runtime *rt, const caps_templa
     return CAPS_OK;
 }
 
-void caps_rehearsal_free(caps_rehearsal *r)
+void caps_warmup_free(caps_warmup *r)
 {
     if (!r)
         return;

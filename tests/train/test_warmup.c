@@ -1,8 +1,8 @@
 /* A process that compiles for another one: what it launches, and when there is one. */
 #include "train_support.h"
 
-#include "rehearsal.h"
-#include "rehearse.h"
+#include "kernel_warmup.h"
+#include "warmup.h"
 
 static char *work, *data;
 
@@ -49,7 +49,7 @@ START_TEST(the_later_kernels_are_launched_once)
     caps_train_end end;
     caps_train_metrics m;
     test_ok(caps_train_run(rt, &config, &control, &end, &m, &err));
-    test_ok(caps_train_rehearse(beside, &config, &err));
+    test_ok(caps_train_warmup(beside, &config, &err));
     const caps_profile_entry *real, *rehearsed;
     size_t n_real, n_rehearsed;
     test_ok(caps_runtime_profile_get(rt, &real, &n_real, &err));
