@@ -105,11 +105,6 @@ bool caps_is_simulated(const caps_runtime *rt);
 /* Largest work-group (a power of two, at most `requested`) that the device takes for any kernel. */
 size_t caps_group_size(const caps_runtime *rt, size_t requested);
 
-/* The algorithm that options.gemm or $CAPSCL_GEMM forces, or NULL for a free choice. */
-const char *caps_runtime_requested_gemm(const caps_runtime *rt);
-/* The routing variant that options.routing or $CAPSCL_ROUTING forces, or NULL for a free choice. */
-const char *caps_runtime_requested_routing(const caps_runtime *rt);
-
 /* For time spent in a library that enqueues kernels of its own (CLBlast): begin waits for the queue
  * where profiling is on, and end waits again and books the time under `name`. For a trace they
  * enqueue a marker each. Without either both do nothing. */

@@ -71,30 +71,6 @@ static caps_status choose_family(caps_runtime *rt, const char *option, caps_erro
         err, CAPS_ERR_ARGUMENT, "kernel family \"%s\" is unknown, need auto, cpu or gpu", requested);
 }
 
-static caps_status choose_gemm(caps_runtime *rt, const char *option, caps_error *err)
-{
-    static const char *const known[] = {"clblast", "packed", "direct"};
-    const char *requested = option_or_environment(option, "CAPSCL_GEMM");
-    if (!requested || strcmp(requested, "auto") == 0)
-        return CAPS_OK;
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(requested, known[i]) == 0)
-            return copy_text(&rt->gemm, requested, err);
-    return caps_fail(err, CAPS_ERR_ARGUMENT,
-        "GEMM algorithm \"%s\" is unknown, need auto, clblast, packed or direct", requested);
-}
-
-static caps_status choose_routing(caps_runtime *rt, const char *option, caps_error *err)
-{
-    const char *requested = option_or_environment(option, "CAPSCL_ROUTING");
-    if (!requested || strcmp(requested, "auto") == 0)
-        return CAPS_OK;
-    if (strcmp(requested, "stored") == 0 || strcmp(requested, "fused") == 0)
-        return copy_text(&rt->routing, requested, err);
-    return caps_fail(err, CAPS_ERR_ARGUMENT,
-        "routing variant \"%s\" is unknown, need auto, stored or fused", requested);
-}
-
 /* Everything after context and queue are there. */
 static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_error *err)
 {
@@ -103,8 +79,7 @@ static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_
     if (!rt->tuning)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a runtime");
     CAPS_TRY(choose_family(rt, o->kernels, err));
-    CAPS_TRY(choose_gemm(rt, o->gemm, err));
-    CAPS_TRY(choose_routing(rt, o->routing, err));
+    CAPS_TRY(caps_choices_init(&rt->choices, o->algorithms, err));
     CAPS_TRY(caps_cache_directory(&rt->cache_dir, o->cache_dir, err));
     CAPS_TRY(copy_text(&rt->cl_path, option_or_environment(o->cl_path, "CAPSCL_CL_PATH"), err));
     size_t group = 1;
@@ -269,8 +244,7 @@ void caps_runtime_free(caps_runtime *rt)
         clReleaseContext(rt->context);
     caps_tuning_free(rt->tuning);
     caps_warmup_free(rt->warmup);
-    free(rt->gemm);
-    free(rt->routing);
+    caps_choices_release(&rt->choices);
     free(rt->cache_dir);
     free(rt->cl_path);
     free(rt);
@@ -299,21 +273,6 @@ cl_context caps_runtime_context(const caps_runtime *rt)
 cl_command_queue caps_runtime_queue(const caps_runtime *rt)
 {
     return rt->queue;
-}
-
-caps_slots *caps_runtime_get_slots(caps_runtime *rt)
-{
-    return &rt->slots;
-}
-
-const char *caps_runtime_requested_gemm(const caps_runtime *rt)
-{
-    return rt->gemm;
-}
-
-const char *caps_runtime_requested_routing(const caps_runtime *rt)
-{
-    return rt->routing;
 }
 
 size_t caps_group_size(const caps_runtime *rt, size_t requested)

@@ -2,6 +2,7 @@
 #ifndef CAPS_RUNTIME_STATE_H
 #define CAPS_RUNTIME_STATE_H
 
+#include "choice.h"
 #include "launch.h"
 #include "slots.h"
 #include "trace.h"
@@ -32,8 +33,8 @@ struct caps_runtime {
     cl_command_queue queue;
     caps_family family;
     size_t max_group;
-    char *gemm, *routing, *cache_dir, *cl_path; /* NULL: none */
-    char warning[512];                          /* "" : none */
+    char *cache_dir, *cl_path; /* NULL: none */
+    char warning[512];         /* "" : none */
     caps_program_slot *programs;
     size_t program_count;
     bool compiled; /* from source: nothing of a program was on disk */
@@ -48,6 +49,7 @@ struct caps_runtime {
     cl_mem nothing; /* stands for a NULL tensor */
     caps_slots slots;
     caps_tuning *tuning;
+    caps_choices choices;
     caps_trace *trace;         /* NULL: none */
     caps_warmup *warmup; /* NULL: launches are launches */
 };

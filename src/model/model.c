@@ -7,6 +7,7 @@
 #include "model_state.h"
 
 #include "add.h"
+#include "choice.h"
 #include "fail.h"
 #include "gemm.h"
 #include "launch.h"
@@ -117,9 +118,9 @@ done:
     return status;
 }
 
-static const char *conv_wish(const caps_model_options *options)
+static const char *conv_wish(const caps_runtime *rt, const caps_model_options *options)
 {
-    const char *requested = options->conv ? options->conv : getenv("CAPSCL_CONV");
+    const char *requested = options->conv ? options->conv : caps_runtime_requested(rt, "conv");
     return requested ? requested : "";
 }
 
@@ -171,7 +172,7 @@ static caps_status plan_for(caps_model *m, const caps_runtime *rt, const caps_mo
         .batch = batch,
         .training = options->training,
         .input_gradient = options->input_gradient,
-        .conv = conv_wish(options),
+        .conv = conv_wish(rt, options),
         .routing_algorithm = options->routing_algorithm,
         .conv_limit_bytes =
             options->conv_workspace_bytes ? options->conv_workspace_bytes : CONV_WORKSPACE_BYTES,

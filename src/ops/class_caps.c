@@ -2,10 +2,11 @@
  * and routing.c one after the other) and fused (routing_fused.c).
  *
  * Workspace of the stored variant, in floats: routing's scratch, then, for the backward, dvotes. */
-#include <string.h>
+#include <stdio.h>
 
 #include <capscl/ops.h>
 
+#include "choosers.h"
 #include "fail.h"
 #include "launch.h"
 #include "require.h"
@@ -15,25 +16,51 @@
  * these storing the votes is faster. See docs/performance-log.md. */
 #define FUSED_LEAST_BATCH 5
 
-static const char *const names[] = {"auto", "stored", "fused"};
+/* ---- choice --------------------------------------------------------------------------------- */
 
-const char *caps_routing_algorithm_name(caps_routing_algorithm variant)
+/* The table has no row for AUTO: its positions are those of caps_routing_algorithm less one. */
+static const caps_algorithm routing_names[] = {{"stored", NULL}, {"fused", NULL}};
+
+/* By family and batch; rt NULL: that of the CPU family. */
+static double routing_cost(const caps_runtime *rt, size_t algorithm, const void *problem)
 {
-    return names[variant];
+    const caps_class_caps *shape = problem;
+    const bool fused = !(rt && caps_is_gpu(rt)) && shape->b >= FUSED_LEAST_BATCH;
+    return algorithm + 1 == (fused ? CAPS_ROUTING_FUSED : CAPS_ROUTING_STORED) ? 0 : 1;
+}
+
+static void routing_key(char key[CAPS_TUNING_KEY], const void *problem)
+{
+    const caps_class_caps *n = problem;
+    snprintf(key, CAPS_TUNING_KEY, "routing %zux%zux%zux%zux%zu r%zu%s%s", n->b, n->i, n->j, n->d,
+        n->k, n->routing.iterations, n->routing.grad == CAPS_ROUTING_GRAD_FULL ? "" : " last",
+        n->routing.leaky ? " leaky" : "");
+}
+
+const caps_chooser caps_routing_chooser = {
+    .name = "routing",
+    .variable = "CAPSCL_ROUTING",
+    .unknown = "routing variant \"%s\" is unknown",
+    .algorithms = routing_names,
+    .count = sizeof routing_names / sizeof *routing_names,
+    .general = CAPS_ROUTING_STORED - 1,
+    .problem_bytes = sizeof(caps_class_caps),
+    .key = routing_key,
+    .cost = routing_cost,
+};
+
+const char *caps_routing_algorithm_name(caps_routing_algorithm algorithm)
+{
+    return algorithm == CAPS_ROUTING_AUTO ? "auto" : routing_names[algorithm - 1].name;
 }
 
 caps_routing_algorithm caps_class_caps_choose(
     const caps_runtime *rt, const caps_class_caps *shape, caps_routing_algorithm requested)
 {
-    const char *wanted = rt ? caps_runtime_requested_routing(rt) : NULL;
-    if (requested != CAPS_ROUTING_AUTO)
-        return requested;
-    if (wanted)
-        return strcmp(wanted, names[CAPS_ROUTING_FUSED]) == 0 ? CAPS_ROUTING_FUSED
-                                                              : CAPS_ROUTING_STORED;
-    if (rt && caps_is_gpu(rt))
-        return CAPS_ROUTING_STORED;
-    return shape->b >= FUSED_LEAST_BATCH ? CAPS_ROUTING_FUSED : CAPS_ROUTING_STORED;
+    size_t chosen;
+    (void)caps_choose(&chosen, &caps_routing_chooser, rt, shape,
+        requested == CAPS_ROUTING_AUTO ? CAPS_CHOICE_FREE : (size_t)requested - 1, true, NULL);
+    return (caps_routing_algorithm)(chosen + 1);
 }
 
 /* ---- sizes ---------------------------------------------------------------------------------- */

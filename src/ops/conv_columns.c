@@ -118,7 +118,8 @@ static size_t most_at_once(const caps_conv_sizes *z)
     return CAPS_REQUIRE_LIMIT / caps_conv_times(widest, z->c > z->m ? z->c : z->m);
 }
 
-static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
+static const char *columns_unsupported(
+    const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
 {
     (void)rt;
     (void)needs_input_gradient;
@@ -149,6 +150,21 @@ static size_t scratch_of(const caps_runtime *rt, const caps_conv_sizes *z, size_
     return most;
 }
 
+/* One of the chunks of a layer's plan: its products are recorded. */
+static void columns_plan(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward,
+    bool needs_input_gradient)
+{
+    const size_t width = n * z->pixels;
+    const caps_gemm_shape product = forward_shape(z->m, z->taps, width);
+    const caps_gemm_shape weights = weight_shape(z->m, z->taps, width);
+    const caps_gemm_shape inputs = input_shape(z->m, z->taps, width);
+    (void)caps_gemm_plan(rt, &product);
+    if (backward)
+        (void)caps_gemm_plan(rt, &weights);
+    if (backward && needs_input_gradient)
+        (void)caps_gemm_plan(rt, &inputs);
+}
+
 /* Columns are written, packed and read; the product is written and copied. */
 static double cost(const caps_conv_sizes *z)
 {
@@ -159,10 +175,10 @@ static double cost(const caps_conv_sizes *z)
 }
 
 static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached cached, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    (void)kept;
+    (void)cached;
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first, width = n * z->pixels;
         const caps_tensor xn = caps_tensor_rows(t->x, first, n);
@@ -180,10 +196,10 @@ done:
 }
 
 static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached cached, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    (void)kept;
+    (void)cached;
     if (t->dbias)
         CAPS_TRY(caps_bias_act_sum(rt, t->dbias, t->dy, t->y, z->act, z->b, z->m, z->pixels, err));
     for (size_t first = 0; first < z->b; first += chunk) {
@@ -211,5 +227,5 @@ done:
     return status;
 }
 
-const caps_conv_implementation caps_conv_columns = {
-    "im2col", refuses, cost, workspace_of, NULL, scratch_of, forward, backward};
+const caps_conv_implementation caps_conv_columns = {"im2col", columns_unsupported, cost,
+    workspace_of, NULL, scratch_of, columns_plan, forward, backward};

@@ -10,7 +10,8 @@
 
 enum { BAND = 512, MOST_TAPS = 256 }; /* DIRECT_BAND and DIRECT_TAPS of the kernels */
 
-static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
+static const char *direct_unsupported(
+    const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
 {
     if (rt && caps_is_gpu(rt))
         return "it is written for the CPU family";
@@ -91,11 +92,11 @@ static void add_sizes(caps_arg *args, size_t at, const caps_conv_sizes *z, size_
 /* ---- the method ----------------------------------------------------------------------------- */
 
 static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached cached, caps_error *err)
 {
     const call c = begin(rt, z, workspace, chunk);
     caps_status status = CAPS_OK;
-    (void)kept;
+    (void)cached;
     const caps_arg weights[] = {CAPS_ARG_TENSOR(&c.weights), CAPS_ARG_TENSOR(t->w),
         CAPS_ARG_UINT(z->m), CAPS_ARG_UINT(z->taps)};
     CAPS_TRY(caps_launch(rt, "conv2d_direct_weights", CAPS_ARGS(weights), 1,
@@ -116,11 +117,11 @@ done:
 }
 
 static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached cached, caps_error *err)
 {
     const call c = begin(rt, z, workspace, chunk);
     caps_status status = CAPS_OK;
-    (void)kept;
+    (void)cached;
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
         const caps_tensor x = caps_tensor_rows(t->x, first, n);
@@ -145,4 +146,4 @@ done:
 }
 
 const caps_conv_implementation caps_conv_direct = {
-    "direct", refuses, cost, workspace_of, NULL, NULL, forward, backward};
+    "direct", direct_unsupported, cost, workspace_of, NULL, NULL, NULL, forward, backward};

@@ -87,7 +87,8 @@ static bool choose(plan *best, const caps_conv_sizes *z)
     return least < SIZE_MAX;
 }
 
-static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
+static const char *toom_cook_unsupported(
+    const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
 {
     plan p;
     (void)needs_input_gradient;
@@ -166,7 +167,7 @@ static size_t workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
 }
 
 /* W^ and X^. */
-static size_t keeps(const caps_conv_sizes *z, size_t n)
+static size_t toom_cook_cached(const caps_conv_sizes *z, size_t n)
 {
     plan p;
     return choose(&p, z) ? lay_out(z, &p, n, false, false).y + ALIGN : 0;
@@ -332,13 +333,13 @@ static caps_status multiply_dx(const call *c, caps_error *err)
 /* ---- the method ----------------------------------------------------------------------------- */
 
 static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached cached, caps_error *err)
 {
     call c;
     caps_status status = CAPS_OK;
     if (!begin(&c, rt, z, workspace, chunk, false, false))
         return caps_fail(err, CAPS_ERR_INTERNAL, "conv2d: spectral has no points for this kernel");
-    if (!kept.w)
+    if (!cached.w)
         CAPS_TRY(from_weights(&c, t->w, err));
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
@@ -354,7 +355,7 @@ done:
 }
 
 static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached cached, caps_error *err)
 {
     call c;
     caps_status status = CAPS_OK;
@@ -362,7 +363,7 @@ static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const ca
         return caps_fail(err, CAPS_ERR_INTERNAL, "conv2d: spectral has no points for this kernel");
     if (t->dbias)
         CAPS_TRY(caps_bias_act_sum(rt, t->dbias, t->dy, t->y, z->act, z->b, z->m, z->pixels, err));
-    if (t->dx && !kept.w)
+    if (t->dx && !cached.w)
         CAPS_TRY(from_weights(&c, t->w, err));
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
@@ -372,7 +373,7 @@ static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const ca
         if (z->act != CAPS_ACT_NONE)
             y = caps_tensor_rows(t->y, first, n);
         set_images(&c, n);
-        if (!kept.x || chunk < z->b)
+        if (!cached.x || chunk < z->b)
             CAPS_TRY(from_images(&c, &x, err));
         if (t->dx) {
             const caps_tensor dx = caps_tensor_rows(t->dx, first, n);
@@ -388,5 +389,5 @@ done:
     return status;
 }
 
-const caps_conv_implementation caps_conv_toom_cook = {
-    "toom-cook", refuses, cost, workspace_of, keeps, NULL, forward, backward};
+const caps_conv_implementation caps_conv_toom_cook = {"toom-cook", toom_cook_unsupported, cost,
+    workspace_of, toom_cook_cached, NULL, NULL, forward, backward};

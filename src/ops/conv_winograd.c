@@ -21,7 +21,8 @@ static size_t groups_of(const caps_conv_sizes *z)
     return caps_div_up(z->kw, 3);
 }
 
-static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
+static const char *winograd_unsupported(
+    const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
 {
     if (rt && caps_is_gpu(rt))
         return "it is written for the CPU family";
@@ -105,11 +106,11 @@ static void add_sizes(caps_arg *args, size_t at, const caps_conv_sizes *z, size_
 /* ---- the method ----------------------------------------------------------------------------- */
 
 static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached cached, caps_error *err)
 {
     const call c = begin(rt, z, workspace, chunk);
     caps_status status = CAPS_OK;
-    (void)kept;
+    (void)cached;
     const caps_arg weights[] = {CAPS_ARG_TENSOR(&c.w), CAPS_ARG_TENSOR(t->w), CAPS_ARG_UINT(z->m),
         CAPS_ARG_UINT(z->c * z->kh), CAPS_ARG_UINT(z->kw), CAPS_ARG_UINT(groups_of(z))};
     CAPS_TRY(caps_launch(
@@ -130,11 +131,11 @@ done:
 }
 
 static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+    const caps_tensor *workspace, size_t chunk, caps_conv_cached cached, caps_error *err)
 {
     const call c = begin(rt, z, workspace, chunk);
     caps_status status = CAPS_OK;
-    (void)kept;
+    (void)cached;
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
         const caps_tensor x = caps_tensor_rows(t->x, first, n);
@@ -160,4 +161,4 @@ done:
 }
 
 const caps_conv_implementation caps_conv_winograd = {
-    "winograd", refuses, cost, workspace_of, NULL, NULL, forward, backward};
+    "winograd", winograd_unsupported, cost, workspace_of, NULL, NULL, NULL, forward, backward};

@@ -125,7 +125,8 @@ static struct plan plan_of(
     return p;
 }
 
-static const char *refuses(const caps_runtime *rt, const caps_gemm_shape *s, size_t extent)
+static const char *packed_unsupported(
+    const caps_runtime *rt, const caps_gemm_shape *s, size_t extent)
 {
     (void)extent;
     if (caps_is_gpu(rt))
@@ -197,4 +198,5 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
         NULL, err);
 }
 
-const caps_gemm_implementation caps_gemm_packed = {"packed", true, refuses, run, scratch};
+const caps_gemm_implementation caps_gemm_packed = {
+    "packed", true, packed_unsupported, run, scratch};

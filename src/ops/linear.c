@@ -66,18 +66,26 @@ static caps_gemm_shape input_shape(size_t b, size_t in, size_t out)
         .m = b, .n = in, .k = out, .lda = out, .ldb = in, .ldc = in, .alpha = 1, .count = 1};
 }
 
-size_t caps_linear_scratch(const caps_runtime *rt, size_t b, size_t in, size_t out, bool backward)
+size_t caps_linear_plan(const caps_runtime *rt, size_t b, size_t in, size_t out, bool backward,
+    bool needs_input_gradient)
 {
+    const size_t products = !backward ? 1 : needs_input_gradient ? 3 : 2;
     size_t most = 0;
     for (size_t n = b; n > 0; n -= caps_div_up(n, CAPS_SCRATCH_SIZES)) { /* smaller batches, too */
         const caps_gemm_shape shapes[] = {
             forward_shape(n, in, out), weight_shape(n, in, out), input_shape(n, in, out)};
-        for (size_t i = 0; i < (backward ? 3 : 1); i++) {
-            const size_t bytes = caps_gemm_scratch(rt, &shapes[i]);
+        for (size_t i = 0; i < products; i++) {
+            const size_t bytes =
+                n == b ? caps_gemm_plan(rt, &shapes[i]) : caps_gemm_scratch(rt, &shapes[i]);
             most = bytes > most ? bytes : most;
         }
     }
     return most;
+}
+
+size_t caps_linear_scratch(const caps_runtime *rt, size_t b, size_t in, size_t out, bool backward)
+{
+    return caps_linear_plan(rt, b, in, out, backward, backward);
 }
 
 /* ---- the operation -------------------------------------------------------------------------- */

@@ -50,7 +50,7 @@ static caps_status gemm(caps_selftest *t, const size_t *z, caps_error *err)
     snprintf(t->algorithm, sizeof t->algorithm, "%s", method->name);
     const size_t extent = na > nb ? (na > nc ? na : nc) : (nb > nc ? nb : nc);
     const bool slow = method == &caps_gemm_clblast && caps_is_simulated(t->rt);
-    if (slow || method->refuses(t->rt, &s, extent))
+    if (slow || method->unsupported_reason(t->rt, &s, extent))
         return CAPS_OK;
     double *a = draw(t, na, -1, 1), *b = draw(t, nb, -1, 1), *c = draw(t, nc, -1, 1);
     const caps_tensor *ta_ = put(t, a, 1, &na), *tb_ = put(t, b, 1, &nb), *tc = put(t, c, 1, &nc);

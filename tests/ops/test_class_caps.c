@@ -501,22 +501,20 @@ START_TEST(an_input_that_is_not_finite_shows_in_its_sample_alone)
 }
 END_TEST
 
-/* ---- choice and refusals
- * -----------------------------------------------------------------------
- */
+/* ---- choice and refusals -------------------------------------------------------------------- */
 
-static caps_runtime *wishing(const char *routing)
+static caps_runtime *requesting(const char *algorithms)
 {
     caps_error err = {0};
     caps_runtime *shared = test_runtime(), *rt;
     caps_runtime_options options = {
-        CAPS_OPTIONS(caps_runtime_options), .kernels = "cpu", .routing = routing};
+        CAPS_OPTIONS(caps_runtime_options), .kernels = "cpu", .algorithms = algorithms};
     test_ok(caps_runtime_create_from(&rt, caps_runtime_context(shared),
         caps_runtime_device(shared)->handle, caps_runtime_queue(shared), &options, &err));
     return rt;
 }
 
-START_TEST(the_choice_depends_on_wish_family_and_batch)
+START_TEST(the_choice_depends_on_request_family_and_batch)
 {
     caps_class_caps one = {1, 1152, 10, 16, 8, {.iterations = 3}, CAPS_ROUTING_AUTO};
     caps_class_caps many = one;
@@ -528,7 +526,8 @@ START_TEST(the_choice_depends_on_wish_family_and_batch)
     ck_assert_int_eq(caps_class_caps_choose(gpu, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_STORED);
     ck_assert_int_eq(caps_class_caps_choose(gpu, &many, CAPS_ROUTING_FUSED), CAPS_ROUTING_FUSED);
     ck_assert_int_eq(caps_class_caps_choose(cpu, &many, CAPS_ROUTING_STORED), CAPS_ROUTING_STORED);
-    caps_runtime *fused = wishing("fused"), *stored = wishing("stored"), *open = wishing("auto");
+    caps_runtime *fused = requesting("routing=fused"), *stored = requesting("routing=stored"),
+                 *open = requesting("routing=auto");
     ck_assert_int_eq(caps_class_caps_choose(fused, &one, CAPS_ROUTING_AUTO), CAPS_ROUTING_FUSED);
     ck_assert_int_eq(
         caps_class_caps_choose(stored, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_STORED);
@@ -629,7 +628,7 @@ Suite *suite(void)
     families_add(tc, inputs_of_zero_give_capsules_and_gradients_of_zero);
     families_add(tc, huge_and_tiny_inputs_stay_finite);
     families_add(tc, an_input_that_is_not_finite_shows_in_its_sample_alone);
-    tcase_add_test(tc, the_choice_depends_on_wish_family_and_batch);
+    tcase_add_test(tc, the_choice_depends_on_request_family_and_batch);
     tcase_add_test(tc, fused_needs_less_memory);
     families_add(tc, wrong_arguments_are_refused);
     return s;
