@@ -301,10 +301,15 @@ size_t caps_tuning_choices(const caps_runtime *rt, const caps_choice **list)
     return rt->choices.count;
 }
 
+size_t caps_choices_count(const caps_runtime *rt)
+{
+    return rt ? rt->choices.count : 0;
+}
+
 void caps_choices_truncate(const caps_runtime *rt, size_t count)
 {
-    caps_choices *all = choices_of(rt);
-    while (all->count > count)
+    caps_choices *all = rt ? choices_of(rt) : NULL;
+    while (all && all->count > count)
         free(all->list[--all->count].problem);
 }
 

@@ -88,7 +88,9 @@ bool caps_choice_is_recorded(
     const caps_chooser *chooser, const caps_runtime *rt, const void *problem);
 /* All records, in the order in which they were made; the runtime's, valid until the next one. */
 size_t caps_tuning_choices(const caps_runtime *rt, const caps_choice **list);
-/* Removes all but the first `count`: a plan that is given up takes its records with it. */
+/* Their number, and removing all but the first `count`: a plan that is given up takes its records
+ * with it. rt NULL: 0, and nothing. */
+size_t caps_choices_count(const caps_runtime *rt);
 void caps_choices_truncate(const caps_runtime *rt, size_t count);
 /* A JSON object of key: algorithm ("direct,packed" where a key has several); freed with free(), NULL:
  * out of memory. */

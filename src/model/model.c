@@ -246,6 +246,7 @@ static caps_status model_plan(caps_model *m, const caps_runtime *rt, const caps_
     const bool split = options->split && options->training;
     const size_t all = options->max_batch;
     size_t high = all, low = 0; /* images at once: so many do not fit; so many do */
+    const size_t recorded = caps_choices_count(rt);
     caps_status status;
     if (all < 1 || all > INT32_MAX)
         return caps_fail(
@@ -262,6 +263,7 @@ static caps_status model_plan(caps_model *m, const caps_runtime *rt, const caps_
     while (high - low > 1) {
         const size_t middle = low + (high - low) / 2;
         model_release(m);
+        caps_choices_truncate(rt, recorded);
         status = plan_for(m, rt, spec, options, middle, plan, err);
         if (status == CAPS_OK)
             status = check_memory(m, rt, plan, true, err);
@@ -270,6 +272,7 @@ static caps_status model_plan(caps_model *m, const caps_runtime *rt, const caps_
         *(status == CAPS_OK ? &low : &high) = middle;
     }
     model_release(m);
+    caps_choices_truncate(rt, recorded);
     status = plan_for(m, rt, spec, options, low ? part_size(all, low) : 1, plan, err);
     return status == CAPS_OK ? check_memory(m, rt, plan, true, err) : status;
 }
@@ -280,6 +283,7 @@ caps_status caps_model_forecast(const caps_runtime *rt, const caps_model_spec *s
     caps_model m = {0};
     caps_plan plan;
     caps_status status;
+    const size_t recorded = caps_choices_count(rt);
     CAPS_TRY(model_plan(&m, rt, spec, options, &plan, err));
     memory->parameters = caps_arena_bytes(m.arena, CAPS_PURPOSE_PARAMETERS);
     memory->gradients = caps_arena_bytes(m.arena, CAPS_PURPOSE_GRADIENTS);
@@ -290,6 +294,7 @@ caps_status caps_model_forecast(const caps_runtime *rt, const caps_model_spec *s
     memory->micro_batch = m.micro;
 done:
     model_release(&m);
+    caps_choices_truncate(rt, recorded); /* nothing of it will run */
     return status;
 }
 
