@@ -1,7 +1,7 @@
-/* selftest_capsules.c: cases of regrouping, squash, votes, routing, losses, mask and totals. */
+/* cases_capsules.c: cases of regrouping, squash, votes, routing, losses, mask and totals. */
 #include <stdio.h>
 
-#include "selftest_cases.h"
+#include "cases.h"
 
 #include "fail.h"
 #include "ref.h"

@@ -1,9 +1,9 @@
-/* selftest_layers.c: cases of the matrix product, bias and activation, convolution, linear layers
+/* cases_layers.c: cases of the matrix product, bias and activation, convolution, linear layers
  * and optimizers. */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "selftest_cases.h"
+#include "cases.h"
 
 #include "fail.h"
 #include "gemm.h"
