@@ -86,7 +86,7 @@ static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_
     cl_int code = clGetDeviceInfo(
         rt->device.handle, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof group, &group, NULL);
     if (code != CL_SUCCESS) {
-        status = caps_fail_cl(err, code, "asking for the largest work-group");
+        status = caps_fail_cl(err, code, "reading the largest work-group");
         goto done;
     }
     rt->max_group = group;
@@ -165,7 +165,7 @@ static caps_status describe_own(caps_device_info *info, cl_device_id device, cap
     caps_device_list_free(list);
     cl_int code = clGetDeviceInfo(device, CL_DEVICE_PLATFORM, sizeof platform, &platform, NULL);
     if (code != CL_SUCCESS)
-        return caps_fail_cl(err, code, "asking the caller's device for its platform");
+        return caps_fail_cl(err, code, "reading the platform of the caller's device");
     caps_device_describe(info, platform, device, -1, -1);
     return CAPS_OK;
 }
@@ -184,7 +184,7 @@ caps_status caps_runtime_create_from(caps_runtime **out, cl_context context, cl_
     cl_int code =
         clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL);
     if (code != CL_SUCCESS)
-        return caps_fail_cl(err, code, "asking the caller's queue for its properties");
+        return caps_fail_cl(err, code, "reading the properties of the caller's queue");
     if (properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "runtime: the queue is out-of-order, need in-order");
@@ -199,12 +199,12 @@ caps_status caps_runtime_create_from(caps_runtime **out, cl_context context, cl_
     snprintf(rt->reason, sizeof rt->reason, "the caller's own");
     rt->profile = o.profile;
     if ((code = clRetainContext(context)) != CL_SUCCESS) {
-        status = caps_fail_cl(err, code, "keeping the caller's context");
+        status = caps_fail_cl(err, code, "retaining the caller's context");
         goto done;
     }
     rt->context = context;
     if ((code = clRetainCommandQueue(queue)) != CL_SUCCESS) {
-        status = caps_fail_cl(err, code, "keeping the caller's queue");
+        status = caps_fail_cl(err, code, "retaining the caller's queue");
         goto done;
     }
     rt->queue = queue;

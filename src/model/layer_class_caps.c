@@ -18,8 +18,8 @@ static caps_status plan(caps_layer *layer, caps_plan *plan, caps_error *err)
     class_caps_layer *self = (class_caps_layer *)layer;
     caps_class_caps *shape = &self->shape;
     shape->b = plan->batch;
-    shape->variant = caps_class_caps_choose(plan->rt, shape, plan->routing_algorithm);
-    plan->routing_algorithm = shape->variant;
+    shape->algorithm = caps_class_caps_choose(plan->rt, shape, plan->routing_algorithm);
+    plan->routing_algorithm = shape->algorithm;
     const caps_class_caps_workspace room = caps_class_caps_workspace_of(plan->rt, shape, plan->training);
     const size_t r = shape->routing.iterations;
     const size_t couplings[] = {r, shape->b, shape->i, shape->j};

@@ -160,18 +160,18 @@ caps_status caps_conv2d_choose(caps_conv_algorithm *out, const caps_runtime *rt,
 
 /* ---- workspace ------------------------------------------------------------------------------ */
 
-/* The most images, at most z->b, whose workspace is no larger than `room`; 0: not even one. */
-static size_t most_images(
-    const caps_conv_implementation *algorithm, const caps_conv_sizes *z, size_t room, bool backward)
+/* The most images, at most z->b, whose workspace is no larger than `capacity`; 0: not even one. */
+static size_t most_images(const caps_conv_implementation *algorithm, const caps_conv_sizes *z,
+    size_t capacity, bool backward)
 {
     /* The whole batch may need less than almost all of it: nothing has to outlive a chunk. */
-    if (algorithm->workspace(z, z->b, backward) <= room)
+    if (algorithm->workspace(z, z->b, backward) <= capacity)
         return z->b;
     size_t low = 0, high = z->b - 1;
     while (low < high) {
         const size_t middle = low + (high - low + 1) / 2,
                      need = algorithm->workspace(z, middle, backward);
-        if (need != SIZE_MAX && need <= room)
+        if (need != SIZE_MAX && need <= capacity)
             low = middle;
         else
             high = middle - 1;
@@ -254,7 +254,7 @@ size_t caps_conv2d_cached_elements(
 /* ---- checks --------------------------------------------------------------------------------- */
 
 /* Fills *z from x, w and the workspace, and checks every size; the other tensors come after. */
-static caps_status check(caps_conv_sizes *z, size_t *chunk, const caps_runtime *rt,
+static caps_status conv_check(caps_conv_sizes *z, size_t *chunk, const caps_runtime *rt,
     const caps_tensor *x, const caps_tensor *w, const caps_conv2d *conv,
     const caps_tensor *workspace, bool backward, bool needs_input_gradient, caps_error *err)
 {
@@ -312,7 +312,7 @@ caps_status caps_conv2d_forward_cached(caps_runtime *rt, const caps_conv_tensors
     caps_conv_sizes z;
     size_t chunk;
     caps_status status = CAPS_OK;
-    CAPS_TRY(check(&z, &chunk, rt, t->x, t->w, conv, workspace, false, false, err));
+    CAPS_TRY(conv_check(&z, &chunk, rt, t->x, t->w, conv, workspace, false, false, err));
     CAPS_TRY(caps_require_tensor(
         "conv2d", "y", t->y, CAPS_F32, 4, (size_t[]){z.b, z.m, z.oh, z.ow}, err));
     if (t->bias)
@@ -336,7 +336,7 @@ caps_status caps_conv2d_backward_cached(caps_runtime *rt, const caps_conv_tensor
     caps_conv_sizes z;
     size_t chunk;
     caps_status status = CAPS_OK;
-    CAPS_TRY(check(&z, &chunk, rt, t->x, t->w, conv, workspace, true, t->dx != NULL, err));
+    CAPS_TRY(conv_check(&z, &chunk, rt, t->x, t->w, conv, workspace, true, t->dx != NULL, err));
     const size_t outputs[] = {z.b, z.m, z.oh, z.ow};
     CAPS_TRY(caps_require_tensor("conv2d", "dy", t->dy, CAPS_F32, 4, outputs, err));
     if (conv->act != CAPS_ACT_NONE)

@@ -108,7 +108,7 @@ static caps_gemm_shape input_shape(size_t m, size_t taps, size_t width)
         .count = 1};
 }
 
-/* ---- the method ----------------------------------------------------------------------------- */
+/* ---- the algorithm -------------------------------------------------------------------------- */
 
 /* Kernels count within a chunk in 32 bits. */
 static size_t most_at_once(const caps_conv_sizes *z)

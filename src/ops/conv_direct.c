@@ -89,7 +89,7 @@ static void add_sizes(caps_arg *args, size_t at, const caps_conv_sizes *z, size_
         args[at + i] = (caps_arg)CAPS_ARG_UINT(sizes[i]);
 }
 
-/* ---- the method ----------------------------------------------------------------------------- */
+/* ---- the algorithm -------------------------------------------------------------------------- */
 
 static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
     const caps_tensor *workspace, size_t chunk, caps_conv_cached cached, caps_error *err)

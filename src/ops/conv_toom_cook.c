@@ -330,7 +330,7 @@ static caps_status multiply_dx(const call *c, caps_error *err)
         (size_t[]){caps_div_up(p->kp, SPAN), total_bins(p)}, NULL, err);
 }
 
-/* ---- the method ----------------------------------------------------------------------------- */
+/* ---- the algorithm -------------------------------------------------------------------------- */
 
 static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
     const caps_tensor *workspace, size_t chunk, caps_conv_cached cached, caps_error *err)
@@ -338,7 +338,7 @@ static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const cap
     call c;
     caps_status status = CAPS_OK;
     if (!begin(&c, rt, z, workspace, chunk, false, false))
-        return caps_fail(err, CAPS_ERR_INTERNAL, "conv2d: spectral has no points for this kernel");
+        return caps_fail(err, CAPS_ERR_INTERNAL, "conv2d: toom-cook has no points for this kernel");
     if (!cached.w)
         CAPS_TRY(from_weights(&c, t->w, err));
     for (size_t first = 0; first < z->b; first += chunk) {
@@ -360,7 +360,7 @@ static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const ca
     call c;
     caps_status status = CAPS_OK;
     if (!begin(&c, rt, z, workspace, chunk, true, t->dx != NULL))
-        return caps_fail(err, CAPS_ERR_INTERNAL, "conv2d: spectral has no points for this kernel");
+        return caps_fail(err, CAPS_ERR_INTERNAL, "conv2d: toom-cook has no points for this kernel");
     if (t->dbias)
         CAPS_TRY(caps_bias_act_sum(rt, t->dbias, t->dy, t->y, z->act, z->b, z->m, z->pixels, err));
     if (t->dx && !cached.w)

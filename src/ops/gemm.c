@@ -229,7 +229,7 @@ static caps_status check_operand(
     return CAPS_OK;
 }
 
-static caps_status check(const caps_tensor *c, const caps_tensor *a, const caps_tensor *b,
+static caps_status gemm_check(const caps_tensor *c, const caps_tensor *a, const caps_tensor *b,
     const caps_gemm_shape *s, size_t *extent, caps_error *err)
 {
     const struct {
@@ -262,7 +262,7 @@ static caps_status check(const caps_tensor *c, const caps_tensor *a, const caps_
 /* ---- the operation -------------------------------------------------------------------------- */
 
 /* The epilogue by a kernel of its own, on C as it lies. */
-static caps_status finish(caps_runtime *rt, const caps_tensor *c, const caps_gemm_shape *s,
+static caps_status gemm_finish(caps_runtime *rt, const caps_tensor *c, const caps_gemm_shape *s,
     const caps_gemm_epilogue *e, caps_error *err)
 {
     caps_status status = CAPS_OK;
@@ -303,12 +303,12 @@ caps_status caps_gemm_finished(caps_runtime *rt, const caps_tensor *c, const cap
     caps_gemm_shape s = *shape;
     size_t extent = 0;
     caps_status status = CAPS_OK;
-    CAPS_TRY(check(c, a, b, &s, &extent, err));
+    CAPS_TRY(gemm_check(c, a, b, &s, &extent, err));
     if (epilogue && !epilogue->bias && epilogue->act == CAPS_ACT_NONE)
         epilogue = NULL;
     if (epilogue)
         CAPS_TRY(check_epilogue(epilogue, &s, err));
-    if (s.count == 1) /* the strides mean nothing: keep them out of everybody's arithmetic */
+    if (s.count == 1) /* the strides are not used: 0 in all arithmetic */
         s.stride_a = s.stride_b = s.stride_c = 0;
 
     const caps_gemm_problem problem = {s, extent};
@@ -335,7 +335,7 @@ caps_status caps_gemm_finished(caps_runtime *rt, const caps_tensor *c, const cap
         }
     }
     if (epilogue && !with)
-        CAPS_TRY(finish(rt, c, &s, epilogue, err));
+        CAPS_TRY(gemm_finish(rt, c, &s, epilogue, err));
 done:
     return status;
 }

@@ -1,7 +1,7 @@
 /* gemm_clblast.c: products by the CLBlast library.
  *
  * CLBlast's kernels are column-major, and a row-major call costs it two transposes. A row-major
- * matrix is its own transpose in column-major order, so C = A B is asked for as C^T = B^T A^T: the
+ * matrix is its own transpose in column-major order, so C = A B is requested as C^T = B^T A^T: the
  * operands change places, nothing is copied.
  *
  * A batch is a loop over single products: CLBlast 1.5.3's strided batch forgets the offset and
@@ -62,7 +62,7 @@ static caps_status fail(
 /* Parameters of CLBlast's two kernels of products, the large one (Xgemm: padded copies, then tiles
  * of MWG x NWG by groups of MDIMC x NDIMC items) and the small one (XgemmDirect: tiles of WGD). Its
  * database has the makers' devices, but none that is newer than the library, and no PoCL. Every set
- * keeps CLBlast's rules: MWG a multiple of MDIMC VWM and MDIMA VWM, NWG of NDIMC VWN and NDIMB VWN,
+ * obeys CLBlast's rules: MWG a multiple of MDIMC VWM and MDIMA VWM, NWG of NDIMC VWN and NDIMB VWN,
  * KWG of KWI, MDIMC NDIMC / MDIMA and MDIMC NDIMC / NDIMB; likewise WGD. */
 static const char *const large_names[] = {"GEMMK", "KREG", "KWG", "KWI", "MDIMA", "MDIMC", "MWG",
     "NDIMB", "NDIMC", "NWG", "SA", "SB", "STRM", "STRN", "VWM", "VWN"};
@@ -94,7 +94,7 @@ static const struct candidate {
 enum { CANDIDATES = sizeof candidates / sizeof candidates[0] };
 #define LIBRARY "library" /* what CLBlast's database has */
 
-/* CLBlast keeps its settings by device for the whole process, and a change throws compiled kernels
+/* CLBlast holds its settings by device for the whole process, and a change throws compiled kernels
  * away: a device is set once, at the first product, and again only by caps_clblast_apply. */
 static pthread_mutex_t tuned_lock = PTHREAD_MUTEX_INITIALIZER;
 static cl_device_id tuned[64];
@@ -114,7 +114,7 @@ static caps_status override(const caps_runtime *rt, const struct candidate *x, c
             (const char **)(uintptr_t)routine_names, &least_large);
     return code == CLBlastSuccess
                ? CAPS_OK
-               : caps_fail_cl(err, (int)code, "gemm: CLBlast refuses the parameters '%s'", x->name);
+               : caps_fail_cl(err, (int)code, "gemm: CLBlast rejects the parameters '%s'", x->name);
 }
 
 /* The choice of a set, for a device and not for a problem. `candidates` follow the library's own. */

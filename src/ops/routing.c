@@ -41,9 +41,9 @@ static size_t partial_count(const sizes *n)
 size_t caps_routing_scratch(size_t b, size_t i, size_t j, size_t d, const caps_routing *routing)
 {
     sizes n = sizes_of(b, i, j, d, routing);
-    if (n.r < 1) /* forward and backward refuse that themselves */
+    if (n.r < 1) /* forward and backward report that */
         return 0;
-    /* steps >= 1, so that gs has room for x. */
+    /* steps >= 1, so that gs has space for x. */
     return partial_count(&n) + n.steps * b * j * d + (n.steps - 1) * b * i * j;
 }
 
@@ -95,7 +95,7 @@ static size_t group_size(const caps_runtime *rt)
     return caps_is_gpu(rt) ? caps_group_size(rt, ROUTING_GROUP) : 1;
 }
 
-/* A pass over the votes, `n` tensor arguments being in args, with room for eight more. first: 0 or
+/* A pass over the votes, `n` tensor arguments being in args, with space for eight more. first: 0 or
  * 1 for the forward's last two arguments, first and leaky; -1 for none. */
 static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_arg *args, size_t n,
     const sizes *size, int first, caps_error *err)
@@ -124,7 +124,7 @@ static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_arg *a
         rt, kernel, args, n, 2, (size_t[]){size->chunks, size->b}, (size_t[]){1, 1}, err);
 }
 
-/* A row for each output capsule of the batch; arguments as above, with room for seven more. flag: a
+/* A row for each output capsule of the batch; arguments as above, with space for seven more. flag: a
  * last argument, or -1 for none. */
 static caps_status launch_rows(caps_runtime *rt, const char *kernel, caps_arg *args, size_t n,
     const sizes *size, size_t chunks, int flag, caps_error *err)

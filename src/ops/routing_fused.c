@@ -57,7 +57,7 @@ static size_t partial_count(const layout *l)
     return l->groups * l->chunks * l->e * LANES;
 }
 
-/* Of the items of the passes, or, of those of dw, what each keeps of u. */
+/* Of the items of the passes, or, of those of dw, what each holds of u. */
 static size_t areas_count(const caps_fused *n, const layout *l)
 {
     const size_t passes = l->groups * l->chunks * l->area;

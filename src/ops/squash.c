@@ -27,7 +27,7 @@ static caps_status check(const caps_tensor *s, size_t *rows, size_t *k, caps_err
     return CAPS_OK;
 }
 
-/* Enqueues after `n` tensor arguments in args, which has room for four more. */
+/* Enqueues after `n` tensor arguments in args, which has space for four more. */
 static caps_status launch(caps_runtime *rt, const char *kernel, caps_arg *args, size_t n,
     size_t rows, size_t k, caps_error *err)
 {

@@ -28,8 +28,8 @@ void caps_ref_squash_backward(double *ds, const double *dv, const double *s, siz
     for (size_t row = 0; row < n; row++, ds += k, dv += k, s += k) {
         double length = sqrt(dot(s, s, k)), below = 1 + length * length;
         double along = dot(s, dv, k);
-        double slope = (1 - length * length) / (below * below);
+        double derivative = (1 - length * length) / (below * below);
         for (size_t i = 0; i < k; i++)
-            ds[i] = length > 0 ? dv[i] * length / below + s[i] * along * slope / length : 0;
+            ds[i] = length > 0 ? dv[i] * length / below + s[i] * along * derivative / length : 0;
     }
 }

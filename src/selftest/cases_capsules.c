@@ -140,7 +140,7 @@ static caps_status class_caps(caps_selftest *t, const size_t *z, caps_error *err
     const caps_class_caps_workspace room = caps_class_caps_workspace_of(t->rt, &how, true);
     snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu K=%zu r=%zu %s%s%s", b, i, j, d, k,
         r, full ? "full" : "last", biased ? " bias" : "", how.routing.leaky ? " leaky" : "");
-    snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_routing_algorithm_name(how.variant));
+    snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_routing_algorithm_name(how.algorithm));
     double *u = draw(t, nu, -1, 1), *w = draw(t, nw, -0.3, 0.3), *bias = draw(t, j * d, -0.3, 0.3);
     double *dv = draw(t, nv, -1, 1), *u_hat = zeros(t, votes), *du_hat = zeros(t, votes);
     double *c = zeros(t, r * b * i * j), *s = zeros(t, r * nv), *v = zeros(t, r * nv);

@@ -550,7 +550,7 @@ START_TEST(fused_needs_less_memory)
             caps_class_caps n = {100, 1152, 10, 16, 8, {.iterations = 3}, CAPS_ROUTING_STORED};
             const size_t votes = n.b * n.i * n.j * n.d;
             const caps_class_caps_workspace stored = caps_class_caps_workspace_of(families[f], &n, training);
-            n.variant = CAPS_ROUTING_FUSED;
+            n.algorithm = CAPS_ROUTING_FUSED;
             const caps_class_caps_workspace fused = caps_class_caps_workspace_of(families[f], &n, training);
             ck_assert_uint_eq(stored.votes, votes);
             ck_assert_uint_eq(fused.votes, 0);
@@ -572,9 +572,9 @@ START_TEST(wrong_arguments_are_refused)
 #define BACKWARD_CALL(du, dv)                                                                      \
     caps_class_caps_backward(                                                                      \
         rt, du, &d.dw, NULL, dv, &d.state, &d.u, &d.w, &d.how, &d.workspace, err)
-    d.how.variant = CAPS_ROUTING_AUTO;
+    d.how.algorithm = CAPS_ROUTING_AUTO;
     test_refused(
-        FORWARD_CALL(&d.v, NULL), "class_caps: variant is 0, need 1 (stored) or 2 (fused)");
+        FORWARD_CALL(&d.v, NULL), "class_caps: algorithm is 0, need 1 (stored) or 2 (fused)");
     d.how = good;
     d.how.routing.iterations = 0;
     test_refused(FORWARD_CALL(&d.v, NULL), "class_caps: iterations is 0, need >= 1");
@@ -601,7 +601,7 @@ START_TEST(wrong_arguments_are_refused)
         BACKWARD_CALL(&d.du, &d.u), "class_caps: dv is float32 [3, 7, 5], need float32 [3, 4, 6]");
     test_refused(
         BACKWARD_CALL(&d.dv, &d.dv), "class_caps: du is float32 [3, 4, 6], need float32 [3, 7, 5]");
-    d.how.variant = CAPS_ROUTING_STORED;
+    d.how.algorithm = CAPS_ROUTING_STORED;
     test_refused(FORWARD_CALL(&d.v, NULL), "class_caps: state.votes has 0 float32, need >= 504");
     d.how = good;
     const size_t count = caps_tensor_count(&d.workspace);
