@@ -1,13 +1,15 @@
 /* capscl/ops.h: the operations of a capsule network, forward and backward, on an OpenCL queue.
  *
- * Every function only enqueues on the runtime's queue; none waits for it. Memory is the caller's: what
- * an operation needs beside its tensors is an argument, and a function gives its size. The exception is
- * a matrix product, alone or in a convolution or a linear layer: its algorithm may take scratch that
- * belongs to the runtime, grows to the largest need, and is freed with the runtime.
+ * Every function only enqueues on the runtime's queue; none waits for it. Memory is the caller's:
+ * what an operation needs beside its tensors is an argument, and a function gives its size. The
+ * exception is a matrix product, alone or in a convolution or a linear layer: its algorithm may
+ * take scratch that belongs to the runtime, grows to the largest need, and is freed with the
+ * runtime.
+ *
  * Arguments run: runtime, outputs, inputs, sizes. Tensors are float32, dense, row-major (labels and
  * indices int32); offsets into their buffers are honoured. Outputs may not overlap inputs unless
- * the function says so. Shapes are checked; one that does not fit is CAPS_ERR_ARGUMENT with the
- * operation, the size and the need.
+ * the comment of the function allows it. Shapes are checked; one that does not fit is
+ * CAPS_ERR_ARGUMENT with the operation, the size and the need.
  *
  * Backward functions take d<output> and give d<input>. Weight gradients are overwritten, not
  * accumulated. Sums run in a fixed order: the same device, family and shapes give the same bits.
@@ -47,8 +49,8 @@ typedef struct caps_gemm_shape {
 CAPS_API caps_status caps_gemm(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
     const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err);
 
-/* The algorithm that caps_gemm takes for this shape on this runtime: "clblast", "packed", "direct".
- */
+/* The algorithm that caps_gemm takes for this shape on this runtime: "clblast", "packed",
+ * "direct". */
 CAPS_API const char *caps_gemm_algorithm(const caps_runtime *rt, const caps_gemm_shape *shape);
 
 /* ---- bias and activation -------------------------------------------------------------------- */
@@ -67,10 +69,10 @@ CAPS_API caps_status caps_bias_act_backward(caps_runtime *rt, const caps_tensor 
 /* ---- convolution ---------------------------------------------------------------------------- */
 
 typedef enum caps_conv_algorithm {
-    CAPS_CONV_AUTO,     /* models choose (caps_conv2d_choose); the functions below take im2col */
-    CAPS_CONV_IM2COL,   /* columns and a matrix product: any device, any shape */
-    CAPS_CONV_DIRECT,   /* sums over few taps: CPU family, no gradient of the input */
-    CAPS_CONV_WINOGRAD, /* rows by F(4, 3): as DIRECT, and stride 1 */
+    CAPS_CONV_AUTO,      /* models choose (caps_conv2d_choose); the functions below take im2col */
+    CAPS_CONV_IM2COL,    /* columns and a matrix product: any device, any shape */
+    CAPS_CONV_DIRECT,    /* sums over few taps: CPU family, no gradient of the input */
+    CAPS_CONV_WINOGRAD,  /* rows by F(4, 3): as DIRECT, and stride 1 */
     CAPS_CONV_TOOM_COOK, /* Toom-Cook in tiles: CPU family, at most 9 taps a phase of the stride */
 } caps_conv_algorithm;
 
@@ -97,12 +99,11 @@ CAPS_API size_t caps_conv2d_output(size_t size, size_t kernel, size_t stride, si
 CAPS_API size_t caps_conv2d_workspace(const size_t x_shape[4], const size_t w_shape[4],
     const caps_conv2d *conv, bool backward, size_t limit_bytes);
 
-/* The algorithm for these shapes on the runtime's device: `requested`, where it is not AUTO (where it
- * cannot serve, CAPS_ERR_ARGUMENT has the reason), else what `capscl tune` measured, else the one that
- * should be fastest by a count of
- * multiplications and of bytes moved, among those whose workspace for one image is at most
- * limit_bytes: the same answer every time. backward: for gradients too; needs_input_gradient: that of x
- * among them. rt NULL: im2col. */
+/* The algorithm for these shapes on the runtime's device: `requested`, where it is not AUTO (where
+ * it cannot serve, CAPS_ERR_ARGUMENT has the reason), else what `capscl tune` measured, else the
+ * one that should be fastest by a count of multiplications and of bytes moved, among those whose
+ * workspace for one image is at most limit_bytes: the same answer every time. backward: for
+ * gradients too; needs_input_gradient: that of x among them. rt NULL: im2col. */
 CAPS_API caps_status caps_conv2d_choose(caps_conv_algorithm *out, const caps_runtime *rt,
     const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, bool backward,
     bool needs_input_gradient, caps_conv_algorithm requested, size_t limit_bytes, caps_error *err);
@@ -114,8 +115,8 @@ CAPS_API caps_status caps_conv2d_forward(caps_runtime *rt, const caps_tensor *y,
     const caps_tensor *x, const caps_tensor *w, const caps_tensor *bias, const caps_conv2d *conv,
     const caps_tensor *workspace, caps_error *err);
 
-/* dx (NULL: not computed), dw, dbias (NULL: not computed) from dy, with y the forward's output (read
- * only where act is not NONE). */
+/* dx (NULL: not computed), dw, dbias (NULL: not computed) from dy, with y the forward's output
+ * (read only where act is not NONE). */
 CAPS_API caps_status caps_conv2d_backward(caps_runtime *rt, const caps_tensor *dx,
     const caps_tensor *dw, const caps_tensor *dbias, const caps_tensor *dy, const caps_tensor *y,
     const caps_tensor *x, const caps_tensor *w, const caps_conv2d *conv,
@@ -218,7 +219,8 @@ typedef struct caps_class_caps {
 } caps_class_caps;
 
 /* STORED or FUSED: `requested` unless it is AUTO, else what was requested for the runtime, else by
- * batch and kernel family: FUSED for 5 samples or more on the CPU family. rt NULL: the CPU family. */
+ * batch and kernel family: FUSED for 5 samples or more on the CPU family. rt NULL: the CPU
+ * family. */
 CAPS_API caps_routing_algorithm caps_class_caps_choose(
     const caps_runtime *rt, const caps_class_caps *shape, caps_routing_algorithm requested);
 
@@ -248,8 +250,8 @@ CAPS_API caps_status caps_class_caps_forward(caps_runtime *rt, const caps_tensor
     const caps_tensor *bias, const caps_class_caps *shape, const caps_tensor *workspace,
     caps_error *err);
 
-/* du: [B,I,K], dw: [I,J,D,K], dbias: [J,D] (each NULL: not computed) from dv: [B,J,D], the forward's
- * u and w and the state it left. */
+/* du: [B,I,K], dw: [I,J,D,K], dbias: [J,D] (each NULL: not computed) from dv: [B,J,D], the
+ * forward's u and w and the state it left. */
 CAPS_API caps_status caps_class_caps_backward(caps_runtime *rt, const caps_tensor *du,
     const caps_tensor *dw, const caps_tensor *dbias, const caps_tensor *dv,
     const caps_class_caps_state *state, const caps_tensor *u, const caps_tensor *w,
@@ -288,8 +290,8 @@ CAPS_API caps_status caps_argmax(
     caps_runtime *rt, const caps_tensor *best, const caps_tensor *lengths, caps_error *err);
 
 /* matched[b,:] = best[b,:] in another order: those that are labels of the sample stand where the
- * label does, the others in their order in the places left. All int32 of one shape, [B] or [B,L].
- */
+ * label does, the others in their order in the places left. All int32 of one shape, [B] or
+ * [B,L]. */
 CAPS_API caps_status caps_match(caps_runtime *rt, const caps_tensor *matched,
     const caps_tensor *best, const caps_tensor *labels, caps_error *err);
 

@@ -8,8 +8,8 @@
 #include "launch.h"
 
 #define ELEMENT_BYTES 4
-/* Every tensor begins on a multiple of this: whole cache lines and vectors on all devices we know.
- */
+/* Every tensor begins on a multiple of this: whole cache lines and vectors on all devices we
+ * know. */
 #define ALIGN_BYTES 256
 
 typedef struct request {

@@ -1,7 +1,8 @@
-/* choice.h: one of several algorithms for the same problem is chosen, in one way for all operations.
+/* choice.h: one of several algorithms for the same problem is chosen, in one way for all
+ * operations.
  *
- * A chooser is a table: the names of its algorithms, why one of them cannot serve a problem, and what
- * it should cost. An algorithm is, in this order,
+ * A chooser is a table: the names of its algorithms, why one of them cannot serve a problem, and
+ * what it should cost. An algorithm is, in this order,
  *
  *     what was requested, by the caller or for the runtime: if it cannot serve, that is an error;
  *     what `capscl tune` measured to be the fastest for this problem (tuning.h), if it serves;
@@ -43,8 +44,8 @@ typedef struct caps_chooser {
     bool (*tunable)(const caps_runtime *rt, size_t algorithm, const void *problem);
 } caps_chooser;
 
-/* Those that can be requested for a runtime, ending with NULL. Defined above this layer, which knows
- * none of them. */
+/* Those that can be requested for a runtime, ending with NULL. Defined above this layer, which
+ * knows none of them. */
 extern const caps_chooser *const caps_choosers[];
 enum { CAPS_CHOOSERS = 8, CAPS_ALGORITHMS = 16 }; /* at most; algorithms of one chooser */
 
@@ -54,19 +55,21 @@ enum { CAPS_CHOOSERS = 8, CAPS_ALGORITHMS = 16 }; /* at most; algorithms of one 
 size_t caps_algorithm_find(const caps_chooser *chooser, const char *name);
 
 /* Chooses for a problem; see above. On an error *algorithm is the one whose reason is reported. rt
- * NULL: by cost, where nothing is requested. Recorded where `record` is true and there is a runtime.
- * Errors: CAPS_ERR_ARGUMENT. */
+ * NULL: by cost, where nothing is requested. Recorded where `record` is true and there is a
+ * runtime. Errors: CAPS_ERR_ARGUMENT. */
 caps_status caps_choose(size_t *algorithm, const caps_chooser *chooser, const caps_runtime *rt,
     const void *problem, size_t requested, bool record, caps_error *err);
 
-/* The algorithms that are worth measuring for a problem, in the order of the table; their number. */
+/* The algorithms that are worth measuring for a problem, in the order of the table; their
+ * number. */
 size_t caps_choice_candidates(const caps_chooser *chooser, const caps_runtime *rt,
     const void *problem, size_t algorithms[CAPS_ALGORITHMS]);
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
-/* What was requested for this runtime, by caps_runtime_options.algorithms or the environment: a name
- * of the chooser's table or, where it chooses by layer, a text that may name layers. NULL: nothing. */
+/* What was requested for this runtime, by caps_runtime_options.algorithms or the environment: a
+ * name of the chooser's table or, where it chooses by layer, a text that may name layers. NULL:
+ * nothing. */
 const char *caps_runtime_requested(const caps_runtime *rt, const char *chooser);
 
 /* ---- choices in force ----------------------------------------------------------------------- */
@@ -79,8 +82,8 @@ typedef struct caps_choice {
     size_t problem_bytes;
 } caps_choice;
 
-/* Adds a record, unless there is one of this key and algorithm. `problem` may be NULL. Failing to (no
- * memory) loses the record, nothing else. */
+/* Adds a record, unless there is one of this key and algorithm. `problem` may be NULL. Failing to
+ * (no memory) loses the record, nothing else. */
 void caps_choice_record(const caps_runtime *rt, const char *key, const char *algorithm,
     bool measured, bool requested, const void *problem, size_t problem_bytes);
 /* Is there a record for this problem? */
@@ -92,8 +95,8 @@ size_t caps_tuning_choices(const caps_runtime *rt, const caps_choice **list);
  * with it. rt NULL: 0, and nothing. */
 size_t caps_choices_count(const caps_runtime *rt);
 void caps_choices_truncate(const caps_runtime *rt, size_t count);
-/* A JSON object of key: algorithm ("direct,packed" where a key has several); freed with free(), NULL:
- * out of memory. */
+/* A JSON object of key: algorithm ("direct,packed" where a key has several); freed with free(),
+ * NULL: out of memory. */
 char *caps_choices_format(const caps_runtime *rt);
 
 /* ---- for runtime.c -------------------------------------------------------------------------- */

@@ -1,8 +1,8 @@
-/* kernel_warmup.h: compiling what a program will launch without computing anything, for drivers that
- * compile a kernel when it is first launched (PoCL) and cache the result on disk.
+/* kernel_warmup.h: compiling what a program will launch without computing anything, for drivers
+ * that compile a kernel when it is first launched (PoCL) and cache the result on disk.
  *
- * A child process that warms up beside the one that computes halves the time to its first result on a
- * machine where nothing is compiled yet: PoCL compiles one kernel at a time in a process. */
+ * A child process that warms up beside the one that computes halves the time to its first result on
+ * a machine where nothing is compiled yet: PoCL compiles one kernel at a time in a process. */
 #ifndef CAPS_KERNEL_WARMUP_H
 #define CAPS_KERNEL_WARMUP_H
 

@@ -92,8 +92,8 @@ static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
     return CAPS_OK;
 }
 
-/* A NULL tensor: drivers differ in what they make of a NULL buffer, so a small one stands for it.
- */
+/* A NULL tensor: drivers differ in what they make of a NULL buffer, so a small one stands for
+ * it. */
 static caps_status get_nothing(caps_runtime *rt, cl_mem *out, caps_error *err)
 {
     cl_int code = CL_SUCCESS;

@@ -1,5 +1,5 @@
-/* registry.c: programs, built once and cached on disk: one of the family's kernels, one of those that
- * are rarely used, and one for every set of sizes that a template (cl/x.clt) is built for.
+/* registry.c: programs, built once and cached on disk: one of the family's kernels, one of those
+ * that are rarely used, and one for every set of sizes that a template (cl/x.clt) is built for.
  *
  * A cache file is: magic, length of the key text, key text, length and CRC-32 of the binary,
  * binary. Its name is a hash of the key text; the text itself is compared too. Whatever is wrong
@@ -22,7 +22,8 @@
 #define BINARY_LIMIT ((size_t)512 << 20)
 
 /* Files of the CPU family with this line in their head make a program of their own: algorithms that
- * are chosen where the usual ones cannot serve, and what measures. PoCL takes half a second for them. */
+ * are chosen where the usual ones cannot serve, and what measures. PoCL takes half a second for
+ * them. */
 static const char rarely_used_line[] = "\n// Program: rarely used ";
 const caps_template caps_rarely_used_program = {"(rarely used)", ""};
 
@@ -37,8 +38,8 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-/* Does the file belong to the family's own program? common.clh is put first and not counted here.
- */
+/* Does the file belong to the family's own program? common.clh is put first and not counted
+ * here. */
 static bool belongs(const caps_source *source, caps_family family)
 {
     const char *name = source->name;
@@ -57,7 +58,7 @@ typedef struct source_text {
 } source_text;
 
 /* Appends `#line 1 "name"` and the file's text, embedded or from the directory cl_path. */
-static caps_status append(
+static caps_status registry_append(
     source_text *to, const caps_runtime *rt, const caps_source *source, caps_error *err)
 {
     unsigned char *file = NULL;
@@ -106,12 +107,12 @@ static caps_status gather(
     caps_status status = CAPS_OK;
     for (const caps_source *s = caps_sources; s->name; s++)
         if (sized ? ends_with(s->name, ".clh") : strcmp(s->name, "common.clh") == 0)
-            CAPS_TRY(append(to, rt, s, err));
+            CAPS_TRY(registry_append(to, rt, s, err));
     for (const caps_source *s = caps_sources; s->name; s++)
         if (rarely  ? is_rarely_used(s)
             : sized ? strcmp(s->name, template) == 0
                     : belongs(s, rt->family))
-            CAPS_TRY(append(to, rt, s, err));
+            CAPS_TRY(registry_append(to, rt, s, err));
 done:
     return status;
 }
@@ -169,9 +170,9 @@ static const unsigned char *find_binary(
 }
 
 /* PoCL caches programs itself, by their source, and finds one in a tenth of the time in which it
- * links a binary of ours; and when the binary of a program is requested it compiles every kernel, for
- * a work-group size that is not the one we launch. So its cache is used, and our file records that
- * the program should be there. */
+ * links a binary of ours; and when the binary of a program is requested it compiles every kernel,
+ * for a work-group size that is not the one we launch. So its cache is used, and our file records
+ * that the program should be there. */
 static const char cached_by_driver[] = "kept by the driver";
 
 static bool driver_caches(const caps_runtime *rt)

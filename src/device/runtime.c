@@ -67,8 +67,8 @@ static caps_status choose_family(caps_runtime *rt, const char *option, caps_erro
             return CAPS_OK;
         }
     }
-    return caps_fail(
-        err, CAPS_ERR_ARGUMENT, "kernel family \"%s\" is unknown, need auto, cpu or gpu", requested);
+    return caps_fail(err, CAPS_ERR_ARGUMENT,
+        "kernel family \"%s\" is unknown, need auto, cpu or gpu", requested);
 }
 
 /* Everything after context and queue are there. */

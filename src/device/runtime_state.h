@@ -50,7 +50,7 @@ struct caps_runtime {
     caps_slots slots;
     caps_tuning *tuning;
     caps_choices choices;
-    caps_trace *trace;         /* NULL: none */
+    caps_trace *trace;   /* NULL: none */
     caps_warmup *warmup; /* NULL: launches are launches */
 };
 

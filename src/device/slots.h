@@ -17,9 +17,9 @@ typedef struct caps_slots {
     caps_slot list[CAPS_SLOTS];
 } caps_slots;
 
-/* The slot's place, NULL inside at first; NULL itself where a runtime has too many slots. A value that
- * is put there is given to `release` when the runtime is freed: the queue has run dry, the context
- * still stands. */
+/* The slot's place, NULL inside at first; NULL itself where a runtime has too many slots. A value
+ * that is put there is given to `release` when the runtime is freed: the queue has run dry, the
+ * context still stands. */
 void **caps_runtime_slot(
     caps_runtime *rt, const void *key, void (*release)(caps_runtime *rt, void *value));
 

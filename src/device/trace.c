@@ -255,8 +255,8 @@ static caps_status compare_clocks(caps_runtime *rt, anchor *best, caps_error *er
                : caps_fail(err, CAPS_ERR_OPENCL, "trace: the device's queue gives no times");
 }
 
-/* Two clocks drift apart, by seconds in a day at worst. A command was enqueued between two readings of
- * the host's: where the offset contradicts that, it is moved by no more than it must. */
+/* Two clocks drift apart, by seconds in a day at worst. A command was enqueued between two readings
+ * of the host's: where the offset contradicts that, it is moved by no more than it must. */
 static void follow_clock(anchor *clock, const command *c, int64_t queued)
 {
     if (!clock->follows || !c->before)

@@ -22,9 +22,9 @@ void caps_trace_end(caps_runtime *rt);
 /* For the last argument of clEnqueue...: `event` (which holds NULL), or NULL where nothing is
  * recorded. */
 cl_event *caps_trace_request(caps_runtime *rt, cl_event *event);
-/* Records a command under `name`; `event` is what caps_trace_request gave, or NULL. The trace holds a
- * reference of its own.
- * What follows a blank in the name stands apart, as options; bytes 0: it moves none. */
+/* Records a command under `name`; `event` is what caps_trace_request gave, or NULL. The trace holds
+ * a reference of its own. What follows a blank in the name stands apart, as options; bytes 0: it
+ * moves none. */
 void caps_trace_book(caps_runtime *rt, const char *name, uint64_t bytes, cl_event event);
 /* The same, and releases the caller's reference. */
 void caps_trace_take(caps_runtime *rt, const char *name, uint64_t bytes, cl_event event);

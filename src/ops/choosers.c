@@ -1,5 +1,5 @@
-/* choosers.c: the choices that can be requested for a runtime, by caps_runtime_options.algorithms or
- * an environment variable. */
+/* choosers.c: the choices that can be requested for a runtime, by caps_runtime_options.algorithms
+ * or an environment variable. */
 #include "choosers.h"
 
 #include <stddef.h>

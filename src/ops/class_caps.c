@@ -1,7 +1,8 @@
 /* class_caps.c: class capsules, votes and routing in one, by one of two algorithms: stored (votes.c
  * and routing.c one after the other) and fused (routing_fused.c).
  *
- * Workspace of the stored algorithm, in floats: routing's scratch, then, for the backward, dvotes. */
+ * Workspace of the stored algorithm, in floats: routing's scratch, then, for the backward,
+ * dvotes. */
 #include <stdio.h>
 
 #include <capscl/ops.h>

@@ -26,7 +26,7 @@ size_t caps_conv2d_output(size_t size, size_t kernel, size_t stride, size_t padd
     return (size + 2 * padding - kernel) / stride + 1;
 }
 
-static caps_conv_sizes sizes_of(
+static caps_conv_sizes conv_sizes_of(
     const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv)
 {
     caps_conv_sizes z = {.b = x_shape[0],
@@ -56,7 +56,7 @@ _Static_assert(sizeof conv_names / sizeof *conv_names == ALGORITHMS - 1, "a name
 static caps_conv_sizes problem_sizes(const void *problem)
 {
     const caps_conv_problem *p = problem;
-    return sizes_of(p->x_shape, p->w_shape, &p->conv);
+    return conv_sizes_of(p->x_shape, p->w_shape, &p->conv);
 }
 
 static const char *conv_unsupported(const caps_runtime *rt, size_t algorithm, const void *problem)
@@ -189,7 +189,7 @@ size_t caps_conv_chunk(const caps_conv_implementation *algorithm, const caps_con
 size_t caps_conv2d_workspace(const size_t x_shape[4], const size_t w_shape[4],
     const caps_conv2d *conv, bool backward, size_t limit_bytes)
 {
-    const caps_conv_sizes z = sizes_of(x_shape, w_shape, conv);
+    const caps_conv_sizes z = conv_sizes_of(x_shape, w_shape, conv);
     const caps_conv_implementation *algorithm = implementations[conv->algorithm];
     if (z.b == 0 || z.pixels == 0)
         return 0;
@@ -220,7 +220,7 @@ static void conv_plan(const caps_runtime *rt, const caps_conv_problem *problem,
 size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], const size_t w_shape[4],
     const caps_conv2d *conv, size_t workspace, bool backward)
 {
-    const caps_conv_sizes z = sizes_of(x_shape, w_shape, conv);
+    const caps_conv_sizes z = conv_sizes_of(x_shape, w_shape, conv);
     const caps_conv_implementation *algorithm = implementations[conv->algorithm];
     if (z.b == 0 || z.pixels == 0)
         return 0;
@@ -244,7 +244,7 @@ size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], cons
 size_t caps_conv2d_cached_elements(
     const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, size_t workspace)
 {
-    const caps_conv_sizes z = sizes_of(x_shape, w_shape, conv);
+    const caps_conv_sizes z = conv_sizes_of(x_shape, w_shape, conv);
     const caps_conv_implementation *algorithm = implementations[conv->algorithm];
     const size_t chunk =
         algorithm->cached && z.b && z.pixels ? caps_conv_chunk(algorithm, &z, workspace, false) : 0;
@@ -264,7 +264,7 @@ static caps_status conv_check(caps_conv_sizes *z, size_t *chunk, const caps_runt
     if (w->shape[1] != x->shape[1])
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "conv2d: w has %zu input channels, need %zu as x has", w->shape[1], x->shape[1]);
-    *z = sizes_of(x->shape, w->shape, conv);
+    *z = conv_sizes_of(x->shape, w->shape, conv);
     if (z->stride < 1)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "conv2d: stride is 0, need >= 1");
     if (z->padding >= z->kh || z->padding >= z->kw)

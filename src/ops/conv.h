@@ -42,8 +42,8 @@ typedef struct caps_conv_implementation {
     /* What a forward of the whole batch should take, in the time of a multiply-add at the peak; the
      * products of the backward are twice those of the forward for all. */
     double (*cost)(const caps_conv_sizes *z);
-    /* Elements of workspace for n of the z->b images at once; SIZE_MAX: no number is large enough.
-     */
+    /* Elements of workspace for n of the z->b images at once; SIZE_MAX: no number is large
+     * enough. */
     size_t (*workspace)(const caps_conv_sizes *z, size_t n, bool backward);
     /* See caps_conv2d_cached_elements; NULL: 0. */
     size_t (*cached)(const caps_conv_sizes *z, size_t n);
@@ -71,8 +71,8 @@ static inline size_t caps_conv_times(size_t a, size_t b)
 }
 
 /* A byte of memory traffic, in multiply-adds at the peak: 110 a nanosecond, and 15 GB/s moved,
- * fetching and thinking in between included. Ratios of this order hold from notebooks to servers.
- */
+ * fetching and thinking in between included. Ratios of this order hold from notebooks to
+ * servers. */
 #define CAPS_CONV_BYTE 7.0
 
 static inline size_t caps_conv_plus(size_t a, size_t b)
@@ -86,8 +86,9 @@ static inline size_t caps_conv_plus(size_t a, size_t b)
 size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], const size_t w_shape[4],
     const caps_conv2d *conv, size_t workspace, bool backward);
 
-/* What is chosen for: the problem of a record (choice.h), whose key is "conv 8x3x20x20 16x9x9 s2 p0"
- * followed by what is computed: "forward", "training", or "training dx" with the gradient of x. */
+/* What is chosen for: the problem of a record (choice.h), whose key is "conv 8x3x20x20 16x9x9 s2
+ * p0" followed by what is computed: "forward", "training", or "training dx" with the gradient of
+ * x. */
 typedef struct caps_conv_problem {
     size_t x_shape[4], w_shape[4];
     caps_conv2d conv; /* its algorithm does not count */
@@ -104,8 +105,8 @@ size_t caps_conv_candidates(
 size_t caps_conv2d_cached_elements(
     const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, size_t workspace);
 
-/* caps_conv2d_forward and _backward that may find transforms of an earlier call in the workspace.
- */
+/* caps_conv2d_forward and _backward that may find transforms of an earlier call in the
+ * workspace. */
 caps_status caps_conv2d_forward_cached(caps_runtime *rt, const caps_conv_tensors *t,
     const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_cached cached,
     caps_error *err);

@@ -129,7 +129,7 @@ static const char *columns_unsupported(
     return NULL;
 }
 
-static size_t workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
+static size_t columns_workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
 {
     (void)backward;
     if (n > 1 && n > most_at_once(z))
@@ -166,7 +166,7 @@ static void columns_plan(const caps_runtime *rt, const caps_conv_sizes *z, size_
 }
 
 /* Columns are written, packed and read; the product is written and copied. */
-static double cost(const caps_conv_sizes *z)
+static double columns_cost(const caps_conv_sizes *z)
 {
     const double pixels = (double)z->b * (double)z->pixels, taps = (double)z->taps;
     const double m = (double)z->m;
@@ -174,8 +174,9 @@ static double cost(const caps_conv_sizes *z)
            CAPS_CONV_BYTE * 4 * (3 * taps * pixels + 2 * m * taps + 3 * m * pixels);
 }
 
-static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached cached, caps_error *err)
+static caps_status columns_forward(caps_runtime *rt, const caps_conv_sizes *z,
+    const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
+    caps_error *err)
 {
     caps_status status = CAPS_OK;
     (void)cached;
@@ -195,8 +196,9 @@ done:
     return status;
 }
 
-static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached cached, caps_error *err)
+static caps_status columns_backward(caps_runtime *rt, const caps_conv_sizes *z,
+    const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
+    caps_error *err)
 {
     caps_status status = CAPS_OK;
     (void)cached;
@@ -227,5 +229,5 @@ done:
     return status;
 }
 
-const caps_conv_implementation caps_conv_columns = {"im2col", columns_unsupported, cost,
-    workspace_of, NULL, scratch_of, columns_plan, forward, backward};
+const caps_conv_implementation caps_conv_columns = {"im2col", columns_unsupported, columns_cost,
+    columns_workspace_of, NULL, scratch_of, columns_plan, columns_forward, columns_backward};

@@ -27,7 +27,7 @@ static const char *direct_unsupported(
     return NULL;
 }
 
-static double cost(const caps_conv_sizes *z)
+static double direct_cost(const caps_conv_sizes *z)
 {
     const double pixels = (double)caps_round_up(z->b, 16) * (double)z->pixels;
     const double m = (double)caps_round_up(z->m, 4);
@@ -46,7 +46,7 @@ static size_t weights_count(const caps_conv_sizes *z)
     return caps_conv_times(caps_round_up(z->m, 16), z->taps);
 }
 
-static size_t workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
+static size_t direct_workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
 {
     const size_t parts =
         backward ? caps_conv_times(caps_div_up(n, 16), caps_conv_times(z->m, z->taps + 1)) : 0;
@@ -61,7 +61,7 @@ typedef struct call {
     caps_tensor lanes, weights, parts;
 } call;
 
-static call begin(
+static call direct_begin(
     caps_runtime *rt, const caps_conv_sizes *z, const caps_tensor *workspace, size_t chunk)
 {
     const size_t one = 1, lanes = lanes_count(z, chunk), weights = weights_count(z);
@@ -91,10 +91,11 @@ static void add_sizes(caps_arg *args, size_t at, const caps_conv_sizes *z, size_
 
 /* ---- the algorithm -------------------------------------------------------------------------- */
 
-static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached cached, caps_error *err)
+static caps_status direct_forward(caps_runtime *rt, const caps_conv_sizes *z,
+    const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
+    caps_error *err)
 {
-    const call c = begin(rt, z, workspace, chunk);
+    const call c = direct_begin(rt, z, workspace, chunk);
     caps_status status = CAPS_OK;
     (void)cached;
     const caps_arg weights[] = {CAPS_ARG_TENSOR(&c.weights), CAPS_ARG_TENSOR(t->w),
@@ -116,10 +117,11 @@ done:
     return status;
 }
 
-static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached cached, caps_error *err)
+static caps_status direct_backward(caps_runtime *rt, const caps_conv_sizes *z,
+    const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
+    caps_error *err)
 {
-    const call c = begin(rt, z, workspace, chunk);
+    const call c = direct_begin(rt, z, workspace, chunk);
     caps_status status = CAPS_OK;
     (void)cached;
     for (size_t first = 0; first < z->b; first += chunk) {
@@ -145,5 +147,5 @@ done:
     return status;
 }
 
-const caps_conv_implementation caps_conv_direct = {
-    "direct", direct_unsupported, cost, workspace_of, NULL, NULL, NULL, forward, backward};
+const caps_conv_implementation caps_conv_direct = {"direct", direct_unsupported, direct_cost,
+    direct_workspace_of, NULL, NULL, NULL, direct_forward, direct_backward};

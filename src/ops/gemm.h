@@ -33,7 +33,8 @@ typedef struct caps_gemm_implementation {
     size_t (*scratch)(const caps_runtime *rt, const caps_gemm_shape *shape);
 } caps_gemm_implementation;
 
-extern const caps_gemm_implementation caps_gemm_packed;  /* CPU family: panels of B and a register tile */
+extern const caps_gemm_implementation
+    caps_gemm_packed; /* CPU family: panels of B and a register tile */
 extern const caps_gemm_implementation caps_gemm_clblast; /* the CLBlast library */
 extern const caps_gemm_implementation caps_gemm_direct;  /* plain kernels that run anywhere */
 
@@ -44,17 +45,17 @@ typedef struct caps_gemm_problem {
 } caps_gemm_problem;
 
 /* For tuning. The key of a shape: "gemm 100x512x160 nt", followed by " x7" for seven products. The
- * algorithms that are worth measuring for it (at most `capacity`; their number), and a product by one
- * of them, whatever would be chosen. */
+ * algorithms that are worth measuring for it (at most `capacity`; their number), and a product by
+ * one of them, whatever would be chosen. */
 void caps_gemm_key(char key[CAPS_TUNING_KEY], const caps_gemm_shape *shape);
 size_t caps_gemm_candidates(const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent,
     const char **names, size_t capacity);
 caps_status caps_gemm_by(caps_runtime *rt, const char *algorithm, const caps_tensor *c,
     const caps_tensor *a, const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err);
 
-/* CLBlast's own parameters, for the device as a whole: names of sets that are worth measuring, and the
- * one that is in force from now on (CLBlast then builds its kernels again). Which one is without it is
- * tuned under the key "clblast parameters"; caps_clblast_plan records that choice. */
+/* CLBlast's own parameters, for the device as a whole: names of sets that are worth measuring, and
+ * the one that is in force from now on (CLBlast then builds its kernels again). Which one is
+ * without it is tuned under the key "clblast parameters"; caps_clblast_plan records that choice. */
 size_t caps_clblast_candidates(const caps_runtime *rt, const char **names, size_t capacity);
 caps_status caps_clblast_apply(caps_runtime *rt, const char *name, caps_error *err);
 void caps_clblast_plan(const caps_runtime *rt);
@@ -71,8 +72,8 @@ size_t caps_gemm_scratch(const caps_runtime *rt, const caps_gemm_shape *shape);
 /* The same for a product that will run: its algorithm is recorded (choice.h). */
 size_t caps_gemm_plan(const caps_runtime *rt, const caps_gemm_shape *shape);
 
-/* A batch may be smaller than the largest: so many sizes below it are tried one by one, further ones
- * in steps that are as fine for their size. */
+/* A batch may be smaller than the largest: so many sizes below it are tried one by one, further
+ * ones in steps that are as fine for their size. */
 enum { CAPS_SCRATCH_SIZES = 64 };
 
 /* Elements from the first of a stored rows x columns matrix to its last, that one included. */

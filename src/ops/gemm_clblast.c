@@ -77,8 +77,8 @@ static const struct candidate {
     const char *name;
     size_t large[LARGE], small[SMALL];
 } candidates[] = {
-    /* A CPU runs a group's items as a loop: few of them, wide vectors, no copies to local memory.
-     */
+    /* A CPU runs a group's items as a loop: few of them, wide vectors, no copies to local
+     * memory. */
     {"cpu", {0, 1, 32, 2, 4, 4, 64, 4, 4, 16, 0, 0, 0, 0, 8, 1}, {2, 4, 4, 4, 4, 0, 0, 4, 4, 16}},
     {"64x64 by 256", {0, 1, 32, 2, 16, 16, 64, 16, 16, 64, 1, 1, 0, 0, 4, 4},
         {2, 16, 16, 16, 16, 1, 1, 2, 2, 32}},
@@ -117,7 +117,8 @@ static caps_status override(const caps_runtime *rt, const struct candidate *x, c
                : caps_fail_cl(err, (int)code, "gemm: CLBlast rejects the parameters '%s'", x->name);
 }
 
-/* The choice of a set, for a device and not for a problem. `candidates` follow the library's own. */
+/* The choice of a set, for a device and not for a problem. `candidates` follow the library's
+ * own. */
 static const caps_algorithm clblast_names[] = {{LIBRARY, NULL}, {"cpu", NULL},
     {"64x64 by 256", NULL}, {"64x64 by 64", NULL}, {"64x64 by 64, no local", NULL},
     {"128x64 by 128", NULL}, {"128x128 by 256", NULL}};
@@ -140,8 +141,8 @@ static double clblast_cost(const caps_runtime *rt, size_t set, const void *probl
     return set == 1 && cpu ? 0 : 1;
 }
 
-/* Once overridden the library's own cannot come back in this process: so they are measured first, and
- * left out where a measured set is in force already. */
+/* Once overridden the library's own cannot come back in this process: so they are measured first,
+ * and left out where a measured set is in force already. */
 static bool clblast_tunable(const caps_runtime *rt, size_t set, const void *problem)
 {
     const bool cpu = caps_runtime_device(rt)->type == CAPS_DEVICE_CPU;
@@ -253,14 +254,14 @@ static const char *clblast_unsupported(
     return NULL;
 }
 
-static size_t scratch(const caps_runtime *rt, const caps_gemm_shape *s)
+static size_t clblast_scratch(const caps_runtime *rt, const caps_gemm_shape *s)
 {
     (void)rt;
     size_t floats = padded(s);
     return floats > INT_MAX ? 0 : floats * sizeof(float);
 }
 
-static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
+static caps_status clblast_run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
     const caps_tensor *b, const caps_gemm_shape *s, const caps_gemm_epilogue *e, caps_error *err)
 {
     (void)e;
@@ -274,8 +275,8 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
     for (size_t i = 0; i < s->count; i++) {
         const size_t a_at = a->offset + i * s->stride_a, b_at = b->offset + i * s->stride_b;
         const size_t c_at = c->offset + i * s->stride_c;
-        /* Its padded copies go into our scratch; by itself it would allocate a buffer every time.
-         */
+        /* Its padded copies go into our scratch; by itself it would allocate a buffer every
+         * time. */
         size_t bytes = 0;
         cl_mem buffer = NULL;
         CLBlastStatusCode code = CLBlastSGemmTempBufferSize(CLBlastLayoutColMajor, first, second,
@@ -300,4 +301,4 @@ done:
 }
 
 const caps_gemm_implementation caps_gemm_clblast = {
-    "clblast", false, clblast_unsupported, run, scratch};
+    "clblast", false, clblast_unsupported, clblast_run, clblast_scratch};

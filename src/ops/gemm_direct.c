@@ -21,14 +21,14 @@ static const char *direct_unsupported(
     return NULL;
 }
 
-static size_t scratch(const caps_runtime *rt, const caps_gemm_shape *s)
+static size_t direct_scratch(const caps_runtime *rt, const caps_gemm_shape *s)
 {
     (void)rt;
     (void)s;
     return 0;
 }
 
-static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
+static caps_status direct_run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
     const caps_tensor *b, const caps_gemm_shape *s, const caps_gemm_epilogue *e, caps_error *err)
 {
     /* The largest square group the device takes. */
@@ -79,4 +79,4 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
 }
 
 const caps_gemm_implementation caps_gemm_direct = {
-    "direct", true, direct_unsupported, run, scratch};
+    "direct", true, direct_unsupported, direct_run, direct_scratch};

@@ -73,7 +73,7 @@ static size_t floats_of(const struct plan *p, const struct tile *t)
 
 /* What a product takes when it is cut like that, in steps of a vector: a rough
  * measurement, good enough to compare cuts. */
-static double cost(const struct plan *p, const caps_gemm_shape *s, size_t cores)
+static double packed_cost(const struct plan *p, const caps_gemm_shape *s, size_t cores)
 {
     const double m = (double)p->m, n = (double)p->n, k = (double)s->k;
     const bool far_a = (double)s->m * k > NEAR_FLOATS, far_b = (double)s->n * k > NEAR_FLOATS;
@@ -101,7 +101,7 @@ static struct plan plan_of(const caps_runtime *rt, const struct tile *t, const c
             q.n = share(s->n, caps_div_up(s->n, j), t->columns);
             if (s->k > RUN && q.n > WIDEST)
                 continue;
-            const double c = cost(&q, s, cores);
+            const double c = packed_cost(&q, s, cores);
             if (c < best) {
                 best = c;
                 p = q;
@@ -138,14 +138,14 @@ static const char *packed_unsupported(
     return NULL;
 }
 
-/* A few rows times a transposed matrix: dots of rows that lie along memory, and B is read but once.
- */
+/* A few rows times a transposed matrix: dots of rows that lie along memory, and B is read but
+ * once. */
 static bool few_dots(const caps_gemm_shape *s)
 {
     return s->trans_b && !s->trans_a && s->m <= DOT_ROWS;
 }
 
-static size_t scratch(const caps_runtime *rt, const caps_gemm_shape *s)
+static size_t packed_scratch(const caps_runtime *rt, const caps_gemm_shape *s)
 {
     const struct tile *t = tile_of(rt);
     if (few_dots(s))
@@ -170,7 +170,7 @@ static caps_status run_dots(caps_runtime *rt, const caps_tensor *c, const caps_t
         (size_t[]){caps_div_up(s->n, block), s->count}, NULL, err);
 }
 
-static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
+static caps_status packed_run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
     const caps_tensor *b, const caps_gemm_shape *s, const caps_gemm_epilogue *e, caps_error *err)
 {
     if (few_dots(s))
@@ -198,4 +198,4 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
 }
 
 const caps_gemm_implementation caps_gemm_packed = {
-    "packed", true, packed_unsupported, run, scratch};
+    "packed", true, packed_unsupported, packed_run, packed_scratch};

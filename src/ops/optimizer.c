@@ -45,7 +45,7 @@ done:
 }
 
 /* Enqueues after n arguments in args, which has space for two more. */
-static caps_status launch(
+static caps_status optimizer_launch(
     caps_runtime *rt, const char *kernel, caps_arg *args, size_t n, size_t count, caps_error *err)
 {
     size_t local = 1, global;
@@ -87,14 +87,13 @@ caps_status caps_adam_step(caps_runtime *rt, const caps_tensor *w, const caps_te
             err, CAPS_ERR_ARGUMENT, "adam: epsilon is %g, need > 0", (double)adam->epsilon);
         goto done;
     }
-    /* The powers of beta take double: 1 - 0.999^t has two digits less than float32 at t = 1.
-     */
+    /* The powers of beta take double: 1 - 0.999^t has two digits less than float32 at t = 1. */
     double rate1 = (double)adam->learning_rate / (1 - pow(beta1, t)),
            correct2 = 1 / (1 - pow(beta2, t));
     caps_arg args[12] = {CAPS_ARG_TENSOR(w), CAPS_ARG_TENSOR(m), CAPS_ARG_TENSOR(v),
         CAPS_ARG_TENSOR(flag), CAPS_ARG_TENSOR(g), CAPS_ARG_FLOAT(rate1), CAPS_ARG_FLOAT(correct2),
         CAPS_ARG_FLOAT(1 - beta1), CAPS_ARG_FLOAT(1 - beta2), CAPS_ARG_FLOAT(adam->epsilon)};
-    CAPS_TRY(launch(rt, "adam_step", args, 10, count, err));
+    CAPS_TRY(optimizer_launch(rt, "adam_step", args, 10, count, err));
 done:
     return status;
 }
@@ -107,7 +106,7 @@ caps_status caps_sgd_step(caps_runtime *rt, const caps_tensor *w, const caps_ten
     CAPS_TRY(optimizer_check("sgd", w, flag, g, learning_rate, &count, err));
     caps_arg args[6] = {CAPS_ARG_TENSOR(w), CAPS_ARG_TENSOR(flag), CAPS_ARG_TENSOR(g),
         CAPS_ARG_FLOAT(learning_rate)};
-    CAPS_TRY(launch(rt, "sgd_step", args, 4, count, err));
+    CAPS_TRY(optimizer_launch(rt, "sgd_step", args, 4, count, err));
 done:
     return status;
 }

@@ -6,7 +6,8 @@
 
 #include <capscl/tensor.h>
 
-/* Kernels count within a sample, a row or a flat array in 32 bits, with space to step past the end. */
+/* Kernels count within a sample, a row or a flat array in 32 bits, with space to step past the
+ * end. */
 #define CAPS_REQUIRE_LIMIT ((size_t)INT32_MAX)
 
 /* A tensor from whose shape the operation takes its sizes: float32 with `ndim` dimensions, none

@@ -192,8 +192,8 @@ done:
     return status;
 }
 
-/* Labels of l classes an image, and their tensor: [b], or [b, l]. Two of one image may be the same.
- */
+/* Labels of l classes an image, and their tensor: [b], or [b, l]. Two of one image may be the
+ * same. */
 static const caps_tensor *several(
     caps_selftest *t, int32_t **labels, size_t b, size_t l, size_t classes)
 {
@@ -293,8 +293,7 @@ done:
     return status;
 }
 
-/* ---- softmax, cross entropy: b, j; dropout, scale: n ------------------------------------------
- */
+/* ---- softmax, cross entropy: b, j; dropout, scale: n ----------------------------------------- */
 
 static caps_status softmax(caps_selftest *t, const size_t *z, caps_error *err)
 {

@@ -90,18 +90,17 @@ done:
     return status;
 }
 
-/* ---- conv: b, c, h, w, m, kernel, stride, padding, images in a chunk (0: all), algorithm ------
- */
+/* ---- conv: b, c, h, w, m, kernel, stride, padding, images in a chunk (0: all), algorithm ----- */
 
 /* Can the algorithm serve, and with the gradient of x? */
-static bool can_convolve(
-    bool *needs_input_gradient, const caps_selftest *t, const size_t *xs, const size_t *ws, const caps_conv2d *p)
+static bool can_convolve(bool *needs_input_gradient, const caps_selftest *t, const size_t *xs,
+    const size_t *ws, const caps_conv2d *p)
 {
     caps_conv_algorithm found;
-    *needs_input_gradient = caps_conv2d_choose(
-                  &found, t->rt, xs, ws, p, true, true, p->algorithm, SIZE_MAX, NULL) == CAPS_OK;
-    return *needs_input_gradient || caps_conv2d_choose(&found, t->rt, xs, ws, p, true, false, p->algorithm,
-                          SIZE_MAX, NULL) == CAPS_OK;
+    *needs_input_gradient = caps_conv2d_choose(&found, t->rt, xs, ws, p, true, true, p->algorithm,
+                                SIZE_MAX, NULL) == CAPS_OK;
+    return *needs_input_gradient || caps_conv2d_choose(&found, t->rt, xs, ws, p, true, false,
+                                        p->algorithm, SIZE_MAX, NULL) == CAPS_OK;
 }
 
 static caps_status conv(caps_selftest *t, const size_t *z, caps_error *err)
@@ -129,7 +128,8 @@ static caps_status conv(caps_selftest *t, const size_t *z, caps_error *err)
     double *dbias = zeros(t, m);
     const caps_tensor *tx = put(t, x, 4, xs), *tw = put(t, wt, 4, ws), *tb = put(t, bias, 1, &m);
     const caps_tensor *tdy = put(t, dy, 4, ys), *ty = put(t, NULL, 4, ys);
-    const caps_tensor *tdx = needs_input_gradient ? put(t, NULL, 4, xs) : NULL, *tdw = put(t, NULL, 4, ws);
+    const caps_tensor *tdx = needs_input_gradient ? put(t, NULL, 4, xs) : NULL,
+                      *tdw = put(t, NULL, 4, ws);
     const caps_tensor *tdb = put(t, NULL, 1, &m), *space = put(t, NULL, 1, &room);
     caps_status status;
     CAPS_TRY(t->status);

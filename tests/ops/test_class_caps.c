@@ -225,8 +225,7 @@ START_TEST(agrees_with_the_reference)
 }
 END_TEST
 
-/* ---- finite differences ------------------------------------------------------------------------
- */
+/* ---- finite differences ---------------------------------------------------------------------- */
 
 typedef struct problem {
     caps_runtime *rt;
@@ -293,8 +292,7 @@ START_TEST(full_gradient_by_finite_differences)
 }
 END_TEST
 
-/* ---- bits --------------------------------------------------------------------------------------
- */
+/* ---- bits ------------------------------------------------------------------------------------ */
 
 /* Forward and backward, and the bits of v, du, dw. */
 static void run_bits(caps_runtime *rt, const shape *x, const inputs *in,
@@ -407,8 +405,7 @@ START_TEST(optional_gradients_and_smaller_batches)
 }
 END_TEST
 
-/* ---- edges -------------------------------------------------------------------------------------
- */
+/* ---- edges ----------------------------------------------------------------------------------- */
 
 START_TEST(inputs_of_zero_give_capsules_and_gradients_of_zero)
 {
@@ -529,10 +526,8 @@ START_TEST(the_choice_depends_on_request_family_and_batch)
     caps_runtime *fused = requesting("routing=fused"), *stored = requesting("routing=stored"),
                  *open = requesting("routing=auto");
     ck_assert_int_eq(caps_class_caps_choose(fused, &one, CAPS_ROUTING_AUTO), CAPS_ROUTING_FUSED);
-    ck_assert_int_eq(
-        caps_class_caps_choose(stored, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_STORED);
-    ck_assert_int_eq(
-        caps_class_caps_choose(stored, &many, CAPS_ROUTING_FUSED), CAPS_ROUTING_FUSED);
+    ck_assert_int_eq(caps_class_caps_choose(stored, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_STORED);
+    ck_assert_int_eq(caps_class_caps_choose(stored, &many, CAPS_ROUTING_FUSED), CAPS_ROUTING_FUSED);
     ck_assert_int_eq(caps_class_caps_choose(open, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_FUSED);
     caps_runtime_free(fused);
     caps_runtime_free(stored);
@@ -549,9 +544,11 @@ START_TEST(fused_needs_less_memory)
         for (int training = 0; training < 2; training++) {
             caps_class_caps n = {100, 1152, 10, 16, 8, {.iterations = 3}, CAPS_ROUTING_STORED};
             const size_t votes = n.b * n.i * n.j * n.d;
-            const caps_class_caps_workspace stored = caps_class_caps_workspace_of(families[f], &n, training);
+            const caps_class_caps_workspace stored =
+                caps_class_caps_workspace_of(families[f], &n, training);
             n.algorithm = CAPS_ROUTING_FUSED;
-            const caps_class_caps_workspace fused = caps_class_caps_workspace_of(families[f], &n, training);
+            const caps_class_caps_workspace fused =
+                caps_class_caps_workspace_of(families[f], &n, training);
             ck_assert_uint_eq(stored.votes, votes);
             ck_assert_uint_eq(fused.votes, 0);
             ck_assert_uint_lt(fused.workspace, votes / 2);

@@ -96,8 +96,8 @@ START_TEST(keeps_its_accuracy_at_every_magnitude)
     test_ok(caps_squash_backward(families[_i], &tds, &tdv, &ts, &err));
     double *have = test_download(&tv), *slope = test_download(&tds);
     for (size_t row = 0; row < n; row++) {
-        /* Below 1e-18, v is smaller than the least normal float32, where devices may flush to zero.
-         */
+        /* Below 1e-18, v is smaller than the least normal float32, where devices may flush to
+         * zero. */
         if (sizes[row] > 1e-18)
             ck_assert_msg(test_relative_error(have + row * k, v + row * k, k) < 1e-6,
                 "v at %g: %g, not %g", sizes[row], have[row * k], v[row * k]);
