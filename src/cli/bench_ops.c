@@ -232,13 +232,13 @@ done:
 static caps_status run_squash_forward(void *context, caps_error *err)
 {
     const subject *s = context;
-    return caps_squash_forward(s->b->rt, &s->t[0], &s->t[1], err);
+    return caps_squash_forward(s->b->rt, &s->t[0], &s->t[1], CAPS_SQUASH_PAPER, err);
 }
 
 static caps_status run_squash_backward(void *context, caps_error *err)
 {
     const subject *s = context;
-    return caps_squash_backward(s->b->rt, &s->t[2], &s->t[3], &s->t[1], err);
+    return caps_squash_backward(s->b->rt, &s->t[2], &s->t[3], &s->t[1], CAPS_SQUASH_PAPER, err);
 }
 
 caps_status caps_bench_squash(const caps_bench *b, caps_error *err)

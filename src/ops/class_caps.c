@@ -33,9 +33,9 @@ static double routing_cost(const caps_runtime *rt, size_t algorithm, const void 
 static void routing_key(char key[CAPS_TUNING_KEY], const void *problem)
 {
     const caps_class_caps *n = problem;
-    snprintf(key, CAPS_TUNING_KEY, "routing %zux%zux%zux%zux%zu r%zu%s%s", n->b, n->i, n->j, n->d,
+    snprintf(key, CAPS_TUNING_KEY, "routing %zux%zux%zux%zux%zu r%zu%s%s%s", n->b, n->i, n->j, n->d,
         n->k, n->routing.iterations, n->routing.grad == CAPS_ROUTING_GRAD_FULL ? "" : " last",
-        n->routing.leaky ? " leaky" : "");
+        n->routing.leaky ? " leaky" : "", n->routing.squash == CAPS_SQUASH_EXP ? " exp" : "");
 }
 
 const caps_chooser caps_routing_chooser = {

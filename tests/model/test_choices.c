@@ -45,18 +45,17 @@ START_TEST(a_plan_records_what_runs)
         return; /* its kernels are of the CPU family */
     caps_error err = {0};
     caps_runtime *rt = choices_runtime(family, cases[n].algorithms);
-    const caps_model_options options = {.max_batch = cases[n].batch,
-        .training = cases[n].training,
-        .reconstruct = !cases[n].training,
-        .conv_workspace_bytes = cases[n].conv_workspace_bytes,
+    const caps_model_options options = {CAPS_OPTIONS(caps_model_options),
+        .max_batch = cases[n].batch, .training = cases[n].training,
+        .reconstruct = !cases[n].training, .conv_workspace_bytes = cases[n].conv_workspace_bytes,
         .conv = cases[n].conv};
     const caps_choice *list;
     caps_model_memory memory;
-    const caps_model_spec spec = spec_of(SPEC);
-    test_ok(caps_model_forecast(rt, &spec, &options, &memory, &err));
+    OWNED_SPEC(spec) = spec_of(SPEC);
+    test_ok(caps_model_forecast(rt, spec, &options, &memory, &err));
     ck_assert_uint_eq(caps_tuning_choices(rt, &list), 0);
     caps_model *m = NULL;
-    test_ok(caps_model_create(&m, rt, &spec, &options, &err));
+    test_ok(caps_model_create(&m, rt, spec, &options, &err));
     const size_t planned = caps_tuning_choices(rt, &list);
     size_t products = 0, convolutions = 0, routings = 0;
     for (size_t i = 0; i < planned; i++) {
@@ -70,9 +69,9 @@ START_TEST(a_plan_records_what_runs)
     ck_assert_uint_eq(routings, 1);
     ck_assert_uint_ge(products, cases[n].training ? 6 : 2);
     char *before = caps_choices_format(rt);
-    test_ok(caps_model_initialise(m, 3, &err));
+    test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
     set_batch(m, cases[n].batch, true);
-    test_ok(caps_model_forward(m, cases[n].training ? CAPS_MASK_LABEL : CAPS_MASK_LONGEST, &err));
+    test_ok(caps_model_forward(m, cases[n].training ? CAPS_MASK_LABELS : CAPS_MASK_LONGEST, &err));
     if (cases[n].training)
         test_ok(caps_model_backward(m, &err));
     test_ok(caps_runtime_finish(rt, &err));
@@ -92,7 +91,8 @@ START_TEST(nothing_else_is_recorded)
 {
     caps_error err = {0};
     caps_runtime *rt = choices_runtime(_i, "gemm=direct");
-    const caps_model_options options = {.max_batch = 8, .training = true, .conv = "im2col"};
+    const caps_model_options options = {
+        CAPS_OPTIONS(caps_model_options), .max_batch = 8, .training = true, .conv = "im2col"};
     /* im2col: forward, dw and, of the second, dx; two linear layers of the decoder: all three */
     static const char *const keys[] = {"conv 8x2x11x9 6x4x4 s1 p0 training", "gemm 6x384x32 nn",
         "gemm 6x32x384 nt", "conv 8x6x8x6 12x3x3 s2 p0 training dx", "gemm 12x48x54 nn",
@@ -100,10 +100,10 @@ START_TEST(nothing_else_is_recorded)
         "gemm 10x35x8 tn", "gemm 8x35x10 nn", "gemm 8x198x10 nt", "gemm 198x10x8 tn",
         "gemm 8x10x198 nn"};
     enum { KEYS = sizeof keys / sizeof *keys };
-    const caps_model_spec spec = spec_of(SPEC);
+    OWNED_SPEC(spec) = spec_of(SPEC);
     caps_model *m = NULL;
     const caps_choice *list;
-    test_ok(caps_model_create(&m, rt, &spec, &options, &err));
+    test_ok(caps_model_create(&m, rt, spec, &options, &err));
     const size_t n = caps_tuning_choices(rt, &list);
     for (size_t i = 0; i < n && i < KEYS; i++)
         ck_assert_str_eq(list[i].key, keys[i]);
@@ -115,9 +115,9 @@ START_TEST(nothing_else_is_recorded)
     ck_assert_str_eq(json_string_value(json_object_get(object, "gemm 10x35x8 tn")), "direct");
     json_decref(object);
     free(text);
-    test_ok(caps_model_initialise(m, 3, &err));
+    test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
     set_batch(m, 3, true);
-    test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
+    test_ok(caps_model_forward(m, CAPS_MASK_LABELS, &err));
     test_ok(caps_model_backward(m, &err));
     ck_assert_uint_gt(caps_tuning_choices(rt, &list), KEYS);
     caps_model_free(m);
@@ -130,14 +130,14 @@ START_TEST(plans_that_are_given_up_leave_none)
 {
     caps_error err = {0};
     caps_runtime *rt = choices_runtime(_i, "gemm=direct");
-    const caps_model_spec spec = spec_of(SPEC);
-    caps_model_options options = {
-        .max_batch = 8, .training = true, .conv = "im2col", .split = true};
+    OWNED_SPEC(spec) = spec_of(SPEC);
+    caps_model_options options = {CAPS_OPTIONS(caps_model_options), .max_batch = 8,
+        .training = true, .conv = "im2col", .accumulate = true};
     caps_model_memory memory;
-    test_ok(caps_model_forecast(rt, &spec, &options, &memory, &err));
+    test_ok(caps_model_forecast(rt, spec, &options, &memory, &err));
     options.memory_limit_bytes = memory.total - 4096;
     caps_model *m = NULL;
-    test_ok(caps_model_create(&m, rt, &spec, &options, &err));
+    test_ok(caps_model_create(&m, rt, spec, &options, &err));
     const size_t micro = caps_model_get_micro_batch(m);
     ck_assert_uint_lt(micro, 8);
     const caps_choice *list;
