@@ -220,7 +220,7 @@ static bool choose_best(result *r)
             continue;
         if (measured++ == 0 || r->seconds[v] < r->seconds[r->best])
             r->best = v;
-        if (strcmp(r->variants[v], r->choice->variant) == 0)
+        if (strcmp(r->variants[v], r->choice->algorithm) == 0)
             current = v;
     }
     if (current < r->count && r->seconds[r->best] > BETTER * r->seconds[current])
@@ -251,7 +251,7 @@ static void print_result(tuning *t, const result *r)
             json_array_append_new(all, json_pack("{s:s, s:o}", "variant", r->variants[v], "seconds",
                                            caps_json_double(r->seconds[v])));
         json_t *row = json_pack("{s:s, s:s, s:s, s:o, s:o}", "choice", r->choice->key, "variant",
-            r->variants[r->best], "before", r->choice->variant, "seconds",
+            r->variants[r->best], "before", r->choice->algorithm, "seconds",
             caps_json_double(r->seconds[r->best]), "measured", all);
         if (t->rows && (!row || json_array_append_new(t->rows, row) != 0)) {
             json_decref(t->rows);
@@ -312,7 +312,7 @@ static caps_status tune_one(
     CAPS_TRY(measure(&m, &r, err));
     const bool chosen = choose_best(&r);
     if (kind->builds) /* what comes later is measured with it, or with what was in force */
-        CAPS_TRY(kind->run(m.state, chosen ? r.variants[r.best] : choice->variant, err));
+        CAPS_TRY(kind->run(m.state, chosen ? r.variants[r.best] : choice->algorithm, err));
     if (!chosen)
         goto done;
     CAPS_TRY(caps_tuning_set(t->rt, choice->key, r.variants[r.best], 1e3 * r.seconds[r.best], err));
@@ -325,10 +325,11 @@ done:
     return status;
 }
 
+/* Of this kind, and free: what is requested is no choice. */
 static bool is_of(const caps_choice *choice, const caps_tune_kind *kind)
 {
     const size_t n = strlen(kind->kind);
-    return strncmp(choice->key, kind->kind, n) == 0 && choice->key[n] == ' ';
+    return !choice->requested && strncmp(choice->key, kind->kind, n) == 0 && choice->key[n] == ' ';
 }
 
 static caps_status tune_all(tuning *t, caps_error *err)

@@ -1,13 +1,13 @@
 /* tune.h: what `capscl tune` can measure.
  *
- * Choosers note what they choose and for which sizes (src/device/tuning.h): `capscl tune` runs a
- * network once and then measures, for each note, every variant that its kind knows. To make another
- * choice tunable, let its chooser ask caps_tuning_get and call caps_tuning_record, and add a kind. */
+ * What is chosen is recorded (src/device/choice.h): `capscl tune` runs a network once and then
+ * measures, for each record, the algorithms that are candidates for it. To make another choice
+ * tunable, give it a chooser, and add a kind. */
 #ifndef CAPS_TUNE_H
 #define CAPS_TUNE_H
 
 #include "cli.h"
-#include "tuning.h"
+#include "choice.h"
 
 enum { CAPS_TUNE_VARIANTS = 16 };
 

@@ -12,7 +12,7 @@
 /* ---- the environment ------------------------------------------------------------------------ */
 
 static const char *const environment_names[] = {"CAPSCL_DEVICE", "CAPSCL_CACHE", "CAPSCL_KERNELS",
-    "CAPSCL_GEMM", "CAPSCL_ROUTING", "CAPSCL_CL_PATH", "XDG_CACHE_HOME", "HOME"};
+    "CAPSCL_GEMM", "CAPSCL_ROUTING", "CAPSCL_CONV", "CAPSCL_CL_PATH", "XDG_CACHE_HOME", "HOME"};
 enum { ENVIRONMENT_NAMES = sizeof environment_names / sizeof *environment_names };
 static char *environment_values[ENVIRONMENT_NAMES];
 
