@@ -72,8 +72,9 @@ CAPS_API const char *caps_family_name(caps_family family);
 
 typedef struct caps_runtime caps_runtime;
 
-/* Zero-initialised means defaults. Strings are copied. */
+/* Members that are 0 or NULL have their defaults. Strings are copied. */
 typedef struct caps_runtime_options {
+    size_t size;         /* CAPS_OPTIONS(caps_runtime_options) */
     const char *kernels; /* "auto", "cpu", "gpu"; NULL: $CAPSCL_KERNELS, else auto by device type */
     const char *gemm;    /* "auto", "clblast", "packed", "direct"; NULL: $CAPSCL_GEMM, else auto */
     const char *routing; /* "auto", "stored", "fused"; NULL: $CAPSCL_ROUTING, else auto */

@@ -71,6 +71,13 @@ CAPS_API const char *caps_status_text(caps_status status);
 /* The name of an OpenCL error code ("CL_OUT_OF_RESOURCES"); "CL_ERROR" for one it does not know. */
 CAPS_API const char *caps_cl_error_name(int cl_code);
 
+/* The first member of every struct of options is its size, so that the library can tell which
+ * members the caller knows: one compiled against an older header works with a newer library, and
+ * the members it does not know have their defaults. A struct is begun with its size:
+ *     caps_runtime_options o = {CAPS_OPTIONS(caps_runtime_options), .kernels = "cpu"};
+ * A size of 0, or one larger than the library knows, is CAPS_ERR_ARGUMENT. */
+#define CAPS_OPTIONS(type) .size = sizeof(type)
+
 #ifdef __cplusplus
 }
 #endif

@@ -197,8 +197,8 @@ char *caps_cli_bytes(char *text, uint64_t bytes)
 caps_status caps_cli_open(
     caps_runtime **rt, const caps_common *common, bool profile, caps_error *err)
 {
-    const caps_runtime_options options = {
-        .profile = profile, .trace = common->trace, .trace_events = common->trace_events};
+    const caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .profile = profile,
+        .trace = common->trace, .trace_events = common->trace_events};
     caps_status status = caps_runtime_create(rt, common->device, &options, err);
     if (status == CAPS_OK) {
         const caps_device_info *device = caps_runtime_device(*rt);

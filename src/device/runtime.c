@@ -7,6 +7,7 @@
 
 #include "fail.h"
 #include "file.h"
+#include "options.h"
 #include "prepare.h"
 #include "runtime_state.h"
 
@@ -120,23 +121,31 @@ done:
     return status;
 }
 
+static caps_status read_options(
+    caps_runtime_options *o, const caps_runtime_options *options, caps_error *err)
+{
+    return caps_options_read(
+        o, sizeof *o, options, options ? options->size : 0, "caps_runtime_options", err);
+}
+
 caps_status caps_runtime_create(
     caps_runtime **out, const char *selector, const caps_runtime_options *options, caps_error *err)
 {
-    static const caps_runtime_options defaults;
     caps_device_info *list = NULL;
     size_t n = 0, index = 0;
     cl_int code = CL_SUCCESS;
-    caps_status status;
-    const caps_runtime_options *o = options ? options : &defaults;
+    caps_runtime_options o;
     *out = NULL;
+    caps_status status = read_options(&o, options, err);
+    if (status != CAPS_OK)
+        return status;
     caps_runtime *rt = calloc(1, sizeof *rt);
     if (!rt)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a runtime");
     CAPS_TRY(caps_device_list(&list, &n, err));
     CAPS_TRY(caps_device_select(list, n, selector, &index, rt->reason, err));
     rt->device = list[index];
-    rt->profile = o->profile;
+    rt->profile = o.profile;
     const cl_context_properties properties[] = {
         CL_CONTEXT_PLATFORM, (cl_context_properties)rt->device.platform_handle, 0};
     rt->context = clCreateContext(properties, 1, &rt->device.handle, NULL, NULL, &code);
@@ -146,13 +155,13 @@ caps_status caps_runtime_create(
         goto done;
     }
     rt->queue = clCreateCommandQueue(rt->context, rt->device.handle,
-        o->profile || o->trace ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
+        o.profile || o.trace ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
     if (code != CL_SUCCESS) {
         status = caps_fail_cl(
             err, code, "device %s (%s): making a queue", rt->device.id, rt->device.name);
         goto done;
     }
-    CAPS_TRY(set_up(rt, o, err));
+    CAPS_TRY(set_up(rt, &o, err));
     *out = rt;
     rt = NULL;
 done:
@@ -189,11 +198,12 @@ static caps_status describe_own(caps_device_info *info, cl_device_id device, cap
 caps_status caps_runtime_create_from(caps_runtime **out, cl_context context, cl_device_id device,
     cl_command_queue queue, const caps_runtime_options *options, caps_error *err)
 {
-    static const caps_runtime_options defaults;
-    const caps_runtime_options *o = options ? options : &defaults;
+    caps_runtime_options o;
     cl_command_queue_properties properties = 0;
-    caps_status status;
     *out = NULL;
+    caps_status status = read_options(&o, options, err);
+    if (status != CAPS_OK)
+        return status;
     if (!context || !device || !queue)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "runtime: context, device and queue are needed");
     cl_int code =
@@ -203,16 +213,16 @@ caps_status caps_runtime_create_from(caps_runtime **out, cl_context context, cl_
     if (properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "runtime: the queue is out-of-order, need in-order");
-    if ((o->profile || o->trace) && !(properties & CL_QUEUE_PROFILING_ENABLE))
+    if ((o.profile || o.trace) && !(properties & CL_QUEUE_PROFILING_ENABLE))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "runtime: %s needs a queue made with CL_QUEUE_PROFILING_ENABLE",
-            o->profile ? "profiling" : "a trace");
+            o.profile ? "profiling" : "a trace");
     caps_runtime *rt = calloc(1, sizeof *rt);
     if (!rt)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a runtime");
     CAPS_TRY(describe_own(&rt->device, device, err));
     snprintf(rt->reason, sizeof rt->reason, "the caller's own");
-    rt->profile = o->profile;
+    rt->profile = o.profile;
     if ((code = clRetainContext(context)) != CL_SUCCESS) {
         status = caps_fail_cl(err, code, "keeping the caller's context");
         goto done;
@@ -223,7 +233,7 @@ caps_status caps_runtime_create_from(caps_runtime **out, cl_context context, cl_
         goto done;
     }
     rt->queue = queue;
-    CAPS_TRY(set_up(rt, o, err));
+    CAPS_TRY(set_up(rt, &o, err));
     *out = rt;
     rt = NULL;
 done:

@@ -23,7 +23,8 @@ static void set_up(void)
     test_ok(caps_file_read(
         (unsigned char **)&readme, &n, TEST_SOURCE_DIR "/cl/README.md", (size_t)1 << 20, &err));
     for (int f = 0; f < 2; f++) {
-        caps_runtime_options options = {.kernels = caps_family_name((caps_family)f)};
+        caps_runtime_options options = {
+            CAPS_OPTIONS(caps_runtime_options), .kernels = caps_family_name((caps_family)f)};
         test_ok(caps_runtime_create_from(&runtimes[f], caps_runtime_context(shared),
             caps_runtime_device(shared)->handle, caps_runtime_queue(shared), &options, &err));
         cl_program program;

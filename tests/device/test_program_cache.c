@@ -50,7 +50,7 @@ static ino_t inode(const char *path)
 static void use_cache(const char *cache)
 {
     caps_error err = {0};
-    caps_runtime_options options = {.cache_dir = cache};
+    caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .cache_dir = cache};
     caps_runtime *rt = open_runtime(&options);
     test_ok(squash_runs(rt, &err));
     const char *warning = caps_runtime_take_warning(rt);
@@ -107,8 +107,8 @@ START_TEST(the_second_start_loads)
     ck_assert_msg(inode(file) == first, "the program was built again");
     /* The other family has a file of its own. */
     caps_runtime *rt = test_runtime();
-    caps_runtime_options options = {
-        .cache_dir = cache, .kernels = caps_runtime_family(rt) == CAPS_FAMILY_CPU ? "gpu" : "cpu"};
+    caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .cache_dir = cache,
+        .kernels = caps_runtime_family(rt) == CAPS_FAMILY_CPU ? "gpu" : "cpu"};
     caps_runtime *other = open_runtime(&options);
     test_ok(squash_runs(other, &err));
     caps_runtime_free(other);
@@ -242,7 +242,7 @@ START_TEST(a_cache_that_cannot_be_written_is_a_warning)
     char *root = test_directory();
     char *file = caps_path_join(root, "file"), *below = caps_path_join(file, "cache");
     test_ok(caps_file_write(file, "x", 1, &err));
-    caps_runtime_options options = {.cache_dir = below};
+    caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .cache_dir = below};
     caps_runtime *rt = open_runtime(&options);
     ck_assert_ptr_null(caps_runtime_take_warning(rt));
     test_ok(squash_runs(rt, &err));
@@ -382,7 +382,7 @@ START_TEST(sources_come_from_the_directory)
     char *cache = test_directory(), *option = make_sources("");
     char *marked = make_sources("__kernel void marker(__global float *to, const ulong offset)\n"
                                 "{ to[offset + get_global_id(0)] = 42.0f; }\n");
-    caps_runtime_options options = {.cache_dir = cache};
+    caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .cache_dir = cache};
     const size_t n = 3, one = 1;
     float values[3] = {0, 0, 0};
     caps_tensor t = {0};
@@ -415,8 +415,8 @@ START_TEST(a_broken_source_gives_the_build_log)
     caps_error err = {0};
     char *cache = test_directory(), *broken = make_sources("\nno_such_type wrong;\n");
     for (int f = 0; f < 2; f++) {
-        caps_runtime_options options = {
-            .cache_dir = cache, .cl_path = broken, .kernels = f ? "gpu" : "cpu"};
+        caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .cache_dir = cache,
+            .cl_path = broken, .kernels = f ? "gpu" : "cpu"};
         caps_runtime *rt = open_runtime(&options);
         char *start = caps_format("kernels of family %s do not build: ", options.kernels);
         ck_assert_int_eq(squash_runs(rt, &err), CAPS_ERR_BUILD);
@@ -445,7 +445,8 @@ START_TEST(a_missing_source_is_named)
 {
     caps_error err = {0};
     char *sources = make_sources(""), *path = caps_path_join(sources, "common.clh");
-    caps_runtime_options options = {.cl_path = sources, .cache_dir = sources};
+    caps_runtime_options options = {
+        CAPS_OPTIONS(caps_runtime_options), .cl_path = sources, .cache_dir = sources};
     ck_assert_int_eq(unlink(path), 0);
     caps_runtime *rt = open_runtime(&options);
     ck_assert_int_eq(squash_runs(rt, &err), CAPS_ERR_NOT_FOUND);

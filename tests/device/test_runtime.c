@@ -13,7 +13,7 @@ static void expect_message(const caps_error *err, caps_status status, const char
 
 static caps_runtime_options in(const char *cache)
 {
-    return (caps_runtime_options){.cache_dir = cache};
+    return (caps_runtime_options){CAPS_OPTIONS(caps_runtime_options), .cache_dir = cache};
 }
 
 /* ---- creation ------------------------------------------------------------------------------- */
@@ -54,11 +54,14 @@ START_TEST(creation_says_why_it_fails)
         caps_runtime_options options;
         const char *message;
     } wrong[] = {
-        {{.kernels = "simd"}, "kernel family \"simd\" is unknown, need auto, cpu or gpu"},
-        {{.kernels = "CPU"}, "kernel family \"CPU\" is unknown, need auto, cpu or gpu"},
-        {{.gemm = "blas"},
+        {{CAPS_OPTIONS(caps_runtime_options), .kernels = "simd"},
+            "kernel family \"simd\" is unknown, need auto, cpu or gpu"},
+        {{CAPS_OPTIONS(caps_runtime_options), .kernels = "CPU"},
+            "kernel family \"CPU\" is unknown, need auto, cpu or gpu"},
+        {{CAPS_OPTIONS(caps_runtime_options), .gemm = "blas"},
             "GEMM algorithm \"blas\" is unknown, need auto, clblast, packed or direct"},
-        {{.routing = "kept"}, "routing variant \"kept\" is unknown, need auto, stored or fused"},
+        {{CAPS_OPTIONS(caps_runtime_options), .routing = "kept"},
+            "routing variant \"kept\" is unknown, need auto, stored or fused"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         ck_assert_int_eq(
@@ -66,6 +69,10 @@ START_TEST(creation_says_why_it_fails)
         expect_message(&err, CAPS_ERR_ARGUMENT, wrong[i].message);
         ck_assert_ptr_null(rt);
     }
+    const caps_runtime_options unsized = {.kernels = "cpu"};
+    ck_assert_int_eq(caps_runtime_create(&rt, NULL, &unsized, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_msg(
+        strncmp(err.message, "caps_runtime_options: size is 0, need ", 38) == 0, "%s", err.message);
     setenv("CAPSCL_KERNELS", "tpu", 1);
     ck_assert_int_eq(caps_runtime_create(&rt, NULL, NULL, &err), CAPS_ERR_ARGUMENT);
     expect_message(
@@ -94,7 +101,8 @@ START_TEST(the_family_is_chosen)
         {"gpu", "auto", natural},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        caps_runtime_options options = {.kernels = cases[i].option};
+        caps_runtime_options options = {
+            CAPS_OPTIONS(caps_runtime_options), .kernels = cases[i].option};
         if (cases[i].variable)
             setenv("CAPSCL_KERNELS", cases[i].variable, 1);
         caps_runtime *rt = open_runtime(&options);
@@ -206,7 +214,7 @@ START_TEST(handles_and_profiling_are_checked)
             CAPS_ERR_ARGUMENT);
         expect_message(&err, CAPS_ERR_ARGUMENT, "runtime: context, device and queue are needed");
     }
-    caps_runtime_options options = {.profile = true};
+    caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .profile = true};
     ck_assert_int_eq(caps_runtime_create_from(&rt, o.context, o.device, o.queue, &options, &err),
         CAPS_ERR_ARGUMENT);
     expect_message(&err, CAPS_ERR_ARGUMENT,
@@ -221,7 +229,8 @@ START_TEST(launch_errors_name_the_kernel)
 {
     caps_error err = {0};
     char *cache = test_directory();
-    caps_runtime_options options = {.cache_dir = cache, .kernels = "cpu"};
+    caps_runtime_options options = {
+        CAPS_OPTIONS(caps_runtime_options), .cache_dir = cache, .kernels = "cpu"};
     caps_runtime *rt = open_runtime(&options);
     caps_tensor v = {0};
     test_ok(caps_tensor_init(&v, rt, CAPS_F32, 1, (size_t[]){64}, &err));
@@ -287,7 +296,8 @@ START_TEST(the_profile_counts_calls_and_time)
     enum { MANY = 4200 }; /* more than the events that are kept unread */
     caps_error err = {0};
     char *cache = test_directory();
-    caps_runtime_options options = {.cache_dir = cache, .profile = true};
+    caps_runtime_options options = {
+        CAPS_OPTIONS(caps_runtime_options), .cache_dir = cache, .profile = true};
     caps_runtime *rt = open_runtime(&options);
     const caps_profile_entry *entries = NULL;
     size_t n = 7;
@@ -361,7 +371,7 @@ END_TEST
 START_TEST(bytes_are_counted_with_their_peak)
 {
     caps_error err = {0};
-    caps_runtime_options options = {0};
+    caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options)};
     caps_runtime *rt = open_runtime(&options);
     caps_tensor a = {0}, b = {0}, c = {0};
     ck_assert_uint_eq(caps_runtime_bytes(rt), 0);

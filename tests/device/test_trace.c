@@ -11,7 +11,8 @@ static caps_runtime *rt;
 
 static void open_traced(uint64_t events)
 {
-    const caps_runtime_options options = {.cache_dir = work, .trace = path, .trace_events = events};
+    const caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .cache_dir = work,
+        .trace = path, .trace_events = events};
     rt = open_runtime(&options);
 }
 
@@ -281,7 +282,8 @@ END_TEST
 START_TEST(what_cannot_be_is_said)
 {
     caps_error err = {0};
-    caps_runtime_options options = {.cache_dir = work, .trace = "/nonexistent/trace.json"};
+    caps_runtime_options options = {
+        CAPS_OPTIONS(caps_runtime_options), .cache_dir = work, .trace = "/nonexistent/trace.json"};
     caps_runtime *other_rt = NULL;
     const char *id = caps_runtime_device(test_runtime())->id;
     ck_assert_int_eq(caps_runtime_create(&other_rt, id, &options, &err), CAPS_ERR_IO);

@@ -7,7 +7,7 @@
 
 static caps_runtime *runtime_at(const char *cache)
 {
-    const caps_runtime_options options = {.cache_dir = cache};
+    const caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .cache_dir = cache};
     return open_runtime(&options);
 }
 

@@ -106,7 +106,8 @@ START_TEST(forecast_is_what_is_allocated)
         caps_model_memory memory;
         caps_model *m = NULL;
         caps_runtime *rt = NULL;
-        caps_runtime_options options = {.kernels = _i ? "gpu" : "cpu"};
+        caps_runtime_options options = {
+            CAPS_OPTIONS(caps_runtime_options), .kernels = _i ? "gpu" : "cpu"};
         if (test_small() && strcmp(cases[i].arch, "small") != 0)
             continue;
         test_ok(caps_model_spec_load(&spec, cases[i].arch, &err));

@@ -19,7 +19,7 @@ static void families_open(void)
     caps_runtime *shared = test_runtime();
     for (int i = 0; i < FAMILIES; i++) {
         caps_error err = {0};
-        caps_runtime_options options = {.kernels = names[i]};
+        caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .kernels = names[i]};
         test_ok(caps_runtime_create_from(&families[i], caps_runtime_context(shared),
             caps_runtime_device(shared)->handle, caps_runtime_queue(shared), &options, &err));
         ck_assert_str_eq(caps_family_name(caps_runtime_family(families[i])), names[i]);

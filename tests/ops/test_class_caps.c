@@ -509,7 +509,8 @@ static caps_runtime *wishing(const char *routing)
 {
     caps_error err = {0};
     caps_runtime *shared = test_runtime(), *rt;
-    caps_runtime_options options = {.kernels = "cpu", .routing = routing};
+    caps_runtime_options options = {
+        CAPS_OPTIONS(caps_runtime_options), .kernels = "cpu", .routing = routing};
     test_ok(caps_runtime_create_from(&rt, caps_runtime_context(shared),
         caps_runtime_device(shared)->handle, caps_runtime_queue(shared), &options, &err));
     return rt;

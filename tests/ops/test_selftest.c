@@ -108,7 +108,7 @@ START_TEST(a_wrong_kernel_is_found)
     ck_assert_int_eq(system(command), 0);
     caps_error err = {0};
     caps_runtime *shared = test_runtime(), *rt = NULL;
-    const caps_runtime_options options = {
+    const caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options),
         .kernels = caps_family_name(caps_runtime_family(families[_i])), .cl_path = directory};
     test_ok(caps_runtime_create_from(&rt, caps_runtime_context(shared),
         caps_runtime_device(shared)->handle, caps_runtime_queue(shared), &options, &err));

@@ -21,7 +21,8 @@ static caps_runtime *profiled(const char *family)
 {
     caps_error err = {0};
     caps_runtime *rt = NULL;
-    const caps_runtime_options options = {.kernels = family, .profile = true};
+    const caps_runtime_options options = {
+        CAPS_OPTIONS(caps_runtime_options), .kernels = family, .profile = true};
     test_ok(caps_runtime_create(&rt, caps_runtime_device(test_runtime())->id, &options, &err));
     return rt;
 }

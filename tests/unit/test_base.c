@@ -9,7 +9,9 @@
 
 #include "clock.h"
 #include "fail.h"
+#include "file.h"
 #include "json.h"
+#include "options.h"
 #include "rng.h"
 
 /* ---- errors -----------------------------------------------------------------------------------
@@ -339,6 +341,55 @@ START_TEST(json_numbers_come_back)
 }
 END_TEST
 
+/* ---- options -------------------------------------------------------------------------------- */
+
+typedef struct old_options {
+    size_t size;
+    int a;
+} old_options;
+
+typedef struct new_options {
+    size_t size;
+    int a;
+    double later;
+} new_options;
+
+START_TEST(options_of_an_older_caller_are_read)
+{
+    caps_error err = {0};
+    new_options now;
+    const old_options old = {CAPS_OPTIONS(old_options), .a = 7};
+    test_ok(caps_options_read(&now, sizeof now, &old, old.size, "options", &err));
+    ck_assert_uint_eq(now.size, sizeof now);
+    ck_assert_int_eq(now.a, 7);
+    ck_assert(now.later == 0);
+    const new_options full = {CAPS_OPTIONS(new_options), .a = 8, .later = 0.5};
+    test_ok(caps_options_read(&now, sizeof now, &full, full.size, "options", &err));
+    ck_assert(now.a == 8 && now.later == 0.5);
+    test_ok(caps_options_read(&now, sizeof now, NULL, 0, "options", &err));
+    ck_assert(now.size == sizeof now && now.a == 0 && now.later == 0);
+}
+END_TEST
+
+START_TEST(options_of_no_known_size_are_refused)
+{
+    caps_error err = {0};
+    new_options now;
+    const new_options full = {.a = 8};
+    const size_t wrong[] = {0, sizeof(size_t) - 1, sizeof(new_options) + 1, SIZE_MAX};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char *message = caps_format("my_options: size is %zu, need %zu to %zu: "
+                                    "CAPS_OPTIONS(my_options)",
+            wrong[i], sizeof(size_t), sizeof now);
+        ck_assert_int_eq(caps_options_read(&now, sizeof now, &full, wrong[i], "my_options", &err),
+            CAPS_ERR_ARGUMENT);
+        ck_assert_str_eq(err.message, message);
+        ck_assert_int_eq(now.a, 0);
+        free(message);
+    }
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("base");
@@ -349,6 +400,8 @@ Suite *suite(void)
     tcase_add_test(errors, fail_prefix_keeps_the_rest);
     tcase_add_test(errors, messages_are_one_line_and_keep_both_ends);
     tcase_add_test(errors, fail_errno_gives_the_reason);
+    tcase_add_test(errors, options_of_an_older_caller_are_read);
+    tcase_add_test(errors, options_of_no_known_size_are_refused);
     suite_add_tcase(s, errors);
     TCase *rng = tcase_create("rng");
     tcase_set_timeout(rng, 60);
