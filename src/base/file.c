@@ -18,8 +18,7 @@
 
 #include "fail.h"
 
-/* ---- strings and paths ------------------------------------------------------------------------
- */
+/* ---- strings and paths ---------------------------------------------------------------------- */
 
 char *caps_format(const char *format, ...)
 {
@@ -86,8 +85,7 @@ static caps_status out_of_memory(caps_error *err, const char *path)
     return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path);
 }
 
-/* ---- directories ------------------------------------------------------------------------------
- */
+/* ---- directories ---------------------------------------------------------------------------- */
 
 static caps_status make_one(const char *path, caps_error *err)
 {
@@ -126,8 +124,7 @@ done:
     return status;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 static ssize_t read_some(int fd, void *data, size_t n)
 {
@@ -470,5 +467,15 @@ caps_status caps_file_write(const char *path, const void *data, size_t n, caps_e
     CAPS_TRY(caps_atomic_commit(&f, err));
 done:
     caps_atomic_abort(&f);
+    return status;
+}
+
+caps_status caps_file_check_output(const char *path, caps_error *err)
+{
+    if (caps_path_is_directory(path))
+        return caps_fail(err, CAPS_ERR_IO, "%s: is a directory, need the name of a file", path);
+    caps_atomic_file file = {0};
+    caps_status status = caps_atomic_init(&file, path, err);
+    caps_atomic_abort(&file);
     return status;
 }

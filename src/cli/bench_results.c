@@ -50,7 +50,7 @@ caps_status caps_bench_results_path(char **path, const char *directory, const ca
     *path = caps_path_join(directory, name);
     if (!*path)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", directory));
-    CAPS_TRY(caps_cli_check_output(*path, err));
+    CAPS_TRY(caps_file_check_output(*path, err));
 done:
     return status;
 }
@@ -58,9 +58,9 @@ done:
 static json_t *device_json(const caps_device_info *d)
 {
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:I}", "name",
-        caps_cli_json_text(d->name), "platform", caps_cli_json_text(d->platform), "vendor",
-        caps_cli_json_text(d->vendor), "version", caps_cli_json_text(d->version), "driver",
-        caps_cli_json_text(d->driver), "type", caps_device_type_name(d->type), "compute_units",
+        caps_json_text(d->name), "platform", caps_json_text(d->platform), "vendor",
+        caps_json_text(d->vendor), "version", caps_json_text(d->version), "driver",
+        caps_json_text(d->driver), "type", caps_device_type_name(d->type), "compute_units",
         (json_int_t)d->compute_units, "global_mem_bytes", (json_int_t)d->global_mem_bytes);
 }
 
@@ -83,7 +83,7 @@ caps_status caps_bench_results_write(const char *path, const caps_runtime *rt, c
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
     json_t *all = json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:O}", "capscl", caps_version(), "date",
         date, "device", device_json(caps_runtime_device(rt)), "kernels",
-        caps_family_name(caps_runtime_family(rt)), "arch", caps_cli_json_text(arch), "peak",
+        caps_family_name(caps_runtime_family(rt)), "arch", caps_json_text(arch), "peak",
         peak_json(peak), "rows", rows);
     char *text = all ? caps_json_format(all, 1, 6) : NULL;
     json_decref(all);

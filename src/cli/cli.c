@@ -165,20 +165,6 @@ caps_status caps_cli_print_json(json_t *value, caps_error *err)
     return CAPS_OK;
 }
 
-json_t *caps_cli_json_text(const char *text)
-{
-    json_t *value = json_string(text);
-    if (value)
-        return value;
-    char *plain = strdup(text);
-    for (char *at = plain; at && *at; at++)
-        if ((unsigned char)*at > 126)
-            *at = '?';
-    value = plain ? json_string(plain) : NULL;
-    free(plain);
-    return value;
-}
-
 char *caps_cli_bytes(char *text, uint64_t bytes)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -212,7 +198,7 @@ caps_status caps_cli_open(
 caps_status caps_cli_check_trace(const caps_common *common, caps_error *err)
 {
     if (common->trace)
-        return caps_cli_check_output(common->trace, err);
+        return caps_file_check_output(common->trace, err);
     return common->trace_events
                ? caps_cli_usage(err, "--trace-events says nothing without --trace FILE")
                : CAPS_OK;
@@ -310,16 +296,6 @@ caps_status caps_cli_model_load(caps_model **out, caps_runtime *rt, const char *
     }
 done:
     caps_checkpoint_release(&checkpoint);
-    return status;
-}
-
-caps_status caps_cli_check_output(const char *path, caps_error *err)
-{
-    if (caps_path_is_directory(path))
-        return caps_fail(err, CAPS_ERR_IO, "%s: is a directory, need the name of a file", path);
-    caps_atomic_file file = {0};
-    caps_status status = caps_atomic_init(&file, path, err);
-    caps_atomic_abort(&file);
     return status;
 }
 

@@ -120,8 +120,6 @@ bool caps_cli_is_quiet(void);
 /* Prints the document (one line, 9 digits: enough for the same float32) and frees it. NULL counts
  * as out of memory. */
 caps_status caps_cli_print_json(json_t *value, caps_error *err);
-/* A string of any bytes as a JSON string: what is no UTF-8 becomes '?'. New reference, or NULL. */
-json_t *caps_cli_json_text(const char *text);
 
 /* Opens the device that common->device asks for and shows the runtime's warnings; profile: time
  * every kernel. */
@@ -169,9 +167,6 @@ caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, co
 caps_status caps_cli_validation_config(
     caps_train_config *config, caps_run_data *data, const char *model, caps_error *err);
 
-/* Can `path` be written (a file may be made beside it, and it is no directory)? For outputs that
- * come after long work: says no before it. CAPS_ERR_IO. */
-caps_status caps_cli_check_output(const char *path, caps_error *err);
 /* The file that `flag` writes is not one that the same command needs: an output must not replace an
  * input. Either may be NULL. CAPS_ERR_ARGUMENT. */
 caps_status caps_cli_check_apart(

@@ -101,7 +101,7 @@ static void add_json(report *p, const caps_bench_row *r)
         caps_json_double(r->seconds_median), "seconds_q1", caps_json_double(r->seconds_q1),
         "seconds_q3", caps_json_double(r->seconds_q3), "gflops", caps_json_double(gflops_of(r)),
         "gbytes_per_s", caps_json_double(gbytes_of(r)), "fraction_of_peak",
-        caps_json_double(fraction_of(p, r)), "device", caps_cli_json_text(p->device));
+        caps_json_double(fraction_of(p, r)), "device", caps_json_text(p->device));
     if (row && r->whole) {
         json_object_set_new(row, "batch", json_integer((json_int_t)r->batch));
         json_object_set_new(

@@ -4,6 +4,7 @@
 
 #include "cli.h"
 #include "fail.h"
+#include "json.h"
 
 typedef struct options {
     caps_common common;
@@ -25,10 +26,10 @@ static caps_status print_json(
         const caps_device_info *d = &list[i];
         /* Names come from drivers and may hold bytes that are no UTF-8. */
         json_t *row = json_pack("{s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:b}",
-            "id", d->id, "platform", caps_cli_json_text(d->platform), "vendor",
-            caps_cli_json_text(d->vendor), "name", caps_cli_json_text(d->name), "type",
-            caps_device_type_name(d->type), "version", caps_cli_json_text(d->version), "driver",
-            caps_cli_json_text(d->driver), "compute_units", (json_int_t)d->compute_units,
+            "id", d->id, "platform", caps_json_text(d->platform), "vendor",
+            caps_json_text(d->vendor), "name", caps_json_text(d->name), "type",
+            caps_device_type_name(d->type), "version", caps_json_text(d->version), "driver",
+            caps_json_text(d->driver), "compute_units", (json_int_t)d->compute_units,
             "global_mem_bytes", (json_int_t)d->global_mem_bytes, "max_alloc_bytes",
             (json_int_t)d->max_alloc_bytes, "local_mem_bytes", (json_int_t)d->local_mem_bytes,
             "selected", i == selected);

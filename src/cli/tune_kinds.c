@@ -7,8 +7,7 @@
 #include "gemm.h"
 #include "tune.h"
 
-/* ---- gemm: the algorithm for a shape ----------------------------------------------------------
- */
+/* ---- gemm: the algorithm for a shape -------------------------------------------------------- */
 
 typedef struct product {
     caps_runtime *rt;
@@ -81,8 +80,7 @@ static caps_status gemm_run(void *state, const char *variant, caps_error *err)
     return caps_gemm_by(p->rt, variant, &p->c, &p->a, &p->b, &p->shape, err);
 }
 
-/* ---- clblast: its parameters, for all products of the network ---------------------------------
- */
+/* ---- clblast: its parameters, for all products of the network ------------------------------- */
 
 enum { MOST_PRODUCTS = 8 }; /* the largest ones: the others hardly count */
 
@@ -168,8 +166,7 @@ done:
     return status;
 }
 
-/* ---- conv: the algorithm for a shape, forward or both ways -------------------------------------
- */
+/* ---- conv: the algorithm for a shape, forward or both ways ---------------------------------- */
 
 /* By what a convolution has: input, weight, bias, output, their gradients, workspace. */
 enum { X, W, BIAS, Y, DX, DW, DBIAS, DY, WORKSPACE, TENSORS };

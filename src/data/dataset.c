@@ -147,8 +147,7 @@ void caps_dataset_release(caps_dataset *ds)
     memset(ds, 0, sizeof *ds);
 }
 
-/* ---- checks -----------------------------------------------------------------------------------
- */
+/* ---- checks --------------------------------------------------------------------------------- */
 
 static const char *split_name(caps_split split)
 {

@@ -28,8 +28,7 @@ const char *caps_path_last(const char *path, size_t *n)
     return path + begin;
 }
 
-/* ---- what a directory holds -------------------------------------------------------------------
- */
+/* ---- what a directory holds ----------------------------------------------------------------- */
 
 static const char *const idx_kinds[] = {"images-idx3", "images-idx4", "labels-idx1"};
 
@@ -170,8 +169,7 @@ done:
     return status;
 }
 
-/* ---- names ------------------------------------------------------------------------------------
- */
+/* ---- names ---------------------------------------------------------------------------------- */
 
 #define MAX_PLACES 4
 
@@ -332,8 +330,7 @@ caps_status caps_dataset_find(char **path, const char *name_or_dir, caps_error *
     return *path ? CAPS_OK : out_of_memory(err, name_or_dir);
 }
 
-/* ---- whose file is it? ------------------------------------------------------------------------
- */
+/* ---- whose file is it? ---------------------------------------------------------------------- */
 
 static bool idx_owns(const caps_location *l, const char *file)
 {

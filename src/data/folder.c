@@ -17,8 +17,7 @@
 
 #define MOST_CLASSES 256
 
-/* ---- directories ------------------------------------------------------------------------------
- */
+/* ---- directories ---------------------------------------------------------------------------- */
 
 /* The names in a directory that are not hidden, in byte order. */
 typedef struct listing {
@@ -132,8 +131,7 @@ bool caps_folder_holds_pictures(const char *directory)
            split_holds_pictures(directory, "test");
 }
 
-/* ---- classes and files ------------------------------------------------------------------------
- */
+/* ---- classes and files ---------------------------------------------------------------------- */
 
 /* One split: a directory of class folders. */
 typedef struct folder {
@@ -249,8 +247,7 @@ static caps_status find_label(
         f->path, f->classes.names[c], train->path);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 typedef struct picture {
     uint32_t folder, file; /* class folder of its split, picture in it */

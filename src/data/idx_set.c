@@ -9,8 +9,7 @@
 #include "file.h"
 #include "idx.h"
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files ---------------------------------------------------------------------------------- */
 
 /* EMNIST calls the test files "test", the others "t10k". */
 static const char *name_of(const char *prefix, caps_split split)
@@ -35,8 +34,7 @@ caps_status caps_idx_set_pick(char **path, const char *directory, const char *pr
     return CAPS_OK;
 }
 
-/* ---- names of classes -------------------------------------------------------------------------
- */
+/* ---- names of classes ----------------------------------------------------------------------- */
 
 static const char *const characters[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "A", "B",
     "C", "D", "E", "F", "G", "H", "I", "J", "K", "L", "M", "N", "O", "P", "Q", "R", "S", "T", "U",
@@ -111,8 +109,7 @@ static caps_status name_classes(
     return known && ds->classes <= known->count ? caps_idx_set_name(ds, l, err) : CAPS_OK;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 /* EMNIST's files hold columns where others hold rows. */
 static caps_status turn_upright(caps_dataset *ds, caps_error *err)

@@ -42,8 +42,7 @@ void caps_image_release(caps_image *image)
     *image = (caps_image){0};
 }
 
-/* ---- PNG --------------------------------------------------------------------------------------
- */
+/* ---- PNG ------------------------------------------------------------------------------------ */
 
 /* libpng's classic interface: the simplified one of 1.6.39 mixes up the pixels of interlaced
  * pictures of 16 bits, and blends in linear light, which other picture tools do not. Errors leave
@@ -229,8 +228,7 @@ caps_status caps_image_write_png(const caps_image *image, const char *path, caps
     return status;
 }
 
-/* ---- conversion -------------------------------------------------------------------------------
- */
+/* ---- conversion ----------------------------------------------------------------------------- */
 
 /* Adds to out[0..out_n), stride out_step, the resampled in[0..in_n), stride in_step. */
 static void resample(

@@ -15,8 +15,7 @@
 #include "rng.h"
 #include "safetensors.h"
 
-/* ---- damage -----------------------------------------------------------------------------------
- */
+/* ---- damage --------------------------------------------------------------------------------- */
 
 typedef struct bytes {
     unsigned char *data;
@@ -151,8 +150,7 @@ static uint64_t rounds(uint64_t n)
     return test_small() ? n / 10 : getenv("CAPSCL_TEST_LONG") ? n : n / 4;
 }
 
-/* ---- IDX --------------------------------------------------------------------------------------
- */
+/* ---- IDX ------------------------------------------------------------------------------------ */
 
 static bytes idx_bytes(int ndim, const uint32_t *dims, size_t payload)
 {
@@ -278,8 +276,7 @@ START_TEST(idx_within_gz)
 }
 END_TEST
 
-/* ---- PNG --------------------------------------------------------------------------------------
- */
+/* ---- PNG ------------------------------------------------------------------------------------ */
 
 /* libpng checks each chunk's sum before its content; with the sums put right the rest is reached.
  */
@@ -358,8 +355,7 @@ START_TEST(png_files)
 }
 END_TEST
 
-/* ---- sets of several files --------------------------------------------------------------------
- */
+/* ---- sets of several files ------------------------------------------------------------------ */
 
 /* Damages one of the files after the other; each round reads the whole set, as single images or as
  * pairs. `must_tell`: what is refused at least, of 100. */
@@ -455,8 +451,7 @@ START_TEST(cifar_files)
 }
 END_TEST
 
-/* ---- safetensors ------------------------------------------------------------------------------
- */
+/* ---- safetensors ---------------------------------------------------------------------------- */
 
 static bytes safetensors_bytes(void)
 {

@@ -22,8 +22,7 @@ static char *fresh_directory(void)
     return path;
 }
 
-/* ---- making files -----------------------------------------------------------------------------
- */
+/* ---- making files --------------------------------------------------------------------------- */
 
 typedef struct bytes {
     unsigned char *data;
@@ -124,8 +123,7 @@ static void expect_good(const caps_dataset *ds, size_t n)
     free(images.data);
 }
 
-/* ---- loading ----------------------------------------------------------------------------------
- */
+/* ---- loading -------------------------------------------------------------------------------- */
 
 START_TEST(load_plain_and_gz)
 {
@@ -233,8 +231,7 @@ START_TEST(load_colour)
 }
 END_TEST
 
-/* ---- bad files: each is put in place of one file of a good set --------------------------------
- */
+/* ---- bad files: each is put in place of one file of a good set ------------------------------ */
 
 /* `expected` stands in the message after the path. */
 static void expect_bad(const char *name, bytes b, const char *expected)
@@ -461,8 +458,7 @@ START_TEST(check_against_a_model)
 }
 END_TEST
 
-/* ---- names ------------------------------------------------------------------------------------
- */
+/* ---- names ---------------------------------------------------------------------------------- */
 
 static void expect_found(const char *name, const char *directory)
 {

@@ -69,8 +69,7 @@ static void expect_refused(const char *name, const caps_dataset_options *o, caps
 static const caps_dataset_options training = {.split = CAPS_SPLIT_TRAIN};
 static const caps_dataset_options testing = {.split = CAPS_SPLIT_TEST};
 
-/* ---- folders of pictures ----------------------------------------------------------------------
- */
+/* ---- folders of pictures -------------------------------------------------------------------- */
 
 /* A picture whose pixels tell which it is. */
 static uint8_t pixel_of(unsigned which, size_t i)
@@ -431,8 +430,7 @@ START_TEST(folders_of_too_few_classes)
 }
 END_TEST
 
-/* ---- CIFAR-10 ---------------------------------------------------------------------------------
- */
+/* ---- CIFAR-10 ------------------------------------------------------------------------------- */
 
 enum { CIFAR_ROW = 3073 };
 
@@ -550,8 +548,7 @@ START_TEST(bad_cifar)
 }
 END_TEST
 
-/* ---- IDX with names ---------------------------------------------------------------------------
- */
+/* ---- IDX with names ------------------------------------------------------------------------- */
 
 enum { IH = 3, IW = 2 }; /* as stored */
 

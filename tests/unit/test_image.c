@@ -17,8 +17,7 @@
 #include "font.h"
 #include "rng.h"
 
-/* ---- PNG of every kind, written with libpng's own classic functions ---------------------------
- */
+/* ---- PNG of every kind, written with libpng's own classic functions ------------------------- */
 
 enum { PW = 13, PH = 11 };
 
@@ -323,8 +322,7 @@ START_TEST(bad_pictures_are_refused_in_silence)
 }
 END_TEST
 
-/* ---- conversion -------------------------------------------------------------------------------
- */
+/* ---- conversion ----------------------------------------------------------------------------- */
 
 static caps_image made(size_t width, size_t height, size_t channels)
 {
@@ -513,8 +511,7 @@ START_TEST(proportions_are_kept_and_the_rest_is_black)
 }
 END_TEST
 
-/* ---- canvas -----------------------------------------------------------------------------------
- */
+/* ---- canvas --------------------------------------------------------------------------------- */
 
 static const caps_colour red = {255, 10, 20};
 

@@ -14,8 +14,7 @@
 #include "rng.h"
 #include "state.h"
 
-/* ---- sets -------------------------------------------------------------------------------------
- */
+/* ---- sets ----------------------------------------------------------------------------------- */
 
 enum { N = 40, H = 7, W = 6, CLASSES = 4 };
 
@@ -76,8 +75,7 @@ static caps_dataset open_single(const char *dir, caps_split split)
     return ds;
 }
 
-/* ---- pairs ------------------------------------------------------------------------------------
- */
+/* ---- pairs ---------------------------------------------------------------------------------- */
 
 enum { PH = H + 8, PW = W + 8, PIXELS = PH * PW };
 
@@ -349,8 +347,7 @@ START_TEST(pairs_of_other_kinds)
 }
 END_TEST
 
-/* ---- batches of pairs -------------------------------------------------------------------------
- */
+/* ---- batches of pairs ----------------------------------------------------------------------- */
 
 START_TEST(batches_of_pairs)
 {
@@ -389,8 +386,7 @@ START_TEST(batches_of_pairs)
 }
 END_TEST
 
-/* ---- places, crops, views ---------------------------------------------------------------------
- */
+/* ---- places, crops, views ------------------------------------------------------------------- */
 
 /* Whether `out` [c, oh, ow] is the image moved down by dy and right by dx, the rest 0. */
 static bool is_at(
@@ -566,8 +562,7 @@ START_TEST(augmentations_that_do_not_fit)
 }
 END_TEST
 
-/* ---- validation splits ------------------------------------------------------------------------
- */
+/* ---- validation splits ---------------------------------------------------------------------- */
 
 /* Which of the original images are in a part, in order. */
 static size_t find_in(const caps_dataset *original, const caps_dataset *part, bool *in)
