@@ -1,4 +1,4 @@
-/* bench_shape.c: shapes from the command line. */
+/* shape.c: shapes from the command line. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,20 +6,18 @@
 
 #include "fail.h"
 
-#define MOST_ELEMENTS                                                                              \
-    0x1p40 /* of one tensor: beyond it no device has room, and counts overflow                     \
-            */
+#define MOST_ELEMENTS 0x1p40 /* of one tensor: no device has the memory, and counts overflow */
 enum { MOST_SIZE = 100000000, GEMM_NUMBERS = 3, CONV_NUMBERS = 7 };
 
-static caps_status refuse(caps_error *err, const char *text, bool conv)
+static caps_status shape_refuse(caps_error *err, const char *text, bool conv)
 {
-    return caps_cli_usage(err, "bench: --shape: '%s' is no shape, need %s", text,
+    return caps_fail(err, CAPS_ERR_ARGUMENT, "bench: --shape: '%s' is no shape, need %s", text,
         conv ? "BxCxHxWxMxKERNELxSTRIDE or .. xPADDING, for instance 100x1x28x28x256x9x1"
              : "MxNxK, for instance 512x512x512 or 100x512x160:nt");
 }
 
 /* 1..MOST_SIZE digits up to an 'x' or the end; *text then stands behind them. */
-static bool read_number(size_t *out, const char **text)
+static bool shape_read_number(size_t *out, const char **text)
 {
     size_t value = 0;
     const char *at = *text;
@@ -33,7 +31,7 @@ static bool read_number(size_t *out, const char **text)
 }
 
 /* ":nt" */
-static bool read_transposes(caps_bench_shape *shape, const char *text)
+static bool shape_read_transposes(caps_bench_shape *shape, const char *text)
 {
     if (strlen(text) != 3 || text[0] != ':' || !strchr("nt", text[1]) || !strchr("nt", text[2]))
         return false;
@@ -42,7 +40,7 @@ static bool read_transposes(caps_bench_shape *shape, const char *text)
     return true;
 }
 
-static bool is_too_large(const caps_bench_shape *shape, bool conv)
+static bool shape_is_too_large(const caps_bench_shape *shape, bool conv)
 {
     const size_t *n = shape->numbers;
     const double m = (double)n[0], c = (double)n[1], k = (double)n[2];
@@ -62,24 +60,24 @@ caps_status caps_bench_shape_parse(
     const char *at = text;
     size_t count = 0;
     *shape = (caps_bench_shape){0};
-    while (count < most && read_number(&shape->numbers[count], &at)) {
+    while (count < most && shape_read_number(&shape->numbers[count], &at)) {
         /* Only the padding may be 0. */
         if (shape->numbers[count] == 0 && count < CONV_NUMBERS)
-            return refuse(err, text, conv);
+            return shape_refuse(err, text, conv);
         count++;
         if (*at != 'x')
             break;
         at++;
         if (count == most)
-            return refuse(err, text, conv);
+            return shape_refuse(err, text, conv);
     }
-    if (count < least || at[-1] == 'x' || (*at && (conv || !read_transposes(shape, at))))
-        return refuse(err, text, conv);
-    if (is_too_large(shape, conv))
-        return caps_cli_usage(err, "bench: --shape %s is too large", text);
+    if (count < least || at[-1] == 'x' || (*at && (conv || !shape_read_transposes(shape, at))))
+        return shape_refuse(err, text, conv);
+    if (shape_is_too_large(shape, conv))
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "bench: --shape %s is too large", text);
     const size_t *n = shape->numbers;
     if (conv && (n[7] >= n[5] || n[5] > n[2] + 2 * n[7] || n[5] > n[3] + 2 * n[7]))
-        return caps_cli_usage(err,
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
             "bench: --shape %s: a kernel of %zu with padding %zu does not fit %zux%zu", text, n[5],
             n[7], n[2], n[3]);
     return CAPS_OK;

@@ -1,4 +1,4 @@
-/* tune_kinds.c: the kinds of choices that `capscl tune` measures. */
+/* kinds.c: the kinds of choices that `capscl tune` measures. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,21 +22,21 @@ static size_t extent(
     return (s->count - 1) * (s->count > 1 ? stride : 0) + caps_gemm_extent(rows, columns, ld);
 }
 
-static void sizes_of(const caps_gemm_shape *s, size_t sizes[3])
+static void gemm_sizes(const caps_gemm_shape *s, size_t sizes[3])
 {
     sizes[0] = extent(s, s->trans_a ? s->k : s->m, s->trans_a ? s->m : s->k, s->lda, s->stride_a);
     sizes[1] = extent(s, s->trans_b ? s->n : s->k, s->trans_b ? s->k : s->n, s->ldb, s->stride_b);
     sizes[2] = extent(s, s->m, s->n, s->ldc, s->stride_c);
 }
 
-static size_t gemm_variants(caps_runtime *rt, const caps_choice *choice, const char **names)
+static size_t gemm_algorithms(caps_runtime *rt, const caps_choice *choice, const char **names)
 {
     const caps_gemm_shape *s = choice->subject;
     size_t sizes[3], most = 0;
-    sizes_of(s, sizes);
+    gemm_sizes(s, sizes);
     for (size_t i = 0; i < 3; i++)
         most = sizes[i] > most ? sizes[i] : most;
-    return caps_gemm_candidates(rt, s, most, names, CAPS_TUNE_VARIANTS);
+    return caps_gemm_candidates(rt, s, most, names, CAPS_TUNE_ALGORITHMS);
 }
 
 static void gemm_close(void *state)
@@ -61,7 +61,7 @@ static caps_status gemm_open(
     p->rt = rt;
     memcpy(&p->shape, choice->subject, sizeof p->shape);
     size_t sizes[3];
-    sizes_of(&p->shape, sizes);
+    gemm_sizes(&p->shape, sizes);
     caps_tensor *const tensors[] = {&p->a, &p->b, &p->c};
     for (size_t i = 0; i < 3; i++) {
         CAPS_TRY(caps_tensor_init(tensors[i], rt, CAPS_F32, 1, &sizes[i], err));
@@ -74,10 +74,10 @@ done:
     return status;
 }
 
-static caps_status gemm_run(void *state, const char *variant, caps_error *err)
+static caps_status gemm_run(void *state, const char *algorithm, caps_error *err)
 {
     product *p = state;
-    return caps_gemm_by(p->rt, variant, &p->c, &p->a, &p->b, &p->shape, err);
+    return caps_gemm_by(p->rt, algorithm, &p->c, &p->a, &p->b, &p->shape, err);
 }
 
 /* ---- clblast: its parameters, for all products of the network ------------------------------- */
@@ -91,10 +91,10 @@ typedef struct products {
     const char *applied;
 } products;
 
-static size_t clblast_variants(caps_runtime *rt, const caps_choice *choice, const char **names)
+static size_t clblast_algorithms(caps_runtime *rt, const caps_choice *choice, const char **names)
 {
     (void)choice;
-    return caps_clblast_candidates(rt, names, CAPS_TUNE_VARIANTS);
+    return caps_clblast_candidates(rt, names, CAPS_TUNE_ALGORITHMS);
 }
 
 static void clblast_close(void *state)
@@ -125,8 +125,8 @@ static caps_status clblast_open(
 {
     (void)choice;
     caps_status status = CAPS_OK;
-    const caps_choice *notes, **gemms = NULL;
-    const size_t n = caps_tuning_choices(rt, &notes);
+    const caps_choice *recorded, **gemms = NULL;
+    const size_t n = caps_tuning_choices(rt, &recorded);
     size_t found = 0;
     products *p = calloc(1, sizeof *p);
     *state = NULL;
@@ -137,8 +137,9 @@ static caps_status clblast_open(
     }
     p->rt = rt;
     for (size_t i = 0; i < n; i++)
-        if (strncmp(notes[i].key, "gemm ", 5) == 0 && strcmp(notes[i].variant, "clblast") == 0)
-            gemms[found++] = &notes[i];
+        if (strncmp(recorded[i].key, "gemm ", 5) == 0 &&
+            strcmp(recorded[i].variant, "clblast") == 0)
+            gemms[found++] = &recorded[i];
     qsort(gemms, found, sizeof *gemms, by_work);
     for (size_t i = 0; i < found && p->count < MOST_PRODUCTS; i++) {
         void *one = NULL;
@@ -153,13 +154,13 @@ done:
     return status;
 }
 
-static caps_status clblast_run(void *state, const char *variant, caps_error *err)
+static caps_status clblast_run(void *state, const char *algorithm, caps_error *err)
 {
     products *p = state;
     caps_status status = CAPS_OK;
-    if (p->applied != variant)
-        CAPS_TRY(caps_clblast_apply(p->rt, variant, err));
-    p->applied = variant;
+    if (p->applied != algorithm)
+        CAPS_TRY(caps_clblast_apply(p->rt, algorithm, err));
+    p->applied = algorithm;
     for (size_t i = 0; i < p->count; i++)
         CAPS_TRY(gemm_run(p->list[i], "clblast", err));
 done:
@@ -177,9 +178,9 @@ typedef struct convolution {
     caps_tensor t[TENSORS];
 } convolution;
 
-static size_t conv_variants(caps_runtime *rt, const caps_choice *choice, const char **names)
+static size_t conv_algorithms(caps_runtime *rt, const caps_choice *choice, const char **names)
 {
-    caps_conv_algorithm can[CAPS_TUNE_VARIANTS];
+    caps_conv_algorithm can[CAPS_TUNE_ALGORITHMS];
     const size_t n = caps_conv_candidates(rt, choice->subject, can);
     for (size_t i = 0; i < n; i++)
         names[i] = caps_conv_algorithm_name(can[i]);
@@ -198,7 +199,7 @@ static caps_status conv_open(
     void **state, caps_runtime *rt, const caps_choice *choice, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    caps_conv_algorithm can[CAPS_TUNE_VARIANTS];
+    caps_conv_algorithm can[CAPS_TUNE_ALGORITHMS];
     convolution *c = calloc(1, sizeof *c);
     *state = NULL;
     if (!c)
@@ -206,12 +207,12 @@ static caps_status conv_open(
     c->rt = rt;
     memcpy(&c->subject, choice->subject, sizeof c->subject);
     caps_conv_problem *s = &c->subject;
-    size_t room = 0;
+    size_t workspace = 0;
     for (size_t i = caps_conv_candidates(rt, s, can); i-- > 0;) {
         s->conv.algorithm = can[i];
         const size_t need =
             caps_conv2d_workspace(s->x_shape, s->w_shape, &s->conv, s->backward, s->limit_bytes);
-        room = need > room ? need : room;
+        workspace = need > workspace ? need : workspace;
     }
     const size_t y[] = {s->x_shape[0], s->w_shape[0],
         caps_conv2d_output(s->x_shape[2], s->w_shape[2], s->conv.stride, s->conv.padding),
@@ -228,7 +229,7 @@ static caps_status conv_open(
         [DW] = {4, s->w_shape, s->backward},
         [DBIAS] = {1, s->w_shape, s->backward},
         [DY] = {4, y, s->backward},
-        [WORKSPACE] = {1, &room, true}};
+        [WORKSPACE] = {1, &workspace, true}};
     for (size_t i = 0; i < TENSORS; i++) {
         if (!rows[i].wanted)
             continue;
@@ -242,26 +243,26 @@ done:
     return status;
 }
 
-static caps_status conv_run(void *state, const char *variant, caps_error *err)
+static caps_status conv_run(void *state, const char *algorithm, caps_error *err)
 {
     convolution *c = state;
     const caps_conv_problem *s = &c->subject;
     caps_tensor *t = c->t;
     caps_conv2d conv = s->conv;
     caps_status status = CAPS_OK;
-    if (!caps_conv_algorithm_find(&conv.algorithm, variant))
-        return caps_fail(err, CAPS_ERR_INTERNAL, "tune: no convolution '%s'", variant);
+    if (!caps_conv_algorithm_find(&conv.algorithm, algorithm))
+        return caps_fail(err, CAPS_ERR_INTERNAL, "tune: no convolution '%s'", algorithm);
     CAPS_TRY(caps_conv2d_forward(c->rt, &t[Y], &t[X], &t[W], &t[BIAS], &conv, &t[WORKSPACE], err));
     if (s->backward)
-        CAPS_TRY(caps_conv2d_backward(c->rt, s->needs_input_gradient ? &t[DX] : NULL, &t[DW], &t[DBIAS], &t[DY],
-            &t[Y], &t[X], &t[W], &conv, &t[WORKSPACE], err));
+        CAPS_TRY(caps_conv2d_backward(c->rt, s->needs_input_gradient ? &t[DX] : NULL, &t[DW],
+            &t[DBIAS], &t[DY], &t[Y], &t[X], &t[W], &conv, &t[WORKSPACE], err));
 done:
     return status;
 }
 
 const caps_tune_kind caps_tune_kinds[] = {
-    {"clblast", clblast_variants, clblast_open, clblast_run, clblast_close, true},
-    {"gemm", gemm_variants, gemm_open, gemm_run, gemm_close, false},
-    {"conv", conv_variants, conv_open, conv_run, conv_close, false},
+    {"clblast", clblast_algorithms, clblast_open, clblast_run, clblast_close, true},
+    {"gemm", gemm_algorithms, gemm_open, gemm_run, gemm_close, false},
+    {"conv", conv_algorithms, conv_open, conv_run, conv_close, false},
     {0},
 };

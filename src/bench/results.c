@@ -1,4 +1,4 @@
-/* bench_results.c: results of a device as a file of their own. */
+/* results.c: results of a device as a file of their own. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 enum { NAME_BYTES = 200 };
 
 /* Appends "-text" in small letters; what is neither letter nor digit becomes one dash. */
-static void append(char *name, const char *text)
+static void results_append(char *name, const char *text)
 {
     size_t n = strlen(name);
     bool dash = n > 0;
@@ -35,15 +35,15 @@ caps_status caps_bench_results_path(char **path, const char *directory, const ca
 {
     char name[NAME_BYTES + 8] = "";
     caps_status status;
-    append(name, caps_runtime_device(rt)->name);
-    append(name, caps_family_name(caps_runtime_family(rt)));
+    results_append(name, caps_runtime_device(rt)->name);
+    results_append(name, caps_family_name(caps_runtime_family(rt)));
     if (strcmp(arch, "mnist") != 0) {
         const char *base = strrchr(arch, '/') ? strrchr(arch, '/') + 1 : arch;
         char stem[NAME_BYTES];
         snprintf(stem, sizeof stem, "%.*s", (int)strcspn(base, "."), base);
-        append(name, stem);
+        results_append(name, stem);
     }
-    append(name, what);
+    results_append(name, what);
     strcat(name, ".json");
     *path = NULL;
     CAPS_TRY(caps_directory_make(directory, err));
@@ -55,16 +55,16 @@ done:
     return status;
 }
 
-static json_t *device_json(const caps_device_info *d)
+static json_t *results_device(const caps_device_info *d)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:I}", "name",
-        caps_json_text(d->name), "platform", caps_json_text(d->platform), "vendor",
-        caps_json_text(d->vendor), "version", caps_json_text(d->version), "driver",
-        caps_json_text(d->driver), "type", caps_device_type_name(d->type), "compute_units",
-        (json_int_t)d->compute_units, "global_mem_bytes", (json_int_t)d->global_mem_bytes);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:I}", "name", caps_json_text(d->name),
+        "platform", caps_json_text(d->platform), "vendor", caps_json_text(d->vendor), "version",
+        caps_json_text(d->version), "driver", caps_json_text(d->driver), "type",
+        caps_device_type_name(d->type), "compute_units", (json_int_t)d->compute_units,
+        "global_mem_bytes", (json_int_t)d->global_mem_bytes);
 }
 
-static json_t *peak_json(const caps_bench_peak *peak)
+static json_t *results_peak(const caps_bench_peak *peak)
 {
     json_t *memory = json_array();
     uint64_t bytes = CAPS_BENCH_LEAST_BYTES;
@@ -82,9 +82,9 @@ caps_status caps_bench_results_write(const char *path, const caps_runtime *rt, c
     struct tm utc;
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
     json_t *all = json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:O}", "capscl", caps_version(), "date",
-        date, "device", device_json(caps_runtime_device(rt)), "kernels",
+        date, "device", results_device(caps_runtime_device(rt)), "kernels",
         caps_family_name(caps_runtime_family(rt)), "arch", caps_json_text(arch), "peak",
-        peak_json(peak), "rows", rows);
+        results_peak(peak), "rows", rows);
     char *text = all ? caps_json_format(all, 1, 6) : NULL;
     json_decref(all);
     if (!text)

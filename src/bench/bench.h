@@ -1,14 +1,20 @@
-/* bench.h: what `capscl bench` measures, and how. */
+/* bench.h: what `capscl bench` measures, and how. Nothing here prints: rows go to a callback. */
 #ifndef CAPS_BENCH_H
 #define CAPS_BENCH_H
 
-#include "cli.h"
+#include <jansson.h>
+
+#include <capscl/capscl.h>
+
+#include "bench_network.h"
+
+/* ---- measuring ------------------------------------------------------------------------------ */
 
 /* One row of the result. Counts are what the equations need: every operand moved once, no more. */
 typedef struct caps_bench_row {
     const char *operation; /* "gemm" */
     char shape[112];       /* "conv1 forward M=256 N=..." */
-    char variant[48];      /* kernel family, and the algorithm where there are several */
+    char algorithm[48];    /* kernel family, and the algorithm where there are several */
     double flops, bytes;   /* of one run */
     double footprint; /* bytes of memory that it touches; 0: all different, as many as `bytes` */
     size_t repeats;
@@ -18,13 +24,12 @@ typedef struct caps_bench_row {
     bool whole; /* the members below count */
     size_t batch;
     const char *routing_grad;
-    char conv[64]; /* the convolutions' algorithms */
+    char conv[1024]; /* the convolutions' algorithms */
     uint64_t peak_device_bytes;
 } caps_bench_row;
 
 /* Measures `run` on rt's queue: once to warm up, then at least 5 times (2 where one takes seconds),
- * for about `enough_seconds`. Runs much shorter than a millisecond are measured several at a time.
- */
+ * for about `enough_seconds`. Runs much shorter than a millisecond are measured several at a time. */
 typedef caps_status caps_bench_run(void *context, caps_error *err);
 caps_status caps_bench_measure(caps_bench_row *row, caps_runtime *rt, caps_bench_run *run,
     void *context, double enough_seconds, caps_error *err);
@@ -44,17 +49,52 @@ caps_status caps_bench_peak_measure(
 /* In GB/s, of what touches `bytes` of memory. */
 double caps_bench_peak_memory(const caps_bench_peak *peak, double bytes);
 
+/* ---- operations ----------------------------------------------------------------------------- */
+
 /* A shape of the user's in place of a network's. */
 enum { CAPS_BENCH_MOST_NUMBERS = 8 };
 typedef struct caps_bench_shape {
-    size_t
-        numbers[CAPS_BENCH_MOST_NUMBERS]; /* gemm: M, N, K; conv: B, C, H, W, M, k, stride, pad */
-    bool trans_a, trans_b;                /* gemm */
+    /* gemm: M, N, K; conv: B, C, H, W, M, k, stride, padding */
+    size_t numbers[CAPS_BENCH_MOST_NUMBERS];
+    bool trans_a, trans_b; /* gemm */
 } caps_bench_shape;
 /* Reads "512x512x512" or "100x512x160:nt" (gemm: how A and B are stored, n or t), and
  * "100x1x28x28x256x9x1" with a padding behind it where there is one (conv). CAPS_ERR_ARGUMENT. */
 caps_status caps_bench_shape_parse(
     caps_bench_shape *shape, const char *text, bool conv, caps_error *err);
+
+/* What an operation is measured at. */
+typedef struct caps_bench {
+    caps_runtime *rt;
+    const caps_model_spec *spec;
+    const caps_bench_network *network; /* of the spec */
+    size_t batch;
+    double seconds;                /* of measuring, for each row */
+    const char *conv;              /* caps_model_options.conv */
+    const caps_bench_shape *shape; /* NULL: the network's; else gemm and conv measure this one */
+    void (*each)(void *user, const caps_bench_row *row);
+    void *user;
+    /* Makes the model of `forward` and `step`; its errors say what is too large. */
+    caps_status (*model_create)(caps_model **out, caps_runtime *rt, const caps_model_spec *spec,
+        const caps_model_options *options, size_t *batch, caps_error *err);
+} caps_bench;
+
+/* One operation, or the whole network, in the order in which they are listed and measured. */
+typedef struct caps_bench_operation {
+    const char *name;
+    /* Measures it at every layer that has it, giving each row to b->each. */
+    caps_status (*run)(const caps_bench *b, caps_error *err);
+    bool whole;     /* the whole network: a row has the members for it */
+    bool batchless; /* the batch does not matter */
+    bool shaped;    /* a shape of the user's may take the network's place */
+    bool capsules;  /* only layers of capsules have it */
+} caps_bench_operation;
+const caps_bench_operation *caps_bench_operation_at(size_t i); /* NULL past the last */
+/* Whether a layer of the network has it. */
+bool caps_bench_operation_applies(
+    const caps_bench_operation *operation, const caps_bench_network *network);
+
+/* ---- results -------------------------------------------------------------------------------- */
 
 /* DIRECTORY/<device>-<kernels>[-<arch>][-<what>].json, freed with free(). Makes the directory and
  * checks that the file can be written there. */
@@ -63,40 +103,5 @@ caps_status caps_bench_results_path(char **path, const char *directory, const ca
 /* Device, driver, versions, date, peaks and rows (an array, borrowed); whole or not at all. */
 caps_status caps_bench_results_write(const char *path, const caps_runtime *rt, const char *arch,
     const caps_bench_peak *peak, json_t *rows, caps_error *err);
-
-/* Each measures one operation at the shapes of a network and a batch, giving its rows to `each`. */
-typedef struct caps_bench {
-    caps_runtime *rt;
-    const caps_model_spec *spec;
-    const caps_model_sizes *sizes;
-    size_t batch;
-    double seconds;                /* of measuring, for each row */
-    const char *conv;              /* caps_model_options.conv */
-    const caps_bench_shape *shape; /* NULL: the network's; else gemm and conv measure this one */
-    void (*each)(void *user, const caps_bench_row *row);
-    void *user;
-} caps_bench;
-
-/* Initialises t and fills it with numbers in -0.5..0.5: zeros would be faster than what occurs. */
-caps_status caps_bench_fill(
-    caps_tensor *t, caps_runtime *rt, int ndim, const size_t *shape, caps_error *err);
-/* Measures, and gives b->each the row, whose operation, shape, flops, bytes and footprint are set.
- * algorithm: NULL where there is but one. */
-caps_status caps_bench_row_make(const caps_bench *b, caps_bench_row *row, const char *algorithm,
-    caps_bench_run *run, void *context, caps_error *err);
-
-caps_status caps_bench_gemm(const caps_bench *b, caps_error *err);
-caps_status caps_bench_conv(const caps_bench *b, caps_error *err);
-caps_status caps_bench_bias(const caps_bench *b, caps_error *err);
-caps_status caps_bench_linear(const caps_bench *b, caps_error *err);
-caps_status caps_bench_group(const caps_bench *b, caps_error *err);
-caps_status caps_bench_squash(const caps_bench *b, caps_error *err);
-caps_status caps_bench_votes(const caps_bench *b, caps_error *err);
-caps_status caps_bench_routing(const caps_bench *b, caps_error *err);
-caps_status caps_bench_losses(const caps_bench *b, caps_error *err);
-caps_status caps_bench_adam(const caps_bench *b, caps_error *err);
-caps_status caps_bench_sgd(const caps_bench *b, caps_error *err);
-caps_status caps_bench_forward(const caps_bench *b, caps_error *err);
-caps_status caps_bench_step(const caps_bench *b, caps_error *err);
 
 #endif
