@@ -1,5 +1,5 @@
 /* version.c: the version of the library that runs. */
-#include <capscl/capscl.h>
+#include <capscl/version.h>
 
 const char *caps_version(void)
 {
