@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include <capscl/capscl.h>
+#include <capscl/model.h>
 
 #include "bench_network.h"
 
@@ -74,10 +74,10 @@ typedef struct caps_bench {
     const caps_bench_shape *shape; /* NULL: the network's; else gemm and conv measure this one */
     void (*each)(void *user, const caps_bench_row *row);
     void *user;
-    /* Makes the model of `forward` and `step`; its errors say what is too large. */
-    caps_status (*model_create)(caps_model **out, caps_runtime *rt, const caps_model_spec *spec,
-        const caps_model_options *options, size_t *batch, caps_error *err);
 } caps_bench;
+
+/* Of the model that `forward` or, with `step`, `step` makes. */
+caps_model_options caps_bench_model_options(const caps_bench *b, bool step);
 
 /* One operation, or the whole network, in the order in which they are listed and measured. */
 typedef struct caps_bench_operation {

@@ -37,7 +37,7 @@ caps_status caps_bench_problem_measure(caps_bench_problem *p, caps_bench_run *ru
     caps_error *err);
 
 /* "conv1 ": what a row's shape begins with where several layers have the operation; else "". text of
- * at least CAPS_BENCH_LAYER_NAME + 1 bytes, returned. */
+ * at least CAPS_LAYER_NAME + 1 bytes, returned. */
 const char *caps_bench_prefix(char *text, const caps_bench_layer *layer, size_t layers);
 
 /* Measures an operation at each layer of a type, in forward order. */

@@ -29,7 +29,7 @@ static caps_status group_measure(
     const size_t u[] = {b->batch, types * h * w, dim}, z[] = {b->batch, types * dim, h, w};
     const double n = (double)(u[0] * u[1]) * (double)dim;
     caps_status status = CAPS_OK;
-    char text[CAPS_BENCH_SHAPE_TEXT], name[CAPS_BENCH_LAYER_NAME + 1];
+    char text[CAPS_BENCH_SHAPE_TEXT], name[CAPS_LAYER_NAME + 1];
     if (types == 0)
         return CAPS_OK;
     caps_bench_prefix(name, layer, b->network->with_types);
@@ -74,7 +74,7 @@ static caps_status squash_measure(
         conv->types * caps_bench_conv_height(conv) * caps_bench_conv_width(conv), conv->dim};
     const double n = (double)(shape[0] * shape[1]) * (double)shape[2];
     caps_status status = CAPS_OK;
-    char text[CAPS_BENCH_SHAPE_TEXT], name[CAPS_BENCH_LAYER_NAME + 1];
+    char text[CAPS_BENCH_SHAPE_TEXT], name[CAPS_LAYER_NAME + 1];
     if (conv->types == 0)
         return CAPS_OK;
     caps_bench_prefix(name, layer, b->network->with_types);
@@ -120,7 +120,7 @@ static caps_status votes_measure(
     const double nv = (double)(b->batch * i) * (double)(j * d), nu = (double)(b->batch * i * k);
     const double nw = (double)(i * j) * (double)(d * k), flops = 2 * nv * (double)k;
     caps_status status;
-    char text[CAPS_BENCH_SHAPE_TEXT], name[CAPS_BENCH_LAYER_NAME + 1];
+    char text[CAPS_BENCH_SHAPE_TEXT], name[CAPS_LAYER_NAME + 1];
     caps_bench_prefix(name, layer, b->network->of_type[CAPS_PROBLEM_CAPS]);
     CAPS_TRY(caps_bench_add(&p, 4, votes, err));
     CAPS_TRY(caps_bench_add(&p, 3, u, err));
@@ -239,7 +239,7 @@ static caps_status routing_measure(
     const size_t workspace = caps_routing_scratch(n, i, j, d, &p.routing);
     const double nv = (double)(n * i) * (double)(j * d), steps = full ? (double)r : 1;
     caps_status status;
-    char text[CAPS_BENCH_SHAPE_TEXT], name[CAPS_BENCH_LAYER_NAME + 1];
+    char text[CAPS_BENCH_SHAPE_TEXT], name[CAPS_LAYER_NAME + 1];
     caps_bench_prefix(name, layer, b->network->of_type[CAPS_PROBLEM_CAPS]);
     CAPS_TRY(caps_bench_add(&p, 3, v, err));
     CAPS_TRY(caps_bench_add(&p, 4, votes, err));

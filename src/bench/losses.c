@@ -63,7 +63,7 @@ typedef struct losses_row {
 static caps_status losses_rows(
     caps_bench_problem *p, const losses_row *rows, size_t count, size_t d, caps_error *err)
 {
-    const size_t b = p->b->batch, j = p->b->network->classes;
+    const size_t b = p->b->batch, j = p->b->network->info->classes;
     const double n = (double)b, classes = n * (double)j, numbers = classes * (double)d;
     caps_status status = CAPS_OK;
     for (size_t i = 0; i < count; i++) {
@@ -91,7 +91,7 @@ static caps_status losses_of_capsules(const caps_bench *b, caps_error *err)
         {"totals", losses_totals, 0, 0, 0, 0},
     };
     caps_bench_problem p = {.b = b};
-    const size_t n = b->batch, j = b->network->classes, d = b->network->dim, three = 3;
+    const size_t n = b->batch, j = b->network->info->classes, d = b->network->info->dim, three = 3;
     const size_t v[] = {n, j, d}, lengths[] = {n, j}, masked[] = {n, j * d};
     caps_status status;
     CAPS_TRY(caps_bench_add(&p, 3, v, err));
@@ -145,7 +145,7 @@ static caps_status losses_of_logits(const caps_bench *b, caps_error *err)
         {"totals", losses_totals_without_sse, 0, 0, 0, 0},
     };
     caps_bench_problem p = {.b = b};
-    const size_t n = b->batch, j = b->network->classes, three = 3, scores[] = {n, j};
+    const size_t n = b->batch, j = b->network->info->classes, three = 3, scores[] = {n, j};
     caps_status status;
     CAPS_TRY(caps_bench_add(&p, 2, scores, err));
     CAPS_TRY(caps_bench_add(&p, 2, scores, err));
@@ -178,7 +178,7 @@ static caps_status losses_sse_backward(void *context, caps_error *err)
 static caps_status losses_of_decoder(const caps_bench *b, caps_error *err)
 {
     caps_bench_problem p = {.b = b};
-    const size_t shape[] = {b->batch, b->network->pixels};
+    const size_t shape[] = {b->batch, b->network->info->pixels};
     const double n = (double)shape[0] * (double)shape[1];
     caps_status status;
     char text[CAPS_BENCH_SHAPE_TEXT];
@@ -200,8 +200,8 @@ done:
 caps_status caps_bench_losses(const caps_bench *b, caps_error *err)
 {
     caps_status status =
-        b->network->dim > 0 ? losses_of_capsules(b, err) : losses_of_logits(b, err);
-    if (status == CAPS_OK && b->network->has_decoder)
+        b->network->info->dim > 0 ? losses_of_capsules(b, err) : losses_of_logits(b, err);
+    if (status == CAPS_OK && b->network->info->has_decoder)
         status = losses_of_decoder(b, err);
     return status;
 }

@@ -74,8 +74,8 @@ caps_status caps_bench_problem_measure(caps_bench_problem *p, caps_bench_run *ru
 
 const char *caps_bench_prefix(char *text, const caps_bench_layer *layer, size_t layers)
 {
-    snprintf(text, CAPS_BENCH_LAYER_NAME + 1, "%s%s", layers > 1 ? layer->name : "",
-        layers > 1 ? " " : "");
+    snprintf(
+        text, CAPS_LAYER_NAME + 1, "%s%s", layers > 1 ? layer->name : "", layers > 1 ? " " : "");
     return text;
 }
 

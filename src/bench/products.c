@@ -57,7 +57,7 @@ static caps_status gemm_of_conv(const caps_bench *b, const caps_bench_layer *lay
 {
     const size_t *w = layer->problem.w_shape;
     const size_t m = w[0], taps = w[1] * w[2] * w[3], n = gemm_columns(b, &layer->problem);
-    char what[CAPS_BENCH_LAYER_NAME + 16];
+    char what[CAPS_LAYER_NAME + 16];
     caps_status status;
     snprintf(what, sizeof what, "%s forward", layer->name);
     CAPS_TRY(gemm_measure(b, what, false, false, m, n, taps, err));
@@ -75,7 +75,7 @@ static caps_status gemm_of_linear(
 {
     const size_t rows = b->batch * layer->rows_per_image;
     const size_t in = layer->problem.in, out = layer->problem.out;
-    char what[CAPS_BENCH_LAYER_NAME + 16];
+    char what[CAPS_LAYER_NAME + 16];
     caps_status status;
     snprintf(what, sizeof what, "%s forward", layer->name);
     CAPS_TRY(gemm_measure(b, what, false, true, rows, out, in, err));

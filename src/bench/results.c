@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include <capscl/version.h>
+
 #include "bench.h"
 
 #include "fail.h"

@@ -20,7 +20,7 @@ static caps_status update_adam(void *context, caps_error *err)
 caps_status caps_bench_adam(const caps_bench *b, caps_error *err)
 {
     caps_bench_problem p = {.b = b, .adam = {1e-3f, 0.9f, 0.999f, 1e-8f, 0}};
-    const size_t n = b->network->parameters, one = 1;
+    const size_t n = (size_t)b->network->info->parameters, one = 1;
     caps_status status = CAPS_OK;
     char text[CAPS_BENCH_SHAPE_TEXT];
     for (int t = 0; t < 4; t++)
@@ -61,7 +61,7 @@ static caps_status update_finite(void *context, caps_error *err)
 caps_status caps_bench_sgd(const caps_bench *b, caps_error *err)
 {
     caps_bench_problem p = {.b = b};
-    const size_t n = b->network->parameters;
+    const size_t n = (size_t)b->network->info->parameters;
     const caps_not_finite_row row = {.count = n};
     int32_t packed[CAPS_NOT_FINITE_ROW];
     caps_status status;

@@ -16,7 +16,8 @@ static caps_status whole_forward(void *context, caps_error *err)
 {
     whole_run *w = context;
     caps_status status;
-    CAPS_TRY(caps_model_set_batch(w->model, w->noise.all.b, w->noise.images, NULL, err));
+    CAPS_TRY(caps_model_set_batch(
+        w->model, &(caps_images){w->noise.all.b, w->noise.images, NULL, NULL}, err));
     CAPS_TRY(caps_model_forward(w->model, CAPS_MASK_LONGEST, err));
 done:
     return status;
@@ -26,7 +27,7 @@ static caps_status whole_step(void *context, caps_error *err)
 {
     whole_run *w = context;
     caps_status status;
-    CAPS_TRY(caps_model_set_images(w->model, &w->noise.all, err));
+    CAPS_TRY(caps_model_set_batch(w->model, &w->noise.all, err));
     CAPS_TRY(caps_model_forward(w->model, CAPS_MASK_LABEL, err));
     CAPS_TRY(caps_model_backward(w->model, err));
     CAPS_TRY(caps_model_adam(w->model, 1e-3f, ++w->t, err));
@@ -34,24 +35,26 @@ done:
     return status;
 }
 
+caps_model_options caps_bench_model_options(const caps_bench *b, bool step)
+{
+    return (caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = b->batch,
+        .training = step, .adam = step, .reconstruct = true, .conv = b->conv};
+}
+
 static caps_status whole_measure(const caps_bench *b, bool step, caps_error *err)
 {
-    const caps_model_options options = {.max_batch = b->batch,
-        .training = step,
-        .adam = step,
-        .reconstruct = true,
-        .conv = b->conv};
+    const caps_model_options options = caps_bench_model_options(b, step);
     const caps_bench_network *n = b->network;
     whole_run w = {0};
     caps_bench_row row = {.operation = step ? "step" : "forward",
         .whole = true,
         .batch = b->batch,
-        .routing_grad = n->routing_grad};
+        .routing_grad = n->info->routing_grad};
     caps_model_memory memory;
     caps_status status;
-    CAPS_TRY(b->model_create(&w.model, b->rt, b->spec, &options, NULL, err));
+    CAPS_TRY(caps_model_create(&w.model, b->rt, b->spec, &options, err));
     CAPS_TRY(caps_model_forecast(b->rt, b->spec, &options, &memory, err));
-    CAPS_TRY(caps_model_initialise(w.model, 1, err));
+    CAPS_TRY(caps_model_initialise(w.model, CAPS_INITIALISER_SCALED, 1, err));
     CAPS_TRY(caps_random_images_init(&w.noise, b->spec, b->batch, err));
 
     /* A step's backward costs each product twice more, but the first layer's images get no
@@ -65,7 +68,7 @@ static caps_status whole_measure(const caps_bench *b, bool step, caps_error *err
     row.bytes = step ? 10 * (double)memory.parameters + 3 * (double)memory.activations
                      : (double)memory.parameters + (double)memory.activations;
     snprintf(row.shape, sizeof row.shape, "B=%zu input=%zux%zux%zu I=%zu J=%zu", b->batch,
-        n->input[0], n->input[1], n->input[2], n->inputs, n->classes);
+        n->info->input[0], n->info->input[1], n->info->input[2], n->info->inputs, n->info->classes);
     snprintf(
         row.algorithm, sizeof row.algorithm, "%s", caps_family_name(caps_runtime_family(b->rt)));
     snprintf(row.conv, sizeof row.conv, "%s", caps_model_get_conv(w.model));

@@ -137,6 +137,10 @@ caps_status caps_cli_show_profile(caps_runtime *rt, caps_error *err);
 /* "1.5 GiB", "12.3 MiB": text of at least 32 bytes, returned. */
 char *caps_cli_bytes(char *text, uint64_t bytes);
 
+/* Where `status` is that a model of these options does not fit the device's memory, says why: the
+ * network, CAPS_ERR_SPEC, where not even a batch of 1 fits; else --batch, CAPS_ERR_ARGUMENT. */
+caps_status caps_cli_explain_memory(caps_status status, caps_runtime *rt,
+    const caps_model_spec *spec, const caps_model_options *options, caps_error *err);
 /* Makes a model; where the device's memory is too small, says whose fault it is: CAPS_ERR_SPEC
  * where not even a batch of 1 fits, else CAPS_ERR_ARGUMENT that names --batch. *batch may be NULL:
  * it must be options->max_batch; else a smaller one is tried, and the batch found is given back. */

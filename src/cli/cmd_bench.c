@@ -220,16 +220,21 @@ static caps_status bench_choose_shape(caps_bench_shape *shape, const bench_choic
 
 /* Where memory is too small, it is --batch or the network that asks for too much. */
 static caps_status bench_explain(caps_status status, const caps_bench_operation *operation,
-    size_t batch, const char *shape, caps_error *err)
+    const caps_bench *b, const char *shape, caps_error *err)
 {
     if (status != CAPS_ERR_DEVICE_MEMORY)
         return status;
+    if (operation->whole) {
+        const caps_model_options options =
+            caps_bench_model_options(b, strcmp(operation->name, "step") == 0);
+        return caps_cli_explain_memory(status, b->rt, b->spec, &options, err);
+    }
     if (shape)
         return caps_fail_prefix(
             err, CAPS_ERR_ARGUMENT, "bench: %s: --shape %s is too large", operation->name, shape);
-    if (batch > 1 && !operation->batchless)
-        return caps_fail_prefix(
-            err, CAPS_ERR_ARGUMENT, "bench: %s: --batch %zu is too large", operation->name, batch);
+    if (b->batch > 1 && !operation->batchless)
+        return caps_fail_prefix(err, CAPS_ERR_ARGUMENT, "bench: %s: --batch %zu is too large",
+            operation->name, b->batch);
     return caps_fail_prefix(
         err, CAPS_ERR_SPEC, "bench: %s: the network is too large", operation->name);
 }
@@ -245,7 +250,7 @@ static caps_status bench_run_one(
     caps_status status = CAPS_OK;
     for (size_t i = 0; i < count; i++) {
         b->batch = (size_t)batches[i];
-        CAPS_TRY(bench_explain(operation->run(b, err), operation, b->batch, o->shape, err));
+        CAPS_TRY(bench_explain(operation->run(b, err), operation, b, o->shape, err));
         if (operation->batchless || o->shape)
             break;
     }
@@ -285,7 +290,7 @@ static int bench_run(const caps_command *command, int argc, char **argv)
     caps_error err = {0};
     caps_status status = CAPS_OK;
     caps_runtime *rt = NULL;
-    caps_model_spec spec;
+    caps_model_spec *spec = NULL;
     static caps_bench_network network;
     bench_report p = {.o = &o};
     bench_choice choice;
@@ -295,7 +300,7 @@ static int bench_run(const caps_command *command, int argc, char **argv)
     CAPS_TRY(bench_choose_shape(&shape, &choice, &o, &args, &err));
     const char *arch = o.arch ? o.arch : "mnist";
     CAPS_TRY(caps_model_spec_load(&spec, arch, &err));
-    CAPS_TRY(caps_bench_network_init(&network, &spec, &err));
+    CAPS_TRY(caps_bench_network_init(&network, spec, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, o.kernel_times, &err));
     p.device = caps_runtime_device(rt)->name;
     const char *what = choice.one ? choice.one->name : choice.all ? "" : "network";
@@ -307,14 +312,13 @@ static int bench_run(const caps_command *command, int argc, char **argv)
         CAPS_TRY(caps_cli_usage(&err, "bench: %s is measured on layers of capsules, %s has none",
             choice.one->name, arch));
     caps_bench b = {.rt = rt,
-        .spec = &spec,
+        .spec = spec,
         .network = &network,
         .seconds = o.seconds,
         .conv = o.common.conv,
         .shape = o.shape ? &shape : NULL,
         .each = bench_on_row,
-        .user = &p,
-        .model_create = caps_cli_model_create};
+        .user = &p};
     CAPS_TRY(bench_run_all(&b, &p, &choice, &o, &err));
     if (o.results) {
         CAPS_TRY(caps_bench_results_write(path, rt, arch, &p.peak, p.rows, &err));
@@ -329,6 +333,7 @@ done:
     json_decref(p.rows);
     caps_cli_show_warnings(rt);
     caps_runtime_free(rt);
+    caps_model_spec_free(spec);
     caps_args_release(&args);
     return caps_cli_end(status, &err);
 }

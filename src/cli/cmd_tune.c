@@ -144,12 +144,10 @@ static int tune_run(const caps_command *command, int argc, char **argv)
     caps_error err = {0};
     caps_status status = CAPS_OK;
     caps_runtime *rt = NULL;
-    caps_model_spec spec;
+    caps_model_spec *spec = NULL;
     tune_report report = {.o = &o};
-    caps_tune t = {.spec = &spec,
-        .seconds = o.seconds,
+    caps_tune t = {.seconds = o.seconds,
         .batch = (size_t)o.batch,
-        .model_create = caps_cli_model_create,
         .is_stopped = tune_is_stopped,
         .progress = tune_progress,
         .result = tune_result,
@@ -157,7 +155,7 @@ static int tune_run(const caps_command *command, int argc, char **argv)
         .user = &report};
     caps_tune_totals totals;
     CAPS_TRY(caps_model_spec_load(&spec, o.arch, &err));
-    CAPS_TRY(caps_model_spec_check(&spec, NULL, &err));
+    t.spec = spec;
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     t.rt = rt;
     if (o.common.json)
@@ -165,7 +163,8 @@ static int tune_run(const caps_command *command, int argc, char **argv)
     tune_catch_signals();
     const double begun = caps_clock_seconds();
     caps_cli_log("running the network once, batch %llu ...", (unsigned long long)o.batch);
-    CAPS_TRY(caps_tune_run_network(&t, &err));
+    const caps_model_options options = caps_tune_model_options(&t);
+    CAPS_TRY(caps_cli_explain_memory(caps_tune_run_network(&t, &err), rt, spec, &options, &err));
     caps_cli_show_warnings(rt);
     t.seconds -= caps_clock_seconds() - begun;
     CAPS_TRY(caps_tune_measure(&t, &totals, &err));
@@ -182,6 +181,7 @@ done:
     json_decref(report.rows);
     caps_cli_show_warnings(rt);
     caps_runtime_free(rt);
+    caps_model_spec_free(spec);
     caps_args_release(&args);
     return caps_cli_end(status, &err);
 }

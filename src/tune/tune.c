@@ -13,7 +13,7 @@
 static caps_status tune_run_batch(caps_model *model, const caps_images *images, caps_error *err)
 {
     caps_status status;
-    CAPS_TRY(caps_model_set_images(model, images, err));
+    CAPS_TRY(caps_model_set_batch(model, images, err));
     CAPS_TRY(caps_model_forward(model, images->labels ? CAPS_MASK_LABEL : CAPS_MASK_LONGEST, err));
     if (images->labels)
         CAPS_TRY(caps_model_backward(model, err));
@@ -21,16 +21,21 @@ done:
     return status;
 }
 
+caps_model_options caps_tune_model_options(const caps_tune *t)
+{
+    return (caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = t->batch,
+        .training = true, .reconstruct = true};
+}
+
 caps_status caps_tune_run_network(const caps_tune *t, caps_error *err)
 {
-    const caps_model_options training = {
-        .max_batch = t->batch, .training = true, .reconstruct = true};
+    const caps_model_options training = caps_tune_model_options(t);
     caps_model *model = NULL;
     caps_status status;
     caps_random_images noise = {0};
     CAPS_TRY(caps_random_images_init(&noise, t->spec, t->batch, err));
-    CAPS_TRY(t->model_create(&model, t->rt, t->spec, &training, NULL, err));
-    CAPS_TRY(caps_model_initialise(model, 1, err));
+    CAPS_TRY(caps_model_create(&model, t->rt, t->spec, &training, err));
+    CAPS_TRY(caps_model_initialise(model, CAPS_INITIALISER_SCALED, 1, err));
     CAPS_TRY(tune_run_batch(model, &noise.all, err));
     CAPS_TRY(tune_run_batch(model, &(caps_images){1, noise.images, NULL, NULL}, err));
     CAPS_TRY(caps_runtime_finish(t->rt, err));

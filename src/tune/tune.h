@@ -5,7 +5,7 @@
 #ifndef CAPS_TUNE_H
 #define CAPS_TUNE_H
 
-#include <capscl/capscl.h>
+#include <capscl/model.h>
 
 #include "tuning.h"
 
@@ -22,11 +22,8 @@ typedef struct caps_tune_result {
 typedef struct caps_tune {
     caps_runtime *rt;
     const caps_model_spec *spec;
-    size_t batch;   /* of training; the prediction of one image is tuned too */
-    double seconds; /* of measuring, at most */
-    /* Makes the model; its errors say what is too large. */
-    caps_status (*model_create)(caps_model **out, caps_runtime *rt, const caps_model_spec *spec,
-        const caps_model_options *options, size_t *batch, caps_error *err);
+    size_t batch;                   /* of training; the prediction of one image is tuned too */
+    double seconds;                 /* of measuring, at most */
     bool (*is_stopped)(void *user); /* asked between measurements */
     /* Before a choice is measured: how much is done, 0 to 1. */
     void (*progress)(void *user, const char *key, double done);
@@ -40,6 +37,9 @@ typedef struct caps_tune_totals {
     size_t choices, measured;
     bool saved; /* all that was measured is in the cache */
 } caps_tune_totals;
+
+/* Of the model that it makes. */
+caps_model_options caps_tune_model_options(const caps_tune *t);
 
 /* Trains one step and predicts one image, so that every chooser records what it is asked for. */
 caps_status caps_tune_run_network(const caps_tune *t, caps_error *err);
