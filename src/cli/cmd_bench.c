@@ -51,7 +51,7 @@ typedef struct bench_report {
     caps_bench_peak peak;
     bool begun; /* the head is out */
     bool out_of_memory;
-    json_t *rows; /* NULL: not wanted */
+    json_t *rows; /* NULL: not requested */
 } bench_report;
 
 static double bench_gflops(const caps_bench_row *r)
@@ -218,7 +218,7 @@ static caps_status bench_choose_shape(caps_bench_shape *shape, const bench_choic
     return caps_bench_shape_parse(shape, o->shape, strcmp(choice->one->name, "conv") == 0, err);
 }
 
-/* Where memory is too small, it is --batch or the network that asks for too much. */
+/* Where memory is too small, it is --batch or the network that is too large. */
 static caps_status bench_explain(caps_status status, const caps_bench_operation *operation,
     const caps_bench *b, const char *shape, caps_error *err)
 {
@@ -239,7 +239,7 @@ static caps_status bench_explain(caps_status status, const caps_bench_operation 
         err, CAPS_ERR_SPEC, "bench: %s: the network is too large", operation->name);
 }
 
-/* One operation at every batch that was asked for, or at its default ones. */
+/* One operation at every batch that was requested, or at its default ones. */
 static caps_status bench_run_one(
     const caps_bench_operation *operation, caps_bench *b, const options *o, caps_error *err)
 {

@@ -61,7 +61,7 @@ static void tune_catch_signals(void)
 typedef struct tune_report {
     const options *o;
     bool begun;   /* the table's head is out */
-    json_t *rows; /* NULL: out of memory, or not wanted */
+    json_t *rows; /* NULL: out of memory, or not requested */
 } tune_report;
 
 static bool tune_is_stopped(void *user)

@@ -220,7 +220,7 @@ static caps_status conv_open(
     const struct {
         int ndim;
         const size_t *shape;
-        bool wanted;
+        bool needed;
     } rows[TENSORS] = {[X] = {4, s->x_shape, true},
         [W] = {4, s->w_shape, true},
         [BIAS] = {1, s->w_shape, true},
@@ -231,7 +231,7 @@ static caps_status conv_open(
         [DY] = {4, y, s->backward},
         [WORKSPACE] = {1, &workspace, true}};
     for (size_t i = 0; i < TENSORS; i++) {
-        if (!rows[i].wanted)
+        if (!rows[i].needed)
             continue;
         CAPS_TRY(caps_tensor_init(&c->t[i], rt, CAPS_F32, rows[i].ndim, rows[i].shape, err));
         CAPS_TRY(caps_tensor_zero(rt, &c->t[i], err));

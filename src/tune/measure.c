@@ -79,7 +79,7 @@ static bool measure_goes_on(const measuring *m, size_t round)
                (round < LEAST_ROUNDS && caps_clock_seconds() < m->end));
 }
 
-/* What is so much slower than the best needs no second look: its one run is its result. */
+/* What is so much slower than the best is not measured again: its one run is its result. */
 static void measure_drop_hopeless(measuring *m, const caps_tune_result *r)
 {
     double least = INFINITY;
@@ -127,7 +127,7 @@ done:
     return status;
 }
 
-/* The fastest; what is in force stays unless another is clearly better. False: nothing to say. */
+/* The fastest; what is in force stays unless another is clearly better. False: nothing follows. */
 static bool measure_choose(caps_tune_result *r)
 {
     size_t measured = 0, current = r->count;

@@ -24,7 +24,7 @@ typedef struct caps_tune {
     const caps_model_spec *spec;
     size_t batch;                   /* of training; the prediction of one image is tuned too */
     double seconds;                 /* of measuring, at most */
-    bool (*is_stopped)(void *user); /* asked between measurements */
+    bool (*is_stopped)(void *user); /* called between measurements */
     /* Before a choice is measured: how much is done, 0 to 1. */
     void (*progress)(void *user, const char *key, double done);
     void (*result)(void *user, const caps_tune_result *result); /* of a choice that was measured */
@@ -41,7 +41,7 @@ typedef struct caps_tune_totals {
 /* Of the model that it makes. */
 caps_model_options caps_tune_model_options(const caps_tune *t);
 
-/* Trains one step and predicts one image, so that every chooser records what it is asked for. */
+/* Trains one step and predicts one image, so that every chooser records its choice. */
 caps_status caps_tune_run_network(const caps_tune *t, caps_error *err);
 
 /* Measures these choices until the time is over, and saves each result. */
