@@ -17,7 +17,7 @@ const char *caps_attack_name(int kind)
 
 caps_model_options caps_attack_model_options(size_t max_batch)
 {
-    return (caps_model_options){.max_batch = max_batch, .training = true, .input_gradient = true};
+    return (caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = max_batch, .training = true, .input_gradient = true};
 }
 
 static float clamp(float value, float low, float high)
@@ -41,7 +41,7 @@ caps_status caps_attack_apply(caps_model *m, caps_attack kind, double epsilon, u
     const caps_images *images, float *out, caps_error *err)
 {
     caps_runtime *rt = caps_model_get_runtime(m);
-    const size_t n = images->b * caps_model_get_sizes(m)->pixels;
+    const size_t n = images->b * caps_model_get_info(m)->pixels;
     caps_status status = CAPS_OK;
     float *gradient = NULL;
     memcpy(out, images->images, n * sizeof *out);
@@ -55,7 +55,7 @@ caps_status caps_attack_apply(caps_model *m, caps_attack kind, double epsilon, u
     caps_trace_begin(rt, "attack");
     for (uint64_t s = 0; s < steps; s++) {
         const caps_images now = {images->b, out, images->labels, NULL};
-        CAPS_TRY(caps_model_set_images(m, &now, err));
+        CAPS_TRY(caps_model_set_batch(m, &now, err));
         CAPS_TRY(caps_model_forward(m, CAPS_MASK_LABEL, err));
         CAPS_TRY(caps_model_backward(m, err));
         const caps_tensor dx = caps_model_input_gradient(m);

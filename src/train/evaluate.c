@@ -14,11 +14,12 @@
 
 caps_status caps_data_check(const caps_dataset *ds, const caps_model_spec *spec, caps_error *err)
 {
-    caps_status status = caps_dataset_check_labels(ds, spec->labels, err);
+    const caps_model_info *info = caps_model_spec_info(spec);
+    caps_status status = caps_dataset_check_labels(ds, info->labels, err);
     if (status != CAPS_OK)
         return status;
     return caps_dataset_check(
-        ds, spec->input[0], spec->input[1], spec->input[2], spec->classes, err);
+        ds, info->input[0], info->input[1], info->input[2], info->classes, err);
 }
 
 /* A batch and its results in host memory. */
@@ -62,17 +63,20 @@ static caps_status give_batch(caps_model *m, const caps_batch *batch, readings *
     const caps_images images = {
         batch->n, r->images ? r->images : batch->images, batch->labels, batch->targets};
     const size_t rows = batch->n * batch->labels_per_image;
-    CAPS_TRY(caps_model_put_images(m, &images, err));
+    CAPS_TRY(caps_model_enqueue_batch(m, &images, err));
     CAPS_TRY(caps_model_forward(m, CAPS_MASK_LONGEST, err));
-    const caps_model_outputs out = caps_model_get_outputs(m);
-    CAPS_TRY(caps_model_read(m, &out.lengths, r->lengths, NULL, err));
-    CAPS_TRY(caps_model_read(m, &out.best, r->best, NULL, err));
-    if (out.sse.buffer)
-        CAPS_TRY(caps_model_read(m, &out.sse, r->sse, NULL, err));
+    const caps_tensor lengths = caps_model_output(m, "lengths");
+    const caps_tensor best = caps_model_output(m, "best");
+    const caps_tensor sse = caps_model_output(m, "sse");
+    const caps_tensor loss = caps_model_output(m, "class_loss");
+    CAPS_TRY(caps_model_read(m, &lengths, r->lengths, NULL, err));
+    CAPS_TRY(caps_model_read(m, &best, r->best, NULL, err));
+    if (sse.buffer)
+        CAPS_TRY(caps_model_read(m, &sse, r->sse, NULL, err));
     else
         for (size_t i = 0; i < rows; i++)
             r->sse[i] = NAN;
-    CAPS_TRY(caps_model_read(m, &out.margin_loss, r->margin_loss, &r->event, err));
+    CAPS_TRY(caps_model_read(m, &loss, r->margin_loss, &r->event, err));
     cl_int code = clFlush(caps_runtime_queue(caps_model_get_runtime(m)));
     if (code != CL_SUCCESS)
         CAPS_TRY(caps_fail_cl(err, code, "flushing the queue"));
@@ -133,7 +137,7 @@ static caps_status take_batch(caps_runtime *rt, caps_evaluation *result, reading
         }
         result->errors += wrong > 0;
         result->label_errors += wrong;
-        result->margin_loss += (double)r->margin_loss[i];
+        result->class_loss += (double)r->margin_loss[i];
         result->reconstruction_sse += sse;
         if (options->each)
             options->each(
@@ -147,17 +151,15 @@ static caps_status take_batch(caps_runtime *rt, caps_evaluation *result, reading
 caps_status caps_evaluate_with(caps_model *m, const caps_dataset *ds, caps_evaluation *result,
     const caps_evaluate_options *o, caps_error *err)
 {
-    const caps_model_spec *spec = caps_model_get_spec(m);
+    const caps_model_info *spec = caps_model_get_info(m);
     const double began = caps_clock_seconds();
     caps_runtime *rt = caps_model_get_runtime(m);
     caps_batcher *batcher = NULL;
     readings r[CAPS_BATCHES_HELD] = {0};
-    caps_model_totals totals;
-    bool totals_kept = false;
     caps_status status;
     *result = (caps_evaluation){.classes = spec->classes, .labels = spec->labels};
     caps_trace_begin(rt, "evaluate");
-    CAPS_TRY(caps_data_check(ds, spec, err));
+    CAPS_TRY(caps_data_check(ds, caps_model_get_spec(m), err));
     size_t most = caps_model_get_micro_batch(m);
     if (most > ds->n)
         most = ds->n;
@@ -165,7 +167,7 @@ caps_status caps_evaluate_with(caps_model *m, const caps_dataset *ds, caps_evalu
         CAPS_TRY(readings_init(&r[i], most, spec->classes, spec->labels, err));
         if (!o->change)
             continue;
-        r[i].images = malloc(most * caps_model_get_sizes(m)->pixels * sizeof *r[i].images);
+        r[i].images = malloc(most * spec->pixels * sizeof *r[i].images);
         if (!r[i].images)
             CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "evaluate: out of memory for images"));
     }
@@ -176,9 +178,6 @@ caps_status caps_evaluate_with(caps_model *m, const caps_dataset *ds, caps_evalu
     const caps_batcher_options options = {.batch = most, .augment = CAPS_AUGMENT_NONE};
     CAPS_TRY(caps_batcher_create(&batcher, ds, &options, err));
 
-    /* The forward adds to the model's running totals: whoever trains it finds them as they were. */
-    CAPS_TRY(caps_model_get_totals(m, &totals, err));
-    totals_kept = true;
     size_t given = 0, turn = 0;
     for (; given < ds->n; turn = (turn + 1) % CAPS_BATCHES_HELD) {
         if (o->stop && o->stop(o->stop_user))
@@ -205,15 +204,10 @@ caps_status caps_evaluate_with(caps_model *m, const caps_dataset *ds, caps_evalu
     const double n = (double)result->n;
     result->error_percent = 100 * (double)result->errors / n;
     result->label_error_percent = 100 * (double)result->label_errors / (n * (double)result->labels);
-    result->margin_loss /= n;
+    result->class_loss /= n;
     result->reconstruction_sse /= n;
     result->seconds = caps_clock_seconds() - began;
 done:
-    if (totals_kept) {
-        caps_status restored = caps_model_set_totals(m, &totals, status == CAPS_OK ? err : NULL);
-        if (status == CAPS_OK)
-            status = restored;
-    }
     if (batcher && status != CAPS_OK) /* the device may still read batches and write results */
         (void)caps_runtime_finish(rt, NULL);
     caps_batcher_free(batcher);
