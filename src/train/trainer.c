@@ -13,8 +13,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <capscl/inspect.h>
+
 #include "clock.h"
-#include "evaluate.h"
 #include "fail.h"
 #include "schedule.h"
 #include "trace.h"
@@ -285,8 +286,10 @@ static bool is_end(const caps_trainer *t, uint64_t step)
     return (step > 0 && step % t->steps_per_epoch == 0) || step >= t->last_step;
 }
 
-static bool evaluation_is_off(void *user)
+static bool evaluation_is_off(void *user, size_t done, size_t total)
 {
+    (void)done;
+    (void)total;
     const caps_trainer *t = user;
     return is_stopped(t) || is_out_of_time(t);
 }
@@ -295,8 +298,9 @@ static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *
     double *label_percent, caps_error *err)
 {
     caps_evaluation result = {0};
-    const caps_evaluate_options options = {.stop = evaluation_is_off, .stop_user = t};
-    caps_status status = caps_evaluate_with(t->model, ds, &result, &options, err);
+    const caps_evaluate_options options = {
+        CAPS_OPTIONS(caps_evaluate_options), .progress = {evaluation_is_off, t}};
+    caps_status status = caps_evaluate(t->model, ds, &options, &result, err);
     if (status == CAPS_OK) {
         *percent = result.error_percent;
         *label_percent = result.label_error_percent;

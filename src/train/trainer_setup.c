@@ -8,9 +8,10 @@
 #include <string.h>
 #include <time.h>
 
+#include <capscl/inspect.h>
+
 #include "clock.h"
 #include "config.h"
-#include "evaluate.h"
 #include "fail.h"
 #include "file.h"
 #include "schedule.h"
