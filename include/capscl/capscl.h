@@ -27,17 +27,6 @@
 #include <capscl/ops.h>
 #include <capscl/tensor.h>
 #include <capscl/train.h>
+#include <capscl/version.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-#define CAPSCL_VERSION "0.1.0"
-
-/* The version of the library that runs (CAPSCL_VERSION is that of the header). */
-CAPS_API const char *caps_version(void);
-
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -250,6 +250,27 @@ caps_status caps_cli_show_profile(caps_runtime *rt, caps_error *err)
 
 /* ---- models --------------------------------------------------------------------------------- */
 
+caps_status caps_cli_explain_memory(caps_status status, caps_runtime *rt,
+    const caps_model_spec *spec, const caps_model_options *options, caps_error *err)
+{
+    if (status != CAPS_ERR_DEVICE_MEMORY)
+        return status;
+    char message[sizeof err->message];
+    snprintf(message, sizeof message, "%s", err->message);
+    caps_model_options o = *options;
+    caps_model *one = NULL;
+    o.max_batch = 1;
+    if (options->max_batch > 1 && caps_model_create(&one, rt, spec, &o, err) == CAPS_OK) {
+        caps_model_free(one);
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "--batch %zu is too large for this device: %s",
+            options->max_batch, message);
+    }
+    if (options->max_batch > 1 && err->status == CAPS_ERR_DEVICE_MEMORY)
+        snprintf(message, sizeof message, "%s", err->message);
+    return caps_fail(
+        err, CAPS_ERR_SPEC, "the model does not fit this device even at batch 1: %s", message);
+}
+
 caps_status caps_cli_model_create(caps_model **out, caps_runtime *rt, const caps_model_spec *spec,
     const caps_model_options *options, size_t *batch, caps_error *err)
 {
@@ -261,23 +282,7 @@ caps_status caps_cli_model_create(caps_model **out, caps_runtime *rt, const caps
     }
     if (status == CAPS_OK && batch)
         *batch = o.max_batch;
-    if (status != CAPS_ERR_DEVICE_MEMORY)
-        return status;
-
-    char message[sizeof err->message];
-    snprintf(message, sizeof message, "%s", err->message);
-    caps_model *one = NULL;
-    size_t wanted = o.max_batch;
-    o.max_batch = 1;
-    if (wanted > 1 && caps_model_create(&one, rt, spec, &o, err) == CAPS_OK) {
-        caps_model_free(one);
-        return caps_fail(err, CAPS_ERR_ARGUMENT, "--batch %zu is too large for this device: %s",
-            wanted, message);
-    }
-    if (wanted > 1 && err->status == CAPS_ERR_DEVICE_MEMORY)
-        snprintf(message, sizeof message, "%s", err->message);
-    return caps_fail(
-        err, CAPS_ERR_SPEC, "the model does not fit this device even at batch 1: %s", message);
+    return caps_cli_explain_memory(status, rt, spec, &o, err);
 }
 
 caps_status caps_cli_model_load(caps_model **out, caps_runtime *rt, const char *path,

@@ -102,7 +102,7 @@ caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, co
     size_t limit, const caps_model_spec *spec, caps_error *err)
 {
     const size_t *size = spec->source[0] ? spec->source : spec->input;
-    const caps_dataset_options options = {
+    const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options),
         .split = split == CAPS_CLI_TEST ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN,
         .limit = limit,
         .channels = size[0],

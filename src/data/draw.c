@@ -62,8 +62,8 @@ caps_status caps_dataset_view_size(
     view_size(ds, augment, chw);
     if (ds->view[0] && (chw[1] != ds->view[0] || chw[2] != ds->view[1]))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "%s: %s gives images of %zux%zu, need %zux%zu, the size that is looked at", ds->path,
-            name, chw[1], chw[2], ds->view[0], ds->view[1]);
+            "%s: %s gives images of %zux%zu, need %zux%zu, the size of the view", ds->path, name,
+            chw[1], chw[2], ds->view[0], ds->view[1]);
     return CAPS_OK;
 }
 

@@ -71,7 +71,7 @@ static caps_status read_split(
 {
     const caps_model_spec *spec = &r->t->config->spec;
     const size_t *size = spec->source[0] ? spec->source : spec->input;
-    const caps_dataset_options options = {.split = split,
+    const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options), .split = split,
         .limit = limit,
         .channels = size[0],
         .height = size[1],

@@ -199,7 +199,7 @@ static void fuzz_idx(bytes images, const char *image_name, bytes labels, const c
         put(of_images ? image_path : label_path, b);
         caps_error err = {0};
         caps_dataset ds;
-        caps_status status = caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, throw(&d, 5), &err);
+        caps_status status = test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, throw(&d, 5), &err);
         if (status == CAPS_OK) {
             size_t image_bytes = ds.channels * ds.height * ds.width;
             sink = sum_of(ds.images, ds.n * image_bytes) + sum_of(ds.labels, ds.n);
@@ -260,7 +260,7 @@ START_TEST(idx_within_gz)
         put(image_path, packed);
         caps_error err = {0};
         caps_dataset ds;
-        caps_status status = caps_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 0, &err);
+        caps_status status = test_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 0, &err);
         if (status == CAPS_OK)
             sink = sum_of(ds.images, ds.n * ds.channels * ds.height * ds.width);
         else
@@ -374,7 +374,7 @@ static void fuzz_set(const char *dir, char *const paths[], const bytes *good, si
         put(paths[at], b);
         caps_error err = {0};
         caps_dataset ds;
-        caps_status status = caps_dataset_load(&ds, name, CAPS_SPLIT_TRAIN, throw(&d, 5), &err);
+        caps_status status = test_dataset_load(&ds, name, CAPS_SPLIT_TRAIN, throw(&d, 5), &err);
         if (status == CAPS_OK) {
             size_t chw[3];
             test_ok(caps_dataset_view_size(&ds, CAPS_AUGMENT_NONE, chw, &err));

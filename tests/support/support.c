@@ -40,6 +40,14 @@ caps_runtime *test_runtime(void)
     return shared_runtime;
 }
 
+caps_status test_dataset_load(
+    caps_dataset *ds, const char *name, caps_split split, size_t limit, caps_error *err)
+{
+    const caps_dataset_options options = {
+        CAPS_OPTIONS(caps_dataset_options), .split = split, .limit = limit};
+    return caps_dataset_open(ds, name, &options, err);
+}
+
 double *test_random(size_t n, uint64_t seed, double lo, double hi)
 {
     double *x = malloc((n ? n : 1) * sizeof *x);
@@ -321,12 +329,12 @@ void test_process_release(test_process *p)
     memset(p, 0, sizeof *p);
 }
 
-/* Devices do not survive a fork, so Check does not fork unless it is told to. */
+/* Devices do not survive a fork, so Check does not fork unless requested. */
 int main(void)
 {
     SRunner *runner = srunner_create(suite());
-    const char *fork_wish = getenv("CK_FORK");
-    if (!fork_wish || strcmp(fork_wish, "yes") != 0)
+    const char *fork_requested = getenv("CK_FORK");
+    if (!fork_requested || strcmp(fork_requested, "yes") != 0)
         srunner_set_fork_status(runner, CK_NOFORK);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner), run = srunner_ntests_run(runner);

@@ -132,22 +132,22 @@ START_TEST(load_plain_and_gz)
     for (int gz = 0; gz < 2; gz++) {
         char *dir = fresh_directory();
         put_set(dir, gz);
-        test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
+        test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
         expect_good(&ds, N);
         ck_assert_str_eq(ds.path, dir);
         ck_assert_int_eq(ds.split, CAPS_SPLIT_TEST);
         caps_dataset_release(&ds);
         static const size_t limits[] = {1, 7, N - 1, N, N + 1, SIZE_MAX};
         for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-            test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, limits[i], &err));
+            test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, limits[i], &err));
             expect_good(&ds, limits[i] < N ? limits[i] : N);
             caps_dataset_release(&ds);
         }
         caps_dataset_release(&ds); /* again: nothing to do */
         ck_assert_int_eq(
-            caps_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 0, &err), CAPS_ERR_NOT_FOUND);
+            test_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 0, &err), CAPS_ERR_NOT_FOUND);
         ck_assert_ptr_nonnull(strstr(err.message, "train-images-idx3-ubyte"));
-        ck_assert_int_eq(caps_dataset_load(&ds, dir, (caps_split)7, 0, &err), CAPS_ERR_ARGUMENT);
+        ck_assert_int_eq(test_dataset_load(&ds, dir, (caps_split)7, 0, &err), CAPS_ERR_ARGUMENT);
         free(dir);
     }
 }
@@ -164,7 +164,7 @@ START_TEST(load_large_gz)
     bytes packed = gzipped(images), labels = idx_bytes(1, (uint32_t[]){n}, n);
     put(dir, IMAGES ".gz", packed);
     put(dir, LABELS, labels);
-    test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
     ck_assert_mem_eq(ds.images, images.data + 16, images.n - 16);
     caps_dataset_release(&ds);
     free(images.data);
@@ -181,7 +181,7 @@ START_TEST(plain_goes_before_gz_and_gz_may_have_members)
     char *dir = fresh_directory();
     put_set(dir, false);
     put(dir, IMAGES ".gz", (bytes){(unsigned char *)"nonsense", 8});
-    test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
     expect_good(&ds, N);
     caps_dataset_release(&ds);
 
@@ -194,7 +194,7 @@ START_TEST(plain_goes_before_gz_and_gz_may_have_members)
     memcpy(both, a.data, a.n);
     memcpy(both + a.n, b.data, b.n);
     put(dir, IMAGES ".gz", (bytes){both, a.n + b.n});
-    test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
     expect_good(&ds, N);
     caps_dataset_release(&ds);
     free(both);
@@ -214,7 +214,7 @@ START_TEST(load_colour)
     bytes labels = idx_bytes(1, (uint32_t[]){6}, 6);
     put(dir, "train-images-idx4-ubyte", images);
     put(dir, "train-labels-idx1-ubyte", labels);
-    test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 5, &err));
+    test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 5, &err));
     ck_assert_uint_eq(ds.n, 5);
     ck_assert_uint_eq(ds.channels, 3);
     ck_assert_uint_eq(ds.height, 8);
@@ -247,7 +247,7 @@ static void expect_bad(const char *name, bytes b, const char *expected)
     /* A limit changes nothing: what is not kept is checked too. */
     for (size_t limit = 0; limit < 3; limit += 2) {
         ck_assert_int_eq(
-            caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, limit, &err), CAPS_ERR_FORMAT);
+            test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, limit, &err), CAPS_ERR_FORMAT);
         ck_assert_msg(strncmp(err.message, start, strlen(start)) == 0, "'%s' does not begin '%s'",
             err.message, start);
         ck_assert_ptr_null(strchr(err.message, '\n'));
@@ -374,7 +374,7 @@ START_TEST(damaged_gz)
         memcpy(b.data, good.data, good.n);
         b.data[i] ^= (unsigned char)(1u << i % 8);
         put(dir, IMAGES ".gz", b);
-        ck_assert_int_eq(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err), CAPS_ERR_FORMAT);
+        ck_assert_int_eq(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err), CAPS_ERR_FORMAT);
         free(dir);
     }
     /* The header, and something after the end. */
@@ -400,13 +400,13 @@ START_TEST(missing_files_and_directories_in_their_place)
         char *dir = fresh_directory();
         put_set(dir, false);
         drop(dir, names[i]);
-        ck_assert_int_eq(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err), CAPS_ERR_NOT_FOUND);
+        ck_assert_int_eq(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err), CAPS_ERR_NOT_FOUND);
         char *start = caps_format("%s: no %s", dir, names[i]);
         ck_assert_msg(strncmp(err.message, start, strlen(start)) == 0, "%s", err.message);
         free(start);
         char *path = caps_path_join(dir, names[i]);
         ck_assert_int_eq(mkdir(path, 0700), 0);
-        ck_assert_int_eq(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err), CAPS_ERR_FORMAT);
+        ck_assert_int_eq(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err), CAPS_ERR_FORMAT);
         ck_assert_ptr_nonnull(strstr(err.message, "-ubyte: is a directory, need a file"));
         free(path);
         free(dir);
@@ -424,7 +424,7 @@ START_TEST(counts_that_disagree)
     put(dir, LABELS, fewer);
     for (size_t limit = 0; limit < 3; limit += 2) {
         ck_assert_int_eq(
-            caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, limit, &err), CAPS_ERR_FORMAT);
+            test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, limit, &err), CAPS_ERR_FORMAT);
         ck_assert_ptr_nonnull(strstr(
             err.message, "t10k-labels-idx1-ubyte: 22 labels, need 23 as there are images in "));
     }
@@ -439,7 +439,7 @@ START_TEST(check_against_a_model)
     caps_dataset ds;
     char *dir = fresh_directory();
     put_set(dir, false);
-    test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
     test_ok(caps_dataset_check(&ds, 1, H, W, 10, &err));
     test_ok(caps_dataset_check(&ds, 1, H, W, 11, &err));
     static const size_t sizes[3][3] = {{3, H, W}, {1, H + 1, W}, {1, H, W - 1}};

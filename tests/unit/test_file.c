@@ -325,6 +325,30 @@ START_TEST(atomic_refusals)
 }
 END_TEST
 
+/* An output is checked before long work; nothing is left behind, and what is there stays. */
+START_TEST(outputs_are_checked)
+{
+    caps_error err = {0};
+    char *dir = test_directory(), *path = caps_path_join(dir, "out"),
+         *below = caps_path_join(path, "x");
+    test_ok(caps_file_check_output(path, &err));
+    ck_assert(!caps_path_exists(path));
+    test_ok(caps_file_write(path, "old", 3, &err));
+    test_ok(caps_file_check_output(path, &err));
+    unsigned char *data;
+    size_t n;
+    test_ok(caps_file_read(&data, &n, path, 100, &err));
+    ck_assert_uint_eq(n, 3);
+    free(data);
+    ck_assert_int_eq(caps_file_check_output(dir, &err), CAPS_ERR_IO);
+    ck_assert_ptr_nonnull(strstr(err.message, "is a directory"));
+    ck_assert_int_eq(caps_file_check_output(below, &err), CAPS_ERR_IO);
+    free(below);
+    free(path);
+    free(dir);
+}
+END_TEST
+
 START_TEST(atomic_write_that_fails_half_way)
 {
     caps_error err = {0};
@@ -474,6 +498,7 @@ Suite *suite(void)
     tcase_add_test(files, atomic_commit_and_abort);
     tcase_add_test(files, atomic_names);
     tcase_add_test(files, atomic_refusals);
+    tcase_add_test(files, outputs_are_checked);
     tcase_add_test(files, atomic_write_that_fails_half_way);
     tcase_add_test(files, killed_writers_leave_the_old_file);
     tcase_add_test(files, threads_writing_one_file);

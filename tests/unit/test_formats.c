@@ -66,8 +66,10 @@ static void expect_refused(const char *name, const caps_dataset_options *o, caps
     ck_assert(!ds.path && !ds.images && !ds.labels && !ds.class_names && !ds.pairs && ds.n == 0);
 }
 
-static const caps_dataset_options training = {.split = CAPS_SPLIT_TRAIN};
-static const caps_dataset_options testing = {.split = CAPS_SPLIT_TEST};
+static const caps_dataset_options training = {
+    CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_TRAIN};
+static const caps_dataset_options testing = {
+    CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_TEST};
 
 /* ---- folders of pictures -------------------------------------------------------------------- */
 
@@ -146,12 +148,12 @@ START_TEST(folders_with_splits)
     expect_pictures(&ds, which, labels, 6, 5, 4);
     caps_dataset_release(&ds);
 
-    test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 4, &err));
+    test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 4, &err));
     ck_assert_uint_eq(ds.classes, 3);
     expect_pictures(&ds, which, labels, 4, 5, 4);
     caps_dataset_release(&ds);
 
-    test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
     ck_assert_uint_eq(ds.classes, 3); /* of the training split: a class may be missing here */
     expect_pictures(&ds, (unsigned[]){31, 30, 32}, (uint8_t[]){0, 2, 0}, 3, 5, 4);
     ck_assert_str_eq(ds.class_names[1], "dog");
@@ -185,7 +187,7 @@ START_TEST(folders_without_splits)
 }
 END_TEST
 
-/* Pictures of other sizes and colours are converted, to what is asked for or to the first training
+/* Pictures of other sizes and colours are converted, to what is requested for or to the first training
  * picture, in both splits. */
 START_TEST(folders_are_converted)
 {
@@ -196,25 +198,26 @@ START_TEST(folders_are_converted)
     put_png(dir, "train/a/2.png", 2, 9, 9, 1);
     put_png(dir, "train/b/1.png", 3, 40, 2, 3);
     put_png(dir, "test/b/1.png", 4, 8, 8, 1);
-    static const caps_dataset_options asked[] = {
-        {.split = CAPS_SPLIT_TRAIN},
-        {.split = CAPS_SPLIT_TEST},
-        {.split = CAPS_SPLIT_TRAIN, .channels = 1},
-        {.split = CAPS_SPLIT_TRAIN, .channels = 3, .height = 7, .width = 5},
-        {.split = CAPS_SPLIT_TEST, .channels = 1, .height = 3},
+    static const caps_dataset_options requested[] = {
+        {CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_TRAIN},
+        {CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_TEST},
+        {CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_TRAIN, .channels = 1},
+        {CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_TRAIN, .channels = 3, .height = 7,
+            .width = 5},
+        {CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_TEST, .channels = 1, .height = 3},
     };
     static const size_t sizes[][3] = {{3, 4, 6}, {3, 4, 6}, {1, 4, 6}, {3, 7, 5}, {1, 3, 6}};
     static const char *const files[2][3] = {
         {"train/a/1.png", "train/b/1.png", "train/a/2.png"}, {"test/b/1.png"}};
-    for (size_t k = 0; k < sizeof asked / sizeof asked[0]; k++) {
-        const size_t *s = sizes[k], n = asked[k].split == CAPS_SPLIT_TRAIN ? 3 : 1;
-        test_ok(caps_dataset_open(&ds, dir, &asked[k], &err));
+    for (size_t k = 0; k < sizeof requested / sizeof requested[0]; k++) {
+        const size_t *s = sizes[k], n = requested[k].split == CAPS_SPLIT_TRAIN ? 3 : 1;
+        test_ok(caps_dataset_open(&ds, dir, &requested[k], &err));
         ck_assert_uint_eq(ds.n, n);
         ck_assert(ds.channels == s[0] && ds.height == s[1] && ds.width == s[2]);
         for (size_t i = 0; i < n; i++) {
             caps_image image;
             float values[3 * 7 * 7];
-            char *path = caps_path_join(dir, files[asked[k].split][i]);
+            char *path = caps_path_join(dir, files[requested[k].split][i]);
             test_ok(caps_image_read_png(&image, path, &err));
             test_ok(caps_image_convert(values, &image, s[0], s[1], s[2], false, NULL, &err));
             for (size_t p = 0; p < s[0] * s[1] * s[2]; p++)
@@ -226,8 +229,8 @@ START_TEST(folders_are_converted)
         }
         caps_dataset_release(&ds);
     }
-    expect_refused(dir, &(caps_dataset_options){.channels = 4}, CAPS_ERR_MISMATCH, dir,
-        "the model takes 4 channels, a picture gives 1 or 3");
+    expect_refused(dir, &(caps_dataset_options){CAPS_OPTIONS(caps_dataset_options), .channels = 4},
+        CAPS_ERR_MISMATCH, dir, "the model takes 4 channels, a picture gives 1 or 3");
     free(dir);
 }
 END_TEST
@@ -261,7 +264,8 @@ START_TEST(folders_in_parallel)
         labels[i] = i % 2;
     }
     counted c = {.total = 2 * EACH, .ascends = true};
-    const caps_dataset_options o = {.progress = count, .user = &c};
+    const caps_dataset_options o = {
+        CAPS_OPTIONS(caps_dataset_options), .progress = count, .user = &c};
     test_ok(caps_dataset_open(&ds, dir, &o, &err));
     expect_pictures(&ds, which, labels, 2 * EACH, 4, 4);
     ck_assert(c.ascends && c.calls == 2 * EACH && c.last == 2 * EACH);
@@ -470,7 +474,7 @@ START_TEST(cifar_batches)
     caps_dataset ds;
     char *dir = fresh_directory();
     put_cifar_set(dir);
-    test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 0, &err));
+    test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 0, &err));
     ck_assert_uint_eq(ds.n, 2 + 3 + 4 + 5 + 6);
     ck_assert(ds.channels == 3 && ds.height == 32 && ds.width == 32 && ds.classes == 10);
     ck_assert_str_eq(ds.class_names[0], "airplane");
@@ -484,11 +488,11 @@ START_TEST(cifar_batches)
         }
     caps_dataset_release(&ds);
     for (size_t limit = 1; limit <= 20; limit++) {
-        test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, limit, &err));
+        test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, limit, &err));
         ck_assert_uint_eq(ds.n, limit);
         caps_dataset_release(&ds);
     }
-    test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
     ck_assert_uint_eq(ds.n, 3);
     ck_assert_uint_eq(ds.labels[2], 9);
     ck_assert_uint_eq(ds.images[2 * 3072 + 3071], pixel_of(702, 3071));
@@ -496,7 +500,7 @@ START_TEST(cifar_batches)
 
     const char names[] = "one\r\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\nt\xc3\xa9n\n\n\n";
     put(dir, "batches.meta.txt", names, sizeof names - 1);
-    test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
     ck_assert_str_eq(ds.class_names[0], "one");
     ck_assert_str_eq(ds.class_names[9], "t\xc3\xa9n");
     caps_dataset_release(&ds);
@@ -519,8 +523,9 @@ START_TEST(bad_cifar)
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         for (size_t limit = 0; limit < 3; limit += 2) { /* what is not kept is checked too */
             put(dir, "data_batch_3.bin", bytes, sizes[i].n);
-            expect_refused(dir, &(caps_dataset_options){.limit = limit}, CAPS_ERR_FORMAT, third,
-                sizes[i].needle);
+            expect_refused(dir,
+                &(caps_dataset_options){CAPS_OPTIONS(caps_dataset_options), .limit = limit},
+                CAPS_ERR_FORMAT, third, sizes[i].needle);
         }
     bytes[2 * CIFAR_ROW] = 10;
     put(dir, "data_batch_3.bin", bytes, 4 * CIFAR_ROW);
@@ -538,8 +543,11 @@ START_TEST(bad_cifar)
     expect_refused(dir, &training, CAPS_ERR_FORMAT, meta, "11 names, need 10");
     put(dir, "batches.meta.txt", "1\n2\n3\x01\n4", 8);
     expect_refused(dir, &training, CAPS_ERR_FORMAT, meta, "name 3 is not printable");
-    expect_refused(dir, &(caps_dataset_options){.split = CAPS_SPLIT_VALIDATION}, CAPS_ERR_ARGUMENT,
-        "data set: split is 2", "need 0 (train) or 1 (test)");
+    expect_refused(dir, &(caps_dataset_options){.split = CAPS_SPLIT_TEST}, CAPS_ERR_ARGUMENT,
+        "caps_dataset_options", "size is 0");
+    expect_refused(dir,
+        &(caps_dataset_options){CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_VALIDATION},
+        CAPS_ERR_ARGUMENT, "data set: split is 2", "need 0 (train) or 1 (test)");
     free(bytes);
     free(meta);
     free(test);
@@ -578,7 +586,7 @@ static void expect_classes(
 {
     caps_error err = {0};
     caps_dataset ds;
-    test_ok(caps_dataset_load(&ds, name, split, 0, &err));
+    test_ok(test_dataset_load(&ds, name, split, 0, &err));
     ck_assert_uint_eq(ds.classes, classes);
     if (first) {
         ck_assert_ptr_nonnull(ds.class_names);
@@ -635,7 +643,7 @@ START_TEST(emnist)
         }
     }
     /* Upright: what was stored as columns are rows; labels from 0 on. */
-    test_ok(caps_dataset_load(&ds, letters, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&ds, letters, CAPS_SPLIT_TEST, 0, &err));
     ck_assert(ds.height == IW && ds.width == IH && ds.n == 2);
     ck_assert(ds.labels[0] == 24 && ds.labels[1] == 25);
     for (size_t i = 0; i < 2; i++)
@@ -691,7 +699,7 @@ END_TEST
 
 Suite *suite(void)
 {
-    Suite *s = suite_create("kinds");
+    Suite *s = suite_create("formats");
     TCase *folders = tcase_create("folders");
     tcase_set_timeout(folders, 120);
     tcase_add_test(folders, folders_with_splits);

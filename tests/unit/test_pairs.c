@@ -60,7 +60,7 @@ static caps_dataset open_pairs(const char *dir, caps_split split, size_t limit)
     caps_error err = {0};
     caps_dataset ds;
     char *name = caps_format("multi:%s", dir);
-    test_ok(caps_dataset_load(&ds, name, split, limit, &err));
+    test_ok(test_dataset_load(&ds, name, split, limit, &err));
     ck_assert_str_eq(ds.path, name);
     ck_assert_uint_eq(ds.labels_per_image, 2);
     free(name);
@@ -71,7 +71,7 @@ static caps_dataset open_single(const char *dir, caps_split split)
 {
     caps_error err = {0};
     caps_dataset ds;
-    test_ok(caps_dataset_load(&ds, dir, split, 0, &err));
+    test_ok(test_dataset_load(&ds, dir, split, 0, &err));
     return ds;
 }
 
@@ -259,7 +259,7 @@ static void expect_refused(const char *name, caps_status status, const char *tex
     caps_error err = {0};
     caps_dataset ds;
     char *path = NULL;
-    ck_assert_int_eq(caps_dataset_load(&ds, name, CAPS_SPLIT_TRAIN, 0, &err), status);
+    ck_assert_int_eq(test_dataset_load(&ds, name, CAPS_SPLIT_TRAIN, 0, &err), status);
     ck_assert_msg(strstr(err.message, text) != NULL, "'%s' lacks '%s'", err.message, text);
     ck_assert(!ds.path && !ds.images && !ds.labels && !ds.pairs);
     if (status == CAPS_ERR_NOT_FOUND) {
@@ -285,17 +285,21 @@ START_TEST(pairs_that_cannot_be)
     expect_refused(name, CAPS_ERR_FORMAT, "all 4 images are of class 0, need at least two classes");
     free(name);
     name = caps_format("multi:%s", good);
-    ck_assert_int_eq(caps_dataset_open(&ds, name, &(caps_dataset_options){.channels = 3}, &err),
+    ck_assert_int_eq(
+        caps_dataset_open(&ds, name,
+            &(caps_dataset_options){CAPS_OPTIONS(caps_dataset_options), .channels = 3}, &err),
         CAPS_ERR_MISMATCH);
     ck_assert_int_eq(
-        caps_dataset_open(&ds, name, &(caps_dataset_options){.height = 8, .width = 20}, &err),
+        caps_dataset_open(&ds, name,
+            &(caps_dataset_options){CAPS_OPTIONS(caps_dataset_options), .height = 8, .width = 20},
+            &err),
         CAPS_ERR_MISMATCH);
     ck_assert_ptr_nonnull(strstr(err.message, "need more than 8 each way"));
     /* The first image alone has no other class. */
     expect_refused("multi:", CAPS_ERR_NOT_FOUND, "multi:");
-    ck_assert_int_eq(caps_dataset_load(&ds, name, CAPS_SPLIT_TRAIN, 1, &err), CAPS_ERR_FORMAT);
+    ck_assert_int_eq(test_dataset_load(&ds, name, CAPS_SPLIT_TRAIN, 1, &err), CAPS_ERR_FORMAT);
 
-    test_ok(caps_dataset_load(&ds, name, CAPS_SPLIT_TRAIN, 0, &err));
+    test_ok(test_dataset_load(&ds, name, CAPS_SPLIT_TRAIN, 0, &err));
     test_ok(caps_dataset_check(&ds, 1, PH, PW, 2, &err));
     ck_assert_int_eq(caps_dataset_check(&ds, 1, H, W, 2, &err), CAPS_ERR_MISMATCH);
     ck_assert_int_eq(caps_dataset_check(&ds, 1, PH, PW, 1, &err), CAPS_ERR_FORMAT);
@@ -334,12 +338,13 @@ START_TEST(pairs_of_other_kinds)
         free(path);
     }
     char *name = caps_format("multi:%s", dir);
-    const caps_dataset_options o = {.channels = 1, .height = 20, .width = 13};
+    const caps_dataset_options o = {
+        CAPS_OPTIONS(caps_dataset_options), .channels = 1, .height = 20, .width = 13};
     test_ok(caps_dataset_open(&ds, name, &o, &err));
     ck_assert(ds.channels == 1 && ds.height == 20 && ds.width == 13 && ds.n == 2);
     ck_assert_str_eq(ds.class_names[1], "b");
     caps_dataset_release(&ds);
-    test_ok(caps_dataset_load(&ds, name, CAPS_SPLIT_TRAIN, 0, &err));
+    test_ok(test_dataset_load(&ds, name, CAPS_SPLIT_TRAIN, 0, &err));
     ck_assert(ds.channels == 1 && ds.height == 18 && ds.width == 18);
     caps_dataset_release(&ds);
     free(name);
