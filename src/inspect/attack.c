@@ -5,7 +5,6 @@
 
 #include <capscl/inspect.h>
 
-#include "facts.h"
 #include "fail.h"
 #include "trace.h"
 
@@ -18,7 +17,10 @@ const char *caps_attack_name(int attack)
 
 caps_model_options caps_attack_model_options(size_t max_batch)
 {
-    return (caps_model_options){.max_batch = max_batch, .training = true, .input_gradient = true};
+    return (caps_model_options){CAPS_OPTIONS(caps_model_options),
+        .max_batch = max_batch,
+        .training = true,
+        .input_gradient = true};
 }
 
 caps_status caps_attack_model_create(
@@ -80,7 +82,7 @@ caps_status caps_attack_apply(caps_model *m, caps_attack attack, double epsilon,
     caps_trace_begin(rt, "attack");
     for (uint64_t s = 0; s < steps; s++) {
         const caps_images now = {images->b, out, images->labels, NULL};
-        CAPS_TRY(caps_model_set_images(m, &now, err));
+        CAPS_TRY(caps_model_set_batch(m, &now, err));
         CAPS_TRY(caps_model_forward(m, CAPS_MASK_LABEL, err));
         CAPS_TRY(caps_model_backward(m, err));
         const caps_tensor dx = caps_model_input_gradient(m);

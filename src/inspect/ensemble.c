@@ -5,7 +5,6 @@
 
 #include <capscl/inspect.h>
 
-#include "facts.h"
 #include "fail.h"
 
 struct caps_ensemble {

@@ -8,7 +8,6 @@
 
 #include "batcher.h"
 #include "clock.h"
-#include "facts.h"
 #include "fail.h"
 #include "options.h"
 #include "step.h"
@@ -71,7 +70,7 @@ static caps_status enqueue_batch(
         batch->n, r->changed ? r->changed : batch->images, batch->labels, batch->targets};
     const size_t rows = batch->n * batch->labels_per_image;
     caps_tensor out;
-    CAPS_TRY(caps_model_put_images(m, &images, err));
+    CAPS_TRY(caps_model_enqueue_batch(m, &images, err));
     CAPS_TRY(caps_model_forward(m, CAPS_MASK_LONGEST, err));
     out = caps_model_output(m, "lengths");
     CAPS_TRY(caps_model_read(m, &out, r->lengths, NULL, err));
@@ -215,8 +214,6 @@ caps_status caps_evaluate(caps_model *m, const caps_dataset *ds,
     const caps_model_info *info = caps_model_get_info(m);
     const double began = caps_clock_seconds();
     evaluation e = {.model = m, .rt = caps_model_get_runtime(m), .ds = ds, .result = result};
-    caps_model_totals totals;
-    bool totals_saved = false;
     caps_status status;
     *result = (caps_evaluation){.classes = info->classes, .labels = info->labels};
     caps_trace_begin(e.rt, "evaluate");
@@ -232,10 +229,6 @@ caps_status caps_evaluate(caps_model *m, const caps_dataset *ds,
     if (!result->confusion)
         CAPS_TRY(caps_fail(
             err, CAPS_ERR_MEMORY, "evaluate: out of memory for %zu classes", info->classes));
-
-    /* The forward adds to the model's running totals: whoever trains it finds them as they were. */
-    CAPS_TRY(caps_model_get_totals(m, &totals, err));
-    totals_saved = true;
     CAPS_TRY(run_batches(&e, batch, err));
     const double n = (double)result->n;
     result->error_percent = 100 * (double)result->errors / n;
@@ -244,11 +237,6 @@ caps_status caps_evaluate(caps_model *m, const caps_dataset *ds,
     result->reconstruction_sse /= n;
     result->seconds = caps_clock_seconds() - began;
 done:
-    if (totals_saved) {
-        const caps_status restored =
-            caps_model_set_totals(m, &totals, status == CAPS_OK ? err : NULL);
-        status = status == CAPS_OK ? restored : status;
-    }
     for (size_t i = 0; i < CAPS_BATCHES_HELD; i++)
         readings_release(&e.readings[i]);
     caps_trace_end(e.rt);

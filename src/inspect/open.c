@@ -4,17 +4,27 @@
 
 #include <capscl/inspect.h>
 
-#include "facts.h"
 #include "fail.h"
+#include "options.h"
+
+static caps_status read_model_options(
+    caps_model_options *own, const caps_model_options *options, caps_error *err)
+{
+    return caps_options_read(
+        own, sizeof *own, options, options ? options->size : 0, "caps_model_options", err);
+}
 
 caps_status caps_model_create_fitting(caps_model **out, caps_runtime *rt,
     const caps_model_spec *spec, const caps_model_options *options, caps_error *err)
 {
-    caps_model_options smaller = *options;
-    caps_status status = caps_model_create(out, rt, spec, &smaller, err);
-    while (status == CAPS_ERR_DEVICE_MEMORY && smaller.max_batch > 1) {
-        smaller.max_batch /= 2;
-        status = caps_model_create(out, rt, spec, &smaller, err);
+    caps_model_options own;
+    caps_status status = read_model_options(&own, options, err);
+    if (status != CAPS_OK)
+        return status;
+    status = caps_model_create(out, rt, spec, &own, err);
+    while (status == CAPS_ERR_DEVICE_MEMORY && own.max_batch > 1) {
+        own.max_batch /= 2;
+        status = caps_model_create(out, rt, spec, &own, err);
     }
     return status;
 }
@@ -23,15 +33,16 @@ caps_status caps_model_open(caps_model **out, caps_runtime *rt, const char *path
     const caps_model_options *options, bool fitting, caps_error *err)
 {
     caps_checkpoint checkpoint = {0};
-    caps_model_options own = *options;
+    caps_model_options own;
     caps_status status;
     *out = NULL;
+    CAPS_TRY(read_model_options(&own, options, err));
     CAPS_TRY(caps_checkpoint_load(&checkpoint, path, NULL, err));
     own.loss = &checkpoint.loss; /* losses and attacks are by what it was trained with */
     if (fitting)
-        CAPS_TRY(caps_model_create_fitting(out, rt, &checkpoint.spec, &own, err));
+        CAPS_TRY(caps_model_create_fitting(out, rt, checkpoint.spec, &own, err));
     else
-        CAPS_TRY(caps_model_create(out, rt, &checkpoint.spec, &own, err));
+        CAPS_TRY(caps_model_create(out, rt, checkpoint.spec, &own, err));
     status = caps_model_set_parameters(*out, checkpoint.parameters, err);
     if (status != CAPS_OK) {
         caps_model_free(*out);
@@ -90,8 +101,11 @@ caps_status caps_data_open(caps_dataset *ds, const char *name_or_dir,
 {
     const caps_model_info *info = caps_model_spec_info(spec);
     const size_t *size = info->source[0] ? info->source : info->input;
-    caps_dataset_options own = *options;
+    caps_dataset_options own;
     caps_status status;
+    *ds = (caps_dataset){0};
+    CAPS_TRY(caps_options_read(
+        &own, sizeof own, options, options ? options->size : 0, "caps_dataset_options", err));
     own.channels = size[0];
     own.height = size[1];
     own.width = size[2];

@@ -5,7 +5,6 @@
 
 #include <capscl/inspect.h>
 
-#include "facts.h"
 #include "fail.h"
 
 /* ---- batches -------------------------------------------------------------------------------- */
@@ -116,7 +115,7 @@ static caps_status predict_batch(
     const size_t capsule = p->classes * p->dim, image = p->labels_per_image * p->pixels;
     const size_t links = p->iterations * p->inputs * p->classes;
     caps_status status;
-    CAPS_TRY(caps_model_set_images(m, &batch, err));
+    CAPS_TRY(caps_model_set_batch(m, &batch, err));
     CAPS_TRY(caps_model_forward(m, CAPS_MASK_LONGEST, err));
     CAPS_TRY(download(m, "best", p->labels + first * p->labels_per_image, err));
     CAPS_TRY(download(m, "lengths", p->lengths + first * p->classes, err));

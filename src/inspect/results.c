@@ -5,7 +5,6 @@
 
 #include <capscl/inspect.h>
 
-#include "facts.h"
 #include "fail.h"
 
 caps_status caps_image_results_init(

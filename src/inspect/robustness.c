@@ -4,7 +4,6 @@
 
 #include <capscl/inspect.h>
 
-#include "facts.h"
 #include "fail.h"
 #include "options.h"
 

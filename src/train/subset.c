@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "facts.h"
 #include "fail.h"
 #include "state.h"
 
