@@ -1,121 +1,115 @@
-/* show.h: a checkpoint with images that it has seen, and the pictures that can be drawn of it; for
- * `show`, which draws one, and `report`, which draws all. */
-#ifndef CAPS_SHOW_H
-#define CAPS_SHOW_H
+/* gallery.h: a checkpoint with images that it was shown, and the figures that can be drawn of it; for
+ * `show`, which draws one, and `report`, which draws all. Nothing is printed: how far it is goes to a
+ * callback. */
+#ifndef CAPS_GALLERY_H
+#define CAPS_GALLERY_H
 
-#include "cli.h"
 #include "pictures.h"
+#include "subset.h"
 
-/* What a kind of picture has to have. */
-enum {
-    CAPS_SHOW_DATA = 1,       /* images */
-    CAPS_SHOW_EVALUATION = 2, /* all of them classified; not where --index chooses images */
-    CAPS_SHOW_CAPSULES = 4,   /* a network with class capsules */
-    CAPS_SHOW_DECODER = 8,
-    CAPS_SHOW_INDEX = 16, /* may be of images that --index chooses */
-    CAPS_SHOW_ONE = 32,   /* images with one label each */
-    CAPS_SHOW_PAIRS = 64, /* images with two */
-};
+/* What takes time. */
+typedef enum caps_gallery_phase {
+    CAPS_GALLERY_READING, /* pictures of the data set */
+    CAPS_GALLERY_CLASSIFYING,
+    CAPS_GALLERY_DECODING,
+} caps_gallery_phase;
 
-typedef struct caps_show caps_show;
+/* Called now and then, READING from any thread. NULL: not. */
+typedef void caps_gallery_progress(
+    void *user, caps_gallery_phase phase, size_t done, size_t total);
 
-typedef struct caps_show_kind {
-    const char *name;    /* "reconstruct" */
-    const char *summary; /* for help and for the report: one line */
-    unsigned needs;
-    caps_status (*draw)(caps_show *s, caps_drawing *d, caps_error *err);
-} caps_show_kind;
-
-/* The i-th kind, NULL past the last; by name, NULL where there is none. */
-const caps_show_kind *caps_show_kind_at(size_t i);
-const caps_show_kind *caps_show_kind_find(const char *name);
-/* The kind's name, for caps_nearest. */
-const char *caps_show_kind_name(size_t i, const void *context);
-
-struct caps_show {
-    caps_runtime *rt;
+typedef struct caps_gallery {
     caps_model *model;
     const caps_model_spec *spec;
-    const caps_model_sizes *sizes;
-    size_t batch;           /* images at once */
+    const caps_model_info *info;
     const char *model_name; /* for headings */
-    const char *data_name, *split_name;
+    const char *data_name, *subset_name;
     caps_dataset data; /* n = 0: none */
-    double scale;
+    double scale;      /* pixels a unit of the figures */
     const uint64_t *index; /* [index_count]: the images to show; 0: chosen by what is drawn */
     size_t index_count;
+    caps_gallery_progress *progress;
+    void *user;
 
     bool evaluated;
     caps_evaluation evaluation;
-    int *labels;      /* [data.n, L]: predicted, L = spec->labels */
-    int *true_labels; /* [data.n, L] */
-    float *lengths;   /* [data.n, J] */
+    caps_image_results results; /* of every image of the data */
 
-    char (*label_text)[CAPS_CLASS_NAME]; /* [J] */
-    const char **names;                  /* [J] */
+    char (*name_texts)[CAPS_CLASS_NAME]; /* [J] */
+    const char **names;                  /* [J]: of the classes */
+} caps_gallery;
+
+/* The checkpoint `path`; see caps_model_open. Begin with a struct that is zeroed but for what the
+ * caller sets: scale, index, progress. */
+caps_status caps_gallery_open_model(caps_gallery *g, caps_runtime *rt, const char *path,
+    const caps_model_options *options, bool fitting, caps_error *err);
+/* Images for it, the first `limit` of them (0: all). */
+caps_status caps_gallery_open_data(
+    caps_gallery *g, const char *data, caps_subset subset, size_t limit, caps_error *err);
+/* Classifies all images. */
+caps_status caps_gallery_evaluate(caps_gallery *g, caps_error *err);
+void caps_gallery_release(caps_gallery *g); /* a zeroed one is allowed; the runtime stays */
+
+/* ---- figures -------------------------------------------------------------------------------- */
+
+/* What a figure has to have. */
+enum {
+    CAPS_NEEDS_DATA = 1,       /* images */
+    CAPS_NEEDS_EVALUATION = 2, /* all of them classified; not where `index` chooses images */
+    CAPS_NEEDS_CAPSULES = 4,   /* a network with class capsules */
+    CAPS_NEEDS_DECODER = 8,
+    CAPS_NEEDS_SINGLES = 16, /* images with one label each */
+    CAPS_NEEDS_PAIRS = 32,   /* images with two */
+    CAPS_NEEDS_ROUTING = 64, /* class capsules with couplings of iterations */
+    CAPS_TAKES_INDEX = 128,  /* may be of images that `index` chooses */
 };
 
-/* The checkpoint `path` on a device that is open; *batch as in caps_cli_model_load. Begin with a
- * zeroed struct. */
-caps_status caps_show_open_model(caps_show *s, caps_runtime *rt, const char *path, bool reconstruct,
-    const char *conv, size_t batch, bool smaller_batch, caps_error *err);
-/* Images for it. */
-caps_status caps_show_open_data(
-    caps_show *s, const char *data, int split, size_t limit, caps_error *err);
-/* Classifies all images, with progress. */
-caps_status caps_show_evaluate(caps_show *s, caps_error *err);
-/* Can this kind be drawn of this network? CAPS_ERR_MISMATCH. */
-caps_status caps_show_check(const caps_show *s, const caps_show_kind *kind, caps_error *err);
-void caps_show_release(caps_show *s); /* a zeroed one is allowed; the runtime stays */
+typedef struct caps_gallery_figure {
+    const char *name;    /* "reconstruct" */
+    const char *summary; /* for the report: one line */
+    unsigned needs;
+    caps_status (*draw)(caps_gallery *g, caps_drawing *d, caps_error *err);
+} caps_gallery_figure;
 
-/* ---- for the kinds -------------------------------------------------------------------------- */
+/* The i-th figure, NULL past the last; by name, NULL where there is none. */
+const caps_gallery_figure *caps_gallery_figure_at(size_t i);
+const caps_gallery_figure *caps_gallery_figure_find(const char *name);
+/* Can this figure be drawn of this network? CAPS_ERR_MISMATCH. */
+caps_status caps_gallery_check(
+    const caps_gallery *g, const caps_gallery_figure *figure, caps_error *err);
 
-/* Heading and sizes of a sheet; text of at least 1024 bytes, which must outlive it. With an
+/* ---- for the figures ------------------------------------------------------------------------ */
+
+enum { CAPS_HEADING_BYTES = 1024 };
+
+/* Heading and sizes of a sheet; text of CAPS_HEADING_BYTES, which must outlive it. With an
  * evaluation its error is the result line. */
-caps_picture_of caps_show_of(const caps_show *s, char *text);
+caps_picture_context caps_gallery_context(const caps_gallery *g, char *text);
 
-/* Some images, and what the network makes of them. */
-typedef struct caps_seen_set {
+/* Some images of the data, and what the network makes of them. */
+typedef struct caps_sample {
     size_t n;
     size_t *index;        /* [n] within the data */
     char (*sources)[48];  /* [n] "#12" */
     float *inputs;        /* [n, C*H*W] */
-    int32_t *labels;      /* [n, L] predicted */
     int32_t *true_labels; /* [n, L] */
-    float *lengths;       /* [n, J] */
-    float *capsules;      /* [n, J, D] */
-} caps_seen_set;
+    caps_predictions predictions;
+} caps_sample;
 
-/* What else can be asked of them; the caller's arrays. */
-typedef struct caps_inside {
-    float *couplings; /* [n, r, I, J] */
-    float *primary;   /* [n, I]: lengths of the primary capsules */
-} caps_inside;
+/* Of these images, [n], or of those that g->index chooses where it does. what: CAPS_PREDICT_*. */
+caps_status caps_sample_take(caps_sample *s, caps_gallery *g, const size_t *index, size_t n,
+    unsigned what, caps_error *err);
+void caps_sample_release(caps_sample *s); /* a zeroed one is allowed */
 
-/* Room for n images whose index the caller sets; then caps_seen_compute. */
-caps_status caps_seen_init(caps_seen_set *set, const caps_show *s, size_t n, caps_error *err);
-/* inside: NULL where it is not asked for. */
-caps_status caps_seen_compute(
-    caps_seen_set *set, caps_show *s, const caps_inside *inside, caps_error *err);
-void caps_seen_release(caps_seen_set *set);
+/* caps_decode with the gallery's progress. */
+caps_status caps_gallery_decode(caps_gallery *g, const float *capsules, size_t n, float *images,
+    caps_error *err);
+/* Row `to` [J, D] gets the capsule of class j of a sample's image, and 0 elsewhere. */
+void caps_sample_mask(const caps_sample *s, size_t image, size_t j, float *to);
 
-/* How bad the mistake in image i of the data is: the length of a class that was predicted wrongly
- * minus that of a true one that was missed, the most of all such; 0 where nothing is wrong. */
-float caps_show_mistake(const caps_show *s, size_t i);
-/* Are all labels of image i found? */
-bool caps_show_is_right(const caps_show *s, size_t i);
-/* The worst mistakes, at most `most`, the worst first; returns how many there are. */
-size_t caps_show_worst(const caps_show *s, size_t *index, size_t most);
-/* The right image of class j with the longest capsule; false: there is none. */
-bool caps_show_best(const caps_show *s, size_t j, size_t *index);
-
-/* The decoder on n rows [J*D]: images [n, C*H*W]. */
-caps_status caps_show_decode(
-    caps_show *s, const float *capsules, size_t n, float *images, caps_error *err);
-
-caps_status caps_show_reconstruct(caps_show *s, caps_drawing *d, caps_error *err);
-caps_status caps_show_perturb(caps_show *s, caps_drawing *d, caps_error *err);
-caps_status caps_show_couplings(caps_show *s, caps_drawing *d, caps_error *err);
-caps_status caps_show_overlap(caps_show *s, caps_drawing *d, caps_error *err);
+caps_status caps_gallery_reconstruct(caps_gallery *g, caps_drawing *d, caps_error *err);
+caps_status caps_gallery_perturb(caps_gallery *g, caps_drawing *d, caps_error *err);
+caps_status caps_gallery_couplings(caps_gallery *g, caps_drawing *d, caps_error *err);
+caps_status caps_gallery_overlap(caps_gallery *g, caps_drawing *d, caps_error *err);
 
 #endif

@@ -1,48 +1,36 @@
-/* report.h: what `report` reads of a run, and the parts of the page. */
-#ifndef CAPS_REPORT_H
-#define CAPS_REPORT_H
+/* page.h: the page about a run, RUN/report.html: one file with all it needs. */
+#ifndef CAPS_PAGE_H
+#define CAPS_PAGE_H
 
-#include <jansson.h>
-
-#include <capscl/train.h>
-
+#include "gallery.h"
 #include "html.h"
+#include "run_record.h"
 
-/* A line of metrics.jsonl; NaN: not there. */
-typedef struct caps_metric {
-    bool epoch; /* an epoch has ended here, or the run; else in its midst */
-    double epoch_number, step, images_done, images_total, test_images;
-    double loss, margin_loss, sse, train_error, test_error, validation_error, rate;
-    double test_label_error, validation_label_error; /* of single labels, where there are several */
-    double images_per_second, seconds, total_seconds, peak_bytes;
-} caps_metric;
+/* The whole page. The gallery has the run's checkpoint and images, and is evaluated. CAPS_ERR_MEMORY,
+ * and the errors of the figures. */
+caps_status caps_page_put(
+    caps_textbuf *h, const caps_run_record *run, caps_gallery *g, caps_error *err);
 
-typedef struct caps_run {
-    const char *path;
-    json_t *json; /* config.json as it is */
-    caps_train_config config;
-    caps_metric *rows;
-    size_t count;
-    double steps_per_epoch, steps, all_steps; /* all_steps NaN: not known */
-    double seconds;                           /* of all processes that trained it */
-    bool finished;
-    char *model; /* the checkpoint: model.safetensors, or state.safetensors */
-} caps_run;
+/* ---- its parts ------------------------------------------------------------------------------ */
 
-/* Reads RUN. CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT. */
-caps_status caps_run_read(caps_run *run, const char *path, caps_error *err);
-void caps_run_release(caps_run *run);
-/* The last line of an epoch, NULL: none yet. */
-const caps_metric *caps_run_last_epoch(const caps_run *run);
-/* "capscl train ...": what repeats it into RUN-again; shell-quoted. Freed with free(); NULL: out of
- * memory. */
-char *caps_run_command(const caps_run *run);
+extern const char caps_page_style[];
 
-/* Figures with inline SVG: loss, error, reconstruction or rate, throughput. */
-void caps_report_curves(caps_html *h, const caps_run *run);
-/* Tables: settings, device, network. */
-void caps_report_settings(caps_html *h, const caps_run *run);
+/* What is counted of a data set with so many labels an image: "images", or "pairs" (of which those
+ * are right whose digits are both found). */
+const char *caps_images_name(size_t labels);
 
-extern const char caps_report_style[];
+/* Figures with inline SVG: loss, error, reconstruction or learning rate, throughput. */
+void caps_page_put_curves(caps_textbuf *h, const caps_run_record *run, bool decoder);
+/* Errors: of the evaluation, and as logged. */
+void caps_page_put_results(caps_textbuf *h, const caps_run_record *run, const caps_gallery *g);
+/* The confusion matrix as a table. */
+void caps_page_put_matrix(caps_textbuf *h, const caps_gallery *g);
+/* The worst mistakes as small images. */
+caps_status caps_page_put_mistakes(caps_textbuf *h, const caps_gallery *g, caps_error *err);
+/* Tables: layers and parameters of the network. */
+void caps_page_put_network(caps_textbuf *h, const caps_gallery *g);
+/* The command that repeats the run; tables of settings and of the device. */
+void caps_page_put_settings(
+    caps_textbuf *h, const caps_run_record *run, const caps_model_info *info);
 
 #endif
