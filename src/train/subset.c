@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "options.h"
 #include "state.h"
 
 const char *caps_subset_name(int subset)
@@ -45,7 +46,7 @@ caps_status caps_subset_held_out(
 
 caps_status caps_subset_check_same(const char *first, const char *second, caps_error *err)
 {
-    caps_train_config a, b;
+    caps_train_config a = {CAPS_OPTIONS(caps_train_config)}, b = a;
     caps_status status;
     CAPS_TRY(caps_subset_held_out(&a, NULL, first, err));
     CAPS_TRY(caps_subset_held_out(&b, NULL, second, err));
@@ -55,6 +56,8 @@ caps_status caps_subset_check_same(const char *first, const char *second, caps_e
             "--seed",
             second, first));
 done:
+    caps_train_config_release(&a);
+    caps_train_config_release(&b);
     return status;
 }
 
@@ -62,11 +65,12 @@ done:
 static caps_status open_held_out(caps_dataset *ds, const char *data, const char *model,
     const caps_dataset_options *options, caps_error *err)
 {
-    caps_train_config config;
+    caps_train_config config = {CAPS_OPTIONS(caps_train_config)};
     caps_run_data trained;
     caps_dataset training = {0};
     caps_dataset_options all = *options;
     caps_status status;
+    *ds = (caps_dataset){0};
     CAPS_TRY(caps_subset_held_out(&config, &trained, model, err));
     all.split = CAPS_SPLIT_TRAIN;
     all.limit = config.limit;
@@ -88,6 +92,7 @@ static caps_status open_held_out(caps_dataset *ds, const char *data, const char 
     if (options->limit && options->limit < ds->n)
         ds->n = options->limit;
 done:
+    caps_train_config_release(&config);
     caps_dataset_release(&training);
     return status;
 }
@@ -98,8 +103,10 @@ caps_status caps_subset_open(caps_dataset *ds, const char *data, caps_subset sub
 {
     const caps_model_info *info = caps_model_spec_info(spec);
     const size_t *size = info->source[0] ? info->source : info->input;
-    caps_dataset_options own = *options;
+    caps_dataset_options own;
     caps_status status;
+    CAPS_TRY(caps_options_read(
+        &own, sizeof own, options, options ? options->size : 0, "caps_dataset_options", err));
     own.split = subset == CAPS_SUBSET_TEST ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN;
     if (subset != CAPS_SUBSET_VALIDATION)
         return caps_data_open(ds, data, &own, spec, err);
