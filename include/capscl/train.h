@@ -1,4 +1,4 @@
-/* capscl/train.h: training with checkpoints and resumption, and evaluation. */
+/* capscl/train.h: training with checkpoints and resumption. */
 #ifndef CAPSCL_TRAIN_H
 #define CAPSCL_TRAIN_H
 
@@ -174,38 +174,6 @@ CAPS_API caps_status caps_train_run_remove(const char *out, caps_error *err);
  * be checked was. */
 CAPS_API caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
     const caps_train_control *control, caps_train_end *end, caps_train_metrics *m, caps_error *err);
-
-/* Results of caps_evaluate. */
-typedef struct caps_evaluation {
-    size_t n, errors; /* an image is an error unless all its labels were found */
-    double error_percent;
-    size_t labels;              /* L, of an image */
-    size_t label_errors;        /* of n * L labels, those not found */
-    double label_error_percent; /* L = 1: error_percent */
-    double class_loss;          /* mean per image */
-    double reconstruction_sse;  /* mean per image, masked by the longest capsule; NaN: no decoder */
-    size_t classes;
-    uint64_t *confusion; /* [true][predicted], classes x classes; of several labels those that were
-                            found on the diagonal, the others paired in order */
-    double seconds;
-} caps_evaluation;
-
-/* An image that was evaluated. */
-typedef struct caps_evaluated {
-    size_t index;
-    const int32_t *label, *true_label; /* [L]: those that are right stand where the true ones do */
-    bool right;                        /* all of them */
-    const float *lengths;              /* [J] */
-    double sse;                        /* over all its labels; NaN: no decoder */
-} caps_evaluated;
-
-/* Called for every image in order. */
-typedef void caps_evaluate_each(void *user, const caps_evaluated *image);
-
-/* Evaluates all images of `ds`, in batches of at most the model's. each may be NULL. */
-CAPS_API caps_status caps_evaluate(caps_model *m, const caps_dataset *ds, caps_evaluation *result,
-    caps_evaluate_each *each, void *user, caps_error *err);
-CAPS_API void caps_evaluation_release(caps_evaluation *result);
 
 #ifdef __cplusplus
 }

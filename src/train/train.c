@@ -10,10 +10,9 @@
  * What closes an epoch (evaluation, its line in the log) can be called off and is then the first
  * thing that the resumed run does; the model's file is written before the state that says it is
  * final. */
-#include <math.h>
+#include <capscl/inspect.h>
 
 #include "clock.h"
-#include "evaluate.h"
 #include "fail.h"
 #include "options.h"
 #include "schedule.h"
@@ -41,9 +40,11 @@ static bool is_end(const caps_trainer *t, uint64_t step)
 
 /* ---- the end of an epoch -------------------------------------------------------------------- */
 
-static bool evaluation_is_off(void *user)
+static bool evaluation_is_off(void *user, size_t done, size_t total)
 {
     const caps_trainer *t = user;
+    (void)done;
+    (void)total;
     return is_stopped(t) || is_out_of_time(t);
 }
 
@@ -51,8 +52,9 @@ static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *
     double *label_percent, caps_error *err)
 {
     caps_evaluation result = {0};
-    const caps_evaluate_options options = {.stop = evaluation_is_off, .stop_user = t};
-    caps_status status = caps_evaluate_with(t->model, ds, &result, &options, err);
+    const caps_evaluate_options options = {
+        CAPS_OPTIONS(caps_evaluate_options), .progress = {evaluation_is_off, t}};
+    caps_status status = caps_evaluate(t->model, ds, &options, &result, err);
     if (status == CAPS_OK) {
         *percent = result.error_percent;
         *label_percent = result.label_error_percent;

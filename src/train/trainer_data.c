@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include <capscl/inspect.h>
+
 #include "config.h"
-#include "evaluate.h"
 #include "fail.h"
 #include "pairs.h"
 #include "schedule.h"
@@ -65,7 +66,6 @@ static void *read_splits(void *context)
     reader *r = context;
     caps_trainer *t = r->t;
     const caps_train_config *config = &t->config;
-    const caps_model_info *info = caps_model_spec_info(config->spec);
     caps_error why = {0};
     caps_status status;
     CAPS_TRY(read_split(r, &t->train, CAPS_SPLIT_TRAIN, config->limit, &r->err));
@@ -76,9 +76,7 @@ static void *read_splits(void *context)
         size_t size[3];
         if (sets[i]->n == 0)
             continue;
-        if (info->source[0])
-            caps_dataset_set_view(sets[i], info->input[1], info->input[2]);
-        CAPS_TRY(caps_data_check(sets[i], config->spec, &r->err));
+        CAPS_TRY(caps_data_fit(sets[i], config->spec, &r->err));
         CAPS_TRY(caps_dataset_view_size(
             sets[i], i == 0 ? config->augment : CAPS_AUGMENT_NONE, size, &r->err));
     }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <capscl/inspect.h>
+
 #include "clock.h"
 #include "config.h"
 #include "fail.h"

@@ -1,9 +1,9 @@
-/* report_curves.c: metrics over steps as inline SVG, coloured by the page's style. */
+/* page_curves.c: metrics over steps as inline SVG, coloured by the page's style. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "report.h"
+#include "page.h"
 
 enum {
     WIDTH = 460, /* of the picture's own units: on a phone its text is still read */
@@ -86,9 +86,9 @@ static bool make_frame(frame *f, const chart *c)
     return true;
 }
 
-static void put_grid(caps_html *h, const frame *f, double y)
+static void put_grid(caps_textbuf *h, const frame *f, double y)
 {
-    caps_html_put(h,
+    caps_textbuf_put(h,
         "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>"
         "<text class=\"tick\" text-anchor=\"end\" x=\"%d\" y=\"%.1f\">%g</text>",
         LEFT, WIDTH - RIGHT, at_y(f, y), at_y(f, y), LEFT - 6, at_y(f, y) + 4, y);
@@ -96,7 +96,7 @@ static void put_grid(caps_html *h, const frame *f, double y)
 
 /* Lines at 1, 2, 5 of each decade, over more than three of these at the powers of ten; where fewer
  * than three would be in sight, at round steps. Returns how many there are. h NULL: only counts. */
-static size_t put_log_grid(caps_html *h, const frame *f, bool steps)
+static size_t put_log_grid(caps_textbuf *h, const frame *f, bool steps)
 {
     static const double parts[] = {1, 2, 5};
     const size_t each = log10(f->y1 / f->y0) > 3 ? 1 : 3;
@@ -115,7 +115,7 @@ static size_t put_log_grid(caps_html *h, const frame *f, bool steps)
     return count;
 }
 
-static void put_axes(caps_html *h, const chart *c, const frame *f)
+static void put_axes(caps_textbuf *h, const chart *c, const frame *f)
 {
     if (c->log) {
         put_log_grid(h, f, put_log_grid(NULL, f, false) < 3);
@@ -126,54 +126,54 @@ static void put_axes(caps_html *h, const chart *c, const frame *f)
     }
     const double step = fmax(round_step(f->x1, 8), f->x1 >= 3 ? 1 : 0);
     for (int i = 0; i * step <= f->x1 * 1.0001; i++)
-        caps_html_put(h,
+        caps_textbuf_put(h,
             "<text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%d\">%g</text>",
             at_x(f, i * step), HEIGHT - BOTTOM + 16, i * step);
-    caps_html_put(h,
+    caps_textbuf_put(h,
         "<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/>"
         "<text class=\"tick\" text-anchor=\"middle\" x=\"%d\" y=\"%d\">epochs</text>",
         LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM, HEIGHT - BOTTOM, (LEFT + WIDTH - RIGHT) / 2,
         HEIGHT - 5);
 }
 
-static void put_series(caps_html *h, const chart *c, const frame *f, const series *s)
+static void put_series(caps_textbuf *h, const chart *c, const frame *f, const series *s)
 {
     size_t points = 0;
     const size_t stride = (s->n + MOST_POINTS - 1) / MOST_POINTS;
-    caps_html_put(h, "<path class=\"%s c%d\" d=\"", s->faint ? "thin" : "line", s->colour);
+    caps_textbuf_put(h, "<path class=\"%s c%d\" d=\"", s->faint ? "thin" : "line", s->colour);
     for (size_t k = 0; k < s->n; k += stride)
         if (drawn(c, s->y[k]))
-            caps_html_put(
+            caps_textbuf_put(
                 h, "%s%.1f %.1f", points++ ? " L" : "M", at_x(f, s->x[k]), at_y(f, s->y[k]));
-    caps_html_put(h, "\"/>");
+    caps_textbuf_put(h, "\"/>");
     for (size_t k = 0; !s->faint && k < s->n; k++)
         if (drawn(c, s->y[k]))
-            caps_html_put(h,
+            caps_textbuf_put(h,
                 "<circle class=\"dot c%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.6\"><title>%s, epoch "
                 "%.4g: "
                 "%.4g %s</title></circle>",
                 s->colour, at_x(f, s->x[k]), at_y(f, s->y[k]), s->name, s->x[k], s->y[k], c->unit);
 }
 
-static void put_chart(caps_html *h, const chart *c)
+static void put_chart(caps_textbuf *h, const chart *c)
 {
     frame f;
     if (!make_frame(&f, c))
         return;
-    caps_html_put(h, "<figure class=\"chart\"><figcaption><b>%s</b>%s", c->title,
+    caps_textbuf_put(h, "<figure class=\"chart\"><figcaption><b>%s</b>%s", c->title,
         c->log ? " <span class=\"muted\">(log scale)</span>" : "");
     for (size_t i = 0; i < c->count; i++)
         if (c->s[i].n && !c->s[i].faint)
-            caps_html_put(h, " <span class=\"key k%d\">%s</span>", c->s[i].colour, c->s[i].name);
+            caps_textbuf_put(h, " <span class=\"key k%d\">%s</span>", c->s[i].colour, c->s[i].name);
     for (size_t i = 0; i < c->count; i++)
         if (c->s[i].faint)
-            caps_html_put(h, " <span class=\"muted note\">thin: %s</span>", c->s[i].name);
-    caps_html_put(h, "</figcaption><svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">",
+            caps_textbuf_put(h, " <span class=\"muted note\">thin: %s</span>", c->s[i].name);
+    caps_textbuf_put(h, "</figcaption><svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">",
         WIDTH, HEIGHT, c->title);
     put_axes(h, c, &f);
     for (size_t i = 0; i < c->count; i++)
         put_series(h, c, &f, &c->s[i]);
-    caps_html_put(h, "</svg></figure>\n");
+    caps_textbuf_put(h, "</svg></figure>\n");
 }
 
 /* ---- from the lines ------------------------------------------------------------------------- */
@@ -200,9 +200,9 @@ static double sse(const caps_metric *m)
 {
     return m->sse;
 }
-static double rate(const caps_metric *m)
+static double learning_rate(const caps_metric *m)
 {
-    return m->rate;
+    return m->lr;
 }
 static double speed(const caps_metric *m)
 {
@@ -220,7 +220,7 @@ static double between(const caps_metric *before, const caps_metric *m, value_of 
 }
 
 /* Adds a series where there is anything to show; a chart of 3 at most. */
-static void add(chart *c, const caps_run *run, const char *name, int colour, bool epochs,
+static void add_series(chart *c, const caps_run_record *run, const char *name, int colour, bool epochs,
     bool faint, value_of *value)
 {
     series s = {name, colour, faint, calloc(run->count, sizeof(double)),
@@ -243,7 +243,7 @@ static void add(chart *c, const caps_run *run, const char *name, int colour, boo
     free(s.y);
 }
 
-static void finish(caps_html *h, chart *c)
+static void finish_chart(caps_textbuf *h, chart *c)
 {
     put_chart(h, c);
     for (size_t i = 0; i < c->count; i++) {
@@ -253,33 +253,33 @@ static void finish(caps_html *h, chart *c)
     *c = (chart){0};
 }
 
-void caps_report_curves(caps_html *h, const caps_run *run)
+void caps_page_put_curves(caps_textbuf *h, const caps_run_record *run, bool decoder)
 {
     if (run->count == 0 || !(run->steps_per_epoch > 0)) {
-        caps_html_put(h, "<p class=\"muted\">No step has been logged yet.</p>\n");
+        caps_textbuf_put(h, "<p class=\"muted\">No step has been logged yet.</p>\n");
         return;
     }
-    caps_html_put(h, "<div class=\"charts\">\n");
+    caps_textbuf_put(h, "<div class=\"charts\">\n");
     chart c = {.title = "Loss", .unit = "", .log = true};
-    add(&c, run, "between two lines of the log", 0, false, true, loss);
-    add(&c, run, "training, mean of the epoch", 0, true, false, loss);
-    finish(h, &c);
+    add_series(&c, run, "between two lines of the log", 0, false, true, loss);
+    add_series(&c, run, "training, mean of the epoch", 0, true, false, loss);
+    finish_chart(h, &c);
     c = (chart){.title = "Error, %", .unit = "%", .log = true};
-    add(&c, run, "training", 0, true, false, train_error);
-    add(&c, run, "test", 1, true, false, test_error);
-    add(&c, run, "validation", 2, true, false, validation_error);
-    finish(h, &c);
-    if (run->config.spec.has_decoder) {
+    add_series(&c, run, "training", 0, true, false, train_error);
+    add_series(&c, run, "test", 1, true, false, test_error);
+    add_series(&c, run, "validation", 2, true, false, validation_error);
+    finish_chart(h, &c);
+    if (decoder) {
         c = (chart){.title = "Squared reconstruction error", .unit = ""};
-        add(&c, run, "between two lines of the log", 0, false, true, sse);
-        add(&c, run, "training, mean of the epoch", 0, true, false, sse);
+        add_series(&c, run, "between two lines of the log", 0, false, true, sse);
+        add_series(&c, run, "training, mean of the epoch", 0, true, false, sse);
     } else {
         c = (chart){.title = "Learning rate", .unit = ""};
-        add(&c, run, "rate", 0, true, false, rate);
+        add_series(&c, run, "learning rate", 0, true, false, learning_rate);
     }
-    finish(h, &c);
+    finish_chart(h, &c);
     c = (chart){.title = "Throughput, images/s", .unit = "images/s"};
-    add(&c, run, "training steps, by epoch", 2, true, false, speed);
-    finish(h, &c);
-    caps_html_put(h, "</div>\n");
+    add_series(&c, run, "training steps, by epoch", 2, true, false, speed);
+    finish_chart(h, &c);
+    caps_textbuf_put(h, "</div>\n");
 }

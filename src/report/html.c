@@ -1,52 +1,9 @@
 /* html.c: see html.h. */
 #include "html.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "fail.h"
-
-static bool room(caps_html *h, size_t n)
-{
-    if (h->out_of_memory)
-        return false;
-    if (n < h->size - h->used)
-        return true;
-    const size_t size = 2 * h->size + n + 4096;
-    char *more = realloc(h->text, size);
-    if (!more) {
-        h->out_of_memory = true;
-        return false;
-    }
-    h->text = more;
-    h->size = size;
-    return true;
-}
-
-static void append(caps_html *h, const char *text, size_t n)
-{
-    if (!room(h, n))
-        return;
-    memcpy(h->text + h->used, text, n);
-    h->used += n;
-    h->text[h->used] = 0;
-}
-
-void caps_html_put(caps_html *h, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    const int n = vsnprintf(NULL, 0, format, arguments);
-    va_end(arguments);
-    if (n < 0 || !room(h, (size_t)n))
-        return;
-    va_start(arguments, format);
-    vsnprintf(h->text + h->used, h->size - h->used, format, arguments);
-    va_end(arguments);
-    h->used += (size_t)n;
-}
 
 /* Bytes of the character of UTF-8 that text begins with; 0: it is none. */
 static size_t utf8_bytes(const unsigned char *text)
@@ -73,35 +30,33 @@ static size_t utf8_bytes(const unsigned char *text)
     return 0;
 }
 
-void caps_html_text(caps_html *h, const char *text)
+void caps_html_text(caps_textbuf *h, const char *text)
 {
     for (const unsigned char *c = (const unsigned char *)text; *c;) {
         const size_t n = utf8_bytes(c);
         if (n == 0 || (*c < 32 && *c != '\n') || *c == 127)
-            append(h, "?", 1);
+            caps_textbuf_append(h, "?", 1);
         else if (*c == '&')
-            append(h, "&amp;", 5);
+            caps_textbuf_append(h, "&amp;", 5);
         else if (*c == '<')
-            append(h, "&lt;", 4);
+            caps_textbuf_append(h, "&lt;", 4);
         else if (*c == '>')
-            append(h, "&gt;", 4);
+            caps_textbuf_append(h, "&gt;", 4);
         else if (*c == '"')
-            append(h, "&quot;", 6);
+            caps_textbuf_append(h, "&quot;", 6);
         else if (*c == '\'')
-            append(h, "&#39;", 5);
+            caps_textbuf_append(h, "&#39;", 5);
         else
-            append(h, (const char *)c, n);
+            caps_textbuf_append(h, (const char *)c, n);
         c += n ? n : 1;
     }
 }
 
-static void append_base64(caps_html *h, const unsigned char *data, size_t n)
+static void append_base64(caps_textbuf *h, const unsigned char *data, size_t n)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    if (!room(h, (n + 2) / 3 * 4))
-        return;
-    char *out = h->text + h->used;
-    for (size_t i = 0; i < n; i += 3) {
+    char *out = caps_textbuf_extend(h, (n + 2) / 3 * 4);
+    for (size_t i = 0; out && i < n; i += 3) {
         const size_t left = n - i;
         const unsigned v = (unsigned)data[i] << 16 | (left > 1 ? (unsigned)data[i + 1] << 8 : 0) |
                            (left > 2 ? data[i + 2] : 0);
@@ -110,30 +65,22 @@ static void append_base64(caps_html *h, const unsigned char *data, size_t n)
         *out++ = left > 1 ? digits[v >> 6 & 63] : '=';
         *out++ = left > 2 ? digits[v & 63] : '=';
     }
-    h->used = (size_t)(out - h->text);
-    *out = 0;
 }
 
 caps_status caps_html_image(
-    caps_html *h, const caps_image *image, const char *style, const char *alt, caps_error *err)
+    caps_textbuf *h, const caps_image *image, const char *style, const char *alt, caps_error *err)
 {
     unsigned char *png;
     size_t n;
     caps_status status = caps_image_encode_png(&png, &n, image, err);
     if (status != CAPS_OK)
         return status;
-    caps_html_put(h, "<img style=\"%s\" width=\"%zu\" height=\"%zu\" alt=\"", style, image->width,
+    caps_textbuf_put(h, "<img style=\"%s\" width=\"%zu\" height=\"%zu\" alt=\"", style, image->width,
         image->height);
     caps_html_text(h, alt);
-    caps_html_put(h, "\" src=\"data:image/png;base64,");
+    caps_textbuf_put(h, "\" src=\"data:image/png;base64,");
     append_base64(h, png, n);
-    caps_html_put(h, "\">");
+    caps_textbuf_put(h, "\">");
     free(png);
     return CAPS_OK;
-}
-
-void caps_html_release(caps_html *h)
-{
-    free(h->text);
-    *h = (caps_html){0};
 }

@@ -1,7 +1,7 @@
-/* statistics.c: see statistics.h. */
-#include "statistics.h"
-
+/* statistics.c: how sure a measured share is. */
 #include <math.h>
+
+#include <capscl/inspect.h>
 
 void caps_wilson(uint64_t errors, uint64_t n, double z, double *low, double *high)
 {

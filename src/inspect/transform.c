@@ -1,12 +1,12 @@
-/* transform.c: see transform.h.
+/* transform.c: images moved, turned, scaled, bent or made noisy.
  *
  * Every map but noise is affine: a point p of the image goes to A (p - c) + c + t, with c the
  * centre. The result's pixels are looked up at the inverse of it. */
-#include "transform.h"
-
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
+
+#include <capscl/inspect.h>
 
 #include "rng.h"
 
@@ -18,8 +18,8 @@
 
 static const struct {
     const char *name;
-    double most;
-} kinds[CAPS_TRANSFORM_COUNT] = {
+    double max_severity;
+} transforms[CAPS_TRANSFORM_COUNT] = {
     [CAPS_TRANSFORM_SHIFT] = {"shift", 64},
     [CAPS_TRANSFORM_ROTATE] = {"rotate", 180},
     [CAPS_TRANSFORM_SCALE] = {"scale", 4},
@@ -27,14 +27,15 @@ static const struct {
     [CAPS_TRANSFORM_NOISE] = {"noise", 10},
 };
 
-const char *caps_transform_name(int kind)
+const char *caps_transform_name(int transform)
 {
-    return kind >= 0 && kind < CAPS_TRANSFORM_COUNT ? kinds[kind].name : NULL;
+    const bool known = transform >= 0 && transform < CAPS_TRANSFORM_COUNT;
+    return known ? transforms[transform].name : NULL;
 }
 
-double caps_transform_most(caps_transform kind)
+double caps_transform_max_severity(caps_transform transform)
 {
-    return kinds[kind].most;
+    return transforms[transform].max_severity;
 }
 
 /* The draws of one image. */
@@ -89,10 +90,10 @@ static affine draw_affine(draws *d, double severity)
     return a;
 }
 
-static affine draw_map(caps_transform kind, double severity, draws *d)
+static affine draw_map(caps_transform transform, double severity, draws *d)
 {
     affine a = identity;
-    switch (kind) {
+    switch (transform) {
     case CAPS_TRANSFORM_SHIFT:
         a.x = draw_whole(d, floor(severity));
         a.y = draw_whole(d, floor(severity));
@@ -153,15 +154,15 @@ static void warp(
     }
 }
 
-void caps_transform_apply(caps_transform kind, double severity, uint64_t seed, uint64_t index,
-    const float *in, float *out, size_t channels, size_t height, size_t width)
+void caps_transform_apply(caps_transform transform, double severity, uint64_t seed,
+    uint64_t index, const float *in, float *out, size_t channels, size_t height, size_t width)
 {
     const size_t elements = channels * height * width;
     const caps_rng_stream stream =
-        (caps_rng_stream)((uint32_t)CAPS_RNG_TRANSFORM | (uint32_t)kind << 8);
+        (caps_rng_stream)((uint32_t)CAPS_RNG_TRANSFORM | (uint32_t)transform << 8);
     if (severity <= 0) {
         memcpy(out, in, elements * sizeof *out);
-    } else if (kind == CAPS_TRANSFORM_NOISE) {
+    } else if (transform == CAPS_TRANSFORM_NOISE) {
         for (size_t i = 0; i < elements; i++) {
             const float z = caps_rng_normal(seed, stream, (uint32_t)i, index);
             const double value = (double)in[i] + severity * (double)z;
@@ -169,7 +170,7 @@ void caps_transform_apply(caps_transform kind, double severity, uint64_t seed, u
         }
     } else {
         draws d = {.seed = seed, .index = index, .stream = stream};
-        const affine map = draw_map(kind, severity, &d);
+        const affine map = draw_map(transform, severity, &d);
         warp(&map, in, out, channels, height, width);
     }
 }

@@ -1,23 +1,50 @@
-/* attack.c: see attack.h. The gradient comes from the device, the step in its sign is the host's.
- */
-#include "attack.h"
-
+/* attack.c: images changed by a little so that a network errs. The gradient comes from the device,
+ * the step in its sign is the host's. */
 #include <stdlib.h>
 #include <string.h>
+
+#include <capscl/inspect.h>
 
 #include "fail.h"
 #include "trace.h"
 
-const char *caps_attack_name(int kind)
+const char *caps_attack_name(int attack)
 {
     static const char *const names[CAPS_ATTACK_COUNT] = {
         [CAPS_ATTACK_FGSM] = "fgsm", [CAPS_ATTACK_BIM] = "bim"};
-    return kind >= 0 && kind < CAPS_ATTACK_COUNT ? names[kind] : NULL;
+    return attack >= 0 && attack < CAPS_ATTACK_COUNT ? names[attack] : NULL;
 }
 
 caps_model_options caps_attack_model_options(size_t max_batch)
 {
-    return (caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = max_batch, .training = true, .input_gradient = true};
+    return (caps_model_options){CAPS_OPTIONS(caps_model_options),
+        .max_batch = max_batch,
+        .training = true,
+        .input_gradient = true};
+}
+
+caps_status caps_attack_model_create(
+    caps_model **out, caps_model *m, size_t max_batch, const char *conv, caps_error *err)
+{
+    caps_model_options options = caps_attack_model_options(max_batch);
+    caps_status status;
+    *out = NULL;
+    options.conv = conv;
+    options.loss = caps_model_get_loss(m);
+    float *flat = malloc(caps_model_flat_count(m) * sizeof *flat);
+    if (!flat)
+        return caps_fail(err, CAPS_ERR_MEMORY, "attack: out of memory for the parameters");
+    CAPS_TRY(caps_model_create_fitting(
+        out, caps_model_get_runtime(m), caps_model_get_spec(m), &options, err));
+    CAPS_TRY(caps_model_get_parameters(m, flat, err));
+    CAPS_TRY(caps_model_set_parameters(*out, flat, err));
+done:
+    free(flat);
+    if (status != CAPS_OK) {
+        caps_model_free(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 static float clamp(float value, float low, float high)
@@ -37,7 +64,7 @@ static void step_up(
     }
 }
 
-caps_status caps_attack_apply(caps_model *m, caps_attack kind, double epsilon, uint64_t steps,
+caps_status caps_attack_apply(caps_model *m, caps_attack attack, double epsilon, uint64_t steps,
     const caps_images *images, float *out, caps_error *err)
 {
     caps_runtime *rt = caps_model_get_runtime(m);
@@ -47,7 +74,7 @@ caps_status caps_attack_apply(caps_model *m, caps_attack kind, double epsilon, u
     memcpy(out, images->images, n * sizeof *out);
     if (!(epsilon > 0))
         return CAPS_OK;
-    if (kind == CAPS_ATTACK_FGSM)
+    if (attack == CAPS_ATTACK_FGSM)
         steps = 1;
     gradient = malloc(n * sizeof *gradient);
     if (!gradient)
