@@ -1,6 +1,8 @@
 /* cli.c: see cli.h. */
 #include "cli.h"
 
+#include <capscl/experimental.h>
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,20 +167,6 @@ caps_status caps_cli_print_json(json_t *value, caps_error *err)
     return CAPS_OK;
 }
 
-json_t *caps_cli_json_text(const char *text)
-{
-    json_t *value = json_string(text);
-    if (value)
-        return value;
-    char *plain = strdup(text);
-    for (char *at = plain; at && *at; at++)
-        if ((unsigned char)*at > 126)
-            *at = '?';
-    value = plain ? json_string(plain) : NULL;
-    free(plain);
-    return value;
-}
-
 char *caps_cli_bytes(char *text, uint64_t bytes)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -212,7 +200,7 @@ caps_status caps_cli_open(
 caps_status caps_cli_check_trace(const caps_common *common, caps_error *err)
 {
     if (common->trace)
-        return caps_cli_check_output(common->trace, err);
+        return caps_file_check_output(common->trace, err);
     return common->trace_events
                ? caps_cli_usage(err, "--trace-events says nothing without --trace FILE")
                : CAPS_OK;
@@ -264,6 +252,27 @@ caps_status caps_cli_show_profile(caps_runtime *rt, caps_error *err)
 
 /* ---- models --------------------------------------------------------------------------------- */
 
+caps_status caps_cli_explain_memory(caps_status status, caps_runtime *rt,
+    const caps_model_spec *spec, const caps_model_options *options, caps_error *err)
+{
+    if (status != CAPS_ERR_DEVICE_MEMORY)
+        return status;
+    char message[sizeof err->message];
+    snprintf(message, sizeof message, "%s", err->message);
+    caps_model_options o = *options;
+    caps_model *one = NULL;
+    o.max_batch = 1;
+    if (options->max_batch > 1 && caps_model_create(&one, rt, spec, &o, err) == CAPS_OK) {
+        caps_model_free(one);
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "--batch %zu is too large for this device: %s",
+            options->max_batch, message);
+    }
+    if (options->max_batch > 1 && err->status == CAPS_ERR_DEVICE_MEMORY)
+        snprintf(message, sizeof message, "%s", err->message);
+    return caps_fail(
+        err, CAPS_ERR_SPEC, "the model does not fit this device even at batch 1: %s", message);
+}
+
 caps_status caps_cli_model_create(caps_model **out, caps_runtime *rt, const caps_model_spec *spec,
     const caps_model_options *options, size_t *batch, caps_error *err)
 {
@@ -275,23 +284,7 @@ caps_status caps_cli_model_create(caps_model **out, caps_runtime *rt, const caps
     }
     if (status == CAPS_OK && batch)
         *batch = o.max_batch;
-    if (status != CAPS_ERR_DEVICE_MEMORY)
-        return status;
-
-    char message[sizeof err->message];
-    snprintf(message, sizeof message, "%s", err->message);
-    caps_model *one = NULL;
-    size_t wanted = o.max_batch;
-    o.max_batch = 1;
-    if (wanted > 1 && caps_model_create(&one, rt, spec, &o, err) == CAPS_OK) {
-        caps_model_free(one);
-        return caps_fail(err, CAPS_ERR_ARGUMENT, "--batch %zu is too large for this device: %s",
-            wanted, message);
-    }
-    if (wanted > 1 && err->status == CAPS_ERR_DEVICE_MEMORY)
-        snprintf(message, sizeof message, "%s", err->message);
-    return caps_fail(
-        err, CAPS_ERR_SPEC, "the model does not fit this device even at batch 1: %s", message);
+    return caps_cli_explain_memory(status, rt, spec, &o, err);
 }
 
 caps_status caps_cli_model_load(caps_model **out, caps_runtime *rt, const char *path,
@@ -310,16 +303,6 @@ caps_status caps_cli_model_load(caps_model **out, caps_runtime *rt, const char *
     }
 done:
     caps_checkpoint_release(&checkpoint);
-    return status;
-}
-
-caps_status caps_cli_check_output(const char *path, caps_error *err)
-{
-    if (caps_path_is_directory(path))
-        return caps_fail(err, CAPS_ERR_IO, "%s: is a directory, need the name of a file", path);
-    caps_atomic_file file = {0};
-    caps_status status = caps_atomic_init(&file, path, err);
-    caps_atomic_abort(&file);
     return status;
 }
 

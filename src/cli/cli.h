@@ -1,15 +1,15 @@
 /* cli.h: what the subcommands share: their table, errors and exit codes, log, output, devices.
  *
  * A subcommand is one file cmd_<name>.c that defines a `const caps_command caps_command_<name>`,
- * named in the table in main.c. Its `run` looks like this:
+ * named in the table in main.c. Its run function has this form:
  *
- *     static int run(const caps_command *command, int argc, char **argv)
+ *     static int name_run(const caps_command *command, int argc, char **argv)
  *     {
  *         options o = {.batch = 100};
  *         caps_args args;
  *         int code;
  *         if (!caps_cli_begin(command, &args, &o, &o.common, argc, argv, &code))
- *             return code;                  // --help, or wrong usage: already said
+ *             return code;                  // --help, or wrong usage: already reported
  *         caps_error err = {0};
  *         caps_status status = CAPS_OK;
  *         caps_runtime *rt = NULL;
@@ -120,14 +120,12 @@ bool caps_cli_is_quiet(void);
 /* Prints the document (one line, 9 digits: enough for the same float32) and frees it. NULL counts
  * as out of memory. */
 caps_status caps_cli_print_json(json_t *value, caps_error *err);
-/* A string of any bytes as a JSON string: what is no UTF-8 becomes '?'. New reference, or NULL. */
-json_t *caps_cli_json_text(const char *text);
 
-/* Opens the device that common->device asks for and shows the runtime's warnings; profile: time
+/* Opens the device that common->device names and shows the runtime's warnings; profile: time
  * every kernel. */
 caps_status caps_cli_open(
     caps_runtime **rt, const caps_common *common, bool profile, caps_error *err);
-/* Can what common->trace asks for be done? CAPS_ERR_ARGUMENT, CAPS_ERR_IO. */
+/* Can the trace that common->trace requests be written? CAPS_ERR_ARGUMENT, CAPS_ERR_IO. */
 caps_status caps_cli_check_trace(const caps_common *common, caps_error *err);
 /* Ends the trace, if there is one: the status and error of a run that ends with `status` and *err.
  * Of two failures the run's own is the error, the trace's a warning. */
@@ -139,6 +137,10 @@ caps_status caps_cli_show_profile(caps_runtime *rt, caps_error *err);
 /* "1.5 GiB", "12.3 MiB": text of at least 32 bytes, returned. */
 char *caps_cli_bytes(char *text, uint64_t bytes);
 
+/* Where `status` is that a model of these options does not fit the device's memory, says why: the
+ * network, CAPS_ERR_SPEC, where not even a batch of 1 fits; else --batch, CAPS_ERR_ARGUMENT. */
+caps_status caps_cli_explain_memory(caps_status status, caps_runtime *rt,
+    const caps_model_spec *spec, const caps_model_options *options, caps_error *err);
 /* Makes a model; where the device's memory is too small, says whose fault it is: CAPS_ERR_SPEC
  * where not even a batch of 1 fits, else CAPS_ERR_ARGUMENT that names --batch. *batch may be NULL:
  * it must be options->max_batch; else a smaller one is tried, and the batch found is given back. */
@@ -169,9 +171,6 @@ caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, co
 caps_status caps_cli_validation_config(
     caps_train_config *config, caps_run_data *data, const char *model, caps_error *err);
 
-/* Can `path` be written (a file may be made beside it, and it is no directory)? For outputs that
- * come after long work: says no before it. CAPS_ERR_IO. */
-caps_status caps_cli_check_output(const char *path, caps_error *err);
 /* The file that `flag` writes is not one that the same command needs: an output must not replace an
  * input. Either may be NULL. CAPS_ERR_ARGUMENT. */
 caps_status caps_cli_check_apart(

@@ -84,7 +84,7 @@ static caps_status open_validation(caps_dataset *ds, const char *data, const cha
             training.path, training.n, model,
             (unsigned long long)(trained.images + config.validation)));
     CAPS_TRY(caps_dataset_split_off(&training, config.validation, config.seed, ds, err));
-    if (trained.images && caps_state_data_hash(&training) != trained.hash) {
+    if (trained.images && caps_dataset_hash(&training) != trained.hash) {
         caps_dataset_release(ds);
         CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
             "%s: has other training images or labels than the run of %s, need the same data for "
@@ -102,7 +102,7 @@ caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, co
     size_t limit, const caps_model_spec *spec, caps_error *err)
 {
     const size_t *size = spec->source[0] ? spec->source : spec->input;
-    const caps_dataset_options options = {
+    const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options),
         .split = split == CAPS_CLI_TEST ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN,
         .limit = limit,
         .channels = size[0],

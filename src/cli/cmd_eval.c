@@ -257,7 +257,7 @@ static caps_status print_several_json(caps_runtime *rt, const options *o,
     json_t *models = json_array();
     for (size_t m = 0; m < e->models; m++) {
         json_t *one = caps_eval_json(&e->results[m]);
-        json_object_set_new(one, "model", caps_cli_json_text(o->models.values[m]));
+        json_object_set_new(one, "model", caps_json_text(o->models.values[m]));
         json_array_append_new(models, one);
     }
     caps_mean_sd(e->percents, e->models, &mean, &sd);
@@ -265,7 +265,7 @@ static caps_status print_several_json(caps_runtime *rt, const options *o,
         json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "models", models, "classes",
             caps_eval_classes_json(spec), "mean_error_percent", caps_json_double(mean),
             "sd_error_percent", caps_json_double(sd), "ensemble", caps_eval_short_json(together),
-            "device", caps_cli_json_text(caps_runtime_device(rt)->name)),
+            "device", caps_json_text(caps_runtime_device(rt)->name)),
         err);
 }
 
@@ -369,7 +369,7 @@ static caps_status evaluate_all(
     } else if (o->common.json) {
         json_t *one = caps_eval_json(&e.results[0]);
         json_object_set_new(one, "classes", caps_eval_classes_json(&first));
-        json_object_set_new(one, "device", caps_cli_json_text(caps_runtime_device(rt)->name));
+        json_object_set_new(one, "device", caps_json_text(caps_runtime_device(rt)->name));
         CAPS_TRY(caps_cli_print_json(one, err));
     } else {
         caps_eval_print(caps_cli_splits[o->split], &first, &e.results[0]);
@@ -440,7 +440,7 @@ static int run(const caps_command *command, int argc, char **argv)
     CAPS_TRY(caps_cli_check_data_apart("--predictions", o.predictions, o.data, &err));
     CAPS_TRY(caps_cli_check_data_apart("--trace", o.common.trace, o.data, &err));
     if (o.predictions)
-        CAPS_TRY(caps_cli_check_output(o.predictions, &err));
+        CAPS_TRY(caps_file_check_output(o.predictions, &err));
     CAPS_TRY(caps_cli_check_trace(&o.common, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     CAPS_TRY(robust ? evaluate_changed(rt, &o, &ds, &err) : evaluate_all(rt, &o, &ds, &w, &err));

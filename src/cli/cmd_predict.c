@@ -230,7 +230,7 @@ static caps_status print_json(const batch *b, const options *o, caps_error *err)
         const int32_t *label = b->labels + i * b->per_image;
         const int32_t *truth = b->true_labels + i * b->per_image;
         json_t *row = json_pack(
-            "{s:o, s:i}", "source", caps_cli_json_text(b->sources[i]), "label", (int)label[0]);
+            "{s:o, s:i}", "source", caps_json_text(b->sources[i]), "label", (int)label[0]);
         if (truth[0] >= 0)
             json_object_set_new(row, "true_label", json_integer(truth[0]));
         if (b->per_image > 1) {
@@ -416,7 +416,7 @@ static int run(const caps_command *command, int argc, char **argv)
     for (size_t i = 0; i < args.positional_count; i++)
         CAPS_TRY(caps_cli_check_apart("--reconstruct", o.sheet, args.positional[i], &err));
     if (o.sheet)
-        CAPS_TRY(caps_cli_check_output(o.sheet, &err));
+        CAPS_TRY(caps_file_check_output(o.sheet, &err));
     size_t n = args.positional_count;
     if (o.data)
         n = o.index.count ? o.index.count : DEFAULT_IMAGES;

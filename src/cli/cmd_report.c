@@ -478,7 +478,7 @@ static int run_report(const caps_command *command, int argc, char **argv)
     if (!path)
         CAPS_TRY(caps_fail(&err, CAPS_ERR_MEMORY, "report: out of memory"));
     CAPS_TRY(caps_cli_check_apart(REPORT, path, run.model, &err));
-    CAPS_TRY(caps_cli_check_output(path, &err));
+    CAPS_TRY(caps_file_check_output(path, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     CAPS_TRY(caps_show_open_model(
         &s, rt, run.model, run.config.spec.has_decoder, o.common.conv, BATCH, true, &err));

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "file.h"
 #include "progress.h"
 #include "show.h"
 
@@ -125,7 +126,7 @@ static int run(const caps_command *command, int argc, char **argv)
     CAPS_TRY(check_usage(&o, kind, &err));
     CAPS_TRY(caps_cli_check_apart("--out", o.out, o.model, &err));
     CAPS_TRY(caps_cli_check_data_apart("--out", o.out, o.data, &err));
-    CAPS_TRY(caps_cli_check_output(o.out, &err));
+    CAPS_TRY(caps_file_check_output(o.out, &err));
     if (!(kind->needs & CAPS_SHOW_DATA))
         CAPS_TRY(note_no_data(&o, &args, kind, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));

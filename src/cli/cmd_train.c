@@ -345,7 +345,7 @@ json_t *caps_train_json(caps_runtime *rt, const caps_train_metrics *m)
         caps_json_double(m->images_per_second), "seconds", caps_json_double(m->seconds),
         "peak_device_bytes", (json_int_t)m->peak_device_bytes, "resumed_from_step",
         (json_int_t)m->resumed_from_step, "device",
-        caps_cli_json_text(caps_runtime_device(rt)->name));
+        caps_json_text(caps_runtime_device(rt)->name));
     put_interval(all, "", m->test_error_percent, m->test_images);
     if (m->validation_images > 0) {
         json_object_set_new(

@@ -219,7 +219,7 @@ static double label_percent(const cell *c)
 
 static json_t *json_cell(const cell *c, const char *name, bool attacks)
 {
-    json_t *value = json_pack("{s:o, s:I, s:I, s:o, s:o, s:o}", "model", caps_cli_json_text(name),
+    json_t *value = json_pack("{s:o, s:I, s:I, s:o, s:o, s:o}", "model", caps_json_text(name),
         "n", (json_int_t)c->n, "errors", (json_int_t)c->errors, "error_percent",
         caps_json_double(percent(c)), "error_low_percent", caps_json_double(c->low),
         "error_high_percent", caps_json_double(c->high));
@@ -250,7 +250,7 @@ static caps_status print_json(caps_runtime *rt, const robust *r, const cell *cel
         json_pack("{s:s, s:I, s:o, s:o}", o->attacks ? "attack" : "transform",
             o->attacks ? caps_attack_name(o->attack) : caps_transform_name(o->transform),
             o->attacks ? "steps" : "seed", (json_int_t)(o->attacks ? o->steps : o->seed), "rows",
-            rows, "device", caps_cli_json_text(caps_runtime_device(rt)->name)),
+            rows, "device", caps_json_text(caps_runtime_device(rt)->name)),
         err);
 }
 
