@@ -12,6 +12,7 @@
 #include "eval_report.h"
 #include "fail.h"
 #include "file.h"
+#include "textbuf.h"
 #include "warmup_process.h"
 #include "json.h"
 #include "progress.h"
@@ -392,7 +393,7 @@ static void print_text(
     if (m->images_per_second > 0)
         printf("speed: %.1f images/s\n", m->images_per_second);
     if (m->peak_device_bytes > 0)
-        printf("peak device memory: %s\n", caps_cli_bytes(bytes, m->peak_device_bytes));
+        printf("peak device memory: %s\n", caps_bytes_text(bytes, m->peak_device_bytes));
     printf("model: %s/model.safetensors\n", o->out);
 }
 
