@@ -56,13 +56,13 @@ caps_status caps_bench_group(const caps_bench *b, caps_error *err)
 static caps_status squash_forward(void *context, caps_error *err)
 {
     const caps_bench_problem *p = context;
-    return caps_squash_forward(p->b->rt, &p->t[0], &p->t[1], err);
+    return caps_squash_forward(p->b->rt, &p->t[0], &p->t[1], CAPS_SQUASH_PAPER, err);
 }
 
 static caps_status squash_backward(void *context, caps_error *err)
 {
     const caps_bench_problem *p = context;
-    return caps_squash_backward(p->b->rt, &p->t[2], &p->t[3], &p->t[1], err);
+    return caps_squash_backward(p->b->rt, &p->t[2], &p->t[3], &p->t[1], CAPS_SQUASH_PAPER, err);
 }
 
 static caps_status squash_measure(

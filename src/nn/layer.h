@@ -169,6 +169,9 @@ struct caps_network {
 caps_status caps_network_init(caps_network *network, const caps_model_spec *spec, caps_error *err);
 void caps_network_release(caps_network *network);
 
+/* By caps_squash: "paper", "exp". */
+extern const char *const caps_squash_names[];
+
 /* The kinds that a spec's list may have: the i-th, NULL past the last; by name, NULL: none. */
 const caps_layer_kind *caps_layer_kind_at(size_t i);
 const caps_layer_kind *caps_layer_kind_find(const char *name);
