@@ -10,7 +10,6 @@
 #include "config.h"
 #include "fail.h"
 #include "file.h"
-#include "pairs.h"
 #include "parameter_file.h"
 #include "schedule.h"
 #include "state_json.h"
@@ -59,11 +58,6 @@ void caps_state_drop(caps_state *s)
         s->arrays[i] = NULL;
     }
     s->values = (caps_model_view){0};
-}
-
-uint64_t caps_state_data_hash(const caps_dataset *ds)
-{
-    return caps_dataset_hash(ds);
 }
 
 caps_status caps_state_apply(const caps_state *s, caps_model *m, caps_error *err)

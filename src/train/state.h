@@ -53,7 +53,4 @@ caps_status caps_state_load(caps_state *s, const char *path, const caps_model *m
 /* Into the model. Blocks. */
 caps_status caps_state_apply(const caps_state *s, caps_model *m, caps_error *err);
 
-/* A number for the content of a data set: images, labels and sizes. */
-uint64_t caps_state_data_hash(const caps_dataset *ds);
-
 #endif

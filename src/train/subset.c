@@ -6,7 +6,7 @@
 
 #include "fail.h"
 #include "options.h"
-#include "state.h"
+#include "pairs.h"
 
 const char *caps_subset_name(int subset)
 {
@@ -82,7 +82,7 @@ static caps_status open_held_out(caps_dataset *ds, const char *data, const char 
             training.path, training.n, model,
             (unsigned long long)(trained.images + config.validation)));
     CAPS_TRY(caps_dataset_split_off(&training, config.validation, config.seed, ds, err));
-    if (trained.images && caps_state_data_hash(&training) != trained.hash) {
+    if (trained.images && caps_dataset_hash(&training) != trained.hash) {
         caps_dataset_release(ds);
         CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
             "%s: has other training images or labels than the run of %s, need the same data for "

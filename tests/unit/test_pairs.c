@@ -675,14 +675,14 @@ START_TEST(validation_splits_that_cannot_be)
     caps_dataset test = open_single(dir, CAPS_SPLIT_TEST);
     caps_dataset pairs = open_pairs(two, CAPS_SPLIT_TRAIN, 0);
     static const size_t counts[] = {0, N, N + 1, SIZE_MAX};
-    const uint64_t before = caps_state_data_hash(&train), of_pairs = caps_state_data_hash(&pairs);
+    const uint64_t before = caps_dataset_hash(&train), of_pairs = caps_dataset_hash(&pairs);
     for (int i = 0; i < 4; i++) {
         ck_assert_int_eq(
             caps_dataset_split_off(&train, counts[i], 1, &validation, &err), CAPS_ERR_ARGUMENT);
         ck_assert_ptr_nonnull(strstr(err.message, "need 1 to 39 of the 40 training images"));
         ck_assert(!validation.images && !validation.path);
     }
-    ck_assert_uint_eq(caps_state_data_hash(&train), before);
+    ck_assert_uint_eq(caps_dataset_hash(&train), before);
     ck_assert_int_eq(caps_dataset_split_off(&test, 3, 1, &validation, &err), CAPS_ERR_ARGUMENT);
     static const size_t too_few[] = {1, 3};
     for (int i = 0; i < 2; i++) {
@@ -691,7 +691,7 @@ START_TEST(validation_splits_that_cannot_be)
         ck_assert_ptr_nonnull(strstr(err.message, "leaves one part with one class"));
         ck_assert(!validation.images && !validation.path);
     }
-    ck_assert_uint_eq(caps_state_data_hash(&pairs), of_pairs);
+    ck_assert_uint_eq(caps_dataset_hash(&pairs), of_pairs);
     caps_dataset_release(&pairs);
     caps_dataset_release(&test);
     caps_dataset_release(&train);
@@ -708,16 +708,16 @@ START_TEST(hashes_tell_sets_apart)
     caps_dataset single = open_single(dir, CAPS_SPLIT_TRAIN), validation;
     caps_dataset pairs = open_pairs(dir, CAPS_SPLIT_TRAIN, 0);
     caps_dataset again = open_pairs(dir, CAPS_SPLIT_TRAIN, 0);
-    const uint64_t hash = caps_state_data_hash(&pairs);
-    ck_assert_uint_ne(caps_state_data_hash(&single), hash);
-    ck_assert_uint_eq(caps_state_data_hash(&again), hash);
+    const uint64_t hash = caps_dataset_hash(&pairs);
+    ck_assert_uint_ne(caps_dataset_hash(&single), hash);
+    ck_assert_uint_eq(caps_dataset_hash(&again), hash);
     again.labels[N - 1] ^= 1;
-    ck_assert_uint_ne(caps_state_data_hash(&again), hash);
+    ck_assert_uint_ne(caps_dataset_hash(&again), hash);
     again.labels[N - 1] ^= 1;
     again.images[N * H * W - 1] ^= 1;
-    ck_assert_uint_ne(caps_state_data_hash(&again), hash);
+    ck_assert_uint_ne(caps_dataset_hash(&again), hash);
     test_ok(caps_dataset_split_off(&pairs, 9, 1, &validation, &err));
-    ck_assert_uint_ne(caps_state_data_hash(&pairs), hash);
+    ck_assert_uint_ne(caps_dataset_hash(&pairs), hash);
     caps_dataset_release(&validation);
     caps_dataset_release(&again);
     caps_dataset_release(&pairs);
