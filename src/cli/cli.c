@@ -1,6 +1,8 @@
 /* cli.c: see cli.h. */
 #include "cli.h"
 
+#include <capscl/experimental.h>
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>

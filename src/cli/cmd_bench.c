@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <capscl/experimental.h>
+
 #include "bench.h"
 #include "cli.h"
 #include "fail.h"
