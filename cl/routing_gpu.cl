@@ -134,7 +134,8 @@ __kernel void routing_reduce(__global float *s, const ulong s_offset, __global f
     const ulong v_offset, __global float *x, const ulong x_offset, __global float *v_last,
     const ulong v_last_offset, __global const float *partial, const ulong partial_offset,
     __global const float *bias, const ulong bias_offset, __local float *scratch, const uint rows,
-    const uint chunks, const uint j_count, const uint d_count, const uint width, const uint first)
+    const uint chunks, const uint j_count, const uint d_count, const uint width, const uint squash,
+    const uint first)
 {
     const uint per_group = (uint)get_local_size(0) / width, item = get_local_id(0);
     const ulong row = (ulong)get_group_id(0) * per_group + item / width, at = row * d_count;
@@ -156,7 +157,7 @@ __kernel void routing_reduce(__global float *s, const ulong s_offset, __global f
         square = fma(scaled, scaled, square);
     }
     const float length = sqrt(caps_row_sum(scratch, width, square)) / scale;
-    const float factor = caps_squash_factor(length);
+    const float factor = caps_squash_factor(length, squash);
     for (uint d = lane; d < count; d += width) {
         const float value = s[s_offset + at + d] * factor;
         v[v_offset + at + d] = value;
@@ -170,7 +171,7 @@ __kernel void routing_reduce(__global float *s, const ulong s_offset, __global f
 __kernel void routing_gs(__global float *gs, const ulong gs_offset, __global const float *partial,
     const ulong partial_offset, __global const float *s, const ulong s_offset,
     __local float *scratch, const uint rows, const uint chunks, const uint j_count,
-    const uint d_count, const uint width)
+    const uint d_count, const uint width, const uint squash)
 {
     const uint per_group = (uint)get_local_size(0) / width, item = get_local_id(0);
     const ulong row = (ulong)get_group_id(0) * per_group + item / width, at = row * d_count;
@@ -184,7 +185,7 @@ __kernel void routing_gs(__global float *gs, const ulong gs_offset, __global con
             total += partial[from + (ulong)n * e_count + d];
         to[d] = total;
     }
-    caps_squash_gradient_row(to, to, s + s_offset + at, scratch, count, width);
+    caps_squash_gradient_row(to, to, s + s_offset + at, scratch, count, width, squash);
 }
 
 __kernel void routing_dvotes(__global float *restrict dvotes, const ulong dvotes_offset,

@@ -8,7 +8,8 @@
  *     if (caps_runtime_create(&rt, NULL, NULL, &err) ||                  // the best device here
  *         caps_tensor_init(&s, rt, CAPS_F32, 2, (size_t[]){2, 3}, &err) ||
  *         caps_tensor_init(&v, rt, CAPS_F32, 2, (size_t[]){2, 3}, &err) ||
- *         caps_tensor_upload(rt, &s, x, &err) || caps_squash_forward(rt, &v, &s, &err) ||
+ *         caps_tensor_upload(rt, &s, x, &err) ||
+ *         caps_squash_forward(rt, &v, &s, CAPS_SQUASH_PAPER, &err) ||
  *         caps_tensor_download(rt, &v, x, &err))
  *         fprintf(stderr, "%s\n", err.message);                          // one line, always
  *     printf("%g %g %g\n", x[0][0], x[0][1], x[0][2]);                   // 0.576923 0 0.769231

@@ -139,12 +139,18 @@ CAPS_API caps_status caps_group_forward(
 CAPS_API caps_status caps_group_backward(
     caps_runtime *rt, const caps_tensor *dz, const caps_tensor *du, caps_error *err);
 
-/* v = s |s| / (1 + |s|^2) over the last dimension; zero at zero, with gradient zero there.
- * Equation 1 of Sabour, Frosst, Hinton 2017. All [..., K]. backward: ds may be dv. */
-CAPS_API caps_status caps_squash_forward(
-    caps_runtime *rt, const caps_tensor *v, const caps_tensor *s, caps_error *err);
+typedef enum caps_squash {
+    CAPS_SQUASH_PAPER, /* v = s |s| / (1 + |s|^2): equation 1 of Sabour, Frosst, Hinton 2017 */
+    CAPS_SQUASH_EXP,   /* v = s (1 - exp(-|s|)) / |s|: Efficient-CapsNet, Mazzia, Salvetti,
+                          Chiaberge 2021 */
+} caps_squash;
+
+/* v = squash(s) over the last dimension; zero at zero, with gradient zero there. All [..., K].
+ * backward: ds may be dv. */
+CAPS_API caps_status caps_squash_forward(caps_runtime *rt, const caps_tensor *v,
+    const caps_tensor *s, caps_squash squash, caps_error *err);
 CAPS_API caps_status caps_squash_backward(caps_runtime *rt, const caps_tensor *ds,
-    const caps_tensor *dv, const caps_tensor *s, caps_error *err);
+    const caps_tensor *dv, const caps_tensor *s, caps_squash squash, caps_error *err);
 
 /* Votes: votes[b,i,j,d] = sum_k w[i,j,d,k] u[b,i,k]. u: [B,I,K], w: [I,J,D,K], votes: [B,I,J,D]. */
 CAPS_API caps_status caps_votes_forward(caps_runtime *rt, const caps_tensor *votes,
@@ -165,6 +171,7 @@ typedef struct caps_routing {
      * exp(b_k)). The couplings of an input capsule then sum to less than 1 (in the first iteration
      * each is 1/(J+1)), so that one that agrees with no output capsule can keep out of all. */
     bool leaky;
+    caps_squash squash; /* of every iteration */
 } caps_routing;
 
 /* What routing keeps for its backward, and scratch; see docs/architecture.md. All float32. */

@@ -20,6 +20,7 @@ typedef struct caps_bench_problem {
     caps_class_caps_state class_state;
     caps_adam adam;
     caps_activation act;
+    caps_squash squash;
     bool needs_input_gradient;
     double footprint; /* as in caps_bench_row */
 } caps_bench_problem;

@@ -56,19 +56,19 @@ caps_status caps_bench_group(const caps_bench *b, caps_error *err)
 static caps_status squash_forward(void *context, caps_error *err)
 {
     const caps_bench_problem *p = context;
-    return caps_squash_forward(p->b->rt, &p->t[0], &p->t[1], err);
+    return caps_squash_forward(p->b->rt, &p->t[0], &p->t[1], p->squash, err);
 }
 
 static caps_status squash_backward(void *context, caps_error *err)
 {
     const caps_bench_problem *p = context;
-    return caps_squash_backward(p->b->rt, &p->t[2], &p->t[3], &p->t[1], err);
+    return caps_squash_backward(p->b->rt, &p->t[2], &p->t[3], &p->t[1], p->squash, err);
 }
 
 static caps_status squash_measure(
     const caps_bench *b, const caps_bench_layer *layer, caps_error *err)
 {
-    caps_bench_problem p = {.b = b};
+    caps_bench_problem p = {.b = b, .squash = layer->problem.squash};
     const caps_layer_problem *conv = &layer->problem;
     const size_t shape[] = {b->batch,
         conv->types * caps_bench_conv_height(conv) * caps_bench_conv_width(conv), conv->dim};

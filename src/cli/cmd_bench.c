@@ -2,10 +2,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <capscl/experimental.h>
+
 #include "bench.h"
 #include "cli.h"
 #include "fail.h"
 #include "json.h"
+#include "textbuf.h"
 
 enum { DEFAULT_BATCH = 100 };
 
@@ -132,7 +135,7 @@ static void bench_print_row(const bench_report *p, const caps_bench_row *r)
         bench_gbytes(r), 100 * bench_fraction(p, r));
     if (r->whole)
         printf("  %.1f images/s, %s, %s", (double)r->batch / r->seconds_median,
-            caps_cli_bytes(bytes, r->peak_device_bytes), r->conv);
+            caps_bytes_text(bytes, r->peak_device_bytes), r->conv);
     printf("\n");
     fflush(stdout);
 }

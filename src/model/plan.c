@@ -93,8 +93,9 @@ static caps_status plan_results(caps_model *m, caps_plan *plan, caps_error *err)
         head->loss = &m->loss;
         CAPS_TRY(head->kind->plan(head, plan, err));
     }
-    CAPS_TRY(caps_arena_add(m->arena, &m->workspace, CAPS_PURPOSE_WORKSPACE, CAPS_F32, 1,
-        &plan->workspace, err));
+    const size_t workspace = plan->workspace ? plan->workspace : 1; /* no tensor is empty */
+    CAPS_TRY(caps_arena_add(
+        m->arena, &m->workspace, CAPS_PURPOSE_WORKSPACE, CAPS_F32, 1, &workspace, err));
     if (l > 1 && caps_model_reconstructs(m))
         CAPS_TRY(caps_arena_add(
             m->arena, &m->targets, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 2, targets, err));

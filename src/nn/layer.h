@@ -100,7 +100,8 @@ typedef struct caps_layer_problem {
     caps_problem_type type;
     size_t x_shape[4], w_shape[4];
     caps_conv2d conv;
-    size_t types, dim; /* of primary capsules; else 0 */
+    size_t types, dim;  /* of primary capsules; else 0 */
+    caps_squash squash; /* of primary capsules */
     size_t in, out;
     caps_activation act;
     caps_class_caps class_caps;
@@ -168,6 +169,9 @@ struct caps_network {
  */
 caps_status caps_network_init(caps_network *network, const caps_model_spec *spec, caps_error *err);
 void caps_network_release(caps_network *network);
+
+/* By caps_squash: "paper", "exp". */
+extern const char *const caps_squash_names[];
 
 /* The kinds that a spec's list may have: the i-th, NULL past the last; by name, NULL: none. */
 const caps_layer_kind *caps_layer_kind_at(size_t i);

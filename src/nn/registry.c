@@ -6,6 +6,8 @@
 extern const caps_layer_kind caps_layer_conv, caps_layer_dropout, caps_layer_primary_caps,
     caps_layer_caps;
 
+const char *const caps_squash_names[] = {"paper", "exp", NULL};
+
 static const caps_layer_kind *const kinds[] = {
     &caps_layer_conv,
     &caps_layer_linear,

@@ -19,6 +19,7 @@ typedef struct sizes {
     size_t b, i, j, d, r;
     size_t chunks, steps;
     bool leaky;
+    caps_squash squash;
 } sizes;
 
 static sizes sizes_of(size_t b, size_t i, size_t j, size_t d, const caps_routing *routing)
@@ -30,7 +31,8 @@ static sizes sizes_of(size_t b, size_t i, size_t j, size_t d, const caps_routing
         .r = routing->iterations,
         .chunks = caps_div_up(i, ROUTING_CHUNK),
         .steps = routing->grad == CAPS_ROUTING_GRAD_FULL ? routing->iterations : 1,
-        .leaky = routing->leaky};
+        .leaky = routing->leaky,
+        .squash = routing->squash};
 }
 
 static size_t partial_count(const sizes *n)
@@ -124,7 +126,7 @@ static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_arg *a
         rt, kernel, args, n, 2, (size_t[]){size->chunks, size->b}, (size_t[]){1, 1}, err);
 }
 
-/* A row for each output capsule of the batch; arguments as above, with room for seven more. flag: a
+/* A row for each output capsule of the batch; arguments as above, with room for eight more. flag: a
  * last argument, or -1 for none. */
 static caps_status launch_rows(caps_runtime *rt, const char *kernel, caps_arg *args, size_t n,
     const sizes *size, size_t chunks, int flag, caps_error *err)
@@ -139,6 +141,7 @@ static caps_status launch_rows(caps_runtime *rt, const char *kernel, caps_arg *a
     args[n++] = (caps_arg)CAPS_ARG_UINT(size->d);
     if (caps_is_gpu(rt))
         args[n++] = (caps_arg)CAPS_ARG_UINT(width);
+    args[n++] = (caps_arg)CAPS_ARG_UINT(size->squash);
     if (flag >= 0)
         args[n++] = (caps_arg)CAPS_ARG_UINT(flag);
     return caps_launch(rt, kernel, args, n, 1, &global, &local, err);
@@ -164,7 +167,7 @@ caps_status caps_routing_forward(caps_runtime *rt, const caps_tensor *v, caps_ro
         caps_arg pass[12] = {CAPS_ARG_TENSOR(&partial), CAPS_ARG_TENSOR(&c), CAPS_ARG_TENSOR(votes),
             CAPS_ARG_TENSOR(&x)};
         CAPS_TRY(launch_pass(rt, "routing_pass", pass, 4, &n, t == 0, err));
-        caps_arg reduce[13] = {CAPS_ARG_TENSOR(&s_t), CAPS_ARG_TENSOR(&v_t),
+        caps_arg reduce[14] = {CAPS_ARG_TENSOR(&s_t), CAPS_ARG_TENSOR(&v_t),
             CAPS_ARG_TENSOR(last ? NULL : &x), CAPS_ARG_TENSOR(last ? v : NULL),
             CAPS_ARG_TENSOR(&partial), CAPS_ARG_TENSOR(bias)};
         CAPS_TRY(launch_rows(rt, "routing_reduce", reduce, 6, &n, n.chunks, t == 0, err));
@@ -194,7 +197,7 @@ caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *dvotes,
         bool last = step + 1 == n.steps;
         caps_tensor gs = part(state, gs_at + step * gs_count, n.b, n.j, n.d);
         caps_tensor s = caps_tensor_rows(&state->s, begin + step, 1);
-        caps_arg squash[9] = {
+        caps_arg squash[11] = {
             CAPS_ARG_TENSOR(&gs), CAPS_ARG_TENSOR(last ? dv : &partial), CAPS_ARG_TENSOR(&s)};
         CAPS_TRY(launch_rows(rt, "routing_gs", squash, 3, &n, last ? 1 : n.chunks, -1, err));
         if (step == 0)

@@ -150,6 +150,7 @@ static caps_status cpu_forward(caps_runtime *rt, const caps_tensor *v,
         caps_put_tensor(&reduce, bias);
         caps_put_sizes(&reduce, (size_t[]){n->b, l.chunks, n->j, n->d}, 4);
         caps_put(&reduce, (caps_arg)CAPS_ARG_FLOAT(t == 0 ? even_coupling(n) : 1.0f));
+        caps_put_uint(&reduce, n->routing.squash);
         caps_put_uint(&reduce, t == 0);
         CAPS_TRY(run(rt, "routing_fused_reduce", &reduce, n->j, l.groups, err));
     }
@@ -212,6 +213,7 @@ static caps_status squash_back(caps_runtime *rt, const backward *p, const caps_t
     const size_t slot = base ? l->terms : before ? 2 * (step - 1) : 0;
     caps_put_sizes(&c, (size_t[]){n->b, l->chunks, n->j, n->d, l->slots, slot}, 6);
     caps_put(&c, (caps_arg)CAPS_ARG_FLOAT(base ? even_coupling(n) : 1.0f));
+    caps_put_uint(&c, n->routing.squash);
     return run(rt, "routing_fused_gs", &c, n->j, l->groups, err);
 }
 

@@ -76,7 +76,7 @@ static caps_status launch_rows(caps_runtime *rt, const char *kernel, caps_call *
 {
     const size_t width = caps_row_width(n->d, l->group), rows = n->b * n->j;
     caps_put_local(c, l->group);
-    caps_put_sizes(c, (size_t[]){rows, chunks, n->j, n->d, width}, 5);
+    caps_put_sizes(c, (size_t[]){rows, chunks, n->j, n->d, width, n->routing.squash}, 6);
     if (first >= 0)
         caps_put_uint(c, (size_t)first);
     return caps_call_groups(rt, kernel, c, caps_div_up(rows, l->group / width), l->group, err);

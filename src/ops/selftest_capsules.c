@@ -39,12 +39,13 @@ done:
     return status;
 }
 
-/* ---- squash: n, k --------------------------------------------------------------------------- */
+/* ---- squash: n, k, kind --------------------------------------------------------------------- */
 
 static caps_status squash(caps_selftest *t, const size_t *z, caps_error *err)
 {
     const size_t n = z[0], k = z[1], all = n * k, shape[] = {n, k};
-    snprintf(t->shape, sizeof t->shape, "N=%zu K=%zu", n, k);
+    const caps_squash kind = (caps_squash)z[2];
+    snprintf(t->shape, sizeof t->shape, "N=%zu K=%zu%s", n, k, z[2] ? " exp" : "");
     double *s = draw(t, all, -1.5, 1.5), *dv = draw(t, all, -1, 1);
     double *v = zeros(t, all), *ds = zeros(t, all);
     for (size_t x = 0; s && x < k; x++)
@@ -53,11 +54,11 @@ static caps_status squash(caps_selftest *t, const size_t *z, caps_error *err)
     const caps_tensor *tv = put(t, NULL, 2, shape), *tds = put(t, NULL, 2, shape);
     caps_status status;
     CAPS_TRY(t->status);
-    CAPS_TRY(caps_squash_forward(t->rt, tv, ts, err));
-    caps_ref_squash_forward(v, s, n, k);
+    CAPS_TRY(caps_squash_forward(t->rt, tv, ts, kind, err));
+    caps_ref_squash_forward(v, s, kind == CAPS_SQUASH_EXP, n, k);
     CAPS_TRY(compare(t, FORWARD, tv, v, err));
-    CAPS_TRY(caps_squash_backward(t->rt, tds, tdv, ts, err));
-    caps_ref_squash_backward(ds, dv, s, n, k);
+    CAPS_TRY(caps_squash_backward(t->rt, tds, tdv, ts, kind, err));
+    caps_ref_squash_backward(ds, dv, s, kind == CAPS_SQUASH_EXP, n, k);
     CAPS_TRY(compare(t, BACKWARD, tds, ds, err));
 done:
     return status;
@@ -89,18 +90,20 @@ done:
     return status;
 }
 
-/* ---- routing: b, i, j, d, iterations, routing_grad, bias, leaky ----------------------------- */
+/* ---- routing: b, i, j, d, iterations, routing_grad, bias, leaky, squash --------------------- */
 
 static caps_status routing(caps_selftest *t, const size_t *z, caps_error *err)
 {
     const size_t b = z[0], i = z[1], j = z[2], d = z[3], r = z[4];
-    const caps_routing how = {r, (caps_routing_grad)z[5], z[7] != 0};
+    const caps_routing how = {r, (caps_routing_grad)z[5], z[7] != 0, (caps_squash)z[8]};
+    const bool exponential = how.squash == CAPS_SQUASH_EXP;
     const bool full = how.grad == CAPS_ROUTING_GRAD_FULL, biased = z[6] != 0;
     const size_t votes_shape[] = {b, i, j, d}, v_shape[] = {b, j, d}, bias_shape[] = {j, d};
     const size_t c_shape[] = {r, b, i, j}, s_shape[] = {r, b, j, d};
     const size_t nu = b * i * j * d, nv = b * j * d, room = caps_routing_scratch(b, i, j, d, &how);
-    snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu r=%zu %s%s%s", b, i, j, d, r,
-        full ? "full" : "last", biased ? " bias" : "", how.leaky ? " leaky" : "");
+    snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu r=%zu %s%s%s%s", b, i, j, d, r,
+        full ? "full" : "last", biased ? " bias" : "", how.leaky ? " leaky" : "",
+        exponential ? " exp" : "");
     double *u = draw(t, nu, -0.4, 0.4), *bias = draw(t, j * d, -0.3, 0.3), *dv = draw(t, nv, -1, 1);
     double *c = zeros(t, r * b * i * j), *s = zeros(t, r * nv), *v = zeros(t, r * nv);
     double *last = zeros(t, nv), *dvotes = zeros(t, nu), *dbias = zeros(t, j * d);
@@ -114,11 +117,13 @@ static caps_status routing(caps_selftest *t, const size_t *z, caps_error *err)
     caps_status status;
     CAPS_TRY(t->status);
     CAPS_TRY(caps_routing_forward(t->rt, tv, &state, tu, biased ? tb : NULL, &how, err));
-    caps_ref_routing_forward(last, c, s, v, u, biased ? bias : NULL, how.leaky, b, i, j, d, r);
+    caps_ref_routing_forward(
+        last, c, s, v, u, biased ? bias : NULL, how.leaky, exponential, b, i, j, d, r);
     CAPS_TRY(compare(t, FORWARD, tv, last, err));
     CAPS_TRY(compare(t, FORWARD, &state.couplings, c, err));
     CAPS_TRY(caps_routing_backward(t->rt, tdu, biased ? tdb : NULL, tdv, &state, tu, &how, err));
-    caps_ref_routing_backward(dvotes, biased ? dbias : NULL, dv, c, s, v, u, full, b, i, j, d, r);
+    caps_ref_routing_backward(
+        dvotes, biased ? dbias : NULL, dv, c, s, v, u, full, exponential, b, i, j, d, r);
     CAPS_TRY(compare(t, BACKWARD, tdu, dvotes, err));
     if (biased)
         CAPS_TRY(compare(t, BACKWARD, tdb, dbias, err));
@@ -126,20 +131,22 @@ done:
     return status;
 }
 
-/* ---- class capsules: b, i, j, d, k, iterations, routing_grad, bias, variant, leaky ----------- */
+/* ---- class capsules: b, i, j, d, k, iterations, routing_grad, bias, variant, leaky, squash --- */
 
 static caps_status class_caps(caps_selftest *t, const size_t *z, caps_error *err)
 {
     const size_t b = z[0], i = z[1], j = z[2], d = z[3], k = z[4], r = z[5];
-    const caps_class_caps how = {
-        b, i, j, d, k, {r, (caps_routing_grad)z[6], z[9] != 0}, (caps_routing_algorithm)z[8]};
+    const caps_class_caps how = {b, i, j, d, k,
+        {r, (caps_routing_grad)z[6], z[9] != 0, (caps_squash)z[10]}, (caps_routing_algorithm)z[8]};
+    const bool exponential = how.routing.squash == CAPS_SQUASH_EXP;
     const bool full = how.routing.grad == CAPS_ROUTING_GRAD_FULL, biased = z[7] != 0;
     const size_t us[] = {b, i, k}, ws[] = {i, j, d, k}, vs[] = {b, j, d}, bs[] = {j, d};
     const size_t c_shape[] = {r, b, i, j}, s_shape[] = {r, b, j, d};
     const size_t nu = b * i * k, nw = i * j * d * k, nv = b * j * d, votes = b * i * j * d;
     const caps_class_caps_workspace room = caps_class_caps_workspace_of(t->rt, &how, true);
-    snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu K=%zu r=%zu %s%s%s", b, i, j, d, k,
-        r, full ? "full" : "last", biased ? " bias" : "", how.routing.leaky ? " leaky" : "");
+    snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu K=%zu r=%zu %s%s%s%s", b, i, j, d,
+        k, r, full ? "full" : "last", biased ? " bias" : "", how.routing.leaky ? " leaky" : "",
+        exponential ? " exp" : "");
     snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_routing_algorithm_name(how.variant));
     double *u = draw(t, nu, -1, 1), *w = draw(t, nw, -0.3, 0.3), *bias = draw(t, j * d, -0.3, 0.3);
     double *dv = draw(t, nv, -1, 1), *u_hat = zeros(t, votes), *du_hat = zeros(t, votes);
@@ -160,12 +167,12 @@ static caps_status class_caps(caps_selftest *t, const size_t *z, caps_error *err
         t->rt, tv, &state, tu, tw, biased ? tb : NULL, &how, workspace, err));
     caps_ref_votes_forward(u_hat, u, w, b, i, j, d, k);
     caps_ref_routing_forward(
-        last, c, s, v, u_hat, biased ? bias : NULL, how.routing.leaky, b, i, j, d, r);
+        last, c, s, v, u_hat, biased ? bias : NULL, how.routing.leaky, exponential, b, i, j, d, r);
     CAPS_TRY(compare(t, FORWARD, tv, last, err));
     CAPS_TRY(compare(t, FORWARD, &state.couplings, c, err));
     CAPS_TRY(caps_class_caps_backward(
         t->rt, tdu, tdw, biased ? tdb : NULL, tdv, &state, tu, tw, &how, workspace, err));
-    caps_ref_routing_backward(du_hat, db, dv, c, s, v, u_hat, full, b, i, j, d, r);
+    caps_ref_routing_backward(du_hat, db, dv, c, s, v, u_hat, full, exponential, b, i, j, d, r);
     caps_ref_votes_backward(du, dw, du_hat, u, w, b, i, j, d, k);
     CAPS_TRY(compare(t, BACKWARD, tdu, du, err));
     CAPS_TRY(compare(t, BACKWARD, tdw, dw, err));
@@ -424,6 +431,8 @@ const caps_selftest_case caps_selftest_capsules[] = {
     {"squash", squash, true, {13, 5}},
     {"squash", squash, true, {7, 19}},
     {"squash", squash, false, {1153, 8}},
+    {"squash", squash, true, {5, 11, CAPS_SQUASH_EXP}},
+    {"squash", squash, false, {257, 9, CAPS_SQUASH_EXP}},
     {"votes", votes, true, {3, 11, 5, 7, 4}},
     {"votes", votes, false, {21, 67, 10, 16, 8}},
     {"votes", votes, false, {9, 37, 11, 19, 13}},
@@ -436,6 +445,7 @@ const caps_selftest_case caps_selftest_capsules[] = {
     {"routing", routing, true, {3, 9, 1, 7, 4, CAPS_ROUTING_GRAD_LAST, 0, 1}},
     {"routing", routing, false, {13, 145, 10, 16, 3, CAPS_ROUTING_GRAD_FULL, 0, 1}},
     {"routing", routing, false, {5, 70, 11, 19, 5, CAPS_ROUTING_GRAD_FULL, 1}},
+    {"routing", routing, true, {2, 35, 4, 5, 3, CAPS_ROUTING_GRAD_FULL, 1, 0, CAPS_SQUASH_EXP}},
     {"class_caps", class_caps, true, {2, 11, 4, 5, 3, 2, FULL, 1, CAPS_ROUTING_STORED}},
     {"class_caps", class_caps, true, {17, 5, 3, 5, 3, 3, FULL, 1, CAPS_ROUTING_FUSED}},
     {"class_caps", class_caps, true, {3, 11, 2, 4, 5, 2, LAST, 0, CAPS_ROUTING_FUSED}},
@@ -446,6 +456,8 @@ const caps_selftest_case caps_selftest_capsules[] = {
     {"class_caps", class_caps, false, {13, 145, 10, 16, 8, 3, FULL, 0, CAPS_ROUTING_FUSED, 1}},
     {"class_caps", class_caps, false, {33, 67, 11, 19, 13, 5, FULL, 1, CAPS_ROUTING_FUSED}},
     {"class_caps", class_caps, false, {33, 67, 10, 16, 8, 3, LAST, 1, CAPS_ROUTING_FUSED}},
+    {"class_caps", class_caps, false,
+        {17, 35, 7, 9, 5, 3, FULL, 1, CAPS_ROUTING_FUSED, 0, CAPS_SQUASH_EXP}},
     {"lengths", lengths, true, {3, 5, 7}},
     {"lengths", lengths, false, {101, 10, 16}},
     {"margin", margin, true, {3, 5, 7, 1}},

@@ -5,7 +5,7 @@
 
 #include "selftest.h"
 
-enum { CAPS_SELFTEST_SIZES = 10, CAPS_SELFTEST_MOST = 48 };
+enum { CAPS_SELFTEST_SIZES = 11, CAPS_SELFTEST_MOST = 48 };
 
 typedef enum caps_selftest_direction {
     CAPS_SELFTEST_FORWARD,

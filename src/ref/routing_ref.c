@@ -41,8 +41,8 @@ static void softmax(double *c, const double *logits, size_t n, bool leaky)
 }
 
 void caps_ref_routing_forward(double *v_last, double *couplings, double *s, double *v,
-    const double *votes, const double *bias, bool leaky, size_t b, size_t i, size_t j, size_t d,
-    size_t iterations)
+    const double *votes, const double *bias, bool leaky, bool exponential, size_t b, size_t i,
+    size_t j, size_t d, size_t iterations)
 {
     size_t outputs = j * d;
     double *logits = zeros(i * j);
@@ -59,7 +59,7 @@ void caps_ref_routing_forward(double *v_last, double *couplings, double *s, doub
                 for (size_t e = 0; e < outputs; e++)
                     st[e] += c[in * j + e / d] * x[in * outputs + e];
             }
-            caps_ref_squash_forward(vt, st, j, d);
+            caps_ref_squash_forward(vt, st, exponential, j, d);
             for (size_t in = 0; in < i; in++)
                 for (size_t e = 0; e < outputs; e++)
                     logits[in * j + e / d] += x[in * outputs + e] * vt[e];
@@ -72,7 +72,7 @@ void caps_ref_routing_forward(double *v_last, double *couplings, double *s, doub
 
 void caps_ref_routing_backward(double *dvotes, double *dbias, const double *dv_last,
     const double *couplings, const double *s, const double *v, const double *votes, bool full,
-    size_t b, size_t i, size_t j, size_t d, size_t iterations)
+    bool exponential, size_t b, size_t i, size_t j, size_t d, size_t iterations)
 {
     size_t outputs = j * d;
     double *dlogits = zeros(i * j), *dv = zeros(outputs), *ds = zeros(outputs), *dc = zeros(j);
@@ -93,7 +93,7 @@ void caps_ref_routing_backward(double *dvotes, double *dbias, const double *dv_l
                     dv[e] += dlogits[in * j + e / d] * x[in * outputs + e];
                     dx[in * outputs + e] += dlogits[in * j + e / d] * vt[e];
                 }
-            caps_ref_squash_backward(ds, dv, s + (t * b + sample) * outputs, j, d);
+            caps_ref_squash_backward(ds, dv, s + (t * b + sample) * outputs, exponential, j, d);
             for (size_t e = 0; dbias && e < outputs; e++)
                 dbias[e] += ds[e];
             for (size_t in = 0; in < i; in++) {

@@ -1,7 +1,7 @@
 /* test_fuzz_readers.c: every reader of files on valid files damaged at random, reproducibly. None
  * may crash (the sanitizers watch), print or hang; a refusal has one line of text and nothing left
  * over; and what is accepted can be read through to its last byte. */
-#include "support.h"
+#include "data_files.h"
 
 #include <png.h>
 #include <stdio.h>
@@ -168,16 +168,8 @@ static bytes idx_bytes(int ndim, const uint32_t *dims, size_t payload)
 
 static bytes gzipped(bytes plain)
 {
-    z_stream z = {0};
-    bytes out = {malloc(plain.n + 1000), plain.n + 1000};
-    ck_assert_int_eq(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    z.next_in = plain.data;
-    z.avail_in = (uInt)plain.n;
-    z.next_out = out.data;
-    z.avail_out = (uInt)out.n;
-    ck_assert_int_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
-    out.n -= z.avail_out;
-    deflateEnd(&z);
+    bytes out;
+    out.data = test_gzipped(plain.data, plain.n, 9, &out.n);
     free(plain.data);
     return out;
 }

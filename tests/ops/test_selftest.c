@@ -101,8 +101,8 @@ START_TEST(a_wrong_kernel_is_found)
     char *directory = test_directory(), command[1024];
     snprintf(command, sizeof command,
         "cp '%s'/cl/*.cl* '%s' && sed -i "
-        "'s/caps_squash_factor(length)/1.001f * caps_squash_factor(length)/;"
-        "s/caps_squash_factor(scaled \\/ scale)/1.001f * caps_squash_factor(scaled \\/ scale)/' "
+        "'s/caps_squash_factor(length, squash)/1.001f * caps_squash_factor(length, squash)/;"
+        "s/caps_squash_factor(scaled \\/ scale, squash)/1.001f * caps_squash_factor(scaled \\/ scale, squash)/' "
         "'%s'/squash_cpu.cl '%s'/squash_gpu.cl",
         TEST_SOURCE_DIR, directory, directory, directory);
     ck_assert_int_eq(system(command), 0);

@@ -3,8 +3,8 @@
  * A test program is `tests/<folder>/test_<x>.c` with a function `Suite *suite(void)`; support.c has
  * main, which runs it, prints Check's own summary, and honours $CAPSCL_TEST_SMALL (run only the
  * small shapes: set under Oclgrind and the sanitizers). All tests of a program run in one process,
- * which opens its device once; $CK_FORK=yes gives each a process of its own.
- */
+ * which opens its device once; $CK_FORK=yes gives each a process of its own. Kernels are cached in
+ * the build directory unless $CAPSCL_CACHE says otherwise. */
 #ifndef CAPS_TEST_SUPPORT_H
 #define CAPS_TEST_SUPPORT_H
 

@@ -1,5 +1,5 @@
 /* test_data.c: IDX files and data sets. */
-#include "support.h"
+#include "data_files.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,17 +10,6 @@
 
 #include "file.h"
 #include "rng.h"
-
-/* Hundreds are needed: all in one that is removed at exit. */
-static char *fresh_directory(void)
-{
-    static char *root;
-    static unsigned count;
-    root = root ? root : test_directory();
-    char *path = caps_format("%s/%u", root, count++);
-    ck_assert_int_eq(mkdir(path, 0777), 0);
-    return path;
-}
 
 /* ---- making files --------------------------------------------------------------------------- */
 
@@ -50,17 +39,8 @@ static bytes idx_bytes(int ndim, const uint32_t *dims, size_t payload)
 
 static bytes gzipped(bytes plain)
 {
-    z_stream z = {0};
-    size_t room = plain.n + plain.n / 100 + 1000;
-    bytes out = {malloc(room), room};
-    ck_assert_int_eq(deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    z.next_in = plain.data;
-    z.avail_in = (uInt)plain.n;
-    z.next_out = out.data;
-    z.avail_out = (uInt)out.n;
-    ck_assert_int_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
-    out.n -= z.avail_out;
-    deflateEnd(&z);
+    bytes out;
+    out.data = test_gzipped(plain.data, plain.n, 6, &out.n);
     return out;
 }
 
@@ -69,19 +49,7 @@ enum { N = 23, H = 5, W = 4 };
 
 static void put(const char *directory, const char *name, bytes b)
 {
-    char *path = caps_path_join(directory, name);
-    FILE *f = fopen(path, "wb");
-    ck_assert_ptr_nonnull(f);
-    ck_assert_uint_eq(fwrite(b.data, 1, b.n, f), b.n);
-    ck_assert_int_eq(fclose(f), 0);
-    free(path);
-}
-
-static void drop(const char *directory, const char *name)
-{
-    char *path = caps_path_join(directory, name);
-    ck_assert_int_eq(unlink(path), 0);
-    free(path);
+    test_put(directory, name, b.data, b.n);
 }
 
 static bytes good_images(void)
@@ -130,7 +98,7 @@ START_TEST(load_plain_and_gz)
     caps_error err = {0};
     caps_dataset ds;
     for (int gz = 0; gz < 2; gz++) {
-        char *dir = fresh_directory();
+        char *dir = test_new_directory();
         put_set(dir, gz);
         test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
         expect_good(&ds, N);
@@ -158,7 +126,7 @@ START_TEST(load_large_gz)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = fresh_directory();
+    char *dir = test_new_directory();
     const uint32_t n = 150, side = 256; /* 9.8 MB */
     bytes images = idx_bytes(3, (uint32_t[]){n, side, side}, (size_t)n * side * side);
     bytes packed = gzipped(images), labels = idx_bytes(1, (uint32_t[]){n}, n);
@@ -178,7 +146,7 @@ START_TEST(plain_goes_before_gz_and_gz_may_have_members)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = fresh_directory();
+    char *dir = test_new_directory();
     put_set(dir, false);
     put(dir, IMAGES ".gz", (bytes){(unsigned char *)"nonsense", 8});
     test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
@@ -186,7 +154,7 @@ START_TEST(plain_goes_before_gz_and_gz_may_have_members)
     caps_dataset_release(&ds);
 
     /* Two gzip files one after the other are one, as gzip has it. */
-    drop(dir, IMAGES);
+    test_drop(dir, IMAGES);
     bytes images = good_images();
     bytes a = gzipped((bytes){images.data, 100}),
           b = gzipped((bytes){images.data + 100, images.n - 100});
@@ -209,7 +177,7 @@ START_TEST(load_colour)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = fresh_directory();
+    char *dir = test_new_directory();
     bytes images = idx_bytes(4, (uint32_t[]){6, 3, 8, 7}, 6 * 3 * 8 * 7);
     bytes labels = idx_bytes(1, (uint32_t[]){6}, 6);
     put(dir, "train-images-idx4-ubyte", images);
@@ -238,10 +206,10 @@ static void expect_bad(const char *name, bytes b, const char *expected)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = fresh_directory();
+    char *dir = test_new_directory();
     put_set(dir, false);
     bool images = strncmp(name, IMAGES, strlen(IMAGES)) == 0;
-    drop(dir, images ? IMAGES : LABELS);
+    test_drop(dir, images ? IMAGES : LABELS);
     put(dir, name, b);
     char *start = caps_format("%s/%s: %s", dir, name, expected);
     /* A limit changes nothing: what is not kept is checked too. */
@@ -368,9 +336,9 @@ START_TEST(damaged_gz)
     for (size_t i = 10; i < good.n - 8; i += 7) {
         caps_error err = {0};
         caps_dataset ds;
-        char *dir = fresh_directory();
+        char *dir = test_new_directory();
         put_set(dir, false);
-        drop(dir, IMAGES);
+        test_drop(dir, IMAGES);
         memcpy(b.data, good.data, good.n);
         b.data[i] ^= (unsigned char)(1u << i % 8);
         put(dir, IMAGES ".gz", b);
@@ -397,9 +365,9 @@ START_TEST(missing_files_and_directories_in_their_place)
     caps_dataset ds;
     static const char *const names[] = {IMAGES, LABELS};
     for (int i = 0; i < 2; i++) {
-        char *dir = fresh_directory();
+        char *dir = test_new_directory();
         put_set(dir, false);
-        drop(dir, names[i]);
+        test_drop(dir, names[i]);
         ck_assert_int_eq(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err), CAPS_ERR_NOT_FOUND);
         char *start = caps_format("%s: no %s", dir, names[i]);
         ck_assert_msg(strncmp(err.message, start, strlen(start)) == 0, "%s", err.message);
@@ -418,7 +386,7 @@ START_TEST(counts_that_disagree)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = fresh_directory();
+    char *dir = test_new_directory();
     put_set(dir, false);
     bytes fewer = idx_bytes(1, (uint32_t[]){N - 1}, N - 1);
     put(dir, LABELS, fewer);
@@ -437,7 +405,7 @@ START_TEST(check_against_a_model)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = fresh_directory();
+    char *dir = test_new_directory();
     put_set(dir, false);
     test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
     test_ok(caps_dataset_check(&ds, 1, H, W, 10, &err));
@@ -473,7 +441,7 @@ START_TEST(search_path)
 {
     caps_error err = {0};
     char *path = NULL;
-    char *root = fresh_directory(), *before = getcwd(NULL, 0);
+    char *root = test_new_directory(), *before = getcwd(NULL, 0);
     char *data = caps_format("%s/data", root), *xdg = caps_format("%s/xdg", root);
     char *home = caps_format("%s/home", root), *work = caps_format("%s/work", root);
     char *in_data = caps_format("%s/toys", data), *in_xdg = caps_format("%s/capscl/toys", xdg);

@@ -1,7 +1,7 @@
 /* caps.c: capsules by votes and dynamic routing, y [B, J, D] of u [B, I, K]; class capsules where
  * they are the last ones.
  *
- *     {"kind": "caps", "capsules": 10, "dim": 16, "bias": false,
+ *     {"kind": "caps", "capsules": 10, "dim": 16, "bias": false, "squash": "paper",
  *      "routing": {"kind": "dynamic", "iterations": 3, "grad": "full", "leaky": false}}
  *
  * Cached for backward: the state of every iteration and, where the algorithm stores them, the votes.
@@ -16,7 +16,7 @@ typedef struct capsule_layer {
     caps_layer base;
     size_t capsules, dim, iterations;
     bool bias, leaky;
-    int routing, grad;           /* positions below */
+    int routing, grad, squash;   /* positions below; caps_squash */
     caps_class_caps shape;       /* i, j, d, k, routing; batch and algorithm once it is planned */
     size_t workspace;            /* elements */
     caps_class_caps_state state; /* for the whole batch; see state_of */
@@ -45,6 +45,7 @@ static const caps_field caps_fields[] = {
     CAPS_ROW_REQUIRED_SIZE("dim", capsule_layer, dim),
     CAPS_ROW_OBJECT("routing", capsule_layer, routing, caps_routings),
     CAPS_ROW_FLAG("bias", capsule_layer, bias),
+    CAPS_ROW_CHOICE_OF("squash", capsule_layer, squash, caps_squash_names),
     {0},
 };
 
@@ -60,7 +61,7 @@ static caps_status caps_build(caps_layer *layer, caps_network *n, caps_error *er
         .j = j,
         .d = d,
         .k = k,
-        .routing = {r, (caps_routing_grad)self->grad, self->leaky}};
+        .routing = {r, (caps_routing_grad)self->grad, self->leaky, (caps_squash)self->squash}};
     /* As of one linear layer from all input capsules to all output capsules. */
     CAPS_TRY(caps_layer_add_parameter(
         n, layer, "weight", 4, weight, caps_stddev_glorot(i * k, j * d), err));
@@ -77,9 +78,10 @@ done:
 static void caps_describe(const caps_layer *layer, char *text, size_t bytes)
 {
     const capsule_layer *self = (const capsule_layer *)layer;
-    snprintf(text, bytes, "%zu capsules of %zu, %zu routing iterations (gradient: %s)%s%s",
+    snprintf(text, bytes, "%zu capsules of %zu, %zu routing iterations (gradient: %s)%s%s%s",
         self->capsules, self->dim, self->iterations, caps_grads[self->grad],
-        self->bias ? ", bias" : "", self->leaky ? ", leaky" : "");
+        self->bias ? ", bias" : "", self->leaky ? ", leaky" : "",
+        self->squash == CAPS_SQUASH_EXP ? ", exponential squash" : "");
 }
 
 static caps_status caps_plan_layer(caps_layer *layer, caps_plan *plan, caps_error *err)
@@ -150,11 +152,10 @@ static caps_tensor caps_result(const caps_layer *layer, const char *name, size_t
     const caps_tensor *c = &self->state.couplings; /* [r, batch, I, J] */
     const size_t r = c->shape[0], i = c->shape[2], j = c->shape[3];
     if (strcmp(name, "couplings.iterations") == 0)
-        return caps_tensor_wrap(
-            c->buffer, c->offset, CAPS_F32, 4, (size_t[]){r, b, i, j});
+        return caps_tensor_wrap(c->buffer, c->offset, CAPS_F32, 4, (size_t[]){r, b, i, j});
     if (strcmp(name, "couplings") == 0)
-        return caps_tensor_wrap(c->buffer, c->offset + (r - 1) * b * i * j, CAPS_F32, 3,
-            (size_t[]){b, i, j});
+        return caps_tensor_wrap(
+            c->buffer, c->offset + (r - 1) * b * i * j, CAPS_F32, 3, (size_t[]){b, i, j});
     return (caps_tensor){0};
 }
 
@@ -164,8 +165,7 @@ static void caps_problem(const caps_layer *layer, caps_layer_problem *p)
     const double votes = (double)s->i * (double)s->j * (double)s->d;
     p->type = CAPS_PROBLEM_CAPS;
     p->class_caps = *s;
-    p->flops =
-        2 * votes * (double)s->k + (4 * (double)s->routing.iterations - 2) * votes;
+    p->flops = 2 * votes * (double)s->k + (4 * (double)s->routing.iterations - 2) * votes;
 }
 
 const caps_layer_kind caps_layer_caps = {

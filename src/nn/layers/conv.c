@@ -36,13 +36,14 @@ static caps_status conv_build(caps_layer *layer, caps_network *n, caps_error *er
         .padding = self->padding,
         .act = conv_has_relu(self) ? CAPS_ACT_RELU : CAPS_ACT_NONE};
     const size_t taps = self->kernel * self->kernel, in = layer->inputs[0]->shape[0];
-    const double stddev = conv_has_relu(self) ? caps_stddev_he(in * taps)
-                                              : caps_stddev_glorot(in * taps, self->channels * taps);
+    const double stddev = conv_has_relu(self)
+                              ? caps_stddev_he(in * taps)
+                              : caps_stddev_glorot(in * taps, self->channels * taps);
     caps_status status = caps_convolution_build(
         &self->convolution, n, layer, &conv, self->channels, self->kernel, stddev, err);
-    return status == CAPS_OK ? caps_layer_add_output(
-                                   layer, CAPS_FORM_MAPS, 3, self->convolution.y_shape, err)
-                             : status;
+    return status == CAPS_OK
+               ? caps_layer_add_output(layer, CAPS_FORM_MAPS, 3, self->convolution.y_shape, err)
+               : status;
 }
 
 static void conv_describe(const caps_layer *layer, char *text, size_t bytes)

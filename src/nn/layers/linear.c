@@ -31,12 +31,11 @@ static caps_status linear_build(caps_layer *layer, caps_network *n, caps_error *
 {
     const linear_layer *self = (const linear_layer *)layer;
     const size_t out = self->out, in = caps_value_elements(layer->inputs[0]);
-    const double stddev = linear_act(layer) == CAPS_ACT_RELU ? caps_stddev_he(in)
-                                                             : caps_stddev_glorot(in, out);
+    const double stddev =
+        linear_act(layer) == CAPS_ACT_RELU ? caps_stddev_he(in) : caps_stddev_glorot(in, out);
     caps_status status = caps_layer_add_output(layer, CAPS_FORM_FEATURES, 1, &out, err);
     if (status == CAPS_OK)
-        status =
-            caps_layer_add_parameter(n, layer, "weight", 2, (size_t[]){out, in}, stddev, err);
+        status = caps_layer_add_parameter(n, layer, "weight", 2, (size_t[]){out, in}, stddev, err);
     return status == CAPS_OK ? caps_layer_add_parameter(n, layer, "bias", 1, &out, 0, err) : status;
 }
 

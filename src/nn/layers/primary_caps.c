@@ -1,7 +1,8 @@
 /* primary_caps.c: primary capsules: a convolution without activation, regrouped as I = T*H*W
  * capsules of K, squashed.
  *
- *     {"kind": "primary_caps", "types": 32, "dim": 8, "kernel": 9, "stride": 2, "average": false}
+ *     {"kind": "primary_caps", "types": 32, "dim": 8, "kernel": 9, "stride": 2, "average": false,
+ *      "squash": "paper"}
  *
  *     z [B, T*K, H, W]  ->  s [B, I, K]  ->  y = squash(s) [B, I, K]
  *
@@ -21,6 +22,7 @@ typedef struct primary_layer {
     caps_convolution convolution;
     size_t types, dim, kernel, stride;
     bool average;
+    int squash; /* caps_squash */
     caps_tensor z, s;
     caps_tensor scaled_bias; /* [T*K], with `average` only */
 } primary_layer;
@@ -31,6 +33,7 @@ static const caps_field primary_fields[] = {
     CAPS_ROW_REQUIRED_SIZE("kernel", primary_layer, kernel),
     CAPS_ROW_REQUIRED_SIZE("stride", primary_layer, stride),
     CAPS_ROW_FLAG("average", primary_layer, average),
+    CAPS_ROW_CHOICE_OF("squash", primary_layer, squash, caps_squash_names),
     {0},
 };
 
@@ -45,11 +48,10 @@ static caps_status primary_build(caps_layer *layer, caps_network *n, caps_error 
         layer->name, "its channels", 2, (size_t[]){self->types, self->dim}, err));
     CAPS_TRY(caps_convolution_build(
         &self->convolution, n, layer, &conv, channels, self->kernel, stddev, err));
-    const size_t grid[] = {
-        self->types, self->convolution.y_shape[1], self->convolution.y_shape[2]};
+    const size_t grid[] = {self->types, self->convolution.y_shape[1], self->convolution.y_shape[2]};
     const size_t shape[] = {grid[0] * grid[1] * grid[2], self->dim};
-    CAPS_TRY(caps_layer_check_array(layer->name, "its output", 4,
-        (size_t[]){self->types, self->dim, grid[1], grid[2]}, err));
+    CAPS_TRY(caps_layer_check_array(
+        layer->name, "its output", 4, (size_t[]){self->types, self->dim, grid[1], grid[2]}, err));
     CAPS_TRY(caps_layer_add_output(layer, CAPS_FORM_CAPSULES, 2, shape, err));
     memcpy(layer->outputs[0].grid, grid, sizeof grid);
 done:
@@ -60,9 +62,10 @@ static void primary_describe(const caps_layer *layer, char *text, size_t bytes)
 {
     const primary_layer *self = (const primary_layer *)layer;
     const caps_value *y = &layer->outputs[0];
-    snprintf(text, bytes, "%zu types of %zu, kernel %zu, stride %zu: %zux%zu, %zu capsules%s",
+    snprintf(text, bytes, "%zu types of %zu, kernel %zu, stride %zu: %zux%zu, %zu capsules%s%s",
         self->types, self->dim, self->kernel, self->stride, y->grid[1], y->grid[2], y->shape[0],
-        self->average ? ", averaged over types" : "");
+        self->average ? ", averaged over types" : "",
+        self->squash == CAPS_SQUASH_EXP ? ", exponential squash" : "");
 }
 
 static caps_status primary_plan(caps_layer *layer, caps_plan *plan, caps_error *err)
@@ -104,7 +107,7 @@ static caps_status primary_forward(caps_layer *layer, const caps_pass *pass, cap
     CAPS_TRY(caps_group_forward(pass->rt, &s, &z, err));
     if (divisor > 1)
         CAPS_TRY(caps_scale(pass->rt, &s, &s, 1.0f / divisor, err));
-    CAPS_TRY(caps_squash_forward(pass->rt, &y, &s, err));
+    CAPS_TRY(caps_squash_forward(pass->rt, &y, &s, (caps_squash)self->squash, err));
 done:
     return status;
 }
@@ -117,7 +120,7 @@ static caps_status primary_backward(caps_layer *layer, const caps_pass *pass, ca
     const caps_tensor *dbias = &layer->parameters[1].parameter.gradient;
     const float divisor = primary_divisor(self);
     caps_status status;
-    CAPS_TRY(caps_squash_backward(pass->rt, &dy, &dy, &s, err));
+    CAPS_TRY(caps_squash_backward(pass->rt, &dy, &dy, &s, (caps_squash)self->squash, err));
     if (divisor > 1)
         CAPS_TRY(caps_scale(pass->rt, &dy, &dy, 1.0f / divisor, err));
     CAPS_TRY(caps_group_backward(pass->rt, &dz, &dy, err));
@@ -134,6 +137,7 @@ static void primary_problem(const caps_layer *layer, caps_layer_problem *p)
     caps_convolution_problem(&self->convolution, layer, p);
     p->types = self->types;
     p->dim = self->dim;
+    p->squash = (caps_squash)self->squash;
 }
 
 const caps_layer_kind caps_layer_primary_caps = {

@@ -84,7 +84,7 @@ START_TEST(primary_capsules)
     ck_assert(found);
     caps_ref_votes_forward(votes, u, w, B, I, CLASSES, D, K);
     caps_ref_routing_forward(
-        capsules, couplings, s, v, votes, NULL, false, B, I, CLASSES, D, R); /* the bias is 0 */
+        capsules, couplings, s, v, votes, NULL, false, false, B, I, CLASSES, D, R); /* the bias is 0 */
     test_expect(&out.capsules, capsules, 1e-5, "class capsules of the primary ones");
     free(flat);
     free(w);
