@@ -29,7 +29,8 @@ typedef struct caps_bench_row {
 } caps_bench_row;
 
 /* Measures `run` on rt's queue: once to warm up, then at least 5 times (2 where one takes seconds),
- * for about `enough_seconds`. Runs much shorter than a millisecond are measured several at a time. */
+ * for about `enough_seconds`. Runs much shorter than a millisecond are measured several at a time.
+ * */
 typedef caps_status caps_bench_run(void *context, caps_error *err);
 caps_status caps_bench_measure(caps_bench_row *row, caps_runtime *rt, caps_bench_run *run,
     void *context, double enough_seconds, caps_error *err);

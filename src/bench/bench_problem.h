@@ -1,4 +1,5 @@
-/* bench_problem.h: the tensors of one measurement, and how to run it. For the files of this folder. */
+/* bench_problem.h: the tensors of one measurement, and how to run it. For the files of this
+ * folder. */
 #ifndef CAPS_BENCH_PROBLEM_H
 #define CAPS_BENCH_PROBLEM_H
 
@@ -37,8 +38,8 @@ caps_status caps_bench_problem_measure(caps_bench_problem *p, caps_bench_run *ru
     const char *operation, const char *shape, const char *algorithm, double flops, double bytes,
     caps_error *err);
 
-/* "conv1 ": what a row's shape begins with where several layers have the operation; else "". text of
- * at least CAPS_LAYER_NAME + 1 bytes, returned. */
+/* "conv1 ": what a row's shape begins with where several layers have the operation; else "". text
+ * of at least CAPS_LAYER_NAME + 1 bytes, returned. */
 const char *caps_bench_prefix(char *text, const caps_bench_layer *layer, size_t layers);
 
 /* Measures an operation at each layer of a type, in forward order. */

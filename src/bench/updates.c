@@ -56,8 +56,8 @@ static caps_status update_finite(void *context, caps_error *err)
     return caps_not_finite(p->b->rt, &p->t[3], &p->t[4], p->t[1].buffer, 0, 1, 1, true, err);
 }
 
-/* Plain gradient descent; the accumulation of gradients over micro-batches; the search for the first
- * tensor that is not finite. */
+/* Plain gradient descent; the accumulation of gradients over micro-batches; the search for the
+ * first tensor that is not finite. */
 caps_status caps_bench_sgd(const caps_bench *b, caps_error *err)
 {
     caps_bench_problem p = {.b = b};

@@ -7,6 +7,7 @@
 #include "eval_report.h"
 #include "json.h"
 #include "progress.h"
+#include "textbuf.h"
 #include "train_session.h"
 #include "warmup_process.h"
 
@@ -248,6 +249,6 @@ void caps_train_print(
     if (m->images_per_second > 0)
         printf("speed: %.1f images/s\n", m->images_per_second);
     if (m->peak_device_bytes > 0)
-        printf("peak device memory: %s\n", caps_cli_bytes(bytes, m->peak_device_bytes));
+        printf("peak device memory: %s\n", caps_bytes_text(bytes, m->peak_device_bytes));
     printf("model: %s/model.safetensors\n", out);
 }

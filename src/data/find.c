@@ -111,8 +111,8 @@ done:
     return status;
 }
 
-/* Sets format, directory and prefix by what `path` holds; without all three, the format is none. A path
- * that is no directory, `<parent>/emnist-<set>`, stands for those files of its parent. */
+/* Sets format, directory and prefix by what `path` holds; without all three, the format is none. A
+ * path that is no directory, `<parent>/emnist-<set>`, stands for those files of its parent. */
 static caps_status find_recognise(caps_location *l, const char *path, caps_error *err)
 {
     caps_status status = CAPS_OK;

@@ -93,8 +93,8 @@ static void measure_drop_hopeless(measuring *m, const caps_tune_result *r)
         }
 }
 
-/* The algorithms in turns, or one after the other; medians into *r. What there was no time for stays
- * NaN. */
+/* The algorithms in turns, or one after the other; medians into *r. What there was no time for
+ * stays NaN. */
 static caps_status measure_all(measuring *m, caps_tune_result *r, caps_error *err)
 {
     caps_status status = CAPS_OK;

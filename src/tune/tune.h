@@ -66,8 +66,8 @@ typedef struct caps_tune_kind {
  * whose name is NULL. */
 extern const caps_tune_kind caps_tune_kinds[];
 
-/* One choice of a kind, for so many seconds from now, `end` (caps_clock_seconds) at most. *chosen is
- * false where nothing follows from what was measured. */
+/* One choice of a kind, for so many seconds from now, `end` (caps_clock_seconds) at most. *chosen
+ * is false where nothing follows from what was measured. */
 caps_status caps_tune_measure_choice(const caps_tune *t, const caps_tune_kind *kind,
     double deadline, double end, caps_tune_result *result, bool *chosen, caps_error *err);
 

@@ -347,8 +347,8 @@ static void write_counts(const char *program, int run, int failed)
 /* Devices do not survive a fork, so Check does not fork unless requested. */
 int main(int argc, char **argv)
 {
-    /* What a program printed is shown where a check fails, a long text too; but Check moves that many
-     * bytes an assertion. The user's caches are not touched. */
+    /* What a program printed is shown where a check fails, a long text too; but Check moves that
+     * many bytes an assertion. The user's caches are not touched. */
     setenv("CK_MAX_MSG_SIZE", "20000", 0);
     setenv("CAPSCL_CACHE", TEST_BINARY_DIR "/tests/cache", 0);
     SRunner *runner = srunner_create(suite());

@@ -127,8 +127,8 @@ START_TEST(folders_without_splits)
 }
 END_TEST
 
-/* Pictures of other sizes and colours are converted, to what is requested for or to the first training
- * picture, in both splits. */
+/* Pictures of other sizes and colours are converted, to what is requested for or to the first
+ * training picture, in both splits. */
 START_TEST(folders_are_converted)
 {
     caps_error err = {0};
