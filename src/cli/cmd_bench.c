@@ -228,9 +228,9 @@ static caps_status bench_explain(caps_status status, const caps_bench_operation 
     if (status != CAPS_ERR_DEVICE_MEMORY)
         return status;
     if (operation->whole) {
-        const caps_model_options whole =
+        const caps_model_options needed =
             caps_bench_model_options(b, strcmp(operation->name, "step") == 0);
-        return caps_cli_explain_memory(status, b->rt, b->spec, &whole, err);
+        return caps_cli_explain_memory(status, b->rt, b->spec, &needed, err);
     }
     if (shape)
         return caps_fail_prefix(
