@@ -96,11 +96,13 @@ static caps_status evaluate_saved(
     caps_dataset test = {0};
     caps_model *model = NULL;
     caps_evaluation result = {0};
+    const caps_dataset_options of_test = {
+        CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_TEST};
     const caps_model_options options = {
         .max_batch = 50, .reconstruct = true, .loss = &checkpoint.loss};
     caps_status status = caps_checkpoint_load(&checkpoint, path, NULL, err);
     if (status == CAPS_OK)
-        status = caps_dataset_load(&test, directory, CAPS_SPLIT_TEST, 0, err);
+        status = caps_dataset_open(&test, directory, &of_test, err);
     if (status == CAPS_OK)
         status = caps_model_create(&model, rt, &checkpoint.spec, &options, err);
     if (status == CAPS_OK)

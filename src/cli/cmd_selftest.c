@@ -69,7 +69,7 @@ static void on_result(void *user, const caps_selftest_result *r)
             r->operation, r->direction, r->algorithm, r->shape, r->error, r->tolerance);
 }
 
-static int run(const caps_command *command, int argc, char **argv)
+static int selftest_run(const caps_command *command, int argc, char **argv)
 {
     options o = {0};
     caps_args args;
@@ -107,7 +107,7 @@ done:
 
 const caps_command caps_command_selftest = {
     .name = "selftest",
-    .run = run,
+    .run = selftest_run,
     .summary = "check every operation on a device against a reference in double",
     .usage = "capscl selftest [--device S] [--small] [--json]",
     .about = "Runs every operation, forward and backward, on small random inputs, and compares "

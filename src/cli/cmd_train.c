@@ -12,6 +12,7 @@
 #include "eval_report.h"
 #include "fail.h"
 #include "file.h"
+#include "textbuf.h"
 #include "warmup_process.h"
 #include "json.h"
 #include "progress.h"
@@ -345,7 +346,7 @@ json_t *caps_train_json(caps_runtime *rt, const caps_train_metrics *m)
         caps_json_double(m->images_per_second), "seconds", caps_json_double(m->seconds),
         "peak_device_bytes", (json_int_t)m->peak_device_bytes, "resumed_from_step",
         (json_int_t)m->resumed_from_step, "device",
-        caps_cli_json_text(caps_runtime_device(rt)->name));
+        caps_json_text(caps_runtime_device(rt)->name));
     put_interval(all, "", m->test_error_percent, m->test_images);
     if (m->validation_images > 0) {
         json_object_set_new(
@@ -392,7 +393,7 @@ static void print_text(
     if (m->images_per_second > 0)
         printf("speed: %.1f images/s\n", m->images_per_second);
     if (m->peak_device_bytes > 0)
-        printf("peak device memory: %s\n", caps_cli_bytes(bytes, m->peak_device_bytes));
+        printf("peak device memory: %s\n", caps_bytes_text(bytes, m->peak_device_bytes));
     printf("model: %s/model.safetensors\n", o->out);
 }
 

@@ -325,7 +325,7 @@ static caps_status print_json(
             json_t *run = caps_train_json(rt, &results[i].metrics);
             char *directory = directory_of(r->flags->out, r->seeds[i]);
             json_object_set_new(run, "seed", caps_config_json_u64(r->seeds[i]));
-            json_object_set_new(run, "out", caps_cli_json_text(directory ? directory : ""));
+            json_object_set_new(run, "out", caps_json_text(directory ? directory : ""));
             free(directory);
             json_array_append_new(runs, run);
         }

@@ -2,6 +2,8 @@
 #ifndef CAPS_RUNTIME_STATE_H
 #define CAPS_RUNTIME_STATE_H
 
+#include <capscl/experimental.h>
+
 #include "choice.h"
 #include "launch.h"
 #include "slots.h"

@@ -1,4 +1,6 @@
 /* test_runtime.c: making runtimes, their options, launches, the profile, and counted memory. */
+#include <capscl/experimental.h>
+
 #include <stdio.h>
 #include <time.h>
 
