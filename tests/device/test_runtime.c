@@ -300,11 +300,11 @@ START_TEST(launch_errors_name_the_kernel)
 
     ck_assert_int_eq(
         caps_launch(rt, "squash_forward", many, 1, 1, &one, NULL, &err), CAPS_ERR_INTERNAL);
-    expect_message(&err, CAPS_ERR_INTERNAL, "kernel squash_forward takes 7 arguments, 2 are given");
+    expect_message(&err, CAPS_ERR_INTERNAL, "kernel squash_forward takes 8 arguments, 2 are given");
     ck_assert_int_eq(
         caps_launch(rt, "squash_forward", many, 6, 1, &one, NULL, &err), CAPS_ERR_INTERNAL);
     expect_message(
-        &err, CAPS_ERR_INTERNAL, "kernel squash_forward takes 7 arguments, more are given");
+        &err, CAPS_ERR_INTERNAL, "kernel squash_forward takes 8 arguments, more are given");
 
     ck_assert_int_eq(
         caps_launch(rt, "squash_forward", many, 5, 1, &huge, &huge, &err), CAPS_ERR_OPENCL);
