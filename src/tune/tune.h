@@ -1,6 +1,6 @@
 /* tune.h: measures the choices that a network needs on a device. Nothing here prints.
  *
- * Choices are recorded with their problems (src/device/choice.h): tuning runs a network
+ * Choosers record what they choose and for which sizes (src/device/choice.h): tuning runs a network
  * once and then measures, for each record, every algorithm that its kind of choice knows. */
 #ifndef CAPS_TUNE_H
 #define CAPS_TUNE_H
