@@ -3,7 +3,6 @@
 
 #include "cli_support.h"
 #include "image.h"
-#include "statistics.h"
 
 static char *work, *data, *pairs, *spec, *two;
 

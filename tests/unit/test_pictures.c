@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <capscl/inspect.h>
+
 #include "pictures.h"
-#include "statistics.h"
 #include "support.h"
 
 static const caps_colour red = {255, 0, 0};
