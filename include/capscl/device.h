@@ -76,8 +76,10 @@ typedef struct caps_runtime caps_runtime;
 typedef struct caps_runtime_options {
     size_t size;         /* CAPS_OPTIONS(caps_runtime_options) */
     const char *kernels; /* "auto", "cpu", "gpu"; NULL: $CAPSCL_KERNELS, else auto by device type */
-    const char *gemm;    /* "auto", "clblast", "packed", "direct"; NULL: $CAPSCL_GEMM, else auto */
-    const char *routing; /* "auto", "stored", "fused"; NULL: $CAPSCL_ROUTING, else auto */
+    /* Algorithms to use where more than one could serve: "gemm=direct,routing=stored,conv=im2col",
+     * or "auto" for one of them. What is not named here, or NULL: $CAPSCL_GEMM, $CAPSCL_ROUTING,
+     * $CAPSCL_CONV, else auto. capscl/ops.h has the names. */
+    const char *algorithms;
     const char *cache_dir; /* NULL: $CAPSCL_CACHE, else capscl in the user's cache directory */
     const char *cl_path;   /* kernel sources from this directory; NULL: $CAPSCL_CL_PATH, else the
                               sources embedded in the library */

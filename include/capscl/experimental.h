@@ -12,8 +12,8 @@
 extern "C" {
 #endif
 
-/* Profiling (options.profile): time by kernel since the start or the last reset. Library GEMMs
- * stand under "gemm:<algorithm>". */
+/* Profiling (options.profile): time by kernel since the start or the last reset. The time of a
+ * library that enqueues kernels of its own stands under the name of the call. */
 typedef struct caps_profile_entry {
     const char *kernel;
     uint64_t calls;

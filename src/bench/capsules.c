@@ -169,7 +169,7 @@ static caps_status class_caps_measure(const caps_bench *b, const caps_bench_laye
     caps_bench_problem p = {.b = b};
     p.class_caps = layer->problem.class_caps;
     p.class_caps.b = b->batch;
-    p.class_caps.variant = algorithm;
+    p.class_caps.algorithm = algorithm;
     const size_t n = b->batch, i = p.class_caps.i, j = p.class_caps.j, d = p.class_caps.d;
     const size_t k = p.class_caps.k, r = p.class_caps.routing.iterations;
     const size_t u[] = {n, i, k}, w[] = {i, j, d, k}, v[] = {n, j, d};

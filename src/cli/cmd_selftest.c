@@ -47,7 +47,7 @@ static void on_result(void *user, const caps_selftest_result *r)
     g->passed += r->passed;
     if (g->json) {
         json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:b}", "operation", r->operation,
-            "shape", r->shape, "direction", r->direction, "variant", r->variant, "error",
+            "shape", r->shape, "direction", r->direction, "variant", r->algorithm, "error",
             caps_json_double(r->error), "tolerance", caps_json_double(r->tolerance), "passed",
             r->passed);
         if (g->rows && (!row || json_array_append_new(g->rows, row) != 0)) {
@@ -66,7 +66,7 @@ static void on_result(void *user, const caps_selftest_result *r)
         g->worst = r->error / r->tolerance;
     if (g->verbose || !r->passed)
         printf("%-4s  %-9s %-8s %-13s %-46s error %8.2e, need <= %.0e\n", r->passed ? "ok" : "FAIL",
-            r->operation, r->direction, r->variant, r->shape, r->error, r->tolerance);
+            r->operation, r->direction, r->algorithm, r->shape, r->error, r->tolerance);
 }
 
 static int selftest_run(const caps_command *command, int argc, char **argv)

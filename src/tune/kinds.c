@@ -31,7 +31,7 @@ static void gemm_sizes(const caps_gemm_shape *s, size_t sizes[3])
 
 static size_t gemm_algorithms(caps_runtime *rt, const caps_choice *choice, const char **names)
 {
-    const caps_gemm_shape *s = choice->subject;
+    const caps_gemm_shape *s = choice->problem;
     size_t sizes[3], most = 0;
     gemm_sizes(s, sizes);
     for (size_t i = 0; i < 3; i++)
@@ -59,7 +59,7 @@ static caps_status gemm_open(
     if (!p)
         return caps_fail(err, CAPS_ERR_MEMORY, "tune: out of memory");
     p->rt = rt;
-    memcpy(&p->shape, choice->subject, sizeof p->shape);
+    memcpy(&p->shape, choice->problem, sizeof p->shape);
     size_t sizes[3];
     gemm_sizes(&p->shape, sizes);
     caps_tensor *const tensors[] = {&p->a, &p->b, &p->c};
@@ -109,7 +109,7 @@ static void clblast_close(void *state)
 
 static double work_of(const caps_choice *choice)
 {
-    const caps_gemm_shape *s = choice->subject;
+    const caps_gemm_shape *s = choice->problem;
     return (double)s->m * (double)s->n * (double)s->k * (double)s->count;
 }
 
@@ -138,7 +138,7 @@ static caps_status clblast_open(
     p->rt = rt;
     for (size_t i = 0; i < n; i++)
         if (strncmp(recorded[i].key, "gemm ", 5) == 0 &&
-            strcmp(recorded[i].variant, "clblast") == 0)
+            strcmp(recorded[i].algorithm, "clblast") == 0)
             gemms[found++] = &recorded[i];
     qsort(gemms, found, sizeof *gemms, by_work);
     for (size_t i = 0; i < found && p->count < MOST_PRODUCTS; i++) {
@@ -181,7 +181,7 @@ typedef struct convolution {
 static size_t conv_algorithms(caps_runtime *rt, const caps_choice *choice, const char **names)
 {
     caps_conv_algorithm can[CAPS_TUNE_ALGORITHMS];
-    const size_t n = caps_conv_candidates(rt, choice->subject, can);
+    const size_t n = caps_conv_candidates(rt, choice->problem, can);
     for (size_t i = 0; i < n; i++)
         names[i] = caps_conv_algorithm_name(can[i]);
     return n;
@@ -205,7 +205,7 @@ static caps_status conv_open(
     if (!c)
         return caps_fail(err, CAPS_ERR_MEMORY, "tune: out of memory");
     c->rt = rt;
-    memcpy(&c->subject, choice->subject, sizeof c->subject);
+    memcpy(&c->subject, choice->problem, sizeof c->subject);
     caps_conv_problem *s = &c->subject;
     size_t workspace = 0;
     for (size_t i = caps_conv_candidates(rt, s, can); i-- > 0;) {

@@ -136,7 +136,7 @@ static bool measure_choose(caps_tune_result *r)
             continue;
         if (measured++ == 0 || r->seconds[a] < r->seconds[r->best])
             r->best = a;
-        if (strcmp(r->algorithms[a], r->choice->variant) == 0)
+        if (strcmp(r->algorithms[a], r->choice->algorithm) == 0)
             current = a;
     }
     if (current < r->count && r->seconds[r->best] > BETTER * r->seconds[current])
@@ -162,7 +162,7 @@ caps_status caps_tune_measure_choice(const caps_tune *t, const caps_tune_kind *k
     *chosen = measure_choose(result);
     if (kind->builds) /* what comes later is measured with it, or with what was in force */
         CAPS_TRY(
-            kind->run(m.state, *chosen ? result->algorithms[result->best] : choice->variant, err));
+            kind->run(m.state, *chosen ? result->algorithms[result->best] : choice->algorithm, err));
 done:
     if (m.state)
         kind->close(m.state);

@@ -99,7 +99,7 @@ done:
 static bool tune_is_of(const caps_choice *choice, const caps_tune_kind *kind)
 {
     const size_t n = strlen(kind->name);
-    return strncmp(choice->key, kind->name, n) == 0 && choice->key[n] == ' ';
+    return !choice->requested && strncmp(choice->key, kind->name, n) == 0 && choice->key[n] == ' ';
 }
 
 caps_status caps_tune_measure(const caps_tune *t, caps_tune_totals *totals, caps_error *err)

@@ -1,13 +1,13 @@
 /* tune.h: measures the choices that a network needs on a device. Nothing here prints.
  *
- * Choosers record what they choose and for which sizes (src/device/tuning.h): tuning runs a network
+ * Choosers record what they choose and for which sizes (src/device/choice.h): tuning runs a network
  * once and then measures, for each record, every algorithm that its kind of choice knows. */
 #ifndef CAPS_TUNE_H
 #define CAPS_TUNE_H
 
 #include <capscl/model.h>
 
-#include "tuning.h"
+#include "choice.h"
 
 enum { CAPS_TUNE_ALGORITHMS = 16 };
 

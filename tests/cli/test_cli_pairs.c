@@ -1,6 +1,8 @@
 /* Pairs and what is told of their single digits, through the program. */
 #include <math.h>
 
+#include <capscl/inspect.h>
+
 #include "cli_support.h"
 #include "image.h"
 

@@ -1,7 +1,7 @@
-/* selftest_capsules.c: cases of regrouping, squash, votes, routing, losses, mask and totals. */
+/* cases_capsules.c: cases of regrouping, squash, votes, routing, losses, mask and totals. */
 #include <stdio.h>
 
-#include "selftest_cases.h"
+#include "cases.h"
 
 #include "fail.h"
 #include "ref.h"
@@ -147,7 +147,7 @@ static caps_status class_caps(caps_selftest *t, const size_t *z, caps_error *err
     snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu K=%zu r=%zu %s%s%s%s", b, i, j, d,
         k, r, full ? "full" : "last", biased ? " bias" : "", how.routing.leaky ? " leaky" : "",
         exponential ? " exp" : "");
-    snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_routing_algorithm_name(how.variant));
+    snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_routing_algorithm_name(how.algorithm));
     double *u = draw(t, nu, -1, 1), *w = draw(t, nw, -0.3, 0.3), *bias = draw(t, j * d, -0.3, 0.3);
     double *dv = draw(t, nv, -1, 1), *u_hat = zeros(t, votes), *du_hat = zeros(t, votes);
     double *c = zeros(t, r * b * i * j), *s = zeros(t, r * nv), *v = zeros(t, r * nv);
@@ -199,8 +199,8 @@ done:
     return status;
 }
 
-/* Labels of l classes an image, and their tensor: [b], or [b, l]. Two of one image may be the same.
- */
+/* Labels of l classes an image, and their tensor: [b], or [b, l]. Two of one image may be the
+ * same. */
 static const caps_tensor *several(
     caps_selftest *t, int32_t **labels, size_t b, size_t l, size_t classes)
 {
@@ -300,8 +300,7 @@ done:
     return status;
 }
 
-/* ---- softmax, cross entropy: b, j; dropout, scale: n ------------------------------------------
- */
+/* ---- softmax, cross entropy: b, j; dropout, scale: n ----------------------------------------- */
 
 static caps_status softmax(caps_selftest *t, const size_t *z, caps_error *err)
 {

@@ -9,7 +9,7 @@ typedef struct caps_selftest_result {
     const char *operation; /* "squash" */
     char shape[96];        /* "N=37 K=5" */
     const char *direction; /* "forward" or "backward" */
-    char variant[48];      /* kernel family and algorithm: "cpu", "cpu/packed" */
+    char algorithm[48];    /* kernel family and algorithm: "cpu", "cpu/packed" */
     double error;          /* relative, worst of the outputs */
     double tolerance;      /* 1e-5 forward, 1e-4 backward */
     bool passed;

@@ -1,9 +1,9 @@
-/* selftest_layers.c: cases of the matrix product, bias and activation, convolution, linear layers
+/* cases_layers.c: cases of the matrix product, bias and activation, convolution, linear layers
  * and optimizers. */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "selftest_cases.h"
+#include "cases.h"
 
 #include "fail.h"
 #include "gemm.h"
@@ -50,7 +50,7 @@ static caps_status gemm(caps_selftest *t, const size_t *z, caps_error *err)
     snprintf(t->algorithm, sizeof t->algorithm, "%s", method->name);
     const size_t extent = na > nb ? (na > nc ? na : nc) : (nb > nc ? nb : nc);
     const bool slow = method == &caps_gemm_clblast && caps_is_simulated(t->rt);
-    if (slow || method->refuses(t->rt, &s, extent))
+    if (slow || method->unsupported_reason(t->rt, &s, extent))
         return CAPS_OK;
     double *a = draw(t, na, -1, 1), *b = draw(t, nb, -1, 1), *c = draw(t, nc, -1, 1);
     const caps_tensor *ta_ = put(t, a, 1, &na), *tb_ = put(t, b, 1, &nb), *tc = put(t, c, 1, &nc);
@@ -90,18 +90,17 @@ done:
     return status;
 }
 
-/* ---- conv: b, c, h, w, m, kernel, stride, padding, images in a chunk (0: all), algorithm ------
- */
+/* ---- conv: b, c, h, w, m, kernel, stride, padding, images in a chunk (0: all), algorithm ----- */
 
 /* Can the algorithm serve, and with the gradient of x? */
-static bool can_convolve(
-    bool *needs_input_gradient, const caps_selftest *t, const size_t *xs, const size_t *ws, const caps_conv2d *p)
+static bool can_convolve(bool *needs_input_gradient, const caps_selftest *t, const size_t *xs,
+    const size_t *ws, const caps_conv2d *p)
 {
     caps_conv_algorithm found;
-    *needs_input_gradient = caps_conv2d_choose(
-                  &found, t->rt, xs, ws, p, true, true, p->algorithm, SIZE_MAX, NULL) == CAPS_OK;
-    return *needs_input_gradient || caps_conv2d_choose(&found, t->rt, xs, ws, p, true, false, p->algorithm,
-                          SIZE_MAX, NULL) == CAPS_OK;
+    *needs_input_gradient = caps_conv2d_choose(&found, t->rt, xs, ws, p, true, true, p->algorithm,
+                                SIZE_MAX, NULL) == CAPS_OK;
+    return *needs_input_gradient || caps_conv2d_choose(&found, t->rt, xs, ws, p, true, false,
+                                        p->algorithm, SIZE_MAX, NULL) == CAPS_OK;
 }
 
 static caps_status conv(caps_selftest *t, const size_t *z, caps_error *err)
@@ -129,7 +128,8 @@ static caps_status conv(caps_selftest *t, const size_t *z, caps_error *err)
     double *dbias = zeros(t, m);
     const caps_tensor *tx = put(t, x, 4, xs), *tw = put(t, wt, 4, ws), *tb = put(t, bias, 1, &m);
     const caps_tensor *tdy = put(t, dy, 4, ys), *ty = put(t, NULL, 4, ys);
-    const caps_tensor *tdx = needs_input_gradient ? put(t, NULL, 4, xs) : NULL, *tdw = put(t, NULL, 4, ws);
+    const caps_tensor *tdx = needs_input_gradient ? put(t, NULL, 4, xs) : NULL,
+                      *tdw = put(t, NULL, 4, ws);
     const caps_tensor *tdb = put(t, NULL, 1, &m), *space = put(t, NULL, 1, &room);
     caps_status status;
     CAPS_TRY(t->status);

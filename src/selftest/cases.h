@@ -1,4 +1,4 @@
-/* selftest_cases.h: what the selftest's cases share. A case draws inputs, runs the device and the
+/* cases.h: what the selftest's cases share. A case draws inputs, runs the device and the
  * reference, and compares; memory belongs to the context and is freed after the case. */
 #ifndef CAPS_SELFTEST_CASES_H
 #define CAPS_SELFTEST_CASES_H

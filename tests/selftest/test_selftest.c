@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "families.h"
+#include "../ops/families.h"
 #include "selftest.h"
 
 /* Every operation of capscl/ops.h; those that have a backward. */
@@ -34,24 +34,24 @@ static void look(void *user, const caps_selftest_result *r)
 {
     seen *s = user;
     ck_assert_msg(r->passed, "%s %s %s %s: error %g, allowed %g", r->operation, r->direction,
-        r->variant, r->shape, r->error, r->tolerance);
+        r->algorithm, r->shape, r->error, r->tolerance);
     ck_assert(isfinite(r->error) && r->error >= 0);
     const bool backward = strcmp(r->direction, "backward") == 0;
     ck_assert(backward || strcmp(r->direction, "forward") == 0);
     ck_assert(r->tolerance == (backward ? 1e-4 : 1e-5));
-    ck_assert(*r->shape && *r->variant);
+    ck_assert(*r->shape && *r->algorithm);
     size_t n = 0;
     while (strcmp(operations[n].name, r->operation) != 0)
         ck_assert_msg(++n < OPERATIONS, "%s", r->operation);
     (backward ? s->backward : s->forward)[n]++;
-    const char *algorithm = strchr(r->variant, '/');
+    const char *algorithm = strchr(r->algorithm, '/');
     for (size_t i = 0; i < CONVOLUTIONS && algorithm && strcmp(r->operation, "conv") == 0; i++)
         s->conv[backward][i] += strcmp(algorithm + 1, convolutions[i]) == 0;
     s->full += strstr(r->shape, "full") != NULL;
     s->last += strstr(r->shape, "last") != NULL;
-    s->packed += strstr(r->variant, "packed") != NULL;
-    s->stored += strstr(r->variant, "stored") != NULL;
-    s->fused += strstr(r->variant, "fused") != NULL;
+    s->packed += strstr(r->algorithm, "packed") != NULL;
+    s->stored += strstr(r->algorithm, "stored") != NULL;
+    s->fused += strstr(r->algorithm, "fused") != NULL;
     s->all++;
 }
 

@@ -1,10 +1,10 @@
-/* selftest.c: runs the tables of cases; see selftest.h and selftest_cases.h. */
+/* selftest.c: runs the tables of cases; see selftest.h and cases.h. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "selftest_cases.h"
+#include "cases.h"
 
 #include "fail.h"
 #include "rng.h"
@@ -150,7 +150,7 @@ static caps_status run_case(caps_selftest *t, const caps_selftest_case *c,
             .tolerance = tolerances[d],
             .passed = t->worst[d] <= tolerances[d]};
         memcpy(result.shape, t->shape, sizeof result.shape);
-        snprintf(result.variant, sizeof result.variant, "%s%s%s",
+        snprintf(result.algorithm, sizeof result.algorithm, "%s%s%s",
             caps_family_name(caps_runtime_family(t->rt)), *t->algorithm ? "/" : "", t->algorithm);
         each(user, &result);
     }
