@@ -85,7 +85,7 @@ typedef struct caps_profile {
     double reconstruction_mean;   /* or, where not 0, averaged over them */
     /* Of layers of these kinds in the network: */
     bool class_bias, primary_average;
-    const char *routing_grad; /* "last", or NULL: as it is */
+    bool routing_last; /* routing.grad is "last"; else as it is */
 } caps_profile;
 
 /* The i-th profile, NULL past the last; the first is the default. */

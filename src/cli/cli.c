@@ -167,19 +167,6 @@ caps_status caps_cli_print_json(json_t *value, caps_error *err)
     return CAPS_OK;
 }
 
-char *caps_cli_bytes(char *text, uint64_t bytes)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    double value = (double)bytes;
-    size_t unit = 0;
-    while (value >= 1024 && unit + 1 < sizeof units / sizeof units[0]) {
-        value /= 1024;
-        unit++;
-    }
-    snprintf(text, 32, "%.*f %s", unit == 0 || value >= 100 ? 0 : 1, value, units[unit]);
-    return text;
-}
-
 /* ---- devices -------------------------------------------------------------------------------- */
 
 caps_status caps_cli_open(
@@ -271,39 +258,6 @@ caps_status caps_cli_explain_memory(caps_status status, caps_runtime *rt,
         snprintf(message, sizeof message, "%s", err->message);
     return caps_fail(
         err, CAPS_ERR_SPEC, "the model does not fit this device even at batch 1: %s", message);
-}
-
-caps_status caps_cli_model_create(caps_model **out, caps_runtime *rt, const caps_model_spec *spec,
-    const caps_model_options *options, size_t *batch, caps_error *err)
-{
-    caps_model_options o = *options;
-    caps_status status = caps_model_create(out, rt, spec, &o, err);
-    while (status == CAPS_ERR_DEVICE_MEMORY && batch && o.max_batch > 1) {
-        o.max_batch /= 2;
-        status = caps_model_create(out, rt, spec, &o, err);
-    }
-    if (status == CAPS_OK && batch)
-        *batch = o.max_batch;
-    return caps_cli_explain_memory(status, rt, spec, &o, err);
-}
-
-caps_status caps_cli_model_load(caps_model **out, caps_runtime *rt, const char *path,
-    const caps_model_options *options, size_t *batch, caps_error *err)
-{
-    caps_checkpoint checkpoint = {0};
-    caps_status status;
-    CAPS_TRY(caps_checkpoint_load(&checkpoint, path, NULL, err));
-    caps_model_options own = *options;
-    own.loss = &checkpoint.loss; /* losses and attacks are by what it was trained with */
-    CAPS_TRY(caps_cli_model_create(out, rt, &checkpoint.spec, &own, batch, err));
-    status = caps_model_set_parameters(*out, checkpoint.parameters, err);
-    if (status != CAPS_OK) {
-        caps_model_free(*out);
-        *out = NULL;
-    }
-done:
-    caps_checkpoint_release(&checkpoint);
-    return status;
 }
 
 caps_status caps_cli_check_apart(

@@ -8,6 +8,7 @@
 #include "cli.h"
 #include "fail.h"
 #include "json.h"
+#include "textbuf.h"
 
 enum { DEFAULT_BATCH = 100 };
 
@@ -134,7 +135,7 @@ static void bench_print_row(const bench_report *p, const caps_bench_row *r)
         bench_gbytes(r), 100 * bench_fraction(p, r));
     if (r->whole)
         printf("  %.1f images/s, %s, %s", (double)r->batch / r->seconds_median,
-            caps_cli_bytes(bytes, r->peak_device_bytes), r->conv);
+            caps_bytes_text(bytes, r->peak_device_bytes), r->conv);
     printf("\n");
     fflush(stdout);
 }
@@ -227,9 +228,9 @@ static caps_status bench_explain(caps_status status, const caps_bench_operation 
     if (status != CAPS_ERR_DEVICE_MEMORY)
         return status;
     if (operation->whole) {
-        const caps_model_options options =
+        const caps_model_options needed =
             caps_bench_model_options(b, strcmp(operation->name, "step") == 0);
-        return caps_cli_explain_memory(status, b->rt, b->spec, &options, err);
+        return caps_cli_explain_memory(status, b->rt, b->spec, &needed, err);
     }
     if (shape)
         return caps_fail_prefix(

@@ -5,6 +5,7 @@
 #include "cli.h"
 #include "fail.h"
 #include "json.h"
+#include "textbuf.h"
 
 typedef struct options {
     caps_common common;
@@ -63,12 +64,12 @@ static void devices_print_table(const caps_device_info *list, size_t n, size_t s
         char memory[32], alloc[32], local[32];
         printf("%c %-*s  %-*s  %-*s  %-*s  %5u  %9s%s\n", i == selected ? '*' : ' ', id, d->id,
             type, caps_device_type_name(d->type), name, d->name, platform, d->platform,
-            d->compute_units, caps_cli_bytes(memory, d->global_mem_bytes),
+            d->compute_units, caps_bytes_text(memory, d->global_mem_bytes),
             d->available ? "" : "  (not available)");
         if (verbose)
             printf("    vendor %s; version %s; driver %s; largest allocation %s; local memory %s\n",
-                d->vendor, d->version, d->driver, caps_cli_bytes(alloc, d->max_alloc_bytes),
-                caps_cli_bytes(local, d->local_mem_bytes));
+                d->vendor, d->version, d->driver, caps_bytes_text(alloc, d->max_alloc_bytes),
+                caps_bytes_text(local, d->local_mem_bytes));
     }
 }
 

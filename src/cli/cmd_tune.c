@@ -163,8 +163,8 @@ static int tune_run(const caps_command *command, int argc, char **argv)
     tune_catch_signals();
     const double begun = caps_clock_seconds();
     caps_cli_log("running the network once, batch %llu ...", (unsigned long long)o.batch);
-    const caps_model_options options = caps_tune_model_options(&t);
-    CAPS_TRY(caps_cli_explain_memory(caps_tune_run_network(&t, &err), rt, spec, &options, &err));
+    const caps_model_options needed = caps_tune_model_options(&t);
+    CAPS_TRY(caps_cli_explain_memory(caps_tune_run_network(&t, &err), rt, spec, &needed, &err));
     caps_cli_show_warnings(rt);
     t.seconds -= caps_clock_seconds() - begun;
     CAPS_TRY(caps_tune_measure(&t, &totals, &err));

@@ -11,11 +11,6 @@
 
 enum { MATRIX = 20 /* classes of a matrix that is a table */ };
 
-const char *caps_images_name(size_t labels)
-{
-    return labels > 1 ? "pairs" : "images";
-}
-
 /* ---- head ----------------------------------------------------------------------------------- */
 
 /* "2 h 05 min", "59 min", "3 min 12 s". */

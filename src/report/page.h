@@ -5,6 +5,7 @@
 #include "gallery.h"
 #include "html.h"
 #include "run_record.h"
+#include "words.h"
 
 /* The whole page. The gallery has the run's checkpoint and images, and is evaluated. CAPS_ERR_MEMORY,
  * and the errors of the figures. */
@@ -14,10 +15,6 @@ caps_status caps_page_put(
 /* ---- its parts ------------------------------------------------------------------------------ */
 
 extern const char caps_page_style[];
-
-/* What is counted of a data set with so many labels an image: "images", or "pairs" (of which those
- * are right whose digits are both found). */
-const char *caps_images_name(size_t labels);
 
 /* Figures with inline SVG: loss, error, reconstruction or learning rate, throughput. */
 void caps_page_put_curves(caps_textbuf *h, const caps_run_record *run, bool decoder);

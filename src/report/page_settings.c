@@ -31,41 +31,33 @@ static void put_value(caps_textbuf *h, const json_t *value)
         caps_textbuf_put(h, "<span class=\"muted\">none</span>");
 }
 
-/* With as few digits as give the same float again. */
 static void put_number(caps_textbuf *h, const char *name, double value)
 {
-    char text[40];
-    for (int digits = 1; digits <= FLT_DECIMAL_DIG; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (!(fabsf(strtof(text, NULL) - (float)value) > 0))
-            break;
-    }
-    caps_textbuf_put(h, "<tr><td>%s</td><td>%s</td></tr>\n", name, text);
+    caps_textbuf_put(h, "<tr><td>%s</td><td>", name);
+    caps_textbuf_put_float(h, value);
+    caps_textbuf_put(h, "</td></tr>\n");
 }
 
-/* What the loss is made of; a run of before the profiles has the default. */
-static void put_loss(caps_textbuf *h, const caps_train_config *config)
+/* What the loss is made of; runs from before there were profiles have the default. */
+static void put_loss(caps_textbuf *h, const caps_loss *loss, const caps_model_info *info)
 {
-    const caps_loss *loss = &config->loss;
-    if (strcmp(config->spec.kind, "cnn") == 0) {
-        caps_textbuf_put(h, "<tr><td>loss</td><td>cross entropy</td></tr>\n");
-        return;
+    if (strcmp(info->class_loss, "margin loss") != 0) {
+        caps_textbuf_put(h, "<tr><td>loss</td><td>%s</td></tr>\n", info->class_loss);
+    } else {
+        put_number(h, "margin_positive", (double)loss->margin.positive);
+        put_number(h, "margin_negative", (double)loss->margin.negative);
+        put_number(h, "margin_down", (double)loss->margin.down);
+        put_number(h, "margin_scale", loss->margin_scale);
     }
-    put_number(h, "margin_positive", (double)loss->margin.positive);
-    put_number(h, "margin_negative", (double)loss->margin.negative);
-    put_number(h, "margin_down", (double)loss->margin.down);
-    put_number(h, "margin_scale", loss->margin_scale);
-    if (config->spec.has_decoder)
+    if (info->has_decoder)
         put_number(h, "reconstruction_weight", loss->reconstruction_weight);
 }
 
-/* config: NULL, or its loss is among the rows. */
-static void put_pairs(
-    caps_textbuf *h, const json_t *object, bool device, const caps_train_config *config)
+/* The settings of the device, or the others. */
+static void put_rows(caps_textbuf *h, const json_t *object, bool device)
 {
     const char *key;
     json_t *value;
-    caps_textbuf_put(h, "<div class=\"scroll\"><table class=\"pair\">\n");
     json_object_foreach((json_t *)(uintptr_t)object, key, value)
     {
         if (json_is_object(value) || json_is_array(value) || is_of_device(key) != device)
@@ -76,9 +68,6 @@ static void put_pairs(
         put_value(h, value);
         caps_textbuf_put(h, "</td></tr>\n");
     }
-    if (config)
-        put_loss(h, config);
-    caps_textbuf_put(h, "</table></div>\n");
 }
 
 static void put_details(caps_textbuf *h, const json_t *value, const char *summary)
@@ -92,29 +81,39 @@ static void put_details(caps_textbuf *h, const json_t *value, const char *summar
     free(text);
 }
 
-void caps_report_settings(caps_textbuf *h, const caps_run_record *run)
+/* The command, and what else the same bits need. */
+static void put_command(caps_textbuf *h, const caps_run_record *run)
 {
     char *command = caps_repeat_command(run);
     caps_textbuf_put(h, "<h2>How to repeat it</h2>\n<pre>");
     caps_html_text(h, command ? command : "");
     caps_textbuf_put(h, "</pre>\n");
     free(command);
-    if (run->config.conv[0]) {
-        caps_textbuf_put(h, "<p class=\"muted\">To the same bits on the same device, also where the "
-                         "choice of algorithms would now be another, with <code>--conv ");
-        caps_html_text(h, run->config.conv);
+    if (!run->config.conv[0])
+        return;
+    caps_textbuf_put(h, "<p class=\"muted\">To the same bits on the same device, also where the "
+                        "choice of algorithms would now be another, with <code>--conv ");
+    caps_html_text(h, run->config.conv);
+    caps_textbuf_put(h, "</code>");
+    if (run->config.routing[0]) {
+        caps_textbuf_put(h, " and <code>CAPSCL_ROUTING=");
+        caps_html_text(h, run->config.routing);
         caps_textbuf_put(h, "</code>");
-        if (run->config.routing[0]) {
-            caps_textbuf_put(h, " and <code>CAPSCL_ROUTING=");
-            caps_html_text(h, run->config.routing);
-            caps_textbuf_put(h, "</code>");
-        }
-        caps_textbuf_put(h, ".</p>\n");
     }
-    caps_textbuf_put(h, "<div class=\"columns\">\n<div><h2>Settings</h2>\n");
-    put_pairs(h, run->json, false, &run->config);
-    caps_textbuf_put(h, "</div>\n<div><h2>Device</h2>\n");
-    put_pairs(h, run->json, true, NULL);
+    caps_textbuf_put(h, ".</p>\n");
+}
+
+void caps_page_put_settings(
+    caps_textbuf *h, const caps_run_record *run, const caps_model_info *info)
+{
+    static const char table[] = "<div class=\"scroll\"><table class=\"pair\">\n";
+    put_command(h, run);
+    caps_textbuf_put(h, "<div class=\"columns\">\n<div><h2>Settings</h2>\n%s", table);
+    put_rows(h, run->json, false);
+    put_loss(h, &run->config.loss, info);
+    caps_textbuf_put(h, "</table></div>\n</div>\n<div><h2>Device</h2>\n%s", table);
+    put_rows(h, run->json, true);
+    caps_textbuf_put(h, "</table></div>\n");
     put_details(h, json_object_get(run->json, "gemm"), "algorithms of the matrix products");
     put_details(h, json_object_get(run->json, "spec"), "the network's spec");
     caps_textbuf_put(h, "</div>\n</div>\n");

@@ -1,5 +1,4 @@
 /* repeat_command.c: the command line that repeats a run. */
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +15,12 @@ typedef enum flag_kind {
     FLAG_IF_TRUE,
 } flag_kind;
 
-/* How settings of config.json are written on the command line: those that are not here (or are
- * handled apart below) follow from others. */
+/* How settings of config.json are written on the command line. Those that are not here, or are
+ * handled below, follow from others. */
 static const struct {
     const char *key, *flag;
     flag_kind kind;
-} rows[] = {
+} setting_flags[] = {
     {"profile", "--profile", FLAG_VALUE},
     {"init", "--init", FLAG_VALUE},
     {"max_steps", "--max-steps", FLAG_VALUE},
@@ -46,171 +45,233 @@ static const struct {
     {"memory_limit_bytes", "--memory-limit", FLAG_VALUE},
 };
 
-static void put_quoted(caps_html *out, const char *text)
+static void put_quoted(caps_textbuf *out, const char *text)
 {
     char *quoted = caps_shell_quoted(text);
     if (quoted)
-        caps_html_put(out, "%s", quoted);
+        caps_textbuf_put(out, "%s", quoted);
     else
         out->out_of_memory = true;
     free(quoted);
 }
 
-static void put_flag(caps_html *out, const char *flag, const json_t *value)
+/* With as few digits as give the same double again. */
+static void put_double(caps_textbuf *out, double x)
 {
-    caps_html_put(out, " %s ", flag);
-    if (json_is_string(value)) {
-        put_quoted(out, json_string_value(value));
-    } else if (json_is_integer(value)) {
-        caps_html_put(out, "%lld", (long long)json_integer_value(value));
-    } else {
-        const double x = json_number_value(value);
-        char text[40];
-        for (int digits = 6; digits <= 17; digits++) {
-            snprintf(text, sizeof text, "%.*g", digits, x);
-            if (strtod(text, NULL) == x)
-                break;
-        }
-        caps_html_put(out, "%s", text);
+    char text[40];
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, x);
+        if (strtod(text, NULL) == x)
+            break;
     }
+    caps_textbuf_put(out, "%s", text);
 }
 
-/* The network of --init as it is in the file. Where that is gone, one that has none of the
- * network's settings, so that each of them gets its flag: those that the file had are said twice.
- */
-static caps_model_spec spec_of_init(const caps_train_config *c)
+static void put_value(caps_textbuf *out, const char *flag, const json_t *value)
 {
+    caps_textbuf_put(out, " %s ", flag);
+    if (json_is_string(value))
+        put_quoted(out, json_string_value(value));
+    else if (json_is_integer(value))
+        caps_textbuf_put(out, "%lld", (long long)json_integer_value(value));
+    else
+        put_double(out, json_number_value(value));
+}
+
+/* ---- what the command gives without flags --------------------------------------------------- */
+
+/* Without --arch the network is the checkpoint's: then it is recorded as that, cut where long. */
+static bool is_from_init(const caps_train_config *c)
+{
+    return c->init[0] && strncmp(c->arch, c->init, sizeof c->arch - 1) == 0;
+}
+
+/* The named network, of the run's input and classes. *known is false where the checkpoint of --init
+ * is gone: then what its network was cannot be known. Where a file of --arch is gone, all of the
+ * network counts as its own. */
+static caps_status load_plain_spec(
+    caps_model_spec **out, const caps_train_config *c, bool *known, caps_error *err)
+{
+    const caps_model_info *info = caps_model_spec_info(c->spec);
     caps_checkpoint init = {0};
-    caps_model_spec spec = c->spec;
-    if (caps_checkpoint_load(&init, c->init, NULL, NULL) == CAPS_OK) {
-        spec = init.spec;
+    caps_status status;
+    *known = true;
+    *out = NULL;
+    if (!is_from_init(c)) {
+        status = caps_model_spec_load(out, c->arch, NULL);
+    } else {
+        status = caps_checkpoint_load(&init, c->init, NULL, NULL);
+        if (status == CAPS_OK)
+            status = caps_model_spec_copy(out, init.spec, NULL);
         caps_checkpoint_release(&init);
-        return spec;
+        *known = status == CAPS_OK;
     }
-    spec.class_caps.iterations = 0;
-    spec.class_caps.routing_grad = spec.class_caps.routing_grad == CAPS_ROUTING_GRAD_FULL
-                                       ? CAPS_ROUTING_GRAD_LAST
-                                       : CAPS_ROUTING_GRAD_FULL;
-    spec.class_caps.leaky = spec.class_caps.bias = spec.primary.average = false;
-    spec.has_decoder = true;
-    return spec;
+    if (status == CAPS_OK &&
+        caps_model_spec_set_input(*out, info->input, info->source, NULL) == CAPS_OK &&
+        caps_model_spec_set_classes(*out, info->classes, NULL) == CAPS_OK)
+        return CAPS_OK;
+    caps_model_spec_free(*out);
+    return caps_model_spec_copy(out, c->spec, err);
 }
 
 /* The settings that the command line gives without further flags: those of the profile. */
-static caps_train_config plain_config(const caps_train_config *c, bool from_init)
+static caps_status make_plain(
+    caps_train_config *plain, const caps_train_config *c, bool *known, caps_error *err)
 {
     const caps_profile *profile = caps_profile_find(c->profile);
-    caps_train_config plain = caps_train_config_default();
-    if (from_init)
-        plain.spec = spec_of_init(c);
-    else if (caps_model_spec_load(&plain.spec, c->arch, NULL) != CAPS_OK)
-        plain.spec = c->spec; /* the file of --arch is gone: all of the network is its own */
-    memcpy(plain.spec.input, c->spec.input, sizeof plain.spec.input);
-    plain.spec.classes = c->spec.classes;
+    const bool sized = caps_model_spec_info(c->spec)->source[0] > 0;
+    caps_status status;
+    CAPS_TRY(caps_train_config_init(plain, err));
+    caps_model_spec_free(plain->spec);
+    plain->spec = NULL;
+    CAPS_TRY(load_plain_spec(&plain->spec, c, known, err));
     if (profile)
-        caps_profile_apply(&plain, profile, !from_init);
-    strcpy(plain.profile, "paper"); /* the one that needs no flag */
-    if (plain.spec.labels > 1)
-        plain.augment = CAPS_AUGMENT_NONE;
-    else if (c->spec.source[0] && plain.spec.source[0])
-        plain.augment = c->augment; /* chosen by the sizes */
-    return plain;
+        CAPS_TRY(caps_profile_apply(plain, profile, !is_from_init(c), err));
+    strcpy(plain->profile, "paper"); /* the one that needs no flag */
+    const caps_model_info *info = caps_model_spec_info(plain->spec);
+    if (info->labels > 1)
+        plain->augment = CAPS_AUGMENT_NONE;
+    else if (sized && info->source[0])
+        plain->augment = c->augment; /* chosen by the sizes */
+done:
+    return status;
 }
 
-/* With as few digits as give the same float again. */
-static void put_float(caps_html *out, const char *flag, float value)
+/* ---- flags of network and loss -------------------------------------------------------------- */
+
+/* A field of the network's layers that has a flag: of a value, or two of a switch. */
+static const struct {
+    const char *kind, *field, *on, *off; /* off NULL: nothing turns it off */
+    bool is_switch;
+} field_flags[] = {
+    {"caps", "routing.iterations", "--iterations", NULL, false},
+    {"caps", "routing.grad", "--routing-grad", NULL, false},
+    {"caps", "routing.leaky", "--leaky", NULL, true},
+    {"caps", "bias", "--class-bias", "--no-class-bias", true},
+    {"primary_caps", "average", "--primary-average", "--no-primary-average", true},
+};
+
+/* `need` NULL: the field of a network that is not known. */
+static void put_field(caps_textbuf *out, size_t i, const char *have, const char *need)
 {
-    char text[32];
-    for (int digits = 1; digits <= FLT_DECIMAL_DIG; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, (double)value);
-        if (!(fabsf(strtof(text, NULL) - value) > 0))
-            break;
+    if (need && strcmp(have, need) == 0)
+        return;
+    if (!field_flags[i].is_switch) {
+        const size_t quotes = have[0] == '"';
+        caps_textbuf_put(out, " %s %.*s", field_flags[i].on, (int)(strlen(have) - 2 * quotes),
+            have + quotes);
+        return;
     }
-    caps_html_put(out, " %s %s", flag, text);
+    const bool on = strcmp(have, "true") == 0;
+    if (on || (need && field_flags[i].off))
+        caps_textbuf_put(out, " %s", on ? field_flags[i].on : field_flags[i].off);
 }
 
-/* The network's and the loss's flags. */
-static void put_terms(caps_html *out, const caps_train_config *c, const caps_train_config *plain)
+/* What of the run's network differs from the named one. */
+static void put_network(
+    caps_textbuf *out, const caps_model_spec *spec, const caps_model_spec *plain, bool known)
 {
-    const caps_model_spec *x = &c->spec, *y = &plain->spec;
-    const double weight = c->loss.reconstruction_weight;
+    for (size_t i = 0; i < sizeof field_flags / sizeof field_flags[0]; i++) {
+        const char *kind = field_flags[i].kind, *field = field_flags[i].field;
+        char *have = caps_model_spec_get(spec, kind, field);
+        char *need = known ? caps_model_spec_get(plain, kind, field) : NULL;
+        if (have && (need || !known))
+            put_field(out, i, have, need);
+        free(have);
+        free(need);
+    }
+    const bool decoder = !known || caps_model_spec_info(plain)->has_decoder;
+    if (decoder && !caps_model_spec_info(spec)->has_decoder)
+        caps_textbuf_put(out, " --no-decoder");
+}
+
+static void put_loss(
+    caps_textbuf *out, const caps_train_config *c, const caps_train_config *plain)
+{
+    const caps_model_info *info = caps_model_spec_info(c->spec);
+    const caps_loss *x = &c->loss, *y = &plain->loss;
     const struct {
         const char *flag;
         float have, need;
-    } margins[] = {{"--margin-positive", c->loss.margin.positive, plain->loss.margin.positive},
-        {"--margin-negative", c->loss.margin.negative, plain->loss.margin.negative},
-        {"--margin-down", c->loss.margin.down, plain->loss.margin.down}};
-    const struct {
-        const char *on, *off; /* off NULL: nothing turns it off, nor on but this flag */
-        bool have, need;
-    } switches[] = {{"--leaky", NULL, x->class_caps.leaky, y->class_caps.leaky},
-        {"--class-bias", "--no-class-bias", x->class_caps.bias, y->class_caps.bias},
-        {"--primary-average", "--no-primary-average", x->primary.average, y->primary.average},
-        {"--no-decoder", NULL, !x->has_decoder, !y->has_decoder},
-        {"--class-mean", "--no-class-mean", fabs(c->loss.margin_scale - 1) > 0,
-            fabs(plain->loss.margin_scale - 1) > 0}};
-    if (strcmp(x->kind, "capsnet") != 0)
-        return;
-    if (x->class_caps.iterations != y->class_caps.iterations)
-        caps_html_put(out, " --iterations %zu", x->class_caps.iterations);
-    if (x->class_caps.routing_grad != y->class_caps.routing_grad)
-        caps_html_put(out, " --routing-grad %s",
-            x->class_caps.routing_grad == CAPS_ROUTING_GRAD_FULL ? "full" : "last");
-    for (size_t i = 0; i < sizeof switches / sizeof switches[0]; i++)
-        if (switches[i].have != switches[i].need && (switches[i].have || switches[i].off))
-            caps_html_put(out, " %s", switches[i].have ? switches[i].on : switches[i].off);
-    for (size_t i = 0; i < sizeof margins / sizeof margins[0]; i++)
-        if (fabsf(margins[i].have - margins[i].need) > 0)
-            put_float(out, margins[i].flag, margins[i].have);
-    if (x->has_decoder && fabs(weight - plain->loss.reconstruction_weight) > 0) {
-        json_t *value = json_real(weight);
-        put_flag(out, "--reconstruction-weight", value);
-        json_decref(value);
+    } margins[] = {{"--margin-positive", x->margin.positive, y->margin.positive},
+        {"--margin-negative", x->margin.negative, y->margin.negative},
+        {"--margin-down", x->margin.down, y->margin.down}};
+    const bool margin_loss = strcmp(info->class_loss, "margin loss") == 0;
+    const bool mean = fabs(x->margin_scale - 1) > 0, plain_mean = fabs(y->margin_scale - 1) > 0;
+    if (margin_loss && mean != plain_mean)
+        caps_textbuf_put(out, " %s", mean ? "--class-mean" : "--no-class-mean");
+    for (size_t i = 0; margin_loss && i < sizeof margins / sizeof margins[0]; i++)
+        if (fabsf(margins[i].have - margins[i].need) > 0) {
+            caps_textbuf_put(out, " %s ", margins[i].flag);
+            caps_textbuf_put_float(out, (double)margins[i].have);
+        }
+    if (info->has_decoder && fabs(x->reconstruction_weight - y->reconstruction_weight) > 0) {
+        caps_textbuf_put(out, " --reconstruction-weight ");
+        put_double(out, x->reconstruction_weight);
     }
 }
 
-char *caps_run_command(const caps_run *run)
+/* ---- the command ---------------------------------------------------------------------------- */
+
+/* Settings that differ from the defaults, both as JSON. */
+static void put_settings(
+    caps_textbuf *out, const caps_train_config *c, const json_t *settings, const json_t *defaults)
+{
+    for (size_t i = 0; i < sizeof setting_flags / sizeof setting_flags[0]; i++) {
+        const char *flag = setting_flags[i].flag;
+        const json_t *value = json_object_get(settings, setting_flags[i].key);
+        if (c->optimizer == CAPS_OPTIMIZER_SGD && strncmp(flag, "--lr-", 5) == 0)
+            continue; /* it has no schedule */
+        if (!value || json_equal(value, json_object_get(defaults, setting_flags[i].key)))
+            continue;
+        if (setting_flags[i].kind == FLAG_VALUE)
+            put_value(out, flag, value);
+        else if (json_is_true(value) == (setting_flags[i].kind == FLAG_IF_TRUE))
+            caps_textbuf_put(out, " %s", flag);
+    }
+}
+
+/* "RUN-again", quoted. */
+static void put_again(caps_textbuf *out, const char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    char *again = caps_format("%.*s-again", (int)n, path);
+    if (again)
+        put_quoted(out, again);
+    else
+        out->out_of_memory = true;
+    free(again);
+}
+
+char *caps_repeat_command(const caps_run_record *run)
 {
     const caps_train_config *c = &run->config;
-    /* Without --arch the network is the checkpoint's: then it is recorded as that, cut where long.
-     */
-    const bool from_init = c->init[0] && strncmp(c->arch, c->init, sizeof c->arch - 1) == 0;
-    const caps_train_config plain = plain_config(c, from_init);
-    caps_html out = {0};
+    caps_train_config plain = {CAPS_OPTIONS(caps_train_config)};
+    caps_textbuf out = {0};
     json_t *defaults = NULL;
-    size_t n = strlen(run->path);
-    while (n > 1 && run->path[n - 1] == '/')
-        n--;
-    char *again = caps_format("%.*s-again", (int)n, run->path);
-    if (!again || caps_config_to_json(&defaults, &plain, NULL) != CAPS_OK) {
-        free(again);
-        return NULL;
-    }
-    caps_html_put(&out, "capscl train --data ");
+    caps_status status;
+    bool known;
+    CAPS_TRY(make_plain(&plain, c, &known, NULL));
+    CAPS_TRY(caps_config_to_json(&defaults, &plain, NULL));
+    caps_textbuf_put(&out, "capscl train --data ");
     put_quoted(&out, c->data);
-    caps_html_put(&out, " --out ");
-    put_quoted(&out, again);
-    if (!from_init && (c->init[0] || strcmp(c->arch, plain.arch) != 0)) {
-        caps_html_put(&out, " --arch ");
+    caps_textbuf_put(&out, " --out ");
+    put_again(&out, run->path);
+    if (!is_from_init(c) && (c->init[0] || strcmp(c->arch, plain.arch) != 0)) {
+        caps_textbuf_put(&out, " --arch ");
         put_quoted(&out, c->arch);
     }
     if (c->epochs && (c->epochs != plain.epochs || c->max_steps))
-        caps_html_put(&out, " --epochs %llu", (unsigned long long)c->epochs);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        const json_t *value = json_object_get(run->json, rows[i].key);
-        if (c->optimizer == CAPS_OPTIMIZER_SGD && strncmp(rows[i].flag, "--lr-", 5) == 0)
-            continue; /* it has no schedule */
-        if (!value || json_equal(value, json_object_get(defaults, rows[i].key)))
-            continue;
-        if (rows[i].kind == FLAG_VALUE)
-            put_flag(&out, rows[i].flag, value);
-        else if (json_is_true(value) == (rows[i].kind == FLAG_IF_TRUE))
-            caps_html_put(&out, " %s", rows[i].flag);
-    }
-    put_terms(&out, c, &plain);
+        caps_textbuf_put(&out, " --epochs %llu", (unsigned long long)c->epochs);
+    put_settings(&out, c, run->json, defaults);
+    put_network(&out, c->spec, plain.spec, known);
+    put_loss(&out, c, &plain);
+done:
     json_decref(defaults);
-    free(again);
-    if (out.out_of_memory)
-        caps_html_release(&out);
+    caps_train_config_release(&plain);
+    if (status != CAPS_OK || out.out_of_memory)
+        caps_textbuf_release(&out);
     return out.text;
 }

@@ -13,7 +13,7 @@
 #define MOST_METRICS ((size_t)1 << 30)
 #define MOST_CONFIG  ((size_t)16 << 20)
 
-static double number(const json_t *object, const char *key)
+static double read_number(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
     return json_is_number(value) ? json_number_value(value) : NAN;
@@ -27,24 +27,24 @@ static bool parse_line(caps_metric *m, const char *line, size_t n)
         return false;
     const char *type = json_string_value(json_object_get(object, "type"));
     *m = (caps_metric){.epoch = type && strcmp(type, "epoch") == 0,
-        .epoch_number = number(object, "epoch"),
-        .step = number(object, "step"),
-        .images_done = number(object, "images_done"),
-        .images_total = number(object, "images_total"),
-        .test_images = number(object, "test_images"),
-        .loss = number(object, "loss"),
-        .class_loss = number(object, "margin_loss"),
-        .sse = number(object, "reconstruction_sse"),
-        .train_error = number(object, "train_error_percent"),
-        .test_error = number(object, "test_error_percent"),
-        .validation_error = number(object, "validation_error_percent"),
-        .test_label_error = number(object, "test_label_error_percent"),
-        .validation_label_error = number(object, "validation_label_error_percent"),
-        .lr = number(object, "rate"),
-        .images_per_second = number(object, "images_per_second"),
-        .seconds = number(object, "seconds"),
-        .total_seconds = number(object, "total_seconds"),
-        .peak_bytes = number(object, "peak_device_bytes")};
+        .epoch_number = read_number(object, "epoch"),
+        .step = read_number(object, "step"),
+        .images_done = read_number(object, "images_done"),
+        .images_total = read_number(object, "images_total"),
+        .test_images = read_number(object, "test_images"),
+        .loss = read_number(object, "loss"),
+        .class_loss = read_number(object, "margin_loss"),
+        .sse = read_number(object, "reconstruction_sse"),
+        .train_error = read_number(object, "train_error_percent"),
+        .test_error = read_number(object, "test_error_percent"),
+        .validation_error = read_number(object, "validation_error_percent"),
+        .test_label_error = read_number(object, "test_label_error_percent"),
+        .validation_label_error = read_number(object, "validation_label_error_percent"),
+        .lr = read_number(object, "rate"),
+        .images_per_second = read_number(object, "images_per_second"),
+        .seconds = read_number(object, "seconds"),
+        .total_seconds = read_number(object, "total_seconds"),
+        .peak_bytes = read_number(object, "peak_device_bytes")};
     json_decref(object);
     return type && !isnan(m->step);
 }
@@ -120,7 +120,7 @@ caps_status caps_run_record_read(caps_run_record *run, const char *path, caps_er
     char *config = NULL, *metrics = NULL;
     unsigned char *text = NULL;
     size_t n = 0;
-    *run = (caps_run_record){.path = path};
+    *run = (caps_run_record){.path = path, .config = {CAPS_OPTIONS(caps_train_config)}};
     if (!caps_path_is_directory(path))
         return caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: is no directory, need that of a run", path);
     CAPS_TRY(find_file(&config, path, CAPS_RUN_CONFIG, err));
@@ -148,6 +148,7 @@ done:
 void caps_run_record_release(caps_run_record *run)
 {
     json_decref(run->json);
+    caps_train_config_release(&run->config);
     free(run->rows);
     free(run->model);
     *run = (caps_run_record){0};

@@ -4,7 +4,7 @@
 
 #include <capscl/train.h>
 
-#include "fail.h"
+#include "start.h"
 
 static const caps_profile profiles[] = {
     {
@@ -40,7 +40,7 @@ static const caps_profile profiles[] = {
         .lr_decay = 0.9,
         .lr_staircase = true,
         .reconstruction_mean = 0.392,
-        .routing_grad = "last",
+        .routing_last = true,
     },
 };
 
@@ -62,21 +62,29 @@ double caps_loss_class_mean(const caps_model_spec *spec)
     return 0.5 / (double)caps_model_spec_info(spec)->classes;
 }
 
-/* What a profile asks of the layers of the network; those it has none of stay away. */
+bool caps_profile_change_at(const caps_profile *p, size_t i, caps_profile_change *change)
+{
+    const caps_profile_change all[] = {
+        {"caps", "bias", p->class_bias ? "true" : NULL},
+        {"primary_caps", "average", p->primary_average ? "true" : NULL},
+        {"caps", "routing.grad", p->routing_last ? "\"last\"" : NULL},
+    };
+    for (size_t k = 0; k < sizeof all / sizeof all[0]; k++)
+        if (all[k].json && i-- == 0) {
+            *change = all[k];
+            return true;
+        }
+    return false;
+}
+
+/* Layers that the network has none of are no error: a profile is for any network. */
 static caps_status profile_change_spec(
     caps_model_spec *spec, const caps_profile *p, caps_error *err)
 {
+    caps_profile_change c;
     caps_status status = CAPS_OK;
-    if (p->class_bias)
-        CAPS_TRY(caps_model_spec_set(spec, "caps", "bias", "true", NULL, err));
-    if (p->primary_average)
-        CAPS_TRY(caps_model_spec_set(spec, "primary_caps", "average", "true", NULL, err));
-    if (p->routing_grad) {
-        char json[32];
-        snprintf(json, sizeof json, "\"%s\"", p->routing_grad);
-        CAPS_TRY(caps_model_spec_set(spec, "caps", "routing.grad", json, NULL, err));
-    }
-done:
+    for (size_t i = 0; status == CAPS_OK && caps_profile_change_at(p, i, &c); i++)
+        status = caps_model_spec_set(spec, c.kind, c.field, c.json, NULL, err);
     return status;
 }
 

@@ -12,27 +12,26 @@
 #include "kernel_warmup.h"
 #include "warmup.h"
 
-static pid_t helper;
+static pid_t child;
 
-static void compile(const caps_common *common, const caps_train_config *config)
+static void warm_up(const char *device, const caps_train_config *config)
 {
     caps_runtime *rt = NULL;
     caps_error err = {0};
-
     /* The driver's threads are pinned where those of the training are: here they may go anywhere.
      */
     setenv("POCL_AFFINITY", "0", 1);
-    if (caps_runtime_create(&rt, common->device, NULL, &err) == CAPS_OK && caps_warmup_is_useful(rt))
+    if (caps_runtime_create(&rt, device, NULL, &err) == CAPS_OK && caps_warmup_is_useful(rt))
         (void)caps_train_warmup(rt, config, &err);
 }
 
-void caps_warmup_process_begin(const caps_common *common, const caps_train_config *config)
+void caps_warmup_process_begin(const char *device, const caps_train_config *config)
 {
     if (!caps_cache_is_cold())
         return;
     const pid_t parent = getpid();
-    helper = fork();
-    if (helper != 0)
+    child = fork();
+    if (child != 0)
         return;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     const int nowhere = open("/dev/null", O_RDWR);
@@ -42,19 +41,19 @@ void caps_warmup_process_begin(const caps_common *common, const caps_train_confi
         dup2(nowhere, i);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
-    compile(common, config);
+    warm_up(device, config);
     _exit(0);
 }
 
 void caps_warmup_process_reap(void)
 {
-    if (helper > 0 && waitpid(helper, NULL, WNOHANG) != 0)
-        helper = 0;
+    if (child > 0 && waitpid(child, NULL, WNOHANG) != 0)
+        child = 0;
 }
 #else
-void caps_warmup_process_begin(const caps_common *common, const caps_train_config *config)
+void caps_warmup_process_begin(const char *device, const caps_train_config *config)
 {
-    (void)common;
+    (void)device;
     (void)config;
 }
 
