@@ -365,7 +365,7 @@ START_TEST(the_profile_counts_calls_and_time)
     test_ok(caps_tensor_zero(rt, &small, &err));
     test_ok(caps_tensor_zero(rt, &large, &err));
     for (int i = 0; i < 3; i++)
-        test_ok(caps_squash_forward(rt, &small, &small, &err));
+        test_ok(caps_squash_forward(rt, &small, &small, CAPS_SQUASH_PAPER, &err));
     for (int i = 0; i < 2; i++)
         test_ok(caps_lengths_forward(rt, &to, &large, &err));
     test_ok(caps_runtime_profile_get(rt, &entries, &n, &err));
@@ -378,18 +378,18 @@ START_TEST(the_profile_counts_calls_and_time)
     uint64_t start = 0;
     test_ok(caps_profile_begin(rt, &start, &err));
     test_ok(caps_profile_end(rt, "gemm:library", start, &err));
-    test_ok(caps_squash_forward(rt, &small, &small, &err));
+    test_ok(caps_squash_forward(rt, &small, &small, CAPS_SQUASH_PAPER, &err));
     test_ok(caps_runtime_profile_get(rt, &entries, &n, &err));
     ck_assert_uint_eq(n, 3);
     ck_assert_uint_eq(calls_of(entries, n, "gemm:library"), 1);
     ck_assert_uint_eq(calls_of(entries, n, "squash_forward"), 4);
 
-    test_ok(caps_squash_forward(rt, &small, &small, &err));
+    test_ok(caps_squash_forward(rt, &small, &small, CAPS_SQUASH_PAPER, &err));
     caps_runtime_profile_reset(rt);
     test_ok(caps_runtime_profile_get(rt, &entries, &n, &err));
     ck_assert_uint_eq(n, 0);
     for (int i = 0; i < MANY; i++)
-        test_ok(caps_squash_forward(rt, &small, &small, &err));
+        test_ok(caps_squash_forward(rt, &small, &small, CAPS_SQUASH_PAPER, &err));
     test_ok(caps_runtime_profile_get(rt, &entries, &n, &err));
     ck_assert_uint_eq(n, 1);
     ck_assert_uint_eq(entries[0].calls, MANY);

@@ -71,7 +71,7 @@ START_TEST(a_plan_records_what_runs)
     char *before = caps_choices_format(rt);
     test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
     set_batch(m, cases[n].batch, true);
-    test_ok(caps_model_forward(m, cases[n].training ? CAPS_MASK_LABELS : CAPS_MASK_LONGEST, &err));
+    test_ok(caps_model_forward(m, cases[n].training ? CAPS_MASK_LABEL : CAPS_MASK_LONGEST, &err));
     if (cases[n].training)
         test_ok(caps_model_backward(m, &err));
     test_ok(caps_runtime_finish(rt, &err));
@@ -117,7 +117,7 @@ START_TEST(nothing_else_is_recorded)
     free(text);
     test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
     set_batch(m, 3, true);
-    test_ok(caps_model_forward(m, CAPS_MASK_LABELS, &err));
+    test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
     test_ok(caps_model_backward(m, &err));
     ck_assert_uint_gt(caps_tuning_choices(rt, &list), KEYS);
     caps_model_free(m);
