@@ -1,6 +1,6 @@
 // gemm_direct_gpu.cl: C = act(alpha op(A) op(B) + beta C + bias) on any device.
 //
-// op(A)[i,l] = a[i a_i + l a_l], op(B)[l,j] = b[l b_l + j b_j]: the strides say what is transposed.
+// op(A)[i,l] = a[i a_i + l a_l], op(B)[l,j] = b[l b_l + j b_j]: the strides express what is transposed.
 // Group dimension 2 is the product of the batch. Both inputs pass through local memory, and neighbours in
 // a group read neighbours in memory whichever way a matrix lies.
 // gemm_tiled_64, gemm_tiled_32: G x G items (G = 16, 8) for a tile of 4 G x 4 G, a 4 x 4 part of it in

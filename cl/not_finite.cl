@@ -6,7 +6,7 @@
 //     1 where the count is that of one image; the number of its buffer.
 // record [5]: words 0 and 1 are two sums (float32), word 3 a flag, word 4 the result:
 //     record[4] = max(record[4], rank - r), r the first row of this buffer with a value that is not finite
-// Nothing is looked at while flag and sums are in order (`always` 0): a training step that is well pays for
+// Nothing is checked while flag and sums are in order (`always` 0): a training step without a fault costs
 // a kernel that returns.
 //
 // Work: item n takes the elements n, n + items, n + 2 items, ... of every row.

@@ -1,4 +1,5 @@
 // peak_cpu.cl: what the device can do at most, CPU family; the measure for `capscl bench`.
+// Program: rarely used (src/device/registry.c).
 //
 //     peak_fma_*:  every item runs `rounds` times through SUMS independent fused multiply-adds of sixteen
 //                  lanes: SUMS * 32 operations a round, nothing from memory. Twelve sums fill most of 32

@@ -1,7 +1,8 @@
 // routing_cpu.cl: routing by agreement over stored votes, CPU family. Procedure 1 of Sabour,
 // Frosst, Hinton 2017.
+// Program: rarely used (src/device/registry.c).
 //
-// Forward, for t = 0 .. r-1 (x_t = v_0 + .. + v_{t-1}, so that no logit needs to be kept):
+// Forward, for t = 0 .. r-1 (x_t = v_0 + .. + v_{t-1}, so that no logit needs to be stored):
 //     c_t[b,i,:] = softmax over j of (votes[b,i,j,:] . x_t[b,j,:]);  c_0 = 1/J
 //     s_t[b,j,:] = sum_i c_t[b,i,j] votes[b,i,j,:] + bias[j,:]
 //     v_t[b,j,:] = squash(s_t[b,j,:])

@@ -249,7 +249,7 @@ FUSED_INLINE void fused_du_all(__global float *du, __global const float *w, cons
         fused_du_1(du + k * 16, w + k, t, count, k_count);
 }
 
-#define FUSED_AHEAD 4 // capsules between asking for their coef and using it
+#define FUSED_AHEAD 4 // capsules between prefetching their coef and using it
 
 // du of a tile: of capsule n at du + n K rows. coef, w: of the first capsule.
 FUSED_FUNCTION void fused_du_tile(__global float *du, __global const float *coef,
@@ -321,7 +321,7 @@ typedef struct fused_dw_part {
 
 // sum[m][k] = over the batch, dvotes[b,i+m,j,d] u[b,i+m,k]: d in the lanes, n values of k of each
 // of `capsules` input capsules. coef: of (group 0, i, j), u: of (b = 0, i, k); u_capsule: from one
-// capsule to the next. Asks for the coef of j + 1 on the way.
+// capsule to the next. Prefetches the coef of j + 1 on the way.
 #define FUSED_DW(n, capsules, name, terms, based, unroll)                                          \
     FUSED_INLINE void fused_dw_##name(float16 *sum, __global const float *coef,                    \
         __global const float *z, __global const float *u, const uint u_capsule,                    \

@@ -1,4 +1,4 @@
-// toom_cook_product_cpu.cl: the products between the transforms of the spectral convolution
+// toom_cook_product_cpu.cl: the products between the transforms of the Toom-Cook convolution
 // (toom_cook.clt has the layouts): for every pair of points, over all channels, images and tiles,
 //
 //     toom_cook_product_y    Y = X^T W         sum over K

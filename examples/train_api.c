@@ -96,17 +96,19 @@ static caps_status evaluate_saved(
     caps_dataset test = {0};
     caps_model *model = NULL;
     caps_evaluation result = {0};
-    const caps_model_options options = {
-        .max_batch = 50, .reconstruct = true, .loss = &checkpoint.loss};
+    const caps_dataset_options of_test = {
+        CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_TEST};
+    const caps_model_options options = {CAPS_OPTIONS(caps_model_options), .max_batch = 50,
+        .reconstruct = true, .loss = &checkpoint.loss};
     caps_status status = caps_checkpoint_load(&checkpoint, path, NULL, err);
     if (status == CAPS_OK)
-        status = caps_dataset_load(&test, directory, CAPS_SPLIT_TEST, 0, err);
+        status = caps_dataset_open(&test, directory, &of_test, err);
     if (status == CAPS_OK)
-        status = caps_model_create(&model, rt, &checkpoint.spec, &options, err);
+        status = caps_model_create(&model, rt, checkpoint.spec, &options, err);
     if (status == CAPS_OK)
         status = caps_model_set_parameters(model, checkpoint.parameters, err);
     if (status == CAPS_OK)
-        status = caps_evaluate(model, &test, &result, NULL, NULL, err);
+        status = caps_evaluate(model, &test, NULL, &result, err);
     if (status == CAPS_OK)
         printf("saved model: test error %.1f %% (%zu of %zu images)\n", result.error_percent,
             result.errors, result.n);
@@ -121,26 +123,35 @@ static caps_status train(const char *directory, const char *out, caps_error *err
 {
     caps_runtime *rt = NULL;
     char model[512];
-    caps_train_config config = caps_train_config_default();
-    const caps_train_control control = {.out = out, .event = on_event};
+    caps_train_config config = {CAPS_OPTIONS(caps_train_config)};
+    const caps_train_control control = {
+        CAPS_OPTIONS(caps_train_control), .out = out, .event = on_event};
+    caps_model_spec *spec = NULL;
     caps_train_end end;
     caps_train_metrics metrics;
+    caps_status status = caps_train_config_init(&config, err);
+    if (status == CAPS_OK)
+        status = caps_model_spec_parse(&spec, spec_json, "strokes", err);
+    if (status != CAPS_OK)
+        goto done;
+    caps_model_spec_free(config.spec);
+    config.spec = spec;
     config.batch = 20;
     config.epochs = 5;
-    config.rate = 0.003;
+    config.lr = 0.003;
     config.augment = CAPS_AUGMENT_NONE; /* a shift would push strokes out of the picture */
     snprintf(config.data, sizeof config.data, "%s", directory);
     snprintf(model, sizeof model, "%s/model.safetensors", out);
 
-    caps_status status = caps_model_spec_parse(&config.spec, spec_json, "strokes", err);
-    if (status == CAPS_OK)
-        status = caps_runtime_create(&rt, NULL, NULL, err);
+    status = caps_runtime_create(&rt, NULL, NULL, err);
     if (status == CAPS_OK)
         printf("device: %s\n", caps_runtime_device(rt)->name);
     if (status == CAPS_OK)
         status = caps_train_run(rt, &config, &control, &end, &metrics, err);
     if (status == CAPS_OK)
         status = evaluate_saved(rt, directory, model, err);
+done:
+    caps_train_config_release(&config);
     caps_runtime_free(rt);
     return status;
 }

@@ -31,14 +31,14 @@ static bool equal_nocase(const char *a, const char *b)
 
 /* "0:0 name (platform), 0:1 ..." of the devices for which marks[] is set (NULL: all). */
 static void describe(
-    char *to, size_t room, const caps_device_info *list, size_t n, const bool *marks)
+    char *to, size_t capacity, const caps_device_info *list, size_t n, const bool *marks)
 {
     size_t at = 0;
     to[0] = 0;
-    for (size_t i = 0; i < n && at < room - 1; i++) {
+    for (size_t i = 0; i < n && at < capacity - 1; i++) {
         if (marks && !marks[i])
             continue;
-        int wrote = snprintf(to + at, room - at, "%s%s %s (%s)", at ? ", " : "", list[i].id,
+        int wrote = snprintf(to + at, capacity - at, "%s%s %s (%s)", at ? ", " : "", list[i].id,
             list[i].name, list[i].platform);
         at += wrote > 0 ? (size_t)wrote : 0;
     }
@@ -155,7 +155,7 @@ caps_status caps_device_select(const caps_device_info *list, size_t n, const cha
         status = select_id(list, n, selector, platform, device, index, err);
         if (status != CAPS_OK)
             return status;
-        snprintf(because, sizeof because, "asked for%s as %.64s", source, selector);
+        snprintf(because, sizeof because, "requested%s as %.64s", source, selector);
     } else {
         bool is_type = false;
         for (size_t t = 0; t < 3 && !is_type; t++) {
@@ -169,7 +169,7 @@ caps_status caps_device_select(const caps_device_info *list, size_t n, const cha
                 return caps_fail(err, CAPS_ERR_NO_DEVICE,
                     "device \"%s\": there is none of that type (there is: %s)", selector, names);
             }
-            snprintf(because, sizeof because, "the best of type %s, asked for%s",
+            snprintf(because, sizeof because, "the best of type %s, requested%s",
                 caps_device_type_name(preference[t]), source);
         }
         if (!is_type) {
@@ -177,7 +177,7 @@ caps_status caps_device_select(const caps_device_info *list, size_t n, const cha
             if (status != CAPS_OK)
                 return status;
             snprintf(
-                because, sizeof because, "asked for%s by the name \"%.64s\"", source, selector);
+                because, sizeof because, "requested%s by the name \"%.64s\"", source, selector);
         }
     }
     if (!list[*index].available)

@@ -1,8 +1,8 @@
 /* trace.c: see trace.h.
  *
  * The file is written as the run goes on, through a small buffer, and appears under its name only
- * when it is whole. A trace that cannot be written does not stop the run that it watches: recording
- * ends, and caps_trace_close says why.
+ * when it is complete. A trace that cannot be written does not stop the run: recording ends, and
+ * caps_trace_close reports why.
  * Times in the file are microseconds of the host's monotonic clock since the trace was opened. */
 #include "trace.h"
 
@@ -21,15 +21,15 @@
 
 enum {
     BUFFER_BYTES = 1 << 16,
-    PENDING_MOST = 8192, /* commands kept before the oldest is waited for */
-    POLL_EVERY = 32,     /* commands between two looks at the oldest */
+    PENDING_MOST = 8192, /* commands held before the oldest is waited for */
+    POLL_EVERY = 32,     /* commands between two checks of the oldest */
     DEPTH_MOST = 32,     /* spans within one another */
     ANCHORS = 16,        /* markers that the clocks are compared by */
     LANE_HOST = 1,
     LANE_QUEUE = 2,
 };
 
-/* A name as it stands in the file. Some two hundred are told apart by 64 bits. */
+/* A name as it stands in the file. 64 bits are enough to distinguish some two hundred. */
 typedef struct name {
     uint64_t hash;
     char *text;
@@ -41,7 +41,7 @@ typedef struct command {
     cl_event from; /* NULL, or the marker that a library's command begins at */
     size_t name;
     uint64_t bytes;
-    uint64_t asked, given; /* host time before and after it was enqueued; 0, 0: not known */
+    uint64_t before, after; /* host time before and after it was enqueued; 0, 0: not known */
 } command;
 
 typedef struct span {
@@ -53,7 +53,7 @@ typedef struct span {
 typedef struct anchor {
     int64_t offset, first;
     uint64_t error;
-    bool follows; /* the driver notes when a command is enqueued: see follow_clock */
+    bool follows; /* the driver records when a command is enqueued: see follow_clock */
 } anchor;
 
 struct caps_trace {
@@ -69,13 +69,13 @@ struct caps_trace {
     int64_t queue_end; /* where the queue's lane is free */
 
     name *names;
-    size_t name_count, name_room;
+    size_t name_count, name_capacity;
     command ring[PENDING_MOST]; /* oldest at `first` */
     size_t first, pending, since_poll;
-    uint64_t asked;
+    uint64_t before;
     cl_event library; /* a library's command has begun at this marker */
     span spans[DEPTH_MOST];
-    size_t depth; /* those needs_input_gradient than the array are counted and not kept */
+    size_t depth; /* those deeper than the array are counted and not stored */
 };
 
 /* ---- the file ------------------------------------------------------------------------------- */
@@ -93,7 +93,7 @@ static void put_text(caps_trace *t, const char *text)
     while (n > 0) {
         if (t->used == BUFFER_BYTES)
             write_out(t);
-        const size_t room = BUFFER_BYTES - t->used, some = n < room ? n : room;
+        const size_t left = BUFFER_BYTES - t->used, some = n < left ? n : left;
         memcpy(t->buffer + t->used, text, some);
         t->used += some;
         text += some;
@@ -140,13 +140,13 @@ static bool find_name(caps_trace *t, const char *text, size_t *at)
             return true;
         }
     }
-    if (t->name_count == t->name_room) {
-        const size_t room = t->name_room ? 2 * t->name_room : 64;
-        name *grown = realloc(t->names, room * sizeof *grown);
+    if (t->name_count == t->name_capacity) {
+        const size_t capacity = t->name_capacity ? 2 * t->name_capacity : 64;
+        name *grown = realloc(t->names, capacity * sizeof *grown);
         if (!grown)
             goto failed;
         t->names = grown;
-        t->name_room = room;
+        t->name_capacity = capacity;
     }
     /* "kernel -DA=1 -DB=2" of a template. */
     const char *options = strstr(text, " -D");
@@ -175,7 +175,7 @@ static bool is_recording(caps_trace *t)
     return t->recorded + t->pending < t->most;
 }
 
-/* Counts an event that found no room; the first is said. */
+/* Counts an event that is beyond the limit; the first is a warning. */
 static void leave_out(caps_runtime *rt)
 {
     caps_trace *t = rt->trace;
@@ -216,8 +216,8 @@ static bool read_time(cl_event event, cl_profiling_info what, int64_t *ns)
     return true;
 }
 
-/* A marker was enqueued between two looks at the host's clock: that says how far the two are apart,
- * up to the time between the looks. The closest of several counts. */
+/* A marker is enqueued between two readings of the host's clock: that bounds how far the two clocks
+ * are apart, up to the time between the readings. The closest of several is used. */
 static caps_status compare_clocks(caps_runtime *rt, anchor *best, caps_error *err)
 {
     best->error = UINT64_MAX;
@@ -240,7 +240,7 @@ static caps_status compare_clocks(caps_runtime *rt, anchor *best, caps_error *er
         if (!known)
             continue;
         const bool follows = queued > 0 && queued <= end;
-        if (!follows) { /* a driver that keeps no such time */
+        if (!follows) { /* a driver without such a time */
             queued = end;
             after = finished;
         }
@@ -252,16 +252,16 @@ static caps_status compare_clocks(caps_runtime *rt, anchor *best, caps_error *er
     best->first = best->offset;
     return best->error < UINT64_MAX
                ? CAPS_OK
-               : caps_fail(err, CAPS_ERR_OPENCL, "trace: the device's queue tells no times");
+               : caps_fail(err, CAPS_ERR_OPENCL, "trace: the device's queue gives no times");
 }
 
-/* Two clocks drift apart, by seconds in a day at worst. A command was enqueued between two looks at
- * the host's: where the offset says otherwise, it is moved by no more than it must. */
+/* Two clocks drift apart, by seconds in a day at worst. A command was enqueued between two readings
+ * of the host's: where the offset contradicts that, it is moved by no more than it must. */
 static void follow_clock(anchor *clock, const command *c, int64_t queued)
 {
-    if (!clock->follows || !c->asked)
+    if (!clock->follows || !c->before)
         return;
-    const int64_t low = (int64_t)c->asked - queued, high = (int64_t)c->given - queued;
+    const int64_t low = (int64_t)c->before - queued, high = (int64_t)c->after - queued;
     if (clock->offset < low)
         clock->offset = low;
     else if (clock->offset > high)
@@ -290,7 +290,7 @@ static void write_command(caps_trace *t, const command *c)
     }
     const int64_t waited = start - queued;
     follow_clock(&t->clock, c, queued);
-    /* The queue is in-order; a driver's clock with a coarse grain may still say otherwise. */
+    /* The queue is in-order; a driver's clock of a coarse resolution may still show otherwise. */
     start += t->clock.offset - (int64_t)t->start;
     end += t->clock.offset - (int64_t)t->start;
     if (start < t->queue_end)
@@ -330,12 +330,12 @@ static void collect(caps_trace *t)
     }
 }
 
-cl_event *caps_trace_ask(caps_runtime *rt, cl_event *event)
+cl_event *caps_trace_request(caps_runtime *rt, cl_event *event)
 {
     if (!rt->trace)
         return NULL;
     if (is_recording(rt->trace)) {
-        rt->trace->asked = caps_clock_ns();
+        rt->trace->before = caps_clock_ns();
         return event;
     }
     leave_out(rt);
@@ -343,7 +343,7 @@ cl_event *caps_trace_ask(caps_runtime *rt, cl_event *event)
 }
 
 /* Takes both events. */
-static void keep(caps_trace *t, const char *text, command c)
+static void trace_hold(caps_trace *t, const char *text, command c)
 {
     if (!find_name(t, text, &c.name)) {
         release(&c);
@@ -368,9 +368,9 @@ void caps_trace_book(caps_runtime *rt, const char *text, uint64_t bytes, cl_even
 {
     if (!rt->trace || !event || clRetainEvent(event) != CL_SUCCESS)
         return;
-    keep(rt->trace, text,
+    trace_hold(rt->trace, text,
         (command){
-            .event = event, .bytes = bytes, .asked = rt->trace->asked, .given = caps_clock_ns()});
+            .event = event, .bytes = bytes, .before = rt->trace->before, .after = caps_clock_ns()});
 }
 
 void caps_trace_take(caps_runtime *rt, const char *text, uint64_t bytes, cl_event event)
@@ -388,7 +388,7 @@ void caps_trace_library_begin(caps_runtime *rt)
     if (t->library) /* one that failed */
         clReleaseEvent(t->library);
     t->library = NULL;
-    if (caps_trace_ask(rt, &t->library))
+    if (caps_trace_request(rt, &t->library))
         clEnqueueMarkerWithWaitList(rt->queue, 0, NULL, &t->library);
 }
 
@@ -399,7 +399,7 @@ void caps_trace_library_end(caps_runtime *rt, const char *text)
     if (!t || !t->library)
         return;
     if (clEnqueueMarkerWithWaitList(rt->queue, 0, NULL, &end) == CL_SUCCESS)
-        keep(t, text, (command){.event = end, .from = t->library});
+        trace_hold(t, text, (command){.event = end, .from = t->library});
     else
         clReleaseEvent(t->library);
     t->library = NULL;
@@ -465,7 +465,7 @@ static caps_status put_head(caps_trace *t, const caps_runtime *rt, caps_error *e
     return CAPS_OK;
 }
 
-/* Releases what is kept; a file that is not whole goes. */
+/* Releases what is held; a file that is not complete is removed. */
 static void free_trace(caps_trace *t)
 {
     for (; t->pending > 0; t->pending--) {
@@ -509,7 +509,7 @@ caps_status caps_trace_close(caps_runtime *rt, caps_error *err)
     caps_status status = CAPS_OK;
     if (!t)
         return CAPS_OK;
-    /* A queue that failed has been spoken of: what it did until then is what the file is for. */
+    /* That the queue failed has been reported: what it did until then is what the file is for. */
     if (clFinish(rt->queue) == CL_SUCCESS)
         collect(t);
     while (t->depth > 0)

@@ -71,7 +71,7 @@ static double length_at(const sizes *n, const caps_coupled *b, size_t place)
     return sum / (double)n->types;
 }
 
-static bool among(const int *labels, size_t count, size_t j)
+static bool among(const int32_t *labels, size_t count, size_t j)
 {
     for (size_t t = 0; t < count; t++)
         if (labels[t] == (int)j)
@@ -173,7 +173,7 @@ static void draw_name(caps_drawing *d, const sizes *n, const char *name, double 
         caps_draw_fill(d, x, foot + 3, n->map_width, 2, colour);
 }
 
-static void draw_columns(caps_drawing *d, const caps_picture_of *of, const sizes *n,
+static void draw_columns(caps_drawing *d, const caps_picture_context *of, const sizes *n,
     const caps_coupled *b, caps_colour *map, double x, double y)
 {
     size_t shown[MOST_COLUMNS + 1];
@@ -219,7 +219,7 @@ static void draw_primary(
         CAPS_TEXT_SMALL, caps_muted);
 }
 
-static void draw_block(caps_drawing *d, const caps_picture_of *of, const sizes *n,
+static void draw_block(caps_drawing *d, const caps_picture_context *of, const sizes *n,
     const caps_coupled *b, caps_colour *map, double y)
 {
     char text[256];
@@ -258,7 +258,7 @@ static void draw_block(caps_drawing *d, const caps_picture_of *of, const sizes *
 }
 
 /* Names lie over their maps, smaller where they must; or stand upright. */
-static void place_names(sizes *n, const caps_picture_of *of)
+static void place_names(sizes *n, const caps_picture_context *of)
 {
     n->name = CAPS_TEXT_BODY;
     double widest = 0;
@@ -281,7 +281,7 @@ static void place_names(sizes *n, const caps_picture_of *of)
     n->left = fmax(fmax((double)of->width * zoom + 8, caption), fmin(text, MOST_LEFT));
 }
 
-caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
+caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_context *of,
     const caps_coupled *blocks, size_t count, size_t iterations, size_t types, size_t height,
     size_t width, bool leaky, caps_error *err)
 {

@@ -33,7 +33,7 @@ static void overlay(caps_colour *out, const caps_overlapped *c, size_t pixels)
 /* The two colours as text: darker, to be read on paper. */
 static const caps_colour names_of_two[] = {{204, 72, 16}, {0, 118, 176}};
 
-static void draw_cell(caps_drawing *d, const caps_picture_of *of, double zoom, double x, double y,
+static void draw_cell(caps_drawing *d, const caps_picture_context *of, double zoom, double x, double y,
     const caps_overlapped *c, caps_colour *pixels)
 {
     const double width = (double)of->width * zoom, height = (double)of->height * zoom;
@@ -50,11 +50,11 @@ static void draw_cell(caps_drawing *d, const caps_picture_of *of, double zoom, d
     const double half = width / 2 - 4;
     for (int k = 0; k < 2; k++)
         caps_draw_label(d, x + k * (half + 8), y, half, CAPS_LEFT,
-            caps_picture_name(of, c->asked[k]), CAPS_TEXT_BODY, names_of_two[k]);
+            caps_picture_name(of, c->decoded[k]), CAPS_TEXT_BODY, names_of_two[k]);
     caps_draw_label(d, x, y + 22, width, CAPS_LEFT, c->source, CAPS_TEXT_SMALL, caps_muted);
 }
 
-caps_status caps_picture_overlap(caps_drawing *d, const caps_picture_of *of,
+caps_status caps_picture_overlap(caps_drawing *d, const caps_picture_context *of,
     const caps_overlap_group *groups, size_t count, caps_error *err)
 {
     const caps_heading heading = {.title = "Overlapping digits taken apart",

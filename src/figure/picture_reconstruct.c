@@ -17,7 +17,7 @@ typedef struct grid {
 } grid;
 
 /* tiles: in a cell, side by side. */
-static grid make_grid(const caps_picture_of *of, size_t count, size_t tiles, double target)
+static grid make_grid(const caps_picture_context *of, size_t count, size_t tiles, double target)
 {
     grid g = {.zoom = caps_picture_zoom(of->height, of->width, target)};
     g.tile_width = (double)of->width * g.zoom;
@@ -39,15 +39,15 @@ static grid make_grid(const caps_picture_of *of, size_t count, size_t tiles, dou
     return g;
 }
 
-static void draw_tile(caps_drawing *d, const caps_picture_of *of, const grid *g, double x, double y,
+static void draw_tile(caps_drawing *d, const caps_picture_context *of, const grid *g, double x, double y,
     size_t at, const float *pixels)
 {
     caps_draw_tile(
         d, x + (double)at * g->step, y, pixels, of->channels, of->height, of->width, g->zoom);
 }
 
-static void draw_right(caps_drawing *d, const caps_picture_of *of, const grid *g, double x,
-    double y, const caps_seen *s)
+static void draw_right(caps_drawing *d, const caps_picture_context *of, const grid *g, double x,
+    double y, const caps_reconstructed *s)
 {
     char text[96];
     draw_tile(d, of, g, x, y, 0, s->input);
@@ -62,8 +62,8 @@ static void draw_right(caps_drawing *d, const caps_picture_of *of, const grid *g
     caps_draw_label(d, x, y + 16, width, CAPS_LEFT, s->source, CAPS_TEXT_SMALL, caps_muted);
 }
 
-static void draw_wrong(caps_drawing *d, const caps_picture_of *of, const grid *g, double x,
-    double y, const caps_seen *s)
+static void draw_wrong(caps_drawing *d, const caps_picture_context *of, const grid *g, double x,
+    double y, const caps_reconstructed *s)
 {
     char text[256];
     const double width = g->cell_width - SPACE, room = g->step - GAP;
@@ -107,8 +107,8 @@ static double draw_section(caps_drawing *d, double y, double width, const sectio
                d, x, y + 12, width - CAPS_SHEET_MARGIN - x, s->about, CAPS_TEXT_BODY, caps_muted);
 }
 
-caps_status caps_picture_reconstruct(caps_drawing *d, const caps_picture_of *of,
-    const caps_seen *right, size_t right_count, const caps_seen *wrong, size_t wrong_count,
+caps_status caps_picture_reconstruct(caps_drawing *d, const caps_picture_context *of,
+    const caps_reconstructed *right, size_t right_count, const caps_reconstructed *wrong, size_t wrong_count,
     caps_error *err)
 {
     const caps_heading heading = {.title = "Reconstructions",

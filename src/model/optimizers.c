@@ -117,7 +117,7 @@ caps_status caps_model_adam(caps_model *m, float lr, uint64_t t, caps_error *err
         const caps_tensor g = part(&m->gradients, first, count);
         const caps_tensor m1 = part(&m->first_moments, first, count);
         const caps_tensor m2 = part(&m->second_moments, first, count);
-        adam.rate = lr * factor;
+        adam.learning_rate = lr * factor;
         CAPS_TRY(caps_adam_step(m->rt, &w, &m1, &m2, &m->flag, &g, &adam, err));
     }
 done:

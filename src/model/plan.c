@@ -5,6 +5,7 @@
 
 #include "model_state.h"
 
+#include "choice.h"
 #include "fail.h"
 #include "launch.h"
 #include "options.h"
@@ -104,9 +105,9 @@ done:
     return status;
 }
 
-static const char *plan_requested_conv(const caps_model_options *options)
+static const char *plan_requested_conv(const caps_runtime *rt, const caps_model_options *options)
 {
-    const char *requested = options->conv ? options->conv : getenv("CAPSCL_CONV");
+    const char *requested = options->conv ? options->conv : caps_runtime_requested(rt, "conv");
     return requested ? requested : "";
 }
 
@@ -156,7 +157,7 @@ static caps_status plan_for(caps_model *m, const caps_runtime *rt, size_t batch,
         .batch = batch,
         .training = options->training,
         .input_gradient = options->input_gradient,
-        .conv = plan_requested_conv(options),
+        .conv = plan_requested_conv(rt, options),
         .routing_requested = options->routing_algorithm,
         .conv_limit_bytes =
             options->conv_workspace_bytes ? options->conv_workspace_bytes : CONV_WORKSPACE_BYTES,
@@ -251,6 +252,7 @@ caps_status caps_model_plan(caps_model *m, const caps_runtime *rt, const caps_mo
     const bool accumulate = options->accumulate && options->training;
     const size_t all = options->max_batch;
     size_t high = all, low = 0; /* images at once: so many do not fit; so many do */
+    const size_t recorded = caps_choices_count(rt);
     if (accumulate && options->micro_batch && options->micro_batch < all)
         high = micro_size(all, options->micro_batch);
     status = plan_for(m, rt, high, plan, err);
@@ -263,6 +265,7 @@ caps_status caps_model_plan(caps_model *m, const caps_runtime *rt, const caps_mo
     while (high - low > 1) {
         const size_t middle = low + (high - low) / 2;
         caps_model_release_plan(m);
+        caps_choices_truncate(rt, recorded);
         status = plan_for(m, rt, middle, plan, err);
         if (status == CAPS_OK)
             status = caps_model_check_memory(m, rt, plan, true, err);
@@ -271,6 +274,7 @@ caps_status caps_model_plan(caps_model *m, const caps_runtime *rt, const caps_mo
         *(status == CAPS_OK ? &low : &high) = middle;
     }
     caps_model_release_plan(m);
+    caps_choices_truncate(rt, recorded);
     status = plan_for(m, rt, low ? micro_size(all, low) : 1, plan, err);
     return status == CAPS_OK ? caps_model_check_memory(m, rt, plan, true, err) : status;
 }
@@ -281,6 +285,7 @@ caps_status caps_model_forecast(const caps_runtime *rt, const caps_model_spec *s
     caps_model m = {0};
     caps_plan plan;
     caps_status status;
+    const size_t recorded = caps_choices_count(rt);
     CAPS_TRY(caps_model_plan(&m, rt, spec, options, &plan, err));
     memory->parameters = caps_arena_bytes(m.arena, CAPS_PURPOSE_PARAMETERS);
     memory->gradients = caps_arena_bytes(m.arena, CAPS_PURPOSE_GRADIENTS);
@@ -291,6 +296,7 @@ caps_status caps_model_forecast(const caps_runtime *rt, const caps_model_spec *s
     memory->micro_batch = m.micro;
 done:
     caps_model_release_plan(&m);
+    caps_choices_truncate(rt, recorded); /* nothing of it will run */
     caps_model_spec_free(m.spec);
     return status;
 }

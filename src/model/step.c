@@ -154,7 +154,7 @@ caps_status caps_model_enqueue_batch(caps_model *m, const caps_images *images, c
 caps_status caps_model_read(
     caps_model *m, const caps_tensor *t, void *host, cl_event *event, caps_error *err)
 {
-    cl_event own = NULL, *traced = caps_trace_ask(m->rt, &own);
+    cl_event own = NULL, *traced = caps_trace_request(m->rt, &own);
     cl_event *wanted = event ? event : traced;
     cl_int code = clEnqueueReadBuffer(caps_runtime_queue(m->rt), t->buffer, CL_FALSE,
         t->offset * sizeof(int32_t), caps_tensor_bytes(t), host, 0, NULL, wanted);

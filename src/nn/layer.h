@@ -100,7 +100,8 @@ typedef struct caps_layer_problem {
     caps_problem_type type;
     size_t x_shape[4], w_shape[4];
     caps_conv2d conv;
-    size_t types, dim; /* of primary capsules; else 0 */
+    size_t types, dim;  /* of primary capsules; else 0 */
+    caps_squash squash; /* of primary capsules */
     size_t in, out;
     caps_activation act;
     caps_class_caps class_caps;

@@ -22,7 +22,7 @@ typedef struct sizes {
     caps_squash squash;
 } sizes;
 
-static sizes sizes_of(size_t b, size_t i, size_t j, size_t d, const caps_routing *routing)
+static sizes routing_sizes_of(size_t b, size_t i, size_t j, size_t d, const caps_routing *routing)
 {
     return (sizes){.b = b,
         .i = i,
@@ -42,14 +42,14 @@ static size_t partial_count(const sizes *n)
 
 size_t caps_routing_scratch(size_t b, size_t i, size_t j, size_t d, const caps_routing *routing)
 {
-    sizes n = sizes_of(b, i, j, d, routing);
-    if (n.r < 1) /* forward and backward refuse that themselves */
+    sizes n = routing_sizes_of(b, i, j, d, routing);
+    if (n.r < 1) /* forward and backward report that */
         return 0;
-    /* steps >= 1, so that gs has room for x. */
+    /* steps >= 1, so that gs has space for x. */
     return partial_count(&n) + n.steps * b * j * d + (n.steps - 1) * b * i * j;
 }
 
-static caps_status check(sizes *n, caps_routing_state *state, const caps_tensor *votes,
+static caps_status routing_check(sizes *n, caps_routing_state *state, const caps_tensor *votes,
     const caps_routing *routing, caps_error *err)
 {
     caps_status status;
@@ -64,7 +64,8 @@ static caps_status check(sizes *n, caps_routing_state *state, const caps_tensor 
         goto done;
     }
     CAPS_TRY(caps_require_source("routing", "votes", votes, 4, "[B, I, J, D]", err));
-    *n = sizes_of(votes->shape[0], votes->shape[1], votes->shape[2], votes->shape[3], routing);
+    *n = routing_sizes_of(
+        votes->shape[0], votes->shape[1], votes->shape[2], votes->shape[3], routing);
     CAPS_TRY(caps_require_count("routing", "I*J*D", 3, (size_t[]){n->i, n->j, n->d}, err));
     CAPS_TRY(caps_require_count("routing", "iterations*B*J", 3, (size_t[]){n->r, n->b, n->j}, err));
     CAPS_TRY(caps_require_tensor("routing", "state.couplings", &state->couplings, CAPS_F32, 4,
@@ -85,7 +86,7 @@ done:
 }
 
 /* A part of the scratch, `skip` floats from its beginning. */
-static caps_tensor part(
+static caps_tensor routing_part(
     const caps_routing_state *state, size_t skip, size_t b, size_t rows, size_t j)
 {
     return caps_tensor_wrap(
@@ -97,7 +98,7 @@ static size_t group_size(const caps_runtime *rt)
     return caps_is_gpu(rt) ? caps_group_size(rt, ROUTING_GROUP) : 1;
 }
 
-/* A pass over the votes, `n` tensor arguments being in args, with room for eight more. first: 0 or
+/* A pass over the votes, `n` tensor arguments being in args, with space for eight more. first: 0 or
  * 1 for the forward's last two arguments, first and leaky; -1 for none. */
 static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_arg *args, size_t n,
     const sizes *size, int first, caps_error *err)
@@ -126,7 +127,7 @@ static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_arg *a
         rt, kernel, args, n, 2, (size_t[]){size->chunks, size->b}, (size_t[]){1, 1}, err);
 }
 
-/* A row for each output capsule of the batch; arguments as above, with room for eight more. flag: a
+/* A row for each output capsule of the batch; arguments as above, with space for eight more. flag: a
  * last argument, or -1 for none. */
 static caps_status launch_rows(caps_runtime *rt, const char *kernel, caps_arg *args, size_t n,
     const sizes *size, size_t chunks, int flag, caps_error *err)
@@ -152,13 +153,13 @@ caps_status caps_routing_forward(caps_runtime *rt, const caps_tensor *v, caps_ro
 {
     sizes n;
     caps_status status;
-    CAPS_TRY(check(&n, state, votes, routing, err));
+    CAPS_TRY(routing_check(&n, state, votes, routing, err));
     CAPS_TRY(caps_require_tensor("routing", "v", v, CAPS_F32, 3, (size_t[]){n.b, n.j, n.d}, err));
     if (bias)
         CAPS_TRY(
             caps_require_tensor("routing", "bias", bias, CAPS_F32, 2, (size_t[]){n.j, n.d}, err));
-    caps_tensor partial = part(state, 0, n.b, n.chunks, n.j * n.d);
-    caps_tensor x = part(state, partial_count(&n), n.b, n.j, n.d);
+    caps_tensor partial = routing_part(state, 0, n.b, n.chunks, n.j * n.d);
+    caps_tensor x = routing_part(state, partial_count(&n), n.b, n.j, n.d);
     for (size_t t = 0; t < n.r; t++) {
         caps_tensor c = caps_tensor_rows(&state->couplings, t, 1);
         caps_tensor s_t = caps_tensor_rows(&state->s, t, 1);
@@ -182,7 +183,7 @@ caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *dvotes,
 {
     sizes n;
     caps_status status;
-    CAPS_TRY(check(&n, state, votes, routing, err));
+    CAPS_TRY(routing_check(&n, state, votes, routing, err));
     CAPS_TRY(caps_require_tensor("routing", "dvotes", dvotes, CAPS_F32, 4, votes->shape, err));
     CAPS_TRY(caps_require_tensor("routing", "dv", dv, CAPS_F32, 3, (size_t[]){n.b, n.j, n.d}, err));
     if (dbias)
@@ -192,26 +193,26 @@ caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *dvotes,
     size_t gs_count = n.b * n.j * n.d, g_count = n.b * n.i * n.j;
     size_t gs_at = partial_count(&n), g_at = gs_at + n.steps * gs_count;
     size_t begin = n.r - n.steps; /* the first iteration that counts */
-    caps_tensor partial = part(state, 0, n.b, n.chunks, n.j * n.d);
+    caps_tensor partial = routing_part(state, 0, n.b, n.chunks, n.j * n.d);
     for (size_t step = n.steps; step-- > 0;) {
         bool last = step + 1 == n.steps;
-        caps_tensor gs = part(state, gs_at + step * gs_count, n.b, n.j, n.d);
+        caps_tensor gs = routing_part(state, gs_at + step * gs_count, n.b, n.j, n.d);
         caps_tensor s = caps_tensor_rows(&state->s, begin + step, 1);
         caps_arg squash[11] = {
             CAPS_ARG_TENSOR(&gs), CAPS_ARG_TENSOR(last ? dv : &partial), CAPS_ARG_TENSOR(&s)};
         CAPS_TRY(launch_rows(rt, "routing_gs", squash, 3, &n, last ? 1 : n.chunks, -1, err));
         if (step == 0)
             break;
-        caps_tensor g = part(state, g_at + (step - 1) * g_count, n.b, n.i, n.j);
-        caps_tensor next = part(state, last ? 0 : g_at + step * g_count, n.b, n.i, n.j);
+        caps_tensor g = routing_part(state, g_at + (step - 1) * g_count, n.b, n.i, n.j);
+        caps_tensor next = routing_part(state, last ? 0 : g_at + step * g_count, n.b, n.i, n.j);
         caps_tensor c = caps_tensor_rows(&state->couplings, begin + step, 1);
         caps_arg back[12] = {CAPS_ARG_TENSOR(&partial), CAPS_ARG_TENSOR(&g), CAPS_ARG_TENSOR(votes),
             CAPS_ARG_TENSOR(&gs), CAPS_ARG_TENSOR(&c), CAPS_ARG_TENSOR(last ? NULL : &next)};
         CAPS_TRY(launch_pass(rt, "routing_back", back, 6, &n, -1, err));
     }
 
-    caps_tensor gs = part(state, gs_at, n.steps * n.b, n.j, n.d);
-    caps_tensor g = part(state, g_at, n.b, n.i, n.j);
+    caps_tensor gs = routing_part(state, gs_at, n.steps * n.b, n.j, n.d);
+    caps_tensor g = routing_part(state, g_at, n.b, n.i, n.j);
     caps_tensor c = caps_tensor_rows(&state->couplings, begin, n.steps);
     caps_tensor v = caps_tensor_rows(&state->v, begin, n.steps);
     const caps_arg args[] = {CAPS_ARG_TENSOR(dvotes), CAPS_ARG_TENSOR(&c), CAPS_ARG_TENSOR(&gs),

@@ -55,7 +55,7 @@ void caps_ref_votes_forward(double *votes /*[B,I,J,D]*/, const double *u /*[B,I,
 void caps_ref_votes_backward(double *du, double *dw, const double *dvotes, const double *u,
     const double *w, size_t b, size_t i, size_t j, size_t d, size_t k);
 
-/* routing_ref.c: couplings [r,B,I,J], s and v [r,B,J,D] are kept for backward */
+/* routing_ref.c: couplings [r,B,I,J], s and v [r,B,J,D] are saved for backward */
 void caps_ref_routing_forward(double *v_last /*[B,J,D]*/, double *couplings, double *s, double *v,
     const double *votes /*[B,I,J,D]*/, const double *bias /*[J,D] or NULL*/, bool leaky,
     bool exponential, size_t b, size_t i, size_t j, size_t d, size_t iterations);
@@ -94,8 +94,8 @@ void caps_ref_sse_backward(
     double *dy, const double *y, const double *x, double scale, size_t b, size_t p);
 
 /* optimizer_ref.c */
-void caps_ref_adam_step(double *w, double *m, double *v, const double *g, double rate, double beta1,
-    double beta2, double epsilon, uint64_t t, size_t n);
-void caps_ref_sgd_step(double *w, const double *g, double rate, size_t n);
+void caps_ref_adam_step(double *w, double *m, double *v, const double *g, double learning_rate,
+    double beta1, double beta2, double epsilon, uint64_t t, size_t n);
+void caps_ref_sgd_step(double *w, const double *g, double learning_rate, size_t n);
 
 #endif

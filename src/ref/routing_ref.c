@@ -6,12 +6,14 @@
  *     v_t = squash(s_t)
  *     logits_{t+1} = logits_t + votes . v_t
  *
- * Backward, reverse mode over the same loop. dlogits is the gradient that reaches logits_t, zero
- * before the last iteration; for t = r-1 .. 0 dv_t   = (t = r-1: from the loss) + sum_i
- * dlogits_{t+1} votes dvotes += dlogits_{t+1} v_t ds_t   = squash backward(dv_t, s_t) dvotes += c_t
- * ds_t;  dbias += ds_t;  dc_t = votes . ds_t dlogits_t = dlogits_{t+1} + c_t (dc_t - sum_j c_t
- * dc_t) With couplings as constants only the last iteration has a part in it, and without dlogits.
- */
+ * Backward, reverse mode over the same loop. dlogits_t is the gradient that reaches logits_t, zero
+ * behind the last iteration; for t = r-1 .. 0
+ *     dv_t      = sum_i dlogits_{t+1} votes;  for t = r-1 that of the loss instead
+ *     dvotes   += dlogits_{t+1} v_t
+ *     ds_t      = squash backward(dv_t, s_t)
+ *     dvotes   += c_t ds_t;  dbias += ds_t;  dc_t = votes . ds_t
+ *     dlogits_t = dlogits_{t+1} + c_t (dc_t - sum_j c_t dc_t)
+ * With couplings as constants only the last iteration has a part in it, and without dlogits. */
 #include "ref.h"
 
 #include <math.h>

@@ -3,7 +3,7 @@
 
 #include "cli_support.h"
 #include "image.h"
-#include "statistics.h"
+#include <capscl/inspect.h>
 
 static char *work, *data, *pairs, *spec, *two;
 

@@ -230,8 +230,7 @@ START_TEST(agrees_with_the_reference)
 }
 END_TEST
 
-/* ---- finite differences ------------------------------------------------------------------------
- */
+/* ---- finite differences ---------------------------------------------------------------------- */
 
 typedef struct problem {
     caps_runtime *rt;
@@ -310,8 +309,7 @@ START_TEST(full_gradient_by_finite_differences)
 }
 END_TEST
 
-/* ---- bits --------------------------------------------------------------------------------------
- */
+/* ---- bits ------------------------------------------------------------------------------------ */
 
 /* Forward and backward, and the bits of v, du, dw. */
 static void run_bits(caps_runtime *rt, const shape *x, const inputs *in,
@@ -424,8 +422,7 @@ START_TEST(optional_gradients_and_smaller_batches)
 }
 END_TEST
 
-/* ---- edges -------------------------------------------------------------------------------------
- */
+/* ---- edges ----------------------------------------------------------------------------------- */
 
 START_TEST(inputs_of_zero_give_capsules_and_gradients_of_zero)
 {
@@ -518,22 +515,20 @@ START_TEST(an_input_that_is_not_finite_shows_in_its_sample_alone)
 }
 END_TEST
 
-/* ---- choice and refusals
- * -----------------------------------------------------------------------
- */
+/* ---- choice and refusals -------------------------------------------------------------------- */
 
-static caps_runtime *wishing(const char *routing)
+static caps_runtime *requesting(const char *algorithms)
 {
     caps_error err = {0};
     caps_runtime *shared = test_runtime(), *rt;
     caps_runtime_options options = {
-        CAPS_OPTIONS(caps_runtime_options), .kernels = "cpu", .routing = routing};
+        CAPS_OPTIONS(caps_runtime_options), .kernels = "cpu", .algorithms = algorithms};
     test_ok(caps_runtime_create_from(&rt, caps_runtime_context(shared),
         caps_runtime_device(shared)->handle, caps_runtime_queue(shared), &options, &err));
     return rt;
 }
 
-START_TEST(the_choice_depends_on_wish_family_and_batch)
+START_TEST(the_choice_depends_on_request_family_and_batch)
 {
     caps_class_caps one = {1, 1152, 10, 16, 8, {.iterations = 3}, CAPS_ROUTING_AUTO};
     caps_class_caps many = one;
@@ -545,7 +540,8 @@ START_TEST(the_choice_depends_on_wish_family_and_batch)
     ck_assert_int_eq(caps_class_caps_choose(gpu, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_STORED);
     ck_assert_int_eq(caps_class_caps_choose(gpu, &many, CAPS_ROUTING_FUSED), CAPS_ROUTING_FUSED);
     ck_assert_int_eq(caps_class_caps_choose(cpu, &many, CAPS_ROUTING_STORED), CAPS_ROUTING_STORED);
-    caps_runtime *fused = wishing("fused"), *stored = wishing("stored"), *open = wishing("auto");
+    caps_runtime *fused = requesting("routing=fused"), *stored = requesting("routing=stored"),
+                 *open = requesting("routing=auto");
     ck_assert_int_eq(caps_class_caps_choose(fused, &one, CAPS_ROUTING_AUTO), CAPS_ROUTING_FUSED);
     ck_assert_int_eq(caps_class_caps_choose(stored, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_STORED);
     ck_assert_int_eq(caps_class_caps_choose(stored, &many, CAPS_ROUTING_FUSED), CAPS_ROUTING_FUSED);
@@ -567,7 +563,7 @@ START_TEST(fused_needs_less_memory)
             const size_t votes = n.b * n.i * n.j * n.d;
             const caps_class_caps_workspace stored =
                 caps_class_caps_workspace_of(families[f], &n, training);
-            n.variant = CAPS_ROUTING_FUSED;
+            n.algorithm = CAPS_ROUTING_FUSED;
             const caps_class_caps_workspace fused =
                 caps_class_caps_workspace_of(families[f], &n, training);
             ck_assert_uint_eq(stored.votes, votes);
@@ -590,9 +586,9 @@ START_TEST(wrong_arguments_are_refused)
 #define BACKWARD_CALL(du, dv)                                                                      \
     caps_class_caps_backward(                                                                      \
         rt, du, &d.dw, NULL, dv, &d.state, &d.u, &d.w, &d.how, &d.workspace, err)
-    d.how.variant = CAPS_ROUTING_AUTO;
+    d.how.algorithm = CAPS_ROUTING_AUTO;
     test_refused(
-        FORWARD_CALL(&d.v, NULL), "class_caps: variant is 0, need 1 (stored) or 2 (fused)");
+        FORWARD_CALL(&d.v, NULL), "class_caps: algorithm is 0, need 1 (stored) or 2 (fused)");
     d.how = good;
     d.how.routing.iterations = 0;
     test_refused(FORWARD_CALL(&d.v, NULL), "class_caps: iterations is 0, need >= 1");
@@ -619,7 +615,7 @@ START_TEST(wrong_arguments_are_refused)
         BACKWARD_CALL(&d.du, &d.u), "class_caps: dv is float32 [3, 7, 5], need float32 [3, 4, 6]");
     test_refused(
         BACKWARD_CALL(&d.dv, &d.dv), "class_caps: du is float32 [3, 4, 6], need float32 [3, 7, 5]");
-    d.how.variant = CAPS_ROUTING_STORED;
+    d.how.algorithm = CAPS_ROUTING_STORED;
     test_refused(FORWARD_CALL(&d.v, NULL), "class_caps: state.votes has 0 float32, need >= 504");
     d.how = good;
     const size_t count = caps_tensor_count(&d.workspace);
@@ -647,7 +643,7 @@ Suite *suite(void)
     families_add(tc, inputs_of_zero_give_capsules_and_gradients_of_zero);
     families_add(tc, huge_and_tiny_inputs_stay_finite);
     families_add(tc, an_input_that_is_not_finite_shows_in_its_sample_alone);
-    tcase_add_test(tc, the_choice_depends_on_wish_family_and_batch);
+    tcase_add_test(tc, the_choice_depends_on_request_family_and_batch);
     tcase_add_test(tc, fused_needs_less_memory);
     families_add(tc, wrong_arguments_are_refused);
     return s;

@@ -156,7 +156,8 @@ END_TEST
 
 static void class_caps(caps_runtime *rt, caps_routing_algorithm variant, int mode)
 {
-    const caps_class_caps how = {b, i, j, d, k, {r, (caps_routing_grad)mode, true}, variant};
+    const caps_class_caps how = {
+        b, i, j, d, k, {r, (caps_routing_grad)mode, true, CAPS_SQUASH_PAPER}, variant};
     const caps_class_caps_workspace room = caps_class_caps_workspace_of(rt, &how, true);
     const size_t capsules[] = {r, b, j, d};
     caps_error err = {0};

@@ -106,8 +106,8 @@ static void check_magnitudes(caps_runtime *rt, caps_squash kind)
     test_ok(caps_squash_backward(rt, &tds, &tdv, &ts, kind, &err));
     double *have = test_download(&tv), *gradient = test_download(&tds);
     for (size_t row = 0; row < n; row++) {
-        /* Below 1e-18, v is smaller than the least normal float32, where devices may flush to zero.
-         */
+        /* Below 1e-18, v is smaller than the least normal float32, where devices may flush to
+         * zero. */
         if (sizes[row] > 1e-18)
             ck_assert_msg(test_relative_error(have + row * k, v + row * k, k) < 1e-6,
                 "v at %g: %g, not %g", sizes[row], have[row * k], v[row * k]);

@@ -68,7 +68,7 @@ START_TEST(a_run_leaves_what_it_says)
     caps_model *model = NULL;
     const caps_model_options options = {.max_batch = 7};
     test_ok(caps_checkpoint_load(&saved, whole_model, &whole.spec, &err));
-    test_ok(caps_dataset_load(&test, data, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&test, data, CAPS_SPLIT_TEST, 0, &err));
     test_ok(caps_model_create(&model, test_runtime(), &saved.spec, &options, &err));
     test_ok(caps_model_set_parameters(model, saved.parameters, &err));
     test_ok(caps_evaluate(model, &test, &result, NULL, NULL, &err));
@@ -385,7 +385,7 @@ static void expect_end(const caps_train_config *config, const char *message)
         .augment = config->augment,
         .shuffle = config->shuffle,
         .seed = config->seed};
-    test_ok(caps_dataset_load(&train, config->data, CAPS_SPLIT_TRAIN, 0, &err));
+    test_ok(test_dataset_load(&train, config->data, CAPS_SPLIT_TRAIN, 0, &err));
     test_ok(caps_model_create(&m, test_runtime(), &config->spec, &options, &err));
     test_ok(caps_model_initialise(m, config->seed, &err));
     test_ok(caps_batcher_create(&batcher, &train, &from, &err));
@@ -577,7 +577,7 @@ START_TEST(evaluation_counts_every_image)
     double margin[2], sse[2];
     size_t errors[2];
     test_ok(caps_checkpoint_load(&saved, whole_model, NULL, &err));
-    test_ok(caps_dataset_load(&test, data, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&test, data, CAPS_SPLIT_TEST, 0, &err));
     for (int i = 0; i < 2; i++) {
         caps_model *model = NULL;
         caps_evaluation result = {0};
@@ -623,7 +623,7 @@ START_TEST(evaluation_leaves_totals_and_weights)
     caps_evaluation result = {0};
     caps_model_totals before, after;
     const caps_model_options options = {.max_batch = 10, .training = true, .adam = true};
-    test_ok(caps_dataset_load(&test, data, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&test, data, CAPS_SPLIT_TEST, 0, &err));
     test_ok(caps_model_create(&model, test_runtime(), &whole.spec, &options, &err));
     test_ok(caps_model_initialise(model, 3, &err));
     size_t n = caps_model_flat_count(model);

@@ -1,4 +1,6 @@
 /* A process that compiles for another one: what it launches, and when there is one. */
+#include <capscl/experimental.h>
+
 #include "train_support.h"
 
 #include "kernel_warmup.h"

@@ -89,8 +89,8 @@ static caps_status caps_plan_layer(caps_layer *layer, caps_plan *plan, caps_erro
     capsule_layer *self = (capsule_layer *)layer;
     caps_class_caps *shape = &self->shape;
     shape->b = plan->batch;
-    shape->variant = caps_class_caps_choose(plan->rt, shape, plan->routing_requested);
-    plan->routing_chosen = shape->variant;
+    shape->algorithm = caps_class_caps_choose(plan->rt, shape, plan->routing_requested);
+    plan->routing_chosen = shape->algorithm;
     const caps_class_caps_workspace need =
         caps_class_caps_workspace_of(plan->rt, shape, plan->training);
     const size_t r = shape->routing.iterations;

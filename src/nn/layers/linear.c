@@ -53,8 +53,9 @@ static caps_status linear_plan(caps_layer *layer, caps_plan *plan, caps_error *e
     if (!plan->rt)
         return CAPS_OK;
     const size_t *w = layer->parameters[0].parameter.shape;
-    const size_t bytes = caps_linear_scratch(
-        plan->rt, plan->batch * layer->outputs[0].rows_per_image, w[1], w[0], plan->training);
+    const size_t bytes =
+        caps_linear_plan(plan->rt, plan->batch * layer->outputs[0].rows_per_image, w[1], w[0],
+            plan->training, layer->inputs[0]->layer->input_count > 0 || plan->input_gradient);
     if (bytes > plan->scratch_bytes)
         plan->scratch_bytes = bytes;
     return CAPS_OK;

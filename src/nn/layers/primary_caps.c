@@ -137,6 +137,7 @@ static void primary_problem(const caps_layer *layer, caps_layer_problem *p)
     caps_convolution_problem(&self->convolution, layer, p);
     p->types = self->types;
     p->dim = self->dim;
+    p->squash = (caps_squash)self->squash;
 }
 
 const caps_layer_kind caps_layer_primary_caps = {
