@@ -4,7 +4,7 @@
 
 #include <capscl/inspect.h>
 
-#include "../model/model_support.h"
+#include "model_support.h"
 
 /* Both kinds; strides, padding and channels in what the input's gradient goes through. */
 static const char *const specs[] = {

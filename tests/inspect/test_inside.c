@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../model/model_support.h"
+#include "model_support.h"
 #include "ref.h"
 
 /* Every sample, input capsule and iteration shares out exactly one vote; the first one equally; the
