@@ -6,7 +6,7 @@
 #include <capscl/inspect.h>
 
 #include "../cli/cli_support.h"
-#include "../model/model_support.h"
+#include "model_support.h"
 
 /* Of SPEC. BATCH does not divide IMAGES. */
 enum { IMAGES = 23, BATCH = 5 };

@@ -5,7 +5,7 @@
 
 #include <capscl/inspect.h>
 
-#include "../model/model_support.h"
+#include "model_support.h"
 #include "ref.h"
 
 /* Of SPEC. BATCH does not divide N. */
