@@ -18,6 +18,7 @@ static const struct {
     {"routing=fused", "auto", 0, 8, true},
     {"gemm=auto", "im2col", 0, 5, false},
     {"gemm=packed", "im2col", 0, 8, true},
+    {"gemm=clblast", "im2col", 0, 8, true}, /* and CLBlast's parameters */
 };
 
 static caps_runtime *choices_runtime(int family, const char *algorithms)
@@ -43,6 +44,8 @@ START_TEST(a_plan_records_what_runs)
     const size_t n = (size_t)_i / FAMILIES;
     if (family && strstr(cases[n].algorithms, "packed"))
         return; /* its kernels are of the CPU family */
+    if (test_small() && strstr(cases[n].algorithms, "clblast"))
+        return; /* it takes minutes in a simulator */
     caps_error err = {0};
     caps_runtime *rt = choices_runtime(family, cases[n].algorithms);
     const caps_model_options options = {CAPS_OPTIONS(caps_model_options),
