@@ -46,8 +46,7 @@ CAPS_API caps_status caps_data_check(
 /* Makes a data set what a network of this spec takes: images are centred or cut where the spec says
  * so (its `source`). Then caps_data_check, and names of classes, where both have some, must be the
  * same, as a label is a place among them. CAPS_ERR_MISMATCH, CAPS_ERR_FORMAT. */
-CAPS_API caps_status caps_data_fit(
-    caps_dataset *ds, const caps_model_spec *spec, caps_error *err);
+CAPS_API caps_status caps_data_fit(caps_dataset *ds, const caps_model_spec *spec, caps_error *err);
 /* caps_dataset_open and caps_data_fit: pictures are converted to the spec's size, in place of the
  * options' own. On failure *ds is released. */
 CAPS_API caps_status caps_data_open(caps_dataset *ds, const char *name_or_dir,
@@ -78,17 +77,17 @@ typedef struct caps_predictions {
     float *input_lengths;  /* [n, I]: of the capsules that the class capsules read */
 } caps_predictions;
 
-/* Runs the images [n, C*H*W] through the network, in batches of the model's size; `what` is a set of
- * CAPS_PREDICT_*. progress may be NULL. Errors: CAPS_ERR_MEMORY, CAPS_ERR_INTERRUPTED, those of the
- * device. */
+/* Runs the images [n, C*H*W] through the network, in batches of the model's size; `what` is a set
+ * of CAPS_PREDICT_*. progress may be NULL. Errors: CAPS_ERR_MEMORY, CAPS_ERR_INTERRUPTED, those of
+ * the device. */
 CAPS_API caps_status caps_predict(caps_model *m, const float *images, size_t n, unsigned what,
     const caps_inspect_progress *progress, caps_predictions *out, caps_error *err);
 CAPS_API void caps_predictions_release(caps_predictions *p); /* a zeroed one is allowed */
 
-/* The decoder alone: what it makes of class capsules [n, J, D], as images [n, C*H*W] in the caller's
- * array. classes [n]: the decoder sees only the capsule of this class, as after a prediction; NULL:
- * it sees all of them. Errors: CAPS_ERR_ARGUMENT (no decoder, or the model was made without
- * `reconstruct`; a class that there is not), CAPS_ERR_MEMORY, CAPS_ERR_INTERRUPTED. */
+/* The decoder alone: what it makes of class capsules [n, J, D], as images [n, C*H*W] in the
+ * caller's array. classes [n]: the decoder sees only the capsule of this class, as after a
+ * prediction; NULL: it sees all of them. Errors: CAPS_ERR_ARGUMENT (no decoder, or the model was
+ * made without `reconstruct`; a class that there is not), CAPS_ERR_MEMORY, CAPS_ERR_INTERRUPTED. */
 CAPS_API caps_status caps_decode(caps_model *m, const float *capsules, const int32_t *classes,
     size_t n, float *images, const caps_inspect_progress *progress, caps_error *err);
 
@@ -116,11 +115,11 @@ typedef struct caps_evaluation {
 
 /* An image that was evaluated. */
 typedef struct caps_evaluated {
-    size_t index;                       /* in the data set */
-    const int32_t *label, *true_label;  /* [L], after caps_labels_match */
-    bool right;                         /* all of them */
-    const float *lengths;               /* [J] */
-    double sse;                         /* over all its labels; NaN: no decoder */
+    size_t index;                      /* in the data set */
+    const int32_t *label, *true_label; /* [L], after caps_labels_match */
+    bool right;                        /* all of them */
+    const float *lengths;              /* [J] */
+    double sse;                        /* over all its labels; NaN: no decoder */
 } caps_evaluated;
 
 /* Called for every image, in the order of the data set. */
@@ -184,8 +183,8 @@ typedef struct caps_ensemble caps_ensemble;
 CAPS_API caps_status caps_ensemble_create(
     caps_ensemble **out, size_t n, const caps_model_spec *spec, caps_error *err);
 CAPS_API void caps_ensemble_add(caps_ensemble *e, const caps_evaluated *image);
-/* Errors and confusion of the ensemble; losses, squared error and seconds are NaN. each may be NULL;
- * its lengths are the means. CAPS_ERR_ARGUMENT: an image was not added once for every model;
+/* Errors and confusion of the ensemble; losses, squared error and seconds are NaN. each may be
+ * NULL; its lengths are the means. CAPS_ERR_ARGUMENT: an image was not added once for every model;
  * CAPS_ERR_MEMORY. */
 CAPS_API caps_status caps_ensemble_evaluate(const caps_ensemble *e, caps_evaluate_each *each,
     void *user, caps_evaluation *result, caps_error *err);
@@ -229,10 +228,10 @@ CAPS_API const char *caps_attack_name(int attack);
 /* Options of a model that an attack can be made with, for so many images at once. It has no
  * decoder: of the loss only the class loss is left. */
 CAPS_API caps_model_options caps_attack_model_options(size_t max_batch);
-/* Such a model with the spec, loss and parameters of `m`, on its runtime, for max_batch images or as
- * many as fit. conv: see caps_model_options. Errors: those of caps_model_create_fitting. */
-CAPS_API caps_status caps_attack_model_create(caps_model **out, caps_model *m, size_t max_batch,
-    const char *conv, caps_error *err);
+/* Such a model with the spec, loss and parameters of `m`, on its runtime, for max_batch images or
+ * as many as fit. conv: see caps_model_options. Errors: those of caps_model_create_fitting. */
+CAPS_API caps_status caps_attack_model_create(
+    caps_model **out, caps_model *m, size_t max_batch, const char *conv, caps_error *err);
 /* What becomes of a batch (labelled; 1 <= b <= caps_model_get_micro_batch): out [b, C*H*W], which
  * must not overlap images->images. epsilon in 0..1, 0 gives the images exactly; steps >= 1 is of
  * BIM only. CAPS_ERR_ARGUMENT where `m` was made without input_gradient. */

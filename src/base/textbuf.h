@@ -1,5 +1,5 @@
-/* textbuf.h: text that grows in memory. A failure to find memory is kept until it is asked for, so that
- * it is checked once, at the end. */
+/* textbuf.h: text that grows in memory. A failure to find memory is kept until it is asked for, so
+ * that it is checked once, at the end. */
 #ifndef CAPS_TEXTBUF_H
 #define CAPS_TEXTBUF_H
 

@@ -37,7 +37,7 @@ caps_status caps_cli_model_open(caps_model **out, caps_runtime *rt, const char *
 
 /* ---- data ----------------------------------------------------------------------------------- */
 
-static void on_pictures(void *user, size_t done, size_t total)
+static void cli_on_pictures(void *user, size_t done, size_t total)
 {
     caps_cli_gallery_progress(user, CAPS_GALLERY_READING, done, total);
 }
@@ -46,9 +46,8 @@ caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, co
     size_t limit, const caps_model_spec *spec, caps_error *err)
 {
     const caps_dataset_options options = {
-        CAPS_OPTIONS(caps_dataset_options), .limit = limit, .progress = on_pictures};
-    caps_status status =
-        caps_subset_open(ds, data, (caps_subset)split, model, &options, spec, err);
+        CAPS_OPTIONS(caps_dataset_options), .limit = limit, .progress = cli_on_pictures};
+    caps_status status = caps_subset_open(ds, data, (caps_subset)split, model, &options, spec, err);
     caps_progress_clear();
     return status;
 }

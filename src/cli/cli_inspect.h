@@ -1,5 +1,5 @@
-/* cli_inspect.h: what the subcommands that look at a checkpoint share: opening it and its data, with
- * the messages and the progress that belong to it. */
+/* cli_inspect.h: what the subcommands that look at a checkpoint share: opening it and its data,
+ * with the messages and the progress that belong to it. */
 #ifndef CAPS_CLI_INSPECT_H
 #define CAPS_CLI_INSPECT_H
 

@@ -54,11 +54,11 @@ static const caps_flag flags[] = {
 /* What a run prints from, model by model. */
 typedef struct report {
     caps_textbuf rows;
-    bool wants_rows;            /* --predictions */
+    bool wants_rows;             /* --predictions */
     const caps_model_spec *spec; /* of the first model, a copy */
     size_t classes, labels, images;
-    size_t errors;         /* so far, of this model */
-    caps_ensemble *together; /* of several models */
+    size_t errors;            /* so far, of this model */
+    caps_ensemble *together;  /* of several models */
     caps_evaluation *results; /* [models] */
     double *percents;         /* [models] */
 } report;
@@ -87,7 +87,7 @@ static void put_row(void *user, const caps_evaluated *image)
     caps_textbuf_put(&r->rows, "\n");
 }
 
-static void on_image(void *user, const caps_evaluated *image)
+static void eval_on_image(void *user, const caps_evaluated *image)
 {
     report *r = user;
     r->errors += !image->right;
@@ -240,7 +240,7 @@ static caps_status evaluate_all(
     const size_t count = o->models.count;
     report r = {.wants_rows = o->predictions != NULL};
     const caps_evaluate_options each = {
-        CAPS_OPTIONS(caps_evaluate_options), .each = on_image, .each_user = &r};
+        CAPS_OPTIONS(caps_evaluate_options), .each = eval_on_image, .each_user = &r};
     caps_model *model = NULL;
     caps_model_spec *first = NULL;
     caps_status status = CAPS_OK;
@@ -295,7 +295,7 @@ done:
     return status;
 }
 
-static caps_status check_usage(options *o, const caps_args *args, caps_error *err)
+static caps_status eval_check_usage(options *o, const caps_args *args, caps_error *err)
 {
     caps_status status;
     if (!o->models.count || !o->data)
@@ -333,7 +333,7 @@ static int eval_run(const caps_command *command, int argc, char **argv)
     caps_runtime *rt = NULL;
     caps_dataset ds = {0};
 
-    CAPS_TRY(check_usage(&o, &args, &err));
+    CAPS_TRY(eval_check_usage(&o, &args, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     if (o.robust.transforms || o.robust.attacks)
         CAPS_TRY(evaluate_changed(rt, &o, &ds, &err));

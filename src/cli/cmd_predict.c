@@ -74,8 +74,7 @@ static void batch_release(batch *b)
 
 static caps_status batch_init(batch *b, size_t n, const caps_model *model, caps_error *err)
 {
-    *b = (batch){
-        .info = caps_model_get_info(model), .spec = caps_model_get_spec(model), .n = n};
+    *b = (batch){.info = caps_model_get_info(model), .spec = caps_model_get_spec(model), .n = n};
     b->sources = calloc(n, sizeof *b->sources);
     b->true_labels = calloc(n * b->info->labels, sizeof *b->true_labels);
     b->inputs = calloc(n * b->info->pixels, sizeof *b->inputs);
@@ -92,8 +91,8 @@ static caps_status read_png(batch *b, size_t i, const char *path, bool invert, c
     char conversion[256] = "";
     caps_status status;
     CAPS_TRY(caps_image_read_png(&image, path, err));
-    CAPS_TRY(caps_image_convert(b->inputs + i * b->info->pixels, &image, chw[0], chw[1], chw[2],
-        invert, conversion, err));
+    CAPS_TRY(caps_image_convert(
+        b->inputs + i * b->info->pixels, &image, chw[0], chw[1], chw[2], invert, conversion, err));
     if (conversion[0])
         caps_cli_detail("%s: %s", path, conversion);
     for (size_t t = 0; t < b->info->labels; t++)
@@ -128,7 +127,7 @@ static caps_status take_images(batch *b, const options *o, const caps_dataset *d
     return CAPS_OK;
 }
 
-static bool on_progress(void *user, size_t done, size_t total)
+static bool predict_progress(void *user, size_t done, size_t total)
 {
     (void)user;
     if (caps_progress_due())
@@ -140,7 +139,7 @@ static caps_status predict_images(batch *b, caps_model *model, const options *o,
 {
     const unsigned what = (o->capsules ? (unsigned)CAPS_PREDICT_CAPSULES : 0) |
                           (o->capsules || o->sheet ? (unsigned)CAPS_PREDICT_RECONSTRUCTION : 0);
-    const caps_inspect_progress progress = {on_progress, NULL};
+    const caps_inspect_progress progress = {predict_progress, NULL};
     caps_status status = caps_predict(model, b->inputs, b->n, what, &progress, &b->made, err);
     caps_progress_clear();
     return status;
@@ -170,7 +169,8 @@ static void add_capsules(json_t *row, const batch *b, size_t i)
     json_t *capsules = json_array();
     for (size_t j = 0; j < b->info->classes; j++)
         json_array_append_new(
-            capsules, json_floats(b->made.capsules + (i * b->info->classes + j) * b->info->dim, b->info->dim));
+            capsules, json_floats(b->made.capsules + (i * b->info->classes + j) * b->info->dim,
+                          b->info->dim));
     json_object_set_new(row, "capsules", capsules);
     const size_t one = b->info->pixels, all = b->info->labels * one;
     json_t *reconstruction = json_null();
@@ -185,7 +185,7 @@ static void add_capsules(json_t *row, const batch *b, size_t i)
     json_object_set_new(row, "reconstruction", reconstruction);
 }
 
-static caps_status print_json(const batch *b, const options *o, caps_error *err)
+static caps_status predict_print_json(const batch *b, const options *o, caps_error *err)
 {
     json_t *all = json_array();
     for (size_t i = 0; i < b->n; i++) {
@@ -205,7 +205,8 @@ static caps_status print_json(const batch *b, const options *o, caps_error *err)
             json_object_set_new(
                 row, "class", json_string(caps_class_name(b->spec, (size_t)label[0], name)));
         }
-        json_object_set_new(row, "lengths", json_floats(b->made.lengths + i * b->info->classes, b->info->classes));
+        json_object_set_new(
+            row, "lengths", json_floats(b->made.lengths + i * b->info->classes, b->info->classes));
         if (o->capsules)
             add_capsules(row, b, i);
         /* A row that could not be made is refused here: the document never lacks one in silence. */
@@ -260,7 +261,7 @@ static bool same_labels(const batch *b, const int32_t *x, const int32_t *y)
     return true;
 }
 
-static void print_text(const batch *b, const options *o)
+static void predict_print_text(const batch *b, const options *o)
 {
     int width = 0;
     for (size_t i = 0; i < b->n; i++)
@@ -283,7 +284,8 @@ static void print_text(const batch *b, const options *o)
             char name[CAPS_CLASS_NAME];
             printf("  capsule %s:", caps_class_name(b->spec, j, name));
             for (size_t d = 0; d < b->info->dim; d++)
-                printf(" %.4f", (double)b->made.capsules[(i * b->info->classes + j) * b->info->dim + d]);
+                printf(" %.4f",
+                    (double)b->made.capsules[(i * b->info->classes + j) * b->info->dim + d]);
             printf("\n");
         }
     }
@@ -351,7 +353,7 @@ done:
     return status;
 }
 
-static caps_status check_usage(const options *o, const caps_args *args, caps_error *err)
+static caps_status predict_check_usage(const options *o, const caps_args *args, caps_error *err)
 {
     if (!o->model)
         return caps_cli_usage(err, "predict: --model is missing, need a checkpoint (--model FILE)");
@@ -438,26 +440,25 @@ static int predict_run(const caps_command *command, int argc, char **argv)
     caps_dataset ds = {0};
     batch b = {0};
 
-    CAPS_TRY(check_usage(&o, &args, &err));
+    CAPS_TRY(predict_check_usage(&o, &args, &err));
     CAPS_TRY(check_outputs(&o, &args, &err));
     const size_t n = !o.data         ? args.positional_count
                      : o.index.count ? o.index.count
                                      : DEFAULT_IMAGES;
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     caps_model_options model_options = {CAPS_OPTIONS(caps_model_options),
-        .reconstruct = o.capsules || o.sheet,
-        .conv = o.common.conv};
-    CAPS_TRY(caps_cli_model_open(
-        &model, rt, o.model, &model_options, 0, n < BATCH ? n : BATCH, &err));
+        .reconstruct = o.capsules || o.sheet, .conv = o.common.conv};
+    CAPS_TRY(
+        caps_cli_model_open(&model, rt, o.model, &model_options, 0, n < BATCH ? n : BATCH, &err));
     CAPS_TRY(check_model(&o, caps_model_get_info(model), &err));
     CAPS_TRY(read_images(&b, &ds, model, &o, &args, &err));
     CAPS_TRY(predict_images(&b, model, &o, &err));
     if (o.sheet)
         CAPS_TRY(write_sheet(&b, &o, &err));
     if (o.common.json)
-        CAPS_TRY(print_json(&b, &o, &err));
+        CAPS_TRY(predict_print_json(&b, &o, &err));
     else
-        print_text(&b, &o);
+        predict_print_text(&b, &o);
 done:
     caps_progress_clear();
     caps_cli_show_warnings(rt);

@@ -54,10 +54,8 @@ static caps_status open_gallery(caps_gallery *g, caps_runtime *rt, const caps_ru
     const options *o, caps_error *err)
 {
     caps_status status;
-    const caps_model_options model = {CAPS_OPTIONS(caps_model_options),
-        .max_batch = BATCH,
-        .reconstruct = caps_model_spec_info(run->config.spec)->has_decoder,
-        .conv = o->common.conv};
+    const caps_model_options model = {CAPS_OPTIONS(caps_model_options), .max_batch = BATCH,
+        .reconstruct = caps_model_spec_info(run->config.spec)->has_decoder, .conv = o->common.conv};
     g->scale = 2;
     g->progress = caps_cli_gallery_progress;
     status = caps_gallery_open_model(g, rt, run->model, &model, true, err);

@@ -69,7 +69,7 @@ static caps_status choose_figure(
     return caps_cli_usage(err, "show: unknown kind '%s', need one of %s", name, names);
 }
 
-static caps_status check_usage(
+static caps_status show_check_usage(
     const options *o, const caps_gallery_figure *figure, caps_error *err)
 {
     if (!o->model)
@@ -112,8 +112,7 @@ static caps_status open_gallery(caps_gallery *g, caps_runtime *rt, const options
     caps_status status;
     const caps_model_options model = {CAPS_OPTIONS(caps_model_options),
         .max_batch = o->batch ? (size_t)o->batch : BATCH,
-        .reconstruct = figure->needs & CAPS_NEEDS_DECODER,
-        .conv = o->common.conv};
+        .reconstruct = figure->needs & CAPS_NEEDS_DECODER, .conv = o->common.conv};
     g->scale = (double)o->scale;
     g->index = o->index.values;
     g->index_count = o->index.count;
@@ -122,8 +121,7 @@ static caps_status open_gallery(caps_gallery *g, caps_runtime *rt, const options
     CAPS_TRY(caps_cli_explain_model(status, rt, o->model, &model, o->batch == 0, err));
     CAPS_TRY(caps_gallery_check(g, figure, err));
     if (figure->needs & CAPS_NEEDS_DATA) {
-        CAPS_TRY(
-            caps_gallery_open_data(g, o->data, (caps_subset)o->split, (size_t)o->limit, err));
+        CAPS_TRY(caps_gallery_open_data(g, o->data, (caps_subset)o->split, (size_t)o->limit, err));
         CAPS_TRY(caps_cli_check_indices(&o->index, o->data, o->split, g->data.n, err));
     }
     if (figure->needs & CAPS_NEEDS_EVALUATION && !g->index_count)
@@ -148,7 +146,7 @@ static int show_run(const caps_command *command, int argc, char **argv)
     const caps_gallery_figure *figure = NULL;
 
     CAPS_TRY(choose_figure(&args, &figure, &err));
-    CAPS_TRY(check_usage(&o, figure, &err));
+    CAPS_TRY(show_check_usage(&o, figure, &err));
     CAPS_TRY(caps_cli_check_apart("--out", o.out, o.model, &err));
     CAPS_TRY(caps_cli_check_data_apart("--out", o.out, o.data, &err));
     CAPS_TRY(caps_file_check_output(o.out, &err));

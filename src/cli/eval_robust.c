@@ -77,7 +77,7 @@ typedef struct robust {
     size_t models;
 } robust;
 
-static bool on_progress(void *user, const caps_robustness_progress *p)
+static bool robust_progress(void *user, const caps_robustness_progress *p)
 {
     const robust *r = user;
     const double here = (double)p->done / (double)p->total;
@@ -135,7 +135,7 @@ static json_t *json_cell(const caps_robustness_cell *c, const char *name, bool a
     return value;
 }
 
-static caps_status print_json(const caps_runtime *rt, const robust *r, caps_error *err)
+static caps_status robust_print_json(const caps_runtime *rt, const robust *r, caps_error *err)
 {
     const caps_robust_options *o = r->o;
     json_t *rows = json_array();
@@ -195,7 +195,7 @@ static void print_unchanged(const robust *r)
         }
 }
 
-static void print_text(const robust *r)
+static void robust_print_text(const robust *r)
 {
     const caps_robust_options *o = r->o;
     const caps_robustness_cell *first = &r->cells[0];
@@ -221,34 +221,27 @@ static void print_text(const robust *r)
 caps_status caps_eval_robust(caps_runtime *rt, caps_model *const *models, const char *const *names,
     size_t count, const caps_dataset *ds, const caps_robust_options *o, bool json, caps_error *err)
 {
-    robust r = {.o = o,
-        .levels = o->attacks ? &o->epsilon : &o->severity,
-        .names = names,
-        .models = count};
+    robust r = {
+        .o = o, .levels = o->attacks ? &o->epsilon : &o->severity, .names = names, .models = count};
     const caps_robustness_options options = {CAPS_OPTIONS(caps_robustness_options),
-        .attacks = o->attacks,
-        .transform = (caps_transform)o->transform,
-        .seed = o->seed,
-        .attack = (caps_attack)o->attack,
-        .steps = o->steps,
-        .conv = o->conv,
-        .progress = on_progress,
-        .user = &r};
+        .attacks = o->attacks, .transform = (caps_transform)o->transform, .seed = o->seed,
+        .attack = (caps_attack)o->attack, .steps = o->steps, .conv = o->conv,
+        .progress = robust_progress, .user = &r};
     caps_status status;
     caps_robustness_cell *cells = calloc(r.levels->count * count, sizeof *cells);
     if (!cells)
-        return caps_fail(err, CAPS_ERR_MEMORY, "eval: out of memory for %zu results",
-            r.levels->count * count);
+        return caps_fail(
+            err, CAPS_ERR_MEMORY, "eval: out of memory for %zu results", r.levels->count * count);
     r.cells = cells;
-    status = caps_robustness(
-        models, count, ds, r.levels->values, r.levels->count, &options, cells, err);
+    status =
+        caps_robustness(models, count, ds, r.levels->values, r.levels->count, &options, cells, err);
     caps_progress_clear();
     CAPS_TRY(caps_cli_explain_model(
         status, rt, names[0], &(caps_model_options){CAPS_OPTIONS(caps_model_options)}, true, err));
     if (json)
-        CAPS_TRY(print_json(rt, &r, err));
+        CAPS_TRY(robust_print_json(rt, &r, err));
     else
-        print_text(&r);
+        robust_print_text(&r);
 done:
     free(cells);
     return status;

@@ -67,7 +67,7 @@ typedef struct layout {
 
 enum { AXIS = 30, PAD = 10, COUNTS = 78, ERRORS = 92, LEGEND = 70 };
 
-static layout make_layout(const caps_picture_context *of, const caps_heading *heading)
+static layout confusion_layout(const caps_picture_context *of, const caps_heading *heading)
 {
     layout l = {0};
     size_t i = 0;
@@ -119,8 +119,8 @@ static void draw_names(caps_drawing *d, const caps_picture_context *of, const la
         d, x + COUNTS, l->y - PAD - 14, ERRORS, CAPS_RIGHT, "error", CAPS_TEXT_BODY, caps_muted);
 }
 
-static void draw_row(
-    caps_drawing *d, const caps_picture_context *of, const layout *l, const uint64_t *counts, size_t i)
+static void draw_row(caps_drawing *d, const caps_picture_context *of, const layout *l,
+    const uint64_t *counts, size_t i)
 {
     const double y = l->y + (double)i * l->cell_height;
     uint64_t all = 0;
@@ -169,7 +169,7 @@ caps_status caps_picture_confusion(
                        "colours are shares of the row.",
         .source = of->source,
         .result = of->result};
-    const layout l = make_layout(of, &heading);
+    const layout l = confusion_layout(of, &heading);
     caps_status status = caps_drawing_init(d, l.width, l.height, of->scale, err);
     if (status != CAPS_OK)
         return status;

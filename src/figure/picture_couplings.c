@@ -139,8 +139,8 @@ static caps_colour colour_of(const sizes *n, double value)
     return caps_ramp_colour(CAPS_RAMP_DIVERGING, 0.5 + 0.5 * off);
 }
 
-static void draw_cell(caps_drawing *d, const sizes *n, const float *couplings, caps_colour *map,
-    double x, double y, size_t t, size_t j)
+static void couplings_cell(caps_drawing *d, const sizes *n, const float *couplings,
+    caps_colour *map, double x, double y, size_t t, size_t j)
 {
     for (size_t p = 0; p < n->height * n->width; p++)
         map[p] = colour_of(n, at_place(n, couplings, t, p, j));
@@ -195,7 +195,7 @@ static void draw_columns(caps_drawing *d, const caps_picture_context *of, const 
                 CAPS_TEXT_SMALL, caps_muted);
         }
         for (size_t t = 0; t < n->iterations; t++)
-            draw_cell(d, n, b->couplings, map, cx, y + n->head + (double)t * n->step_y, t, j);
+            couplings_cell(d, n, b->couplings, map, cx, y + n->head + (double)t * n->step_y, t, j);
     }
 }
 
@@ -281,6 +281,39 @@ static void place_names(sizes *n, const caps_picture_context *of)
     n->left = fmax(fmax((double)of->width * zoom + 8, caption), fmin(text, MOST_LEFT));
 }
 
+/* The sheet's explanation. */
+static void write_shows(const sizes *n, bool leaky, char *text, size_t bytes)
+{
+    char only[96] = "", range[160], low[32], high[32];
+    if (n->chosen < n->classes)
+        snprintf(only, sizeof only,
+            " %zu classes: the true and the predicted, and the longest capsules.", n->chosen);
+    if (n->most > 0 || n->above > 0 || n->below > 0)
+        snprintf(range, sizeof range, ", up to %s above an equal share (%.3g) or %s below",
+            percent(high, sizeof high, n->above / n->equal), n->equal,
+            percent(low, sizeof low, n->below / n->equal));
+    else
+        snprintf(range, sizeof range, ". All are equal: %.3g", n->equal);
+    snprintf(text, bytes,
+        "Which primary capsules vote for which class; true classes are underlined. Maps: coupling "
+        "at each of the %zux%zu places, mean over the %zu types; bars: of each type, mean over the "
+        "places%s.%s%s Left: mean length of the primary capsules at each place, the longest white.",
+        n->height, n->width, n->types, range,
+        leaky ? " Leaky: what no class gets is the share of no parent." : "", only);
+}
+
+static void draw_scale(caps_drawing *d, const sizes *n, double y)
+{
+    char low[32], middle[32], high[32], most[24];
+    percent(most, sizeof most, n->most / n->equal);
+    snprintf(low, sizeof low, "-%s", most);
+    snprintf(middle, sizeof middle, "%.3g equal", n->equal);
+    snprintf(high, sizeof high, "+%s", most);
+    const double x = CAPS_SHEET_MARGIN + caps_draw_text(d, CAPS_SHEET_MARGIN, y, "mean coupling",
+                                             CAPS_TEXT_BODY, caps_ink);
+    caps_draw_legend(d, x + 16, y, 320, CAPS_RAMP_DIVERGING, low, middle, high);
+}
+
 caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_context *of,
     const caps_coupled *blocks, size_t count, size_t iterations, size_t types, size_t height,
     size_t width, bool leaky, caps_error *err)
@@ -293,6 +326,7 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_context *
         .chosen = of->classes < MOST_COLUMNS ? of->classes : MOST_COLUMNS,
         .zoom = caps_picture_zoom(height, width, 84),
         .equal = 1.0 / (double)(of->classes + leaky)};
+    char shows[768];
     n.columns = n.chosen + leaky;
     n.map_width = (double)width * n.zoom;
     n.map_height = (double)height * n.zoom;
@@ -301,23 +335,7 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_context *
     place_names(&n, of);
     for (size_t i = 0; i < count; i++)
         find_most(&n, &blocks[i]);
-    const bool differ = n.most > 0 || n.above > 0 || n.below > 0;
-    char shows[768], only[96] = "", range[160], low[32], middle[32], high[32];
-    if (n.chosen < n.classes)
-        snprintf(only, sizeof only,
-            " %zu classes: the true and the predicted, and the longest capsules.", n.chosen);
-    if (differ)
-        snprintf(range, sizeof range, ", up to %s above an equal share (%.3g) or %s below",
-            percent(high, sizeof high, n.above / n.equal), n.equal,
-            percent(low, sizeof low, n.below / n.equal));
-    else
-        snprintf(range, sizeof range, ". All are equal: %.3g", n.equal);
-    snprintf(shows, sizeof shows,
-        "Which primary capsules vote for which class; true classes are underlined. Maps: coupling "
-        "at each of the %zux%zu places, mean over the %zu types; bars: of each type, mean over the "
-        "places%s.%s%s Left: mean length of the primary capsules at each place, the longest white.",
-        height, width, types, range,
-        leaky ? " Leaky: what no class gets is the share of no parent." : "", only);
+    write_shows(&n, leaky, shows, sizeof shows);
     const caps_heading heading = {
         .title = "Couplings", .shows = shows, .source = of->source, .result = of->result};
     const double sheet =
@@ -327,27 +345,18 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_context *
                          (double)of->height * caps_picture_zoom(of->height, of->width, 112) +
                          BELOW + PRIMARY + TEXT_LINE + n.map_height + MAP_BELOW + TEXT_LINE;
     const double block = fmax(n.head + (double)iterations * n.step_y - GAP, input) + SPACE;
-    const double legend = n.most > 0 ? LEGEND : 0;
+    const double end = head + (double)count * block; /* of the blocks */
     caps_colour *map = malloc(height * width * sizeof *map);
     if (!map)
         return caps_fail(err, CAPS_ERR_MEMORY, "couplings: out of memory");
     caps_status status =
-        caps_drawing_init(d, sheet, head + (double)count * block + legend, of->scale, err);
+        caps_drawing_init(d, sheet, end + (n.most > 0 ? LEGEND : 0), of->scale, err);
     if (status == CAPS_OK) {
         caps_draw_heading(d, &heading, sheet);
         for (size_t i = 0; i < count; i++)
             draw_block(d, of, &n, &blocks[i], map, head + (double)i * block);
-    }
-    if (status == CAPS_OK && n.most > 0) {
-        char most[24];
-        percent(most, sizeof most, n.most / n.equal);
-        snprintf(low, sizeof low, "-%s", most);
-        snprintf(middle, sizeof middle, "%.3g equal", n.equal);
-        snprintf(high, sizeof high, "+%s", most);
-        const double y = head + (double)count * block - 4;
-        const double x = CAPS_SHEET_MARGIN + caps_draw_text(d, CAPS_SHEET_MARGIN, y,
-                                                 "mean coupling", CAPS_TEXT_BODY, caps_ink);
-        caps_draw_legend(d, x + 16, y, 320, CAPS_RAMP_DIVERGING, low, middle, high);
+        if (n.most > 0)
+            draw_scale(d, &n, end - 4);
     }
     free(map);
     return status;

@@ -33,8 +33,8 @@ static void overlay(caps_colour *out, const caps_overlapped *c, size_t pixels)
 /* The two colours as text: darker, to be read on paper. */
 static const caps_colour names_of_two[] = {{204, 72, 16}, {0, 118, 176}};
 
-static void draw_cell(caps_drawing *d, const caps_picture_context *of, double zoom, double x, double y,
-    const caps_overlapped *c, caps_colour *pixels)
+static void overlap_cell(caps_drawing *d, const caps_picture_context *of, double zoom, double x,
+    double y, const caps_overlapped *c, caps_colour *pixels)
 {
     const double width = (double)of->width * zoom, height = (double)of->height * zoom;
     char text[128];
@@ -91,7 +91,7 @@ caps_status caps_picture_overlap(caps_drawing *d, const caps_picture_context *of
             groups[g].title, CAPS_TEXT_BODY, caps_ink);
         y += SECTION;
         for (size_t i = 0; i < groups[g].count; i++)
-            draw_cell(d, of, zoom, CAPS_SHEET_MARGIN + (double)(i % room) * cell_width,
+            overlap_cell(d, of, zoom, CAPS_SHEET_MARGIN + (double)(i % room) * cell_width,
                 y + (double)(i / room) * cell_height, &groups[g].cells[i], pixels);
         y += (double)((groups[g].count + room - 1) / room) * cell_height;
     }

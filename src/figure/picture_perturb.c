@@ -14,8 +14,8 @@ typedef struct layout {
     double width, height, head;
 } layout;
 
-static layout make_layout(
-    const caps_picture_context *of, const caps_heading *heading, size_t count, size_t dim, size_t steps)
+static layout perturb_layout(const caps_picture_context *of, const caps_heading *heading,
+    size_t count, size_t dim, size_t steps)
 {
     layout l = {0};
     l.zoom = caps_picture_zoom(of->height, of->width, count <= 2 ? 56 : 30);
@@ -99,7 +99,7 @@ caps_status caps_picture_perturb(caps_drawing *d, const caps_picture_context *of
         dim, deltas[0], deltas[steps - 1]);
     const caps_heading heading = {
         .title = "Perturbed capsules", .shows = shows, .source = of->source, .result = of->result};
-    const layout l = make_layout(of, &heading, count, dim, steps);
+    const layout l = perturb_layout(of, &heading, count, dim, steps);
     caps_status status = caps_drawing_init(d, l.width, l.height, of->scale, err);
     if (status != CAPS_OK)
         return status;

@@ -39,8 +39,8 @@ static grid make_grid(const caps_picture_context *of, size_t count, size_t tiles
     return g;
 }
 
-static void draw_tile(caps_drawing *d, const caps_picture_context *of, const grid *g, double x, double y,
-    size_t at, const float *pixels)
+static void draw_tile(caps_drawing *d, const caps_picture_context *of, const grid *g, double x,
+    double y, size_t at, const float *pixels)
 {
     caps_draw_tile(
         d, x + (double)at * g->step, y, pixels, of->channels, of->height, of->width, g->zoom);
@@ -108,8 +108,8 @@ static double draw_section(caps_drawing *d, double y, double width, const sectio
 }
 
 caps_status caps_picture_reconstruct(caps_drawing *d, const caps_picture_context *of,
-    const caps_reconstructed *right, size_t right_count, const caps_reconstructed *wrong, size_t wrong_count,
-    caps_error *err)
+    const caps_reconstructed *right, size_t right_count, const caps_reconstructed *wrong,
+    size_t wrong_count, caps_error *err)
 {
     const caps_heading heading = {.title = "Reconstructions",
         .shows = "What the decoder draws when it is given one class's capsule alone, beside the "

@@ -28,8 +28,9 @@ caps_status caps_picture_confusion(
 
 /* lengths [n, J] and the true classes [n, labels] of each image; margins: m- and m+ of the loss;
  * NULL: lengths are probabilities, and there are no margins to show. */
-caps_status caps_picture_lengths(caps_drawing *d, const caps_picture_context *of, const float *lengths,
-    const int32_t *true_labels, size_t n, size_t labels, const double margins[2], caps_error *err);
+caps_status caps_picture_lengths(caps_drawing *d, const caps_picture_context *of,
+    const float *lengths, const int32_t *true_labels, size_t n, size_t labels,
+    const double margins[2], caps_error *err);
 
 /* weights [count, channels, kernel, kernel] of the layer `name`. */
 caps_status caps_picture_filters(caps_drawing *d, const caps_picture_context *of, const char *name,
@@ -47,8 +48,8 @@ typedef struct caps_reconstructed {
 
 /* right: images that are predicted right; wrong: mistakes, the worst first. Either may be empty. */
 caps_status caps_picture_reconstruct(caps_drawing *d, const caps_picture_context *of,
-    const caps_reconstructed *right, size_t right_count, const caps_reconstructed *wrong, size_t wrong_count,
-    caps_error *err);
+    const caps_reconstructed *right, size_t right_count, const caps_reconstructed *wrong,
+    size_t wrong_count, caps_error *err);
 
 /* One image's capsule with one dimension at a time changed by `deltas`. */
 typedef struct caps_perturbed {
@@ -65,12 +66,12 @@ caps_status caps_picture_perturb(caps_drawing *d, const caps_picture_context *of
 /* The couplings of one image's routing. */
 typedef struct caps_coupled {
     const char *source;
-    const float *input;              /* [C,H,W] */
+    const float *input;                  /* [C,H,W] */
     const int32_t *labels, *true_labels; /* [count]: predicted, and what is there; in any order */
-    size_t count;                    /* 1, or 2 of a pair */
-    const float *lengths;            /* [J] */
-    const float *couplings;          /* [r, T*h*w, J], capsule i = (type * h + y) * w + x */
-    const float *primary;            /* [T*h*w]: lengths of the primary capsules */
+    size_t count;                        /* 1, or 2 of a pair */
+    const float *lengths;                /* [J] */
+    const float *couplings;              /* [r, T*h*w, J], capsule i = (type * h + y) * w + x */
+    const float *primary;                /* [T*h*w]: lengths of the primary capsules */
 } caps_coupled;
 
 /* leaky: what the couplings of a capsule lack of 1 is shown as the share of no parent. */

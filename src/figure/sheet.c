@@ -67,7 +67,7 @@ static size_t write_heading(caps_drawing *d, const caps_sheet *sheet, size_t wid
     return (size_t)y + 12;
 }
 
-static layout make_layout(const caps_sheet *sheet)
+static layout sheet_layout(const caps_sheet *sheet)
 {
     layout l = {0};
     size_t larger = sheet->height > sheet->width ? sheet->height : sheet->width;
@@ -117,7 +117,7 @@ static void draw_tile(caps_drawing *d, const caps_sheet *sheet, const layout *l,
         d, x, y + LINE, pixels, sheet->channels, sheet->height, sheet->width, (double)l->zoom);
 }
 
-static void draw_cell(caps_drawing *d, const caps_sheet *sheet, const layout *l, size_t i)
+static void sheet_cell_draw(caps_drawing *d, const caps_sheet *sheet, const layout *l, size_t i)
 {
     const caps_sheet_cell *cell = &sheet->cells[i];
     const double x = (double)(MARGIN + i % l->columns * (l->cell_width + SPACE));
@@ -164,14 +164,14 @@ static void draw_cell(caps_drawing *d, const caps_sheet *sheet, const layout *l,
 
 caps_status caps_sheet_write(const caps_sheet *sheet, const char *path, caps_error *err)
 {
-    layout l = make_layout(sheet);
+    layout l = sheet_layout(sheet);
     caps_drawing d = {0};
     caps_status status = caps_drawing_init(&d, (double)l.width, (double)l.height, 1, err);
     if (status != CAPS_OK)
         return status;
     write_heading(&d, sheet, l.width);
     for (size_t i = 0; i < sheet->count; i++)
-        draw_cell(&d, sheet, &l, i);
+        sheet_cell_draw(&d, sheet, &l, i);
     status = caps_image_write_png(&d.image, path, err);
     caps_drawing_release(&d);
     return status;

@@ -17,10 +17,8 @@ const char *caps_attack_name(int attack)
 
 caps_model_options caps_attack_model_options(size_t max_batch)
 {
-    return (caps_model_options){CAPS_OPTIONS(caps_model_options),
-        .max_batch = max_batch,
-        .training = true,
-        .input_gradient = true};
+    return (caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = max_batch,
+        .training = true, .input_gradient = true};
 }
 
 caps_status caps_attack_model_create(

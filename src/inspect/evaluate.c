@@ -20,7 +20,7 @@ typedef struct readings {
     float *lengths;          /* [batch, J] */
     int32_t *best;           /* [batch, L] */
     float *class_loss, *sse; /* [batch], [batch * L] */
-    float *changed;          /* [batch, C*H*W]: what the device gets in place of the batch's images */
+    float *changed; /* [batch, C*H*W]: what the device gets in place of the batch's images */
 } readings;
 
 static caps_status readings_init(

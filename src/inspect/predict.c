@@ -108,8 +108,8 @@ static caps_status predictions_init(
 }
 
 /* Images first..first+n-1: one batch. */
-static caps_status predict_batch(
-    caps_model *m, const float *images, size_t first, size_t n, caps_predictions *p, caps_error *err)
+static caps_status predict_batch(caps_model *m, const float *images, size_t first, size_t n,
+    caps_predictions *p, caps_error *err)
 {
     const caps_images batch = {n, images + first * p->pixels, NULL, NULL};
     const size_t capsule = p->classes * p->dim, image = p->labels_per_image * p->pixels;

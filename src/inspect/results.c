@@ -26,8 +26,7 @@ void caps_image_results_set(caps_image_results *r, const caps_evaluated *image)
     const size_t labels = r->labels_per_image, at = image->index * labels;
     memcpy(r->labels + at, image->label, labels * sizeof *r->labels);
     memcpy(r->true_labels + at, image->true_label, labels * sizeof *r->true_labels);
-    memcpy(
-        r->lengths + image->index * r->classes, image->lengths, r->classes * sizeof *r->lengths);
+    memcpy(r->lengths + image->index * r->classes, image->lengths, r->classes * sizeof *r->lengths);
 }
 
 void caps_image_results_release(caps_image_results *r)

@@ -17,7 +17,7 @@ typedef struct robustness {
     bool stopped;
 } robustness;
 
-static void on_image(void *user, const caps_evaluated *image)
+static void robustness_on_image(void *user, const caps_evaluated *image)
 {
     robustness *r = user;
     r->progress.done++;
@@ -62,8 +62,8 @@ static caps_status attack_batch(
             return status;
     }
     for (size_t i = 0; i < batch->b; i++)
-        r->cell->unchanged += memcmp(batch->images + i * pixels, changed + i * pixels,
-                                  pixels * sizeof *changed) == 0;
+        r->cell->unchanged +=
+            memcmp(batch->images + i * pixels, changed + i * pixels, pixels * sizeof *changed) == 0;
     return CAPS_OK;
 }
 
@@ -71,10 +71,8 @@ static caps_status attack_batch(
 static caps_status evaluate_level(robustness *r, caps_model *model, double level, caps_error *err)
 {
     const caps_evaluate_options options = {CAPS_OPTIONS(caps_evaluate_options),
-        .each = on_image,
-        .each_user = r,
-        .change = r->options.attacks ? attack_batch : transform_batch,
-        .change_user = r,
+        .each = robustness_on_image, .each_user = r,
+        .change = r->options.attacks ? attack_batch : transform_batch, .change_user = r,
         .progress = {is_stopped, r}};
     caps_evaluation result;
     r->progress.level = level;

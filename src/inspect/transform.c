@@ -154,8 +154,8 @@ static void warp(
     }
 }
 
-void caps_transform_apply(caps_transform transform, double severity, uint64_t seed,
-    uint64_t index, const float *in, float *out, size_t channels, size_t height, size_t width)
+void caps_transform_apply(caps_transform transform, double severity, uint64_t seed, uint64_t index,
+    const float *in, float *out, size_t channels, size_t height, size_t width)
 {
     const size_t elements = channels * height * width;
     const caps_rng_stream stream =

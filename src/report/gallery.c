@@ -40,7 +40,7 @@ caps_status caps_gallery_open_model(caps_gallery *g, caps_runtime *rt, const cha
     return CAPS_OK;
 }
 
-static void on_pictures(void *user, size_t done, size_t total)
+static void gallery_on_pictures(void *user, size_t done, size_t total)
 {
     report_progress(user, CAPS_GALLERY_READING, done, total);
 }
@@ -48,16 +48,14 @@ static void on_pictures(void *user, size_t done, size_t total)
 caps_status caps_gallery_open_data(
     caps_gallery *g, const char *data, caps_subset subset, size_t limit, caps_error *err)
 {
-    const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options),
-        .limit = limit,
-        .progress = on_pictures,
-        .user = g};
+    const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options), .limit = limit,
+        .progress = gallery_on_pictures, .user = g};
     g->data_name = data;
     g->subset_name = caps_subset_name(subset);
     return caps_subset_open(&g->data, data, subset, g->model_name, &options, g->spec, err);
 }
 
-static void on_image(void *user, const caps_evaluated *image)
+static void gallery_on_image(void *user, const caps_evaluated *image)
 {
     caps_gallery *g = user;
     caps_image_results_set(&g->results, image);
@@ -67,7 +65,7 @@ static void on_image(void *user, const caps_evaluated *image)
 caps_status caps_gallery_evaluate(caps_gallery *g, caps_error *err)
 {
     const caps_evaluate_options options = {
-        CAPS_OPTIONS(caps_evaluate_options), .each = on_image, .each_user = g};
+        CAPS_OPTIONS(caps_evaluate_options), .each = gallery_on_image, .each_user = g};
     caps_status status = caps_image_results_init(&g->results, g->data.n, g->spec, err);
     if (status == CAPS_OK)
         status = caps_evaluate(g->model, &g->data, &options, &g->evaluation, err);
@@ -172,8 +170,8 @@ static caps_status sample_init(
     return CAPS_OK;
 }
 
-caps_status caps_sample_take(caps_sample *s, caps_gallery *g, const size_t *index, size_t n,
-    unsigned what, caps_error *err)
+caps_status caps_sample_take(
+    caps_sample *s, caps_gallery *g, const size_t *index, size_t n, unsigned what, caps_error *err)
 {
     caps_status status = sample_init(s, g, index, g->index_count ? g->index_count : n, err);
     if (status == CAPS_OK)

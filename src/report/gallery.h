@@ -1,6 +1,6 @@
-/* gallery.h: a checkpoint with images that it was shown, and the figures that can be drawn of it; for
- * `show`, which draws one, and `report`, which draws all. Nothing is printed: how far it is goes to a
- * callback. */
+/* gallery.h: a checkpoint with images that it was shown, and the figures that can be drawn of it;
+ * for `show`, which draws one, and `report`, which draws all. Nothing is printed: how far it is
+ * goes to a callback. */
 #ifndef CAPS_GALLERY_H
 #define CAPS_GALLERY_H
 
@@ -15,8 +15,7 @@ typedef enum caps_gallery_phase {
 } caps_gallery_phase;
 
 /* Called now and then, READING from any thread. NULL: not. */
-typedef void caps_gallery_progress(
-    void *user, caps_gallery_phase phase, size_t done, size_t total);
+typedef void caps_gallery_progress(void *user, caps_gallery_phase phase, size_t done, size_t total);
 
 typedef struct caps_gallery {
     caps_model *model;
@@ -24,8 +23,8 @@ typedef struct caps_gallery {
     const caps_model_info *info;
     const char *model_name; /* for headings */
     const char *data_name, *subset_name;
-    caps_dataset data; /* n = 0: none */
-    double scale;      /* pixels a unit of the figures */
+    caps_dataset data;     /* n = 0: none */
+    double scale;          /* pixels a unit of the figures */
     const uint64_t *index; /* [index_count]: the images to show; 0: chosen by what is drawn */
     size_t index_count;
     caps_gallery_progress *progress;
@@ -97,13 +96,13 @@ typedef struct caps_sample {
 } caps_sample;
 
 /* Of these images, [n], or of those that g->index chooses where it does. what: CAPS_PREDICT_*. */
-caps_status caps_sample_take(caps_sample *s, caps_gallery *g, const size_t *index, size_t n,
-    unsigned what, caps_error *err);
+caps_status caps_sample_take(
+    caps_sample *s, caps_gallery *g, const size_t *index, size_t n, unsigned what, caps_error *err);
 void caps_sample_release(caps_sample *s); /* a zeroed one is allowed */
 
 /* caps_decode with the gallery's progress. */
-caps_status caps_gallery_decode(caps_gallery *g, const float *capsules, size_t n, float *images,
-    caps_error *err);
+caps_status caps_gallery_decode(
+    caps_gallery *g, const float *capsules, size_t n, float *images, caps_error *err);
 /* Row `to` [J, D] gets the capsule of class j of a sample's image, and 0 elsewhere. */
 void caps_sample_mask(const caps_sample *s, size_t image, size_t j, float *to);
 

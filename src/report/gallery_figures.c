@@ -103,8 +103,8 @@ caps_status caps_gallery_check(
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (figure->needs & rows[i].need && !rows[i].has)
-            return caps_fail(err, CAPS_ERR_MISMATCH, "%s: %s %s", g->model_name, rows[i].problem,
-                figure->name);
+            return caps_fail(
+                err, CAPS_ERR_MISMATCH, "%s: %s %s", g->model_name, rows[i].problem, figure->name);
     if (figure->needs & CAPS_NEEDS_SINGLES && g->info->labels > 1)
         return caps_fail(err, CAPS_ERR_MISMATCH,
             "%s: the model takes pairs of images, need one of single images for %s (see overlap "

@@ -54,8 +54,8 @@ caps_status caps_gallery_couplings(caps_gallery *g, caps_drawing *d, caps_error 
             .lengths = p->lengths + i * info->classes,
             .couplings = p->couplings + i * each,
             .primary = p->input_lengths + i * info->inputs};
-    CAPS_TRY(caps_picture_couplings(d, &of, blocks, s.n, info->iterations, grid[0], grid[1],
-        grid[2], info->leaky, err));
+    CAPS_TRY(caps_picture_couplings(
+        d, &of, blocks, s.n, info->iterations, grid[0], grid[1], grid[2], info->leaky, err));
 done:
     free(blocks);
     caps_sample_release(&s);
@@ -88,8 +88,7 @@ static int32_t absent_class(const caps_sample *s, size_t i)
 
 /* The first pairs that are right, then the worst of those that are wrong; *rights of them are
  * right. */
-static caps_status take_overlapped(
-    caps_sample *s, caps_gallery *g, size_t *rights, caps_error *err)
+static caps_status take_overlapped(caps_sample *s, caps_gallery *g, size_t *rights, caps_error *err)
 {
     const caps_image_results *r = &g->results;
     size_t chosen[2 * OVERLAP_CELLS], count = 0;

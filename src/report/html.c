@@ -75,8 +75,8 @@ caps_status caps_html_image(
     caps_status status = caps_image_encode_png(&png, &n, image, err);
     if (status != CAPS_OK)
         return status;
-    caps_textbuf_put(h, "<img style=\"%s\" width=\"%zu\" height=\"%zu\" alt=\"", style, image->width,
-        image->height);
+    caps_textbuf_put(h, "<img style=\"%s\" width=\"%zu\" height=\"%zu\" alt=\"", style,
+        image->width, image->height);
     caps_html_text(h, alt);
     caps_textbuf_put(h, "\" src=\"data:image/png;base64,");
     append_base64(h, png, n);

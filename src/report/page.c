@@ -44,7 +44,8 @@ static void put_head(caps_textbuf *h, const caps_run_record *run, const caps_gal
     caps_html_text(h, run->path);
     caps_textbuf_put(h, "</h1>\n<p>");
     if (run->finished)
-        caps_textbuf_put(h, "<span class=\"badge good\">finished</span> after %.0f steps", run->steps);
+        caps_textbuf_put(
+            h, "<span class=\"badge good\">finished</span> after %.0f steps", run->steps);
     else if (isfinite(run->all_steps))
         caps_textbuf_put(h,
             "<span class=\"badge bad\">not finished</span> %.0f of %.0f steps are logged",
@@ -122,11 +123,12 @@ caps_status caps_page_put(
     caps_textbuf *h, const caps_run_record *run, caps_gallery *g, caps_error *err)
 {
     caps_status status;
-    caps_textbuf_put(h, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
-                     "img-src data:; style-src 'unsafe-inline'\">\n"
-                     "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
-                     "<title>");
+    caps_textbuf_put(h,
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
+        "img-src data:; style-src 'unsafe-inline'\">\n"
+        "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
+        "<title>");
     caps_html_text(h, run->path);
     caps_textbuf_put(
         h, " - capscl</title>\n<style>\n%s</style>\n</head>\n<body>\n<main>\n", caps_page_style);

@@ -7,8 +7,8 @@
 #include "run_record.h"
 #include "words.h"
 
-/* The whole page. The gallery has the run's checkpoint and images, and is evaluated. CAPS_ERR_MEMORY,
- * and the errors of the figures. */
+/* The whole page. The gallery has the run's checkpoint and images, and is evaluated.
+ * CAPS_ERR_MEMORY, and the errors of the figures. */
 caps_status caps_page_put(
     caps_textbuf *h, const caps_run_record *run, caps_gallery *g, caps_error *err);
 

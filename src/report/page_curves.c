@@ -220,8 +220,8 @@ static double between(const caps_metric *before, const caps_metric *m, value_of 
 }
 
 /* Adds a series where there is anything to show; a chart of 3 at most. */
-static void add_series(chart *c, const caps_run_record *run, const char *name, int colour, bool epochs,
-    bool faint, value_of *value)
+static void add_series(chart *c, const caps_run_record *run, const char *name, int colour,
+    bool epochs, bool faint, value_of *value)
 {
     series s = {name, colour, faint, calloc(run->count, sizeof(double)),
         calloc(run->count, sizeof(double)), 0};

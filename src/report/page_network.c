@@ -32,8 +32,8 @@ static void put_parameters(caps_textbuf *h, const caps_gallery *g)
             caps_textbuf_put(h, "%s%zu", d ? " &times; " : "", p->shape[d]);
         caps_textbuf_put(h, "</td><td class=\"n\">%zu</td></tr>\n", p->count);
     }
-    caps_textbuf_put(h, "<tr><th>all</th><td></td><th class=\"n\">%llu</th></tr>\n",
-        (unsigned long long)all);
+    caps_textbuf_put(
+        h, "<tr><th>all</th><td></td><th class=\"n\">%llu</th></tr>\n", (unsigned long long)all);
     if (decoder)
         caps_textbuf_put(h,
             "<tr><td>without the decoder</td><td></td><td class=\"n\">%llu</td></tr>\n",

@@ -42,8 +42,7 @@ static void put_evaluated(caps_textbuf *h, const caps_run_record *run, const cap
     double low, high;
     char text[48];
     caps_wilson(e->errors, e->n, CAPS_Z95, &low, &high);
-    caps_textbuf_put(h,
-        "<div><h3>%s, evaluated for this report</h3>\n<table class=\"pair\">\n",
+    caps_textbuf_put(h, "<div><h3>%s, evaluated for this report</h3>\n<table class=\"pair\">\n",
         file ? file + 1 : run->model);
     snprintf(text, sizeof text, "%s error%s", g->subset_name, e->labels > 1 ? ", exact pair" : "");
     put_row(h, text, "%.2f %% (%zu of %zu %s)", e->error_percent, e->errors, e->n,
@@ -116,9 +115,8 @@ static void put_matrix_row(caps_textbuf *h, const caps_gallery *g, size_t i)
         const double t = fmax(log10((double)counts[j] / (double)all) / 4 + 1, 0.04);
         const caps_colour c = caps_ramp_colour(i == j ? CAPS_RAMP_GREEN : CAPS_RAMP_RED, t);
         const caps_colour text = caps_readable_on(c);
-        caps_textbuf_put(h,
-            "<td style=\"background:rgb(%d,%d,%d);color:rgb(%d,%d,%d)\">%llu</td>", c.r, c.g, c.b,
-            text.r, text.g, text.b, (unsigned long long)counts[j]);
+        caps_textbuf_put(h, "<td style=\"background:rgb(%d,%d,%d);color:rgb(%d,%d,%d)\">%llu</td>",
+            c.r, c.g, c.b, text.r, text.g, text.b, (unsigned long long)counts[j]);
     }
     caps_textbuf_put(h, "<td>%llu</td>", (unsigned long long)all);
     if (all)

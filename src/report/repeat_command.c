@@ -159,8 +159,8 @@ static void put_field(caps_textbuf *out, size_t i, const char *have, const char 
         return;
     if (!field_flags[i].is_switch) {
         const size_t quotes = have[0] == '"';
-        caps_textbuf_put(out, " %s %.*s", field_flags[i].on, (int)(strlen(have) - 2 * quotes),
-            have + quotes);
+        caps_textbuf_put(
+            out, " %s %.*s", field_flags[i].on, (int)(strlen(have) - 2 * quotes), have + quotes);
         return;
     }
     const bool on = strcmp(have, "true") == 0;
@@ -186,8 +186,7 @@ static void put_network(
         caps_textbuf_put(out, " --no-decoder");
 }
 
-static void put_loss(
-    caps_textbuf *out, const caps_train_config *c, const caps_train_config *plain)
+static void put_loss(caps_textbuf *out, const caps_train_config *c, const caps_train_config *plain)
 {
     const caps_model_info *info = caps_model_spec_info(c->spec);
     const caps_loss *x = &c->loss, *y = &plain->loss;

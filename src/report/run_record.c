@@ -87,7 +87,8 @@ static void sum_up(caps_run_record *run)
         run->steps = m->step;
         if (m->images_total > 0)
             run->steps_per_epoch = ceil(m->images_total / (double)c->batch);
-        /* Earlier versions wrote no sum; there the clock begins anew with every process that resumes. */
+        /* Earlier versions wrote no sum; there the clock begins anew with every process that
+         * resumes. */
         run->seconds += m->seconds >= before ? m->seconds - before : m->seconds;
         if (isfinite(m->total_seconds))
             run->seconds = m->total_seconds;

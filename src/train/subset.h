@@ -1,5 +1,6 @@
-/* subset.h: the part of a data set that is looked at: its test images, its training images, or those
- * that the run of a checkpoint held out for validation, found again by the config.json beside it. */
+/* subset.h: the part of a data set that is looked at: its test images, its training images, or
+ * those that the run of a checkpoint held out for validation, found again by the config.json beside
+ * it. */
 #ifndef CAPS_SUBSET_H
 #define CAPS_SUBSET_H
 
@@ -18,9 +19,9 @@ typedef enum caps_subset {
 const char *caps_subset_name(int subset);
 
 /* A subset as a network of this spec takes it: see caps_data_open. model: the path of the
- * checkpoint. Of the options, `split` and the sizes do not count. On failure *ds is released. Errors:
- * those of caps_data_open; of VALIDATION also those of caps_subset_held_out, and CAPS_ERR_MISMATCH
- * where these are not the images that the run trained on. */
+ * checkpoint. Of the options, `split` and the sizes do not count. On failure *ds is released.
+ * Errors: those of caps_data_open; of VALIDATION also those of caps_subset_held_out, and
+ * CAPS_ERR_MISMATCH where these are not the images that the run trained on. */
 caps_status caps_subset_open(caps_dataset *ds, const char *data, caps_subset subset,
     const char *model, const caps_dataset_options *options, const caps_model_spec *spec,
     caps_error *err);

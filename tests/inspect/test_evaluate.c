@@ -103,11 +103,8 @@ static bool on_batch(void *user, size_t done, size_t total)
 
 static caps_evaluate_options options_of(watch *w, bool change)
 {
-    return (caps_evaluate_options){CAPS_OPTIONS(caps_evaluate_options),
-        .each = on_image,
-        .each_user = w,
-        .change = change ? invert : NULL,
-        .change_user = w,
+    return (caps_evaluate_options){CAPS_OPTIONS(caps_evaluate_options), .each = on_image,
+        .each_user = w, .change = change ? invert : NULL, .change_user = w,
         .progress = {on_batch, w}};
 }
 
@@ -191,8 +188,7 @@ START_TEST(changed_images)
     options = options_of(&v, false);
     test_ok(caps_evaluate(m, &d.set, &options, &inverted, &err));
     for (size_t i = 0; i < IMAGES * CLASSES; i++)
-        ck_assert_double_eq_tol(
-            (double)w.results.lengths[i], (double)v.results.lengths[i], 1e-5);
+        ck_assert_double_eq_tol((double)w.results.lengths[i], (double)v.results.lengths[i], 1e-5);
     ck_assert_double_eq_tol(changed.class_loss, inverted.class_loss, 1e-5);
     caps_evaluation_release(&changed);
     caps_evaluation_release(&inverted);
@@ -250,9 +246,8 @@ START_TEST(several_labels)
         CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_TEST};
     test_ok(caps_data_open(&pairs, path, &of_test, caps_model_get_spec(m), &err));
     test_ok(caps_image_results_init(&r, pairs.n, caps_model_get_spec(m), &err));
-    const caps_evaluate_options options = {CAPS_OPTIONS(caps_evaluate_options),
-        .each = keep_image,
-        .each_user = &r};
+    const caps_evaluate_options options = {
+        CAPS_OPTIONS(caps_evaluate_options), .each = keep_image, .each_user = &r};
     test_ok(caps_evaluate(m, &pairs, &options, &e, &err));
     size_t errors = 0, label_errors = 0;
     uint64_t all = 0, found = 0;
@@ -294,7 +289,8 @@ static bool stop_at_40(void *user, const caps_robustness_progress *p)
     return *calls == 40;
 }
 
-/* Two models at three severities: 0 is the plain evaluation; every cell is that of an evaluation. */
+/* Two models at three severities: 0 is the plain evaluation; every cell is that of an evaluation.
+ * */
 START_TEST(transformed_images)
 {
     caps_error err = {0};
@@ -304,9 +300,8 @@ START_TEST(transformed_images)
         make_of(families[_i], SPEC, BATCH, 3), make_of(families[_i], CNN, 7, 4)};
     const double levels[] = {0, 20, 90};
     caps_robustness_cell cells[6];
-    caps_robustness_options options = {CAPS_OPTIONS(caps_robustness_options),
-        .transform = CAPS_TRANSFORM_ROTATE,
-        .seed = 1};
+    caps_robustness_options options = {
+        CAPS_OPTIONS(caps_robustness_options), .transform = CAPS_TRANSFORM_ROTATE, .seed = 1};
     test_ok(caps_robustness(models, 2, &d.set, levels, 3, &options, cells, &err));
     for (size_t m = 0; m < 2; m++) {
         caps_evaluation e;
@@ -344,17 +339,14 @@ START_TEST(attacked_images)
     /* Labels that the model gives, so that there is something to lose. */
     caps_image_results r;
     test_ok(caps_image_results_init(&r, IMAGES, caps_model_get_spec(m), &err));
-    const caps_evaluate_options each = {CAPS_OPTIONS(caps_evaluate_options),
-        .each = keep_image,
-        .each_user = &r};
+    const caps_evaluate_options each = {
+        CAPS_OPTIONS(caps_evaluate_options), .each = keep_image, .each_user = &r};
     test_ok(caps_evaluate(m, set, &each, &e, &err));
     caps_evaluation_release(&e);
     for (size_t i = 0; i < IMAGES; i++)
         d.labels[i] = (uint8_t)r.labels[i];
-    const caps_robustness_options options = {CAPS_OPTIONS(caps_robustness_options),
-        .attacks = true,
-        .attack = CAPS_ATTACK_BIM,
-        .steps = 3};
+    const caps_robustness_options options = {CAPS_OPTIONS(caps_robustness_options), .attacks = true,
+        .attack = CAPS_ATTACK_BIM, .steps = 3};
     test_ok(caps_robustness(&m, 1, set, levels, 2, &options, cells, &err));
     ck_assert_uint_eq(cells[0].unchanged, IMAGES);
     ck_assert_uint_eq(cells[0].errors, 0);

@@ -123,10 +123,8 @@ START_TEST(does_not_depend_on_the_algorithm)
         caps_model *with = make_spec(families[_i], s, NULL), *without = NULL;
         OWNED_SPEC(spec) = spec_of(specs[s]);
         const caps_loss class_loss = {CAPS_MARGIN_DEFAULT, 1, 0};
-        const caps_model_options plain = {CAPS_OPTIONS(caps_model_options),
-            .max_batch = B,
-            .training = true,
-            .loss = &class_loss};
+        const caps_model_options plain = {CAPS_OPTIONS(caps_model_options), .max_batch = B,
+            .training = true, .loss = &class_loss};
         test_ok(caps_model_create(&without, families[_i], spec, &plain, &err));
         test_ok(caps_model_initialise(without, CAPS_INITIALISER_SCALED, 3, &err));
         forward(with, images);

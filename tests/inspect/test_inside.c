@@ -15,10 +15,8 @@ START_TEST(couplings_of_every_iteration)
     caps_error err = {0};
     const caps_routing_algorithm algorithms[] = {CAPS_ROUTING_STORED, CAPS_ROUTING_FUSED};
     for (int v = 0; v < 2; v++) {
-        caps_model *m = make(
-            families[_i], &(caps_model_options){CAPS_OPTIONS(caps_model_options),
-                              .max_batch = 8,
-                              .routing_algorithm = algorithms[v]});
+        caps_model *m = make(families[_i], &(caps_model_options){CAPS_OPTIONS(caps_model_options),
+                                               .max_batch = 8, .routing_algorithm = algorithms[v]});
         set_batch(m, 3, false);
         test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
         const caps_tensor t = caps_model_output(m, "couplings.iterations");
@@ -55,7 +53,8 @@ START_TEST(primary_capsules)
 {
     enum { B = 3, I = 18, K = 4, D = 7, R = 3 };
     caps_error err = {0};
-    caps_model *m = make(families[_i], &(caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 8});
+    caps_model *m =
+        make(families[_i], &(caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 8});
     set_batch(m, B, false);
     ck_assert_ptr_null(caps_model_output(m, "primary").buffer);
     test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
@@ -85,8 +84,8 @@ START_TEST(primary_capsules)
     }
     ck_assert(found);
     caps_ref_votes_forward(votes, u, w, B, I, CLASSES, D, K);
-    caps_ref_routing_forward(
-        capsules, couplings, s, v, votes, NULL, false, false, B, I, CLASSES, D, R); /* the bias is 0 */
+    caps_ref_routing_forward(capsules, couplings, s, v, votes, NULL, false, false, B, I, CLASSES, D,
+        R); /* the bias is 0 */
     expect_output(m, "capsules", capsules, 1e-5, "class capsules of the primary ones");
     free(flat);
     free(w);
@@ -105,7 +104,8 @@ END_TEST
 START_TEST(decoder_alone)
 {
     caps_error err = {0};
-    caps_model *m = make(families[_i], &(caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 8, .reconstruct = true});
+    caps_model *m = make(families[_i], &(caps_model_options){CAPS_OPTIONS(caps_model_options),
+                                           .max_batch = 8, .reconstruct = true});
     enum { N = 5, ROW = CLASSES * 7 };
     set_batch(m, N, false);
     test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
@@ -155,7 +155,8 @@ START_TEST(decoder_misuse_is_refused)
 {
     caps_runtime *rt = families[_i];
     float *capsules = calloc(9 * CLASSES * 7, sizeof *capsules);
-    caps_model *m = make(rt, &(caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 8, .reconstruct = true});
+    caps_model *m = make(rt, &(caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 8,
+                                 .reconstruct = true});
     test_refused(caps_model_decode(m, capsules, 0, err), "model: decode of 0 images, need 1 to 8");
     test_refused(caps_model_decode(m, capsules, 9, err), "model: decode of 9 images, need 1 to 8");
     ck_assert_ptr_null(caps_model_output(m, "reconstruction").buffer);

@@ -47,8 +47,7 @@ static void expect_near(
         i < n ? need[i] : 0);
 }
 
-static void expect_same_output(
-    const caps_model *m, const char *name, const float *have, size_t n)
+static void expect_same_output(const caps_model *m, const char *name, const float *have, size_t n)
 {
     double *need = output_of(m, name);
     expect_near(have, need, n, 1e-5, name);
@@ -106,8 +105,7 @@ static void check_image(caps_model *m, const float *images, const caps_predictio
     expect_near(p->input_lengths + i * I, lengths, I, 1e-6, "lengths of the inputs");
     caps_ref_votes_forward(votes, u, w, 1, I, CLASSES, D, K);
     caps_ref_routing_forward(
-        capsules, couplings, s, v, votes, bias, false, false,
-        1, I, CLASSES, D, R);
+        capsules, couplings, s, v, votes, bias, false, false, 1, I, CLASSES, D, R);
     expect_near(p->couplings + i * R * I * CLASSES, couplings, R * I * CLASSES, 1e-5,
         "couplings in double");
     free(u);
@@ -158,7 +156,8 @@ START_TEST(missing_results_are_null)
     test_ok(caps_predict(m, images, 3, ALL, NULL, &p, &err));
     ck_assert(p.capsules && p.couplings && p.input_lengths && !p.reconstruction);
     caps_predictions_release(&p);
-    expect_refused(caps_decode(m, images, NULL, 1, images, NULL, &err), &err, "model: decode, but it was made without its decoder");
+    expect_refused(caps_decode(m, images, NULL, 1, images, NULL, &err), &err,
+        "model: decode, but it was made without its decoder");
     caps_model_free(m);
 
     m = make_of(families[_i], CNN, 2, true);
@@ -208,13 +207,11 @@ START_TEST(progress_and_stop)
     caps_predictions_release(&p);
 
     c = (calls){.stop_at = 2};
-    ck_assert_int_eq(
-        caps_predict(m, images, N, ALL, &progress, &p, &err), CAPS_ERR_INTERRUPTED);
+    ck_assert_int_eq(caps_predict(m, images, N, ALL, &progress, &p, &err), CAPS_ERR_INTERRUPTED);
     ck_assert_str_eq(err.message, "predict: stopped after 4 of 11 images");
     ck_assert(!p.labels && !p.capsules);
     c = (calls){.stop_at = 1};
-    ck_assert_int_eq(
-        caps_decode(m, capsules, NULL, N, out, &progress, &err), CAPS_ERR_INTERRUPTED);
+    ck_assert_int_eq(caps_decode(m, capsules, NULL, N, out, &progress, &err), CAPS_ERR_INTERRUPTED);
     ck_assert_str_eq(err.message, "decode: stopped after 0 of 11 images");
     free(capsules);
     free(images);
@@ -252,9 +249,11 @@ START_TEST(decoded_capsules)
     ck_assert_double_gt(most, 1e-4);
 
     int32_t classes[] = {0, CLASSES};
-    expect_refused(caps_decode(m, p.capsules, classes, 2, out, NULL, &err), &err, "decode: class 5, need 0 to 4");
+    expect_refused(caps_decode(m, p.capsules, classes, 2, out, NULL, &err), &err,
+        "decode: class 5, need 0 to 4");
     classes[0] = -1;
-    expect_refused(caps_decode(m, p.capsules, classes, 1, out, NULL, &err), &err, "decode: class -1, need 0 to 4");
+    expect_refused(caps_decode(m, p.capsules, classes, 1, out, NULL, &err), &err,
+        "decode: class -1, need 0 to 4");
     caps_predictions_release(&p);
     free(images);
     free(out);
@@ -318,8 +317,8 @@ START_TEST(models_that_fit)
     ck_assert_uint_eq(caps_model_get_max_batch(m), 16);
     caps_model_free(m);
     options.memory_limit_bytes = 1;
-    ck_assert_int_eq(caps_model_create_fitting(&m, families[_i], spec, &options, &err),
-        CAPS_ERR_DEVICE_MEMORY);
+    ck_assert_int_eq(
+        caps_model_create_fitting(&m, families[_i], spec, &options, &err), CAPS_ERR_DEVICE_MEMORY);
     options.size = 0;
     ck_assert_int_eq(
         caps_model_create_fitting(&m, families[_i], spec, &options, &err), CAPS_ERR_ARGUMENT);
@@ -348,8 +347,8 @@ START_TEST(opened_checkpoints)
     caps_predictions_release(&a);
     caps_predictions_release(&b);
     caps_model_free(opened);
-    ck_assert_int_eq(caps_model_open(&opened, families[_i], directory, &options, true, &err),
-        CAPS_ERR_FORMAT);
+    ck_assert_int_eq(
+        caps_model_open(&opened, families[_i], directory, &options, true, &err), CAPS_ERR_FORMAT);
     ck_assert_ptr_null(opened);
     free(images);
     free(directory);

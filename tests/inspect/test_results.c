@@ -1,5 +1,5 @@
-/* test_results.c: labels that are matched, which images are worth a look, ensembles: on results that
- * are made up. */
+/* test_results.c: labels that are matched, which images are worth a look, ensembles: on results
+ * that are made up. */
 #include <math.h>
 
 #include <capscl/inspect.h>
@@ -38,12 +38,11 @@ START_TEST(matched_labels)
 END_TEST
 
 /* Image i of one label. */
-static void set_single(caps_image_results *r, size_t i, int32_t label, int32_t truth, float a,
-    float b, float c)
+static void set_single(
+    caps_image_results *r, size_t i, int32_t label, int32_t truth, float a, float b, float c)
 {
     const float lengths[] = {a, b, c};
-    caps_image_results_set(
-        r, &(caps_evaluated){i, &label, &truth, label == truth, lengths, NAN});
+    caps_image_results_set(r, &(caps_evaluated){i, &label, &truth, label == truth, lengths, NAN});
 }
 
 START_TEST(images_worth_a_look)
@@ -161,7 +160,7 @@ START_TEST(ensemble_of_pairs)
     for (size_t i = 0; i < 2; i++)
         add(e, i, truth[i], lengths[i]);
     test_ok(caps_ensemble_evaluate(e, NULL, NULL, &result, &err));
-    ck_assert_uint_eq(result.errors, 1);       /* the second: 1 is found, 0 is not */
+    ck_assert_uint_eq(result.errors, 1); /* the second: 1 is found, 0 is not */
     ck_assert_uint_eq(result.label_errors, 1);
     ck_assert_double_eq(result.label_error_percent, 25);
     ck_assert_uint_eq(result.confusion[0 * 3 + 2], 1); /* 2 in the place of 0 */

@@ -5,7 +5,6 @@
 #include "support.h"
 #include <capscl/inspect.h>
 
-
 enum { C = 2, H = 15, W = 12, N = C * H * W };
 
 /* Values in 0..1, none of them 0. */

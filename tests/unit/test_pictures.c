@@ -416,7 +416,8 @@ START_TEST(sheets_of_any_size)
                 test_ok(caps_picture_filters(&d, &of, "conv1", weights, count, channels, 5, &err));
                 caps_drawing_release(&d);
             }
-        const caps_reconstructed seen = {"test/1", image, image, image, 0, (int)classes[k] - 1, 0.9f, 0.1f};
+        const caps_reconstructed seen = {
+            "test/1", image, image, image, 0, (int)classes[k] - 1, 0.9f, 0.1f};
         test_ok(caps_picture_reconstruct(&d, &of, &seen, 1, &seen, k > 2, &err));
         ck_assert_uint_gt(all_ink(&d), 1000);
         caps_drawing_release(&d);
