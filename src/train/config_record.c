@@ -4,6 +4,7 @@
 
 #include <capscl/version.h>
 
+#include "choice.h"
 #include "config.h"
 #include "fail.h"
 #include "json.h"
@@ -31,11 +32,23 @@ static json_t *record_of_text(char *text)
     return value;
 }
 
-/* The matrix products that run, each with its algorithm. */
+/* The matrix products that run: of all choices those whose key begins "gemm ". */
 static json_t *record_gemm(const caps_runtime *rt)
 {
-    (void)rt;
-    return json_object();
+    json_t *all = record_of_text(caps_choices_format(rt)), *products = json_object(), *algorithm;
+    const char *key;
+    bool stored = all && products;
+    json_object_foreach(all, key, algorithm)
+    {
+        if (stored && strncmp(key, "gemm ", 5) == 0)
+            stored = json_object_set(products, key, algorithm) == 0;
+    }
+    json_decref(all);
+    if (!stored) {
+        json_decref(products);
+        return NULL;
+    }
+    return products;
 }
 
 caps_status caps_config_describe(
