@@ -92,21 +92,16 @@ static void on_event(
 static caps_status evaluate_saved(
     caps_runtime *rt, const char *directory, const char *path, caps_error *err)
 {
-    caps_checkpoint checkpoint = {0};
     caps_dataset test = {0};
     caps_model *model = NULL;
     caps_evaluation result = {0};
     const caps_dataset_options of_test = {
         CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_TEST};
-    const caps_model_options options = {CAPS_OPTIONS(caps_model_options), .max_batch = 50,
-        .reconstruct = true, .loss = &checkpoint.loss};
-    caps_status status = caps_checkpoint_load(&checkpoint, path, NULL, err);
+    const caps_model_options options = {
+        CAPS_OPTIONS(caps_model_options), .max_batch = 50, .reconstruct = true};
+    caps_status status = caps_model_open(&model, rt, path, &options, false, err);
     if (status == CAPS_OK)
-        status = caps_dataset_open(&test, directory, &of_test, err);
-    if (status == CAPS_OK)
-        status = caps_model_create(&model, rt, checkpoint.spec, &options, err);
-    if (status == CAPS_OK)
-        status = caps_model_set_parameters(model, checkpoint.parameters, err);
+        status = caps_data_open(&test, directory, &of_test, caps_model_get_spec(model), err);
     if (status == CAPS_OK)
         status = caps_evaluate(model, &test, NULL, &result, err);
     if (status == CAPS_OK)
@@ -115,7 +110,6 @@ static caps_status evaluate_saved(
     caps_evaluation_release(&result);
     caps_model_free(model);
     caps_dataset_release(&test);
-    caps_checkpoint_release(&checkpoint);
     return status;
 }
 
@@ -126,16 +120,9 @@ static caps_status train(const char *directory, const char *out, caps_error *err
     caps_train_config config = {CAPS_OPTIONS(caps_train_config)};
     const caps_train_control control = {
         CAPS_OPTIONS(caps_train_control), .out = out, .event = on_event};
-    caps_model_spec *spec = NULL;
     caps_train_end end;
     caps_train_metrics metrics;
     caps_status status = caps_train_config_init(&config, err);
-    if (status == CAPS_OK)
-        status = caps_model_spec_parse(&spec, spec_json, "strokes", err);
-    if (status != CAPS_OK)
-        goto done;
-    caps_model_spec_free(config.spec);
-    config.spec = spec;
     config.batch = 20;
     config.epochs = 5;
     config.lr = 0.003;
@@ -143,16 +130,20 @@ static caps_status train(const char *directory, const char *out, caps_error *err
     snprintf(config.data, sizeof config.data, "%s", directory);
     snprintf(model, sizeof model, "%s/model.safetensors", out);
 
-    status = caps_runtime_create(&rt, NULL, NULL, err);
+    caps_model_spec_free(config.spec);
+    config.spec = NULL;
+    if (status == CAPS_OK)
+        status = caps_model_spec_parse(&config.spec, spec_json, "strokes", err);
+    if (status == CAPS_OK)
+        status = caps_runtime_create(&rt, NULL, NULL, err);
     if (status == CAPS_OK)
         printf("device: %s\n", caps_runtime_device(rt)->name);
     if (status == CAPS_OK)
         status = caps_train_run(rt, &config, &control, &end, &metrics, err);
     if (status == CAPS_OK)
         status = evaluate_saved(rt, directory, model, err);
-done:
-    caps_train_config_release(&config);
     caps_runtime_free(rt);
+    caps_train_config_release(&config);
     return status;
 }
 

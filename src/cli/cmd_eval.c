@@ -365,8 +365,8 @@ const caps_command caps_command_eval = {
         "both are found; the error of single digits stands beside it.\n",
     .flags = flags,
     .notes =
-        "--split validation needs config.json of the run beside the model: it says which images\n"
-        "the run held out.\n"
+        "--split validation needs config.json of the run beside the model: it names the\n"
+        "images that the run held out.\n"
         "\n"
         "exit codes: 0 done, 1 an output cannot be written, 2 wrong usage, 3 bad data or model,\n"
         "4 device.\n"

@@ -7,8 +7,6 @@
 #include "trace.h"
 
 #include <inttypes.h>
-#include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +16,9 @@
 #include "fail.h"
 #include "file.h"
 #include "runtime_state.h"
+#include "trace_file.h"
 
 enum {
-    BUFFER_BYTES = 1 << 16,
     PENDING_MOST = 8192, /* commands held before the oldest is waited for */
     POLL_EVERY = 32,     /* commands between two checks of the oldest */
     DEPTH_MOST = 32,     /* spans within one another */
@@ -57,11 +55,7 @@ typedef struct anchor {
 } anchor;
 
 struct caps_trace {
-    caps_atomic_file file;
-    char buffer[BUFFER_BYTES];
-    size_t used;
-    caps_error failure; /* status CAPS_OK: none */
-
+    caps_trace_file out;
     long process;
     uint64_t start, recorded, most, left_out;
     bool warned;
@@ -79,56 +73,6 @@ struct caps_trace {
 };
 
 /* ---- the file ------------------------------------------------------------------------------- */
-
-static void write_out(caps_trace *t)
-{
-    if (t->failure.status == CAPS_OK && t->used > 0)
-        caps_atomic_write(&t->file, t->buffer, t->used, &t->failure);
-    t->used = 0;
-}
-
-static void put_text(caps_trace *t, const char *text)
-{
-    size_t n = strlen(text);
-    while (n > 0) {
-        if (t->used == BUFFER_BYTES)
-            write_out(t);
-        const size_t left = BUFFER_BYTES - t->used, some = n < left ? n : left;
-        memcpy(t->buffer + t->used, text, some);
-        t->used += some;
-        text += some;
-        n -= some;
-    }
-}
-
-/* What is formatted is short; texts of any length go through put_text. */
-static void put(caps_trace *t, const char *format, ...) CAPS_PRINTF(2, 3);
-
-static void put(caps_trace *t, const char *format, ...)
-{
-    char text[256];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    put_text(t, text);
-}
-
-char *caps_trace_quote(const char *text)
-{
-    json_t *value = json_string(text);
-    if (!value) {
-        char *plain = strdup(text);
-        for (char *at = plain; at && *at; at++)
-            if ((unsigned char)*at > 126)
-                *at = '?';
-        value = plain ? json_string(plain) : NULL;
-        free(plain);
-    }
-    char *quoted = value ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
-    json_decref(value);
-    return quoted;
-}
 
 /* A name's place in the list; false: out of memory, and the trace has failed. */
 static bool find_name(caps_trace *t, const char *text, size_t *at)
@@ -164,13 +108,13 @@ static bool find_name(caps_trace *t, const char *text, size_t *at)
     t->names[*at] = made;
     return true;
 failed:
-    caps_fail(&t->failure, CAPS_ERR_MEMORY, "%s: out of memory for a name", t->file.path);
+    caps_fail(&t->out.failure, CAPS_ERR_MEMORY, "%s: out of memory for a name", t->out.file.path);
     return false;
 }
 
 static bool is_recording(caps_trace *t)
 {
-    if (!t || t->failure.status != CAPS_OK)
+    if (!t || t->out.failure.status != CAPS_OK)
         return false;
     return t->recorded + t->pending < t->most;
 }
@@ -179,7 +123,7 @@ static bool is_recording(caps_trace *t)
 static void leave_out(caps_runtime *rt)
 {
     caps_trace *t = rt->trace;
-    if (t->failure.status != CAPS_OK)
+    if (t->out.failure.status != CAPS_OK)
         return;
     t->left_out++;
     if (t->warned)
@@ -198,9 +142,10 @@ static void leave_out(caps_runtime *rt)
 /* All but the closing brace. Times are the host's, since the start. */
 static void put_event(caps_trace *t, size_t at, int lane, int64_t start, int64_t end)
 {
-    put_text(t, ",\n{\"name\":");
-    put_text(t, t->names[at].text);
-    put(t, ",\"ph\":\"X\",\"pid\":%ld,\"tid\":%d,\"ts\":" TIME_FORMAT ",\"dur\":" TIME_FORMAT,
+    caps_trace_file_text(&t->out, ",\n{\"name\":");
+    caps_trace_file_text(&t->out, t->names[at].text);
+    caps_trace_file_put(&t->out,
+        ",\"ph\":\"X\",\"pid\":%ld,\"tid\":%d,\"ts\":" TIME_FORMAT ",\"dur\":" TIME_FORMAT,
         t->process, lane, TIME(start), TIME(end - start));
     t->recorded++;
 }
@@ -299,14 +244,15 @@ static void write_command(caps_trace *t, const command *c)
         end = start;
     t->queue_end = end;
     put_event(t, c->name, LANE_QUEUE, start, end);
-    put(t, ",\"args\":{\"waited_us\":" TIME_FORMAT, TIME(waited > 0 ? waited : 0));
+    caps_trace_file_put(
+        &t->out, ",\"args\":{\"waited_us\":" TIME_FORMAT, TIME(waited > 0 ? waited : 0));
     if (c->bytes)
-        put(t, ",\"bytes\":%" PRIu64, c->bytes);
+        caps_trace_file_put(&t->out, ",\"bytes\":%" PRIu64, c->bytes);
     if (t->names[c->name].options) {
-        put_text(t, ",\"options\":");
-        put_text(t, t->names[c->name].options);
+        caps_trace_file_text(&t->out, ",\"options\":");
+        caps_trace_file_text(&t->out, t->names[c->name].options);
     }
-    put_text(t, "}}");
+    caps_trace_file_text(&t->out, "}}");
 }
 
 /* Writes the commands that are complete, oldest first, up to one that is not. */
@@ -320,7 +266,7 @@ static void collect(caps_trace *t)
             oldest->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
         if (code == CL_SUCCESS && state > CL_COMPLETE)
             break;
-        if (code == CL_SUCCESS && state == CL_COMPLETE && t->failure.status == CAPS_OK)
+        if (code == CL_SUCCESS && state == CL_COMPLETE && t->out.failure.status == CAPS_OK)
             write_command(t, oldest);
         else
             t->left_out++;
@@ -414,7 +360,7 @@ void caps_trace_begin(caps_runtime *rt, const char *text)
         return;
     span s = {0};
     const bool fits = t->depth++ < DEPTH_MOST;
-    if (!fits || t->failure.status != CAPS_OK || !find_name(t, text, &s.name))
+    if (!fits || t->out.failure.status != CAPS_OK || !find_name(t, text, &s.name))
         return;
     s.start = caps_clock_ns();
     t->spans[t->depth - 1] = s;
@@ -423,7 +369,7 @@ void caps_trace_begin(caps_runtime *rt, const char *text)
 void caps_trace_end(caps_runtime *rt)
 {
     caps_trace *t = rt->trace;
-    if (!t || t->depth == 0 || --t->depth >= DEPTH_MOST || t->failure.status != CAPS_OK)
+    if (!t || t->depth == 0 || --t->depth >= DEPTH_MOST || t->out.failure.status != CAPS_OK)
         return;
     if (!is_recording(t)) {
         leave_out(rt);
@@ -432,17 +378,18 @@ void caps_trace_end(caps_runtime *rt)
     const span *s = &t->spans[t->depth];
     put_event(t, s->name, LANE_HOST, (int64_t)(s->start - t->start),
         (int64_t)(caps_clock_ns() - t->start));
-    put_text(t, "}");
+    caps_trace_file_text(&t->out, "}");
 }
 
 /* ---- from first to last --------------------------------------------------------------------- */
 
 static void put_lane(caps_trace *t, int lane, const char *quoted)
 {
-    put(t, ",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":%ld,\"tid\":%d,\"args\":{\"name\":",
+    caps_trace_file_put(&t->out,
+        ",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":%ld,\"tid\":%d,\"args\":{\"name\":",
         t->process, lane);
-    put_text(t, quoted);
-    put(t,
+    caps_trace_file_text(&t->out, quoted);
+    caps_trace_file_put(&t->out,
         "}},\n{\"name\":\"thread_sort_index\",\"ph\":\"M\",\"pid\":%ld,\"tid\":%d,\"args\":{"
         "\"sort_index\":%d}}",
         t->process, lane, lane);
@@ -455,7 +402,7 @@ static caps_status put_head(caps_trace *t, const caps_runtime *rt, caps_error *e
     free(text);
     if (!queue)
         return caps_fail(err, CAPS_ERR_MEMORY, "trace: out of memory");
-    put(t,
+    caps_trace_file_put(&t->out,
         "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n{\"name\":\"process_name\",\"ph\":\"M\","
         "\"pid\":%ld,\"args\":{\"name\":\"capscl\"}}",
         t->process);
@@ -479,7 +426,7 @@ static void free_trace(caps_trace *t)
         free(t->names[i].options);
     }
     free(t->names);
-    caps_atomic_abort(&t->file);
+    caps_atomic_abort(&t->out.file);
     free(t);
 }
 
@@ -491,7 +438,7 @@ caps_status caps_trace_open(caps_runtime *rt, const char *path, uint64_t events,
         return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for a trace", path);
     t->most = events ? events : CAPS_TRACE_EVENTS;
     t->process = (long)getpid();
-    CAPS_TRY(caps_atomic_init(&t->file, path, err));
+    CAPS_TRY(caps_atomic_init(&t->out.file, path, err));
     CAPS_TRY(compare_clocks(rt, &t->clock, err));
     CAPS_TRY(put_head(t, rt, err));
     t->start = caps_clock_ns();
@@ -514,17 +461,17 @@ caps_status caps_trace_close(caps_runtime *rt, caps_error *err)
         collect(t);
     while (t->depth > 0)
         caps_trace_end(rt);
-    put(t, "\n],\"otherData\":{\"events\":%" PRIu64 ",\"left_out\":%" PRIu64, t->recorded,
-        t->left_out + t->pending);
-    put(t, ",\"clock_error_us\":%.3f,\"clock_drift_us\":%.3f}}\n", (double)t->clock.error * 1e-3,
-        (double)(t->clock.offset - t->clock.first) * 1e-3);
-    write_out(t);
-    if (t->failure.status == CAPS_OK)
-        status = caps_atomic_commit(&t->file, err);
+    caps_trace_file_put(&t->out, "\n],\"otherData\":{\"events\":%" PRIu64 ",\"left_out\":%" PRIu64,
+        t->recorded, t->left_out + t->pending);
+    caps_trace_file_put(&t->out, ",\"clock_error_us\":%.3f,\"clock_drift_us\":%.3f}}\n",
+        (double)t->clock.error * 1e-3, (double)(t->clock.offset - t->clock.first) * 1e-3);
+    caps_trace_file_flush(&t->out);
+    if (t->out.failure.status == CAPS_OK)
+        status = caps_atomic_commit(&t->out.file, err);
     else if (err)
-        *err = t->failure;
-    if (t->failure.status != CAPS_OK)
-        status = t->failure.status;
+        *err = t->out.failure;
+    if (t->out.failure.status != CAPS_OK)
+        status = t->out.failure.status;
     rt->trace = NULL;
     free_trace(t);
     return status;

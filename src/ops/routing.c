@@ -177,6 +177,25 @@ done:
     return status;
 }
 
+/* dbias, the sum of gs over its n->steps * B rows. */
+static caps_status routing_sum_bias(caps_runtime *rt, const caps_tensor *dbias,
+    const caps_tensor *gs, const sizes *n, caps_error *err)
+{
+    size_t local = group_size(rt), global = n->j, count = 2;
+    const size_t columns = caps_row_width(n->j * n->d, local < 16 ? local : 16);
+    caps_arg sum[7] = {CAPS_ARG_TENSOR(dbias), CAPS_ARG_TENSOR(gs)};
+    if (caps_is_gpu(rt))
+        sum[count++] = (caps_arg)CAPS_ARG_LOCAL(local * sizeof(float));
+    sum[count++] = (caps_arg)CAPS_ARG_UINT(n->steps * n->b);
+    sum[count++] = (caps_arg)CAPS_ARG_UINT(n->j);
+    sum[count++] = (caps_arg)CAPS_ARG_UINT(n->d);
+    if (caps_is_gpu(rt)) {
+        sum[count++] = (caps_arg)CAPS_ARG_UINT(columns);
+        global = caps_div_up(n->j * n->d, columns) * local;
+    }
+    return caps_launch(rt, "routing_dbias", sum, count, 1, &global, &local, err);
+}
+
 caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *dvotes,
     const caps_tensor *dbias, const caps_tensor *dv, caps_routing_state *state,
     const caps_tensor *votes, const caps_routing *routing, caps_error *err)
@@ -226,21 +245,8 @@ caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *dvotes,
         CAPS_TRY(caps_launch(rt, "routing_dvotes", CAPS_ARGS(args), 2, (size_t[]){n.chunks, n.b},
             (size_t[]){1, 1}, err));
     }
-    if (dbias) {
-        size_t columns = caps_row_width(n.j * n.d, local < 16 ? local : 16), global = n.j,
-               count = 2;
-        caps_arg sum[7] = {CAPS_ARG_TENSOR(dbias), CAPS_ARG_TENSOR(&gs)};
-        if (caps_is_gpu(rt))
-            sum[count++] = (caps_arg)CAPS_ARG_LOCAL(local * sizeof(float));
-        sum[count++] = (caps_arg)CAPS_ARG_UINT(n.steps * n.b);
-        sum[count++] = (caps_arg)CAPS_ARG_UINT(n.j);
-        sum[count++] = (caps_arg)CAPS_ARG_UINT(n.d);
-        if (caps_is_gpu(rt)) {
-            sum[count++] = (caps_arg)CAPS_ARG_UINT(columns);
-            global = caps_div_up(n.j * n.d, columns) * local;
-        }
-        CAPS_TRY(caps_launch(rt, "routing_dbias", sum, count, 1, &global, &local, err));
-    }
+    if (dbias)
+        CAPS_TRY(routing_sum_bias(rt, dbias, &gs, &n, err));
 done:
     return status;
 }

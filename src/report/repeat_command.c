@@ -93,6 +93,7 @@ static caps_status load_plain_spec(
     caps_model_spec **out, const caps_train_config *c, bool *known, caps_error *err)
 {
     const caps_model_info *info = caps_model_spec_info(c->spec);
+    const size_t *source = info->source[0] ? info->source : NULL;
     caps_checkpoint init = {0};
     caps_status status;
     *known = true;
@@ -107,7 +108,7 @@ static caps_status load_plain_spec(
         *known = status == CAPS_OK;
     }
     if (status == CAPS_OK &&
-        caps_model_spec_set_input(*out, info->input, info->source, NULL) == CAPS_OK &&
+        caps_model_spec_set_input(*out, info->input, source, NULL) == CAPS_OK &&
         caps_model_spec_set_classes(*out, info->classes, NULL) == CAPS_OK)
         return CAPS_OK;
     caps_model_spec_free(*out);

@@ -174,7 +174,7 @@ enum { X, W, BIAS, Y, DX, DW, DBIAS, DY, WORKSPACE, TENSORS };
 
 typedef struct convolution {
     caps_runtime *rt;
-    caps_conv_problem subject;
+    caps_conv_problem problem;
     caps_tensor t[TENSORS];
 } convolution;
 
@@ -205,8 +205,8 @@ static caps_status conv_open(
     if (!c)
         return caps_fail(err, CAPS_ERR_MEMORY, "tune: out of memory");
     c->rt = rt;
-    memcpy(&c->subject, choice->problem, sizeof c->subject);
-    caps_conv_problem *s = &c->subject;
+    memcpy(&c->problem, choice->problem, sizeof c->problem);
+    caps_conv_problem *s = &c->problem;
     size_t workspace = 0;
     for (size_t i = caps_conv_candidates(rt, s, can); i-- > 0;) {
         s->conv.algorithm = can[i];
@@ -246,7 +246,7 @@ done:
 static caps_status conv_run(void *state, const char *algorithm, caps_error *err)
 {
     convolution *c = state;
-    const caps_conv_problem *s = &c->subject;
+    const caps_conv_problem *s = &c->problem;
     caps_tensor *t = c->t;
     caps_conv2d conv = s->conv;
     caps_status status = CAPS_OK;

@@ -96,6 +96,7 @@ done:
     return status;
 }
 
+/* Of this kind, and not requested. */
 static bool tune_is_of(const caps_choice *choice, const caps_tune_kind *kind)
 {
     const size_t n = strlen(kind->name);

@@ -179,7 +179,7 @@ START_TEST(validation_images_that_cannot_be)
     cli_expect_ok(p);
     test_process_release(&p);
     cli_expect_error(cli_run("eval", "--data", all, "--model", of_none, "--split", "validation"), 3,
-        "kept no images apart", "no validation");
+        "held out no images", "no validation");
     char *other = cli_path(work, "herd-run2"), *of_other = cli_path(other, "model.safetensors");
     p = cli_run("train", "--data", dir, "--arch", spec, "--out", other, "--max-steps", "1",
         "--validation", "16", "--seed", "2", "--quiet");

@@ -290,7 +290,7 @@ START_TEST(launch_errors_name_the_kernel)
     caps_tensor v = {0};
     test_ok(caps_tensor_init(&v, rt, CAPS_F32, 1, (size_t[]){64}, &err));
     const caps_arg many[] = {CAPS_ARG_TENSOR(&v), CAPS_ARG_TENSOR(&v), CAPS_ARG_UINT(1),
-        CAPS_ARG_UINT(1), CAPS_ARG_UINT(1), CAPS_ARG_UINT(1)};
+        CAPS_ARG_UINT(1), CAPS_ARG_UINT(1), CAPS_ARG_UINT(1), CAPS_ARG_UINT(1)};
     const size_t one = 1, none = 0, huge = (size_t)1 << 28;
 
     ck_assert_int_ne(caps_launch(rt, "no_such", many, 1, 1, &one, NULL, &err), CAPS_OK);
@@ -300,14 +300,14 @@ START_TEST(launch_errors_name_the_kernel)
 
     ck_assert_int_eq(
         caps_launch(rt, "squash_forward", many, 1, 1, &one, NULL, &err), CAPS_ERR_INTERNAL);
-    expect_message(&err, CAPS_ERR_INTERNAL, "kernel squash_forward takes 7 arguments, 2 are given");
+    expect_message(&err, CAPS_ERR_INTERNAL, "kernel squash_forward takes 8 arguments, 2 are given");
     ck_assert_int_eq(
-        caps_launch(rt, "squash_forward", many, 6, 1, &one, NULL, &err), CAPS_ERR_INTERNAL);
+        caps_launch(rt, "squash_forward", many, 7, 1, &one, NULL, &err), CAPS_ERR_INTERNAL);
     expect_message(
-        &err, CAPS_ERR_INTERNAL, "kernel squash_forward takes 7 arguments, more are given");
+        &err, CAPS_ERR_INTERNAL, "kernel squash_forward takes 8 arguments, more are given");
 
     ck_assert_int_eq(
-        caps_launch(rt, "squash_forward", many, 5, 1, &huge, &huge, &err), CAPS_ERR_OPENCL);
+        caps_launch(rt, "squash_forward", many, 6, 1, &huge, &huge, &err), CAPS_ERR_OPENCL);
     ck_assert_msg(strncmp(err.message, "kernel squash_forward: ", 23) == 0, "%s", err.message);
 
     /* Nothing to do is done, even by a kernel that there is not. */

@@ -2,7 +2,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "attack.h"
+#include <capscl/inspect.h>
+
 #include "model_support.h"
 
 /* Both kinds; strides, padding and channels in what the input's gradient goes through. */
@@ -24,18 +25,18 @@ static caps_model *make_spec(caps_runtime *rt, int spec, const char *conv)
 {
     caps_error err = {0};
     caps_model *m = NULL;
-    const caps_model_spec s = spec_of(specs[spec]);
+    OWNED_SPEC(s) = spec_of(specs[spec]);
     caps_model_options options = caps_attack_model_options(B);
     options.conv = conv;
-    test_ok(caps_model_create(&m, rt, &s, &options, &err));
-    test_ok(caps_model_initialise(m, 3, &err));
+    test_ok(caps_model_create(&m, rt, s, &options, &err));
+    test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
     return m;
 }
 
 static void forward(caps_model *m, const float *images)
 {
     caps_error err = {0};
-    test_ok(caps_model_set_batch(m, B, images, labels, &err));
+    test_ok(caps_model_set_batch(m, &(caps_images){B, images, labels, NULL}, &err));
     test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
 }
 
@@ -48,8 +49,7 @@ static double loss(const double *x, void *context)
     for (size_t i = 0; i < B * IMAGE; i++)
         images[i] = (float)x[i];
     forward(m, images);
-    const caps_model_outputs out = caps_model_get_outputs(m);
-    test_ok(caps_tensor_download(caps_model_get_runtime(m), &out.margin_loss, losses, &err));
+    test_ok(download_output(m, "class_loss", losses, &err));
     double sum = 0;
     for (size_t i = 0; i < B; i++)
         sum += (double)losses[i] / B;
@@ -100,7 +100,7 @@ END_TEST
  * does not ask for its input's. */
 START_TEST(does_not_depend_on_the_algorithm)
 {
-    static const char *const algorithms[] = {"im2col", "spectral"};
+    static const char *const algorithms[] = {"im2col", "toom-cook"};
     caps_error err = {0};
     for (int s = 0; s < SPECS; s++) {
         float *images = floats(B * IMAGE, 5, 0, 1);
@@ -109,7 +109,7 @@ START_TEST(does_not_depend_on_the_algorithm)
             char conv[64];
             snprintf(conv, sizeof conv, "conv1=%s", algorithms[a]);
             if (a == 1 && caps_runtime_family(families[_i]) != CAPS_FAMILY_CPU)
-                break; /* the spectral kernels are the CPU family's */
+                break; /* the Toom-Cook kernels are the CPU family's */
             caps_model *m = make_spec(families[_i], s, conv);
             float gradient[B * IMAGE];
             double wide[B * IMAGE];
@@ -121,11 +121,14 @@ START_TEST(does_not_depend_on_the_algorithm)
             caps_model_free(m);
         }
         caps_model *with = make_spec(families[_i], s, NULL), *without = NULL;
-        const caps_model_spec spec = spec_of(specs[s]);
+        OWNED_SPEC(spec) = spec_of(specs[s]);
         const caps_loss class_loss = {CAPS_MARGIN_DEFAULT, 1, 0};
-        const caps_model_options plain = {.max_batch = B, .training = true, .loss = &class_loss};
-        test_ok(caps_model_create(&without, families[_i], &spec, &plain, &err));
-        test_ok(caps_model_initialise(without, 3, &err));
+        const caps_model_options plain = {CAPS_OPTIONS(caps_model_options),
+            .max_batch = B,
+            .training = true,
+            .loss = &class_loss};
+        test_ok(caps_model_create(&without, families[_i], spec, &plain, &err));
+        test_ok(caps_model_initialise(without, CAPS_INITIALISER_SCALED, 3, &err));
         forward(with, images);
         test_ok(caps_model_backward(with, &err));
         forward(without, images);

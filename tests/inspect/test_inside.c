@@ -1,4 +1,4 @@
-/* test_inside.c: what a model tells of its inside: couplings of every iteration, and the decoder on
+/* test_inside.c: what a model shows of its inside: couplings of every iteration, and the decoder on
  * capsules of the caller's. */
 #include <math.h>
 #include <stdio.h>
@@ -13,18 +13,20 @@
 START_TEST(couplings_of_every_iteration)
 {
     caps_error err = {0};
-    const caps_routing_algorithm variants[] = {CAPS_ROUTING_STORED, CAPS_ROUTING_FUSED};
+    const caps_routing_algorithm algorithms[] = {CAPS_ROUTING_STORED, CAPS_ROUTING_FUSED};
     for (int v = 0; v < 2; v++) {
         caps_model *m = make(
-            families[_i], &(caps_model_options){.max_batch = 8, .routing_algorithm = variants[v]});
+            families[_i], &(caps_model_options){CAPS_OPTIONS(caps_model_options),
+                              .max_batch = 8,
+                              .routing_algorithm = algorithms[v]});
         set_batch(m, 3, false);
         test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
-        const caps_model_outputs out = caps_model_get_outputs(m);
+        const caps_tensor t = caps_model_output(m, "couplings.iterations");
         const size_t expected[] = {3, 3, 18, CLASSES};
-        ck_assert_int_eq(out.all_couplings.ndim, 4);
+        ck_assert_int_eq(t.ndim, 4);
         for (int d = 0; d < 4; d++)
-            ck_assert_uint_eq(out.all_couplings.shape[d], expected[d]);
-        double *all = test_download(&out.all_couplings), *last = test_download(&out.couplings);
+            ck_assert_uint_eq(t.shape[d], expected[d]);
+        double *all = test_download(&t), *last = output_of(m, "couplings");
         const size_t each = 3 * 18 * CLASSES;
         bool moved = false;
         for (size_t row = 0; row < 3 * 3 * 18; row++) {
@@ -53,15 +55,15 @@ START_TEST(primary_capsules)
 {
     enum { B = 3, I = 18, K = 4, D = 7, R = 3 };
     caps_error err = {0};
-    caps_model *m = make(families[_i], &(caps_model_options){.max_batch = 8});
+    caps_model *m = make(families[_i], &(caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 8});
     set_batch(m, B, false);
-    ck_assert_ptr_null(caps_model_get_outputs(m).primary.buffer);
+    ck_assert_ptr_null(caps_model_output(m, "primary").buffer);
     test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
-    const caps_model_outputs out = caps_model_get_outputs(m);
+    const caps_tensor primary = caps_model_output(m, "primary");
     const size_t expected[] = {B, I, K};
-    ck_assert_int_eq(out.primary.ndim, 3);
+    ck_assert_int_eq(primary.ndim, 3);
     for (int d = 0; d < 3; d++)
-        ck_assert_uint_eq(out.primary.shape[d], expected[d]);
+        ck_assert_uint_eq(primary.shape[d], expected[d]);
 
     float *flat = calloc(caps_model_flat_count(m), sizeof *flat);
     double *w = calloc(I * CLASSES * D * K, sizeof *w);
@@ -69,7 +71,7 @@ START_TEST(primary_capsules)
     double *couplings = calloc(R * B * I * CLASSES, sizeof *couplings);
     double *s = calloc(R * B * CLASSES * D, sizeof *s), *v = calloc(R * B * CLASSES * D, sizeof *v);
     double *capsules = calloc(B * CLASSES * D, sizeof *capsules);
-    double *u = test_download(&out.primary);
+    double *u = test_download(&primary);
     test_ok(caps_model_get_parameters(m, flat, &err));
     bool found = false;
     for (size_t p = 0; p < caps_model_parameter_count(m); p++) {
@@ -85,7 +87,7 @@ START_TEST(primary_capsules)
     caps_ref_votes_forward(votes, u, w, B, I, CLASSES, D, K);
     caps_ref_routing_forward(
         capsules, couplings, s, v, votes, NULL, false, false, B, I, CLASSES, D, R); /* the bias is 0 */
-    test_expect(&out.capsules, capsules, 1e-5, "class capsules of the primary ones");
+    expect_output(m, "capsules", capsules, 1e-5, "class capsules of the primary ones");
     free(flat);
     free(w);
     free(votes);
@@ -103,15 +105,14 @@ END_TEST
 START_TEST(decoder_alone)
 {
     caps_error err = {0};
-    caps_model *m = make(families[_i], &(caps_model_options){.max_batch = 8, .reconstruct = true});
+    caps_model *m = make(families[_i], &(caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 8, .reconstruct = true});
     enum { N = 5, ROW = CLASSES * 7 };
     set_batch(m, N, false);
     test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
-    caps_model_outputs out = caps_model_get_outputs(m);
-    double *capsules = test_download(&out.capsules);
-    double *expected = test_download(&out.reconstruction);
+    double *capsules = output_of(m, "capsules");
+    double *expected = output_of(m, "reconstruction");
     int32_t best[N];
-    test_ok(caps_tensor_download(families[_i], &out.best, best, &err));
+    test_ok(download_output(m, "best", best, &err));
     float *masked = calloc(N * ROW, sizeof *masked);
     for (size_t i = 0; i < N; i++)
         for (size_t d = 0; d < 7; d++) {
@@ -120,32 +121,28 @@ START_TEST(decoder_alone)
         }
 
     test_ok(caps_model_decode(m, masked, N, &err));
-    out = caps_model_get_outputs(m);
-    ck_assert_uint_eq(out.reconstruction.shape[0], N);
-    ck_assert_uint_eq(out.reconstruction.shape[1], PIXELS);
-    ck_assert_ptr_null(out.lengths.buffer);
-    ck_assert_ptr_null(out.capsules.buffer);
-    ck_assert_ptr_null(out.all_couplings.buffer);
-    test_expect(&out.reconstruction, expected, 1e-6, "decoded");
+    ck_assert_uint_eq(caps_model_output(m, "reconstruction").shape[0], N);
+    ck_assert_uint_eq(caps_model_output(m, "reconstruction").shape[1], PIXELS);
+    ck_assert_ptr_null(caps_model_output(m, "lengths").buffer);
+    ck_assert_ptr_null(caps_model_output(m, "capsules").buffer);
+    ck_assert_ptr_null(caps_model_output(m, "couplings.iterations").buffer);
+    expect_output(m, "reconstruction", expected, 1e-6, "decoded");
 
     /* The second sample alone; then with its capsules changed. */
     test_ok(caps_model_decode(m, masked + ROW, 1, &err));
-    out = caps_model_get_outputs(m);
-    ck_assert_uint_eq(out.reconstruction.shape[0], 1);
-    test_expect(&out.reconstruction, expected + PIXELS, 1e-6, "decoded alone");
+    ck_assert_uint_eq(caps_model_output(m, "reconstruction").shape[0], 1);
+    expect_output(m, "reconstruction", expected + PIXELS, 1e-6, "decoded alone");
     for (size_t d = 0; d < 7; d++)
         masked[ROW + (size_t)best[1] * 7 + d] += 1.0f;
     test_ok(caps_model_decode(m, masked + ROW, 1, &err));
-    out = caps_model_get_outputs(m);
-    double *other = test_download(&out.reconstruction);
+    double *other = output_of(m, "reconstruction");
     ck_assert_double_gt(test_relative_error(other, expected + PIXELS, PIXELS), 1e-3);
 
     /* A forward needs images again, and is then as it was. */
     ck_assert_int_eq(caps_model_forward(m, CAPS_MASK_LONGEST, &err), CAPS_ERR_ARGUMENT);
     set_batch(m, N, false);
     test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
-    out = caps_model_get_outputs(m);
-    test_expect(&out.reconstruction, expected, 1e-6, "forward after decode");
+    expect_output(m, "reconstruction", expected, 1e-6, "forward after decode");
     free(other);
     free(masked);
     free(capsules);
@@ -158,23 +155,23 @@ START_TEST(decoder_misuse_is_refused)
 {
     caps_runtime *rt = families[_i];
     float *capsules = calloc(9 * CLASSES * 7, sizeof *capsules);
-    caps_model *m = make(rt, &(caps_model_options){.max_batch = 8, .reconstruct = true});
+    caps_model *m = make(rt, &(caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 8, .reconstruct = true});
     test_refused(caps_model_decode(m, capsules, 0, err), "model: decode of 0 images, need 1 to 8");
     test_refused(caps_model_decode(m, capsules, 9, err), "model: decode of 9 images, need 1 to 8");
-    ck_assert_ptr_null(caps_model_get_outputs(m).reconstruction.buffer);
+    ck_assert_ptr_null(caps_model_output(m, "reconstruction").buffer);
     caps_model_free(m);
 
-    m = make(rt, &(caps_model_options){.max_batch = 8});
+    m = make(rt, &(caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 8});
     test_refused(caps_model_decode(m, capsules, 1, err),
         "model: decode, but it was made without its decoder");
     caps_model_free(m);
 
     caps_error e = {0};
-    caps_model_spec spec = spec_of(SPEC);
-    spec.has_decoder = false;
-    spec.decoder_hidden_count = 0;
-    const caps_model_options options = {.max_batch = 2, .reconstruct = true};
-    caps_status status = caps_model_create(&m, rt, &spec, &options, &e);
+    OWNED_SPEC(spec) = spec_of(SPEC);
+    ck_assert_int_eq(caps_model_spec_remove_decoder(spec, &e), CAPS_OK);
+    const caps_model_options options = {
+        CAPS_OPTIONS(caps_model_options), .max_batch = 2, .reconstruct = true};
+    caps_status status = caps_model_create(&m, rt, spec, &options, &e);
     ck_assert_msg(status == CAPS_OK, "%s", e.message);
     test_refused(caps_model_decode(m, capsules, 1, err), "model: decode, but it has no decoder");
     caps_model_free(m);

@@ -1,7 +1,8 @@
 /* test_statistics.c: intervals of shares, means and standard deviations. */
 #include <math.h>
 
-#include "statistics.h"
+#include <capscl/inspect.h>
+
 #include "support.h"
 
 /* Newcombe (1998), table I, gives these intervals of Wilson's method at 95 %. */

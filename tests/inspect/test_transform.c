@@ -3,7 +3,8 @@
 #include <string.h>
 
 #include "support.h"
-#include "transform.h"
+#include <capscl/inspect.h>
+
 
 enum { C = 2, H = 15, W = 12, N = C * H * W };
 
@@ -272,7 +273,7 @@ START_TEST(names)
     ck_assert_str_eq(caps_transform_name(CAPS_TRANSFORM_NOISE), "noise");
     ck_assert_ptr_null(caps_transform_name(CAPS_TRANSFORM_COUNT));
     ck_assert_ptr_null(caps_transform_name(-1));
-    ck_assert(caps_transform_most(CAPS_TRANSFORM_ROTATE) == 180);
+    ck_assert(caps_transform_max_severity(CAPS_TRANSFORM_ROTATE) == 180);
 }
 END_TEST
 

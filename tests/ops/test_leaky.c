@@ -154,10 +154,10 @@ START_TEST(routing_agrees)
 }
 END_TEST
 
-static void class_caps(caps_runtime *rt, caps_routing_algorithm variant, int mode)
+static void class_caps(caps_runtime *rt, caps_routing_algorithm algorithm, int mode)
 {
-    const caps_class_caps how = {
-        b, i, j, d, k, {r, (caps_routing_grad)mode, true, CAPS_SQUASH_PAPER}, variant};
+    const caps_class_caps how = {b, i, j, d, k,
+        {.iterations = r, .grad = (caps_routing_grad)mode, .leaky = true}, algorithm};
     const caps_class_caps_workspace room = caps_class_caps_workspace_of(rt, &how, true);
     const size_t capsules[] = {r, b, j, d};
     caps_error err = {0};

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../model/model_support.h"
+#include "model_support.h"
 #include "stepper.h"
 
 enum { B = 8 };

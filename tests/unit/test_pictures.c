@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pictures.h"
 #include <capscl/inspect.h>
+
+#include "pictures.h"
 #include "support.h"
 
 static const caps_colour red = {255, 0, 0};
@@ -415,8 +416,7 @@ START_TEST(sheets_of_any_size)
                 test_ok(caps_picture_filters(&d, &of, "conv1", weights, count, channels, 5, &err));
                 caps_drawing_release(&d);
             }
-        const caps_reconstructed seen = {
-            "test/1", image, image, image, 0, (int)classes[k] - 1, 0.9f, 0.1f};
+        const caps_reconstructed seen = {"test/1", image, image, image, 0, (int)classes[k] - 1, 0.9f, 0.1f};
         test_ok(caps_picture_reconstruct(&d, &of, &seen, 1, &seen, k > 2, &err));
         ck_assert_uint_gt(all_ink(&d), 1000);
         caps_drawing_release(&d);
