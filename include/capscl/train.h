@@ -47,8 +47,8 @@ typedef struct caps_train_config {
     uint64_t seed;
     caps_augment augment;
     bool shuffle;
-    size_t limit;      /* first N of the training split; 0: all */
-    size_t validation; /* of them, drawn from the seed, are held out to choose by; 0: none */
+    size_t limit;        /* first N of the training split; 0: all */
+    size_t validation;   /* of them, drawn from the seed, are held out to choose by; 0: none */
     uint64_t eval_every; /* epochs; 0: only at the end */
     uint64_t save_every; /* steps; 0: only each epoch and at the end */
 } caps_train_config;

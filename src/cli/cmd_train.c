@@ -50,10 +50,10 @@ static void catch_signals(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
-/* ---- before the work ------------------------------------------------------------------------- */
+/* ---- before the work ------------------------------------------------------------------------ */
 
-/* One image at a time fits the limit and the device, or it is said what is missing and whose fault
- * it is, before a file is touched. */
+/* One image at a time fits the limit and the device, or the error names what is missing and whose
+ * fault it is, before a file is touched. */
 static caps_status check_memory(caps_runtime *rt, const caps_train_config *config, caps_error *err)
 {
     caps_model_options one = caps_config_model_options(config, config->batch < 2 ? 1 : 2);
@@ -85,7 +85,7 @@ static void log_network_of_init(const caps_train_session *s, const caps_train_co
 
 /* ---- the work ------------------------------------------------------------------------------- */
 
-/* RUN holds no run, or it is said what may be done with the one that is there. */
+/* RUN holds no run, or the error says what may be done with the one that is there. */
 static caps_status check_run_free(const caps_train_flags *o, caps_error *err)
 {
     bool exists = false;
@@ -276,18 +276,20 @@ const caps_command caps_command_train = {
         "and ends with the same bytes as one that was never stopped. The first Ctrl-C finishes\n"
         "the step and saves, the second stops at once.\n",
     .flags = caps_train_flag_table,
-    .notes =
-        "With --resume, the end that is named replaces the run's own: --epochs 20 alone goes on to\n"
-        "20 epochs whatever --max-steps was.\n"
-        "\n"
-        "exit codes: 0 done (also at the time limit), 1 failed while running or an output cannot be\n"
-        "written, 2 wrong usage, RUN in use or --memory-limit too small, 3 bad data, arch or checkpoint,\n"
-        "4 device, 130 stopped by Ctrl-C or SIGTERM.\n"
-        "\n"
-        "examples:\n"
-        "  capscl train --data fashion-mnist --arch small --epochs 2 --out run1\n"
-        "  capscl train --data mnist --out paper --device gpu --save-every 200\n"
-        "  capscl train --resume --out paper --epochs 20\n"
-        "  capscl train --data mnist --arch small --out quick --time-limit 5m --json\n"
-        "  capscl train --data mnist --arch small --epochs 3 --repeat 3 --out three\n",
+    .notes = "With --resume, the end that is named replaces the run's own: --epochs 20 alone goes "
+             "on to\n"
+             "20 epochs whatever --max-steps was.\n"
+             "\n"
+             "exit codes: 0 done (also at the time limit), 1 failed while running or an output "
+             "cannot be\n"
+             "written, 2 wrong usage, RUN in use or --memory-limit too small, 3 bad data, arch or "
+             "checkpoint,\n"
+             "4 device, 130 stopped by Ctrl-C or SIGTERM.\n"
+             "\n"
+             "examples:\n"
+             "  capscl train --data fashion-mnist --arch small --epochs 2 --out run1\n"
+             "  capscl train --data mnist --out paper --device gpu --save-every 200\n"
+             "  capscl train --resume --out paper --epochs 20\n"
+             "  capscl train --data mnist --arch small --out quick --time-limit 5m --json\n"
+             "  capscl train --data mnist --arch small --epochs 3 --repeat 3 --out three\n",
 };

@@ -11,7 +11,7 @@
 #include "train_session.h"
 #include "warmup_process.h"
 
-/* ---- the network ----------------------------------------------------------------------------- */
+/* ---- the network ---------------------------------------------------------------------------- */
 
 void caps_train_show_model(const caps_train_config *config)
 {
@@ -201,8 +201,7 @@ json_t *caps_train_json(caps_runtime *rt, const caps_train_metrics *m)
         caps_json_double(m->test_error_percent), "images_per_second",
         caps_json_double(m->images_per_second), "seconds", caps_json_double(m->seconds),
         "peak_device_bytes", (json_int_t)m->peak_device_bytes, "resumed_from_step",
-        (json_int_t)m->resumed_from_step, "device",
-        caps_json_text(caps_runtime_device(rt)->name));
+        (json_int_t)m->resumed_from_step, "device", caps_json_text(caps_runtime_device(rt)->name));
     put_interval(all, "", m->test_error_percent, m->test_images);
     if (m->validation_images > 0) {
         json_object_set_new(
@@ -232,8 +231,7 @@ static void print_error(const char *name, double percent, double label_percent, 
             caps_train_error_text(text, percent, label_percent, images, m->labels));
 }
 
-void caps_train_print(
-    const caps_train_config *config, const char *out, const caps_train_metrics *m)
+void caps_train_print(const caps_train_config *config, const char *out, const caps_train_metrics *m)
 {
     char took[32], bytes[32];
     printf("epoch %llu, step %llu, %s\n", (unsigned long long)m->epoch, (unsigned long long)m->step,

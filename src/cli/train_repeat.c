@@ -79,8 +79,7 @@ static double validation_label_error(const caps_train_metrics *m)
 }
 
 /* mean_<name>_error_percent and sd_... */
-static void put_mean(json_t *to, const caps_repeat *r, const char *name,
-    caps_repeat_error *error)
+static void put_mean(json_t *to, const caps_repeat *r, const char *name, caps_repeat_error *error)
 {
     double mean, sd;
     char key[64];
@@ -91,8 +90,7 @@ static void put_mean(json_t *to, const caps_repeat *r, const char *name,
     json_object_set_new(to, key, caps_json_double(sd));
 }
 
-static caps_status print_json(
-    const caps_repeat *r, caps_runtime *rt, caps_error *err)
+static caps_status print_json(const caps_repeat *r, caps_runtime *rt, caps_error *err)
 {
     const bool pairs = caps_model_spec_info(r->config.spec)->labels > 1;
     json_t *all = json_object(), *runs = json_array();
@@ -117,8 +115,7 @@ static caps_status print_json(
 }
 
 /* False: no seed has such an error. */
-static bool print_mean(const caps_repeat *r, const char *name,
-    caps_repeat_error *error)
+static bool print_mean(const caps_repeat *r, const char *name, caps_repeat_error *error)
 {
     double mean, sd;
     const size_t n = caps_repeat_mean(r, error, &mean, &sd);
@@ -179,8 +176,7 @@ caps_status caps_train_repeat(caps_train_session *s, caps_repeat *r, caps_error 
     caps_train_end end = CAPS_TRAIN_FINISHED;
     caps_status status;
     size_t at = 0;
-    CAPS_TRY(caps_repeat_train_all(
-        r, train_seed, ends ? change_end : NULL, &user, &at, &end, err));
+    CAPS_TRY(caps_repeat_train_all(r, train_seed, ends ? change_end : NULL, &user, &at, &end, err));
     if (o->common.json)
         CAPS_TRY(print_json(r, s->rt, err));
     else

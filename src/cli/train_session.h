@@ -1,4 +1,4 @@
-/* train_session.h: what one or several trainings of a process share, and what they log and print. */
+/* train_session.h: what the trainings of a process share, and what they log and print. */
 #ifndef CAPS_TRAIN_SESSION_H
 #define CAPS_TRAIN_SESSION_H
 

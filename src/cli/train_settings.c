@@ -60,26 +60,26 @@ const caps_flag caps_train_flag_table[] = {
         "images in a step (default: 100; authors: 128)"),
     CAPS_ROW_BYTES("--memory-limit", caps_train_flags, memory_limit, "SIZE",
         "take no more device memory: bytes, or 300M, 1.5G; a batch that does\n"
-        "not fit goes in equal parts (default: all that the device has)"),
+        "not fit goes in micro-batches (default: all that the device has)"),
     CAPS_ROW_CHOICE("--optimizer", caps_train_flags, optimizer, optimizers, "O",
-        "adam or sgd: plain w -= rate * gradient (default: adam)"),
+        "adam or sgd: plain w -= lr * gradient (default: adam)"),
     CAPS_ROW_REAL(
         "--lr", caps_train_flags, lr, 0, FLT_MAX, "X", "first learning rate (default: 0.001)"),
     CAPS_ROW_REAL("--lr-decay", caps_train_flags, lr_decay, 0, 1, "X",
-        "factor on the rate for each epoch, smoothly by step; 1 keeps it\n"
+        "factor on the learning rate for each epoch, smoothly by step; 1 keeps it\n"
         "constant; Adam only (default: 0.9; authors: 0.96)"),
     CAPS_ROW_COUNT("--lr-decay-steps", caps_train_flags, lr_decay_steps, 0, 1000000000, "N",
         "the factor is for N steps; 0: for an epoch (default: 0; authors: 2000)"),
     CAPS_ROW_SWITCH("--lr-staircase", caps_train_flags, lr_staircase,
-        "change the rate only every epoch (or N steps), not smoothly"),
+        "change the learning rate only every epoch (or N steps), not smoothly"),
     CAPS_ROW_OFF("--no-lr-staircase", caps_train_flags, lr_staircase, "change it smoothly"),
     CAPS_ROW_COUNT("--lr-linear", caps_train_flags, lr_linear_epochs, 1, 1000000000, "N",
-        "let the rate fall to 0 in a straight line over N epochs, in the place of\n"
+        "let the learning rate fall to 0 in a straight line over N epochs, in place of\n"
         "--lr-decay (or times it, where that is given too)"),
     CAPS_ROW_AMOUNT("--lr-min", caps_train_flags, lr_min, FLT_MAX, "X",
-        "never a lower rate (default: 0;\nauthors: 1e-6)"),
+        "never a lower learning rate (default: 0; authors: 1e-6)"),
     CAPS_ROW_TEXT("--layer-lr", caps_train_flags, lr_multipliers, "L=X,...",
-        "factors on the rate by layer: primary=0.1,class_caps=0.5; 0 keeps a layer\n"
+        "learning-rate multipliers: primary=0.1,class_caps=0.5; 0 keeps a layer\n"
         "as it is (default: 1 for all)"),
     CAPS_ROW_AMOUNT("--margin-positive", caps_train_flags, margin_positive, 1, "X",
         "m+ of the margin loss, a length: 0 to 1 and above m- (default: 0.9)"),
@@ -109,7 +109,7 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_COUNT("--limit", caps_train_flags, limit, 1, UINT32_MAX, "N",
         "train on the first N images only (default: all)"),
     CAPS_ROW_COUNT("--validation", caps_train_flags, validation, 1, UINT32_MAX, "N",
-        "keep N training images, drawn from the seed, to choose by: they are\n"
+        "hold out N training images, drawn from the seed, to choose by: they are\n"
         "evaluated as training goes on, the test split at the end only"),
     CAPS_ROW_TEXT("--init", caps_train_flags, init, "FILE",
         "first parameters from a checkpoint (and the spec, unless --arch is\n"
@@ -162,8 +162,7 @@ caps_status caps_train_check_usage(
 }
 
 /* text NULL: not given. */
-static caps_status check_length(
-    const char *text, size_t bytes, const char *flag, caps_error *err)
+static caps_status check_length(const char *text, size_t bytes, const char *flag, caps_error *err)
 {
     return text && strlen(text) >= bytes
                ? caps_cli_usage(err, "%s: a name of %zu bytes is too long, need less than %zu",
@@ -222,17 +221,17 @@ static caps_status check_loss_flags(
     static const struct {
         const char *flag;
         bool reconstruction;
-    } rows[] = {{"--margin-positive", false}, {"--margin-negative", false}, {"--margin-down", false},
-        {"--class-mean", false}, {"--no-class-mean", false}, {"--reconstruction-weight", true},
-        {"--reconstruction-mean", true}};
+    } rows[] = {{"--margin-positive", false}, {"--margin-negative", false},
+        {"--margin-down", false}, {"--class-mean", false}, {"--no-class-mean", false},
+        {"--reconstruction-weight", true}, {"--reconstruction-mean", true}};
     const caps_model_info *info = caps_model_spec_info(config->spec);
     const bool margin = strcmp(info->class_loss, "margin loss") == 0;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (!caps_args_given(args, rows[i].flag))
             continue;
         if (info->dim == 0)
-            return caps_cli_usage(err, "train: %s with %s, which has no capsules", rows[i].flag,
-                config->arch);
+            return caps_cli_usage(
+                err, "train: %s with %s, which has no capsules", rows[i].flag, config->arch);
         if (!rows[i].reconstruction && !margin)
             return caps_cli_usage(err, "train: %s with %s, whose loss is the %s", rows[i].flag,
                 config->arch, info->class_loss);
@@ -267,8 +266,7 @@ static void change_numbers(
     const struct {
         const char *flag;
         double from, *to;
-    } reals[] = {{"--lr", o->lr, &config->lr},
-        {"--lr-decay", o->lr_decay, &config->lr_decay},
+    } reals[] = {{"--lr", o->lr, &config->lr}, {"--lr-decay", o->lr_decay, &config->lr_decay},
         {"--lr-min", o->lr_min, &config->lr_min},
         {"--reconstruction-weight", o->reconstruction_weight, &config->loss.reconstruction_weight},
         {"--reconstruction-mean", o->reconstruction_mean / pixels,
@@ -356,8 +354,7 @@ static caps_status check_numbers(const caps_train_config *config, caps_error *er
     return CAPS_OK;
 }
 
-caps_status caps_train_new_config(
-    caps_train_session *s, caps_train_config *config, caps_error *err)
+caps_status caps_train_new_config(caps_train_session *s, caps_train_config *config, caps_error *err)
 {
     const caps_train_flags *o = s->flags;
     const caps_args *args = s->args;

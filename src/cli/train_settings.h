@@ -30,8 +30,8 @@ typedef struct caps_train_session caps_train_session; /* train_session.h */
 caps_status caps_train_new_config(
     caps_train_session *s, caps_train_config *config, caps_error *err);
 
-/* Of a run that is continued: the end that this command line names replaces the old one whole, as it
- * would in a new run, so that "--max-steps 500" alone means 500 steps. */
+/* Of a run that is continued: the end that this command line names replaces the old one whole, as
+ * it would in a new run, so that "--max-steps 500" alone means 500 steps. */
 void caps_train_change_end(
     const caps_train_flags *o, const caps_args *args, caps_train_config *config);
 

@@ -183,8 +183,7 @@ static caps_status json_read_number(
 static caps_status json_read_object(const caps_setting *s, caps_train_config *config,
     const json_t *value, const char *where, caps_error *err)
 {
-    const bool right =
-        s->type == CAPS_SETTING_NAMES ? json_is_array(value) : json_is_object(value);
+    const bool right = s->type == CAPS_SETTING_NAMES ? json_is_array(value) : json_is_object(value);
     if (!right)
         return json_bad_setting(
             s, where, s->type == CAPS_SETTING_NAMES ? "a list" : "an object", err);
@@ -263,8 +262,8 @@ done:
     return status;
 }
 
-caps_status caps_config_check_same(const caps_train_config *have, const caps_train_config *need,
-    const char *path, caps_error *err)
+caps_status caps_config_check_same(
+    const caps_train_config *have, const caps_train_config *need, const char *path, caps_error *err)
 {
     caps_status status = CAPS_OK;
     json_t *x = NULL, *y = NULL;

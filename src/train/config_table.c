@@ -24,12 +24,30 @@ static const char *table_routing(int i)
 
 #define MEMBER(name)                                                                               \
     .offset = offsetof(caps_train_config, name), .bytes = sizeof(((caps_train_config *)0)->name)
-#define TEXT(key, name, ...)   {key, CAPS_SETTING_TEXT, MEMBER(name), __VA_ARGS__}
-#define COUNT(key, name, ...)  {key, CAPS_SETTING_COUNT, MEMBER(name), __VA_ARGS__}
-#define SIZE(key, name, ...)   {key, CAPS_SETTING_SIZE, MEMBER(name), __VA_ARGS__}
-#define REAL(key, name, ...)   {key, CAPS_SETTING_REAL, MEMBER(name), __VA_ARGS__}
-#define SWITCH(key, name, ...) {key, CAPS_SETTING_SWITCH, MEMBER(name), __VA_ARGS__}
-#define CHOICE(key, name, ...) {key, CAPS_SETTING_CHOICE, MEMBER(name), __VA_ARGS__}
+#define TEXT(key, name, ...)                                                                       \
+    {                                                                                              \
+        key, CAPS_SETTING_TEXT, MEMBER(name), __VA_ARGS__                                          \
+    }
+#define COUNT(key, name, ...)                                                                      \
+    {                                                                                              \
+        key, CAPS_SETTING_COUNT, MEMBER(name), __VA_ARGS__                                         \
+    }
+#define SIZE(key, name, ...)                                                                       \
+    {                                                                                              \
+        key, CAPS_SETTING_SIZE, MEMBER(name), __VA_ARGS__                                          \
+    }
+#define REAL(key, name, ...)                                                                       \
+    {                                                                                              \
+        key, CAPS_SETTING_REAL, MEMBER(name), __VA_ARGS__                                          \
+    }
+#define SWITCH(key, name, ...)                                                                     \
+    {                                                                                              \
+        key, CAPS_SETTING_SWITCH, MEMBER(name), __VA_ARGS__                                        \
+    }
+#define CHOICE(key, name, ...)                                                                     \
+    {                                                                                              \
+        key, CAPS_SETTING_CHOICE, MEMBER(name), __VA_ARGS__                                        \
+    }
 
 /* In the order of the JSON. */
 const caps_setting caps_settings[] = {

@@ -164,8 +164,7 @@ static caps_status repeat_make_results(caps_repeat *r, caps_error *err)
 caps_status caps_repeat_load(caps_repeat *r, const char *out, caps_error *err)
 {
     caps_status status;
-    *r = (caps_repeat){
-        .out = out, .resume = true, .config = {CAPS_OPTIONS(caps_train_config)}};
+    *r = (caps_repeat){.out = out, .resume = true, .config = {CAPS_OPTIONS(caps_train_config)}};
     CAPS_TRY(repeat_read(&r->seeds, &r->count, &r->config, out, err));
     CAPS_TRY(repeat_make_results(r, err));
 done:
@@ -174,8 +173,8 @@ done:
     return status;
 }
 
-caps_status caps_repeat_begin(caps_repeat *r, const char *out, uint64_t first, size_t count,
-    bool overwrite, caps_error *err)
+caps_status caps_repeat_begin(
+    caps_repeat *r, const char *out, uint64_t first, size_t count, bool overwrite, caps_error *err)
 {
     caps_status status;
     *r = (caps_repeat){.out = out,

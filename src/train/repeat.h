@@ -36,8 +36,8 @@ bool caps_repeat_first(const char *out, uint64_t *seed);
 
 /* A new repetition with `count` seeds from `first` on. Checks what can be checked, touches nothing.
  * CAPS_ERR_ARGUMENT (seeds past the greatest), CAPS_ERR_EXISTS, CAPS_ERR_IO. */
-caps_status caps_repeat_begin(caps_repeat *r, const char *out, uint64_t first, size_t count,
-    bool overwrite, caps_error *err);
+caps_status caps_repeat_begin(
+    caps_repeat *r, const char *out, uint64_t first, size_t count, bool overwrite, caps_error *err);
 /* One that goes on, with its settings. CAPS_ERR_FORMAT, CAPS_ERR_IO. */
 caps_status caps_repeat_load(caps_repeat *r, const char *out, caps_error *err);
 void caps_repeat_release(caps_repeat *r); /* a zeroed one is allowed */
@@ -61,8 +61,8 @@ typedef caps_status caps_repeat_train(void *user, const caps_repeat_run *run,
     const caps_train_config *config, caps_train_end *end, caps_train_metrics *m, caps_error *err);
 
 /* Trains what is not finished, one seed after the other, up to the first that is stopped: *at, or
- * `count` where all are finished. A failure's message begins with its seed. change: the end of a run
- * that goes on, put into the settings that its directory holds; NULL: as it is. */
+ * `count` where all are finished. A failure's message begins with its seed. `change` puts another
+ * end into the settings of a run that goes on; NULL: they stay as they are. */
 typedef void caps_repeat_change(void *user, caps_train_config *config);
 caps_status caps_repeat_train_all(caps_repeat *r, caps_repeat_train *train,
     caps_repeat_change *change, void *user, size_t *at, caps_train_end *end, caps_error *err);

@@ -31,11 +31,10 @@ caps_status caps_schedule_check(
 {
     const uint64_t epochs =
         config->epochs ? config->epochs : caps_schedule_epoch(config->max_steps, steps_per_epoch);
-    if (config->lr_linear_epochs && epochs > config->lr_linear_epochs &&
-        !(config->lr_min > 0))
+    if (config->lr_linear_epochs && epochs > config->lr_linear_epochs && !(config->lr_min > 0))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "train: %" PRIu64 " epochs at a rate that falls to 0 in %" PRIu64
-            ", need no more than these, or a least rate",
+            "train: %" PRIu64 " epochs at a learning rate that falls to 0 in %" PRIu64
+            ", need no more than these, or a least one",
             epochs, config->lr_linear_epochs);
     return CAPS_OK;
 }

@@ -1,9 +1,9 @@
 /* stepper.h: the pipeline of training steps, in one place.
  *
- * A step is five calls in this order: begin the step's record, say which step it is, gradients of a
- * batch, the optimizer, end (what the step left is read). All of them only enqueue, so the host runs
- * ahead of the device: while one step is computed the next one is enqueued, and what the one before
- * left is taken.
+ * A step is five calls in this order: begin the step's record, set the step's number, gradients of
+ * a batch, the optimizer, end (what the step left is read). All of them only enqueue, so the host
+ * runs ahead of the device: while one step is computed the next one is enqueued, and what the one
+ * before left is taken.
  *
  *     caps_stepper_enqueue     step n        device: n - 1
  *     caps_stepper_take        step n - 1    device: n
@@ -21,8 +21,8 @@
 #include "step.h"
 
 /* Called between a step's gradients and its optimizer: where the gradients are summed over devices.
- * They lie in the parameters' `gradient` (caps_model_parameter), as the mean over this model's batch.
- * A failure ends the step, and is its error. */
+ * They lie in the parameters' `gradient` (caps_model_parameter), as the mean over this model's
+ * batch. A failure ends the step, and is its error. */
 typedef caps_status caps_stepper_reduce(void *user, caps_model *m, caps_error *err);
 
 /* What a step was and what it left. */

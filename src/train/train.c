@@ -174,8 +174,7 @@ caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
     caps_train_control c;
     caps_status status;
     *m = (caps_train_metrics){0};
-    CAPS_TRY(caps_options_read(
-        &c, sizeof c, control, control->size, "caps_train_control", err));
+    CAPS_TRY(caps_options_read(&c, sizeof c, control, control->size, "caps_train_control", err));
     caps_trace_begin(rt, "set up");
     status = caps_trainer_init(&t, rt, config, &c, err);
     caps_trace_end(rt);

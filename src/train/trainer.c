@@ -98,8 +98,8 @@ caps_status caps_trainer_not_finite(
     const caps_trainer *t, uint64_t step, const char *name, double lr, caps_error *err)
 {
     return caps_fail(err, CAPS_ERR_NOT_FINITE,
-        "step %llu: %s is not finite (rate %g; last saved step %llu)", (unsigned long long)step,
-        name, lr, (unsigned long long)t->saved_step);
+        "step %llu: %s is not finite (learning rate %g; last saved step %llu)",
+        (unsigned long long)step, name, lr, (unsigned long long)t->saved_step);
 }
 
 /* Speed is that of the epoch's steps. The first step of a process also builds kernels: it counts

@@ -21,7 +21,7 @@ typedef struct caps_trainer {
     caps_train_config config;          /* its own: the caller's, with what was chosen */
     const caps_train_control *control; /* whole, whatever header the caller was compiled against */
     double began;                      /* caps_clock_seconds */
-    double seconds_before; /* of the processes that were stopped; NaN: not known */
+    double seconds_before;             /* of the processes that were stopped; NaN: not known */
 
     char *state_path, *config_path, *metrics_path, *model_path, *config_text;
     /* Of the last two one may have no image, not both. */
@@ -66,7 +66,7 @@ bool caps_trainer_is_finished(const caps_trainer *t);
 /* ---- trainer_files.c ------------------------------------------------------------------------ */
 
 caps_status caps_trainer_make_paths(caps_trainer *t, caps_error *err);
-/* Of a new run there is none yet, of one that is resumed there is; what is written can be written. */
+/* A new run has no files yet, one that is resumed has its own; what is to be written can be. */
 caps_status caps_trainer_check_directory(const caps_trainer *t, caps_error *err);
 /* Makes or mends the run directory's files, so that the run can be resumed from here on. */
 caps_status caps_trainer_open(caps_trainer *t, caps_error *err);
@@ -81,7 +81,7 @@ caps_status caps_trainer_append(
 /* The state's numbers as the caller sees them. */
 caps_train_metrics caps_trainer_metrics(const caps_trainer *t);
 void caps_trainer_report(caps_trainer *t, caps_train_event event);
-/* After a step was enqueued: `step` and `epoch` are its, the sums those of the steps that came back. */
+/* After a step was enqueued: `step` and `epoch` are its own, the sums those of the steps taken. */
 void caps_trainer_report_progress(caps_trainer *t);
 /* A line for the log. */
 void caps_trainer_note(caps_trainer *t, const char *format, ...) CAPS_PRINTF(2, 3);

@@ -36,12 +36,8 @@ static caps_status read_split(
     const caps_model_info *info = caps_model_spec_info(r->t->config.spec);
     const size_t *size = info->source[0] ? info->source : info->input;
     const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options), .split = split,
-        .limit = limit,
-        .channels = size[0],
-        .height = size[1],
-        .width = size[2],
-        .progress = on_pictures,
-        .user = r};
+        .limit = limit, .channels = size[0], .height = size[1], .width = size[2],
+        .progress = on_pictures, .user = r};
     return caps_dataset_open(ds, r->t->config.data, &options, err);
 }
 
@@ -155,7 +151,8 @@ caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *e
     drawer d = {.config = config};
     pthread_t reading, drawing;
     const bool reads = begin_thread(&reading, read_splits, &r);
-    const bool draws = !t->control->resume && !config->init[0] && begin_thread(&drawing, draw_first, &d);
+    const bool draws =
+        !t->control->resume && !config->init[0] && begin_thread(&drawing, draw_first, &d);
     caps_status status = caps_runtime_build(t->rt, err);
     if (reads) {
         watch_reader(t, &r);

@@ -51,7 +51,7 @@ static caps_status write_config(const caps_trainer *t, caps_error *err)
     return status;
 }
 
-/* The first files of a new run, while the device may be at its first step: what they hold is in host
+/* The first files of a new run, while the device is at its first step: what they hold is in host
  * memory. */
 static caps_status write_first(caps_trainer *t, caps_error *err)
 {
@@ -60,8 +60,7 @@ static caps_status write_first(caps_trainer *t, caps_error *err)
         CAPS_TRY(caps_train_run_remove(t->control->out, err));
     /* The state first: from the moment on in which anything is there, there is a run to resume. */
     CAPS_TRY(caps_directory_make(t->control->out, err));
-    CAPS_TRY(
-        caps_state_save(&t->state, t->state_path, t->model, &t->config, t->config_text, err));
+    CAPS_TRY(caps_state_save(&t->state, t->state_path, t->model, &t->config, t->config_text, err));
     caps_state_drop(&t->state);
     CAPS_TRY(write_config(t, err));
 done:
@@ -114,8 +113,7 @@ caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err)
     t->state.seconds = caps_trainer_metrics(t).total_seconds;
     if (model)
         CAPS_TRY(caps_model_save(t->model, t->model_path, err));
-    CAPS_TRY(
-        caps_state_save(&t->state, t->state_path, t->model, &t->config, t->config_text, err));
+    CAPS_TRY(caps_state_save(&t->state, t->state_path, t->model, &t->config, t->config_text, err));
     CAPS_TRY(caps_state_give_back(&t->state, t->model, err));
     t->saved_step = t->state.step;
     caps_trainer_report(t, CAPS_TRAIN_SAVED);

@@ -24,8 +24,7 @@ static void enqueue(caps_model *m, const batch *b, size_t n, float rate, uint64_
 {
     caps_error err = {0};
     test_ok(caps_step_begin(m, &err));
-    test_ok(caps_model_accumulate(
-        m, &(caps_images){n, b->images, b->labels, NULL}, true, &err));
+    test_ok(caps_model_accumulate(m, &(caps_images){n, b->images, b->labels, NULL}, true, &err));
     test_ok(caps_model_adam(m, rate, step, &err));
     test_ok(caps_step_end(m, step % CAPS_STEPS_AT_ONCE, &err));
 }
@@ -112,8 +111,8 @@ START_TEST(a_bad_step_is_named_while_the_next_runs)
         enqueue(m, &two, 8, 0, 1);
         test_ok(caps_model_set_parameters(m, bad, &err));
         enqueue(m, &one, 8, 1e-3f, 2);
-        ck_assert(take(m, 1).finite); /* the one before was well */
-        enqueue(m, &two, 3, 1e-3f, 3);   /* all its values are NaN, from conv1 on */
+        ck_assert(take(m, 1).finite);  /* the one before was well */
+        enqueue(m, &two, 3, 1e-3f, 3); /* all its values are NaN, from conv1 on */
         caps_step_report report = take(m, 2);
         ck_assert(!report.finite);
         ck_assert_str_eq(report.where, cases[i].where);
@@ -141,19 +140,15 @@ END_TEST
 START_TEST(a_bad_micro_batch_is_named)
 {
     caps_error err = {0};
-    const caps_model_options halves = {CAPS_OPTIONS(caps_model_options),
-        .max_batch = 8,
-        .training = true,
-        .adam = true,
-        .accumulate = true,
-        .micro_batch = 4};
+    const caps_model_options halves = {CAPS_OPTIONS(caps_model_options), .max_batch = 8,
+        .training = true, .adam = true, .accumulate = true, .micro_batch = 4};
     caps_model *m = make(families[_i], &halves);
     for (size_t image = 0; image < 8; image += 7) {
         batch one = batch_of(1);
         one.images[image * PIXELS + 5] = INFINITY;
         test_ok(caps_step_begin(m, &err));
-        test_ok(caps_model_accumulate(
-        m, &(caps_images){8, one.images, one.labels, NULL}, true, &err));
+        test_ok(
+            caps_model_accumulate(m, &(caps_images){8, one.images, one.labels, NULL}, true, &err));
         test_ok(caps_model_adam(m, 1e-3f, 1, &err));
         test_ok(caps_step_end(m, 0, &err));
         caps_step_report report;
@@ -165,8 +160,7 @@ START_TEST(a_bad_micro_batch_is_named)
     }
     batch one = batch_of(1);
     test_ok(caps_step_begin(m, &err));
-    test_ok(caps_model_accumulate(
-        m, &(caps_images){8, one.images, one.labels, NULL}, true, &err));
+    test_ok(caps_model_accumulate(m, &(caps_images){8, one.images, one.labels, NULL}, true, &err));
     test_ok(caps_model_adam(m, 1e-3f, 1, &err));
     test_ok(caps_step_end(m, 1, &err));
     ck_assert(take(m, 1).finite);

@@ -382,7 +382,7 @@ START_TEST(not_finite_names_step_and_layer)
     train_watch w =
         train_fails((train_watch){.out = out}, &config, CAPS_ERR_NOT_FINITE, "last saved step 0)");
     ck_assert_msg(strncmp(w.err.message, "step ", 5) == 0, "%s", w.err.message);
-    ck_assert_ptr_nonnull(strstr(w.err.message, " is not finite (rate 1e+30; "));
+    ck_assert_ptr_nonnull(strstr(w.err.message, " is not finite (learning rate 1e+30; "));
     ck_assert_ptr_null(strstr(w.err.message, "nothing"));
     ck_assert(!caps_path_exists(cli_path(out, "model.safetensors")));
     /* The first state is still there, whole: it goes wrong at the same step again. */
@@ -402,7 +402,8 @@ static void expect_end(const caps_train_config *config, const char *message)
     char name[64] = "", expected[128];
     bool finite = true;
     uint64_t step = 0;
-    const caps_model_options options = {CAPS_OPTIONS(caps_model_options), .max_batch = config->batch, .training = true};
+    const caps_model_options options = {
+        CAPS_OPTIONS(caps_model_options), .max_batch = config->batch, .training = true};
     const caps_batcher_options from = {.batch = config->batch,
         .augment = config->augment,
         .shuffle = config->shuffle,
@@ -465,7 +466,8 @@ START_TEST(not_finite_is_never_saved)
     config.save_every = 1;
     config.max_steps = 4;
     char *out = fresh("huge");
-    train_fails((train_watch){.out = out}, &config, CAPS_ERR_NOT_FINITE, " is not finite (rate ");
+    train_fails(
+        (train_watch){.out = out}, &config, CAPS_ERR_NOT_FINITE, " is not finite (learning rate ");
     caps_error err = {0};
     caps_checkpoint saved = {0};
     test_ok(caps_checkpoint_load(
@@ -607,7 +609,8 @@ START_TEST(evaluation_counts_every_image)
         caps_evaluation result = {0};
         seen s = {0};
         /* Batches that do not divide the images; one larger than all of them. */
-        const caps_model_options options = {CAPS_OPTIONS(caps_model_options), .max_batch = i ? 100 : 9, .reconstruct = true};
+        const caps_model_options options = {
+            CAPS_OPTIONS(caps_model_options), .max_batch = i ? 100 : 9, .reconstruct = true};
         test_ok(caps_model_create(&model, test_runtime(), saved.spec, &options, &err));
         test_ok(caps_model_set_parameters(model, saved.parameters, &err));
         const caps_evaluate_options seeing = {
@@ -648,7 +651,8 @@ START_TEST(evaluation_leaves_totals_and_weights)
     caps_model *model = NULL;
     caps_evaluation result = {0};
     caps_model_totals before, after;
-    const caps_model_options options = {CAPS_OPTIONS(caps_model_options), .max_batch = 10, .training = true, .adam = true};
+    const caps_model_options options = {
+        CAPS_OPTIONS(caps_model_options), .max_batch = 10, .training = true, .adam = true};
     test_ok(test_dataset_load(&test, data, CAPS_SPLIT_TEST, 0, &err));
     test_ok(caps_model_create(&model, test_runtime(), whole.spec, &options, &err));
     test_ok(caps_model_initialise(model, CAPS_INITIALISER_SCALED, 3, &err));

@@ -91,7 +91,7 @@ START_TEST(ends_and_epochs)
             ck_assert_int_eq(
                 caps_schedule_check(&c, 7, &err), longer ? CAPS_ERR_ARGUMENT : CAPS_OK);
         }
-    ck_assert_ptr_nonnull(strstr(err.message, "4 epochs at a rate that falls to 0 in 3"));
+    ck_assert_ptr_nonnull(strstr(err.message, "4 epochs at a learning rate that falls to 0 in 3"));
     c.lr_min = 1e-6;
     test_ok(caps_schedule_check(&c, 7, &err));
     c.lr_min = 0;
