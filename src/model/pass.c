@@ -65,13 +65,14 @@ static const caps_tensor *pass_chosen(const caps_model *m)
     return c->matched.buffer && m->labelled ? &c->matched : &c->best;
 }
 
-/* What the reconstruction should be, [b * L, C*H*W]. */
+/* What the reconstruction should be, [b * L, C*H*W]. The images are no targets of several labels: a
+ * model that runs without its decoder has none then. */
 static caps_tensor pass_targets(const caps_model *m)
 {
     const caps_model_info *info = caps_model_get_info(m);
     const size_t shape[] = {m->b * info->labels, info->pixels};
     const caps_tensor images = caps_batch_of(&m->network.input->y, m->b);
-    if (!m->targeted)
+    if (!m->targeted || (!m->targets.buffer && info->labels > 1))
         return (caps_tensor){0};
     return m->targets.buffer ? caps_batch_of(&m->targets, shape[0])
                              : caps_tensor_reshape(&images, 2, shape);

@@ -270,8 +270,20 @@ START_TEST(several_labels)
     ck_assert_uint_eq(all, 2 * 17);
     ck_assert_uint_eq(all - found, label_errors);
     ck_assert_double_gt(e.reconstruction_sse, 0);
+    const size_t found_errors = e.errors;
     caps_evaluation_release(&e);
     caps_image_results_release(&r);
+
+    /* The same without the decoder, whose targets the data gives in vain. */
+    caps_model *bare = NULL;
+    const caps_model_options without = {CAPS_OPTIONS(caps_model_options), .max_batch = BATCH};
+    test_ok(caps_model_create(&bare, families[_i], caps_model_get_spec(m), &without, &err));
+    test_ok(caps_model_initialise(bare, CAPS_INITIALISER_SCALED, 3, &err));
+    test_ok(caps_evaluate(bare, &pairs, NULL, &e, &err));
+    ck_assert_uint_eq(e.errors, found_errors);
+    ck_assert(isnan(e.reconstruction_sse));
+    caps_evaluation_release(&e);
+    caps_model_free(bare);
     caps_dataset_release(&pairs);
     caps_model_free(m);
     free(directory);
