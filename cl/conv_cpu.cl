@@ -75,8 +75,8 @@ static inline void conv2d_take_row(
     }
 }
 
-// to[0 .. n) = from; `capacity` elements from to[0] on may be overwritten: what lies behind is written
-// later.
+// to[0 .. n) = from; `capacity` elements from to[0] on may be overwritten: what lies behind is
+// written later.
 static inline void conv2d_copy(__global float *to, const float *from, uint n, uint capacity)
 {
     uint x = 0;

@@ -190,7 +190,8 @@ CPU_KERNEL void winograd_forward(__global float *y, const ulong y_at, __global c
             UNROLL for (uint j = 0; j < COUNT; j++)                                                \
             {                                                                                      \
                 const float16 v = vload16(q * groups, px[j]);                                      \
-                UNROLL for (uint n = 0; n < 4; n++) sum[n][j] = fma(v, gradients[p][q][n], sum[n][j]); \
+                UNROLL for (uint n = 0; n < 4; n++)                                                \
+                    sum[n][j] = fma(v, gradients[p][q][n], sum[n][j]);                             \
             }                                                                                      \
         }                                                                                          \
         for (uint n = 0; n < 4 && m + n < outputs; n++)                                            \

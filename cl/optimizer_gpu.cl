@@ -1,5 +1,5 @@
-// optimizer_gpu.cl: Adam and plain gradient descent, GPU family; equations, arguments and numerics as in
-// optimizer_cpu.cl. Work: item x takes element x.
+// optimizer_gpu.cl: Adam and plain gradient descent, GPU family; equations, arguments and numerics
+// as in optimizer_cpu.cl. Work: item x takes element x.
 
 __kernel void adam_step(__global float *restrict w, const ulong w_offset,
     __global float *restrict m, const ulong m_offset, __global float *restrict v,

@@ -169,8 +169,8 @@ FUSED_VOTES(1, 1, any, )
     step(16_8, 16) while (d_count - d >= 16) step(16, 16) if (d_count - d >= 8)                    \
         step(8, 8) if (d_count - d >= 4) step(4, 4) while (d < d_count) step(1, 1)
 
-// dots[j] = votes[j,:] . x[j,:], with the votes stored. w: [J,D,K] of this capsule; x_step: rows of x
-// from one j to the next.
+// dots[j] = votes[j,:] . x[j,:], with the votes stored. w: [J,D,K] of this capsule; x_step: rows of
+// x from one j to the next.
 FUSED_FUNCTION void fused_dots(__global float *dots, __global float *votes, __global const float *w,
     __global const float *u, __global const float *x, ulong x_step, uint j_count, uint d_count,
     uint k_count)

@@ -36,7 +36,8 @@ CPU_KERNEL void squash_forward(__global float *restrict v, const ulong v_offset,
     __global const float *restrict s, const ulong s_offset, const uint rows, const uint k,
     const uint rows_per_item, const uint squash)
 {
-    squash_forward_item(v, v_offset, s, s_offset, rows, k, rows_per_item, squash, get_global_id(0));
+    squash_forward_item(v, v_offset, s, s_offset, rows, k, rows_per_item, squash,
+        get_global_id(0));
 }
 
 // dv is read before ds is written, element by element, since they may be the same.
@@ -59,5 +60,6 @@ CPU_KERNEL void squash_backward(__global float *ds, const ulong ds_offset, __glo
     const uint k, const uint rows_per_item, const uint squash)
 {
     squash_backward_item(
-        ds, ds_offset, dv, dv_offset, s, s_offset, rows, k, rows_per_item, squash, get_global_id(0));
+        ds, ds_offset, dv, dv_offset, s, s_offset, rows, k, rows_per_item, squash,
+        get_global_id(0));
 }

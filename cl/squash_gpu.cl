@@ -1,7 +1,7 @@
 // squash_gpu.cl: squash and its gradient, GPU family; equations and shapes as in squash_cpu.cl.
 //
-// Work: a group of L items is L / width rows of `width` lanes; lane l takes elements l, l + width, ...
-// of its row. width: a power of two, at least k where the group permits. scratch: L floats.
+// Work: a group of L items is L / width rows of `width` lanes; lane l takes elements l, l + width,
+// ... of its row. width: a power of two, at least k where the group permits. scratch: L floats.
 // Numerics as in squash_cpu.cl. Lanes are added as a tree: a fixed order.
 
 __kernel void squash_forward(__global float *restrict v, const ulong v_offset,

@@ -2,8 +2,8 @@
  *
  *     cc -std=c11 train_api.c $(pkg-config --cflags --libs capscl) -o train_api && ./train_api
  *
- * The pictures are made here: strokes of four kinds at random places, 12x12, with some noise. Data
- * and run live in a temporary directory, which is removed at the end. */
+ * The program makes its own images: strokes in four directions at random places, 12x12, with some
+ * noise. It writes data and run into a temporary directory, and removes that at the end. */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -31,7 +31,7 @@ static unsigned draw(unsigned *state, unsigned below)
     return (*state >> 16) % below;
 }
 
-/* A stroke of seven pixels: lying, standing, rising or falling. */
+/* A stroke of seven pixels: horizontal, vertical, rising or falling. */
 static void make_image(unsigned char image[SIDE][SIDE], int label, unsigned *state)
 {
     static const int steps[CLASSES][2] = {{0, 1}, {1, 0}, {-1, 1}, {1, 1}}; /* y, x */
@@ -88,7 +88,7 @@ static void on_event(
             (unsigned long long)m->epoch, m->loss, m->train_error_percent, m->test_error_percent);
 }
 
-/* The saved model, read back and evaluated by a model that is made for inference. */
+/* Reads the saved model back and evaluates it, with a model that is made for inference only. */
 static caps_status evaluate_saved(
     caps_runtime *rt, const char *directory, const char *path, caps_error *err)
 {
@@ -126,7 +126,7 @@ static caps_status train(const char *directory, const char *out, caps_error *err
     config.batch = 20;
     config.epochs = 5;
     config.lr = 0.003;
-    config.augment = CAPS_AUGMENT_NONE; /* a shift would push strokes out of the picture */
+    config.augment = CAPS_AUGMENT_NONE; /* a shift could push a stroke out of the image */
     snprintf(config.data, sizeof config.data, "%s", directory);
     snprintf(model, sizeof model, "%s/model.safetensors", out);
 

@@ -65,7 +65,8 @@ typedef struct caps_dataset_options {
  * - IDX: {train,t10k}-{images-idx3|images-idx4,labels-idx1}-ubyte, plain or .gz; EMNIST's file
  *   names too, whose images are turned upright;
  * - CIFAR-10's binary version: data_batch_1.bin to data_batch_5.bin, test_batch.bin;
- * - PNG pictures: train/<class>/<name>.png and test/<class>/<name>.png, or <class>/<name>.png alone,
+ * - PNG pictures: train/<class>/<name>.png and test/<class>/<name>.png, or <class>/<name>.png
+ * alone,
  *   which has no test split. Label = place of the class among the names of the training split in
  *   byte order. The set begins with the first picture of every class, then the second of every
  *   class, and so on, so that its first images are of all classes;
@@ -84,8 +85,9 @@ CAPS_API caps_status caps_dataset_names(
 
 /* Holds out n images for validation: moves them, drawn without replacement from `seed` alone, from
  * the training set to *validation. Both stay in the order they had. Of pairs the single images are
- * divided, so that none is in both. On failure *train is as it was. Errors: CAPS_ERR_ARGUMENT (n is not 1..train->n - 1, not
- * a training split, or pairs for which a part lacks a second class), CAPS_ERR_MEMORY. */
+ * divided, so that none is in both. On failure *train is as it was. Errors: CAPS_ERR_ARGUMENT (n is
+ * not 1..train->n - 1, not a training split, or pairs for which a part lacks a second class),
+ * CAPS_ERR_MEMORY. */
 CAPS_API caps_status caps_dataset_split_off(
     caps_dataset *train, size_t n, uint64_t seed, caps_dataset *validation, caps_error *err);
 

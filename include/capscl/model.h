@@ -35,7 +35,7 @@ typedef struct caps_model_options {
                                     create only */
     caps_routing_algorithm routing_algorithm; /* AUTO: caps_class_caps_choose chooses */
     const caps_loss *loss;                    /* NULL: CAPS_LOSS_DEFAULT. Read by create only */
-    const char *lr_multipliers; /* learning-rate multipliers, by layer or parameter:
+    const char *lr_multipliers;               /* learning-rate multipliers, by layer or parameter:
                                    "primary=0.1,decoder.fc1.bias=2", each 0 or more, 1 for those not
                                    named; of two names for a parameter the longer one counts. NULL:
                                    all 1. Read by create only */
@@ -48,7 +48,8 @@ typedef struct caps_model_memory {
 } caps_model_memory;
 
 /* rt: counts also what matrix products need on that device; NULL: without it. With
- * `accumulate`, CAPS_ERR_DEVICE_MEMORY where not even one image fits (need and have in the message). */
+ * `accumulate`, CAPS_ERR_DEVICE_MEMORY where not even one image fits (need and have in the
+ * message). */
 CAPS_API caps_status caps_model_forecast(const caps_runtime *rt, const caps_model_spec *spec,
     const caps_model_options *options, caps_model_memory *memory, caps_error *err);
 
@@ -146,7 +147,7 @@ CAPS_API caps_tensor caps_model_input_gradient(const caps_model *m);
  *   "lengths"         [b, J]: the classes' scores: lengths of the class capsules, or probabilities
  *   "best"            int32 [b], or [b, L]: the classes with the highest scores
  *   "capsules"        [b, J, D]: the class capsules
- *   "primary"         [b, I, K]: the capsules that these read
+ *   "inputs"          [b, I, K]: the capsules that these read
  *   "couplings"       [b, I, J]: of the last iteration of their routing
  *   "couplings.iterations"  [r, b, I, J]: of every iteration
  *   "reconstruction"  [b * L, C*H*W]: of label t of image n in row n L + t; by length those that
@@ -156,17 +157,17 @@ CAPS_API caps_tensor caps_model_input_gradient(const caps_model *m);
  *   "<layer>", "<layer>.<output>"  what any layer gives, as docs/networks.md has it */
 CAPS_API caps_tensor caps_model_output(const caps_model *m, const char *name);
 
-/* The decoder alone: "reconstruction" (and no other output, until the next forward) is what it makes
- * of class capsules given by the caller, [b, J*D], who has set to zero those that it shall not see.
- * 1 <= b <= caps_model_get_micro_batch * L. The host array may be reused at return.
+/* The decoder alone: "reconstruction" (and no other output, until the next forward) is what it
+ * makes of class capsules given by the caller, [b, J*D], who has set to zero those that it shall
+ * not see. 1 <= b <= caps_model_get_micro_batch * L. The host array may be reused at return.
  * CAPS_ERR_ARGUMENT where the model has no decoder, or was made without `reconstruct` (or
  * `training`). */
 CAPS_API caps_status caps_model_decode(
     caps_model *m, const float *capsules, size_t b, caps_error *err);
 
-/* Sums over batches, kept on the device until the next clear: class loss, squared error, images that
- * were not classified right (see caps_totals_add). add takes the labelled batch of the last forward
- * and enqueues; get blocks. */
+/* Sums over batches, kept on the device until the next clear: class loss, squared error, images
+ * that were not classified right (see caps_totals_add). add takes the labelled batch of the last
+ * forward and enqueues; get blocks. */
 typedef struct caps_model_totals {
     double class_loss, sse, errors;
 } caps_model_totals;
@@ -182,7 +183,8 @@ CAPS_API caps_status caps_model_sgd(caps_model *m, float lr, caps_error *err);
 CAPS_API caps_status caps_model_check_finite(caps_model *m, bool *finite, caps_error *err);
 /* After a loss or gradient that is not finite: the first layer (forward order, then gradients in
  * backward order) whose values are not, e.g. "class_caps" or "gradient of conv1.weight". */
-CAPS_API caps_status caps_model_first_not_finite(caps_model *m, char *name, size_t bytes, caps_error *err);
+CAPS_API caps_status caps_model_first_not_finite(
+    caps_model *m, char *name, size_t bytes, caps_error *err);
 
 /* ---- checkpoints ---------------------------------------------------------------------------- */
 

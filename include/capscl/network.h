@@ -14,9 +14,9 @@ extern "C" {
 #define CAPS_MAX_LABELS  2
 #define CAPS_CLASS_NAME  256 /* bytes of a class's name, its final 0 included: NAME_MAX + 1 */
 
-/* A network as a list of layers, from JSON and to JSON (docs/networks.md). It is always one that can
- * be built: what cannot is refused where it is read or changed. On the heap; one thread at a time.
- */
+/* A network as a list of layers, from JSON and to JSON (docs/networks.md). It is always one that
+ * can be built: what cannot is refused where it is read or changed. On the heap; one thread at a
+ * time. */
 typedef struct caps_model_spec caps_model_spec;
 
 /* What follows from a spec. It belongs to the spec and changes with it. Members may be added at the
@@ -27,7 +27,7 @@ typedef struct caps_model_info {
                          on black, or cut around their centre; all 0: the input's size */
     size_t pixels;    /* C*H*W of the input */
     size_t classes;   /* J */
-    size_t labels;    /* L, of an image: 1, or 2 (MultiMNIST: the two longest capsules are the answer,
+    size_t labels; /* L, of an image: 1, or 2 (MultiMNIST: the two longest capsules are the answer,
                          and the decoder runs once for each) */
     bool has_decoder;
     bool has_class_names;
@@ -67,8 +67,8 @@ CAPS_API bool caps_model_spec_equal(const caps_model_spec *a, const caps_model_s
 /* The built-in specs: name i, or NULL past the last. */
 CAPS_API const char *caps_model_spec_builtin(size_t i);
 
-/* Layer i of the network in words, the decoder's last: *name is "conv1", *text "256 channels, kernel
- * 9, stride 1: 20x20". False: there is no such layer. The texts are the spec's. */
+/* Layer i of the network in words, the decoder's last: *name is "conv1", *text "256 channels,
+ * kernel 9, stride 1: 20x20". False: there is no such layer. The texts are the spec's. */
 CAPS_API bool caps_model_spec_describe(
     const caps_model_spec *spec, size_t i, const char **name, const char **text);
 

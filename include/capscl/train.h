@@ -102,7 +102,7 @@ CAPS_API double caps_loss_class_mean(const caps_model_spec *spec);
 CAPS_API double caps_learning_rate(
     const caps_train_config *config, uint64_t step, uint64_t steps_per_epoch);
 
-/* Where a run stands. Members may be added at the end. */
+/* Where a run stands. */
 typedef struct caps_train_metrics {
     uint64_t epoch;                  /* epochs begun, from 1 */
     uint64_t step;                   /* steps done since the very start */

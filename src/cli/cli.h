@@ -60,7 +60,7 @@ typedef struct caps_common {
         "else the CPU)")
 #define CAPS_ROW_CONV(type)                                                                        \
     CAPS_ROW_TEXT("--conv", type, common.conv, "A",                                                \
-        "how to convolve: auto, im2col, direct, winograd, toom-cook; by layer:\n"                   \
+        "how to convolve: auto, im2col, direct, winograd, toom-cook; by layer:\n"                  \
         "conv1=direct,primary=auto (default: $CAPSCL_CONV, else auto)")
 #define CAPS_ROW_TRACE(type)                                                                       \
     CAPS_ROW_TEXT("--trace", type, common.trace, "FILE",                                           \

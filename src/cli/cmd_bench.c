@@ -171,7 +171,8 @@ static void bench_on_row(void *user, const caps_bench_row *r)
 
 /* ---- running -------------------------------------------------------------------------------- */
 
-/* What the command line names: one operation, all of them, or neither, which is the whole network. */
+/* What the command line names: one operation, all of them, or neither, which is the whole network.
+ * */
 typedef struct bench_choice {
     const caps_bench_operation *one;
     bool all;

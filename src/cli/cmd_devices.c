@@ -26,14 +26,14 @@ static caps_status devices_print_json(
     for (size_t i = 0; all && i < n; i++) {
         const caps_device_info *d = &list[i];
         /* Names come from drivers and may hold bytes that are no UTF-8. */
-        json_t *row = json_pack("{s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:b}",
-            "id", d->id, "platform", caps_json_text(d->platform), "vendor",
-            caps_json_text(d->vendor), "name", caps_json_text(d->name), "type",
-            caps_device_type_name(d->type), "version", caps_json_text(d->version), "driver",
-            caps_json_text(d->driver), "compute_units", (json_int_t)d->compute_units,
-            "global_mem_bytes", (json_int_t)d->global_mem_bytes, "max_alloc_bytes",
-            (json_int_t)d->max_alloc_bytes, "local_mem_bytes", (json_int_t)d->local_mem_bytes,
-            "selected", i == selected);
+        json_t *row =
+            json_pack("{s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:b}", "id", d->id,
+                "platform", caps_json_text(d->platform), "vendor", caps_json_text(d->vendor),
+                "name", caps_json_text(d->name), "type", caps_device_type_name(d->type), "version",
+                caps_json_text(d->version), "driver", caps_json_text(d->driver), "compute_units",
+                (json_int_t)d->compute_units, "global_mem_bytes", (json_int_t)d->global_mem_bytes,
+                "max_alloc_bytes", (json_int_t)d->max_alloc_bytes, "local_mem_bytes",
+                (json_int_t)d->local_mem_bytes, "selected", i == selected);
         if (!row || json_array_append_new(all, row) != 0) {
             json_decref(all);
             all = NULL;
@@ -48,7 +48,8 @@ static int widest(int width, const char *text)
     return n > width ? n : width;
 }
 
-static void devices_print_table(const caps_device_info *list, size_t n, size_t selected, bool verbose)
+static void devices_print_table(
+    const caps_device_info *list, size_t n, size_t selected, bool verbose)
 {
     int id = 2, type = 4, name = 4, platform = 8;
     for (size_t i = 0; i < n; i++) {

@@ -44,7 +44,7 @@ static caps_status download_couplings(caps_model *m, float *out, caps_error *err
 /* Lengths of the capsules [b, I, K] that the class capsules read. */
 static caps_status download_input_lengths(caps_model *m, float *out, caps_error *err)
 {
-    const caps_tensor t = caps_model_output(m, "primary");
+    const caps_tensor t = caps_model_output(m, "inputs");
     const size_t rows = t.shape[0] * t.shape[1], k = t.shape[2];
     float *host = malloc(rows * k * sizeof *host);
     if (!host)

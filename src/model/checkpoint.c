@@ -101,8 +101,8 @@ static caps_status mismatch(
     return caps_fail(err, CAPS_ERR_MISMATCH, "%s: %s", path, text);
 }
 
-/* The spec of the file, which must be the one that is required, if one is; its loss and the names of
- * its classes. */
+/* The spec of the file, which must be the one that is required, if one is; its loss and the names
+ * of its classes. */
 static caps_status read_spec(caps_checkpoint *c, const caps_safetensors *st, const char *path,
     const caps_model_spec *required, caps_error *err)
 {

@@ -127,4 +127,3 @@ size_t caps_model_get_micro_batch(const caps_model *m)
 {
     return m->micro;
 }
-

@@ -1,4 +1,5 @@
-/* model_parameters.c: first values of the parameters; reading and writing them, gradients and moments. */
+/* model_parameters.c: first values of the parameters; reading and writing them, gradients and
+ * moments. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -11,7 +12,7 @@
 #include "step.h"
 
 #define LEAST_DRAWS   ((size_t)1 << 14) /* normal numbers that are worth a thread */
-#define MOST_ATTEMPTS 64                /* all of them beyond two standard deviations: once in 10^85 numbers */
+#define MOST_ATTEMPTS 64 /* all of them beyond two standard deviations: once in 10^85 numbers */
 #define AUTHORS_BIAS  0.1f
 
 size_t caps_model_parameter_count(const caps_model *m)

@@ -9,9 +9,7 @@
 #include "not_finite.h"
 #include "step.h"
 
-enum {
-    CAPS_MOST_CHECKED = CAPS_MOST_LAYERS * CAPS_MOST_VALUES + 2 * CAPS_MOST_PARAMETERS
-};
+enum { CAPS_MOST_CHECKED = CAPS_MOST_LAYERS * CAPS_MOST_VALUES + 2 * CAPS_MOST_PARAMETERS };
 
 /* A tensor that may hold what is not finite, and how it is called: before + name. */
 typedef struct caps_checked_tensor {
@@ -43,23 +41,23 @@ struct caps_model {
     caps_tensor labels;  /* int32 [batch], or [batch, L] */
     caps_tensor targets; /* [batch * L, C*H*W]; L > 1 only, else the images */
     caps_loss loss;
-    caps_tensor workspace;        /* of convolutions */
-    const void *workspace_user;   /* see caps_pass */
-    uint64_t version;             /* of the parameters, from 1; see caps_pass */
-    char conv[1024];              /* caps_model_get_conv */
-    const char *routing;          /* caps_model_get_routing */
-    size_t b;                     /* images of the batch that was set; 0: none */
-    size_t part;                  /* which micro-batch of a batch it is, from 0 */
-    bool labelled;                /* it has labels */
-    bool targeted;                /* and what the decoder is to give is known */
-    caps_dropout dropout;         /* step 0: none */
-    bool forwarded;               /* and went forward, masked by: */
+    caps_tensor workspace;      /* of convolutions */
+    const void *workspace_user; /* see caps_pass */
+    uint64_t version;           /* of the parameters, from 1; see caps_pass */
+    char conv[1024];            /* caps_model_get_conv */
+    const char *routing;        /* caps_model_get_routing */
+    size_t b;                   /* images of the batch that was set; 0: none */
+    size_t part;                /* which micro-batch of a batch it is, from 0 */
+    bool labelled;              /* it has labels */
+    bool targeted;              /* and what the decoder is to give is known */
+    caps_dropout dropout;       /* step 0: none */
+    bool forwarded;             /* and went forward, masked by: */
     caps_mask mask;
     size_t decoded; /* only the decoder ran, on the caller's capsules */
 
     caps_checked_tensor checked[CAPS_MOST_CHECKED]; /* in the order in which they are computed */
     size_t checked_count;
-    caps_tensor check_table;                  /* int32 [checked_count, 6]: the same on the device */
+    caps_tensor check_table;                 /* int32 [checked_count, 6]: the same on the device */
     cl_mem check_buffers[CAPS_MOST_CHECKED]; /* that they lie in */
     uint32_t check_buffer_count;
     caps_reading readings[CAPS_STEPS_AT_ONCE];
@@ -81,9 +79,9 @@ static inline bool caps_model_compares(const caps_model *m)
 /* The heads that run; NULL ends the list of at most two. */
 static inline caps_head *caps_model_head(const caps_model *m, size_t i)
 {
-    return i == 0                                     ? m->network.class_head
+    return i == 0                                 ? m->network.class_head
            : i == 1 && caps_model_reconstructs(m) ? m->network.reconstruction_head
-                                                      : NULL;
+                                                  : NULL;
 }
 
 /* plan.c: everything up to the allocation. */
@@ -96,8 +94,7 @@ caps_status caps_model_check_memory(const caps_model *m, const caps_runtime *rt,
 void caps_model_release_plan(caps_model *m);
 
 /* pass.c: puts images into the input; wait: the host arrays may be reused at return. */
-caps_status caps_model_put(
-    caps_model *m, const caps_images *images, bool wait, caps_error *err);
+caps_status caps_model_put(caps_model *m, const caps_images *images, bool wait, caps_error *err);
 
 /* optimizers.c: every parameter's lr_multiplier; text: caps_model_options.lr_multipliers. */
 caps_status caps_lr_multipliers_set(caps_network *n, const char *text, caps_error *err);

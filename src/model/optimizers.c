@@ -1,4 +1,5 @@
-/* optimizers.c: a step of an optimizer over the flat buffers, and learning-rate multipliers by layer. */
+/* optimizers.c: a step of an optimizer over the flat buffers, and learning-rate multipliers by
+ * layer. */
 #include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #define ADAM_EPSILON 1e-8f
 #define MOST_AT_ONCE ((size_t)1 << 30) /* elements an optimizer's kernel counts in 32 bits */
 
-/* ---- learning-rate multipliers -------------------------------------------------------------------- */
+/* ---- learning-rate multipliers --------------------------------------------------------------- */
 
 /* Is the parameter "decoder.fc1.weight" one of "decoder", "decoder.fc1"? And of itself. */
 static bool is_of(const char *parameter, const char *name, size_t length)
@@ -60,7 +61,8 @@ caps_status caps_lr_multipliers_set(caps_network *n, const char *text, caps_erro
         char layers[256];
         if (name == item || !read_factor(at + name + 1, item - name - 1, &factor))
             return caps_fail(err, CAPS_ERR_ARGUMENT,
-                "learning-rate multipliers: '%.*s' is not LAYER=X with a factor X, 0 or more", (int)item, at);
+                "learning-rate multipliers: '%.*s' is not LAYER=X with a factor X, 0 or more",
+                (int)item, at);
         for (size_t p = 0; p < n->parameter_count; p++) {
             if (!is_of(n->parameters[p].name, at, name))
                 continue;

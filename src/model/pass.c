@@ -314,8 +314,7 @@ caps_tensor caps_model_output(const caps_model *m, const char *name)
     }
     if (!t.buffer && last->kind->result)
         t = last->kind->result(last, name, m->b);
-    if (!t.buffer && strcmp(name, "primary") == 0 &&
-        last->inputs[0]->form == CAPS_FORM_CAPSULES)
+    if (!t.buffer && strcmp(name, "inputs") == 0 && last->inputs[0]->form == CAPS_FORM_CAPSULES)
         t = caps_batch_of(&last->inputs[0]->y, m->b);
     return t.buffer ? t : result_of_layer(m, name);
 }
@@ -336,8 +335,7 @@ caps_status caps_model_add_totals(caps_model *m, caps_error *err)
     const caps_tensor sse = caps_model_output(m, "sse");
     const caps_tensor best = caps_batch_of(&pass_classifier(m)->best, m->b);
     const caps_tensor labels = caps_batch_of(&m->labels, m->b);
-    return caps_totals_add(
-        m->rt, &m->totals, &loss, sse.buffer ? &sse : NULL, &best, &labels, err);
+    return caps_totals_add(m->rt, &m->totals, &loss, sse.buffer ? &sse : NULL, &best, &labels, err);
 }
 
 caps_status caps_model_get_totals(caps_model *m, caps_model_totals *t, caps_error *err)

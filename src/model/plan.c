@@ -53,11 +53,11 @@ static caps_status plan_value(
     size_t shape[CAPS_MAX_DIMS] = {plan->batch * value->rows_per_image};
     caps_status status;
     memcpy(shape + 1, value->shape, (size_t)value->ndim * sizeof *shape);
-    CAPS_TRY(caps_arena_add(m->arena, &value->y, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32,
-        value->ndim + 1, shape, err));
+    CAPS_TRY(caps_arena_add(
+        m->arena, &value->y, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, value->ndim + 1, shape, err));
     if (gradient)
-        CAPS_TRY(caps_arena_add(m->arena, &value->dy, CAPS_PURPOSE_GRADIENTS, CAPS_F32,
-            value->ndim + 1, shape, err));
+        CAPS_TRY(caps_arena_add(
+            m->arena, &value->dy, CAPS_PURPOSE_GRADIENTS, CAPS_F32, value->ndim + 1, shape, err));
 done:
     return status;
 }
@@ -87,8 +87,8 @@ static caps_status plan_results(caps_model *m, caps_plan *plan, caps_error *err)
     const size_t l = info->labels, labels[] = {plan->batch, l};
     const size_t targets[] = {plan->batch * l, info->pixels};
     caps_status status;
-    CAPS_TRY(caps_arena_add(m->arena, &m->labels, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32,
-        l > 1 ? 2 : 1, labels, err));
+    CAPS_TRY(caps_arena_add(
+        m->arena, &m->labels, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, l > 1 ? 2 : 1, labels, err));
     for (size_t i = 0; caps_model_head(m, i); i++) {
         caps_head *head = caps_model_head(m, i);
         head->loss = &m->loss;
@@ -143,8 +143,8 @@ static caps_status check_conv_names(const caps_plan *plan, caps_error *err)
 }
 
 /* Everything up to the allocation: layers, the arena's plan, for `batch` images at once. */
-static caps_status plan_for(caps_model *m, const caps_runtime *rt, size_t batch, caps_plan *plan,
-    caps_error *err)
+static caps_status plan_for(
+    caps_model *m, const caps_runtime *rt, size_t batch, caps_plan *plan, caps_error *err)
 {
     const caps_model_options *options = &m->options;
     caps_status status;
@@ -227,8 +227,8 @@ static size_t micro_size(size_t n, size_t most)
 }
 
 /* What the caller lends is read as the options have it when the model is made. */
-static caps_status plan_begin(caps_model *m, const caps_model_spec *spec,
-    const caps_model_options *options, caps_error *err)
+static caps_status plan_begin(
+    caps_model *m, const caps_model_spec *spec, const caps_model_options *options, caps_error *err)
 {
     caps_status status;
     CAPS_TRY(caps_options_read(
@@ -241,7 +241,8 @@ done:
     return status;
 }
 
-/* plan_for the batch or, with gradient accumulation, for the fewest equal micro-batches that fit. */
+/* plan_for the batch or, with gradient accumulation, for the fewest equal micro-batches that fit.
+ * */
 caps_status caps_model_plan(caps_model *m, const caps_runtime *rt, const caps_model_spec *spec,
     const caps_model_options *given, caps_plan *plan, caps_error *err)
 {
@@ -300,4 +301,3 @@ done:
     caps_model_spec_free(m.spec);
     return status;
 }
-

@@ -29,8 +29,8 @@ caps_status caps_model_draw(float **flat, const caps_model_spec *spec, caps_init
 /* Parameters to begin a training with: the moments become zero. */
 caps_status caps_model_begin(caps_model *m, const float *flat, caps_error *err);
 
-/* caps_model_set_batch that only enqueues: the host arrays must stay as they are until the queue has
- * passed. */
+/* caps_model_set_batch that only enqueues: the host arrays must stay as they are until the queue
+ * has passed. */
 caps_status caps_model_enqueue_batch(caps_model *m, const caps_images *images, caps_error *err);
 /* caps_model_gradients; totals: with caps_model_add_totals for every micro-batch. */
 caps_status caps_model_accumulate(

@@ -18,8 +18,9 @@ static caps_status names_make(caps_model_spec *spec, caps_error *err)
 {
     spec->class_names = calloc(spec->classes, sizeof *spec->class_names);
     spec->info.has_class_names = spec->class_names != NULL;
-    return spec->class_names ? CAPS_OK
-                             : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for names of classes");
+    return spec->class_names
+               ? CAPS_OK
+               : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for names of classes");
 }
 
 const char *caps_class_name(const caps_model_spec *spec, size_t j, char *text)

@@ -61,7 +61,8 @@ static const char *convolution_requested(const char *text, const char *layer, si
 static caps_status convolution_choose(caps_convolution *c, const caps_layer *layer, caps_plan *plan,
     const size_t x_shape[4], const size_t w_shape[4], caps_error *err)
 {
-    const bool needs_input_gradient = layer->inputs[0]->layer->input_count > 0 || plan->input_gradient;
+    const bool needs_input_gradient =
+        layer->inputs[0]->layer->input_count > 0 || plan->input_gradient;
     caps_conv_algorithm requested = CAPS_CONV_AUTO;
     char name[32] = "";
     size_t n;
@@ -105,8 +106,8 @@ caps_status caps_convolution_plan(
     if (cached > plan->workspace_cached)
         plan->workspace_cached = cached;
     if (plan->rt) {
-        const size_t scratch = caps_conv2d_scratch(
-            plan->rt, x_shape, w_shape, &c->conv, c->workspace, plan->training);
+        const size_t scratch =
+            caps_conv2d_scratch(plan->rt, x_shape, w_shape, &c->conv, c->workspace, plan->training);
         if (scratch > plan->scratch_bytes)
             plan->scratch_bytes = scratch;
     }
@@ -118,8 +119,8 @@ done:
  * other layers. */
 static caps_tensor convolution_workspace(const caps_convolution *c, const caps_pass *pass)
 {
-    return caps_tensor_wrap(pass->workspace.buffer, pass->workspace.offset + c->first, CAPS_F32,
-        1, &c->workspace);
+    return caps_tensor_wrap(
+        pass->workspace.buffer, pass->workspace.offset + c->first, CAPS_F32, 1, &c->workspace);
 }
 
 caps_status caps_convolution_forward(caps_convolution *c, const caps_layer *layer,
@@ -130,7 +131,8 @@ caps_status caps_convolution_forward(caps_convolution *c, const caps_layer *laye
     const caps_conv_tensors t = {
         .y = y, .x = &x, .w = &layer->parameters[0].parameter.value, .bias = bias};
     const caps_conv_cached cached = {.w = c->owns && c->version == pass->version};
-    caps_status status = caps_conv2d_forward_cached(pass->rt, &t, &c->conv, &workspace, cached, err);
+    caps_status status =
+        caps_conv2d_forward_cached(pass->rt, &t, &c->conv, &workspace, cached, err);
     c->version = status == CAPS_OK ? pass->version : 0;
     if (!c->owns)
         *pass->workspace_user = c;

@@ -13,8 +13,8 @@ typedef struct caps_convolution {
     uint64_t version;  /* of the parameters whose transforms they hold; 0: of none */
 } caps_convolution;
 
-/* Checks that the kernel fits the layer's input and what becomes of it, and adds the two parameters;
- * the output is the layer's to add. CAPS_ERR_SPEC. */
+/* Checks that the kernel fits the layer's input and what becomes of it, and adds the two
+ * parameters; the output is the layer's to add. CAPS_ERR_SPEC. */
 caps_status caps_convolution_build(caps_convolution *c, caps_network *n, caps_layer *layer,
     const caps_conv2d *conv, size_t channels, size_t kernel, double stddev, caps_error *err);
 /* Chooses the algorithm. CAPS_ERR_ARGUMENT: plan->conv requests one that cannot serve. */

@@ -23,8 +23,8 @@ static void append_name(char *list, size_t bytes, const char *name)
     snprintf(list + at, bytes - at, "%s%s", at ? ", " : "", name);
 }
 
-caps_status caps_section_check_keys(const caps_section *s, const char *const *known,
-    const caps_field *fields, caps_error *err)
+caps_status caps_section_check_keys(
+    const caps_section *s, const char *const *known, const caps_field *fields, caps_error *err)
 {
     const char *key;
     const json_t *value;
@@ -111,8 +111,8 @@ static caps_status read_real(
     double *out, const caps_field *f, const json_t *value, const caps_section *s, caps_error *err)
 {
     char need[96], problem[48];
-    snprintf(need, sizeof need, "a number from %g to %s%g", f->least, f->open ? "below " : "",
-        f->most);
+    snprintf(
+        need, sizeof need, "a number from %g to %s%g", f->least, f->open ? "below " : "", f->most);
     if (!json_is_number(value))
         return caps_section_refuse(s, f->name, value ? "is not a number" : "is missing", need, err);
     *out = json_number_value(value);
@@ -176,8 +176,7 @@ static caps_status read_field(
     void *member = (char *)to + f->offset;
     switch (f->type) {
     case CAPS_FIELD_SIZE:
-        return caps_section_size(
-            member, value, s, f->name, (size_t)f->least, (size_t)f->most, err);
+        return caps_section_size(member, value, s, f->name, (size_t)f->least, (size_t)f->most, err);
     case CAPS_FIELD_FLAG:
         if (!json_is_boolean(value))
             return caps_section_refuse(s, f->name, "is not a boolean", "true or false", err);

@@ -1,7 +1,8 @@
 /* fields.h: the fields of a layer in JSON, by table.
  *
- * A kind of layer lists its fields once: name, type, where in its struct the value is kept, default,
- * bounds. Reading, writing, the list of what is known and the messages follow from the table. */
+ * A kind of layer lists its fields once: name, type, where in its struct the value is kept,
+ * default, bounds. Reading, writing, the list of what is known and the messages follow from the
+ * table. */
 #ifndef CAPS_FIELDS_H
 #define CAPS_FIELDS_H
 
@@ -44,28 +45,28 @@ struct caps_field {
 };
 
 /* Rows of a table; `owner` is the struct that begins with caps_layer. */
-#define CAPS_ROW_REQUIRED_SIZE(field, owner, member)                                                \
+#define CAPS_ROW_REQUIRED_SIZE(field, owner, member)                                               \
     {                                                                                              \
-        .name = (field), .type = CAPS_FIELD_SIZE, .offset = offsetof(owner, member),                \
+        .name = (field), .type = CAPS_FIELD_SIZE, .offset = offsetof(owner, member),               \
         .required = true, .least = 1, .most = (double)CAPS_FIELD_MOST_SIZE                         \
     }
-#define CAPS_ROW_SIZE(field, owner, member, standard, smallest, greatest)                           \
+#define CAPS_ROW_SIZE(field, owner, member, standard, smallest, greatest)                          \
     {                                                                                              \
-        .name = (field), .type = CAPS_FIELD_SIZE, .offset = offsetof(owner, member),                \
+        .name = (field), .type = CAPS_FIELD_SIZE, .offset = offsetof(owner, member),               \
         .fallback = (standard), .least = (smallest), .most = (double)(greatest)                    \
     }
-#define CAPS_ROW_FLAG(field, owner, member)                                                         \
+#define CAPS_ROW_FLAG(field, owner, member)                                                        \
     {                                                                                              \
-        .name = (field), .type = CAPS_FIELD_FLAG, .offset = offsetof(owner, member)                 \
+        .name = (field), .type = CAPS_FIELD_FLAG, .offset = offsetof(owner, member)                \
     }
-#define CAPS_ROW_CHOICE_OF(field, owner, member, names)                                             \
+#define CAPS_ROW_CHOICE_OF(field, owner, member, names)                                            \
     {                                                                                              \
-        .name = (field), .type = CAPS_FIELD_CHOICE, .offset = offsetof(owner, member),              \
+        .name = (field), .type = CAPS_FIELD_CHOICE, .offset = offsetof(owner, member),             \
         .choices = (names)                                                                         \
     }
-#define CAPS_ROW_OBJECT(field, owner, member, kinds)                                                \
+#define CAPS_ROW_OBJECT(field, owner, member, kinds)                                               \
     {                                                                                              \
-        .name = (field), .type = CAPS_FIELD_OBJECT, .offset = offsetof(owner, member),              \
+        .name = (field), .type = CAPS_FIELD_OBJECT, .offset = offsetof(owner, member),             \
         .required = true, .variants = (kinds)                                                      \
     }
 
@@ -80,8 +81,8 @@ typedef struct caps_section {
 caps_status caps_section_refuse(const caps_section *s, const char *field, const char *problem,
     const char *need, caps_error *err);
 /* Every key of the object is in one of the lists (the second one may be NULL). */
-caps_status caps_section_check_keys(const caps_section *s, const char *const *known,
-    const caps_field *fields, caps_error *err);
+caps_status caps_section_check_keys(
+    const caps_section *s, const char *const *known, const caps_field *fields, caps_error *err);
 /* A whole number from least to most. */
 caps_status caps_section_size(size_t *out, const json_t *value, const caps_section *s,
     const char *field, size_t least, size_t most, caps_error *err);

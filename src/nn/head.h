@@ -10,10 +10,10 @@
 #include "layer.h"
 
 typedef struct caps_head_kind {
-    const char *name;          /* "margin" */
-    const char *loss;          /* "margin loss": how messages and reports call it */
+    const char *name;           /* "margin" */
+    const char *loss;           /* "margin loss": how messages and reports call it */
     const char *score, *scores; /* what it gives a class: "length", "lengths"; NULL: none */
-    size_t bytes;              /* of the struct that begins with caps_head */
+    size_t bytes;               /* of the struct that begins with caps_head */
     /* Memory for what it gives. */
     caps_status (*plan)(caps_head *head, caps_plan *plan, caps_error *err);
     /* Scores and the classes with the best of them. NULL: none. */

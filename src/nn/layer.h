@@ -1,8 +1,8 @@
 /* layer.h: layers, and networks as lists of them.
  *
  * A layer reads values that earlier layers gave, and owns the values that it gives and its
- * parameters. A value is an activation with its gradient: y and dy. A network is a list of layers in
- * forward order, and the heads that make scores and losses of what the layers give (head.h). The
+ * parameters. A value is an activation with its gradient: y and dy. A network is a list of layers
+ * in forward order, and the heads that make scores and losses of what the layers give (head.h). The
  * drivers in src/model run the layers forward in that order and backward in the reverse one, and
  * know no kind of layer.
  *
@@ -26,8 +26,8 @@
 enum {
     CAPS_MOST_LAYERS = 64,
     CAPS_MOST_PARAMETERS = 128,
-    CAPS_MOST_VALUES = 2, /* inputs of a layer, outputs of one */
-    CAPS_LAYER_NAME = 48, /* bytes of a name, the final 0 included */
+    CAPS_MOST_VALUES = 2,      /* inputs of a layer, outputs of one */
+    CAPS_LAYER_NAME = 48,      /* bytes of a name, the final 0 included */
     CAPS_TRANSIENT_ALIGN = 64, /* elements */
 };
 
@@ -51,7 +51,7 @@ typedef struct caps_value {
     size_t grid[3];        /* capsules with a place: types, height, width; else 0 */
     size_t rows_per_image; /* 1, or, behind a mask, one for each label of an image */
     caps_tensor y;         /* [batch * rows_per_image, shape] */
-    caps_tensor dy;        /* the same; no buffer unless training, nor for the network's input unless
+    caps_tensor dy; /* the same; no buffer unless training, nor for the network's input unless
                               its gradient is wanted */
 } caps_value;
 
@@ -109,9 +109,9 @@ typedef struct caps_layer_problem {
 } caps_layer_problem;
 
 typedef struct caps_layer_kind {
-    const char *name;         /* "conv" */
-    size_t bytes;             /* of the struct that begins with caps_layer */
-    const caps_field *fields; /* NULL: no layer of a spec's list */
+    const char *name;          /* "conv" */
+    size_t bytes;              /* of the struct that begins with caps_layer */
+    const caps_field *fields;  /* NULL: no layer of a spec's list */
     const char *classes_field; /* of a layer that classifies: as many as classes; NULL: it cannot */
     /* From fields and inputs: the outputs' form and shape, the parameters. Refuses inputs that do
      * not fit: CAPS_ERR_SPEC, "name: ...". */
@@ -157,7 +157,7 @@ struct caps_network {
     size_t layer_count;
     caps_owned_parameter parameters[CAPS_MOST_PARAMETERS]; /* the contract's order */
     size_t parameter_count;
-    size_t elements;  /* of all parameters: one flat buffer, no gaps */
+    size_t elements;                  /* of all parameters: one flat buffer, no gaps */
     size_t conv_count, dropout_count; /* layers of these kinds so far */
     caps_value *input;                /* [C, H, W] */
     caps_layer *classifier;           /* the layer whose output the classifying head reads */
@@ -165,8 +165,8 @@ struct caps_network {
     caps_head *reconstruction_head; /* NULL: there is no decoder */
 };
 
-/* Builds the layers and heads that the spec describes, without a device. CAPS_ERR_SPEC: "name: ...".
- */
+/* Builds the layers and heads that the spec describes, without a device. CAPS_ERR_SPEC: "name:
+ * ...". */
 caps_status caps_network_init(caps_network *network, const caps_model_spec *spec, caps_error *err);
 void caps_network_release(caps_network *network);
 
@@ -197,7 +197,8 @@ caps_status caps_layer_check_array(
 /* The layer reads one value of this form. need: "an image". CAPS_ERR_SPEC names both. */
 caps_status caps_layer_require(
     const caps_layer *layer, caps_form form, const char *need, caps_error *err);
-/* Elements of a value, an image's; of a layer's parameters, which lie together in the flat buffers. */
+/* Elements of a value, an image's; of a layer's parameters, which lie together in the flat buffers.
+ * */
 size_t caps_value_elements(const caps_value *value);
 size_t caps_layer_elements(const caps_layer *layer);
 

@@ -60,8 +60,8 @@ caps_status caps_layer_add_output(
     caps_layer *layer, caps_form form, int ndim, const size_t *shape, caps_error *err)
 {
     assert(layer->output_count < CAPS_MOST_VALUES && ndim < CAPS_MAX_DIMS);
-    caps_status status = caps_layer_check_array(layer->name,
-        layer->input_count ? "its output" : "an image", ndim, shape, err);
+    caps_status status = caps_layer_check_array(
+        layer->name, layer->input_count ? "its output" : "an image", ndim, shape, err);
     if (status != CAPS_OK)
         return status;
     caps_value *value = &layer->outputs[layer->output_count++];
@@ -83,8 +83,9 @@ caps_status caps_layer_add_parameter(caps_network *network, caps_layer *layer, c
     if (status != CAPS_OK)
         return status;
     if (network->parameter_count == CAPS_MOST_PARAMETERS)
-        return caps_fail(err, CAPS_ERR_SPEC, "%s: more than %d parameter tensors, need fewer layers",
-            layer->name, CAPS_MOST_PARAMETERS);
+        return caps_fail(err, CAPS_ERR_SPEC,
+            "%s: more than %d parameter tensors, need fewer layers", layer->name,
+            CAPS_MOST_PARAMETERS);
     caps_owned_parameter *owned = &network->parameters[network->parameter_count++];
     assert(owned == layer->parameters + layer->parameter_count);
     layer->parameter_count++;
@@ -230,8 +231,7 @@ static caps_status network_add_linear(
     caps_network *n, const char *name, size_t out, const char *activation, caps_error *err)
 {
     caps_layer *layer;
-    json_t *object =
-        json_pack("{s:I, s:s}", "out", (json_int_t)out, "activation", activation);
+    json_t *object = json_pack("{s:I, s:s}", "out", (json_int_t)out, "activation", activation);
     const caps_section s = {object, "decoder", name};
     caps_status status =
         object ? CAPS_OK : caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", name);
@@ -257,13 +257,13 @@ static caps_status network_add_decoder(
         const bool last = i == spec->hidden_count;
         char name[24];
         snprintf(name, sizeof name, "decoder.fc%zu", i + 1);
-        CAPS_TRY(network_add_linear(n, name, last ? pixels : spec->hidden[i],
-            last ? "sigmoid" : "relu", err));
+        CAPS_TRY(network_add_linear(
+            n, name, last ? pixels : spec->hidden[i], last ? "sigmoid" : "relu", err));
     }
     for (size_t i = encoder; i < n->layer_count; i++)
         n->layers[i]->decodes = true;
-    CAPS_TRY(caps_head_create(&n->reconstruction_head, &caps_head_reconstruction,
-        &network_last(n)->outputs[0], err));
+    CAPS_TRY(caps_head_create(
+        &n->reconstruction_head, &caps_head_reconstruction, &network_last(n)->outputs[0], err));
     n->reconstruction_head->classes = spec->classes;
     n->reconstruction_head->labels = spec->labels;
 done:

@@ -184,8 +184,8 @@ static caps_status spec_check_range(
 {
     return value >= 1 && value <= most
                ? CAPS_OK
-               : caps_fail(err, CAPS_ERR_SPEC, "%s: %s is %zu, need 1 to %zu", where, name, value,
-                     most);
+               : caps_fail(
+                     err, CAPS_ERR_SPEC, "%s: %s is %zu, need 1 to %zu", where, name, value, most);
 }
 
 static caps_status spec_read_common(caps_model_spec *spec, const caps_section *top, caps_error *err)
@@ -199,14 +199,14 @@ static caps_status spec_read_common(caps_model_spec *spec, const caps_section *t
         "classes", 1, CAPS_FIELD_MOST_SIZE, err));
     spec->labels = 1;
     if (labels)
-        CAPS_TRY(caps_section_size(
-            &spec->labels, labels, top, "labels", 1, CAPS_FIELD_MOST_SIZE, err));
+        CAPS_TRY(
+            caps_section_size(&spec->labels, labels, top, "labels", 1, CAPS_FIELD_MOST_SIZE, err));
     CAPS_TRY(spec_check_range(top->where, "classes", spec->classes, CAPS_MAX_CLASSES, err));
     CAPS_TRY(spec_check_range(top->where, "labels", spec->labels, CAPS_MAX_LABELS, err));
     if (spec->labels > spec->classes)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_SPEC,
-            "%s: labels is %zu, need at most as many as classes, %zu", top->where, spec->labels,
-            spec->classes));
+        CAPS_TRY(
+            caps_fail(err, CAPS_ERR_SPEC, "%s: labels is %zu, need at most as many as classes, %zu",
+                top->where, spec->labels, spec->classes));
     if (spec->source[0] && spec->source[0] != spec->input[0])
         CAPS_TRY(caps_fail(err, CAPS_ERR_SPEC, "%s: source has %zu channels, need %zu as the input",
             top->where, spec->source[0], spec->input[0]));
@@ -226,8 +226,8 @@ caps_status caps_spec_read_decoder(caps_model_spec *spec, const caps_section *to
     if (!json_is_object(decoder))
         return caps_section_refuse(top, "decoder", "is not an object", "one", err);
     CAPS_TRY(caps_section_check_keys(&s, fields, NULL, err));
-    CAPS_TRY(caps_section_sizes(
-        spec->hidden, &spec->hidden_count, &s, "hidden", CAPS_MOST_HIDDEN, err));
+    CAPS_TRY(
+        caps_section_sizes(spec->hidden, &spec->hidden_count, &s, "hidden", CAPS_MOST_HIDDEN, err));
 done:
     return status;
 }

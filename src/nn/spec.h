@@ -47,8 +47,7 @@ caps_status caps_network_build(caps_network *network, const caps_model_spec *spe
  * them. */
 caps_status caps_spec_refresh(caps_model_spec *spec, const char *where, caps_error *err);
 /* The decoder's sizes, or none. */
-caps_status caps_spec_read_decoder(
-    caps_model_spec *spec, const caps_section *top, caps_error *err);
+caps_status caps_spec_read_decoder(caps_model_spec *spec, const caps_section *top, caps_error *err);
 json_t *caps_spec_sizes_list(const size_t *sizes, size_t count);
 json_t *caps_spec_decoder_json(const caps_model_spec *spec);
 

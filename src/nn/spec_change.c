@@ -1,5 +1,5 @@
-/* spec_change.c: fields, classes, input and decoder of a spec that is there. Every change is made to
- * a copy, which takes the spec's place once it is known to be a network. */
+/* spec_change.c: fields, classes, input and decoder of a spec that is there. Every change is made
+ * to a copy, which takes the spec's place once it is known to be a network. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,8 +51,8 @@ caps_status caps_model_spec_set(caps_model_spec *spec, const char *kind, const c
     size_t i, count = 0;
     caps_status status = CAPS_OK;
     if (!value)
-        return caps_fail(err, CAPS_ERR_SPEC, "network: %s is '%.60s', need a JSON value", field,
-            json);
+        return caps_fail(
+            err, CAPS_ERR_SPEC, "network: %s is '%.60s', need a JSON value", field, json);
     CAPS_TRY(caps_model_spec_copy(&copy, spec, err));
     json_array_foreach(copy->layers, i, layer)
     {

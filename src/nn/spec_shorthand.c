@@ -121,8 +121,7 @@ done:
 
 /* ---- cnn: reading --------------------------------------------------------------------------- */
 
-static caps_status shorthand_read_convs(
-    json_t *layers, const caps_section *top, caps_error *err)
+static caps_status shorthand_read_convs(json_t *layers, const caps_section *top, caps_error *err)
 {
     static const char *const known[] = {"channels", "kernel", "stride", "padding", NULL};
     const json_t *list = json_object_get(top->object, "conv");
@@ -175,8 +174,8 @@ static caps_status shorthand_read_cnn(
     if (dropout && !json_is_number(dropout))
         CAPS_TRY(caps_section_refuse(top, "dropout", "is not a number", "0 or more, below 1", err));
     if (!(rate >= 0) || rate >= 1)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_SPEC, "%s: dropout is %g, need 0 or more, below 1",
-            top->where, rate));
+        CAPS_TRY(caps_fail(
+            err, CAPS_ERR_SPEC, "%s: dropout is %g, need 0 or more, below 1", top->where, rate));
     for (size_t i = 0; i <= count; i++) {
         const bool last = i == count;
         char name[24];
@@ -184,10 +183,10 @@ static caps_status shorthand_read_cnn(
             json_array_append_new(spec->layers,
                 json_pack("{s:s, s:s, s:f}", "kind", "dropout", "name", "dropout", "rate", rate));
         snprintf(name, sizeof name, "fc%zu", i + 1);
-        if (json_array_append_new(spec->layers,
-                json_pack("{s:s, s:s, s:I, s:s}", "kind", "linear", "name", name, "out",
-                    (json_int_t)(last ? spec->classes : hidden[i]), "activation",
-                    last ? "none" : "relu")) != 0)
+        if (json_array_append_new(
+                spec->layers, json_pack("{s:s, s:s, s:I, s:s}", "kind", "linear", "name", name,
+                                  "out", (json_int_t)(last ? spec->classes : hidden[i]),
+                                  "activation", last ? "none" : "relu")) != 0)
             CAPS_TRY(shorthand_out_of_memory(err));
     }
 done:
@@ -300,8 +299,7 @@ bool caps_shorthand_fits(const caps_model_spec *spec)
 {
     caps_model_spec *again = NULL;
     char *text = caps_model_spec_format(spec);
-    const bool fits = text &&
-                      caps_model_spec_parse(&again, text, "spec", NULL) == CAPS_OK &&
+    const bool fits = text && caps_model_spec_parse(&again, text, "spec", NULL) == CAPS_OK &&
                       caps_model_spec_equal(again, spec);
     caps_model_spec_free(again);
     free(text);

@@ -1,7 +1,7 @@
 /* squash_ref.c: v = f(n) s with n = |s|, f(n) = n / (1 + n^2) or (1 - exp(-n)) / n.
  *
- * ds = f dv + (f'/n) (s . dv) s, with f' = (1 - n^2) / (1 + n^2)^2 or (exp(-n) - f) / n; zero where n
- * is zero. */
+ * ds = f dv + (f'/n) (s . dv) s, with f' = (1 - n^2) / (1 + n^2)^2 or (exp(-n) - f) / n; zero where
+ * n is zero. */
 #include "ref.h"
 
 #include <math.h>

@@ -29,6 +29,7 @@ typedef struct caps_trainer {
     uint64_t data_hash; /* of train */
     uint64_t steps_per_epoch, last_step;
     caps_model *model;
+    size_t choices_before; /* recorded for the runtime when this run began: not this run's */
     caps_batcher *batcher;
     caps_metrics_log log;
     bool opened; /* the directory's files are there, those of a new run too */

@@ -6,6 +6,7 @@
 
 #include <capscl/inspect.h>
 
+#include "choice.h"
 #include "clock.h"
 #include "config.h"
 #include "fail.h"
@@ -129,6 +130,7 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
         .config = {CAPS_OPTIONS(caps_train_config)},
         .control = control,
         .began = caps_clock_seconds(),
+        .choices_before = caps_choices_count(rt),
         .log = {.fd = -1}};
     if (!control->out || isnan(control->time_limit_seconds) || control->time_limit_seconds < 0)
         CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT,
@@ -166,6 +168,9 @@ void caps_trainer_release(caps_trainer *t)
     caps_metrics_close(&t->log);
     caps_state_drop(&t->state);
     caps_model_free(t->model);
+    /* What its steps and evaluations chose goes with it: the next run of this process records its
+     * own, as it would in a process of its own. */
+    caps_choices_truncate(t->rt, t->choices_before);
     caps_dataset_release(&t->train);
     caps_dataset_release(&t->test);
     caps_dataset_release(&t->validation);

@@ -161,8 +161,8 @@ caps_status caps_tune_measure_choice(const caps_tune *t, const caps_tune_kind *k
     CAPS_TRY(measure_all(&m, result, err));
     *chosen = measure_choose(result);
     if (kind->builds) /* what comes later is measured with it, or with what was in force */
-        CAPS_TRY(
-            kind->run(m.state, *chosen ? result->algorithms[result->best] : choice->algorithm, err));
+        CAPS_TRY(kind->run(
+            m.state, *chosen ? result->algorithms[result->best] : choice->algorithm, err));
 done:
     if (m.state)
         kind->close(m.state);

@@ -99,7 +99,8 @@ END_TEST
 
 /* Without a test split: the images that --validation keeps are looked at by all commands, and those
  * of the same run only. */
-/* A set without a test split, and a run that held 16 of its images out; the run's error on these. */
+/* A set without a test split, and a run that held 16 of its images out; the run's error on these.
+ * */
 static char *herd, *herd_run, *herd_model;
 
 static double train_herd(void)

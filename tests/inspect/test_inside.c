@@ -56,9 +56,9 @@ START_TEST(primary_capsules)
     caps_model *m =
         make(families[_i], &(caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 8});
     set_batch(m, B, false);
-    ck_assert_ptr_null(caps_model_output(m, "primary").buffer);
+    ck_assert_ptr_null(caps_model_output(m, "inputs").buffer);
     test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
-    const caps_tensor primary = caps_model_output(m, "primary");
+    const caps_tensor primary = caps_model_output(m, "inputs");
     const size_t expected[] = {B, I, K};
     ck_assert_int_eq(primary.ndim, 3);
     for (int d = 0; d < 3; d++)

@@ -95,7 +95,7 @@ static void check_image(caps_model *m, const float *images, const caps_predictio
     expect_same_output(m, "reconstruction", p->reconstruction + i * PIXELS, PIXELS);
     expect_same_output(
         m, "couplings.iterations", p->couplings + i * R * I * CLASSES, R * I * CLASSES);
-    double *u = output_of(m, "primary");
+    double *u = output_of(m, "inputs");
     for (size_t c = 0; c < I; c++) {
         double sum = 0;
         for (size_t k = 0; k < K; k++)

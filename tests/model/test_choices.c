@@ -12,11 +12,9 @@ static const struct {
     size_t conv_workspace_bytes, batch;
     bool training;
 } cases[] = {
-    {"gemm=auto", "im2col", 0, 8, true},
-    {"gemm=direct", "im2col", 3 * 4 * (6 + 32) * 48, 8, true},
+    {"gemm=auto", "im2col", 0, 8, true}, {"gemm=direct", "im2col", 3 * 4 * (6 + 32) * 48, 8, true},
     {"gemm=direct,routing=stored", "primary=im2col,conv1=auto", 0, 7, true},
-    {"routing=fused", "auto", 0, 8, true},
-    {"gemm=auto", "im2col", 0, 5, false},
+    {"routing=fused", "auto", 0, 8, true}, {"gemm=auto", "im2col", 0, 5, false},
     {"gemm=packed", "im2col", 0, 8, true},
     {"gemm=clblast", "im2col", 0, 8, true}, /* and CLBlast's parameters */
 };
@@ -37,7 +35,8 @@ static bool begins(const char *text, const char *with)
     return strncmp(text, with, strlen(with)) == 0;
 }
 
-/* Every product, convolution and routing has a record before it runs, and no other algorithm then. */
+/* Every product, convolution and routing has a record before it runs, and no other algorithm then.
+ * */
 START_TEST(a_plan_records_what_runs)
 {
     const int family = _i % FAMILIES;
@@ -88,8 +87,8 @@ START_TEST(a_plan_records_what_runs)
 }
 END_TEST
 
-/* And nothing is recorded that does not run: the plan's products are those of the profile. A smaller
- * batch adds its own. */
+/* And nothing is recorded that does not run: the plan's products are those of the profile. A
+ * smaller batch adds its own. */
 START_TEST(nothing_else_is_recorded)
 {
     caps_error err = {0};

@@ -6,7 +6,8 @@
 
 #include "model_support.h"
 
-/* Relative to the slope along the gradient: rounding of a loss in float, and the third derivative. */
+/* Relative to the slope along the gradient: rounding of a loss in float, and the third derivative.
+ * */
 #define TOLERANCE 5e-3
 
 enum { BATCH = 3, MOST_PIXELS = 3 * 12 * 12 };
@@ -76,8 +77,8 @@ static double loss_of(caps_model *m)
     return total / BATCH;
 }
 
-/* values[0..n) moves by h along a unit direction: half the gradient's own, which alone would not see
- * what is missing across it, and half a random one. The loss must move as the gradient says. */
+/* values[0..n) moves by h along a unit direction: half the gradient's own, which alone would not
+ * see what is missing across it, and half a random one. The loss must move as the gradient says. */
 static void check_slope(caps_model *m, const char *what, const float *flat, float *values, size_t n,
     const float *gradient, uint64_t seed)
 {

@@ -386,8 +386,8 @@ START_TEST(gradients_repeat)
 }
 END_TEST
 
-/* Totals grow where they are asked to, by the labelled batch of the last forward; a forward by itself
- * changes none. */
+/* Totals grow where they are asked to, by the labelled batch of the last forward; a forward by
+ * itself changes none. */
 START_TEST(totals_add_up)
 {
     caps_error err = {0};

@@ -102,7 +102,8 @@ START_TEST(a_wrong_kernel_is_found)
     snprintf(command, sizeof command,
         "cp '%s'/cl/*.cl* '%s' && sed -i "
         "'s/caps_squash_factor(length, squash)/1.001f * caps_squash_factor(length, squash)/;"
-        "s/caps_squash_factor(scaled \\/ scale, squash)/1.001f * caps_squash_factor(scaled \\/ scale, squash)/' "
+        "s/caps_squash_factor(scaled \\/ scale, squash)/1.001f * caps_squash_factor(scaled \\/ "
+        "scale, squash)/' "
         "'%s'/squash_cpu.cl '%s'/squash_gpu.cl",
         TEST_SOURCE_DIR, directory, directory, directory);
     ck_assert_int_eq(system(command), 0);

@@ -75,7 +75,8 @@ char *test_put_set(size_t n, size_t channels, size_t classes, size_t h, size_t w
                 at += 4;
             }
         for (size_t i = 0; i < bytes; i++)
-            b[header + i] = (unsigned char)(1 + caps_rng_below(255, 9, CAPS_RNG_TEST, (uint32_t)s, i));
+            b[header + i] =
+                (unsigned char)(1 + caps_rng_below(255, 9, CAPS_RNG_TEST, (uint32_t)s, i));
         test_ok(caps_file_write(path, b, header + bytes, &err));
         free(path);
         path = caps_format("%s/%s-labels-idx1-ubyte", dir, splits[s]);

@@ -235,6 +235,20 @@ START_TEST(killed_after_a_save)
 }
 END_TEST
 
+/* A run's config.json is the same in a process that has trained others before. */
+START_TEST(a_later_run_records_its_own_choices)
+{
+    static const size_t batches[] = {13, 11, 13};
+    char *out[3] = {fresh("before"), fresh("between"), fresh("later")};
+    for (size_t i = 0; i < 3; i++) {
+        caps_train_config config = whole;
+        config.batch = batches[i];
+        train_ok((train_watch){.out = out[i]}, &config);
+    }
+    ck_assert(cli_same_file(cli_path(out[0], "config.json"), cli_path(out[2], "config.json")));
+}
+END_TEST
+
 START_TEST(extended_runs_go_on_as_one)
 {
     char *out = fresh("extended");
@@ -692,6 +706,7 @@ Suite *suite(void)
     tcase_add_test(t, stopped_at_every_step);
     tcase_add_test(t, a_time_limit_stops_too);
     tcase_add_test(t, killed_after_a_save);
+    tcase_add_test(t, a_later_run_records_its_own_choices);
     tcase_add_test(t, extended_runs_go_on_as_one);
     tcase_add_test(t, shortened_runs_end_where_they_are);
     tcase_add_test(t, an_end_without_evaluation_gets_one);

@@ -1,4 +1,6 @@
 /* The files of a run, and what is refused of them; settings; the schedule. */
+#include <stddef.h>
+
 #include "train_support.h"
 
 #include "config.h"
@@ -169,6 +171,38 @@ START_TEST(settings_go_through_text)
     free(text);
     snprintf(a.init, sizeof a.init, "\xff\xfe");
     ck_assert_int_eq(caps_config_to_json(&object, &a, &err), CAPS_ERR_ARGUMENT);
+}
+END_TEST
+
+/* Structs begin with their size: none is an error, that of an older header is taken. */
+START_TEST(structs_say_their_size)
+{
+    caps_error err = {0};
+    caps_train_config none = {0}, older = {CAPS_OPTIONS(caps_train_config)};
+    caps_train_config all = {CAPS_OPTIONS(caps_train_config), .save_every = 5};
+    const caps_train_control control = {.out = run_out, .resume = true};
+    caps_train_end end;
+    caps_train_metrics m;
+    ck_assert_int_eq(caps_train_config_init(&none, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "CAPS_OPTIONS(caps_train_config)"));
+    ck_assert_ptr_null(none.spec);
+    ck_assert_int_eq(caps_train_config_copy(&older, &none, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_int_eq(
+        caps_train_run(test_runtime(), &config, &control, &end, &m, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "CAPS_OPTIONS(caps_train_control)"));
+
+    /* A header that ends before `save_every`: nothing behind its end is written, and it is 0. */
+    older.size = offsetof(caps_train_config, save_every);
+    older.save_every = 77;
+    test_ok(caps_train_config_init(&older, &err));
+    ck_assert_uint_eq(older.save_every, 77);
+    ck_assert_uint_eq(older.size, offsetof(caps_train_config, save_every));
+    test_ok(caps_train_config_copy(&all, &older, &err));
+    ck_assert_uint_eq(all.save_every, 0);
+    ck_assert_uint_eq(all.size, sizeof all);
+    ck_assert(all.spec != older.spec && caps_model_spec_equal(all.spec, older.spec));
+    caps_train_config_release(&all);
+    caps_train_config_release(&older);
 }
 END_TEST
 
@@ -485,6 +519,7 @@ Suite *suite(void)
     tcase_add_test(t, rates);
     tcase_add_test(t, ends_and_epochs);
     tcase_add_test(t, settings_go_through_text);
+    tcase_add_test(t, structs_say_their_size);
     tcase_add_test(t, settings_of_a_run);
     tcase_add_test(t, finding_and_removing);
     tcase_add_test(t, logs_are_cut_back);

@@ -25,8 +25,8 @@ static caps_status reconstruction_backward(
 {
     const caps_tensor y = caps_rows_of(head->input, &head->input->y, pass->b);
     const caps_tensor dy = caps_rows_of(head->input, &head->input->dy, pass->b);
-    return caps_sse_backward(pass->rt, &dy, &y, &pass->targets,
-        (float)(loss->reconstruction_weight * mean), err);
+    return caps_sse_backward(
+        pass->rt, &dy, &y, &pass->targets, (float)(loss->reconstruction_weight * mean), err);
 }
 
 static caps_tensor reconstruction_result(

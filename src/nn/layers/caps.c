@@ -4,8 +4,8 @@
  *     {"kind": "caps", "capsules": 10, "dim": 16, "bias": false, "squash": "paper",
  *      "routing": {"kind": "dynamic", "iterations": 3, "grad": "full", "leaky": false}}
  *
- * Cached for backward: the state of every iteration and, where the algorithm stores them, the votes.
- */
+ * Cached for backward: the state of every iteration and, where the algorithm stores them, the
+ * votes. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* mask.c: all capsules but one set to zero, flattened to [B, J*D]; for images with several labels a
- * row for each, [B*L, J*D]. Its gradient is added to that of the capsules, which the classifying head
- * has written before. The network that adds the layer sets how many labels an image has. */
+ * row for each, [B*L, J*D]. Its gradient is added to that of the capsules, which the classifying
+ * head has written before. The network that adds the layer sets how many labels an image has. */
 #include "layer.h"
 
 static caps_status mask_build(caps_layer *layer, caps_network *n, caps_error *err)
