@@ -228,6 +228,7 @@ START_TEST(killed_after_a_save)
     caps_train_config found = {CAPS_OPTIONS(caps_train_config)};
     test_ok(caps_train_config_load(&found, killed, &err));
     w = train_ok((train_watch){.out = killed, .resume = true}, &found);
+    caps_train_config_release(&found);
     ck_assert_uint_eq(w.m.resumed_from_step, 6);
     expect_whole(killed, &w);
     ck_assert_uint_eq(train_lines(killed, NULL), 2);
@@ -270,6 +271,7 @@ START_TEST(extended_runs_go_on_as_one)
     caps_error err = {0};
     test_ok(caps_train_config_load(&kept, out, &err));
     ck_assert(kept.epochs == 1 && kept.max_steps == 0);
+    caps_train_config_release(&kept);
     w = train_ok((train_watch){.out = out, .resume = true}, &whole);
     ck_assert_uint_eq(w.m.resumed_from_step, STEPS);
     expect_whole(out, &w);
