@@ -11,6 +11,8 @@
 
 #define DEFAULT_SEED  1
 #define DEFAULT_STEPS 10
+/* CAPS_Z95 with seven digits, as these tables always had it: their JSON stays the same. */
+#define ROBUST_Z95 1.959964
 
 /* In the order of caps_transform and caps_attack: positions are their values. */
 const char *const caps_robust_transforms[] = {"shift", "rotate", "scale", "affine", "noise", NULL};
@@ -98,7 +100,7 @@ typedef struct share {
 static share share_of(size_t errors, size_t n)
 {
     share s;
-    caps_wilson(errors, n, CAPS_Z95, &s.low, &s.high);
+    caps_wilson(errors, n, ROBUST_Z95, &s.low, &s.high);
     s.percent = 100 * (double)errors / (double)n;
     s.low *= 100;
     s.high *= 100;

@@ -225,7 +225,7 @@ static void draw_block(caps_drawing *d, const caps_picture_context *of, const si
     char text[256];
     const double zoom = caps_picture_zoom(of->height, of->width, 112);
     const double x = CAPS_SHEET_MARGIN + n->left + ROWS;
-    const size_t chars = caps_text_room(n->left, CAPS_TEXT_SMALL);
+    const size_t chars = caps_text_capacity(n->left, CAPS_TEXT_SMALL);
     bool right = true;
     for (size_t t = 0; t < b->count; t++)
         right = right && among(b->true_labels, b->count, (size_t)b->labels[t]);

@@ -67,7 +67,7 @@ static void draw_wrong(caps_drawing *d, const caps_picture_context *of, const gr
 {
     char text[256];
     const double width = g->cell_width - SPACE, room = g->step - GAP;
-    const size_t chars = caps_text_room(room, CAPS_TEXT_SMALL);
+    const size_t chars = caps_text_capacity(room, CAPS_TEXT_SMALL);
     const int labels[] = {s->label, s->true_label}, way[] = {s->true_label, s->label};
     const caps_colour colours[] = {caps_bad, caps_good};
     caps_draw_label(d, x, y, room, CAPS_LEFT, s->source, CAPS_TEXT_SMALL, caps_muted);
@@ -82,7 +82,7 @@ static void draw_wrong(caps_drawing *d, const caps_picture_context *of, const gr
     draw_tile(d, of, g, x, y, 2, s->as_true);
     y += g->tile_height + 8;
     caps_picture_pair(
-        text, sizeof text, of, "true ", " -> ", way, 2, caps_text_room(width, CAPS_TEXT_SMALL));
+        text, sizeof text, of, "true ", " -> ", way, 2, caps_text_capacity(width, CAPS_TEXT_SMALL));
     caps_draw_label(d, x, y, width, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_ink);
     snprintf(text, sizeof text, "lengths %.2f -> %.2f", (double)s->true_length, (double)s->length);
     caps_draw_label(d, x, y + 17, width, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_muted);

@@ -82,7 +82,7 @@ caps_status caps_checks_init(caps_model *m, caps_error *err)
     return status == CAPS_OK ? caps_tensor_upload(m->rt, &m->check_table, table, err) : status;
 }
 
-/* Micro-batches that are told apart; those behind count as one. */
+/* Micro-batches that are named one by one; the rest count as one. */
 enum { MOST_MICRO_BATCHES = 1 << 20 };
 
 static caps_status enqueue_check(caps_model *m, bool always, caps_error *err)

@@ -155,7 +155,7 @@ struct caps_layer {
 struct caps_network {
     caps_layer *layers[CAPS_MOST_LAYERS]; /* forward order */
     size_t layer_count;
-    caps_owned_parameter parameters[CAPS_MOST_PARAMETERS]; /* the contract's order */
+    caps_owned_parameter parameters[CAPS_MOST_PARAMETERS]; /* in the order of the flat buffer */
     size_t parameter_count;
     size_t elements;                  /* of all parameters: one flat buffer, no gaps */
     size_t conv_count, dropout_count; /* layers of these kinds so far */

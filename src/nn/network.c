@@ -270,7 +270,7 @@ done:
     return status;
 }
 
-/* The last layer's output says how classes are told apart: capsules by their lengths, logits by
+/* The form of the last layer's output gives the scores: lengths of capsules, or logits through a
  * softmax. */
 static caps_status network_add_class_head(
     caps_network *n, const caps_model_spec *spec, caps_error *err)

@@ -1,4 +1,4 @@
-/* subset.h: the part of a data set that is looked at: its test images, its training images, or
+/* subset.h: the images of a data set that are evaluated: its test images, its training images, or
  * those that the run of a checkpoint held out for validation, found again by the config.json beside
  * it. */
 #ifndef CAPS_SUBSET_H

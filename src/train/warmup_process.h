@@ -10,7 +10,7 @@
  * itself, or with this process. To be called before the first call of OpenCL. Whatever goes wrong
  * there, the training compiles for itself. device: as of caps_runtime_create; NULL: the default. */
 void caps_warmup_process_begin(const char *device, const caps_train_config *config);
-/* To be called now and then: takes note of its end. */
+/* Call it now and then: it collects the process once it has ended. */
 void caps_warmup_process_reap(void);
 
 #endif
