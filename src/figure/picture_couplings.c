@@ -199,6 +199,12 @@ static void draw_columns(caps_drawing *d, const caps_picture_context *of, const 
     }
 }
 
+/* Capsules of a layer that is not the first of capsules have no places in the image. */
+static bool has_places(const sizes *n)
+{
+    return n->height * n->width > 1;
+}
+
 /* Where the primary capsules are long: the longest place is white. */
 static void draw_primary(
     caps_drawing *d, const sizes *n, const caps_coupled *b, caps_colour *map, double x, double y)
@@ -212,9 +218,10 @@ static void draw_primary(
     }
     for (size_t p = 0; p < n->height * n->width; p++)
         map[p] = caps_ramp_colour(CAPS_RAMP_GREY, most > 0 ? length_at(n, b, p) / most : 0);
-    caps_draw_label(d, x, y, n->left, CAPS_LEFT, PRIMARY_LENGTHS, CAPS_TEXT_SMALL, caps_muted);
+    caps_draw_label(d, x, y, n->left, CAPS_LEFT, has_places(n) ? PRIMARY_LENGTHS : "mean length",
+        CAPS_TEXT_SMALL, caps_muted);
     caps_draw_pixels(d, x, y + TEXT_LINE, map, n->height, n->width, n->zoom);
-    snprintf(text, sizeof text, "%.2f to %.2f", least, most);
+    snprintf(text, sizeof text, has_places(n) ? "%.2f to %.2f" : "%.2f", least, most);
     caps_draw_label(d, x, y + TEXT_LINE + n->map_height + MAP_BELOW, n->left, CAPS_LEFT, text,
         CAPS_TEXT_SMALL, caps_muted);
 }
@@ -294,12 +301,21 @@ static void write_shows(const sizes *n, bool leaky, char *text, size_t bytes)
             percent(low, sizeof low, n->below / n->equal));
     else
         snprintf(range, sizeof range, ". All are equal: %.3g", n->equal);
+    const char *no_parent = leaky ? " Leaky: what no class gets is the share of no parent." : "";
+    if (!has_places(n)) {
+        snprintf(text, bytes,
+            "Which capsules of the layer before vote for which class; true classes are underlined. "
+            "Squares: coupling, mean over the %zu capsules; bars: of each capsule%s.%s%s Left: "
+            "mean "
+            "length of these capsules.",
+            n->types, range, no_parent, only);
+        return;
+    }
     snprintf(text, bytes,
         "Which primary capsules vote for which class; true classes are underlined. Maps: coupling "
         "at each of the %zux%zu places, mean over the %zu types; bars: of each type, mean over the "
         "places%s.%s%s Left: mean length of the primary capsules at each place, the longest white.",
-        n->height, n->width, n->types, range,
-        leaky ? " Leaky: what no class gets is the share of no parent." : "", only);
+        n->height, n->width, n->types, range, no_parent, only);
 }
 
 static void draw_scale(caps_drawing *d, const sizes *n, double y)
