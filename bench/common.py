@@ -249,7 +249,7 @@ def ensure_torch(path, modes):
 
 
 class Torch:
-    """A process with a network of PyTorch in one mode; it measures when asked to, and rests meanwhile."""
+    """A process with a network of PyTorch in one mode; it measures on request, and rests meanwhile."""
 
     def __init__(self, python, spec, mode, threads=CORES):
         command = [python, ROOT / "bench" / "torch_worker.py", mode, str(threads), json.dumps(spec)]

@@ -2,7 +2,7 @@
 
     torch_worker.py eager|compile|bf16 THREADS SPEC
 
-Lines of JSON: asked {"what": "step"|"forward", "batch": N} it answers {"seconds": [...]}, asked
+Lines of JSON: requested {"what": "step"|"forward", "batch": N} it answers {"seconds": [...]}, requested
 {"what": "memory"} {"ru_maxrss": bytes}. Adam, gradients through every routing iteration, float32
 unless the mode is bf16.
 """
@@ -121,11 +121,11 @@ def main():
     side = Side(spec, mode)
     print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()}), flush=True)
     for line in sys.stdin:
-        asked = json.loads(line)
-        if asked["what"] == "memory":
+        request = json.loads(line)
+        if request["what"] == "memory":
             answer = {"ru_maxrss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
         else:
-            answer = {"seconds": side.measure(asked["what"], asked["batch"])}
+            answer = {"seconds": side.measure(request["what"], request["batch"])}
         print(json.dumps(answer), flush=True)
 
 

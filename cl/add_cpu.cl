@@ -7,10 +7,12 @@
 CPU_KERNEL void add(__global float *restrict y, const ulong y_offset,
     __global const float *restrict x, const ulong x_offset, const uint count, const uint per_item)
 {
-    const ulong first = get_global_id(0) * (ulong)per_item, end = min((ulong)count, first + per_item);
+    const ulong first = get_global_id(0) * (ulong)per_item;
+    const ulong end = min((ulong)count, first + per_item);
     for (ulong i = first; i < end; i += 16) {
         const ulong n = end - i;
-        caps_store16(caps_load16(y + y_offset + i, n, 0.0f) + caps_load16(x + x_offset + i, n, 0.0f),
+        caps_store16(
+            caps_load16(y + y_offset + i, n, 0.0f) + caps_load16(x + x_offset + i, n, 0.0f),
             y + y_offset + i, n);
     }
 }

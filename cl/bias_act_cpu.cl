@@ -1,12 +1,12 @@
 // bias_act_cpu.cl: y = act(x + bias), dx = dy act'(y), dbias = sum of dx.
 //
-// y, dy: dense [N,C,S]. x and dx: element (n, c, s) at n x_n + c x_c + s, which is the dense layout or
-// the one a matrix product leaves ([C, N*S]). `_rows` kernels are for S = 1 with channels contiguous.
-// act: 0 none, 1 relu, 2 sigmoid; y is not read where it is 0.
-// Work-items: one plane of S elements, or a run of BIAS_ACT_RUN channels of a row; sums: one channel, or
-// 16 of them.
-// Numerics: sums are float32, 16 lanes over at most BIAS_ACT_BLOCK vectors, then compensated (Kahan 1965)
-// from block to block, so the error does not grow with N or S.
+// y, dy: dense [N,C,S]. x and dx: element (n, c, s) at n x_n + c x_c + s, which is the dense layout
+// or the one a matrix product leaves ([C, N*S]). `_rows` kernels are for S = 1 with channels
+// contiguous. act: 0 none, 1 relu, 2 sigmoid; y is not read where it is 0.
+// Work-items: one plane of S elements, or a run of BIAS_ACT_RUN channels of a row; sums: one
+// channel, or 16 of them.
+// Numerics: sums are float32, 16 lanes over at most BIAS_ACT_BLOCK vectors, then compensated (Kahan
+// 1965) from block to block, so the error does not grow with N or S.
 // Determinism: fixed order, one work-item per sum.
 
 #ifndef BIAS_ACT_RUN

@@ -1,11 +1,11 @@
 // bias_act_gpu.cl: y = act(x + bias), dx = dy act'(y), dbias = sum of dx.
 //
-// y, dy: dense [N,C,S]. x and dx: element (n, c, s) at n x_n + c x_c + s, which is the dense layout or
-// the one a matrix product leaves ([C, N*S]).
+// y, dy: dense [N,C,S]. x and dx: element (n, c, s) at n x_n + c x_c + s, which is the dense layout
+// or the one a matrix product leaves ([C, N*S]).
 // act: 0 none, 1 relu, 2 sigmoid; y is not read where it is 0.
-// Work-items: elementwise, dimension 0 over C*S (neighbours are neighbours in memory), 1 over N. Sums: a
-// work-group a channel, whose items take every L-th of its N*S terms, then a tree in local memory (L a
-// power of two); for S = 1 an item a channel, so that reads stay coalesced.
+// Work-items: elementwise, dimension 0 over C*S (neighbours are neighbours in memory), 1 over N.
+// Sums: a work-group a channel, whose items take every L-th of its N*S terms, then a tree in local
+// memory (L a power of two); for S = 1 an item a channel, so that reads stay coalesced.
 // Numerics: float32, every item's own sum compensated (Kahan 1965).
 // Determinism: fixed order for a given work-group size.
 

@@ -1,4 +1,5 @@
 // conv_cpu.cl: images to columns, and columns' gradients back to images.
+// Program: rarely used (src/device/registry.c).
 //
 // x, dx: [N,C,H,W]. col: [C*kh*kw, N*OH*OW],
 //     col[(c kh + ky) kw + kx, (n OH + oy) OW + ox] = x[n, c, oy stride + ky - padding,
@@ -74,12 +75,12 @@ static inline void conv2d_take_row(
     }
 }
 
-// to[0 .. n) = from; `room` elements from to[0] on may be overwritten: what lies behind is written
-// later.
-static inline void conv2d_copy(__global float *to, const float *from, uint n, uint room)
+// to[0 .. n) = from; `capacity` elements from to[0] on may be overwritten: what lies behind is
+// written later.
+static inline void conv2d_copy(__global float *to, const float *from, uint n, uint capacity)
 {
     uint x = 0;
-    for (; x < n && x + 8 <= room; x += 8)
+    for (; x < n && x + 8 <= capacity; x += 8)
         vstore8(vload8(0, from + x), 0, to + x);
     for (; x < n; x++)
         to[x] = from[x];

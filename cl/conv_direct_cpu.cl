@@ -1,4 +1,5 @@
 // conv_direct_cpu.cl: convolution with few taps (C kh kw), summed directly.
+// Program: rarely used (src/device/registry.c).
 //
 // lanes: x as [image / 16][C][H + 2 padding][W + 2 padding][16], images in the lanes, zeros around
 // and in lanes without an image. weights: w as [m / 4][taps][4]. A work-item takes four output

@@ -4,7 +4,8 @@
 //     col[(c kh + ky) kw + kx, (n OH + oy) OW + ox] = x[n, c, oy stride + ky - padding,
 //                                                          ox stride + kx - padding]
 // and zero where that lies outside; conv2d_from_columns is the transpose of this linear map.
-// Work-items: to columns, element of a row x row; from columns, pixel x plane. Neighbours write neighbours.
+// Work-items: to columns, element of a row x row; from columns, pixel x plane. Neighbours write
+// neighbours.
 // Determinism: every dx element gathers its own contributions in the order (ky, kx); no atomics.
 
 __kernel void conv2d_to_columns(__global float *col, const ulong col_at, __global const float *x,
@@ -19,7 +20,8 @@ __kernel void conv2d_to_columns(__global float *col, const ulong col_at, __globa
     const uint n = at / pixels, p = at - n * pixels, oy = p / ow, ox = p - oy * ow;
     const uint c = row / (kh * kw), tap = row - c * (kh * kw), ky = tap / kw, kx = tap - ky * kw;
     const uint iy = oy * stride + ky - padding, ix = ox * stride + kx - padding; // may wrap
-    const float v = iy < h && ix < w ? x[x_at + (((ulong)n * channels + c) * h + iy) * w + ix] : 0.0f;
+    const ulong from = x_at + (((ulong)n * channels + c) * h + iy) * w + ix;
+    const float v = iy < h && ix < w ? x[from] : 0.0f;
     col[col_at + (ulong)row * images * pixels + at] = v;
 }
 

@@ -190,7 +190,8 @@ CPU_KERNEL void winograd_forward(__global float *y, const ulong y_at, __global c
             UNROLL for (uint j = 0; j < COUNT; j++)                                                \
             {                                                                                      \
                 const float16 v = vload16(q * groups, px[j]);                                      \
-                UNROLL for (uint n = 0; n < 4; n++) sum[n][j] = fma(v, slope[p][q][n], sum[n][j]); \
+                UNROLL for (uint n = 0; n < 4; n++)                                                \
+                    sum[n][j] = fma(v, gradients[p][q][n], sum[n][j]);                             \
             }                                                                                      \
         }                                                                                          \
         for (uint n = 0; n < 4 && m + n < outputs; n++)                                            \
@@ -214,7 +215,7 @@ CPU_ITEM void winograd_dw_item(__global float *part, const ulong part_at, __glob
     const uint used = min(16u, images - block * 16), entries = channels * kh * groups * 6 + 1;
     const ulong plane = (ulong)tall * tiles * groups;
     const ulong at = (block * 16ul * outputs + m) * pixels;
-    float16 band[WINOGRAD_BAND], value[16], slope[6][WINOGRAD_TILES][4];
+    float16 band[WINOGRAD_BAND], value[16], gradients[6][WINOGRAD_TILES][4];
     x += x_at + block * (ulong)channels * 6 * plane * 16;
     part += part_at + ((ulong)block * outputs + m) * entries;
     for (uint y0 = 0; y0 < oh; y0 += rows) {
@@ -245,12 +246,12 @@ CPU_ITEM void winograd_dw_item(__global float *part, const ulong part_at, __glob
                     column + i < ow ? band[q / tiles * ow + column + i] : (float16)(0.0f);
                 const float16 even = d[0] + d[2], odd = d[1] + d[3];
                 const float16 far = d[0] + 4.0f * d[2], wide = 2.0f * d[1] + 8.0f * d[3];
-                slope[0][q][n] = d[0];
-                slope[1][q][n] = even + odd;
-                slope[2][q][n] = even - odd;
-                slope[3][q][n] = far + wide;
-                slope[4][q][n] = far - wide;
-                slope[5][q][n] = d[3];
+                gradients[0][q][n] = d[0];
+                gradients[1][q][n] = even + odd;
+                gradients[2][q][n] = even - odd;
+                gradients[3][q][n] = far + wide;
+                gradients[4][q][n] = far - wide;
+                gradients[5][q][n] = d[3];
             }
         }
         for (uint c = 0; c < channels; c++) {

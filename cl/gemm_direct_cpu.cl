@@ -1,6 +1,8 @@
 // gemm_direct_cpu.cl: C = act(alpha op(A) op(B) + beta C + bias), without packing.
+// Program: rarely used (src/device/registry.c).
 //
-// op(A)[i,l] = a[i a_i + l a_l], op(B)[l,j] = b[l b_l + j b_j]: the strides say what is transposed.
+// op(A)[i,l] = a[i a_i + l a_l], op(B)[l,j] = b[l b_l + j b_j]: the strides express what is
+// transposed.
 // Epilogue: bias_is 0 none, 1 of the column, 2 of the row; act 0 none, 1 relu, 2 sigmoid.
 // Work-items: (16 columns, GEMM_DIRECT_ROWS rows, product of the batch), one tile each.
 // Numerics: float32 fma along l, in runs of GEMM_DIRECT_RUN whose sums are added in order.

@@ -1,13 +1,13 @@
 // gemm_direct_gpu.cl: C = act(alpha op(A) op(B) + beta C + bias) on any device.
 //
-// op(A)[i,l] = a[i a_i + l a_l], op(B)[l,j] = b[l b_l + j b_j]: the strides say what is transposed.
-// Group dimension 2 is the product of the batch. Both inputs pass through local memory, and neighbours in
-// a group read neighbours in memory whichever way a matrix lies.
-// gemm_tiled_64, gemm_tiled_32: G x G items (G = 16, 8) for a tile of 4 G x 4 G, a 4 x 4 part of it in
-// each item's registers: two vectors from local memory for sixteen multiply-adds. Rows of the local tiles
-// are four floats longer than the tile, which spreads a column over the banks.
-// gemm_direct: T x T items (T = get_local_size(0) = get_local_size(1)) for a T x T tile, an element each:
-// for products of a single tile, and for devices whose groups are smaller than 64 items.
+// op(A)[i,l] = a[i a_i + l a_l], op(B)[l,j] = b[l b_l + j b_j]: the strides express what is
+// transposed. Group dimension 2 is the product of the batch. Both inputs pass through local memory,
+// and neighbours in a group read neighbours in memory whichever way a matrix lies.
+// gemm_tiled_64, gemm_tiled_32: G x G items (G = 16, 8) for a tile of 4 G x 4 G, a 4 x 4 part of it
+// in each item's registers: two vectors from local memory for sixteen multiply-adds. Rows of the
+// local tiles are four floats longer than the tile, which spreads a column over the banks.
+// gemm_direct: T x T items (T = get_local_size(0) = get_local_size(1)) for a T x T tile, an element
+// each: for products of a single tile, and for devices whose groups are smaller than 64 items.
 // Epilogue: bias_is 0 none, 1 of the column, 2 of the row; act 0 none, 1 relu, 2 sigmoid.
 // Numerics: float32 fma along l, in runs of T or GEMM_TILED_RUN whose sums are added in order.
 // Determinism: one work-item owns an element. Where beta is 0, C is not read.

@@ -53,11 +53,11 @@ typedef struct gemm_job {
     ulong a_row, a_step; // between rows and between steps of A: one of them is 1
     ulong b_step, ldc;
     uint run;
-    float alpha, keep; // C = alpha sum + keep C
+    float alpha, beta; // C = alpha sum + beta C
     uint bias_is, act; // 0 but in the last run
 } gemm_job;
 
-// A tile of `rows` rows across the right edge: row[0 .. n) = act(sum + keep row + bias), act 2 left
+// A tile of `rows` rows across the right edge: row[0 .. n) = act(sum + beta row + bias), act 2 left
 // to later.
 static GEMM_CALL void gemm_store_edge(__global float *c, uint n, const float *sum, uint rows,
     uint width, __global const float *bias, const gemm_job *job)
@@ -66,8 +66,8 @@ static GEMM_CALL void gemm_store_edge(__global float *c, uint n, const float *su
     {
         __global float *to = c + r * job->ldc + j;
         float x = sum[r * width + j];
-        if (job->keep != 0.0f)
-            x = fma(job->keep, *to, x);
+        if (job->beta != 0.0f)
+            x = fma(job->beta, *to, x);
         if (job->bias_is != 0)
             x += bias[job->bias_is == 1 ? j : r];
         *to = job->act == 1 && x <= 0.0f ? 0.0f : x;
@@ -109,9 +109,9 @@ static GEMM_CALL void gemm_store_edge(__global float *c, uint n, const float *su
             gemm_store_edge(c, n, edge, ROWS, 16 * VECTORS, bias, job);                            \
             return;                                                                                \
         }                                                                                          \
-        if (job->keep != 0.0f)                                                                     \
+        if (job->beta != 0.0f)                                                                     \
             UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)       \
-                sum[r][v] = fma((float16)(job->keep), vload16(v, c + r * job->ldc), sum[r][v]);    \
+                sum[r][v] = fma((float16)(job->beta), vload16(v, c + r * job->ldc), sum[r][v]);    \
         if (job->bias_is == 1)                                                                     \
             UNROLL for (uint v = 0; v < VECTORS; v++)                                              \
             {                                                                                      \

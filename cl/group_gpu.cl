@@ -1,9 +1,9 @@
 // group_gpu.cl: channels regrouped as capsules and back, GPU family; see group_cpu.cl.
 //
-// Work: one group moves a tile of GROUP_TILE by GROUP_TILE elements of one matrix through local memory,
-// so that reads and writes are both coalesced. Group g: matrix g / (tiles of a matrix), then tile row,
-// then tile column. tile: GROUP_TILE * (GROUP_TILE + 1) floats; the extra column keeps the columns of
-// the tile in different banks. Any local size. It only moves values.
+// Work: one group moves a tile of GROUP_TILE by GROUP_TILE elements of one matrix through local
+// memory, so that reads and writes are both coalesced. Group g: matrix g / (tiles of a matrix),
+// then tile row, then tile column. tile: GROUP_TILE * (GROUP_TILE + 1) floats; the extra column
+// keeps the columns of the tile in different banks. Any local size. It only moves values.
 
 #define GROUP_TILE 16 // as in src/ops/group.c
 

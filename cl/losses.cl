@@ -66,14 +66,14 @@ __kernel void margin_backward(__global float *dv, const ulong dv_offset, __globa
         return;
     __global const int *mine = labels + labels_offset + row / j_count * l_count;
     const float length = lengths[lengths_offset + row];
-    float slope;
+    float gradient;
     if (caps_is_among((int)(row % j_count), mine, l_count))
-        slope = positive - length < 0.0f ? 0.0f : -2.0f * (positive - length);
+        gradient = positive - length < 0.0f ? 0.0f : -2.0f * (positive - length);
     else
-        slope = length - negative < 0.0f ? 0.0f : 2.0f * down * (length - negative);
+        gradient = length - negative < 0.0f ? 0.0f : 2.0f * down * (length - negative);
     for (uint d = 0; d < d_count; d++)
         dv[dv_offset + at + d] =
-            length == 0.0f ? 0.0f : scale * slope * (v[v_offset + at + d] / length);
+            length == 0.0f ? 0.0f : scale * gradient * (v[v_offset + at + d] / length);
 }
 
 __kernel void argmax(__global int *best, const ulong best_offset, __global const float *lengths,

@@ -1,13 +1,15 @@
-// not_finite.cl: the first of many tensors that holds a value which is no finite number, one kernel for both
-// families.
+// not_finite.cl: the first of many tensors that holds a value which is no finite number, one kernel
+// for both families.
 //
-// The host has a table of tensors, in the order in which they were computed. Row r of `table` [rows, 6]:
+// The host has a table of tensors, in the order in which they were computed. Row r of `table`
+// [rows, 6]:
 //     low and high half of the tensor's first element; low and high half of its count;
 //     1 where the count is that of one image; the number of its buffer.
 // record [5]: words 0 and 1 are two sums (float32), word 3 a flag, word 4 the result:
-//     record[4] = max(record[4], rank - r), r the first row of this buffer with a value that is not finite
-// Nothing is looked at while flag and sums are in order (`always` 0): a training step that is well pays for
-// a kernel that returns.
+//     record[4] = max(record[4], rank - r), r the first row of this buffer with a value that is not
+//     finite
+// Nothing is checked while flag and sums are in order (`always` 0): a training step without a fault
+// costs a kernel that returns.
 //
 // Work: item n takes the elements n, n + items, n + 2 items, ... of every row.
 // Determinism: a maximum does not depend on the order in which the items reach it.

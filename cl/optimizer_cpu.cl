@@ -3,15 +3,15 @@
 // Adam (Kingma and Ba 2015), with state m and v, zero before the first step:
 //     m += (1 - beta1) (g - m)                      = beta1 m + (1 - beta1) g
 //     v += (1 - beta2) (g^2 - v)                    = beta2 v + (1 - beta2) g^2
-//     w -= rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)
-// sgd: w -= rate g.
+//     w -= learning_rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)
+// sgd: w -= learning_rate g.
 //
-// Flat arrays of `count` elements. The host gives, from double precision: rate1 = rate / (1 -
-// beta1^t), correct2 = 1 / (1 - beta2^t), keep1 = 1 - beta1, keep2 = 1 - beta2. flag[0] becomes 1
-// where a g is not finite, or where v leaves the range of float32; it is never cleared. Work: item
-// n takes elements n * per_item and following, sixteen at a time. Elements do not meet. Numerics:
-// float32 state; one step rounds each of m, v, w a few times. v of a |g| below 1e-19 vanishes: its
-// square root would be far below epsilon. The flag is set atomically, by an or.
+// Flat arrays of `count` elements. The host gives, from double precision: rate1 = learning_rate /
+// (1 - beta1^t), correct2 = 1 / (1 - beta2^t), keep1 = 1 - beta1, keep2 = 1 - beta2. flag[0]
+// becomes 1 where a g is not finite, or where v leaves the range of float32; it is never cleared.
+// Work: item n takes elements n * per_item and following, sixteen at a time. Elements do not meet.
+// Numerics: float32 state; one step rounds each of m, v, w a few times. v of a |g| below 1e-19
+// vanishes: its square root would be far below epsilon. The flag is set atomically, by an or.
 
 CPU_ITEM void adam_step_item(__global float *restrict w, const ulong w_offset,
     __global float *restrict m, const ulong m_offset, __global float *restrict v,
@@ -52,7 +52,8 @@ CPU_KERNEL void adam_step(__global float *restrict w, const ulong w_offset,
 
 CPU_ITEM void sgd_step_item(__global float *restrict w, const ulong w_offset,
     volatile __global int *flag, const ulong flag_offset, __global const float *restrict g,
-    const ulong g_offset, const float rate, const uint count, const uint per_item, const size_t id0)
+    const ulong g_offset, const float learning_rate, const uint count, const uint per_item,
+    const size_t id0)
 {
     const ulong first = id0 * (ulong)per_item, end = min((ulong)count, first + per_item);
     int16 spoilt = 0;
@@ -60,7 +61,8 @@ CPU_ITEM void sgd_step_item(__global float *restrict w, const ulong w_offset,
         const ulong n = end - x;
         const float16 gradient = caps_load16(g + g_offset + x, n, 0.0f);
         spoilt |= ~isfinite(gradient);
-        caps_store16(fma((float16)(-rate), gradient, caps_load16(w + w_offset + x, n, 0.0f)),
+        const float16 weight = caps_load16(w + w_offset + x, n, 0.0f);
+        caps_store16(fma((float16)(-learning_rate), gradient, weight),
             w + w_offset + x, n);
     }
     if (any(spoilt))
@@ -69,8 +71,9 @@ CPU_ITEM void sgd_step_item(__global float *restrict w, const ulong w_offset,
 
 CPU_KERNEL void sgd_step(__global float *restrict w, const ulong w_offset,
     volatile __global int *flag, const ulong flag_offset, __global const float *restrict g,
-    const ulong g_offset, const float rate, const uint count, const uint per_item)
+    const ulong g_offset, const float learning_rate, const uint count, const uint per_item)
 {
     sgd_step_item(
-        w, w_offset, flag, flag_offset, g, g_offset, rate, count, per_item, get_global_id(0));
+        w, w_offset, flag, flag_offset, g, g_offset, learning_rate, count, per_item,
+        get_global_id(0));
 }

@@ -1,5 +1,5 @@
-// optimizer_gpu.cl: Adam and plain gradient descent, GPU family; equations, arguments and numerics as in
-// optimizer_cpu.cl. Work: item x takes element x.
+// optimizer_gpu.cl: Adam and plain gradient descent, GPU family; equations, arguments and numerics
+// as in optimizer_cpu.cl. Work: item x takes element x.
 
 __kernel void adam_step(__global float *restrict w, const ulong w_offset,
     __global float *restrict m, const ulong m_offset, __global float *restrict v,
@@ -23,13 +23,13 @@ __kernel void adam_step(__global float *restrict w, const ulong w_offset,
 
 __kernel void sgd_step(__global float *restrict w, const ulong w_offset,
     volatile __global int *flag, const ulong flag_offset, __global const float *restrict g,
-    const ulong g_offset, const float rate, const uint count)
+    const ulong g_offset, const float learning_rate, const uint count)
 {
     const ulong x = get_global_id(0);
     if (x >= count)
         return;
     const float gradient = g[g_offset + x];
-    w[w_offset + x] = fma(-rate, gradient, w[w_offset + x]);
+    w[w_offset + x] = fma(-learning_rate, gradient, w[w_offset + x]);
     if (caps_not_finite(gradient))
         atomic_or(flag + flag_offset, 1);
 }

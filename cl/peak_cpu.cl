@@ -1,13 +1,20 @@
 // peak_cpu.cl: what the device can do at most, CPU family; the measure for `capscl bench`.
+// Program: rarely used (src/device/registry.c).
 //
-//     peak_fma_*:  every item runs `rounds` times through SUMS independent fused multiply-adds of sixteen
-//                  lanes: SUMS * 32 operations a round, nothing from memory. Twelve sums fill most of 32
-//                  registers of sixteen floats, six most of 16 registers of eight, and either hides the
-//                  latency of the instruction (4 cycles, 2 units). With the wrong one of the two the sums
+//     peak_fma_*:  every item runs `rounds` times through SUMS independent fused multiply-adds of
+//     sixteen
+//                  lanes: SUMS * 32 operations a round, nothing from memory. Twelve sums fill most
+//                  of 32
+//                  registers of sixteen floats, six most of 16 registers of eight, and either hides
+//                  the
+//                  latency of the instruction (4 cycles, 2 units). With the wrong one of the two
+//                  the sums
 //                  go through memory: the host takes the faster.
-//     peak_stream: x[i] = scale * x[i], sixteen at a time: 8 bytes an element. In place: a copy would also
+//     peak_stream: x[i] = scale * x[i], sixteen at a time: 8 bytes an element. In place: a copy
+//     would also
 //                  fetch what it is about to overwrite, which no one counts.
-//     peak_read:   sums x, four times sixteen at a time: 4 bytes an element. Written only where a sum is
+//     peak_read:   sums x, four times sixteen at a time: 4 bytes an element. Written only where a
+//     sum is
 //                  greater than `most`, so that the compiler cannot leave the reading out.
 //
 // Work: item = a run of `per_item` vectors, a multiple of 4 (stream, read). Determinism: trivially.

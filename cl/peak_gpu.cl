@@ -1,7 +1,9 @@
 // peak_gpu.cl: what the device can do at most, GPU family; see peak_cpu.cl.
 //
-//     peak_fma:    CAPS_PEAK_SUMS independent chains of scalars an item: CAPS_PEAK_SUMS * 2 operations a round.
-//     peak_stream: item i has the elements 4 (i + n * items) to + 3, n < per_item: neighbouring items read
+//     peak_fma:    CAPS_PEAK_SUMS independent chains of scalars an item: CAPS_PEAK_SUMS * 2
+//     operations a round.
+//     peak_stream: item i has the elements 4 (i + n * items) to + 3, n < per_item: neighbouring
+//     items read
 //                  neighbouring memory.
 //     peak_read:   the same elements, read only.
 

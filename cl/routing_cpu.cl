@@ -1,7 +1,8 @@
 // routing_cpu.cl: routing by agreement over stored votes, CPU family. Procedure 1 of Sabour,
 // Frosst, Hinton 2017.
+// Program: rarely used (src/device/registry.c).
 //
-// Forward, for t = 0 .. r-1 (x_t = v_0 + .. + v_{t-1}, so that no logit needs to be kept):
+// Forward, for t = 0 .. r-1 (x_t = v_0 + .. + v_{t-1}, so that no logit needs to be stored):
 //     c_t[b,i,:] = softmax over j of (votes[b,i,j,:] . x_t[b,j,:]);  c_0 = 1/J
 //     s_t[b,j,:] = sum_i c_t[b,i,j] votes[b,i,j,:] + bias[j,:]
 //     v_t[b,j,:] = squash(s_t[b,j,:])
@@ -199,7 +200,7 @@ CPU_ITEM void routing_reduce_item(__global float *s, const ulong s_offset, __glo
     const ulong v_offset, __global float *x, const ulong x_offset, __global float *v_last,
     const ulong v_last_offset, __global const float *partial, const ulong partial_offset,
     __global const float *bias, const ulong bias_offset, const uint rows, const uint chunks,
-    const uint j_count, const uint d_count, const uint first, const size_t id0)
+    const uint j_count, const uint d_count, const uint squash, const uint first, const size_t id0)
 {
     const ulong row = id0, b = row / j_count, at = row * d_count;
     const uint j = (uint)(row % j_count), e_count = j_count * d_count;
@@ -209,7 +210,7 @@ CPU_ITEM void routing_reduce_item(__global float *s, const ulong s_offset, __glo
         d_count);
     float scale;
     const float scaled = caps_length(sum, d_count, &scale);
-    const float factor = caps_squash_factor(scaled / scale);
+    const float factor = caps_squash_factor(scaled / scale, squash);
     for (uint d = 0; d < d_count; d++) {
         const float value = sum[d] * factor;
         v[v_offset + at + d] = value;
@@ -224,32 +225,33 @@ CPU_KERNEL void routing_reduce(__global float *s, const ulong s_offset, __global
     const ulong v_offset, __global float *x, const ulong x_offset, __global float *v_last,
     const ulong v_last_offset, __global const float *partial, const ulong partial_offset,
     __global const float *bias, const ulong bias_offset, const uint rows, const uint chunks,
-    const uint j_count, const uint d_count, const uint first)
+    const uint j_count, const uint d_count, const uint squash, const uint first)
 {
     routing_reduce_item(s, s_offset, v, v_offset, x, x_offset, v_last, v_last_offset, partial,
-        partial_offset, bias, bias_offset, rows, chunks, j_count, d_count, first, get_global_id(0));
+        partial_offset, bias, bias_offset, rows, chunks, j_count, d_count, squash, first,
+        get_global_id(0));
 }
 
 // gs_t from gv_t, which comes as partial sums (or as dv: one chunk).
 CPU_ITEM void routing_gs_item(__global float *gs, const ulong gs_offset,
     __global const float *partial, const ulong partial_offset, __global const float *s,
     const ulong s_offset, const uint rows, const uint chunks, const uint j_count,
-    const uint d_count, const size_t id0)
+    const uint d_count, const uint squash, const size_t id0)
 {
     const ulong row = id0, b = row / j_count, at = row * d_count;
     const uint j = (uint)(row % j_count), e_count = j_count * d_count;
     __global float *to = gs + gs_offset + at;
     routing_sum_chunks(to, 0, partial + partial_offset + b * chunks * e_count + (ulong)j * d_count,
         chunks, e_count, d_count);
-    caps_squash_gradient(to, to, s + s_offset + at, d_count);
+    caps_squash_gradient(to, to, s + s_offset + at, d_count, squash);
 }
 
 CPU_KERNEL void routing_gs(__global float *gs, const ulong gs_offset, __global const float *partial,
     const ulong partial_offset, __global const float *s, const ulong s_offset, const uint rows,
-    const uint chunks, const uint j_count, const uint d_count)
+    const uint chunks, const uint j_count, const uint d_count, const uint squash)
 {
     routing_gs_item(gs, gs_offset, partial, partial_offset, s, s_offset, rows, chunks, j_count,
-        d_count, get_global_id(0));
+        d_count, squash, get_global_id(0));
 }
 
 // couplings, gs and v begin with the first iteration that counts, and there are `steps` of them; g

@@ -169,8 +169,8 @@ FUSED_VOTES(1, 1, any, )
     step(16_8, 16) while (d_count - d >= 16) step(16, 16) if (d_count - d >= 8)                    \
         step(8, 8) if (d_count - d >= 4) step(4, 4) while (d < d_count) step(1, 1)
 
-// dots[j] = votes[j,:] . x[j,:], with the votes kept. w: [J,D,K] of this capsule; x_step: rows of x
-// from one j to the next.
+// dots[j] = votes[j,:] . x[j,:], with the votes stored. w: [J,D,K] of this capsule; x_step: rows of
+// x from one j to the next.
 FUSED_FUNCTION void fused_dots(__global float *dots, __global float *votes, __global const float *w,
     __global const float *u, __global const float *x, ulong x_step, uint j_count, uint d_count,
     uint k_count)
@@ -462,14 +462,28 @@ FUSED_FUNCTION float16 fused_length(__global const float *s, uint d_count, float
     return sqrt(square);
 }
 
+// caps_squash_factor, lane by lane.
+FUSED_INLINE float16 fused_squash_factor(float16 n, uint squash)
+{
+    if (squash == 0)
+        return 1.0f / (n + 1.0f / n);
+    float16 f = fma(n, (float16)(1.0f / 5040.0f), (float16)(-1.0f / 720.0f));
+    f = fma(n, f, (float16)(1.0f / 120.0f));
+    f = fma(n, f, (float16)(-1.0f / 24.0f));
+    f = fma(n, f, (float16)(1.0f / 6.0f));
+    f = fma(n, f, (float16)(-0.5f));
+    f = fma(n, f, (float16)(1.0f));
+    return n > CAPS_SQUASH_SERIES ? (1.0f - exp(-n)) / n : f;
+}
+
 // s = scale times the chunks' sums + bias (optional), v = squash(s); x becomes x_{t+1} (optional);
 // v_last gets a copy of v (optional). first: x is v, not added to. The partial sums are used up.
 CPU_ITEM void routing_fused_reduce_item(__global float *s, const ulong s_offset, __global float *v,
     const ulong v_offset, __global float *x, const ulong x_offset, __global float *v_last,
     const ulong v_last_offset, __global float *partial, const ulong partial_offset,
     __global const float *bias, const ulong bias_offset, const uint b_count, const uint chunks,
-    const uint j_count, const uint d_count, const float scale, const uint first, const size_t id0,
-    const size_t id1)
+    const uint j_count, const uint d_count, const float scale, const uint squash, const uint first,
+    const size_t id0, const size_t id1)
 {
     const uint j = id0, samples = fused_samples(id1, b_count);
     const ulong group = id1, e_count = (ulong)j_count * d_count;
@@ -483,7 +497,7 @@ CPU_ITEM void routing_fused_reduce_item(__global float *s, const ulong s_offset,
     fused_store_lanes(s + s_offset + at, e_count, sum, d_count, samples);
     float16 length_scale;
     const float16 scaled = fused_length(sum, d_count, &length_scale);
-    const float16 length = scaled / length_scale, factor = 1.0f / (length + 1.0f / length);
+    const float16 length = scaled / length_scale, factor = fused_squash_factor(length, squash);
     __global float *next = x + x_offset + (group * e_count + (ulong)j * d_count) * 16;
     for (uint d = 0; d < d_count; d++) {
         const float16 value = vload16(d, sum) * factor;
@@ -500,9 +514,9 @@ CPU_KERNEL void routing_fused_reduce(__global float *s, const ulong s_offset, __
     const ulong v_offset, __global float *x, const ulong x_offset, __global float *v_last,
     const ulong v_last_offset, __global float *partial, const ulong partial_offset,
     __global const float *bias, const ulong bias_offset, const uint b_count, const uint chunks,
-    const uint j_count, const uint d_count, const float scale, const uint first)
+    const uint j_count, const uint d_count, const float scale, const uint squash, const uint first)
 {
     routing_fused_reduce_item(s, s_offset, v, v_offset, x, x_offset, v_last, v_last_offset, partial,
-        partial_offset, bias, bias_offset, b_count, chunks, j_count, d_count, scale, first,
-        get_global_id(0), get_global_id(1));
+        partial_offset, bias, bias_offset, b_count, chunks, j_count, d_count, scale, squash,
+        first, get_global_id(0), get_global_id(1));
 }

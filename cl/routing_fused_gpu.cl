@@ -1,19 +1,23 @@
 // routing_fused_gpu.cl: class capsules with routing by agreement, votes never stored, GPU family.
-// Equations as in routing_cpu.cl, with votes[b,i,j,d] = sum_k w[i,j,d,k] u[b,i,k] formed anew wherever
-// they are needed. routing_reduce, routing_gs and routing_dbias of routing_gpu.cl complete them.
+// Equations as in routing_cpu.cl, with votes[b,i,j,d] = sum_k w[i,j,d,k] u[b,i,k] formed anew
+// wherever they are needed. routing_reduce, routing_gs and routing_dbias of routing_gpu.cl complete
+// them.
 //
-// Shapes, row-major: u, du [B,I,K]; w, dw [I,J,D,K]; couplings, G [B,I,J] for each t; x, s, v, gs [B,J,D];
-// partial [B,chunks,J,D]: sums over one chunk of FUSED_CHUNK input capsules.
+// Shapes, row-major: u, du [B,I,K]; w, dw [I,J,D,K]; couplings, G [B,I,J] for each t; x, s, v, gs
+// [B,J,D]; partial [B,chunks,J,D]: sums over one chunk of FUSED_CHUNK input capsules.
 //
 // Work (groups of L items along one dimension; FUSED_SAMPLES samples share what is read of w):
-//   routing_fused_pass, _back: group p * chunks + chunk takes a chunk of block p of samples, in three
-//     steps: dot products (rows of `width` lanes over d; `tile` turns lanes into rows, and an item adds
+//   routing_fused_pass, _back: group p * chunks + chunk takes a chunk of block p of samples, in
+//   three
+//     steps: dot products (rows of `width` lanes over d; `tile` turns lanes into rows, and an item
+//     adds
 //     one row up), softmax or its gradient (an item a capsule), weighted sum (an item an output).
-//   routing_fused_du: group p * ceil(I / C) + n takes C = L / width capsules; a row of `width` lanes is a
+//   routing_fused_du: group p * ceil(I / C) + n takes C = L / width capsules; a row of `width`
+//   lanes is a
 //     capsule's k. dvotes of FUSED_STEP outputs at a time lie in `tile`, for all k.
 //   routing_fused_dw: an item takes one (i,j,d) and eight k; groups of eight k one after the other.
-// Numerics: as in routing_gpu.cl: lanes of a dot product are d, d + width, ..; their sums are added in
-// order; dw in blocks of samples. A fixed order throughout, no assumption about warps.
+// Numerics: as in routing_gpu.cl: lanes of a dot product are d, d + width, ..; their sums are added
+// in order; dw in blocks of samples. A fixed order throughout, no assumption about warps.
 
 #define FUSED_CHUNK   32 // as in src/ops/routing_fused_gpu.c
 #define FUSED_SAMPLES 4  // the same
@@ -53,9 +57,9 @@ static inline fused_chunk fused_chunk_of(uint chunks, uint b_count, uint i_count
     return it;
 }
 
-// dots[s, n] = votes . x for the links n = i J + j of a chunk and its samples. u, w, dots: of the first
-// capsule; dots_step, u_step, x_step: elements from one sample to the next. tile: FUSED_SAMPLES *
-// max(1, L / FUSED_SAMPLES) * (width + 1).
+// dots[s, n] = votes . x for the links n = i J + j of a chunk and its samples. u, w, dots: of the
+// first capsule; dots_step, u_step, x_step: elements from one sample to the next. tile:
+// FUSED_SAMPLES * max(1, L / FUSED_SAMPLES) * (width + 1).
 static inline void fused_dots(__global float *dots, ulong dots_step, __global const float *u,
     ulong u_step, __global const float *w, __global const float *x, __local float *tile,
     const fused_chunk *it, uint j_count, uint d_count, uint k_count, uint width)
@@ -75,7 +79,8 @@ static inline void fused_dots(__global float *dots, ulong dots_step, __global co
                         u + (ulong)i * k_count, u_step, it->samples, k_count);
                     UNROLL for (uint s = 0; s < FUSED_SAMPLES; s++)
                         if (s < it->samples)
-                            sums[s] = fma(votes[s], x[s * x_step + (ulong)j * d_count + d], sums[s]);
+                            sums[s] =
+                                fma(votes[s], x[s * x_step + (ulong)j * d_count + d], sums[s]);
                 }
             }
             UNROLL for (uint s = 0; s < FUSED_SAMPLES; s++)

@@ -120,6 +120,20 @@ FUSED_FUNCTION void fused_store_z(__global float *z, __global const float *rows,
     }
 }
 
+// caps_squash_bend, lane by lane.
+FUSED_INLINE float16 fused_squash_bend(float16 n, uint squash)
+{
+    if (squash != 0) {
+        const float16 square = n * n, e = exp(-n);
+        float16 small = fma(square, (float16)(1.0f / 30240.0f), (float16)(-1.0f / 720.0f));
+        small = fma(square, fma(square, small, (float16)(1.0f / 12.0f)), -0.5f * n);
+        return n > CAPS_SQUASH_SERIES ? n * e / (1.0f - e) - 1.0f : small;
+    }
+    const float16 r = n > 1.0f ? 1.0f / n : n;
+    const float16 bend = (1.0f - r * r) / (1.0f + r * r);
+    return n > 1.0f ? -bend : bend;
+}
+
 // gs_t from gv_t, which is dv (optional) or the sum of partial; times scale into slot `slot` of vec
 // and z. v: v_{t-1}, which goes into the slot after it (optional). gs [B,J,D] without the scale.
 CPU_ITEM void routing_fused_gs_item(__global float *gs, const ulong gs_offset, __global float *vec,
@@ -127,7 +141,7 @@ CPU_ITEM void routing_fused_gs_item(__global float *gs, const ulong gs_offset, _
     const ulong partial_offset, __global const float *dv, const ulong dv_offset,
     __global const float *s, const ulong s_offset, __global const float *v, const ulong v_offset,
     const uint b_count, const uint chunks, const uint j_count, const uint d_count, const uint slots,
-    const uint slot, const float scale, const size_t id0, const size_t id1)
+    const uint slot, const float scale, const uint squash, const size_t id0, const size_t id1)
 {
     const uint j = id0, samples = fused_samples(id1, b_count);
     const ulong group = id1, e_count = (ulong)j_count * d_count;
@@ -148,13 +162,11 @@ CPU_ITEM void routing_fused_gs_item(__global float *gs, const ulong gs_offset, _
     fused_load_lanes(spare, s + s_offset + at, e_count, d_count, samples);
     float16 length_scale, along = 0.0f;
     const float16 scaled = fused_length(spare, d_count, &length_scale);
-    const float16 length = scaled / length_scale, factor = 1.0f / (length + 1.0f / length);
+    const float16 length = scaled / length_scale, factor = fused_squash_factor(length, squash);
     const float16 inverse = scaled == 0.0f ? (float16)0.0f : 1.0f / scaled;
     for (uint d = 0; d < d_count; d++)
         along = fma(vload16(d, spare) * length_scale * inverse, vload16(d, to), along);
-    const float16 r = length > 1.0f ? 1.0f / length : length;
-    const float16 bend = (1.0f - r * r) / (1.0f + r * r);
-    const float16 bent = along * (length > 1.0f ? -bend : bend);
+    const float16 bent = along * fused_squash_bend(length, squash);
     for (uint d = 0; d < d_count; d++) {
         const float16 unit = vload16(d, spare) * length_scale * inverse;
         const float16 value = factor * fma(unit, bent, vload16(d, to));
@@ -176,11 +188,11 @@ CPU_KERNEL void routing_fused_gs(__global float *gs, const ulong gs_offset, __gl
     const ulong partial_offset, __global const float *dv, const ulong dv_offset,
     __global const float *s, const ulong s_offset, __global const float *v, const ulong v_offset,
     const uint b_count, const uint chunks, const uint j_count, const uint d_count, const uint slots,
-    const uint slot, const float scale)
+    const uint slot, const float scale, const uint squash)
 {
     routing_fused_gs_item(gs, gs_offset, vec, vec_offset, z, z_offset, partial, partial_offset, dv,
         dv_offset, s, s_offset, v, v_offset, b_count, chunks, j_count, d_count, slots, slot, scale,
-        get_global_id(0), get_global_id(1));
+        squash, get_global_id(0), get_global_id(1));
 }
 
 // ---- backward: du and dw
@@ -237,7 +249,7 @@ FUSED_INLINE void fused_du_all(__global float *du, __global const float *w, cons
         fused_du_1(du + k * 16, w + k, t, count, k_count);
 }
 
-#define FUSED_AHEAD 4 // capsules between asking for their coef and using it
+#define FUSED_AHEAD 4 // capsules between prefetching their coef and using it
 
 // du of a tile: of capsule n at du + n K rows. coef, w: of the first capsule.
 FUSED_FUNCTION void fused_du_tile(__global float *du, __global const float *coef,
@@ -309,7 +321,7 @@ typedef struct fused_dw_part {
 
 // sum[m][k] = over the batch, dvotes[b,i+m,j,d] u[b,i+m,k]: d in the lanes, n values of k of each
 // of `capsules` input capsules. coef: of (group 0, i, j), u: of (b = 0, i, k); u_capsule: from one
-// capsule to the next. Asks for the coef of j + 1 on the way.
+// capsule to the next. Prefetches the coef of j + 1 on the way.
 #define FUSED_DW(n, capsules, name, terms, based, unroll)                                          \
     FUSED_INLINE void fused_dw_##name(float16 *sum, __global const float *coef,                    \
         __global const float *z, __global const float *u, const uint u_capsule,                    \

@@ -1,21 +1,24 @@
-// routing_gpu.cl: routing by agreement over stored votes, GPU family; equations, shapes and the meaning
-// of every argument as in routing_cpu.cl.
+// routing_gpu.cl: routing by agreement over stored votes, GPU family; equations, shapes and the
+// meaning of every argument as in routing_cpu.cl.
 //
 // Work (groups of L items along one dimension):
 //   routing_pass, routing_back: group b * chunks + chunk takes ROUTING_CHUNK input capsules of a
-//     sample, in three steps with the votes of the chunk (20 KB for the paper's network) in the cache
+//     sample, in three steps with the votes of the chunk (20 KB for the paper's network) in the
+//     cache
 //     after the first: dot products, softmax or its gradient (an item a capsule), weighted sum (an
-//     item an output, coalesced). Local memory holds a tile of L * (width + 1) floats whatever J and D.
+//     item an output, coalesced). Local memory holds a tile of L * (width + 1) floats whatever J
+//     and D.
 //   routing_reduce, routing_gs: a row of `width` lanes for each (b, j), see caps_row_sum.
 //   routing_dvotes: an item a vote; groups of a sample first, then the next sample.
 //   routing_dbias: a group takes `columns` of the J D columns, L / columns rows at a time.
-// Numerics: as in routing_cpu.cl, but lanes of a dot product are d, d + width, ..; their sums are added
-// in order. A fixed order throughout, no assumption about warps.
+// Numerics: as in routing_cpu.cl, but lanes of a dot product are d, d + width, ..; their sums are
+// added in order. A fixed order throughout, no assumption about warps.
 
 #define ROUTING_CHUNK 32 // as in src/ops/routing.c
 
-// dots[n] = votes[n,:] . x[n % J,:] for the n = i J + j of a chunk. Rows of `width` lanes multiply, so
-// that reads are coalesced; the tile turns lanes into rows, and an item adds one row of lanes up.
+// dots[n] = votes[n,:] . x[n % J,:] for the n = i J + j of a chunk. Rows of `width` lanes multiply,
+// so that reads are coalesced; the tile turns lanes into rows, and an item adds one row of lanes
+// up.
 static inline void routing_dots(__global float *dots, __global const float *votes,
     __global const float *x, __local float *tile, uint links, uint j_count, uint d_count,
     uint width)
@@ -121,7 +124,8 @@ __kernel void routing_back(__global float *partial, const ulong partial_offset, 
         for (uint j = 0; j < j_count; j++)
             mean = fma(c[j], row[j], mean);
         for (uint j = 0; j < j_count; j++) {
-            const float later = caps_given(next_offset) ? next[next_offset + at + (ulong)i * j_count + j] : 0.0f;
+            const ulong slot = at + (ulong)i * j_count + j;
+            const float later = caps_given(next_offset) ? next[next_offset + slot] : 0.0f;
             row[j] = fma(c[j], row[j] - mean, later);
         }
     }
@@ -134,7 +138,8 @@ __kernel void routing_reduce(__global float *s, const ulong s_offset, __global f
     const ulong v_offset, __global float *x, const ulong x_offset, __global float *v_last,
     const ulong v_last_offset, __global const float *partial, const ulong partial_offset,
     __global const float *bias, const ulong bias_offset, __local float *scratch, const uint rows,
-    const uint chunks, const uint j_count, const uint d_count, const uint width, const uint first)
+    const uint chunks, const uint j_count, const uint d_count, const uint width, const uint squash,
+    const uint first)
 {
     const uint per_group = (uint)get_local_size(0) / width, item = get_local_id(0);
     const ulong row = (ulong)get_group_id(0) * per_group + item / width, at = row * d_count;
@@ -156,7 +161,7 @@ __kernel void routing_reduce(__global float *s, const ulong s_offset, __global f
         square = fma(scaled, scaled, square);
     }
     const float length = sqrt(caps_row_sum(scratch, width, square)) / scale;
-    const float factor = caps_squash_factor(length);
+    const float factor = caps_squash_factor(length, squash);
     for (uint d = lane; d < count; d += width) {
         const float value = s[s_offset + at + d] * factor;
         v[v_offset + at + d] = value;
@@ -170,7 +175,7 @@ __kernel void routing_reduce(__global float *s, const ulong s_offset, __global f
 __kernel void routing_gs(__global float *gs, const ulong gs_offset, __global const float *partial,
     const ulong partial_offset, __global const float *s, const ulong s_offset,
     __local float *scratch, const uint rows, const uint chunks, const uint j_count,
-    const uint d_count, const uint width)
+    const uint d_count, const uint width, const uint squash)
 {
     const uint per_group = (uint)get_local_size(0) / width, item = get_local_id(0);
     const ulong row = (ulong)get_group_id(0) * per_group + item / width, at = row * d_count;
@@ -184,7 +189,7 @@ __kernel void routing_gs(__global float *gs, const ulong gs_offset, __global con
             total += partial[from + (ulong)n * e_count + d];
         to[d] = total;
     }
-    caps_squash_gradient_row(to, to, s + s_offset + at, scratch, count, width);
+    caps_squash_gradient_row(to, to, s + s_offset + at, scratch, count, width, squash);
 }
 
 __kernel void routing_dvotes(__global float *restrict dvotes, const ulong dvotes_offset,
@@ -213,8 +218,8 @@ __kernel void routing_dvotes(__global float *restrict dvotes, const ulong dvotes
     dvotes[dvotes_offset + b * votes + x] = sum;
 }
 
-// columns: a power of two that divides L. scratch: L floats. Each item adds up its rows in order, then the
-// items of a column as a tree.
+// columns: a power of two that divides L. scratch: L floats. Each item adds up its rows in order,
+// then the items of a column as a tree.
 __kernel void routing_dbias(__global float *restrict dbias, const ulong dbias_offset,
     __global const float *restrict gs, const ulong gs_offset, __local float *scratch,
     const uint rows, const uint j_count, const uint d_count, const uint columns)

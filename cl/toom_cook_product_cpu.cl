@@ -1,4 +1,4 @@
-// toom_cook_product_cpu.cl: the products between the transforms of the spectral convolution
+// toom_cook_product_cpu.cl: the products between the transforms of the Toom-Cook convolution
 // (toom_cook.clt has the layouts): for every pair of points, over all channels, images and tiles,
 //
 //     toom_cook_product_y    Y = X^T W         sum over K
@@ -55,7 +55,7 @@ CPU_ITEM void toom_cook_finish(__global float *re, ulong row, ulong step, ulong 
 // ---- Y ------------------------------------------------------------------------------------------
 
 // b: the run of W's panel, 32 floats a step.
-#define TOOM_COOK_TILE_Y(ROWS, VECTORS)                                                             \
+#define TOOM_COOK_TILE_Y(ROWS, VECTORS)                                                            \
     {                                                                                              \
         float16 sum[ROWS][VECTORS];                                                                \
         __global const float *pa = a;                                                              \
@@ -64,7 +64,7 @@ CPU_ITEM void toom_cook_finish(__global float *re, ulong row, ulong step, ulong 
         CAPS_LOOP for (uint l = 0; l < run; l++, pa += 16, soon += pace)                           \
         {                                                                                          \
             float16 x[VECTORS];                                                                    \
-            CAPS_PREFETCH(pa + TOOM_COOK_RUN * 16);                                                 \
+            CAPS_PREFETCH(pa + TOOM_COOK_RUN * 16);                                                \
             CAPS_PREFETCH(soon);                                                                   \
             UNROLL for (uint v = 0; v < VECTORS; v++) x[v] = vload16(2 * l + v, b);                \
             UNROLL for (uint r = 0; r < ROWS; r++) UNROLL for (uint v = 0; v < VECTORS; v++)       \
@@ -75,19 +75,19 @@ CPU_ITEM void toom_cook_finish(__global float *re, ulong row, ulong step, ulong 
     }
 
 // All images of the tiles t0 .. t1 - 1 with one run of a panel.
-#define TOOM_COOK_TILES_Y                                                                           \
+#define TOOM_COOK_TILES_Y                                                                          \
     for (uint t = t0; t < t1; t++) {                                                               \
         for (uint i = 0; i < images; i += 8) {                                                     \
             __global const float *a = x + (((ulong)t * blocks + i / 16) * kp + k0) * 16 + i % 16;  \
             __global float *y = whole + (((ulong)panel * tiles + t) * rounded + i) * 32;           \
             if (wide && images - i > 4)                                                            \
-                TOOM_COOK_TILE_Y(8, 2)                                                              \
+                TOOM_COOK_TILE_Y(8, 2)                                                             \
             else if (wide)                                                                         \
-                TOOM_COOK_TILE_Y(4, 2)                                                              \
+                TOOM_COOK_TILE_Y(4, 2)                                                             \
             else if (images - i > 4)                                                               \
-                TOOM_COOK_TILE_Y(8, 1)                                                              \
+                TOOM_COOK_TILE_Y(8, 1)                                                             \
             else                                                                                   \
-                TOOM_COOK_TILE_Y(4, 1)                                                              \
+                TOOM_COOK_TILE_Y(4, 1)                                                             \
         }                                                                                          \
     }
 
@@ -154,11 +154,11 @@ CPU_KERNEL void toom_cook_product_y(__global float *restrict to, const ulong to_
 
 // ---- dW -----------------------------------------------------------------------------------------
 
-#define TOOM_COOK_TILE_DW(VECTORS)                                                                  \
+#define TOOM_COOK_TILE_DW(VECTORS)                                                                 \
     {                                                                                              \
         float16 kept[8][VECTORS];                                                                  \
         for (uint p = 0; p < products; p++) {                                                      \
-            const uint plane = toom_cook_plane(bin, p, bins, planes);                               \
+            const uint plane = toom_cook_plane(bin, p, bins, planes);                              \
             __global const float *b =                                                              \
                 ys + y_at + plane * y_plane + (ulong)panel * tiles * blocks * 512;                 \
             __global const float *a = xs + x_at + plane * x_plane + (ulong)i * 16;                 \
@@ -181,7 +181,7 @@ CPU_KERNEL void toom_cook_product_y(__global float *restrict to, const ulong to_
             float16 done[8][VECTORS];                                                              \
             UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++)          \
                 done[r][v] = sum[r][v];                                                            \
-            toom_cook_finish(to + to_at + toom_cook_plane(bin, 0, bins, planes) * w_plane +          \
+            toom_cook_finish(to + to_at + toom_cook_plane(bin, 0, bins, planes) * w_plane +        \
                                 ((ulong)panel * kp + i) * 32,                                      \
                 32, 16, w_plane, done[0], VECTORS, kept[0], VECTORS, p, products, added);          \
         }                                                                                          \
@@ -225,7 +225,7 @@ CPU_KERNEL void toom_cook_product_dw(__global float *restrict to, const ulong to
 
 // a: 8 rows of 32 lanes for every panel of output channels.
 // hint.
-#define TOOM_COOK_TILE_DX(VECTORS)                                                                  \
+#define TOOM_COOK_TILE_DX(VECTORS)                                                                 \
     {                                                                                              \
         float16 sum[8][VECTORS];                                                                   \
         UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++) sum[r][v] =  \
@@ -244,12 +244,12 @@ CPU_KERNEL void toom_cook_product_dw(__global float *restrict to, const ulong to
         float16 done[8][VECTORS];                                                                  \
         UNROLL for (uint r = 0; r < 8; r++) UNROLL for (uint v = 0; v < VECTORS; v++) done[r][v] = \
             sum[r][v];                                                                             \
-        toom_cook_finish(out + (ulong)lane * kp * 16, 16, (ulong)kp * 16, x_plane, done[0],         \
-            VECTORS, kept[0] + lane - lane0, TOOM_COOK_LANES, p, products, m0 > 0);                 \
+        toom_cook_finish(out + (ulong)lane * kp * 16, 16, (ulong)kp * 16, x_plane, done[0],        \
+            VECTORS, kept[0] + lane - lane0, TOOM_COOK_LANES, p, products, m0 > 0);                \
     }
 
 // One panel of which only the first four lanes have an image: the others stay as they are.
-#define TOOM_COOK_FEW_DX                                                                            \
+#define TOOM_COOK_FEW_DX                                                                           \
     {                                                                                              \
         float4 sum[8];                                                                             \
         UNROLL for (uint r = 0; r < 8; r++) sum[r] = 0.0f;                                         \
@@ -268,14 +268,14 @@ CPU_KERNEL void toom_cook_product_dw(__global float *restrict to, const ulong to
             __global float *re = out + ((ulong)lane * kp + r) * 16, *im = re + x_plane;            \
             const float4 x = sum[r];                                                               \
             if (products == 1) {                                                                   \
-                toom_cook_put4(re, x, m0 > 0);                                                      \
+                toom_cook_put4(re, x, m0 > 0);                                                     \
             } else if (p == 0) {                                                                   \
                 few[r] = x;                                                                        \
             } else if (p == 1) {                                                                   \
-                toom_cook_put4(re, few[r] - x, m0 > 0);                                             \
+                toom_cook_put4(re, few[r] - x, m0 > 0);                                            \
                 few[r] += x;                                                                       \
             } else {                                                                               \
-                toom_cook_put4(im, x - few[r], m0 > 0);                                             \
+                toom_cook_put4(im, x - few[r], m0 > 0);                                            \
             }                                                                                      \
         }                                                                                          \
     }
@@ -313,7 +313,8 @@ CPU_ITEM void toom_cook_product_dx_item(__global float *restrict to, const ulong
                 const float *a = (const float *)both;
                 for (uint p = 0; p < products; p++) {
                     __global const float *b =
-                        ys + y_at + toom_cook_plane(bin, p, bins, planes) * y_plane + (ulong)m0 * 16;
+                        ys + y_at + toom_cook_plane(bin, p, bins, planes) * y_plane +
+                        (ulong)m0 * 16;
                     // Eight rows of W: a part of it, or the sum of both.
                     __global const float *own = w + (p < 2 ? p : 0) * w_plane;
                     for (uint m = m0; m < m1; m += 32, own += (ulong)kp * 32) {

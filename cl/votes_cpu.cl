@@ -1,4 +1,5 @@
 // votes_cpu.cl: the votes of input capsules for output capsules, CPU family.
+// Program: rarely used (src/device/registry.c).
 //
 //     votes[b,i,e] = sum_k w[i,e,k] u[b,i,k]           e = j D + d, of E = J D
 //     du[b,i,k]    = sum_e w[i,e,k] dvotes[b,i,e]

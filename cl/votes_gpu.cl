@@ -2,7 +2,8 @@
 //
 // Work (groups numbered along one dimension, L items in each):
 //   forward: item x of a row of I E outputs, (i, e) = (x / E, x % E), for VOTES_SAMPLES samples;
-//            consecutive items write consecutive votes. Groups of a row first, then the next samples.
+//            consecutive items write consecutive votes. Groups of a row first, then the next
+//            samples.
 //   du: item x of a row of I K, (i, k) = (x / K, x % K), for VOTES_SAMPLES samples, likewise.
 //   dw: item x of the I E outputs, for eight k; groups of the outputs first, then the next eight k.
 // A weight is read once for VOTES_SAMPLES samples; u and dvotes of an item's neighbours share cache
@@ -45,7 +46,8 @@ __kernel void votes_forward(__global float *restrict votes, const ulong votes_of
 }
 
 __kernel void votes_backward_u(__global float *restrict du, const ulong du_offset,
-    __global const float *restrict dvotes, const ulong dvotes_offset, __global const float *restrict w,
+    __global const float *restrict dvotes, const ulong dvotes_offset,
+    __global const float *restrict w,
     const ulong w_offset, const uint b_count, const uint i_count, const uint e_count,
     const uint k_count)
 {
@@ -75,7 +77,8 @@ __kernel void votes_backward_u(__global float *restrict du, const ulong du_offse
 }
 
 __kernel void votes_backward_w(__global float *restrict dw, const ulong dw_offset,
-    __global const float *restrict dvotes, const ulong dvotes_offset, __global const float *restrict u,
+    __global const float *restrict dvotes, const ulong dvotes_offset,
+    __global const float *restrict u,
     const ulong u_offset, const uint b_count, const uint i_count, const uint e_count,
     const uint k_count)
 {

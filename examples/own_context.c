@@ -1,8 +1,9 @@
-/* own_context.c: capsule routing inside a program that has OpenCL objects of its own.
+/* own_context.c: capsule routing in a program that has its own OpenCL objects.
  *
- * The context, the queue and one buffer are this program's; capscl puts its work on them. Every
- * array is a part of that buffer: a caps_tensor is a buffer, an offset and a shape. Lengths and one
- * gradient are compared with plain C.
+ * The program makes the context, the queue and one buffer, and capscl enqueues its kernels there.
+ * Every array is a part of that buffer: a caps_tensor is a buffer, an offset and a shape.
+ *
+ * The capsules' lengths and one gradient are compared with plain C.
  *
  *     cc own_context.c $(pkg-config --cflags --libs capscl) -lm
  */
@@ -11,12 +12,13 @@
 
 #include <capscl/capscl.h> /* and with it CL/cl.h */
 
-/* Samples; input capsules and their dimension; output capsules and theirs; routing iterations. */
+/* Samples; input capsules and their dimension; output capsules and their dimension; routing
+ * iterations. */
 enum { B = 2, I = 30, K = 4, J = 3, D = 5, ROUNDS = 3 };
 
 #define MOST_ELEMENTS 65536
 
-/* ---- the same in plain C, for one sample ---------------------------------------------------- */
+/* ---- the reference in plain C, for one sample ----------------------------------------------- */
 
 /* v[J][D] from u[I][K] and w[I][J][D][K]. */
 static void route(double v[J][D], double u[I][K], const float *w)
@@ -55,7 +57,7 @@ static void route(double v[J][D], double u[I][K], const float *w)
     }
 }
 
-/* sum over j, d of dv[j][d] v[j][d]: its gradient is what the backward pass gives. */
+/* The sum over j, d of dv[j][d] v[j][d]. The backward pass computes its gradient. */
 static double weighted(double u[I][K], const float *w, const float *dv)
 {
     double v[J][D], sum = 0;
@@ -65,14 +67,14 @@ static double weighted(double u[I][K], const float *w, const float *dv)
     return sum;
 }
 
-/* ---- OpenCL of our own ---------------------------------------------------------------------- */
+/* ---- the program's own OpenCL objects ------------------------------------------------------- */
 
 typedef struct machine {
     cl_device_id device;
     cl_context context;
     cl_command_queue queue;
     cl_mem memory;
-    size_t used; /* elements of memory that are taken */
+    size_t used; /* elements of memory that are in use */
 } machine;
 
 static int complain(const char *what, int code)
@@ -113,7 +115,7 @@ static void close_machine(machine *m)
         clReleaseContext(m->context);
 }
 
-/* The next part of the buffer, as a tensor. Any offset will do. */
+/* The next part of the buffer as a tensor. Every offset is allowed. */
 static caps_tensor take(machine *m, int ndim, const size_t *shape)
 {
     caps_tensor t = caps_tensor_wrap(m->memory, m->used, CAPS_F32, ndim, shape);
@@ -121,17 +123,17 @@ static caps_tensor take(machine *m, int ndim, const size_t *shape)
     return t;
 }
 
-/* ---- routing on it -------------------------------------------------------------------------- */
+/* ---- routing on them ------------------------------------------------------------------------ */
 
-static float u[B][I][K], w[I][J][D][K], dv[B][J][D]; /* given */
-static float lengths[B][J], du[B][I][K];             /* wanted */
+static float u[B][I][K], w[I][J][D][K], dv[B][J][D]; /* inputs */
+static float lengths[B][J], du[B][I][K];             /* results */
 
 static caps_status compute(caps_runtime *rt, machine *m, caps_error *err)
 {
     const caps_routing routing = {.iterations = ROUNDS, .grad = CAPS_ROUTING_GRAD_FULL};
     const size_t capsules[] = {B, J, D}, many[] = {ROUNDS, B, J, D};
     const size_t scratch = caps_routing_scratch(B, I, J, D, &routing);
-    m->used = 3; /* as if something of ours stood before */
+    m->used = 3; /* an odd offset, as if other data stood before */
     caps_tensor tu = take(m, 3, (size_t[]){B, I, K}), tw = take(m, 4, (size_t[]){I, J, D, K});
     caps_tensor votes = take(m, 4, (size_t[]){B, I, J, D}), v = take(m, 3, capsules);
     caps_tensor length = take(m, 2, (size_t[]){B, J}), tdv = take(m, 3, capsules);
@@ -147,7 +149,7 @@ static caps_status compute(caps_runtime *rt, machine *m, caps_error *err)
             m->used, MOST_ELEMENTS);
         return CAPS_ERR_ARGUMENT;
     }
-    /* The operations only enqueue; a download waits for all before it. */
+    /* The operations only enqueue. A download waits for everything before it. */
     if ((status = caps_tensor_upload(rt, &tu, u, err)) != CAPS_OK ||
         (status = caps_tensor_upload(rt, &tw, w, err)) != CAPS_OK ||
         (status = caps_tensor_upload(rt, &tdv, dv, err)) != CAPS_OK ||
@@ -170,7 +172,7 @@ static void fill(float *x, int n, float scale, unsigned seed)
     }
 }
 
-/* Compares the last sample with plain C and prints both; 1 where they differ. */
+/* Compares the last sample with plain C and prints both. Returns 1 if they differ. */
 static int compare(void)
 {
     double v[J][D], inputs[I][K], off = 0;

@@ -2,8 +2,8 @@
  *
  *     cc -std=c11 train_api.c $(pkg-config --cflags --libs capscl) -o train_api && ./train_api
  *
- * The pictures are made here: strokes of four kinds at random places, 12x12, with some noise. Data
- * and run live in a temporary directory, which is removed at the end. */
+ * The program makes its own images: strokes in four directions at random places, 12x12, with some
+ * noise. It writes data and run into a temporary directory, and removes that at the end. */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -31,7 +31,7 @@ static unsigned draw(unsigned *state, unsigned below)
     return (*state >> 16) % below;
 }
 
-/* A stroke of seven pixels: lying, standing, rising or falling. */
+/* A stroke of seven pixels: horizontal, vertical, rising or falling. */
 static void make_image(unsigned char image[SIDE][SIDE], int label, unsigned *state)
 {
     static const int steps[CLASSES][2] = {{0, 1}, {1, 0}, {-1, 1}, {1, 1}}; /* y, x */
@@ -88,32 +88,28 @@ static void on_event(
             (unsigned long long)m->epoch, m->loss, m->train_error_percent, m->test_error_percent);
 }
 
-/* The saved model, read back and evaluated by a model that is made for inference. */
+/* Reads the saved model back and evaluates it, with a model that is made for inference only. */
 static caps_status evaluate_saved(
     caps_runtime *rt, const char *directory, const char *path, caps_error *err)
 {
-    caps_checkpoint checkpoint = {0};
     caps_dataset test = {0};
     caps_model *model = NULL;
     caps_evaluation result = {0};
+    const caps_dataset_options of_test = {
+        CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_TEST};
     const caps_model_options options = {
-        .max_batch = 50, .reconstruct = true, .loss = &checkpoint.loss};
-    caps_status status = caps_checkpoint_load(&checkpoint, path, NULL, err);
+        CAPS_OPTIONS(caps_model_options), .max_batch = 50, .reconstruct = true};
+    caps_status status = caps_model_open(&model, rt, path, &options, false, err);
     if (status == CAPS_OK)
-        status = caps_dataset_load(&test, directory, CAPS_SPLIT_TEST, 0, err);
+        status = caps_data_open(&test, directory, &of_test, caps_model_get_spec(model), err);
     if (status == CAPS_OK)
-        status = caps_model_create(&model, rt, &checkpoint.spec, &options, err);
-    if (status == CAPS_OK)
-        status = caps_model_set_parameters(model, checkpoint.parameters, err);
-    if (status == CAPS_OK)
-        status = caps_evaluate(model, &test, &result, NULL, NULL, err);
+        status = caps_evaluate(model, &test, NULL, &result, err);
     if (status == CAPS_OK)
         printf("saved model: test error %.1f %% (%zu of %zu images)\n", result.error_percent,
             result.errors, result.n);
     caps_evaluation_release(&result);
     caps_model_free(model);
     caps_dataset_release(&test);
-    caps_checkpoint_release(&checkpoint);
     return status;
 }
 
@@ -121,18 +117,23 @@ static caps_status train(const char *directory, const char *out, caps_error *err
 {
     caps_runtime *rt = NULL;
     char model[512];
-    caps_train_config config = caps_train_config_default();
-    const caps_train_control control = {.out = out, .event = on_event};
+    caps_train_config config = {CAPS_OPTIONS(caps_train_config)};
+    const caps_train_control control = {
+        CAPS_OPTIONS(caps_train_control), .out = out, .event = on_event};
     caps_train_end end;
     caps_train_metrics metrics;
+    caps_status status = caps_train_config_init(&config, err);
     config.batch = 20;
     config.epochs = 5;
-    config.rate = 0.003;
-    config.augment = CAPS_AUGMENT_NONE; /* a shift would push strokes out of the picture */
+    config.lr = 0.003;
+    config.augment = CAPS_AUGMENT_NONE; /* a shift could push a stroke out of the image */
     snprintf(config.data, sizeof config.data, "%s", directory);
     snprintf(model, sizeof model, "%s/model.safetensors", out);
 
-    caps_status status = caps_model_spec_parse(&config.spec, spec_json, "strokes", err);
+    caps_model_spec_free(config.spec);
+    config.spec = NULL;
+    if (status == CAPS_OK)
+        status = caps_model_spec_parse(&config.spec, spec_json, "strokes", err);
     if (status == CAPS_OK)
         status = caps_runtime_create(&rt, NULL, NULL, err);
     if (status == CAPS_OK)
@@ -142,6 +143,7 @@ static caps_status train(const char *directory, const char *out, caps_error *err
     if (status == CAPS_OK)
         status = evaluate_saved(rt, directory, model, err);
     caps_runtime_free(rt);
+    caps_train_config_release(&config);
     return status;
 }
 

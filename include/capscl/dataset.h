@@ -17,7 +17,7 @@ typedef enum caps_split {
     CAPS_SPLIT_VALIDATION, /* only what caps_dataset_split_off makes */
 } caps_split;
 
-/* Caller's storage; init by caps_dataset_open or _load, freed by caps_dataset_release. */
+/* Caller's storage; init by caps_dataset_open, freed by caps_dataset_release. */
 typedef struct caps_dataset {
     char *path; /* the directory it came from, for pairs after "multi:" */
     caps_split split;
@@ -35,9 +35,9 @@ typedef struct caps_dataset {
 } caps_dataset;
 
 /* Turns a name into the place of a data set. With a '/' in it, it is a path and taken as it is. A
- * name is looked for in ./<name>, $CAPSCL_DATA/<name>, capscl/<name> below $XDG_DATA_HOME (or
+ * name is searched in ./<name>, $CAPSCL_DATA/<name>, capscl/<name> below $XDG_DATA_HOME (or
  * ~/.local/share), and /usr/share/datasets/<name>: the first of them that holds a data set, else
- * the first that is a directory. "emnist-letters" and the like are also looked for as
+ * the first that is a directory. "emnist-letters" and the like are also searched as
  * emnist/emnist-letters, which stands for those files of the directory emnist that begin
  * "emnist-letters-"; "cifar10" and "cifar-10" also as cifar-10-batches-bin. "multi:NAME" gives
  * "multi:PLACE". *path is freed with free(), and may be given to caps_dataset_open.
@@ -45,11 +45,14 @@ typedef struct caps_dataset {
  * pairs of pairs). */
 CAPS_API caps_status caps_dataset_find(char **path, const char *name_or_dir, caps_error *err);
 
+/* Begin with {CAPS_OPTIONS(caps_dataset_options), ...}. */
 typedef struct caps_dataset_options {
+    size_t size;      /* of this struct: CAPS_OPTIONS */
     caps_split split; /* train or test */
     size_t limit;     /* 0: all, else the first `limit` images */
     /* What pictures of a folder are converted to (see docs/data.md); 0: as the first training
-     * picture has it. Of pairs this is the size of a pair. Other kinds are what they are. */
+     * picture has it. Of pairs this is the size of a pair. Images of other formats have
+     * the size that they have. */
     size_t channels, height, width;
     /* NULL, or called now and then while pictures are read, from one thread at a time, not always
      * the same. */
@@ -57,14 +60,15 @@ typedef struct caps_dataset_options {
     void *user;
 } caps_dataset_options;
 
-/* Reads a data set (options NULL: all of the training split). Its kind is seen by what the
+/* Reads a data set (options NULL: all of the training split). Its format is recognised by what the
  * directory holds (docs/data.md has the details):
  * - IDX: {train,t10k}-{images-idx3|images-idx4,labels-idx1}-ubyte, plain or .gz; EMNIST's file
  *   names too, whose images are turned upright;
  * - CIFAR-10's binary version: data_batch_1.bin to data_batch_5.bin, test_batch.bin;
  * - PNG pictures: train/<class>/<name>.png and test/<class>/<name>.png, or <class>/<name>.png
- * alone, which has no test split. Label = place of the class among the names of the training split
- * in byte order. The set begins with the first picture of every class, then the second of every
+ * alone,
+ *   which has no test split. Label = place of the class among the names of the training split in
+ *   byte order. The set begins with the first picture of every class, then the second of every
  *   class, and so on, so that its first images are of all classes;
  * - "multi:D" for any D with one channel: pairs (see caps_dataset_draw).
  * On failure *ds is released. Errors: CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT (damaged, truncated, too
@@ -72,9 +76,6 @@ typedef struct caps_dataset_options {
  * picture), CAPS_ERR_ARGUMENT, CAPS_ERR_MEMORY. */
 CAPS_API caps_status caps_dataset_open(caps_dataset *ds, const char *name_or_dir,
     const caps_dataset_options *options, caps_error *err);
-/* The same with nothing but a split and a limit. */
-CAPS_API caps_status caps_dataset_load(
-    caps_dataset *ds, const char *name_or_dir, caps_split split, size_t limit, caps_error *err);
 CAPS_API void caps_dataset_release(caps_dataset *ds);
 
 /* The names of a set's classes, where it has some, without reading its images: *names [*count],
@@ -82,10 +83,11 @@ CAPS_API void caps_dataset_release(caps_dataset *ds);
 CAPS_API caps_status caps_dataset_names(
     char ***names, size_t *count, const char *name_or_dir, caps_error *err);
 
-/* Moves n images, drawn without replacement from `seed` alone, from the training set to
- * *validation; both keep the order they had. Of pairs the single images are parted, so that none is
- * in both. On failure *train is as it was. Errors: CAPS_ERR_ARGUMENT (n is not 1..train->n - 1, not
- * a training split, or pairs for which a part lacks a second class), CAPS_ERR_MEMORY. */
+/* Holds out n images for validation: moves them, drawn without replacement from `seed` alone, from
+ * the training set to *validation. Both stay in the order they had. Of pairs the single images are
+ * divided, so that none is in both. On failure *train is as it was. Errors: CAPS_ERR_ARGUMENT (n is
+ * not 1..train->n - 1, not a training split, or pairs for which a part lacks a second class),
+ * CAPS_ERR_MEMORY. */
 CAPS_API caps_status caps_dataset_split_off(
     caps_dataset *train, size_t n, uint64_t seed, caps_dataset *validation, caps_error *err);
 

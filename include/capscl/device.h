@@ -76,12 +76,14 @@ typedef struct caps_runtime caps_runtime;
 typedef struct caps_runtime_options {
     size_t size;         /* CAPS_OPTIONS(caps_runtime_options) */
     const char *kernels; /* "auto", "cpu", "gpu"; NULL: $CAPSCL_KERNELS, else auto by device type */
-    const char *gemm;    /* "auto", "clblast", "packed", "direct"; NULL: $CAPSCL_GEMM, else auto */
-    const char *routing; /* "auto", "stored", "fused"; NULL: $CAPSCL_ROUTING, else auto */
+    /* Algorithms to use where more than one could serve: "gemm=direct,routing=stored,conv=im2col",
+     * or "auto" for one of them. What is not named here, or NULL: $CAPSCL_GEMM, $CAPSCL_ROUTING,
+     * $CAPSCL_CONV, else auto. capscl/ops.h has the names. */
+    const char *algorithms;
     const char *cache_dir; /* NULL: $CAPSCL_CACHE, else capscl in the user's cache directory */
     const char *cl_path;   /* kernel sources from this directory; NULL: $CAPSCL_CL_PATH, else the
                               sources embedded in the library */
-    bool profile;          /* time every kernel (slower); see caps_runtime_profile_* */
+    bool profile;          /* time every kernel (slower); see capscl/experimental.h */
     const char *trace;     /* write what queue and host do to this file, in the Trace Event Format;
                               NULL: do not; see caps_runtime_trace_end */
     uint64_t trace_events; /* in the file; those that come later are left out; 0: 400,000 */
@@ -124,20 +126,6 @@ CAPS_API caps_status caps_runtime_finish(caps_runtime *rt, caps_error *err);
 /* Bytes of device buffers that this runtime has now, and the most it had at one time. */
 CAPS_API uint64_t caps_runtime_bytes(const caps_runtime *rt);
 CAPS_API uint64_t caps_runtime_peak_bytes(const caps_runtime *rt);
-
-/* Profiling (options.profile): time by kernel since the start or the last reset. Library GEMMs
- * stand under "gemm:<algorithm>". */
-typedef struct caps_profile_entry {
-    const char *kernel;
-    uint64_t calls;
-    uint64_t time_ns; /* on the device, between start and end */
-} caps_profile_entry;
-
-/* Waits for the queue; *entries (sorted by time, longest first) belongs to the runtime and is valid
- * until the next call on it. n is 0 where profiling is off. */
-CAPS_API caps_status caps_runtime_profile_get(
-    caps_runtime *rt, const caps_profile_entry **entries, size_t *n, caps_error *err);
-CAPS_API void caps_runtime_profile_reset(caps_runtime *rt);
 
 /* Waits for the queue and puts the trace (options.trace) under its name; until then, and where the
  * process is killed, what stood there is untouched. caps_runtime_free does it too, and says nothing

@@ -1,10 +1,15 @@
 /* capscl/ops.h: the operations of a capsule network, forward and backward, on an OpenCL queue.
  *
- * Every function only enqueues on the runtime's queue; none waits, none allocates device memory.
+ * Every function only enqueues on the runtime's queue; none waits for it. Memory is the caller's:
+ * what an operation needs beside its tensors is an argument, and a function gives its size. The
+ * exception is a matrix product, alone or in a convolution or a linear layer: its algorithm may
+ * take scratch that belongs to the runtime, grows to the largest need, and is freed with the
+ * runtime.
+ *
  * Arguments run: runtime, outputs, inputs, sizes. Tensors are float32, dense, row-major (labels and
  * indices int32); offsets into their buffers are honoured. Outputs may not overlap inputs unless
- * the function says so. Shapes are checked; one that does not fit is CAPS_ERR_ARGUMENT with the
- * operation, the size and the need.
+ * the comment of the function allows it. Shapes are checked; one that does not fit is
+ * CAPS_ERR_ARGUMENT with the operation, the size and the need.
  *
  * Backward functions take d<output> and give d<input>. Weight gradients are overwritten, not
  * accumulated. Sums run in a fixed order: the same device, family and shapes give the same bits.
@@ -44,8 +49,8 @@ typedef struct caps_gemm_shape {
 CAPS_API caps_status caps_gemm(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
     const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err);
 
-/* The algorithm that caps_gemm takes for this shape on this runtime: "clblast", "packed", "direct".
- */
+/* The algorithm that caps_gemm takes for this shape on this runtime: "clblast", "packed",
+ * "direct". */
 CAPS_API const char *caps_gemm_algorithm(const caps_runtime *rt, const caps_gemm_shape *shape);
 
 /* ---- bias and activation -------------------------------------------------------------------- */
@@ -56,7 +61,7 @@ CAPS_API caps_status caps_bias_act_forward(caps_runtime *rt, const caps_tensor *
     const caps_tensor *x, const caps_tensor *bias, caps_activation act, caps_error *err);
 
 /* From y (the forward's output) and dy: dx = dy act'(y); dbias[c] = sum over n, s of dx (NULL: not
- * wanted). dx may be dy. */
+ * computed). dx may be dy. */
 CAPS_API caps_status caps_bias_act_backward(caps_runtime *rt, const caps_tensor *dx,
     const caps_tensor *dbias, const caps_tensor *dy, const caps_tensor *y, caps_activation act,
     caps_error *err);
@@ -64,10 +69,10 @@ CAPS_API caps_status caps_bias_act_backward(caps_runtime *rt, const caps_tensor 
 /* ---- convolution ---------------------------------------------------------------------------- */
 
 typedef enum caps_conv_algorithm {
-    CAPS_CONV_AUTO,     /* models choose (caps_conv2d_choose); the functions below take im2col */
-    CAPS_CONV_IM2COL,   /* columns and a matrix product: any device, any shape */
-    CAPS_CONV_DIRECT,   /* sums over few taps: CPU family, no gradient of the input */
-    CAPS_CONV_WINOGRAD, /* rows by F(4, 3): as DIRECT, and stride 1 */
+    CAPS_CONV_AUTO,      /* models choose (caps_conv2d_choose); the functions below take im2col */
+    CAPS_CONV_IM2COL,    /* columns and a matrix product: any device, any shape */
+    CAPS_CONV_DIRECT,    /* sums over few taps: CPU family, no gradient of the input */
+    CAPS_CONV_WINOGRAD,  /* rows by F(4, 3): as DIRECT, and stride 1 */
     CAPS_CONV_TOOM_COOK, /* Toom-Cook in tiles: CPU family, at most 9 taps a phase of the stride */
 } caps_conv_algorithm;
 
@@ -94,11 +99,11 @@ CAPS_API size_t caps_conv2d_output(size_t size, size_t kernel, size_t stride, si
 CAPS_API size_t caps_conv2d_workspace(const size_t x_shape[4], const size_t w_shape[4],
     const caps_conv2d *conv, bool backward, size_t limit_bytes);
 
-/* The algorithm for these shapes on the runtime's device: `requested`, where it is not AUTO and can
- * serve (else CAPS_ERR_ARGUMENT says why not), else the one that should be fastest by a count of
- * multiplications and of bytes moved, among those whose workspace for one image is at most
- * limit_bytes: the same answer every time. backward: gradients are wanted too; needs_input_gradient: that of x
- * among them. rt NULL: im2col. */
+/* The algorithm for these shapes on the runtime's device: `requested`, where it is not AUTO (where
+ * it cannot serve, CAPS_ERR_ARGUMENT has the reason), else what `capscl tune` measured, else the
+ * one that should be fastest by a count of multiplications and of bytes moved, among those whose
+ * workspace for one image is at most limit_bytes: the same answer every time. backward: for
+ * gradients too; needs_input_gradient: that of x among them. rt NULL: im2col. */
 CAPS_API caps_status caps_conv2d_choose(caps_conv_algorithm *out, const caps_runtime *rt,
     const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, bool backward,
     bool needs_input_gradient, caps_conv_algorithm requested, size_t limit_bytes, caps_error *err);
@@ -110,8 +115,8 @@ CAPS_API caps_status caps_conv2d_forward(caps_runtime *rt, const caps_tensor *y,
     const caps_tensor *x, const caps_tensor *w, const caps_tensor *bias, const caps_conv2d *conv,
     const caps_tensor *workspace, caps_error *err);
 
-/* dx (NULL: not wanted), dw, dbias (NULL: not wanted) from dy, with y the forward's output (read
- * only where act is not NONE). */
+/* dx (NULL: not computed), dw, dbias (NULL: not computed) from dy, with y the forward's output
+ * (read only where act is not NONE). */
 CAPS_API caps_status caps_conv2d_backward(caps_runtime *rt, const caps_tensor *dx,
     const caps_tensor *dw, const caps_tensor *dbias, const caps_tensor *dy, const caps_tensor *y,
     const caps_tensor *x, const caps_tensor *w, const caps_conv2d *conv,
@@ -124,7 +129,7 @@ CAPS_API caps_status caps_linear_forward(caps_runtime *rt, const caps_tensor *y,
     const caps_tensor *x, const caps_tensor *w, const caps_tensor *bias, caps_activation act,
     caps_error *err);
 
-/* dz: [B, out], scratch that receives dy act'(y); may be dy. dx (NULL: not wanted): [B, in]. */
+/* dz: [B, out], scratch that receives dy act'(y); may be dy. dx (NULL: not computed): [B, in]. */
 CAPS_API caps_status caps_linear_backward(caps_runtime *rt, const caps_tensor *dx,
     const caps_tensor *dw, const caps_tensor *dbias, const caps_tensor *dz, const caps_tensor *dy,
     const caps_tensor *y, const caps_tensor *x, const caps_tensor *w, caps_activation act,
@@ -139,12 +144,18 @@ CAPS_API caps_status caps_group_forward(
 CAPS_API caps_status caps_group_backward(
     caps_runtime *rt, const caps_tensor *dz, const caps_tensor *du, caps_error *err);
 
-/* v = s |s| / (1 + |s|^2) over the last dimension; zero at zero, with gradient zero there.
- * Equation 1 of Sabour, Frosst, Hinton 2017. All [..., K]. backward: ds may be dv. */
-CAPS_API caps_status caps_squash_forward(
-    caps_runtime *rt, const caps_tensor *v, const caps_tensor *s, caps_error *err);
+typedef enum caps_squash {
+    CAPS_SQUASH_PAPER, /* v = s |s| / (1 + |s|^2): equation 1 of Sabour, Frosst, Hinton 2017 */
+    CAPS_SQUASH_EXP,   /* v = s (1 - exp(-|s|)) / |s|: Efficient-CapsNet, Mazzia, Salvetti,
+                          Chiaberge 2021 */
+} caps_squash;
+
+/* v = squash(s) over the last dimension; zero at zero, with gradient zero there. All [..., K].
+ * backward: ds may be dv. */
+CAPS_API caps_status caps_squash_forward(caps_runtime *rt, const caps_tensor *v,
+    const caps_tensor *s, caps_squash squash, caps_error *err);
 CAPS_API caps_status caps_squash_backward(caps_runtime *rt, const caps_tensor *ds,
-    const caps_tensor *dv, const caps_tensor *s, caps_error *err);
+    const caps_tensor *dv, const caps_tensor *s, caps_squash squash, caps_error *err);
 
 /* Votes: votes[b,i,j,d] = sum_k w[i,j,d,k] u[b,i,k]. u: [B,I,K], w: [I,J,D,K], votes: [B,I,J,D]. */
 CAPS_API caps_status caps_votes_forward(caps_runtime *rt, const caps_tensor *votes,
@@ -163,11 +174,13 @@ typedef struct caps_routing {
     caps_routing_grad grad;
     /* Each softmax has one more logit, always 0, for "none of these": c_j = exp(b_j) / (1 + sum_k
      * exp(b_k)). The couplings of an input capsule then sum to less than 1 (in the first iteration
-     * each is 1/(J+1)), so that one that agrees with no output capsule can keep out of all. */
+     * each is 1/(J+1)), so that one that agrees with no output capsule contributes little to
+     * any. */
     bool leaky;
+    caps_squash squash; /* of every iteration */
 } caps_routing;
 
-/* What routing keeps for its backward, and scratch; see docs/architecture.md. All float32. */
+/* What routing saves for its backward, and scratch. All float32. */
 typedef struct caps_routing_state {
     caps_tensor couplings; /* [r, B, I, J]: c_t of every iteration */
     caps_tensor s;         /* [r, B, J, D]: s_t before the squash */
@@ -194,32 +207,31 @@ CAPS_API caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *
     const caps_tensor *dbias, const caps_tensor *dv, caps_routing_state *state,
     const caps_tensor *votes, const caps_routing *routing, caps_error *err);
 
-/* ---- class capsules: votes and routing in one --------------------------------------------------
- */
+/* ---- class capsules: votes and routing in one ----------------------------------------------- */
 
-/* How the votes of a layer of class capsules are treated. */
+/* What becomes of the votes of a layer of class capsules. */
 typedef enum caps_routing_algorithm {
-    CAPS_ROUTING_AUTO,   /* a rule chooses: caps_class_caps_choose */
-    CAPS_ROUTING_STORED, /* formed once and kept for the backward: [B,I,J,D] of memory, twice */
-    CAPS_ROUTING_FUSED,  /* formed anew where they are needed, never stored */
+    CAPS_ROUTING_AUTO,   /* caps_class_caps_choose decides */
+    CAPS_ROUTING_STORED, /* computed once and saved for the backward: [B,I,J,D] of memory, twice */
+    CAPS_ROUTING_FUSED,  /* computed again wherever they are needed, never stored */
 } caps_routing_algorithm;
 
 /* "auto", "stored", "fused". */
-CAPS_API const char *caps_routing_algorithm_name(caps_routing_algorithm variant);
+CAPS_API const char *caps_routing_algorithm_name(caps_routing_algorithm algorithm);
 
 typedef struct caps_class_caps {
     size_t b, i, j, d, k; /* the most samples at once; sizes of the capsules */
     caps_routing routing;
-    caps_routing_algorithm variant; /* STORED or FUSED; AUTO is refused */
+    caps_routing_algorithm algorithm; /* STORED or FUSED; AUTO is an error */
 } caps_class_caps;
 
-/* STORED or FUSED: `requested` unless it is AUTO, else what the runtime's options or $CAPSCL_ROUTING
- * say, else a rule of shapes and kernel family, never of a measurement. rt NULL: the rule for the
- * CPU family. */
+/* STORED or FUSED: `requested` unless it is AUTO, else what was requested for the runtime, else by
+ * batch and kernel family: FUSED for 5 samples or more on the CPU family. rt NULL: the CPU
+ * family. */
 CAPS_API caps_routing_algorithm caps_class_caps_choose(
     const caps_runtime *rt, const caps_class_caps *shape, caps_routing_algorithm requested);
 
-/* Elements that the variant needs for batches of at most shape->b: `votes`, kept from forward to
+/* Elements that the algorithm needs for batches of at most shape->b: `votes`, saved from forward to
  * backward (0: none), and `workspace`, which holds nothing between calls. training: also for the
  * backward. */
 typedef struct caps_class_caps_workspace {
@@ -229,23 +241,24 @@ CAPS_API caps_class_caps_workspace caps_class_caps_workspace_of(
     const caps_runtime *rt, const caps_class_caps *shape, bool training);
 
 /* What the backward needs of the forward; a batch smaller than shape->b has its own size in place
- * of B, its iterations lying closer together. Both variants leave the same. */
+ * of B, its iterations lying closer together. Both algorithms leave the same. */
 typedef struct caps_class_caps_state {
     caps_tensor couplings; /* [r, B, I, J]: c_t of every iteration */
     caps_tensor s;         /* [r, B, J, D]: s_t before the squash */
     caps_tensor v;         /* [r, B, J, D]: v_t */
-    caps_tensor votes;     /* room.votes elements; no buffer where that is 0 */
+    caps_tensor votes;     /* workspace_of(..).votes elements; no buffer where that is 0 */
 } caps_class_caps_state;
 
 /* votes = W u, then routing by agreement: caps_votes_forward and caps_routing_forward in one.
- * v: [B,J,D], u: [B,I,K], w: [I,J,D,K], bias: [J,D] or NULL, workspace: at least room.workspace. */
+ * v: [B,J,D], u: [B,I,K], w: [I,J,D,K], bias: [J,D] or NULL, workspace: at least
+ * workspace_of(..).workspace elements. */
 CAPS_API caps_status caps_class_caps_forward(caps_runtime *rt, const caps_tensor *v,
     caps_class_caps_state *state, const caps_tensor *u, const caps_tensor *w,
     const caps_tensor *bias, const caps_class_caps *shape, const caps_tensor *workspace,
     caps_error *err);
 
-/* du: [B,I,K], dw: [I,J,D,K], dbias: [J,D] (each NULL: not wanted) from dv: [B,J,D], the forward's
- * u and w and the state it left. */
+/* du: [B,I,K], dw: [I,J,D,K], dbias: [J,D] (each NULL: not computed) from dv: [B,J,D], the
+ * forward's u and w and the state it left. */
 CAPS_API caps_status caps_class_caps_backward(caps_runtime *rt, const caps_tensor *du,
     const caps_tensor *dw, const caps_tensor *dbias, const caps_tensor *dv,
     const caps_class_caps_state *state, const caps_tensor *u, const caps_tensor *w,
@@ -284,8 +297,8 @@ CAPS_API caps_status caps_argmax(
     caps_runtime *rt, const caps_tensor *best, const caps_tensor *lengths, caps_error *err);
 
 /* matched[b,:] = best[b,:] in another order: those that are labels of the sample stand where the
- * label does, the others in their order in the places left. All int32 of one shape, [B] or [B,L].
- */
+ * label does, the others in their order in the places left. All int32 of one shape, [B] or
+ * [B,L]. */
 CAPS_API caps_status caps_match(caps_runtime *rt, const caps_tensor *matched,
     const caps_tensor *best, const caps_tensor *labels, caps_error *err);
 
@@ -350,20 +363,20 @@ CAPS_API caps_status caps_scale(
 
 /* Kingma and Ba 2015, bias-corrected; t counts from 1. */
 typedef struct caps_adam {
-    float rate, beta1, beta2, epsilon;
+    float learning_rate, beta1, beta2, epsilon;
     uint64_t t;
 } caps_adam;
 
 /* w, m, v, g: the same count. Where a g is not finite, flag[0] (int32) is set to 1; the caller
- * clears it. m_hat = m / (1 - beta1^t), v_hat likewise; w -= rate m_hat / (sqrt(v_hat) + epsilon).
- */
+ * clears it. m_hat = m / (1 - beta1^t), v_hat likewise;
+ * w -= learning_rate m_hat / (sqrt(v_hat) + epsilon). */
 CAPS_API caps_status caps_adam_step(caps_runtime *rt, const caps_tensor *w, const caps_tensor *m,
     const caps_tensor *v, const caps_tensor *flag, const caps_tensor *g, const caps_adam *adam,
     caps_error *err);
 
-/* w -= rate g; flag as above. */
+/* w -= learning_rate g; flag as above. */
 CAPS_API caps_status caps_sgd_step(caps_runtime *rt, const caps_tensor *w, const caps_tensor *flag,
-    const caps_tensor *g, float rate, caps_error *err);
+    const caps_tensor *g, float learning_rate, caps_error *err);
 
 #ifdef __cplusplus
 }

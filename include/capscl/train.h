@@ -1,4 +1,4 @@
-/* capscl/train.h: training with checkpoints and resumption, and evaluation. */
+/* capscl/train.h: training with checkpoints and resumption. */
 #ifndef CAPSCL_TRAIN_H
 #define CAPSCL_TRAIN_H
 
@@ -14,87 +14,107 @@ typedef enum caps_optimizer {
     CAPS_OPTIMIZER_SGD,
 } caps_optimizer;
 
-/* What a run is; kept in config.json and in state.safetensors. Begin with
- * caps_train_config_default. */
+/* What a run is; kept in config.json and in state.safetensors. Caller's storage:
+ *     caps_train_config config = {CAPS_OPTIONS(caps_train_config)};
+ *     caps_train_config_init(&config, &err);        // all that the user does not change
+ *     ...
+ *     caps_train_config_release(&config); */
 typedef struct caps_train_config {
-    caps_model_spec spec;
-    char arch[256];     /* how the spec was named: "mnist", a file; for the record */
-    char data[1024];    /* name or directory of the data set */
-    char profile[16];   /* what the settings began with: caps_profile_at; for the record */
-    char init[1024];    /* checkpoint that gave the first parameters, or "" */
-    uint64_t epochs;    /* ends after this many; 0: no such end */
-    uint64_t max_steps; /* ends after this many steps; 0: no such end */
+    size_t size;           /* of this struct: CAPS_OPTIONS */
+    caps_model_spec *spec; /* its own, on the heap */
+    char arch[256];        /* how the spec was named: "mnist", a file; for the record */
+    char data[1024];       /* name or directory of the data set */
+    char profile[16];      /* what the settings began with: caps_profile_at; for the record */
+    char init[1024];       /* checkpoint that gave the first parameters, or "" */
+    uint64_t epochs;       /* ends after this many; 0: no such end */
+    uint64_t max_steps;    /* ends after this many steps; 0: no such end */
     size_t batch;
-    char conv[256];   /* caps_model_options.conv; "": none; a run records what was chosen */
+    char conv[1024];  /* caps_model_options.conv; "": none; a run records what was chosen */
     char routing[16]; /* "", "stored" or "fused": votes of the class capsules; likewise */
     uint64_t memory_limit_bytes; /* of device memory; 0: what the device has */
     size_t micro_batch; /* images at once; 0: the batch, or the largest equal part of it that fits
                            (the run's own copies of the settings, in its files, have the number) */
     caps_optimizer optimizer;
-    double rate;                 /* first learning rate */
-    double rate_decay;           /* rate(step) = rate * decay^(step / decay_steps); Adam only */
-    uint64_t rate_decay_steps;   /* 0: the steps of an epoch */
-    bool rate_staircase;         /* only whole powers: the rate stays for decay_steps */
-    uint64_t rate_linear_epochs; /* and times 1 - step / (the steps of so many epochs); 0: not */
-    double rate_min;             /* never lower */
-    char rate_factors[256]; /* on the rate, by layer: caps_model_options.rate_factors; "": none */
+    double lr;                 /* first learning rate */
+    double lr_decay;           /* lr(step) = lr * decay^(step / decay_steps); Adam only */
+    uint64_t lr_decay_steps;   /* 0: the steps of an epoch */
+    bool lr_staircase;         /* only whole powers: lr stays for decay_steps */
+    uint64_t lr_linear_epochs; /* and times 1 - step / (the steps of so many epochs); 0: not */
+    double lr_min;             /* never lower */
+    char lr_multipliers[1024]; /* by layer: caps_model_options.lr_multipliers; "": none */
     caps_loss loss;
     caps_initialiser initialiser;
     uint64_t seed;
     caps_augment augment;
     bool shuffle;
-    size_t limit;      /* first N of the training split; 0: all */
-    size_t validation; /* of them, drawn from the seed, are kept from training to choose by; 0: none
-                        */
+    size_t limit;        /* first N of the training split; 0: all */
+    size_t validation;   /* of them, drawn from the seed, are held out to choose by; 0: none */
     uint64_t eval_every; /* epochs; 0: only at the end */
     uint64_t save_every; /* steps; 0: only each epoch and at the end */
 } caps_train_config;
 
-CAPS_API caps_train_config caps_train_config_default(void);
+/* The three functions that fill a config need its `size` and write no more than so many bytes; what
+ * it held before is not released.
+ *
+ * The defaults: the paper's network and profile. CAPS_ERR_ARGUMENT (size), CAPS_ERR_MEMORY. */
+CAPS_API caps_status caps_train_config_init(caps_train_config *config, caps_error *err);
+/* With a spec of its own. */
+CAPS_API caps_status caps_train_config_copy(
+    caps_train_config *to, const caps_train_config *from, caps_error *err);
+/* Reads OUT/config.json of a run that is to be resumed (or, where it is lost, the copy in
+ * OUT/state.safetensors). CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT. */
+CAPS_API caps_status caps_train_config_load(
+    caps_train_config *config, const char *out, caps_error *err);
+/* Frees the spec; a config that was only given its size is allowed. */
+CAPS_API void caps_train_config_release(caps_train_config *config);
 
-/* A named set of choices about how training is done (docs/profiles.md). */
+/* A named set of choices about how training is done (docs/profiles.md). Members may be added at the
+ * end. */
 typedef struct caps_profile {
     const char *name, *about;
     uint64_t epochs;
     size_t batch;
-    double rate, rate_decay;
-    uint64_t rate_decay_steps;
-    bool rate_staircase;
-    double rate_min;
+    double lr, lr_decay;
+    uint64_t lr_decay_steps;
+    bool lr_staircase;
+    double lr_min;
     caps_initialiser initialiser;
-    bool class_mean; /* the margin loss averaged over classes, and halved: see caps_profile_apply */
+    bool class_mean; /* the margin loss averaged over classes, and halved: margin_scale is
+                        caps_loss_class_mean */
     double reconstruction_weight; /* of the squared error summed over pixels, */
     double reconstruction_mean;   /* or, where not 0, averaged over them */
-    /* Of the network, where it is a capsnet: */
+    /* Of layers of these kinds in the network: */
     bool class_bias, primary_average;
-    caps_routing_grad routing_grad;
+    bool routing_last; /* routing.grad is "last"; else as it is */
 } caps_profile;
 
 /* The i-th profile, NULL past the last; the first is the default. */
 CAPS_API const caps_profile *caps_profile_at(size_t i);
 CAPS_API const caps_profile *caps_profile_find(const char *name); /* NULL: there is none */
 /* Puts a profile's choices into *config and, with `network`, into its spec, which must be there:
- * the loss depends on its sizes. */
-CAPS_API void caps_profile_apply(caps_train_config *config, const caps_profile *p, bool network);
+ * the loss depends on its sizes. CAPS_ERR_SPEC, CAPS_ERR_MEMORY: the config is half changed. */
+CAPS_API caps_status caps_profile_apply(
+    caps_train_config *config, const caps_profile *p, bool network, caps_error *err);
 /* margin_scale of a loss that is averaged over classes and halved: 1 / (2 J). */
 CAPS_API double caps_loss_class_mean(const caps_model_spec *spec);
 
 /* Learning rate of step `step` (from 0). */
-CAPS_API double caps_train_rate(
+CAPS_API double caps_learning_rate(
     const caps_train_config *config, uint64_t step, uint64_t steps_per_epoch);
 
+/* Where a run stands. */
 typedef struct caps_train_metrics {
     uint64_t epoch;                  /* epochs begun, from 1 */
     uint64_t step;                   /* steps done since the very start */
-    double loss, margin_loss;        /* means over the epoch's images so far; loss: see caps_loss */
+    double loss, class_loss;         /* means over the epoch's images so far; see caps_loss */
     double reconstruction_sse;       /* mean per image, unweighted; NaN without a decoder */
     double train_error_percent;      /* over the same images, as they were trained on */
     double test_error_percent;       /* NaN where not evaluated */
-    double validation_error_percent; /* the same, of the images kept from training */
+    double validation_error_percent; /* the same, of the images that are held out */
     size_t labels; /* of an image; of several, those not found have a share too: */
     double test_label_error_percent, validation_label_error_percent;
     uint64_t test_images, validation_images; /* in these sets */
-    double rate;                             /* of the last step */
+    double lr;                               /* of the last step */
     double images_per_second;                /* training steps only */
     double seconds;                          /* since this process began the run, all included */
     double total_seconds;               /* with those of the processes before it; NaN not known */
@@ -117,8 +137,10 @@ typedef enum caps_train_event {
     CAPS_TRAIN_NOTE,    /* `text` is one line for the log */
 } caps_train_event;
 
-/* How this process runs it; none of it changes the result. */
+/* How this process runs it; none of it changes the result. Begin with
+ * {CAPS_OPTIONS(caps_train_control), ...}. */
 typedef struct caps_train_control {
+    size_t size;     /* of this struct: CAPS_OPTIONS */
     const char *out; /* the run directory */
     bool resume;
     bool overwrite;              /* removes the files of a run that is there, after all checks */
@@ -137,11 +159,6 @@ typedef enum caps_train_end {
     CAPS_TRAIN_WAS_FINISHED, /* resumed a finished run: nothing done */
 } caps_train_end;
 
-/* Reads OUT/config.json of a run that is to be resumed (or, where it is lost, the copy in
- * OUT/state.safetensors). CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT. */
-CAPS_API caps_status caps_train_config_load(
-    caps_train_config *config, const char *out, caps_error *err);
-
 /* Does `out` hold any file of a run (config.json, metrics.jsonl, model.safetensors,
  * state.safetensors)? Also checks that it is a directory, or can be made one. */
 CAPS_API caps_status caps_train_run_exists(const char *out, bool *exists, caps_error *err);
@@ -157,38 +174,6 @@ CAPS_API caps_status caps_train_run_remove(const char *out, caps_error *err);
  * be checked was. */
 CAPS_API caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
     const caps_train_control *control, caps_train_end *end, caps_train_metrics *m, caps_error *err);
-
-/* Results of caps_evaluate. */
-typedef struct caps_evaluation {
-    size_t n, errors; /* an image is an error unless all its labels were found */
-    double error_percent;
-    size_t labels;              /* L, of an image */
-    size_t label_errors;        /* of n * L labels, those not found */
-    double label_error_percent; /* L = 1: error_percent */
-    double margin_loss;         /* mean per image */
-    double reconstruction_sse;  /* mean per image, masked by the longest capsule; NaN: no decoder */
-    size_t classes;
-    uint64_t *confusion; /* [true][predicted], classes x classes; of several labels those that were
-                            found on the diagonal, the others paired in order */
-    double seconds;
-} caps_evaluation;
-
-/* An image that was evaluated. */
-typedef struct caps_evaluated {
-    size_t index;
-    const int32_t *label, *true_label; /* [L]: those that are right stand where the true ones do */
-    bool right;                        /* all of them */
-    const float *lengths;              /* [J] */
-    double sse;                        /* over all its labels; NaN: no decoder */
-} caps_evaluated;
-
-/* Called for every image in order. */
-typedef void caps_evaluate_each(void *user, const caps_evaluated *image);
-
-/* Evaluates all images of `ds`, in batches of at most the model's. each may be NULL. */
-CAPS_API caps_status caps_evaluate(caps_model *m, const caps_dataset *ds, caps_evaluation *result,
-    caps_evaluate_each *each, void *user, caps_error *err);
-CAPS_API void caps_evaluation_release(caps_evaluation *result);
 
 #ifdef __cplusplus
 }

@@ -133,8 +133,8 @@ static void message_set(caps_error *err, char *text)
         return;
     }
     const char *gap = " ... ";
-    size_t room = sizeof err->message - 1 - strlen(gap);
-    size_t head = room / 2, tail = n - (room - head);
+    size_t space = sizeof err->message - 1 - strlen(gap);
+    size_t head = space / 2, tail = n - (space - head);
     while (head > 0 && is_continuation(text[head]))
         head--;
     while (is_continuation(text[tail]))

@@ -18,8 +18,7 @@
 
 #include "fail.h"
 
-/* ---- strings and paths ------------------------------------------------------------------------
- */
+/* ---- strings and paths ---------------------------------------------------------------------- */
 
 char *caps_format(const char *format, ...)
 {
@@ -41,7 +40,7 @@ char *caps_shell_quoted(const char *text)
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=,+@%-";
     if (text[0] && strspn(text, plain) == strlen(text))
         return strdup(text);
-    /* A quote closes, is said by a backslash, and opens again: four for one. */
+    /* A quote closes, is written with a backslash, and opens again: four bytes for one. */
     char *quoted = malloc(4 * strlen(text) + 3), *at = quoted;
     if (!quoted)
         return NULL;
@@ -81,13 +80,12 @@ uint64_t caps_hash(uint64_t hash, const void *data, size_t n)
     return hash;
 }
 
-static caps_status out_of_memory(caps_error *err, const char *path)
+static caps_status file_out_of_memory(caps_error *err, const char *path)
 {
     return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path);
 }
 
-/* ---- directories ------------------------------------------------------------------------------
- */
+/* ---- directories ---------------------------------------------------------------------------- */
 
 static caps_status make_one(const char *path, caps_error *err)
 {
@@ -108,32 +106,31 @@ static caps_status make_one(const char *path, caps_error *err)
 caps_status caps_directory_make(const char *path, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    char *part = strdup(path);
-    if (!part)
-        return out_of_memory(err, path);
-    if (!*part)
+    char *prefix = strdup(path);
+    if (!prefix)
+        return file_out_of_memory(err, path);
+    if (!*prefix)
         CAPS_TRY(caps_fail(err, CAPS_ERR_IO, "directory name is empty"));
-    for (char *p = part + 1; *p; p++) {
+    for (char *p = prefix + 1; *p; p++) {
         if (*p != '/' || p[-1] == '/')
             continue;
         *p = '\0';
-        CAPS_TRY(make_one(part, err));
+        CAPS_TRY(make_one(prefix, err));
         *p = '/';
     }
-    CAPS_TRY(make_one(part, err));
+    CAPS_TRY(make_one(prefix, err));
 done:
-    free(part);
+    free(prefix);
     return status;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 static ssize_t read_some(int fd, void *data, size_t n)
 {
     for (;;) {
         const ssize_t got = read(fd, data, n);
-        /* A pipe with a writer that has nothing to say yet. */
+        /* A pipe with a writer that has written nothing yet. */
         if (got < 0 && errno == EAGAIN)
             (void)poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, -1);
         else if (got >= 0 || errno != EINTR)
@@ -197,7 +194,7 @@ caps_status caps_file_read(
                 capacity = capacity > (limit + 2) / 2 ? limit + 2 : capacity * 2;
             unsigned char *grown = realloc(buffer, capacity);
             if (!grown)
-                CAPS_TRY(out_of_memory(err, path));
+                CAPS_TRY(file_out_of_memory(err, path));
             buffer = grown;
         }
         ssize_t got = read_some(fd, buffer + used, capacity - 1 - used);
@@ -244,7 +241,7 @@ static caps_status cannot_write(caps_error *err, const char *path)
 }
 
 /* The directory of a path: "a/b" gives "a", "/b" gives "/", "b" gives ".". */
-static char *directory_of(const char *path)
+static char *file_directory_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
     if (!slash)
@@ -252,7 +249,7 @@ static char *directory_of(const char *path)
     return strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
-static const char *name_of(const char *path)
+static const char *file_name_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
@@ -269,8 +266,8 @@ bool caps_path_is_same(const char *a, const char *b)
 {
     if (caps_path_exists(a) || caps_path_exists(b))
         return same_inode(a, b, true);
-    char *over_a = directory_of(a), *over_b = directory_of(b);
-    const bool same = over_a && over_b && strcmp(name_of(a), name_of(b)) == 0 &&
+    char *over_a = file_directory_of(a), *over_b = file_directory_of(b);
+    const bool same = over_a && over_b && strcmp(file_name_of(a), file_name_of(b)) == 0 &&
                       same_inode(over_a, over_b, false);
     free(over_a);
     free(over_b);
@@ -315,11 +312,11 @@ static void remove_stale(const char *directory, const char *prefix)
 static caps_status open_temporary(caps_atomic_file *f, mode_t mode, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    char *directory = directory_of(f->path);
-    char *prefix = caps_format(".%.*s.tmp-", NAME_PART, name_of(f->path));
+    char *directory = file_directory_of(f->path);
+    char *prefix = caps_format(".%.*s.tmp-", NAME_PART, file_name_of(f->path));
     bool locked = false;
     if (!directory || !prefix)
-        CAPS_TRY(out_of_memory(err, f->path));
+        CAPS_TRY(file_out_of_memory(err, f->path));
 
     pthread_mutex_lock(&temporary_mutex);
     locked = true;
@@ -330,7 +327,7 @@ static caps_status open_temporary(caps_atomic_file *f, mode_t mode, caps_error *
         f->temporary = name ? caps_path_join(directory, name) : NULL;
         free(name);
         if (!f->temporary)
-            CAPS_TRY(out_of_memory(err, f->path));
+            CAPS_TRY(file_out_of_memory(err, f->path));
         f->fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     } while (f->fd < 0 && errno == EEXIST);
     if (f->fd < 0)
@@ -354,7 +351,7 @@ caps_status caps_atomic_init(caps_atomic_file *f, const char *path, caps_error *
     struct stat st, own;
     *f = (caps_atomic_file){.fd = -1};
     bool exists = stat(path, &st) == 0;
-    if (!*name_of(path) || (exists && S_ISDIR(st.st_mode))) {
+    if (!*file_name_of(path) || (exists && S_ISDIR(st.st_mode))) {
         errno = *path ? EISDIR : ENOENT;
         return cannot_write(err, path);
     }
@@ -419,7 +416,7 @@ static int sync_retrying(int fd)
 static caps_status sync_directory_of(const char *path, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    char *directory = directory_of(path);
+    char *directory = file_directory_of(path);
     int fd = directory ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (fd >= 0) {
         if (sync_retrying(fd) != 0 && errno == EIO)
@@ -470,5 +467,15 @@ caps_status caps_file_write(const char *path, const void *data, size_t n, caps_e
     CAPS_TRY(caps_atomic_commit(&f, err));
 done:
     caps_atomic_abort(&f);
+    return status;
+}
+
+caps_status caps_file_check_output(const char *path, caps_error *err)
+{
+    if (caps_path_is_directory(path))
+        return caps_fail(err, CAPS_ERR_IO, "%s: is a directory, need the name of a file", path);
+    caps_atomic_file file = {0};
+    caps_status status = caps_atomic_init(&file, path, err);
+    caps_atomic_abort(&file);
     return status;
 }

@@ -34,6 +34,10 @@ void caps_atomic_abort(caps_atomic_file *f);
 /* All three in one. */
 caps_status caps_file_write(const char *path, const void *data, size_t n, caps_error *err);
 
+/* Can `path` be written (a file may be made beside it, and it is no directory)? Checked before
+ * long work whose result goes there. CAPS_ERR_IO. */
+caps_status caps_file_check_output(const char *path, caps_error *err);
+
 /* mkdir -p. CAPS_ERR_IO (also where `path` is a file: the message says so). */
 caps_status caps_directory_make(const char *path, caps_error *err);
 bool caps_path_exists(const char *path);

@@ -2,6 +2,8 @@
 #include "json.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "fail.h"
 
@@ -33,4 +35,18 @@ char *caps_json_format(const json_t *value, size_t indent, int digits)
     size_t flags = JSON_ENCODE_ANY | JSON_REAL_PRECISION((size_t)digits);
     flags |= indent ? JSON_INDENT(indent) : (size_t)JSON_COMPACT;
     return json_dumps(value, flags);
+}
+
+json_t *caps_json_text(const char *text)
+{
+    json_t *value = json_string(text);
+    if (value)
+        return value;
+    char *plain = strdup(text);
+    for (char *at = plain; at && *at; at++)
+        if ((unsigned char)*at > 126)
+            *at = '?';
+    value = plain ? json_string(plain) : NULL;
+    free(plain);
+    return value;
 }

@@ -14,6 +14,9 @@ caps_status caps_json_parse(json_t **out, const char *text, size_t n, const char
 json_t *caps_json_float(float x);
 json_t *caps_json_double(double x);
 
+/* A string of any bytes as a JSON string: what is no UTF-8 becomes '?'. New reference, or NULL. */
+json_t *caps_json_text(const char *text);
+
 /* Text of a value, freed with free(). Keys in the order of insertion; `indent` 0 is compact; reals
  * have `digits` significant digits (9 give the same float32 back, 17 the same double). NULL: out of
  * memory. */

@@ -16,7 +16,7 @@ typedef struct share {
     bool started;
 } share;
 
-static void *run(void *context)
+static void *parallel_run(void *context)
 {
     const share *s = context;
     s->body(s->context, s->first, s->end);
@@ -50,13 +50,14 @@ void caps_parallel(
         const size_t end = first + n / threads + (i < n % threads);
         shares[i] = (share){.body = body, .context = context, .first = first, .end = end};
         if (i > 0)
-            shares[i].started = pthread_create(&shares[i].thread, NULL, run, &shares[i]) == 0;
+            shares[i].started =
+                pthread_create(&shares[i].thread, NULL, parallel_run, &shares[i]) == 0;
         first = end;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     for (size_t i = 0; i < threads; i++)
         if (!shares[i].started)
-            run(&shares[i]);
+            parallel_run(&shares[i]);
     for (size_t i = 0; i < threads; i++)
         if (shares[i].started)
             pthread_join(shares[i].thread, NULL);

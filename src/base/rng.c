@@ -86,8 +86,8 @@ void caps_rng_shuffle(uint32_t *order, uint32_t n, uint64_t seed, uint32_t epoch
     for (uint32_t i = n; i > 1; i--) {
         uint32_t last = i - 1;
         uint32_t pick = (uint32_t)caps_rng_below(i, seed, CAPS_RNG_SHUFFLE, epoch, last);
-        uint32_t kept = order[last];
+        uint32_t last_value = order[last];
         order[last] = order[pick];
-        order[pick] = kept;
+        order[pick] = last_value;
     }
 }

@@ -9,7 +9,7 @@
 /* The bare block function: counter and key in, four words out. */
 void caps_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
 
-/* Streams keep purposes apart: two streams of one seed never meet. */
+/* A stream for each purpose: two streams of one seed have no draw in common. */
 typedef enum caps_rng_stream {
     CAPS_RNG_SHUFFLE = 1,
     CAPS_RNG_SHIFT = 2,

@@ -159,7 +159,7 @@ static size_t edits(const char *a, size_t na, const char *b, size_t nb)
 const char *caps_nearest(
     const char *text, const char *(*name)(size_t i, const void *context), const void *context)
 {
-    /* Dashes say nothing about what was meant, so "-batch" and "batch" are near "--batch". */
+    /* Dashes do not count, so "-batch" and "batch" are near "--batch". */
     text += strspn(text, "-");
     size_t n = strlen(text);
     if (n == 0 || n > NEAREST_BYTES)

@@ -1,6 +1,8 @@
 /* cli.c: see cli.h. */
 #include "cli.h"
 
+#include <capscl/experimental.h>
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,33 +167,6 @@ caps_status caps_cli_print_json(json_t *value, caps_error *err)
     return CAPS_OK;
 }
 
-json_t *caps_cli_json_text(const char *text)
-{
-    json_t *value = json_string(text);
-    if (value)
-        return value;
-    char *plain = strdup(text);
-    for (char *at = plain; at && *at; at++)
-        if ((unsigned char)*at > 126)
-            *at = '?';
-    value = plain ? json_string(plain) : NULL;
-    free(plain);
-    return value;
-}
-
-char *caps_cli_bytes(char *text, uint64_t bytes)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    double value = (double)bytes;
-    size_t unit = 0;
-    while (value >= 1024 && unit + 1 < sizeof units / sizeof units[0]) {
-        value /= 1024;
-        unit++;
-    }
-    snprintf(text, 32, "%.*f %s", unit == 0 || value >= 100 ? 0 : 1, value, units[unit]);
-    return text;
-}
-
 /* ---- devices -------------------------------------------------------------------------------- */
 
 caps_status caps_cli_open(
@@ -212,7 +187,7 @@ caps_status caps_cli_open(
 caps_status caps_cli_check_trace(const caps_common *common, caps_error *err)
 {
     if (common->trace)
-        return caps_cli_check_output(common->trace, err);
+        return caps_file_check_output(common->trace, err);
     return common->trace_events
                ? caps_cli_usage(err, "--trace-events says nothing without --trace FILE")
                : CAPS_OK;
@@ -264,63 +239,25 @@ caps_status caps_cli_show_profile(caps_runtime *rt, caps_error *err)
 
 /* ---- models --------------------------------------------------------------------------------- */
 
-caps_status caps_cli_model_create(caps_model **out, caps_runtime *rt, const caps_model_spec *spec,
-    const caps_model_options *options, size_t *batch, caps_error *err)
+caps_status caps_cli_explain_memory(caps_status status, caps_runtime *rt,
+    const caps_model_spec *spec, const caps_model_options *options, caps_error *err)
 {
-    caps_model_options o = *options;
-    caps_status status = caps_model_create(out, rt, spec, &o, err);
-    while (status == CAPS_ERR_DEVICE_MEMORY && batch && o.max_batch > 1) {
-        o.max_batch /= 2;
-        status = caps_model_create(out, rt, spec, &o, err);
-    }
-    if (status == CAPS_OK && batch)
-        *batch = o.max_batch;
     if (status != CAPS_ERR_DEVICE_MEMORY)
         return status;
-
     char message[sizeof err->message];
     snprintf(message, sizeof message, "%s", err->message);
+    caps_model_options o = *options;
     caps_model *one = NULL;
-    size_t wanted = o.max_batch;
     o.max_batch = 1;
-    if (wanted > 1 && caps_model_create(&one, rt, spec, &o, err) == CAPS_OK) {
+    if (options->max_batch > 1 && caps_model_create(&one, rt, spec, &o, err) == CAPS_OK) {
         caps_model_free(one);
         return caps_fail(err, CAPS_ERR_ARGUMENT, "--batch %zu is too large for this device: %s",
-            wanted, message);
+            options->max_batch, message);
     }
-    if (wanted > 1 && err->status == CAPS_ERR_DEVICE_MEMORY)
+    if (options->max_batch > 1 && err->status == CAPS_ERR_DEVICE_MEMORY)
         snprintf(message, sizeof message, "%s", err->message);
     return caps_fail(
         err, CAPS_ERR_SPEC, "the model does not fit this device even at batch 1: %s", message);
-}
-
-caps_status caps_cli_model_load(caps_model **out, caps_runtime *rt, const char *path,
-    const caps_model_options *options, size_t *batch, caps_error *err)
-{
-    caps_checkpoint checkpoint = {0};
-    caps_status status;
-    CAPS_TRY(caps_checkpoint_load(&checkpoint, path, NULL, err));
-    caps_model_options own = *options;
-    own.loss = &checkpoint.loss; /* losses and attacks are by what it was trained with */
-    CAPS_TRY(caps_cli_model_create(out, rt, &checkpoint.spec, &own, batch, err));
-    status = caps_model_set_parameters(*out, checkpoint.parameters, err);
-    if (status != CAPS_OK) {
-        caps_model_free(*out);
-        *out = NULL;
-    }
-done:
-    caps_checkpoint_release(&checkpoint);
-    return status;
-}
-
-caps_status caps_cli_check_output(const char *path, caps_error *err)
-{
-    if (caps_path_is_directory(path))
-        return caps_fail(err, CAPS_ERR_IO, "%s: is a directory, need the name of a file", path);
-    caps_atomic_file file = {0};
-    caps_status status = caps_atomic_init(&file, path, err);
-    caps_atomic_abort(&file);
-    return status;
 }
 
 caps_status caps_cli_check_apart(

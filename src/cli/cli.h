@@ -1,15 +1,15 @@
 /* cli.h: what the subcommands share: their table, errors and exit codes, log, output, devices.
  *
  * A subcommand is one file cmd_<name>.c that defines a `const caps_command caps_command_<name>`,
- * named in the table in main.c. Its `run` looks like this:
+ * named in the table in main.c. Its run function has this form:
  *
- *     static int run(const caps_command *command, int argc, char **argv)
+ *     static int name_run(const caps_command *command, int argc, char **argv)
  *     {
  *         options o = {.batch = 100};
  *         caps_args args;
  *         int code;
  *         if (!caps_cli_begin(command, &args, &o, &o.common, argc, argv, &code))
- *             return code;                  // --help, or wrong usage: already said
+ *             return code;                  // --help, or wrong usage: already reported
  *         caps_error err = {0};
  *         caps_status status = CAPS_OK;
  *         caps_runtime *rt = NULL;
@@ -60,7 +60,7 @@ typedef struct caps_common {
         "else the CPU)")
 #define CAPS_ROW_CONV(type)                                                                        \
     CAPS_ROW_TEXT("--conv", type, common.conv, "A",                                                \
-        "how to convolve: auto, im2col, direct, winograd, toom-cook; by layer:\n"                   \
+        "how to convolve: auto, im2col, direct, winograd, toom-cook; by layer:\n"                  \
         "conv1=direct,primary=auto (default: $CAPSCL_CONV, else auto)")
 #define CAPS_ROW_TRACE(type)                                                                       \
     CAPS_ROW_TEXT("--trace", type, common.trace, "FILE",                                           \
@@ -120,14 +120,12 @@ bool caps_cli_is_quiet(void);
 /* Prints the document (one line, 9 digits: enough for the same float32) and frees it. NULL counts
  * as out of memory. */
 caps_status caps_cli_print_json(json_t *value, caps_error *err);
-/* A string of any bytes as a JSON string: what is no UTF-8 becomes '?'. New reference, or NULL. */
-json_t *caps_cli_json_text(const char *text);
 
-/* Opens the device that common->device asks for and shows the runtime's warnings; profile: time
+/* Opens the device that common->device names and shows the runtime's warnings; profile: time
  * every kernel. */
 caps_status caps_cli_open(
     caps_runtime **rt, const caps_common *common, bool profile, caps_error *err);
-/* Can what common->trace asks for be done? CAPS_ERR_ARGUMENT, CAPS_ERR_IO. */
+/* Can the trace that common->trace requests be written? CAPS_ERR_ARGUMENT, CAPS_ERR_IO. */
 caps_status caps_cli_check_trace(const caps_common *common, caps_error *err);
 /* Ends the trace, if there is one: the status and error of a run that ends with `status` and *err.
  * Of two failures the run's own is the error, the trace's a warning. */
@@ -136,42 +134,11 @@ caps_status caps_cli_end_trace(caps_runtime *rt, caps_status status, caps_error 
 void caps_cli_show_warnings(caps_runtime *rt);
 /* Time by kernel, to stderr. */
 caps_status caps_cli_show_profile(caps_runtime *rt, caps_error *err);
-/* "1.5 GiB", "12.3 MiB": text of at least 32 bytes, returned. */
-char *caps_cli_bytes(char *text, uint64_t bytes);
+/* Where `status` is that a model of these options does not fit the device's memory, says why: the
+ * network, CAPS_ERR_SPEC, where not even a batch of 1 fits; else --batch, CAPS_ERR_ARGUMENT. */
+caps_status caps_cli_explain_memory(caps_status status, caps_runtime *rt,
+    const caps_model_spec *spec, const caps_model_options *options, caps_error *err);
 
-/* Makes a model; where the device's memory is too small, says whose fault it is: CAPS_ERR_SPEC
- * where not even a batch of 1 fits, else CAPS_ERR_ARGUMENT that names --batch. *batch may be NULL:
- * it must be options->max_batch; else a smaller one is tried, and the batch found is given back. */
-caps_status caps_cli_model_create(caps_model **out, caps_runtime *rt, const caps_model_spec *spec,
-    const caps_model_options *options, size_t *batch, caps_error *err);
-/* Checkpoint from a file, with its parameters put into a model; its loss in place of
- * options->loss. */
-caps_status caps_cli_model_load(caps_model **out, caps_runtime *rt, const char *path,
-    const caps_model_options *options, size_t *batch, caps_error *err);
-
-/* What --split takes, in this order: test, train, validation. The last are the images that the run
- * of a checkpoint kept with --validation, by the config.json beside it. */
-enum { CAPS_CLI_TEST, CAPS_CLI_TRAIN, CAPS_CLI_VALIDATION };
-extern const char *const caps_cli_splits[];
-
-#define CAPS_ROW_SPLIT(type)                                                                       \
-    CAPS_ROW_CHOICE("--split", type, split, caps_cli_splits, "S",                                  \
-        "test, train, or validation: the images that the model's run kept with\n"                  \
-        "--validation (default: test)")
-
-/* A split as a network of this spec takes it: pictures converted to its size, images centred or cut
- * where the spec says so; checked against it. `model` is the checkpoint's path. */
-caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, const char *model,
-    size_t limit, const caps_model_spec *spec, caps_error *err);
-/* The settings of the run that a checkpoint lies in, which kept images apart, and, where data is
- * not NULL, what it was trained on. Errors: CAPS_ERR_* of caps_run_load, CAPS_ERR_MISMATCH (it kept
- * none). */
-caps_status caps_cli_validation_config(
-    caps_train_config *config, caps_run_data *data, const char *model, caps_error *err);
-
-/* Can `path` be written (a file may be made beside it, and it is no directory)? For outputs that
- * come after long work: says no before it. CAPS_ERR_IO. */
-caps_status caps_cli_check_output(const char *path, caps_error *err);
 /* The file that `flag` writes is not one that the same command needs: an output must not replace an
  * input. Either may be NULL. CAPS_ERR_ARGUMENT. */
 caps_status caps_cli_check_apart(

@@ -1,33 +1,16 @@
-/* cmd_bench.c: the table of benchmarks, and their results as text, JSON or CSV. */
+/* cmd_bench.c: benchmarks of a network's operations, as text, JSON or CSV. */
 #include <stdlib.h>
 #include <string.h>
 
+#include <capscl/experimental.h>
+
 #include "bench.h"
+#include "cli.h"
 #include "fail.h"
 #include "json.h"
+#include "textbuf.h"
 
-typedef caps_status bench_function(const caps_bench *b, caps_error *err);
-
-static const struct {
-    const char *name;
-    bench_function *run;
-} benches[] = {
-    {"gemm", caps_bench_gemm},
-    {"conv", caps_bench_conv},
-    {"bias", caps_bench_bias},
-    {"linear", caps_bench_linear},
-    {"group", caps_bench_group},
-    {"squash", caps_bench_squash},
-    {"votes", caps_bench_votes},
-    {"routing", caps_bench_routing},
-    {"losses", caps_bench_losses},
-    {"adam", caps_bench_adam},
-    {"sgd", caps_bench_sgd},
-    {"forward", caps_bench_forward},
-    {"step", caps_bench_step},
-};
-
-enum { BENCHES = sizeof benches / sizeof benches[0], DEFAULT_BATCH = 100 };
+enum { DEFAULT_BATCH = 100 };
 
 typedef struct options {
     caps_common common;
@@ -65,43 +48,43 @@ static const caps_flag flags[] = {
 
 /* ---- results -------------------------------------------------------------------------------- */
 
-typedef struct report {
+typedef struct bench_report {
     const options *o;
     const char *device;
     caps_bench_peak peak;
     bool begun; /* the head is out */
     bool out_of_memory;
-    json_t *rows; /* NULL: not wanted */
-} report;
+    json_t *rows; /* NULL: not requested */
+} bench_report;
 
-static double gflops_of(const caps_bench_row *r)
+static double bench_gflops(const caps_bench_row *r)
 {
     return r->flops / r->seconds_median / 1e9;
 }
 
-static double gbytes_of(const caps_bench_row *r)
+static double bench_gbytes(const caps_bench_row *r)
 {
     return r->bytes / r->seconds_median / 1e9;
 }
 
 /* Of whichever peak the row is nearer to: arithmetic or memory. */
-static double fraction_of(const report *p, const caps_bench_row *r)
+static double bench_fraction(const bench_report *p, const caps_bench_row *r)
 {
-    const double arithmetic = gflops_of(r) / p->peak.gflops;
-    const double memory =
-        gbytes_of(r) / caps_bench_peak_memory(&p->peak, r->footprint > 0 ? r->footprint : r->bytes);
+    const double arithmetic = bench_gflops(r) / p->peak.gflops;
+    const double memory = bench_gbytes(r) / caps_bench_peak_memory(&p->peak,
+                                                r->footprint > 0 ? r->footprint : r->bytes);
     return arithmetic > memory ? arithmetic : memory;
 }
 
-static void add_json(report *p, const caps_bench_row *r)
+static void bench_add_json(bench_report *p, const caps_bench_row *r)
 {
     json_t *row = json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-        "operation", r->operation, "shape", r->shape, "variant", r->variant, "repeats",
+        "operation", r->operation, "shape", r->shape, "variant", r->algorithm, "repeats",
         (json_int_t)r->repeats, "seconds_min", caps_json_double(r->seconds_min), "seconds_median",
         caps_json_double(r->seconds_median), "seconds_q1", caps_json_double(r->seconds_q1),
-        "seconds_q3", caps_json_double(r->seconds_q3), "gflops", caps_json_double(gflops_of(r)),
-        "gbytes_per_s", caps_json_double(gbytes_of(r)), "fraction_of_peak",
-        caps_json_double(fraction_of(p, r)), "device", caps_cli_json_text(p->device));
+        "seconds_q3", caps_json_double(r->seconds_q3), "gflops", caps_json_double(bench_gflops(r)),
+        "gbytes_per_s", caps_json_double(bench_gbytes(r)), "fraction_of_peak",
+        caps_json_double(bench_fraction(p, r)), "device", caps_json_text(p->device));
     if (row && r->whole) {
         json_object_set_new(row, "batch", json_integer((json_int_t)r->batch));
         json_object_set_new(
@@ -116,7 +99,7 @@ static void add_json(report *p, const caps_bench_row *r)
 }
 
 /* Text of a CSV field: quotes doubled. */
-static void print_quoted(const char *text)
+static void bench_print_quoted(const char *text)
 {
     putchar('"');
     for (; *text; text++) {
@@ -127,14 +110,14 @@ static void print_quoted(const char *text)
     putchar('"');
 }
 
-static void print_csv(const report *p, const caps_bench_row *r)
+static void bench_print_csv(const bench_report *p, const caps_bench_row *r)
 {
     printf("%s,", r->operation);
-    print_quoted(r->shape);
-    printf(",%s,%zu,%.9g,%.9g,%.9g,%.9g,%.6g,%.6g,%.4f,", r->variant, r->repeats, r->seconds_min,
-        r->seconds_median, r->seconds_q1, r->seconds_q3, gflops_of(r), gbytes_of(r),
-        fraction_of(p, r));
-    print_quoted(p->device);
+    bench_print_quoted(r->shape);
+    printf(",%s,%zu,%.9g,%.9g,%.9g,%.9g,%.6g,%.6g,%.4f,", r->algorithm, r->repeats, r->seconds_min,
+        r->seconds_median, r->seconds_q1, r->seconds_q3, bench_gflops(r), bench_gbytes(r),
+        bench_fraction(p, r));
+    bench_print_quoted(p->device);
     if (r->whole)
         printf(",%zu,%.6g,%s,%llu,\"%s\"\n", r->batch, (double)r->batch / r->seconds_median,
             r->routing_grad, (unsigned long long)r->peak_device_bytes, r->conv);
@@ -142,22 +125,22 @@ static void print_csv(const report *p, const caps_bench_row *r)
         printf(",,,,,\n");
 }
 
-static void print_row(const report *p, const caps_bench_row *r)
+static void bench_print_row(const bench_report *p, const caps_bench_row *r)
 {
     char bytes[32];
     /* The middle half of the measurements lies within so much of the median, taken evenly. */
     const double spread = 50 * (r->seconds_q3 - r->seconds_q1) / r->seconds_median;
     printf("%-8s %-56s %-12s %10.3f %5.1f %% %10.3f %9.1f %8.1f %6.1f %%", r->operation, r->shape,
-        r->variant, 1e3 * r->seconds_median, spread, 1e3 * r->seconds_min, gflops_of(r),
-        gbytes_of(r), 100 * fraction_of(p, r));
+        r->algorithm, 1e3 * r->seconds_median, spread, 1e3 * r->seconds_min, bench_gflops(r),
+        bench_gbytes(r), 100 * bench_fraction(p, r));
     if (r->whole)
         printf("  %.1f images/s, %s, %s", (double)r->batch / r->seconds_median,
-            caps_cli_bytes(bytes, r->peak_device_bytes), r->conv);
+            caps_bytes_text(bytes, r->peak_device_bytes), r->conv);
     printf("\n");
     fflush(stdout);
 }
 
-static void print_head(const report *p)
+static void bench_print_head(const bench_report *p)
 {
     if (p->o->common.json)
         return;
@@ -170,109 +153,138 @@ static void print_head(const report *p)
             "spread", "min ms", "gflop/s", "GB/s", "of peak");
 }
 
-static void on_row(void *user, const caps_bench_row *r)
+static void bench_on_row(void *user, const caps_bench_row *r)
 {
-    report *p = user;
+    bench_report *p = user;
     if (!p->begun)
-        print_head(p);
+        bench_print_head(p);
     p->begun = true;
     if (p->rows)
-        add_json(p, r);
+        bench_add_json(p, r);
     if (p->o->common.json)
         return;
     if (p->o->csv)
-        print_csv(p, r);
+        bench_print_csv(p, r);
     else
-        print_row(p, r);
+        bench_print_row(p, r);
 }
 
 /* ---- running -------------------------------------------------------------------------------- */
 
+/* What the command line names: one operation, all of them, or neither, which is the whole network.
+ * */
+typedef struct bench_choice {
+    const caps_bench_operation *one;
+    bool all;
+} bench_choice;
+
 static const char *bench_name(size_t i, const void *context)
 {
+    const caps_bench_operation *operation = caps_bench_operation_at(i);
     (void)context;
-    return i < BENCHES ? benches[i].name : i == BENCHES ? "all" : NULL;
+    if (operation)
+        return operation->name;
+    return i == 0 || caps_bench_operation_at(i - 1) ? "all" : NULL;
 }
 
-/* No batch has a part in it. */
-static bool is_batchless(size_t n)
+static caps_status bench_choose(
+    bench_choice *choice, const options *o, const caps_args *args, caps_error *err)
 {
-    return benches[n].run == caps_bench_adam || benches[n].run == caps_bench_sgd;
-}
-
-static bool is_whole(size_t n)
-{
-    return benches[n].run == caps_bench_forward || benches[n].run == caps_bench_step;
-}
-
-/* *which: position in the table, BENCHES for all of it, BENCHES + 1 for the default. */
-static caps_status choose(size_t *which, const options *o, const caps_args *args, caps_error *err)
-{
+    *choice = (bench_choice){0};
     if (o->common.json && o->csv)
         return caps_cli_usage(err, "bench: --json and --csv exclude each other");
-    *which = BENCHES + 1;
     if (args->positional_count == 0)
         return CAPS_OK;
     const char *name = args->positional[0];
-    for (*which = 0; *which <= BENCHES; (*which)++)
-        if (strcmp(name, bench_name(*which, NULL)) == 0)
+    for (size_t i = 0; bench_name(i, NULL); i++)
+        if (strcmp(name, bench_name(i, NULL)) == 0) {
+            choice->one = caps_bench_operation_at(i);
+            choice->all = !choice->one;
             return CAPS_OK;
+        }
     const char *near = caps_nearest(name, bench_name, NULL);
     return caps_cli_usage(err, "bench: unknown operation '%s'%s%s%s (see 'capscl bench --help')",
         name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 /* A shape of the user's is for the operations that have one of their own. */
-static caps_status choose_shape(
-    caps_bench_shape *shape, size_t which, const options *o, const caps_args *args, caps_error *err)
+static caps_status bench_choose_shape(caps_bench_shape *shape, const bench_choice *choice,
+    const options *o, const caps_args *args, caps_error *err)
 {
-    const bool conv = which < BENCHES && benches[which].run == caps_bench_conv;
     if (!o->shape)
         return CAPS_OK;
-    if (!conv && !(which < BENCHES && benches[which].run == caps_bench_gemm))
+    if (!choice->one || !choice->one->shaped)
         return caps_cli_usage(
             err, "bench: --shape needs the operation that it is for: gemm or conv");
     if (caps_args_given(args, "--batch") || caps_args_given(args, "--arch"))
         return caps_cli_usage(
             err, "bench: --shape takes the place of a network's: without --arch and --batch");
-    return caps_bench_shape_parse(shape, o->shape, conv, err);
+    return caps_bench_shape_parse(shape, o->shape, strcmp(choice->one->name, "conv") == 0, err);
 }
 
-/* Where memory is too small, it is --batch or the network that asks for too much. */
-static caps_status explain(
-    caps_status status, size_t n, size_t batch, const char *shape, caps_error *err)
+/* Where memory is too small, it is --batch or the network that is too large. */
+static caps_status bench_explain(caps_status status, const caps_bench_operation *operation,
+    const caps_bench *b, const char *shape, caps_error *err)
 {
     if (status != CAPS_ERR_DEVICE_MEMORY)
         return status;
+    if (operation->whole) {
+        const caps_model_options needed =
+            caps_bench_model_options(b, strcmp(operation->name, "step") == 0);
+        return caps_cli_explain_memory(status, b->rt, b->spec, &needed, err);
+    }
     if (shape)
         return caps_fail_prefix(
-            err, CAPS_ERR_ARGUMENT, "bench: %s: --shape %s is too large", benches[n].name, shape);
-    if (batch > 1 && !is_batchless(n))
-        return caps_fail_prefix(
-            err, CAPS_ERR_ARGUMENT, "bench: %s: --batch %zu is too large", benches[n].name, batch);
+            err, CAPS_ERR_ARGUMENT, "bench: %s: --shape %s is too large", operation->name, shape);
+    if (b->batch > 1 && !operation->batchless)
+        return caps_fail_prefix(err, CAPS_ERR_ARGUMENT, "bench: %s: --batch %zu is too large",
+            operation->name, b->batch);
     return caps_fail_prefix(
-        err, CAPS_ERR_SPEC, "bench: %s: the network is too large", benches[n].name);
+        err, CAPS_ERR_SPEC, "bench: %s: the network is too large", operation->name);
 }
 
-/* One benchmark at every batch that was asked for, or at its default ones. */
-static caps_status run_bench(size_t n, caps_bench *b, const options *o, caps_error *err)
+/* One operation at every batch that was requested, or at its default ones. */
+static caps_status bench_run_one(
+    const caps_bench_operation *operation, caps_bench *b, const options *o, caps_error *err)
 {
     static const uint64_t for_forward[] = {1, DEFAULT_BATCH}, for_others[] = {DEFAULT_BATCH};
-    const bool forward = benches[n].run == caps_bench_forward;
+    const bool forward = strcmp(operation->name, "forward") == 0;
     const uint64_t *batches = o->batch.count ? o->batch.values : forward ? for_forward : for_others;
     const size_t count = o->batch.count ? o->batch.count : forward ? 2 : 1;
     caps_status status = CAPS_OK;
     for (size_t i = 0; i < count; i++) {
         b->batch = (size_t)batches[i];
-        CAPS_TRY(explain(benches[n].run(b, err), n, b->batch, o->shape, err));
-        if (is_batchless(n) || o->shape)
+        CAPS_TRY(bench_explain(operation->run(b, err), operation, b, o->shape, err));
+        if (operation->batchless || o->shape)
             break;
     }
 done:
     return status;
 }
 
-static int run(const caps_command *command, int argc, char **argv)
+/* The device's peaks, then all that was chosen. */
+static caps_status bench_run_all(
+    caps_bench *b, bench_report *p, const bench_choice *choice, const options *o, caps_error *err)
+{
+    const caps_bench_operation *operation;
+    caps_status status;
+    caps_cli_log("measuring the device's peaks ...");
+    CAPS_TRY(caps_bench_peak_measure(&p->peak, b->rt, o->seconds, err));
+    caps_cli_log("peak: %.1f gflop/s; memory %.1f GB/s, small arrays %.1f GB/s", p->peak.gflops,
+        p->peak.gbytes_per_s[p->peak.sizes - 1], caps_bench_peak_memory(&p->peak, 0));
+    caps_runtime_profile_reset(b->rt);
+    for (size_t i = 0; (operation = caps_bench_operation_at(i)) != NULL; i++)
+        if (choice->one ? choice->one == operation
+                        : operation->whole ||
+                              (choice->all && caps_bench_operation_applies(operation, b->network)))
+            CAPS_TRY(bench_run_one(operation, b, o, err));
+    if (p->out_of_memory)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "bench: out of memory for the results"));
+done:
+    return status;
+}
+
+static int bench_run(const caps_command *command, int argc, char **argv)
 {
     options o = {.seconds = 1};
     caps_args args;
@@ -282,48 +294,36 @@ static int run(const caps_command *command, int argc, char **argv)
     caps_error err = {0};
     caps_status status = CAPS_OK;
     caps_runtime *rt = NULL;
-    caps_model_spec spec;
-    caps_model_sizes sizes;
-    report p = {.o = &o};
+    caps_model_spec *spec = NULL;
+    static caps_bench_network network;
+    bench_report p = {.o = &o};
+    bench_choice choice;
     caps_bench_shape shape;
     char *path = NULL;
-    size_t which = 0;
-    CAPS_TRY(choose(&which, &o, &args, &err));
-    CAPS_TRY(choose_shape(&shape, which, &o, &args, &err));
+    CAPS_TRY(bench_choose(&choice, &o, &args, &err));
+    CAPS_TRY(bench_choose_shape(&shape, &choice, &o, &args, &err));
     const char *arch = o.arch ? o.arch : "mnist";
     CAPS_TRY(caps_model_spec_load(&spec, arch, &err));
-    CAPS_TRY(caps_model_spec_check(&spec, &sizes, &err));
+    CAPS_TRY(caps_bench_network_init(&network, spec, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, o.kernel_times, &err));
     p.device = caps_runtime_device(rt)->name;
-    const char *what = which < BENCHES ? benches[which].name : which == BENCHES ? "" : "network";
+    const char *what = choice.one ? choice.one->name : choice.all ? "" : "network";
     if (o.results)
         CAPS_TRY(caps_bench_results_path(&path, o.results, rt, arch, what, &err));
     if ((o.common.json || o.results) && !(p.rows = json_array()))
         CAPS_TRY(caps_fail(&err, CAPS_ERR_MEMORY, "bench: out of memory for the results"));
-    if (strcmp(spec.kind, "capsnet") != 0 && which < BENCHES && !is_whole(which))
-        CAPS_TRY(caps_cli_usage(&err,
-            "bench: %s is measured on a network of capsules, %s has none: forward or step",
-            benches[which].name, arch));
-    caps_cli_log("measuring the device's peaks ...");
-    CAPS_TRY(caps_bench_peak_measure(&p.peak, rt, o.seconds, &err));
-    caps_cli_log("peak: %.1f gflop/s; memory %.1f GB/s, small arrays %.1f GB/s", p.peak.gflops,
-        p.peak.gbytes_per_s[p.peak.sizes - 1], caps_bench_peak_memory(&p.peak, 0));
-    caps_runtime_profile_reset(rt);
+    if (choice.one && !caps_bench_operation_applies(choice.one, &network))
+        CAPS_TRY(caps_cli_usage(&err, "bench: %s is measured on layers of capsules, %s has none",
+            choice.one->name, arch));
     caps_bench b = {.rt = rt,
-        .spec = &spec,
-        .sizes = &sizes,
+        .spec = spec,
+        .network = &network,
         .seconds = o.seconds,
         .conv = o.common.conv,
         .shape = o.shape ? &shape : NULL,
-        .each = on_row,
+        .each = bench_on_row,
         .user = &p};
-    for (size_t n = 0; n < BENCHES; n++) {
-        const bool all = which == BENCHES && strcmp(spec.kind, "capsnet") == 0;
-        if (which == n || all || (which >= BENCHES && is_whole(n)))
-            CAPS_TRY(run_bench(n, &b, &o, &err));
-    }
-    if (p.out_of_memory)
-        CAPS_TRY(caps_fail(&err, CAPS_ERR_MEMORY, "bench: out of memory for the results"));
+    CAPS_TRY(bench_run_all(&b, &p, &choice, &o, &err));
     if (o.results) {
         CAPS_TRY(caps_bench_results_write(path, rt, arch, &p.peak, p.rows, &err));
         caps_cli_log("results: %s", path);
@@ -337,13 +337,14 @@ done:
     json_decref(p.rows);
     caps_cli_show_warnings(rt);
     caps_runtime_free(rt);
+    caps_model_spec_free(spec);
     caps_args_release(&args);
     return caps_cli_end(status, &err);
 }
 
 const caps_command caps_command_bench = {
     .name = "bench",
-    .run = run,
+    .run = bench_run,
     .summary = "time operations, and the whole network, at a network's shapes",
     .usage =
         "capscl bench [gemm|conv|bias|linear|group|squash|votes|routing|losses|adam|sgd|forward|\n"

@@ -4,6 +4,8 @@
 
 #include "cli.h"
 #include "fail.h"
+#include "json.h"
+#include "textbuf.h"
 
 typedef struct options {
     caps_common common;
@@ -17,21 +19,21 @@ static const caps_flag flags[] = {
 };
 
 /* `selected` is n where the default choice finds nothing. */
-static caps_status print_json(
+static caps_status devices_print_json(
     const caps_device_info *list, size_t n, size_t selected, caps_error *err)
 {
     json_t *all = json_array();
     for (size_t i = 0; all && i < n; i++) {
         const caps_device_info *d = &list[i];
         /* Names come from drivers and may hold bytes that are no UTF-8. */
-        json_t *row = json_pack("{s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:b}",
-            "id", d->id, "platform", caps_cli_json_text(d->platform), "vendor",
-            caps_cli_json_text(d->vendor), "name", caps_cli_json_text(d->name), "type",
-            caps_device_type_name(d->type), "version", caps_cli_json_text(d->version), "driver",
-            caps_cli_json_text(d->driver), "compute_units", (json_int_t)d->compute_units,
-            "global_mem_bytes", (json_int_t)d->global_mem_bytes, "max_alloc_bytes",
-            (json_int_t)d->max_alloc_bytes, "local_mem_bytes", (json_int_t)d->local_mem_bytes,
-            "selected", i == selected);
+        json_t *row =
+            json_pack("{s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:b}", "id", d->id,
+                "platform", caps_json_text(d->platform), "vendor", caps_json_text(d->vendor),
+                "name", caps_json_text(d->name), "type", caps_device_type_name(d->type), "version",
+                caps_json_text(d->version), "driver", caps_json_text(d->driver), "compute_units",
+                (json_int_t)d->compute_units, "global_mem_bytes", (json_int_t)d->global_mem_bytes,
+                "max_alloc_bytes", (json_int_t)d->max_alloc_bytes, "local_mem_bytes",
+                (json_int_t)d->local_mem_bytes, "selected", i == selected);
         if (!row || json_array_append_new(all, row) != 0) {
             json_decref(all);
             all = NULL;
@@ -46,7 +48,8 @@ static int widest(int width, const char *text)
     return n > width ? n : width;
 }
 
-static void print_table(const caps_device_info *list, size_t n, size_t selected, bool verbose)
+static void devices_print_table(
+    const caps_device_info *list, size_t n, size_t selected, bool verbose)
 {
     int id = 2, type = 4, name = 4, platform = 8;
     for (size_t i = 0; i < n; i++) {
@@ -62,16 +65,16 @@ static void print_table(const caps_device_info *list, size_t n, size_t selected,
         char memory[32], alloc[32], local[32];
         printf("%c %-*s  %-*s  %-*s  %-*s  %5u  %9s%s\n", i == selected ? '*' : ' ', id, d->id,
             type, caps_device_type_name(d->type), name, d->name, platform, d->platform,
-            d->compute_units, caps_cli_bytes(memory, d->global_mem_bytes),
+            d->compute_units, caps_bytes_text(memory, d->global_mem_bytes),
             d->available ? "" : "  (not available)");
         if (verbose)
             printf("    vendor %s; version %s; driver %s; largest allocation %s; local memory %s\n",
-                d->vendor, d->version, d->driver, caps_cli_bytes(alloc, d->max_alloc_bytes),
-                caps_cli_bytes(local, d->local_mem_bytes));
+                d->vendor, d->version, d->driver, caps_bytes_text(alloc, d->max_alloc_bytes),
+                caps_bytes_text(local, d->local_mem_bytes));
     }
 }
 
-static int run(const caps_command *command, int argc, char **argv)
+static int devices_run(const caps_command *command, int argc, char **argv)
 {
     options o = {0};
     caps_args args;
@@ -88,9 +91,9 @@ static int run(const caps_command *command, int argc, char **argv)
     if (caps_device_select(list, n, NULL, &selected, reason, &choice) != CAPS_OK)
         selected = n;
     if (o.common.json)
-        CAPS_TRY(print_json(list, n, selected, &err));
+        CAPS_TRY(devices_print_json(list, n, selected, &err));
     else if (n > 0)
-        print_table(list, n, selected, o.common.verbose);
+        devices_print_table(list, n, selected, o.common.verbose);
     if (n == 0) {
         /* The library's words for it: they say what to install. */
         err = choice;
@@ -108,7 +111,7 @@ done:
 
 const caps_command caps_command_devices = {
     .name = "devices",
-    .run = run,
+    .run = devices_run,
     .summary = "the OpenCL devices of this machine",
     .usage = "capscl devices [--json] [--verbose]",
     .about = "Lists every device of every OpenCL platform. '*' marks the one that is used where\n"

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "cli_inspect.h"
 #include "fail.h"
 #include "file.h"
 #include "image.h"
@@ -50,17 +50,15 @@ static const caps_flag flags[] = {
     {0},
 };
 
-/* Images and what the network makes of them. */
+/* The images, and what the network makes of them. */
 typedef struct batch {
+    const caps_model_info *info;
     const caps_model_spec *spec;
-    size_t n, pixels, classes, dim, per_image; /* per_image: labels */
-    char **sources;                            /* [n] */
-    int32_t *true_labels;                      /* [n, per_image], -1: not known */
-    float *inputs;                             /* [n, pixels] */
-    int32_t *labels;                           /* [n, per_image] */
-    float *lengths;                            /* [n, classes] */
-    float *capsules;                           /* [n, classes, dim]; NULL: a CNN */
-    float *reconstruction;                     /* [n, per_image, pixels], or NULL */
+    size_t n;
+    char **sources;       /* [n] */
+    int32_t *true_labels; /* [n, L], -1: not known */
+    float *inputs;        /* [n, C*H*W] */
+    caps_predictions made;
 } batch;
 
 static void batch_release(batch *b)
@@ -70,53 +68,35 @@ static void batch_release(batch *b)
     free(b->sources);
     free(b->true_labels);
     free(b->inputs);
-    free(b->labels);
-    free(b->lengths);
-    free(b->capsules);
-    free(b->reconstruction);
+    caps_predictions_release(&b->made);
     *b = (batch){0};
 }
 
-static caps_status batch_init(
-    batch *b, size_t n, const caps_model *model, bool reconstruct, caps_error *err)
+static caps_status batch_init(batch *b, size_t n, const caps_model *model, caps_error *err)
 {
-    const caps_model_spec *spec = caps_model_get_spec(model);
-    const bool capsules = strcmp(spec->kind, "capsnet") == 0;
-    *b = (batch){.spec = spec,
-        .n = n,
-        .pixels = caps_model_get_sizes(model)->pixels,
-        .classes = spec->classes,
-        .dim = spec->class_caps.dim,
-        .per_image = spec->labels};
+    *b = (batch){.info = caps_model_get_info(model), .spec = caps_model_get_spec(model), .n = n};
     b->sources = calloc(n, sizeof *b->sources);
-    b->true_labels = calloc(n * b->per_image, sizeof *b->true_labels);
-    b->inputs = calloc(n * b->pixels, sizeof *b->inputs);
-    b->labels = calloc(n * b->per_image, sizeof *b->labels);
-    b->lengths = calloc(n * b->classes, sizeof *b->lengths);
-    if (capsules)
-        b->capsules = calloc(n * b->classes * b->dim, sizeof *b->capsules);
-    if (reconstruct)
-        b->reconstruction = calloc(n * b->per_image * b->pixels, sizeof *b->reconstruction);
-    if (b->sources && b->true_labels && b->inputs && b->labels && b->lengths &&
-        (b->capsules || !capsules) && (b->reconstruction || !reconstruct))
+    b->true_labels = calloc(n * b->info->labels, sizeof *b->true_labels);
+    b->inputs = calloc(n * b->info->pixels, sizeof *b->inputs);
+    if (b->sources && b->true_labels && b->inputs)
         return CAPS_OK;
     batch_release(b);
     return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory for %zu images", n);
 }
 
-static caps_status read_png(
-    batch *b, size_t i, const char *path, const caps_model_spec *spec, bool invert, caps_error *err)
+static caps_status read_png(batch *b, size_t i, const char *path, bool invert, caps_error *err)
 {
+    const size_t *chw = b->info->input;
     caps_image image = {0};
-    char said[256] = "";
+    char conversion[256] = "";
     caps_status status;
     CAPS_TRY(caps_image_read_png(&image, path, err));
-    CAPS_TRY(caps_image_convert(b->inputs + i * b->pixels, &image, spec->input[0], spec->input[1],
-        spec->input[2], invert, said, err));
-    if (said[0])
-        caps_cli_detail("%s: %s", path, said);
-    for (size_t t = 0; t < b->per_image; t++)
-        b->true_labels[i * b->per_image + t] = -1;
+    CAPS_TRY(caps_image_convert(
+        b->inputs + i * b->info->pixels, &image, chw[0], chw[1], chw[2], invert, conversion, err));
+    if (conversion[0])
+        caps_cli_detail("%s: %s", path, conversion);
+    for (size_t t = 0; t < b->info->labels; t++)
+        b->true_labels[i * b->info->labels + t] = -1;
     b->sources[i] = caps_format("%s", path);
     if (!b->sources[i])
         status = caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory");
@@ -134,23 +114,12 @@ static char *source_name(const char *data, const char *split, size_t index)
     return caps_format("%.*s/%s/%zu", (int)n, data, split, index);
 }
 
-static caps_status check_indices(const options *o, const caps_dataset *ds, caps_error *err)
-{
-    for (size_t i = 0; i < o->index.count; i++)
-        if (o->index.values[i] >= ds->n)
-            return caps_cli_usage(err,
-                "--index: %llu is out of range, need 0..%zu (%s %s has %zu images)",
-                (unsigned long long)o->index.values[i], ds->n - 1, o->data,
-                caps_cli_splits[o->split], ds->n);
-    return CAPS_OK;
-}
-
 static caps_status take_images(batch *b, const options *o, const caps_dataset *ds, caps_error *err)
 {
     for (size_t i = 0; i < b->n; i++) {
         size_t index = o->index.count ? (size_t)o->index.values[i] : i;
-        caps_dataset_draw(ds, index, CAPS_AUGMENT_NONE, 0, 0, b->inputs + i * b->pixels,
-            b->true_labels + i * b->per_image, NULL);
+        caps_dataset_draw(ds, index, CAPS_AUGMENT_NONE, 0, 0, b->inputs + i * b->info->pixels,
+            b->true_labels + i * b->info->labels, NULL);
         b->sources[i] = source_name(o->data, caps_cli_splits[o->split], index);
         if (!b->sources[i])
             return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory");
@@ -158,28 +127,20 @@ static caps_status take_images(batch *b, const options *o, const caps_dataset *d
     return CAPS_OK;
 }
 
-/* Forward of all images, in batches. */
-static caps_status compute(batch *b, caps_model *model, size_t most, caps_error *err)
+static bool predict_progress(void *user, size_t done, size_t total)
 {
-    caps_runtime *rt = caps_model_get_runtime(model);
-    caps_status status = CAPS_OK;
-    for (size_t first = 0; first < b->n; first += most) {
-        size_t n = b->n - first < most ? b->n - first : most;
-        CAPS_TRY(caps_model_set_batch(model, n, b->inputs + first * b->pixels, NULL, err));
-        CAPS_TRY(caps_model_forward(model, CAPS_MASK_LONGEST, err));
-        caps_model_outputs out = caps_model_get_outputs(model);
-        CAPS_TRY(caps_tensor_download(rt, &out.best, b->labels + first * b->per_image, err));
-        CAPS_TRY(caps_tensor_download(rt, &out.lengths, b->lengths + first * b->classes, err));
-        if (b->capsules)
-            CAPS_TRY(caps_tensor_download(
-                rt, &out.capsules, b->capsules + first * b->classes * b->dim, err));
-        if (b->reconstruction)
-            CAPS_TRY(caps_tensor_download(rt, &out.reconstruction,
-                b->reconstruction + first * b->per_image * b->pixels, err));
-        if (caps_progress_due())
-            caps_progress_show("predicting %zu of %zu", first + n, b->n);
-    }
-done:
+    (void)user;
+    if (caps_progress_due())
+        caps_progress_show("predicting %zu of %zu", done, total);
+    return false;
+}
+
+static caps_status predict_images(batch *b, caps_model *model, const options *o, caps_error *err)
+{
+    const unsigned what = (o->capsules ? (unsigned)CAPS_PREDICT_CAPSULES : 0) |
+                          (o->capsules || o->sheet ? (unsigned)CAPS_PREDICT_RECONSTRUCTION : 0);
+    const caps_inspect_progress progress = {predict_progress, NULL};
+    caps_status status = caps_predict(model, b->inputs, b->n, what, &progress, &b->made, err);
     caps_progress_clear();
     return status;
 }
@@ -206,41 +167,46 @@ static json_t *json_labels(const int32_t *labels, size_t n)
 static void add_capsules(json_t *row, const batch *b, size_t i)
 {
     json_t *capsules = json_array();
-    for (size_t j = 0; j < b->classes; j++)
+    for (size_t j = 0; j < b->info->classes; j++)
         json_array_append_new(
-            capsules, json_floats(b->capsules + (i * b->classes + j) * b->dim, b->dim));
+            capsules, json_floats(b->made.capsules + (i * b->info->classes + j) * b->info->dim,
+                          b->info->dim));
     json_object_set_new(row, "capsules", capsules);
-    const size_t one = b->pixels, all = b->per_image * one;
+    const size_t one = b->info->pixels, all = b->info->labels * one;
     json_t *reconstruction = json_null();
-    if (b->reconstruction && b->per_image == 1) {
-        reconstruction = json_floats(b->reconstruction + i * one, one);
-    } else if (b->reconstruction) {
+    if (b->made.reconstruction && b->info->labels == 1) {
+        reconstruction = json_floats(b->made.reconstruction + i * one, one);
+    } else if (b->made.reconstruction) {
         reconstruction = json_array(); /* one for each label */
-        for (size_t t = 0; t < b->per_image; t++)
+        for (size_t t = 0; t < b->info->labels; t++)
             json_array_append_new(
-                reconstruction, json_floats(b->reconstruction + i * all + t * one, one));
+                reconstruction, json_floats(b->made.reconstruction + i * all + t * one, one));
     }
     json_object_set_new(row, "reconstruction", reconstruction);
 }
 
-static caps_status print_json(const batch *b, const options *o, caps_error *err)
+static caps_status predict_print_json(const batch *b, const options *o, caps_error *err)
 {
     json_t *all = json_array();
     for (size_t i = 0; i < b->n; i++) {
-        const int32_t *label = b->labels + i * b->per_image;
-        const int32_t *truth = b->true_labels + i * b->per_image;
+        const int32_t *label = b->made.labels + i * b->info->labels;
+        const int32_t *truth = b->true_labels + i * b->info->labels;
         json_t *row = json_pack(
-            "{s:o, s:i}", "source", caps_cli_json_text(b->sources[i]), "label", (int)label[0]);
+            "{s:o, s:i}", "source", caps_json_text(b->sources[i]), "label", (int)label[0]);
         if (truth[0] >= 0)
             json_object_set_new(row, "true_label", json_integer(truth[0]));
-        if (b->per_image > 1) {
-            json_object_set_new(row, "labels", json_labels(label, b->per_image));
+        if (b->info->labels > 1) {
+            json_object_set_new(row, "labels", json_labels(label, b->info->labels));
             if (truth[0] >= 0)
-                json_object_set_new(row, "true_labels", json_labels(truth, b->per_image));
+                json_object_set_new(row, "true_labels", json_labels(truth, b->info->labels));
         }
-        if (b->spec->has_class_names)
-            json_object_set_new(row, "class", json_string(b->spec->class_names[label[0]]));
-        json_object_set_new(row, "lengths", json_floats(b->lengths + i * b->classes, b->classes));
+        if (b->info->has_class_names) {
+            char name[CAPS_CLASS_NAME];
+            json_object_set_new(
+                row, "class", json_string(caps_class_name(b->spec, (size_t)label[0], name)));
+        }
+        json_object_set_new(
+            row, "lengths", json_floats(b->made.lengths + i * b->info->classes, b->info->classes));
         if (o->capsules)
             add_capsules(row, b, i);
         /* A row that could not be made is refused here: the document never lacks one in silence. */
@@ -256,7 +222,7 @@ static caps_status print_json(const batch *b, const options *o, caps_error *err)
 /* The classes by length, longest first: the first three of them. */
 static void print_top(const caps_model_spec *spec, const float *lengths)
 {
-    const size_t classes = spec->classes;
+    const size_t classes = caps_model_spec_info(spec)->classes;
     char name[CAPS_CLASS_NAME];
     size_t shown[3];
     for (size_t rank = 0; rank < 3 && rank < classes; rank++) {
@@ -278,16 +244,16 @@ static void print_top(const caps_model_spec *spec, const float *lengths)
 static void print_labels(const batch *b, const int32_t *labels)
 {
     char name[CAPS_CLASS_NAME];
-    for (size_t t = 0; t < b->per_image; t++)
+    for (size_t t = 0; t < b->info->labels; t++)
         printf("%s%s", t ? "+" : "", caps_class_name(b->spec, (size_t)labels[t], name));
 }
 
 /* In any order. */
 static bool same_labels(const batch *b, const int32_t *x, const int32_t *y)
 {
-    for (size_t t = 0; t < b->per_image; t++) {
+    for (size_t t = 0; t < b->info->labels; t++) {
         bool found = false;
-        for (size_t k = 0; k < b->per_image; k++)
+        for (size_t k = 0; k < b->info->labels; k++)
             found = found || x[t] == y[k];
         if (!found)
             return false;
@@ -295,15 +261,15 @@ static bool same_labels(const batch *b, const int32_t *x, const int32_t *y)
     return true;
 }
 
-static void print_text(const batch *b, const options *o)
+static void predict_print_text(const batch *b, const options *o)
 {
     int width = 0;
     for (size_t i = 0; i < b->n; i++)
         if ((int)strlen(b->sources[i]) > width)
             width = (int)strlen(b->sources[i]);
     for (size_t i = 0; i < b->n; i++) {
-        const int32_t *label = b->labels + i * b->per_image;
-        const int32_t *truth = b->true_labels + i * b->per_image;
+        const int32_t *label = b->made.labels + i * b->info->labels;
+        const int32_t *truth = b->true_labels + i * b->info->labels;
         printf("%-*s  label ", width, b->sources[i]);
         print_labels(b, label);
         if (truth[0] >= 0) {
@@ -311,50 +277,59 @@ static void print_text(const batch *b, const options *o)
             print_labels(b, truth);
             printf(" %s", same_labels(b, label, truth) ? "right" : "WRONG");
         }
-        printf("  %s ", b->capsules ? "lengths" : "probabilities");
-        print_top(b->spec, b->lengths + i * b->classes);
+        printf("  %s ", b->info->scores);
+        print_top(b->spec, b->made.lengths + i * b->info->classes);
         printf("\n");
-        for (size_t j = 0; o->capsules && j < b->classes; j++) {
+        for (size_t j = 0; o->capsules && j < b->info->classes; j++) {
             char name[CAPS_CLASS_NAME];
             printf("  capsule %s:", caps_class_name(b->spec, j, name));
-            for (size_t d = 0; d < b->dim; d++)
-                printf(" %.4f", (double)b->capsules[(i * b->classes + j) * b->dim + d]);
+            for (size_t d = 0; d < b->info->dim; d++)
+                printf(" %.4f",
+                    (double)b->made.capsules[(i * b->info->classes + j) * b->info->dim + d]);
             printf("\n");
         }
     }
 }
 
-static caps_status write_sheet(
-    const batch *b, const options *o, const caps_model_spec *spec, caps_error *err)
+/* Of a path the last name is enough in a small cell; of a data set, split and index. */
+static const char *short_source(const char *source, bool of_data)
 {
-    size_t n = b->n < CAPS_SHEET_MAX ? b->n : CAPS_SHEET_MAX;
+    const char *slash = strrchr(source, '/');
+    if (!slash)
+        return source;
+    if (!of_data)
+        return slash + 1;
+    while (slash > source && slash[-1] != '/')
+        slash--;
+    return slash;
+}
+
+static void fill_cell(caps_sheet_cell *cell, const batch *b, size_t i, bool of_data)
+{
+    const size_t pixels = b->info->pixels;
+    const int32_t label = b->made.labels[i];
+    *cell = (caps_sheet_cell){.source = short_source(b->sources[i], of_data),
+        .input = b->inputs + i * pixels,
+        .reconstruction = b->made.reconstruction + i * pixels,
+        .label = label,
+        .true_label = b->true_labels[i],
+        .length = b->made.lengths[i * b->info->classes + (size_t)label]};
+}
+
+static caps_status write_sheet(const batch *b, const options *o, caps_error *err)
+{
+    const size_t n = b->n < CAPS_SHEET_MAX ? b->n : CAPS_SHEET_MAX, classes = b->info->classes;
     caps_sheet_cell *cells = calloc(n, sizeof *cells);
-    char(*texts)[CAPS_CLASS_NAME] = calloc(spec->classes, sizeof *texts);
-    const char **names = calloc(spec->classes, sizeof *names);
-    if (!cells || !texts || !names) {
-        free(cells);
-        free(texts);
-        free(names);
-        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", o->sheet);
-    }
-    for (size_t j = 0; j < spec->classes; j++)
-        names[j] = caps_class_name(spec, j, texts[j]);
-    for (size_t i = 0; i < n; i++) {
-        /* Of a path the last name is enough in a small cell; of a data set, split and index. */
-        const char *source = b->sources[i], *slash = strrchr(source, '/');
-        if (slash && o->data)
-            while (slash > source && slash[-1] != '/')
-                slash--;
-        else if (slash)
-            slash++;
-        cells[i] = (caps_sheet_cell){.source = slash ? slash : source,
-            .input = b->inputs + i * b->pixels,
-            .reconstruction = b->reconstruction + i * b->pixels,
-            .label = b->labels[i],
-            .true_label = b->true_labels[i],
-            .length = b->lengths[i * b->classes + (size_t)b->labels[i]]};
-    }
+    char(*texts)[CAPS_CLASS_NAME] = calloc(classes, sizeof *texts);
+    const char **names = calloc(classes, sizeof *names);
+    caps_status status = CAPS_OK;
     char data[512];
+    if (!cells || !texts || !names)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", o->sheet));
+    for (size_t j = 0; j < classes; j++)
+        names[j] = caps_class_name(b->spec, j, texts[j]);
+    for (size_t i = 0; i < n; i++)
+        fill_cell(&cells[i], b, i, o->data != NULL);
     if (o->data)
         snprintf(data, sizeof data, "%s, %s split", o->data, caps_cli_splits[o->split]);
     else
@@ -364,21 +339,21 @@ static caps_status write_sheet(
         .names = names,
         .cells = cells,
         .count = n,
-        .channels = spec->input[0],
-        .height = spec->input[1],
-        .width = spec->input[2]};
-    caps_status status = caps_sheet_write(&sheet, o->sheet, err);
+        .channels = b->info->input[0],
+        .height = b->info->input[1],
+        .width = b->info->input[2]};
+    CAPS_TRY(caps_sheet_write(&sheet, o->sheet, err));
+    if (n < b->n)
+        caps_cli_warn("%s shows the first %zu of %zu images", o->sheet, n, b->n);
+    caps_cli_log("reconstructions: %s", o->sheet);
+done:
     free(cells);
     free(texts);
     free(names);
-    if (status == CAPS_OK && n < b->n)
-        caps_cli_warn("%s shows the first %zu of %zu images", o->sheet, n, b->n);
-    if (status == CAPS_OK)
-        caps_cli_log("reconstructions: %s", o->sheet);
     return status;
 }
 
-static caps_status check_usage(const options *o, const caps_args *args, caps_error *err)
+static caps_status predict_check_usage(const options *o, const caps_args *args, caps_error *err)
 {
     if (!o->model)
         return caps_cli_usage(err, "predict: --model is missing, need a checkpoint (--model FILE)");
@@ -396,7 +371,62 @@ static caps_status check_usage(const options *o, const caps_args *args, caps_err
     return CAPS_OK;
 }
 
-static int run(const caps_command *command, int argc, char **argv)
+/* No output replaces an input, and each can be written. */
+static caps_status check_outputs(const options *o, const caps_args *args, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(caps_cli_check_apart("--reconstruct", o->sheet, o->model, err));
+    CAPS_TRY(caps_cli_check_data_apart("--reconstruct", o->sheet, o->data, err));
+    for (size_t i = 0; i < args->positional_count; i++)
+        CAPS_TRY(caps_cli_check_apart("--reconstruct", o->sheet, args->positional[i], err));
+    if (o->sheet)
+        CAPS_TRY(caps_file_check_output(o->sheet, err));
+done:
+    return status;
+}
+
+/* The model has what the flags request. */
+static caps_status check_model(const options *o, const caps_model_info *info, caps_error *err)
+{
+    if (o->sheet && !info->has_decoder)
+        return caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: the model has no decoder, need one for --reconstruct", o->model);
+    if (o->sheet && info->labels > 1)
+        return caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: the model reconstructs %zu digits of an image, see 'capscl show overlap'",
+            o->model, info->labels);
+    if (o->capsules && !info->dim)
+        return caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: the model has no capsules, need some for --capsules", o->model);
+    return CAPS_OK;
+}
+
+/* Reads the images, from the data set or from files; ds is the caller's to release. */
+static caps_status read_images(batch *b, caps_dataset *ds, const caps_model *model,
+    const options *o, const caps_args *args, caps_error *err)
+{
+    caps_status status;
+    size_t n = args->positional_count;
+    if (o->data) {
+        /* Of a split without --index only the start is read. */
+        CAPS_TRY(caps_cli_data_open(ds, o->data, o->split, o->model,
+            o->index.count ? 0 : DEFAULT_IMAGES, caps_model_get_spec(model), err));
+        CAPS_TRY(caps_cli_check_indices(&o->index, o->data, o->split, ds->n, err));
+        n = o->index.count ? o->index.count : ds->n;
+    }
+    CAPS_TRY(batch_init(b, n, model, err));
+    if (o->data)
+        CAPS_TRY(take_images(b, o, ds, err));
+    else
+        for (size_t i = 0; i < n; i++)
+            CAPS_TRY(read_png(b, i, args->positional[i], o->invert, err));
+    if (o->data && o->index.count == 0)
+        caps_cli_log("the first %zu images of %s (--index N... chooses others)", n, o->data);
+done:
+    return status;
+}
+
+static int predict_run(const caps_command *command, int argc, char **argv)
 {
     options o = {0};
     caps_args args;
@@ -410,56 +440,25 @@ static int run(const caps_command *command, int argc, char **argv)
     caps_dataset ds = {0};
     batch b = {0};
 
-    CAPS_TRY(check_usage(&o, &args, &err));
-    CAPS_TRY(caps_cli_check_apart("--reconstruct", o.sheet, o.model, &err));
-    CAPS_TRY(caps_cli_check_data_apart("--reconstruct", o.sheet, o.data, &err));
-    for (size_t i = 0; i < args.positional_count; i++)
-        CAPS_TRY(caps_cli_check_apart("--reconstruct", o.sheet, args.positional[i], &err));
-    if (o.sheet)
-        CAPS_TRY(caps_cli_check_output(o.sheet, &err));
-    size_t n = args.positional_count;
-    if (o.data)
-        n = o.index.count ? o.index.count : DEFAULT_IMAGES;
-
+    CAPS_TRY(predict_check_usage(&o, &args, &err));
+    CAPS_TRY(check_outputs(&o, &args, &err));
+    const size_t n = !o.data         ? args.positional_count
+                     : o.index.count ? o.index.count
+                                     : DEFAULT_IMAGES;
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
-    size_t most = n < BATCH ? n : BATCH;
-    const caps_model_options model_options = {
-        .max_batch = most, .reconstruct = o.capsules || o.sheet, .conv = o.common.conv};
-    CAPS_TRY(caps_cli_model_load(&model, rt, o.model, &model_options, &most, &err));
-    const caps_model_spec *spec = caps_model_get_spec(model);
-    if (o.sheet && !spec->has_decoder)
-        CAPS_TRY(caps_fail(&err, CAPS_ERR_MISMATCH,
-            "%s: the model has no decoder, need one for --reconstruct", o.model));
-    if (o.sheet && spec->labels > 1)
-        CAPS_TRY(caps_fail(&err, CAPS_ERR_MISMATCH,
-            "%s: the model reconstructs %zu digits of an image, see 'capscl show overlap'", o.model,
-            spec->labels));
-    if (o.capsules && strcmp(spec->kind, "capsnet") != 0)
-        CAPS_TRY(caps_fail(&err, CAPS_ERR_MISMATCH,
-            "%s: the model has no capsules, need some for --capsules", o.model));
-    if (o.data) {
-        /* Of a split without --index only the start is read. */
-        CAPS_TRY(caps_cli_data_open(
-            &ds, o.data, o.split, o.model, o.index.count ? 0 : DEFAULT_IMAGES, spec, &err));
-        CAPS_TRY(check_indices(&o, &ds, &err));
-        n = o.index.count ? n : ds.n;
-    }
-    CAPS_TRY(batch_init(&b, n, model, spec->has_decoder && model_options.reconstruct, &err));
-    if (o.data) {
-        CAPS_TRY(take_images(&b, &o, &ds, &err));
-        if (o.index.count == 0)
-            caps_cli_log("the first %zu images of %s (--index N... chooses others)", n, o.data);
-    } else {
-        for (size_t i = 0; i < n; i++)
-            CAPS_TRY(read_png(&b, i, args.positional[i], spec, o.invert, &err));
-    }
-    CAPS_TRY(compute(&b, model, most, &err));
+    caps_model_options model_options = {CAPS_OPTIONS(caps_model_options),
+        .reconstruct = o.capsules || o.sheet, .conv = o.common.conv};
+    CAPS_TRY(
+        caps_cli_model_open(&model, rt, o.model, &model_options, 0, n < BATCH ? n : BATCH, &err));
+    CAPS_TRY(check_model(&o, caps_model_get_info(model), &err));
+    CAPS_TRY(read_images(&b, &ds, model, &o, &args, &err));
+    CAPS_TRY(predict_images(&b, model, &o, &err));
     if (o.sheet)
-        CAPS_TRY(write_sheet(&b, &o, spec, &err));
+        CAPS_TRY(write_sheet(&b, &o, &err));
     if (o.common.json)
-        CAPS_TRY(print_json(&b, &o, &err));
+        CAPS_TRY(predict_print_json(&b, &o, &err));
     else
-        print_text(&b, &o);
+        predict_print_text(&b, &o);
 done:
     caps_progress_clear();
     caps_cli_show_warnings(rt);
@@ -473,7 +472,7 @@ done:
 
 const caps_command caps_command_predict = {
     .name = "predict",
-    .run = run,
+    .run = predict_run,
     .summary = "classify images, look into capsules, draw reconstructions",
     .usage = "capscl predict --model FILE IMAGE.png... [--invert] [flags]\n"
              "capscl predict --model FILE --data D [--split test|train] [--index N...] [flags]",

@@ -47,7 +47,7 @@ static void on_result(void *user, const caps_selftest_result *r)
     g->passed += r->passed;
     if (g->json) {
         json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:b}", "operation", r->operation,
-            "shape", r->shape, "direction", r->direction, "variant", r->variant, "error",
+            "shape", r->shape, "direction", r->direction, "variant", r->algorithm, "error",
             caps_json_double(r->error), "tolerance", caps_json_double(r->tolerance), "passed",
             r->passed);
         if (g->rows && (!row || json_array_append_new(g->rows, row) != 0)) {
@@ -66,10 +66,10 @@ static void on_result(void *user, const caps_selftest_result *r)
         g->worst = r->error / r->tolerance;
     if (g->verbose || !r->passed)
         printf("%-4s  %-9s %-8s %-13s %-46s error %8.2e, need <= %.0e\n", r->passed ? "ok" : "FAIL",
-            r->operation, r->direction, r->variant, r->shape, r->error, r->tolerance);
+            r->operation, r->direction, r->algorithm, r->shape, r->error, r->tolerance);
 }
 
-static int run(const caps_command *command, int argc, char **argv)
+static int selftest_run(const caps_command *command, int argc, char **argv)
 {
     options o = {0};
     caps_args args;
@@ -107,7 +107,7 @@ done:
 
 const caps_command caps_command_selftest = {
     .name = "selftest",
-    .run = run,
+    .run = selftest_run,
     .summary = "check every operation on a device against a reference in double",
     .usage = "capscl selftest [--device S] [--small] [--json]",
     .about = "Runs every operation, forward and backward, on small random inputs, and compares "

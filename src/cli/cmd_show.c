@@ -2,9 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli_inspect.h"
 #include "fail.h"
+#include "file.h"
 #include "progress.h"
-#include "show.h"
 
 enum { MOST_INDEX = 20, BATCH = 100 };
 
@@ -40,58 +41,56 @@ static const caps_flag flags[] = {
     {0},
 };
 
-static caps_status check_kind(const caps_args *args, const caps_show_kind **kind, caps_error *err)
+static const char *figure_name(size_t i, const void *context)
+{
+    const caps_gallery_figure *figure = caps_gallery_figure_at(i);
+    (void)context;
+    return figure ? figure->name : NULL;
+}
+
+static caps_status choose_figure(
+    const caps_args *args, const caps_gallery_figure **figure, caps_error *err)
 {
     char names[128] = "";
-    for (size_t i = 0; caps_show_kind_at(i); i++) {
+    for (size_t i = 0; figure_name(i, NULL); i++) {
         const size_t at = strlen(names);
-        snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", caps_show_kind_at(i)->name);
+        snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", figure_name(i, NULL));
     }
     if (args->positional_count == 0)
         return caps_cli_usage(err, "show: no kind of picture, need one of %s", names);
     const char *name = args->positional[0];
-    *kind = caps_show_kind_find(name);
-    if (*kind)
+    *figure = caps_gallery_figure_find(name);
+    if (*figure)
         return CAPS_OK;
-    const char *near = caps_nearest(name, caps_show_kind_name, NULL);
+    const char *near = caps_nearest(name, figure_name, NULL);
     if (near)
         return caps_cli_usage(
             err, "show: unknown kind '%s'; did you mean %s? (there are %s)", name, near, names);
     return caps_cli_usage(err, "show: unknown kind '%s', need one of %s", name, names);
 }
 
-static caps_status check_usage(const options *o, const caps_show_kind *kind, caps_error *err)
+static caps_status show_check_usage(
+    const options *o, const caps_gallery_figure *figure, caps_error *err)
 {
     if (!o->model)
         return caps_cli_usage(err, "show: --model is missing, need a checkpoint (--model FILE)");
-    if (!o->data && kind->needs & CAPS_SHOW_DATA)
+    if (!o->data && figure->needs & CAPS_NEEDS_DATA)
         return caps_cli_usage(
-            err, "show: --data is missing, need a data set for %s (--data D)", kind->name);
+            err, "show: --data is missing, need a data set for %s (--data D)", figure->name);
     if (!o->out)
         return caps_cli_usage(err, "show: --out is missing, need a picture to write (--out FILE)");
-    if (o->index.count && !(kind->needs & CAPS_SHOW_INDEX))
+    if (o->index.count && !(figure->needs & CAPS_TAKES_INDEX))
         return caps_cli_usage(
-            err, "show: --index with %s, which shows no single images", kind->name);
+            err, "show: --index with %s, which shows no single images", figure->name);
     if (o->index.count > MOST_INDEX)
         return caps_cli_usage(
             err, "--index: %zu images, need at most %d", o->index.count, MOST_INDEX);
     return CAPS_OK;
 }
 
-static caps_status check_indices(const options *o, const caps_show *s, caps_error *err)
-{
-    for (size_t i = 0; i < o->index.count; i++)
-        if (o->index.values[i] >= s->data.n)
-            return caps_cli_usage(err,
-                "--index: %llu is out of range, need 0..%zu (%s %s has %zu images)",
-                (unsigned long long)o->index.values[i], s->data.n - 1, o->data,
-                caps_cli_splits[o->split], s->data.n);
-    return CAPS_OK;
-}
-
-/* A kind that needs no data: what is said of some is not used, but must be there. */
+/* A figure that needs no data: what is given of some is not used, but must be there. */
 static caps_status note_no_data(
-    const options *o, const caps_args *args, const caps_show_kind *kind, caps_error *err)
+    const options *o, const caps_args *args, const caps_gallery_figure *figure, caps_error *err)
 {
     static const char *const names[] = {"--data", "--split", "--limit"};
     char *path = NULL;
@@ -103,11 +102,36 @@ static caps_status note_no_data(
     }
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (caps_args_given(args, names[i]))
-            caps_cli_log("%s has no effect: %s shows no images", names[i], kind->name);
+            caps_cli_log("%s has no effect: %s shows no images", names[i], figure->name);
     return CAPS_OK;
 }
 
-static int run(const caps_command *command, int argc, char **argv)
+static caps_status open_gallery(caps_gallery *g, caps_runtime *rt, const options *o,
+    const caps_gallery_figure *figure, caps_error *err)
+{
+    caps_status status;
+    const caps_model_options model = {CAPS_OPTIONS(caps_model_options),
+        .max_batch = o->batch ? (size_t)o->batch : BATCH,
+        .reconstruct = figure->needs & CAPS_NEEDS_DECODER, .conv = o->common.conv};
+    g->scale = (double)o->scale;
+    g->index = o->index.values;
+    g->index_count = o->index.count;
+    g->progress = caps_cli_gallery_progress;
+    status = caps_gallery_open_model(g, rt, o->model, &model, o->batch == 0, err);
+    CAPS_TRY(caps_cli_explain_model(status, rt, o->model, &model, o->batch == 0, err));
+    CAPS_TRY(caps_gallery_check(g, figure, err));
+    if (figure->needs & CAPS_NEEDS_DATA) {
+        CAPS_TRY(caps_gallery_open_data(g, o->data, (caps_subset)o->split, (size_t)o->limit, err));
+        CAPS_TRY(caps_cli_check_indices(&o->index, o->data, o->split, g->data.n, err));
+    }
+    if (figure->needs & CAPS_NEEDS_EVALUATION && !g->index_count)
+        CAPS_TRY(caps_gallery_evaluate(g, err));
+done:
+    caps_progress_clear();
+    return status;
+}
+
+static int show_run(const caps_command *command, int argc, char **argv)
 {
     options o = {.scale = 1};
     caps_args args;
@@ -117,38 +141,27 @@ static int run(const caps_command *command, int argc, char **argv)
     caps_error err = {0};
     caps_status status = CAPS_OK;
     caps_runtime *rt = NULL;
-    caps_show s = {0};
+    caps_gallery g = {0};
     caps_drawing d = {0};
-    const caps_show_kind *kind = NULL;
+    const caps_gallery_figure *figure = NULL;
 
-    CAPS_TRY(check_kind(&args, &kind, &err));
-    CAPS_TRY(check_usage(&o, kind, &err));
+    CAPS_TRY(choose_figure(&args, &figure, &err));
+    CAPS_TRY(show_check_usage(&o, figure, &err));
     CAPS_TRY(caps_cli_check_apart("--out", o.out, o.model, &err));
     CAPS_TRY(caps_cli_check_data_apart("--out", o.out, o.data, &err));
-    CAPS_TRY(caps_cli_check_output(o.out, &err));
-    if (!(kind->needs & CAPS_SHOW_DATA))
-        CAPS_TRY(note_no_data(&o, &args, kind, &err));
+    CAPS_TRY(caps_file_check_output(o.out, &err));
+    if (!(figure->needs & CAPS_NEEDS_DATA))
+        CAPS_TRY(note_no_data(&o, &args, figure, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
-    CAPS_TRY(caps_show_open_model(&s, rt, o.model, kind->needs & CAPS_SHOW_DECODER, o.common.conv,
-        o.batch ? (size_t)o.batch : BATCH, o.batch == 0, &err));
-    CAPS_TRY(caps_show_check(&s, kind, &err));
-    if (kind->needs & CAPS_SHOW_DATA) {
-        CAPS_TRY(caps_show_open_data(&s, o.data, o.split, (size_t)o.limit, &err));
-        CAPS_TRY(check_indices(&o, &s, &err));
-    }
-    s.scale = (double)o.scale;
-    s.index = o.index.values;
-    s.index_count = o.index.count;
-    if (kind->needs & CAPS_SHOW_EVALUATION && !s.index_count)
-        CAPS_TRY(caps_show_evaluate(&s, &err));
-    CAPS_TRY(kind->draw(&s, &d, &err));
+    CAPS_TRY(open_gallery(&g, rt, &o, figure, &err));
+    CAPS_TRY(figure->draw(&g, &d, &err));
     CAPS_TRY(caps_image_write_png(&d.image, o.out, &err));
-    caps_cli_log("%s: %s, %zux%zu pixels", kind->name, o.out, d.image.width, d.image.height);
+    caps_cli_log("%s: %s, %zux%zu pixels", figure->name, o.out, d.image.width, d.image.height);
 done:
     caps_progress_clear();
     caps_cli_show_warnings(rt);
     caps_drawing_release(&d);
-    caps_show_release(&s);
+    caps_gallery_release(&g);
     caps_runtime_free(rt);
     caps_args_release(&args);
     return caps_cli_end(status, &err);
@@ -156,7 +169,7 @@ done:
 
 const caps_command caps_command_show = {
     .name = "show",
-    .run = run,
+    .run = show_run,
     .summary = "pictures of a network's inside: reconstructions, dimensions, couplings, ...",
     .usage = "capscl show KIND --model M --data D --out FILE.png [flags]",
     .about =

@@ -31,7 +31,7 @@ static const caps_flag flags[] = {
     {0},
 };
 
-static int run(const caps_command *command, int argc, char **argv)
+static int version_run(const caps_command *command, int argc, char **argv)
 {
     options o = {0};
     caps_args args;
@@ -68,7 +68,7 @@ static int run(const caps_command *command, int argc, char **argv)
 
 const caps_command caps_command_version = {
     .name = "version",
-    .run = run,
+    .run = version_run,
     .summary = "version, build, libraries",
     .usage = "capscl version [--json]",
     .flags = flags,

@@ -5,14 +5,8 @@
 #include <string.h>
 
 #include "json.h"
-#include "statistics.h"
 
 enum { MOST_NAME = 30 }; /* characters of a class's name in the matrix */
-
-const char *caps_images_name(size_t labels)
-{
-    return labels > 1 ? "pairs" : "images";
-}
 
 char *caps_interval_text(char *text, size_t errors, size_t n)
 {
@@ -50,8 +44,9 @@ static json_t *confusion_json(const caps_evaluation *result)
 json_t *caps_eval_classes_json(const caps_model_spec *spec)
 {
     char name[CAPS_CLASS_NAME];
+    const size_t classes = caps_model_spec_info(spec)->classes;
     json_t *list = json_array();
-    for (size_t j = 0; list && j < spec->classes; j++)
+    for (size_t j = 0; list && j < classes; j++)
         json_array_append_new(list, json_string(caps_class_name(spec, j, name)));
     return list;
 }
@@ -74,7 +69,7 @@ json_t *caps_eval_short_json(const caps_evaluation *result)
 json_t *caps_eval_json(const caps_evaluation *result)
 {
     json_t *all = caps_eval_short_json(result);
-    json_object_set_new(all, "margin_loss", caps_json_double(result->margin_loss));
+    json_object_set_new(all, "margin_loss", caps_json_double(result->class_loss));
     json_object_set_new(all, "reconstruction_sse", caps_json_double(result->reconstruction_sse));
     json_object_set_new(all, "seconds", caps_json_double(result->seconds));
     return all;
@@ -113,7 +108,7 @@ static const char *name_of(const caps_model_spec *spec, size_t j, char *text)
     return text;
 }
 
-static void put_right(const char *text, int width)
+static void print_right_aligned(const char *text, int width)
 {
     printf("%*s%s", width - width_of(text), "", text);
 }
@@ -133,7 +128,7 @@ void caps_confusion_print(const caps_model_spec *spec, const caps_evaluation *re
         if (width_of(name_of(spec, j, name)) > head)
             head = width_of(name);
     /* Long names stand before the rows; columns have numbers, as the rows do then. */
-    const bool numbered = spec->has_class_names && head > 5;
+    const bool numbered = caps_model_spec_info(spec)->has_class_names && head > 5;
     printf("\nconfusion (rows: true class, columns: predicted)\n%*s", head + 1 + 4 * numbered, "");
     for (size_t j = 0; j < classes; j++)
         printf(" %*zu", width, j);
@@ -141,7 +136,7 @@ void caps_confusion_print(const caps_model_spec *spec, const caps_evaluation *re
     for (size_t i = 0; i < classes; i++) {
         uint64_t all = 0;
         printf(" ");
-        put_right(name_of(spec, i, name), head);
+        print_right_aligned(name_of(spec, i, name), head);
         if (numbered)
             printf(" %3zu", i);
         for (size_t j = 0; j < classes; j++) {
@@ -161,7 +156,6 @@ void caps_confusion_print(const caps_model_spec *spec, const caps_evaluation *re
 
 void caps_eval_print(const char *split, const caps_model_spec *spec, const caps_evaluation *result)
 {
-    const bool cnn = strcmp(spec->kind, "cnn") == 0;
     char interval[48];
     printf("%s error: %.2f %% (%zu of %zu %s; 95 %% interval %s)\n", split, result->error_percent,
         result->errors, result->n, caps_images_name(result->labels),
@@ -172,7 +166,7 @@ void caps_eval_print(const char *split, const caps_model_spec *spec, const caps_
             result->label_error_percent, result->label_errors, labels,
             caps_interval_text(interval, result->label_errors, labels));
     }
-    printf("%s: %.5f an image\n", cnn ? "cross entropy" : "margin loss", result->margin_loss);
+    printf("%s: %.5f an image\n", caps_model_spec_info(spec)->class_loss, result->class_loss);
     if (!isnan(result->reconstruction_sse))
         printf("squared reconstruction error: %.3f an image\n", result->reconstruction_sse);
     printf("%.1f images/s\n", result->seconds > 0 ? (double)result->n / result->seconds : 0);

@@ -3,10 +3,8 @@
 #define CAPS_EVAL_REPORT_H
 
 #include "cli.h"
+#include "words.h"
 
-/* What is counted of a data set with so many labels an image: "images", or "pairs" (of which those
- * are right whose digits are both found). */
-const char *caps_images_name(size_t labels);
 /* "0.41 to 0.70 %": the 95 % interval of a share, in text of at least 48 bytes, which is returned.
  */
 char *caps_interval_text(char *text, size_t errors, size_t n);

@@ -2,21 +2,17 @@
 #include "eval_robust.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#include "attack.h"
-#include "batcher.h"
+#include "cli_inspect.h"
 #include "eval_report.h"
-#include "evaluate.h"
 #include "fail.h"
 #include "json.h"
 #include "progress.h"
-#include "statistics.h"
-#include "transform.h"
 
 #define DEFAULT_SEED  1
 #define DEFAULT_STEPS 10
-#define Z95           1.959964
+/* CAPS_Z95 with seven digits, as these tables always had it: their JSON stays the same. */
+#define ROBUST_Z95 1.959964
 
 /* In the order of caps_transform and caps_attack: positions are their values. */
 const char *const caps_robust_transforms[] = {"shift", "rotate", "scale", "affine", "noise", NULL};
@@ -36,7 +32,7 @@ static caps_status check_needs(
 static caps_status check_severity(const caps_robust_options *o, double severity, caps_error *err)
 {
     const char *name = caps_transform_name(o->transform);
-    const double most = caps_transform_most((caps_transform)o->transform);
+    const double most = caps_transform_max_severity((caps_transform)o->transform);
     if (severity > most)
         return caps_cli_usage(err,
             "--severity: %g is out of range, need 0 to %g for --transform %s", severity, most,
@@ -74,175 +70,82 @@ done:
 
 /* ---- evaluation ----------------------------------------------------------------------------- */
 
-/* A cell of the table. */
-typedef struct cell {
-    size_t n, errors, labels, label_errors; /* labels: of an image */
-    size_t unchanged;                       /* images that an attack could not change */
-    double low, high;                       /* of the error, in percent */
-    double label_low, label_high;           /* of that of single labels */
-} cell;
-
+/* The table. */
 typedef struct robust {
     const caps_robust_options *o;
     const caps_reals *levels;
-    const caps_dataset *ds;
-    size_t chw[3];
-    caps_model *attacked; /* gives the gradients; NULL: transforms */
-    double level;
-    cell *cell;           /* being filled, */
-    size_t number, cells; /* of so many */
-    size_t seen, errors;  /* in it */
+    const caps_robustness_cell *cells; /* [levels, models] */
+    const char *const *names;          /* [models] */
+    size_t models;
 } robust;
 
-static void on_image(void *user, const caps_evaluated *image)
-{
-    robust *r = user;
-    r->seen++;
-    r->errors += !image->right;
-    if (!caps_progress_due())
-        return;
-    char bar[32];
-    const double here = (double)r->seen / (double)r->ds->n;
-    const double fraction = ((double)r->number + here) / (double)r->cells;
-    caps_progress_show("evaluating %s %3.0f %%  %s %g: error %.2f %%",
-        caps_progress_bar(bar, fraction), 100 * fraction, r->o->attacks ? "epsilon" : "severity",
-        r->level, 100 * (double)r->errors / (double)r->seen);
-}
-
-static caps_status transform(
-    void *user, const caps_batch *batch, size_t first, float *images, caps_error *err)
+static bool robust_progress(void *user, const caps_robustness_progress *p)
 {
     const robust *r = user;
-    const size_t pixels = r->chw[0] * r->chw[1] * r->chw[2];
-    (void)err;
-    for (size_t i = 0; i < batch->n; i++)
-        caps_transform_apply((caps_transform)r->o->transform, r->level, r->o->seed, first + i,
-            batch->images + i * pixels, images + i * pixels, r->chw[0], r->chw[1], r->chw[2]);
-    return CAPS_OK;
+    const double here = (double)p->done / (double)p->total;
+    char what[64];
+    if (!caps_progress_due())
+        return false;
+    snprintf(what, sizeof what, "%s %g: ", r->o->attacks ? "epsilon" : "severity", p->level);
+    caps_cli_error_progress(
+        ((double)p->evaluation + here) / (double)p->evaluations, what, p->errors, p->done);
+    return false;
 }
 
-static caps_status attack(
-    void *user, const caps_batch *batch, size_t first, float *images, caps_error *err)
+/* A share of errors in percent, with the ends of its interval. */
+typedef struct share {
+    double percent, low, high;
+} share;
+
+static share share_of(size_t errors, size_t n)
 {
-    robust *r = user;
-    const size_t pixels = r->chw[0] * r->chw[1] * r->chw[2],
-                 most = caps_model_get_max_batch(r->attacked);
-    (void)first;
-    for (size_t at = 0; at < batch->n; at += most) {
-        const size_t n = batch->n - at < most ? batch->n - at : most;
-        const caps_images some = {
-            n, batch->images + at * pixels, batch->labels + at * batch->labels_per_image, NULL};
-        caps_status status = caps_attack_apply(r->attacked, (caps_attack)r->o->attack, r->level,
-            r->o->steps, &some, images + at * pixels, err);
-        if (status != CAPS_OK)
-            return status;
-    }
-    for (size_t i = 0; i < batch->n; i++)
-        r->cell->unchanged +=
-            memcmp(batch->images + i * pixels, images + i * pixels, pixels * sizeof *images) == 0;
-    return CAPS_OK;
+    share s;
+    caps_wilson(errors, n, ROBUST_Z95, &s.low, &s.high);
+    s.percent = 100 * (double)errors / (double)n;
+    s.low *= 100;
+    s.high *= 100;
+    return s;
 }
 
-/* A second model with the same parameters, for gradients; as many images at once as fit, at most as
- * the first one takes. */
-static caps_status make_attacked(robust *r, caps_model *model, caps_error *err)
+static share error_of(const caps_robustness_cell *c)
 {
-    caps_runtime *rt = caps_model_get_runtime(model);
-    size_t batch = caps_model_get_max_batch(model);
-    if (batch > r->ds->n)
-        batch = r->ds->n;
-    caps_model_options options = caps_attack_model_options(batch);
-    options.conv = r->o->conv;
-    options.loss = caps_model_get_loss(model);
-    float *flat = malloc(caps_model_flat_count(model) * sizeof *flat);
-    caps_status status;
-    if (!flat)
-        return caps_fail(err, CAPS_ERR_MEMORY, "attack: out of memory for the parameters");
-    CAPS_TRY(
-        caps_cli_model_create(&r->attacked, rt, caps_model_get_spec(model), &options, &batch, err));
-    CAPS_TRY(caps_model_get_parameters(model, flat, err));
-    CAPS_TRY(caps_model_set_parameters(r->attacked, flat, err));
-done:
-    free(flat);
-    return status;
+    return share_of(c->errors, c->n);
 }
 
-/* One model's column. cells: [levels, count]. */
-static caps_status evaluate_model(
-    robust *r, caps_model *model, size_t column, size_t count, cell *cells, caps_error *err)
+static share label_error_of(const caps_robustness_cell *c)
 {
-    caps_status status = CAPS_OK;
-    memcpy(r->chw, caps_model_get_spec(model)->input, sizeof r->chw);
-    if (r->o->attacks)
-        CAPS_TRY(make_attacked(r, model, err));
-    const caps_evaluate_options options = {.each = on_image,
-        .each_user = r,
-        .change = r->o->attacks ? attack : transform,
-        .change_user = r};
-    for (size_t i = 0; i < r->levels->count; i++) {
-        caps_evaluation result;
-        r->level = r->levels->values[i];
-        r->cell = &cells[i * count + column];
-        r->seen = r->errors = 0;
-        CAPS_TRY(caps_evaluate_with(model, r->ds, &result, &options, err));
-        r->cell->n = result.n;
-        r->cell->errors = result.errors;
-        r->cell->labels = result.labels;
-        r->cell->label_errors = result.label_errors;
-        caps_wilson(result.errors, result.n, Z95, &r->cell->low, &r->cell->high);
-        r->cell->low *= 100;
-        r->cell->high *= 100;
-        caps_wilson(result.label_errors, result.n * result.labels, Z95, &r->cell->label_low,
-            &r->cell->label_high);
-        r->cell->label_low *= 100;
-        r->cell->label_high *= 100;
-        caps_evaluation_release(&result);
-        r->number++;
-    }
-done:
-    caps_model_free(r->attacked);
-    r->attacked = NULL;
-    return status;
+    return share_of(c->label_errors, c->n * c->labels);
 }
 
 /* ---- results -------------------------------------------------------------------------------- */
 
-static double percent(const cell *c)
+static json_t *json_cell(const caps_robustness_cell *c, const char *name, bool attacks)
 {
-    return 100 * (double)c->errors / (double)c->n;
-}
-
-static double label_percent(const cell *c)
-{
-    return 100 * (double)c->label_errors / (double)(c->n * c->labels);
-}
-
-static json_t *json_cell(const cell *c, const char *name, bool attacks)
-{
-    json_t *value = json_pack("{s:o, s:I, s:I, s:o, s:o, s:o}", "model", caps_cli_json_text(name),
-        "n", (json_int_t)c->n, "errors", (json_int_t)c->errors, "error_percent",
-        caps_json_double(percent(c)), "error_low_percent", caps_json_double(c->low),
-        "error_high_percent", caps_json_double(c->high));
+    const share error = error_of(c), labels = label_error_of(c);
+    json_t *value = json_pack("{s:o, s:I, s:I, s:o, s:o, s:o}", "model", caps_json_text(name), "n",
+        (json_int_t)c->n, "errors", (json_int_t)c->errors, "error_percent",
+        caps_json_double(error.percent), "error_low_percent", caps_json_double(error.low),
+        "error_high_percent", caps_json_double(error.high));
     if (value && c->labels > 1) {
         json_object_set_new(value, "label_errors", json_integer((json_int_t)c->label_errors));
-        json_object_set_new(value, "label_error_percent", caps_json_double(label_percent(c)));
-        json_object_set_new(value, "label_error_low_percent", caps_json_double(c->label_low));
-        json_object_set_new(value, "label_error_high_percent", caps_json_double(c->label_high));
+        json_object_set_new(value, "label_error_percent", caps_json_double(labels.percent));
+        json_object_set_new(value, "label_error_low_percent", caps_json_double(labels.low));
+        json_object_set_new(value, "label_error_high_percent", caps_json_double(labels.high));
     }
     if (value && attacks)
         json_object_set_new(value, "unchanged", json_integer((json_int_t)c->unchanged));
     return value;
 }
 
-static caps_status print_json(caps_runtime *rt, const robust *r, const cell *cells,
-    const char *const *names, size_t count, caps_error *err)
+static caps_status robust_print_json(const caps_runtime *rt, const robust *r, caps_error *err)
 {
     const caps_robust_options *o = r->o;
     json_t *rows = json_array();
     for (size_t i = 0; rows && i < r->levels->count; i++) {
         json_t *models = json_array();
-        for (size_t m = 0; models && m < count; m++)
-            json_array_append_new(models, json_cell(&cells[i * count + m], names[m], o->attacks));
+        for (size_t m = 0; models && m < r->models; m++)
+            json_array_append_new(
+                models, json_cell(&r->cells[i * r->models + m], r->names[m], o->attacks));
         json_array_append_new(rows, json_pack("{s:o, s:o}", o->attacks ? "epsilon" : "severity",
                                         caps_json_double(r->levels->values[i]), "models", models));
     }
@@ -250,16 +153,16 @@ static caps_status print_json(caps_runtime *rt, const robust *r, const cell *cel
         json_pack("{s:s, s:I, s:o, s:o}", o->attacks ? "attack" : "transform",
             o->attacks ? caps_attack_name(o->attack) : caps_transform_name(o->transform),
             o->attacks ? "steps" : "seed", (json_int_t)(o->attacks ? o->steps : o->seed), "rows",
-            rows, "device", caps_cli_json_text(caps_runtime_device(rt)->name)),
+            rows, "device", caps_json_text(caps_runtime_device(rt)->name)),
         err);
 }
 
 /* labels: of single labels, else of whole images. */
-static void print_table(const robust *r, const cell *cells, size_t count, bool labels)
+static void print_table(const robust *r, bool labels)
 {
     enum { WIDTH = 26 };
     printf("\n%9s", r->o->attacks ? "epsilon" : "severity");
-    for (size_t m = 0; m < count; m++) {
+    for (size_t m = 0; m < r->models; m++) {
         char title[32];
         snprintf(title, sizeof title, "model %zu", m + 1);
         printf("  %*s", WIDTH, title);
@@ -267,40 +170,24 @@ static void print_table(const robust *r, const cell *cells, size_t count, bool l
     printf("\n");
     for (size_t i = 0; i < r->levels->count; i++) {
         printf("%9g", r->levels->values[i]);
-        for (size_t m = 0; m < count; m++) {
-            const cell *c = &cells[i * count + m];
+        for (size_t m = 0; m < r->models; m++) {
+            const caps_robustness_cell *c = &r->cells[i * r->models + m];
+            const share s = labels ? label_error_of(c) : error_of(c);
             char text[64];
-            snprintf(text, sizeof text, "%.2f %% (%.2f to %.2f)",
-                labels ? label_percent(c) : percent(c), labels ? c->label_low : c->low,
-                labels ? c->label_high : c->high);
+            snprintf(text, sizeof text, "%.2f %% (%.2f to %.2f)", s.percent, s.low, s.high);
             printf("  %*s", WIDTH, text);
         }
         printf("\n");
     }
 }
 
-static void print_text(const robust *r, const cell *cells, const char *const *names, size_t count)
+/* A loss that is 0 has no gradient: what the attack cannot change is no proof of strength. Of each
+ * model at the last epsilon above 0. */
+static void print_unchanged(const robust *r)
 {
-    const caps_robust_options *o = r->o;
-    if (o->attacks)
-        printf("attack %s", caps_attack_name(o->attack));
-    else
-        printf("transform %s, seed %llu", caps_transform_name(o->transform),
-            (unsigned long long)o->seed);
-    if (o->attacks && o->attack == CAPS_ATTACK_BIM)
-        printf(", %llu steps", (unsigned long long)o->steps);
-    printf(": error of %zu %s (95 %% interval)\n", r->ds->n, caps_images_name(cells[0].labels));
-    for (size_t m = 0; m < count; m++)
-        printf("model %zu: %s\n", m + 1, names[m]);
-    print_table(r, cells, count, false);
-    if (cells[0].labels > 1) {
-        printf("\nof single digits");
-        print_table(r, cells, count, true);
-    }
-    /* A loss that is 0 has no gradient: what the attack cannot change is no proof of strength. */
-    for (size_t m = 0; o->attacks && m < count; m++)
+    for (size_t m = 0; m < r->models; m++)
         for (size_t i = r->levels->count; i-- > 0;) {
-            const cell *c = &cells[i * count + m];
+            const caps_robustness_cell *c = &r->cells[i * r->models + m];
             if (!(r->levels->values[i] > 0))
                 continue;
             printf("%smodel %zu: %zu images left as they are at epsilon %g, their loss has no "
@@ -310,24 +197,54 @@ static void print_text(const robust *r, const cell *cells, const char *const *na
         }
 }
 
+static void robust_print_text(const robust *r)
+{
+    const caps_robust_options *o = r->o;
+    const caps_robustness_cell *first = &r->cells[0];
+    if (o->attacks)
+        printf("attack %s", caps_attack_name(o->attack));
+    else
+        printf("transform %s, seed %llu", caps_transform_name(o->transform),
+            (unsigned long long)o->seed);
+    if (o->attacks && o->attack == CAPS_ATTACK_BIM)
+        printf(", %llu steps", (unsigned long long)o->steps);
+    printf(": error of %zu %s (95 %% interval)\n", first->n, caps_images_name(first->labels));
+    for (size_t m = 0; m < r->models; m++)
+        printf("model %zu: %s\n", m + 1, r->names[m]);
+    print_table(r, false);
+    if (first->labels > 1) {
+        printf("\nof single digits");
+        print_table(r, true);
+    }
+    if (o->attacks)
+        print_unchanged(r);
+}
+
 caps_status caps_eval_robust(caps_runtime *rt, caps_model *const *models, const char *const *names,
     size_t count, const caps_dataset *ds, const caps_robust_options *o, bool json, caps_error *err)
 {
-    robust r = {.o = o, .ds = ds, .levels = o->attacks ? &o->epsilon : &o->severity};
-    caps_status status = CAPS_OK;
-    r.cells = r.levels->count * count;
-    cell *cells = calloc(r.cells, sizeof *cells);
+    robust r = {
+        .o = o, .levels = o->attacks ? &o->epsilon : &o->severity, .names = names, .models = count};
+    const caps_robustness_options options = {CAPS_OPTIONS(caps_robustness_options),
+        .attacks = o->attacks, .transform = (caps_transform)o->transform, .seed = o->seed,
+        .attack = (caps_attack)o->attack, .steps = o->steps, .conv = o->conv,
+        .progress = robust_progress, .user = &r};
+    caps_status status;
+    caps_robustness_cell *cells = calloc(r.levels->count * count, sizeof *cells);
     if (!cells)
-        return caps_fail(err, CAPS_ERR_MEMORY, "eval: out of memory for %zu results", r.cells);
-    for (size_t m = 0; m < count; m++)
-        CAPS_TRY(evaluate_model(&r, models[m], m, count, cells, err));
+        return caps_fail(
+            err, CAPS_ERR_MEMORY, "eval: out of memory for %zu results", r.levels->count * count);
+    r.cells = cells;
+    status =
+        caps_robustness(models, count, ds, r.levels->values, r.levels->count, &options, cells, err);
     caps_progress_clear();
+    CAPS_TRY(caps_cli_explain_model(
+        status, rt, names[0], &(caps_model_options){CAPS_OPTIONS(caps_model_options)}, true, err));
     if (json)
-        CAPS_TRY(print_json(rt, &r, cells, names, count, err));
+        CAPS_TRY(robust_print_json(rt, &r, err));
     else
-        print_text(&r, cells, names, count);
+        robust_print_text(&r);
 done:
-    caps_progress_clear();
     free(cells);
     return status;
 }

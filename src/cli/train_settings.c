@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "fail.h"
+#include "start.h"
+#include "train_session.h"
 
 static const char *const optimizers[] = {"adam", "sgd", NULL};
 static const char *const augments[] = {"none", "shift2", "place40", "crop24", NULL};
@@ -58,26 +60,26 @@ const caps_flag caps_train_flag_table[] = {
         "images in a step (default: 100; authors: 128)"),
     CAPS_ROW_BYTES("--memory-limit", caps_train_flags, memory_limit, "SIZE",
         "take no more device memory: bytes, or 300M, 1.5G; a batch that does\n"
-        "not fit goes in equal parts (default: all that the device has)"),
+        "not fit goes in micro-batches (default: all that the device has)"),
     CAPS_ROW_CHOICE("--optimizer", caps_train_flags, optimizer, optimizers, "O",
-        "adam or sgd: plain w -= rate * gradient (default: adam)"),
+        "adam or sgd: plain w -= lr * gradient (default: adam)"),
     CAPS_ROW_REAL(
-        "--lr", caps_train_flags, rate, 0, FLT_MAX, "X", "first learning rate (default: 0.001)"),
-    CAPS_ROW_REAL("--lr-decay", caps_train_flags, rate_decay, 0, 1, "X",
-        "factor on the rate for each epoch, smoothly by step; 1 keeps it\n"
+        "--lr", caps_train_flags, lr, 0, FLT_MAX, "X", "first learning rate (default: 0.001)"),
+    CAPS_ROW_REAL("--lr-decay", caps_train_flags, lr_decay, 0, 1, "X",
+        "factor on the learning rate for each epoch, smoothly by step; 1 keeps it\n"
         "constant; Adam only (default: 0.9; authors: 0.96)"),
-    CAPS_ROW_COUNT("--lr-decay-steps", caps_train_flags, rate_decay_steps, 0, 1000000000, "N",
+    CAPS_ROW_COUNT("--lr-decay-steps", caps_train_flags, lr_decay_steps, 0, 1000000000, "N",
         "the factor is for N steps; 0: for an epoch (default: 0; authors: 2000)"),
-    CAPS_ROW_SWITCH("--lr-staircase", caps_train_flags, rate_staircase,
-        "change the rate only every epoch (or N steps), not smoothly"),
-    CAPS_ROW_OFF("--no-lr-staircase", caps_train_flags, rate_staircase, "change it smoothly"),
-    CAPS_ROW_COUNT("--lr-linear", caps_train_flags, rate_linear_epochs, 1, 1000000000, "N",
-        "let the rate fall to 0 in a straight line over N epochs, in the place of\n"
+    CAPS_ROW_SWITCH("--lr-staircase", caps_train_flags, lr_staircase,
+        "change the learning rate only every epoch (or N steps), not smoothly"),
+    CAPS_ROW_OFF("--no-lr-staircase", caps_train_flags, lr_staircase, "change it smoothly"),
+    CAPS_ROW_COUNT("--lr-linear", caps_train_flags, lr_linear_epochs, 1, 1000000000, "N",
+        "let the learning rate fall to 0 in a straight line over N epochs, in place of\n"
         "--lr-decay (or times it, where that is given too)"),
-    CAPS_ROW_AMOUNT("--lr-min", caps_train_flags, rate_min, FLT_MAX, "X",
-        "never a lower rate (default: 0;\nauthors: 1e-6)"),
-    CAPS_ROW_TEXT("--layer-lr", caps_train_flags, rate_factors, "L=X,...",
-        "factors on the rate by layer: primary=0.1,class_caps=0.5; 0 keeps a layer\n"
+    CAPS_ROW_AMOUNT("--lr-min", caps_train_flags, lr_min, FLT_MAX, "X",
+        "never a lower learning rate (default: 0; authors: 1e-6)"),
+    CAPS_ROW_TEXT("--layer-lr", caps_train_flags, lr_multipliers, "L=X,...",
+        "learning-rate multipliers: primary=0.1,class_caps=0.5; 0 keeps a layer\n"
         "as it is (default: 1 for all)"),
     CAPS_ROW_AMOUNT("--margin-positive", caps_train_flags, margin_positive, 1, "X",
         "m+ of the margin loss, a length: 0 to 1 and above m- (default: 0.9)"),
@@ -107,7 +109,7 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_COUNT("--limit", caps_train_flags, limit, 1, UINT32_MAX, "N",
         "train on the first N images only (default: all)"),
     CAPS_ROW_COUNT("--validation", caps_train_flags, validation, 1, UINT32_MAX, "N",
-        "keep N training images, drawn from the seed, to choose by: they are\n"
+        "hold out N training images, drawn from the seed, to choose by: they are\n"
         "evaluated as training goes on, the test split at the end only"),
     CAPS_ROW_TEXT("--init", caps_train_flags, init, "FILE",
         "first parameters from a checkpoint (and the spec, unless --arch is\n"
@@ -159,14 +161,22 @@ caps_status caps_train_check_usage(
     return CAPS_OK;
 }
 
+/* text NULL: not given. */
+static caps_status check_length(const char *text, size_t bytes, const char *flag, caps_error *err)
+{
+    return text && strlen(text) >= bytes
+               ? caps_cli_usage(err, "%s: a name of %zu bytes is too long, need less than %zu",
+                     flag, strlen(text), bytes)
+               : CAPS_OK;
+}
+
 static caps_status copy_text(
     char *to, size_t bytes, const char *from, const char *flag, caps_error *err)
 {
-    if (strlen(from) >= bytes)
-        return caps_cli_usage(err, "%s: a name of %zu bytes is too long, need less than %zu", flag,
-            strlen(from), bytes);
-    memcpy(to, from, strlen(from) + 1);
-    return CAPS_OK;
+    caps_status status = check_length(from, bytes, flag, err);
+    if (status == CAPS_OK && from)
+        memcpy(to, from, strlen(from) + 1);
+    return status;
 }
 
 /* The switch or its opposite; the flags' member then has the last of them. */
@@ -175,40 +185,60 @@ static bool switch_given(const caps_args *args, const char *on, const char *off)
     return caps_args_given(args, on) || caps_args_given(args, off);
 }
 
-/* The network as the flags change it. Parameters of --init have the shapes of its own spec. */
-static void change_spec(const caps_train_flags *o, const caps_args *args, caps_model_spec *spec)
+/* ---- the network ---------------------------------------------------------------------------- */
+
+/* What the flags request of the network; returns how many. */
+enum { MOST_REQUESTS = 5 };
+static size_t list_requests(const caps_train_flags *o, const caps_args *args,
+    caps_spec_request requests[MOST_REQUESTS], char iterations[32])
 {
-    if (caps_args_given(args, "--iterations"))
-        spec->class_caps.iterations = (size_t)o->iterations;
-    if (caps_args_given(args, "--routing-grad"))
-        spec->class_caps.routing_grad =
-            o->routing_grad == 0 ? CAPS_ROUTING_GRAD_FULL : CAPS_ROUTING_GRAD_LAST;
-    spec->class_caps.leaky = spec->class_caps.leaky || o->leaky;
-    if (switch_given(args, "--class-bias", "--no-class-bias"))
-        spec->class_caps.bias = o->class_bias;
-    if (switch_given(args, "--primary-average", "--no-primary-average"))
-        spec->primary.average = o->primary_average;
-    if (o->no_decoder)
-        spec->has_decoder = false;
+    const struct {
+        const char *flag, *kind, *field, *json;
+    } rows[] = {
+        {"--iterations", "caps", "routing.iterations", iterations},
+        {"--routing-grad", "caps", "routing.grad", o->routing_grad == 0 ? "\"full\"" : "\"last\""},
+        {"--leaky", "caps", "routing.leaky", "true"},
+        {"--class-bias", "caps", "bias", o->class_bias ? "true" : "false"},
+        {"--no-class-bias", "caps", "bias", o->class_bias ? "true" : "false"},
+        {"--primary-average", "primary_caps", "average", o->primary_average ? "true" : "false"},
+        {"--no-primary-average", "primary_caps", "average", o->primary_average ? "true" : "false"},
+    };
+    size_t n = 0;
+    snprintf(iterations, 32, "%llu", (unsigned long long)o->iterations);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const bool again = n > 0 && strcmp(requests[n - 1].field, rows[i].field) == 0;
+        if (caps_args_given(args, rows[i].flag) && !again)
+            requests[n++] =
+                (caps_spec_request){rows[i].flag, rows[i].kind, rows[i].field, rows[i].json};
+    }
+    return n;
 }
 
-/* Flags that say something of capsules, where the network has none. */
-static caps_status check_kind(
+/* Flags of a loss that the network does not have. */
+static caps_status check_loss_flags(
     const caps_args *args, const caps_train_config *config, caps_error *err)
 {
-    static const char *const capsules[] = {"--iterations", "--routing-grad", "--leaky",
-        "--class-bias", "--no-class-bias", "--primary-average", "--no-primary-average",
-        "--no-decoder", "--margin-positive", "--margin-negative", "--margin-down", "--class-mean",
-        "--no-class-mean", "--reconstruction-weight", "--reconstruction-mean", NULL};
-    for (size_t i = 0; capsules[i] && strcmp(config->spec.kind, "cnn") == 0; i++)
-        if (caps_args_given(args, capsules[i]))
+    static const struct {
+        const char *flag;
+        bool reconstruction;
+    } rows[] = {{"--margin-positive", false}, {"--margin-negative", false},
+        {"--margin-down", false}, {"--class-mean", false}, {"--no-class-mean", false},
+        {"--reconstruction-weight", true}, {"--reconstruction-mean", true}};
+    const caps_model_info *info = caps_model_spec_info(config->spec);
+    const bool margin = strcmp(info->class_loss, "margin loss") == 0;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (!caps_args_given(args, rows[i].flag))
+            continue;
+        if (info->dim == 0)
             return caps_cli_usage(
-                err, "train: %s with a CNN (%s), which has no capsules", capsules[i], config->arch);
-    static const char *const decoder[] = {"--reconstruction-weight", "--reconstruction-mean"};
-    for (size_t i = 0; i < 2 && !config->spec.has_decoder; i++)
-        if (caps_args_given(args, decoder[i]))
+                err, "train: %s with %s, which has no capsules", rows[i].flag, config->arch);
+        if (!rows[i].reconstruction && !margin)
+            return caps_cli_usage(err, "train: %s with %s, whose loss is the %s", rows[i].flag,
+                config->arch, info->class_loss);
+        if (rows[i].reconstruction && !info->has_decoder)
             return caps_cli_usage(
-                err, "train: %s without a decoder, nothing is reconstructed", decoder[i]);
+                err, "train: %s without a decoder, nothing is reconstructed", rows[i].flag);
+    }
     if (caps_args_given(args, "--reconstruction-weight") &&
         caps_args_given(args, "--reconstruction-mean"))
         return caps_cli_usage(
@@ -221,121 +251,23 @@ static caps_status check_schedule(const caps_train_flags *o, const caps_args *ar
 {
     static const char *const flags[] = {"--lr-decay", "--lr-decay-steps", "--lr-staircase",
         "--no-lr-staircase", "--lr-linear", "--lr-min"};
-    for (size_t i = o->rate_decay < 1 ? 0 : 1; i < sizeof flags / sizeof flags[0]; i++)
+    for (size_t i = o->lr_decay < 1 ? 0 : 1; i < sizeof flags / sizeof flags[0]; i++)
         if (caps_args_given(args, flags[i]))
             return caps_cli_usage(
                 err, "train: %s with --optimizer sgd, which has no schedule", flags[i]);
     return CAPS_OK;
 }
 
-/* Augmentations that give images of another size than the data's. */
-static const struct {
-    caps_augment augment;
-    size_t size;
-} resizing[] = {{CAPS_AUGMENT_PLACE40, 40}, {CAPS_AUGMENT_CROP24, 24}};
-
-/* The augmentation, and the size of the input that it asks for. */
-static caps_status choose_augment(
-    const caps_train_flags *o, const caps_args *args, caps_train_config *config, caps_error *err)
-{
-    caps_model_spec *spec = &config->spec;
-    const bool given = caps_args_given(args, "--augment"), pairs = spec->labels > 1;
-    config->augment = given ? (caps_augment)o->augment : CAPS_AUGMENT_SHIFT2;
-    if (pairs && given && config->augment != CAPS_AUGMENT_NONE)
-        return caps_cli_usage(err,
-            "train: --augment %s with pairs of images, which are shifted themselves, need none",
-            caps_augment_name(o->augment));
-    if (pairs)
-        config->augment = CAPS_AUGMENT_NONE;
-    for (size_t i = 0; i < sizeof resizing / sizeof resizing[0]; i++) {
-        const size_t size = resizing[i].size;
-        const bool fits = spec->source[0] && spec->input[1] == size && spec->input[2] == size;
-        if (!given && fits)
-            config->augment = resizing[i].augment;
-        if (!given || config->augment != resizing[i].augment || fits)
-            continue;
-        if (spec->source[0] || o->init)
-            return caps_cli_usage(err,
-                "train: --augment %s gives images of %zux%zu, the network takes %zux%zu",
-                caps_augment_name(o->augment), size, size, spec->input[1], spec->input[2]);
-        memcpy(spec->source, spec->input, sizeof spec->source);
-        spec->input[1] = spec->input[2] = size;
-    }
-    return CAPS_OK;
-}
-
-/* Names of the data's classes, where it has some; those of --init are of its own data. A built-in
- * network gets as many classes as there are names; another must have them. */
-static caps_status adopt_classes(
-    const caps_train_flags *o, bool own, caps_model_spec *spec, caps_error *err)
-{
-    char **names = NULL;
-    size_t count = 0;
-    bool builtin = !o->arch && !own;
-    caps_status status;
-    CAPS_TRY(caps_dataset_names(&names, &count, o->data, err));
-    for (size_t i = 0; o->arch && caps_model_spec_builtin(i); i++)
-        builtin = builtin || strcmp(o->arch, caps_model_spec_builtin(i)) == 0;
-    if (names && builtin)
-        spec->classes = count;
-    if (names && spec->classes > count) /* fewer: some label is too great, which is said then */
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: has %zu classes, the network %zu", o->data,
-            count, spec->classes));
-    if (names && caps_class_names_set(spec, names, count, err) != CAPS_OK)
-        CAPS_TRY(caps_fail_prefix(err, CAPS_ERR_FORMAT, "%s", o->data));
-done:
-    free(names);
-    return status;
-}
-
-/* The spec: --arch, else that of --init, else the default, with what profile and flags change. The
- * checkpoint is read whole here, so that a bad one is refused before anything is written. */
-static caps_status choose_spec(const caps_train_flags *o, const caps_args *args,
-    caps_train_config *config, const caps_profile *profile, caps_checkpoint *init, caps_error *err)
-{
-    const bool own = o->init && !o->arch; /* the checkpoint's own */
-    caps_status status = CAPS_OK;
-    if (!own) {
-        const char *arch = o->arch ? o->arch : "mnist";
-        CAPS_TRY(caps_model_spec_load(&config->spec, arch, err));
-        CAPS_TRY(copy_text(config->arch, sizeof config->arch, arch, "--arch", err));
-    } else {
-        CAPS_TRY(caps_checkpoint_load(init, o->init, NULL, err));
-        config->spec = init->spec;
-        /* A long path is cut: the file itself stands under "init". */
-        snprintf(config->arch, sizeof config->arch, "%.*s", (int)sizeof config->arch - 1, o->init);
-    }
-    CAPS_TRY(choose_augment(o, args, config, err));
-    CAPS_TRY(adopt_classes(o, own, &config->spec, err));
-    caps_profile_apply(config, profile, !own);
-    change_spec(o, args, &config->spec);
-    CAPS_TRY(caps_model_spec_check(&config->spec, NULL, err));
-    if (o->init) {
-        CAPS_TRY(copy_text(config->init, sizeof config->init, o->init, "--init", err));
-        if (!own)
-            CAPS_TRY(caps_checkpoint_load(init, o->init, &config->spec, err));
-        if (o->arch && init->has_spec && !caps_model_spec_equal(&init->spec, &config->spec)) {
-            status = caps_fail(err, CAPS_ERR_MISMATCH,
-                "%s: its spec is not that of --arch %s, need both to agree", o->init, o->arch);
-            goto done;
-        }
-    }
-done:
-    return status;
-}
-
 /* Numbers of the profile that flags replace. */
 static void change_numbers(
     const caps_train_flags *o, const caps_args *args, caps_train_config *config)
 {
-    const caps_model_spec *spec = &config->spec;
-    const double pixels = (double)(spec->input[0] * spec->input[1] * spec->input[2]);
+    const double pixels = (double)caps_model_spec_info(config->spec)->pixels;
     const struct {
         const char *flag;
         double from, *to;
-    } reals[] = {{"--lr", o->rate, &config->rate},
-        {"--lr-decay", o->rate_decay, &config->rate_decay},
-        {"--lr-min", o->rate_min, &config->rate_min},
+    } reals[] = {{"--lr", o->lr, &config->lr}, {"--lr-decay", o->lr_decay, &config->lr_decay},
+        {"--lr-min", o->lr_min, &config->lr_min},
         {"--reconstruction-weight", o->reconstruction_weight, &config->loss.reconstruction_weight},
         {"--reconstruction-mean", o->reconstruction_mean / pixels,
             &config->loss.reconstruction_weight}};
@@ -355,35 +287,80 @@ static void change_numbers(
     if (caps_args_given(args, "--batch"))
         config->batch = (size_t)o->batch;
     if (caps_args_given(args, "--lr-linear")) {
-        config->rate_linear_epochs = o->rate_linear_epochs;
+        config->lr_linear_epochs = o->lr_linear_epochs;
         if (!caps_args_given(args, "--lr-decay"))
-            config->rate_decay = 1;
+            config->lr_decay = 1;
     }
     if (caps_args_given(args, "--lr-decay-steps"))
-        config->rate_decay_steps = o->rate_decay_steps;
+        config->lr_decay_steps = o->lr_decay_steps;
     if (switch_given(args, "--lr-staircase", "--no-lr-staircase"))
-        config->rate_staircase = o->rate_staircase;
+        config->lr_staircase = o->lr_staircase;
     if (switch_given(args, "--class-mean", "--no-class-mean"))
-        config->loss.margin_scale = o->class_mean ? caps_loss_class_mean(spec) : 1;
+        config->loss.margin_scale = o->class_mean ? caps_loss_class_mean(config->spec) : 1;
     if (caps_args_given(args, "--initialiser"))
         config->initialiser = (caps_initialiser)o->initialiser;
 }
 
-caps_status caps_train_new_config(const caps_train_flags *o, const caps_args *args,
-    caps_train_config *config, caps_checkpoint *init, caps_error *err)
+static caps_status find_profile(
+    const caps_profile **profile, const caps_train_flags *o, caps_error *err)
 {
+    *profile = caps_profile_find(o->profile ? o->profile : caps_profile_at(0)->name);
+    if (*profile)
+        return CAPS_OK;
+    const char *near = caps_nearest(o->profile, profile_name, NULL);
+    return caps_cli_usage(err, "--profile: unknown value '%s', need paper, authors or keras%s%s%s",
+        o->profile, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+/* What the library begins with: network, augmentation, classes, profile. */
+static caps_status start_config(caps_train_session *s, caps_train_config *config, caps_error *err)
+{
+    const caps_train_flags *o = s->flags;
+    const caps_args *args = s->args;
+    caps_spec_request requests[MOST_REQUESTS];
+    char iterations[32];
+    caps_start start = {.data = o->data,
+        .arch = o->arch,
+        .init = o->init,
+        .augment = caps_args_given(args, "--augment") ? o->augment : -1,
+        .augment_option = "--augment",
+        .requests = requests,
+        .no_decoder = o->no_decoder,
+        .no_decoder_option = "--no-decoder"};
     caps_status status;
-    const caps_profile *profile = caps_profile_find(o->profile ? o->profile : "paper");
-    *config = caps_train_config_default();
-    if (!profile) {
-        const char *near = caps_nearest(o->profile, profile_name, NULL);
+    CAPS_TRY(find_profile(&start.profile, o, err));
+    CAPS_TRY(check_length(o->data, sizeof config->data, "--data", err));
+    CAPS_TRY(check_length(o->arch, sizeof config->arch, "--arch", err));
+    CAPS_TRY(check_length(o->init, sizeof config->init, "--init", err));
+    start.request_count = list_requests(o, args, requests, iterations);
+    CAPS_TRY(caps_train_config_init(config, err));
+    CAPS_TRY(caps_train_config_start(config, &start, &s->init, err));
+    s->lacks_profile = caps_start_lacks_profile(&start, config->spec);
+done:
+    return status;
+}
+
+/* Numbers that contradict each other. */
+static caps_status check_numbers(const caps_train_config *config, caps_error *err)
+{
+    const caps_margin *margin = &config->loss.margin;
+    if (margin->positive <= margin->negative)
         return caps_cli_usage(err,
-            "--profile: unknown value '%s', need paper, authors or keras%s%s%s", o->profile,
-            near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
-    }
-    CAPS_TRY(choose_spec(o, args, config, profile, init, err));
-    CAPS_TRY(check_kind(args, config, err));
-    CAPS_TRY(copy_text(config->data, sizeof config->data, o->data, "--data", err));
+            "train: m+ is %g and m- %g, need a larger m+ (--margin-positive, --margin-negative)",
+            (double)margin->positive, (double)margin->negative);
+    if (config->lr_min > config->lr && config->optimizer == CAPS_OPTIMIZER_ADAM)
+        return caps_cli_usage(err, "--lr-min: %g is more than the first learning rate, %g",
+            config->lr_min, config->lr);
+    return CAPS_OK;
+}
+
+caps_status caps_train_new_config(caps_train_session *s, caps_train_config *config, caps_error *err)
+{
+    const caps_train_flags *o = s->flags;
+    const caps_args *args = s->args;
+    caps_status status;
+    CAPS_TRY(start_config(s, config, err));
+    CAPS_TRY(check_loss_flags(args, config, err));
     if (caps_args_given(args, "--epochs"))
         config->epochs = o->epochs;
     else if (caps_args_given(args, "--max-steps"))
@@ -400,19 +377,10 @@ caps_status caps_train_new_config(const caps_train_flags *o, const caps_args *ar
     config->save_every = o->save_every;
     config->memory_limit_bytes = o->memory_limit;
     change_numbers(o, args, config);
-    const caps_margin *margin = &config->loss.margin;
-    if (margin->positive <= margin->negative)
-        CAPS_TRY(caps_cli_usage(err,
-            "train: m+ is %g and m- %g, need a larger m+ (--margin-positive, --margin-negative)",
-            (double)margin->positive, (double)margin->negative));
-    if (config->rate_min > config->rate && config->optimizer == CAPS_OPTIMIZER_ADAM)
-        CAPS_TRY(caps_cli_usage(err, "--lr-min: %g is more than the first learning rate, %g",
-            config->rate_min, config->rate));
-    if (o->common.conv)
-        CAPS_TRY(copy_text(config->conv, sizeof config->conv, o->common.conv, "--conv", err));
-    if (o->rate_factors)
-        CAPS_TRY(copy_text(
-            config->rate_factors, sizeof config->rate_factors, o->rate_factors, "--layer-lr", err));
+    CAPS_TRY(check_numbers(config, err));
+    CAPS_TRY(copy_text(config->conv, sizeof config->conv, o->common.conv, "--conv", err));
+    CAPS_TRY(copy_text(config->lr_multipliers, sizeof config->lr_multipliers, o->lr_multipliers,
+        "--layer-lr", err));
 done:
     return status;
 }
@@ -425,13 +393,4 @@ void caps_train_change_end(
         config->epochs = epochs ? o->epochs : 0;
         config->max_steps = steps ? o->max_steps : 0;
     }
-}
-
-caps_status caps_train_old_config(
-    const caps_train_flags *o, const caps_args *args, caps_train_config *config, caps_error *err)
-{
-    caps_status status = caps_train_config_load(config, o->out, err);
-    if (status == CAPS_OK)
-        caps_train_change_end(o, args, config);
-    return status;
 }

@@ -68,7 +68,7 @@ static void fill(caps_batcher *b, slot *s, uint64_t epoch, uint64_t index)
         .index = index};
 }
 
-static void *run(void *context)
+static void *batcher_run(void *context)
 {
     caps_batcher *b = context;
     uint64_t epoch = b->options.first_epoch, index = b->options.first_batch;
@@ -96,12 +96,12 @@ static void *run(void *context)
 }
 
 /* Starts the thread with all signals blocked: Ctrl-C is for the thread that trains. */
-static int start(caps_batcher *b)
+static int batcher_start(caps_batcher *b)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&b->thread, NULL, run, b);
+    int code = pthread_create(&b->thread, NULL, batcher_run, b);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     b->started = code == 0;
     return code;
@@ -130,7 +130,7 @@ caps_status caps_batcher_create(caps_batcher **out, const caps_dataset *ds,
     b->image_floats = chw[0] * chw[1] * chw[2];
     b->labels_per_image = ds->pairs ? 2 : 1;
     if (b->options.batch > ds->n)
-        b->options.batch = ds->n; /* the same sequence, without room that stays empty */
+        b->options.batch = ds->n; /* the same sequence, without memory that stays unused */
     b->batches_per_epoch = (ds->n + b->options.batch - 1) / b->options.batch;
     /* "After the last batch of an epoch" is the start of the next. */
     b->options.first_epoch += options->first_batch / b->batches_per_epoch;
@@ -154,7 +154,7 @@ caps_status caps_batcher_create(caps_batcher **out, const caps_dataset *ds,
     b->mutex_made = pthread_mutex_init(&b->mutex, NULL) == 0;
     b->filled_made = pthread_cond_init(&b->filled, NULL) == 0;
     b->emptied_made = pthread_cond_init(&b->emptied, NULL) == 0;
-    if (!b->mutex_made || !b->filled_made || !b->emptied_made || start(b) != 0)
+    if (!b->mutex_made || !b->filled_made || !b->emptied_made || batcher_start(b) != 0)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "batcher: cannot start a thread"));
     *out = b;
     b = NULL;

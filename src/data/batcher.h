@@ -28,7 +28,7 @@ typedef struct caps_batcher_options {
 
 typedef struct caps_batcher caps_batcher;
 
-/* ds must outlive it. Starts the thread; a few batches are kept ready. */
+/* ds must outlive it. Starts the thread; a few batches are made ahead. */
 caps_status caps_batcher_create(caps_batcher **out, const caps_dataset *ds,
     const caps_batcher_options *options, caps_error *err);
 /* The next batch, without end; blocks until it is ready. Valid until CAPS_BATCHES_HELD calls later:

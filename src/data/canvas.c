@@ -58,7 +58,7 @@ void caps_canvas_frame(caps_image *canvas, long x, long y, size_t width, size_t 
     caps_canvas_fill(canvas, shifted(x, width - thickness), y, thickness, height, colour);
 }
 
-static uint8_t to_byte(float value)
+static uint8_t canvas_to_byte(float value)
 {
     if (!(value > 0)) /* NaN too */
         return 0;
@@ -73,7 +73,8 @@ void caps_canvas_tile(caps_image *canvas, long x, long y, const float *pixels, s
     for (size_t row = 0; row < height; row++)
         for (size_t column = 0; column < width; column++) {
             const float *p = pixels + row * width + column;
-            const caps_colour colour = {to_byte(p[0]), to_byte(p[green]), to_byte(p[blue])};
+            const caps_colour colour = {
+                canvas_to_byte(p[0]), canvas_to_byte(p[green]), canvas_to_byte(p[blue])};
             caps_canvas_fill(
                 canvas, shifted(x, column * zoom), shifted(y, row * zoom), zoom, zoom, colour);
         }

@@ -65,7 +65,7 @@ done:
     return status;
 }
 
-/* Appends a file's rows to the set, of which `limit` at most are kept; all are checked. */
+/* Appends a file's rows to the set, of which `limit` at most are stored; all are checked. */
 static caps_status read_batch(caps_dataset *ds, const char *path, size_t limit, caps_error *err)
 {
     caps_status status = CAPS_OK;

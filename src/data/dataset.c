@@ -1,4 +1,4 @@
-/* dataset.c: labelled images of every kind. */
+/* dataset.c: labelled images of every format. */
 #include <capscl/dataset.h>
 
 #include <jansson.h>
@@ -7,6 +7,7 @@
 
 #include "fail.h"
 #include "formats.h"
+#include "options.h"
 #include "pairs.h"
 
 char **caps_class_names_copy(const char *const *names, size_t n)
@@ -33,10 +34,10 @@ bool caps_is_text(const char *name)
     return text != NULL;
 }
 
-static caps_status read_kind(
+static caps_status dataset_read(
     caps_dataset *ds, const caps_location *l, const caps_dataset_options *o, caps_error *err)
 {
-    switch (l->kind) {
+    switch (l->format) {
     case CAPS_DATA_IDX:
         return caps_idx_set_read(ds, l, o, err);
     case CAPS_DATA_CIFAR:
@@ -61,11 +62,11 @@ caps_status caps_dataset_names(
     *count = 0;
     if (status != CAPS_OK)
         return status;
-    if (l.kind == CAPS_DATA_IDX)
+    if (l.format == CAPS_DATA_IDX)
         CAPS_TRY(caps_idx_set_name(&ds, &l, err));
-    else if (l.kind == CAPS_DATA_CIFAR)
+    else if (l.format == CAPS_DATA_CIFAR)
         CAPS_TRY(caps_cifar_name(&ds, &l, err));
-    else if (l.kind == CAPS_DATA_FOLDER)
+    else if (l.format == CAPS_DATA_FOLDER)
         CAPS_TRY(caps_folder_name(&ds, &l, err));
     *names = ds.class_names;
     *count = ds.classes;
@@ -74,7 +75,7 @@ done:
     return status;
 }
 
-/* What single images must be so that pairs of them are as asked for. */
+/* What single images must be so that pairs of them are as requested. */
 static caps_status options_of_base(caps_dataset_options *o, const char *name, caps_error *err)
 {
     size_t *const sizes[] = {&o->height, &o->width};
@@ -100,14 +101,19 @@ caps_status caps_dataset_open(
 {
     caps_status status;
     caps_location l;
-    caps_dataset_options o = options ? *options : (caps_dataset_options){0};
+    caps_dataset_options o = {0};
     memset(ds, 0, sizeof *ds);
+    status = caps_options_read(
+        &o, sizeof o, options, options ? options->size : 0, "caps_dataset_options", err);
+    if (status != CAPS_OK)
+        return status;
     if (o.split != CAPS_SPLIT_TRAIN && o.split != CAPS_SPLIT_TEST)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "data set: split is %d, need 0 (train) or 1 (test)", (int)o.split);
     status = caps_location_init(&l, name_or_dir, err);
     if (status != CAPS_OK)
         return status;
+    const size_t limit = o.limit; /* of pairs, not of the images that they are made of */
     if (l.pairs)
         CAPS_TRY(options_of_base(&o, name_or_dir, err));
     ds->path = strdup(l.path);
@@ -115,24 +121,17 @@ caps_status caps_dataset_open(
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", l.path));
     ds->split = o.split;
     ds->labels_per_image = 1;
-    CAPS_TRY(read_kind(ds, &l, &o, err));
+    CAPS_TRY(dataset_read(ds, &l, &o, err));
     if (l.pairs) {
         CAPS_TRY(caps_pairs_make(ds, err));
-        if (options && options->limit && options->limit < ds->n)
-            ds->n = options->limit;
+        if (limit && limit < ds->n)
+            ds->n = limit;
     }
 done:
     caps_location_release(&l);
     if (status != CAPS_OK)
         caps_dataset_release(ds);
     return status;
-}
-
-caps_status caps_dataset_load(
-    caps_dataset *ds, const char *name_or_dir, caps_split split, size_t limit, caps_error *err)
-{
-    const caps_dataset_options options = {.split = split, .limit = limit};
-    return caps_dataset_open(ds, name_or_dir, &options, err);
 }
 
 void caps_dataset_release(caps_dataset *ds)
@@ -147,8 +146,7 @@ void caps_dataset_release(caps_dataset *ds)
     memset(ds, 0, sizeof *ds);
 }
 
-/* ---- checks -----------------------------------------------------------------------------------
- */
+/* ---- checks --------------------------------------------------------------------------------- */
 
 static const char *split_name(caps_split split)
 {

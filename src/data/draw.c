@@ -62,13 +62,12 @@ caps_status caps_dataset_view_size(
     view_size(ds, augment, chw);
     if (ds->view[0] && (chw[1] != ds->view[0] || chw[2] != ds->view[1]))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "%s: %s gives images of %zux%zu, need %zux%zu, the size that is looked at", ds->path,
-            name, chw[1], chw[2], ds->view[0], ds->view[1]);
+            "%s: %s gives images of %zux%zu, need %zux%zu, the size of the view", ds->path, name,
+            chw[1], chw[2], ds->view[0], ds->view[1]);
     return CAPS_OK;
 }
 
-/* ---- one image --------------------------------------------------------------------------------
- */
+/* ---- one image ------------------------------------------------------------------------------ */
 
 /* Copies an image [channels, h, w] into out [channels, out_h, out_w], moved down by dy and right by
  * dx; the rest is 0, and what leaves is cut off. */
@@ -131,8 +130,7 @@ static void draw_single(const caps_dataset *ds, size_t index, caps_augment augme
     place(out, chw[1], chw[2], image, ds->channels, h, w, dy, dx);
 }
 
-/* ---- pairs ------------------------------------------------------------------------------------
- */
+/* ---- pairs ---------------------------------------------------------------------------------- */
 
 /* The pixel of a moved image at (y, x) of the pair's canvas. */
 static unsigned pixel(

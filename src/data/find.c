@@ -1,4 +1,4 @@
-/* find.c: from a name to the place of a data set and its kind. */
+/* find.c: from a name to the place of a data set and its format. */
 #include "formats.h"
 
 #include <dirent.h>
@@ -11,7 +11,7 @@
 
 #define CIFAR_FOLDER "cifar-10-batches-bin"
 
-static caps_status out_of_memory(caps_error *err, const char *name)
+static caps_status find_out_of_memory(caps_error *err, const char *name)
 {
     return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", name);
 }
@@ -28,10 +28,9 @@ const char *caps_path_last(const char *path, size_t *n)
     return path + begin;
 }
 
-/* ---- what a directory holds -------------------------------------------------------------------
- */
+/* ---- what a directory holds ----------------------------------------------------------------- */
 
-static const char *const idx_kinds[] = {"images-idx3", "images-idx4", "labels-idx1"};
+static const char *const idx_files[] = {"images-idx3", "images-idx4", "labels-idx1"};
 
 static caps_status holds_idx(
     bool *holds, const char *directory, const char *prefix, caps_error *err)
@@ -41,7 +40,7 @@ static caps_status holds_idx(
     for (int i = 0; i < 6 && !*holds; i++) {
         char *path = NULL;
         CAPS_TRY(caps_idx_set_pick(&path, directory, prefix,
-            i < 3 ? CAPS_SPLIT_TRAIN : CAPS_SPLIT_TEST, idx_kinds[i % 3], err));
+            i < 3 ? CAPS_SPLIT_TRAIN : CAPS_SPLIT_TEST, idx_files[i % 3], err));
         *holds = path != NULL;
         free(path);
     }
@@ -81,7 +80,7 @@ static bool emnist_prefix(char prefix[CAPS_PREFIX_BYTES], const char *file)
     return false;
 }
 
-/* The one set of EMNIST in a directory; "" where there is none. Several need to be told apart by
+/* The one set of EMNIST in a directory; "" where there is none. Of several, one must be chosen by
  * name: CAPS_ERR_FORMAT. */
 static caps_status find_emnist(
     char prefix[CAPS_PREFIX_BYTES], const char *directory, caps_error *err)
@@ -112,21 +111,21 @@ done:
     return status;
 }
 
-/* Sets kind, directory and prefix by what `path` holds; without all three, kind is none. A path
- * that is no directory, `<parent>/emnist-<set>`, stands for those files of its parent. */
-static caps_status look_at(caps_location *l, const char *path, caps_error *err)
+/* Sets format, directory and prefix by what `path` holds; without all three, the format is none. A
+ * path that is no directory, `<parent>/emnist-<set>`, stands for those files of its parent. */
+static caps_status find_recognise(caps_location *l, const char *path, caps_error *err)
 {
     caps_status status = CAPS_OK;
     bool holds = false;
     size_t n;
     const char *last = caps_path_last(path, &n);
     char *inner = NULL;
-    l->kind = CAPS_DATA_NONE;
+    l->format = CAPS_DATA_NONE;
     l->prefix[0] = '\0';
     free(l->directory);
     l->directory = strdup(path);
     if (!l->directory)
-        CAPS_TRY(out_of_memory(err, path));
+        CAPS_TRY(find_out_of_memory(err, path));
     if (!caps_path_is_directory(path)) {
         if (n <= 7 || n + 1 >= CAPS_PREFIX_BYTES || strncmp(last, "emnist-", 7) != 0)
             goto done;
@@ -135,12 +134,12 @@ static caps_status look_at(caps_location *l, const char *path, caps_error *err)
         if (last == path)
             strcpy(l->directory, ".");
         CAPS_TRY(holds_idx(&holds, l->directory, l->prefix, err));
-        l->kind = holds ? CAPS_DATA_IDX : CAPS_DATA_NONE;
+        l->format = holds ? CAPS_DATA_IDX : CAPS_DATA_NONE;
         goto done;
     }
     CAPS_TRY(holds_idx(&holds, path, "", err));
     if (holds) {
-        l->kind = CAPS_DATA_IDX;
+        l->format = CAPS_DATA_IDX;
         goto done;
     }
     /* The set that the directory is named after, else the only one in it. */
@@ -152,26 +151,25 @@ static caps_status look_at(caps_location *l, const char *path, caps_error *err)
         CAPS_TRY(find_emnist(l->prefix, path, err));
     inner = caps_path_join(path, CIFAR_FOLDER);
     if (!inner)
-        CAPS_TRY(out_of_memory(err, path));
+        CAPS_TRY(find_out_of_memory(err, path));
     if (l->prefix[0]) {
-        l->kind = CAPS_DATA_IDX;
+        l->format = CAPS_DATA_IDX;
     } else if (holds_cifar(path)) {
-        l->kind = CAPS_DATA_CIFAR;
+        l->format = CAPS_DATA_CIFAR;
     } else if (holds_cifar(inner)) {
-        l->kind = CAPS_DATA_CIFAR;
+        l->format = CAPS_DATA_CIFAR;
         free(l->directory);
         l->directory = inner;
         inner = NULL;
     } else if (caps_folder_holds_pictures(path)) {
-        l->kind = CAPS_DATA_FOLDER;
+        l->format = CAPS_DATA_FOLDER;
     }
 done:
     free(inner);
     return status;
 }
 
-/* ---- names ------------------------------------------------------------------------------------
- */
+/* ---- names ---------------------------------------------------------------------------------- */
 
 #define MAX_PLACES 4
 
@@ -184,12 +182,12 @@ static caps_status places_add(places *p, const char *a, const char *b, caps_erro
 {
     char *path = caps_format("%s%s", a, b);
     if (!path)
-        return out_of_memory(err, "data set");
+        return find_out_of_memory(err, "data set");
     p->path[p->n++] = path;
     return CAPS_OK;
 }
 
-static const char *environment(const char *name)
+static const char *find_variable(const char *name)
 {
     const char *value = getenv(name);
     return value && *value ? value : NULL;
@@ -198,8 +196,8 @@ static const char *environment(const char *name)
 static caps_status places_list(places *p, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    const char *data = environment("CAPSCL_DATA"), *xdg = environment("XDG_DATA_HOME");
-    const char *home = environment("HOME");
+    const char *data = find_variable("CAPSCL_DATA"), *xdg = find_variable("XDG_DATA_HOME");
+    const char *home = find_variable("HOME");
     CAPS_TRY(places_add(p, ".", "", err));
     if (data)
         CAPS_TRY(places_add(p, data, "", err));
@@ -213,16 +211,16 @@ done:
 }
 
 /* Looks at "<place>/<folder><name>", which is shown without "./" as the name was given. */
-static caps_status look_for(caps_location *l, char **candidate, const char *place,
+static caps_status find_try(caps_location *l, char **candidate, const char *place,
     const char *folder, const char *name, caps_error *err)
 {
     free(*candidate);
     *candidate = strcmp(place, ".") == 0 ? caps_format("%s%s", folder, name)
                                          : caps_format("%s/%s%s", place, folder, name);
-    return *candidate ? look_at(l, *candidate, err) : out_of_memory(err, name);
+    return *candidate ? find_recognise(l, *candidate, err) : find_out_of_memory(err, name);
 }
 
-static caps_status not_found(const places *p, const char *name, caps_error *err)
+static caps_status find_not_found(const places *p, const char *name, caps_error *err)
 {
     char text[CAPS_ERROR_MESSAGE_BYTES] = "";
     for (size_t i = 0, used = 0; i < p->n && used < sizeof text; i++)
@@ -239,28 +237,28 @@ static caps_status find_name(caps_location *l, const char *name, caps_error *err
     char *candidate = NULL, *directory = NULL;
     const bool emnist = strncmp(name, "emnist-", 7) == 0;
     const bool cifar = strcmp(name, "cifar10") == 0 || strcmp(name, "cifar-10") == 0;
-    l->kind = CAPS_DATA_NONE;
+    l->format = CAPS_DATA_NONE;
     CAPS_TRY(places_list(&p, err));
     /* The first place with data; without any, the first directory of that name, so that the message
      * is about what it lacks. */
-    for (size_t i = 0; i < p.n && l->kind == CAPS_DATA_NONE; i++) {
-        CAPS_TRY(look_for(l, &candidate, p.path[i], "", name, err));
-        if (l->kind == CAPS_DATA_NONE && !directory && caps_path_is_directory(candidate)) {
+    for (size_t i = 0; i < p.n && l->format == CAPS_DATA_NONE; i++) {
+        CAPS_TRY(find_try(l, &candidate, p.path[i], "", name, err));
+        if (l->format == CAPS_DATA_NONE && !directory && caps_path_is_directory(candidate)) {
             directory = candidate;
             candidate = NULL;
         }
-        if (l->kind == CAPS_DATA_NONE && emnist)
-            CAPS_TRY(look_for(l, &candidate, p.path[i], "emnist/", name, err));
-        if (l->kind == CAPS_DATA_NONE && cifar)
-            CAPS_TRY(look_for(l, &candidate, p.path[i], "", CIFAR_FOLDER, err));
+        if (l->format == CAPS_DATA_NONE && emnist)
+            CAPS_TRY(find_try(l, &candidate, p.path[i], "emnist/", name, err));
+        if (l->format == CAPS_DATA_NONE && cifar)
+            CAPS_TRY(find_try(l, &candidate, p.path[i], "", CIFAR_FOLDER, err));
     }
-    if (l->kind == CAPS_DATA_NONE) {
+    if (l->format == CAPS_DATA_NONE) {
         if (!directory)
-            CAPS_TRY(not_found(&p, name, err));
+            CAPS_TRY(find_not_found(&p, name, err));
         free(candidate);
         candidate = directory;
         directory = NULL;
-        CAPS_TRY(look_at(l, candidate, err));
+        CAPS_TRY(find_recognise(l, candidate, err));
     }
     l->path = candidate;
     candidate = NULL;
@@ -274,16 +272,16 @@ done:
 
 static caps_status find_path(caps_location *l, const char *path, caps_error *err)
 {
-    caps_status status = look_at(l, path, err);
+    caps_status status = find_recognise(l, path, err);
     if (status != CAPS_OK)
         return status;
-    if (l->kind == CAPS_DATA_NONE && !caps_path_exists(path))
+    if (l->format == CAPS_DATA_NONE && !caps_path_exists(path))
         return caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: no such directory", path);
-    if (l->kind == CAPS_DATA_NONE && !caps_path_is_directory(path))
+    if (l->format == CAPS_DATA_NONE && !caps_path_is_directory(path))
         return caps_fail(
             err, CAPS_ERR_FORMAT, "%s: is a file, need the directory of a data set", path);
     l->path = strdup(path);
-    return l->path ? CAPS_OK : out_of_memory(err, path);
+    return l->path ? CAPS_OK : find_out_of_memory(err, path);
 }
 
 caps_status caps_location_init(caps_location *l, const char *name_or_dir, caps_error *err)
@@ -305,8 +303,8 @@ caps_status caps_location_init(caps_location *l, const char *name_or_dir, caps_e
             "%s: pairs of pairs, need a data set of single images after multi:", name_or_dir);
     CAPS_TRY(strchr(name, '/') ? find_path(l, name, err) : find_name(l, name, err));
     /* Folders without a picture so far: what is wrong with them will be the message. */
-    if (l->kind == CAPS_DATA_NONE && caps_folder_holds_directory(l->path))
-        l->kind = CAPS_DATA_FOLDER;
+    if (l->format == CAPS_DATA_NONE && caps_folder_holds_directory(l->path))
+        l->format = CAPS_DATA_FOLDER;
 done:
     if (status != CAPS_OK)
         caps_location_release(l);
@@ -329,11 +327,10 @@ caps_status caps_dataset_find(char **path, const char *name_or_dir, caps_error *
         return status;
     *path = caps_format("%s%s", l.pairs ? "multi:" : "", l.path);
     caps_location_release(&l);
-    return *path ? CAPS_OK : out_of_memory(err, name_or_dir);
+    return *path ? CAPS_OK : find_out_of_memory(err, name_or_dir);
 }
 
-/* ---- whose file is it? ------------------------------------------------------------------------
- */
+/* ---- whose file is it? ---------------------------------------------------------------------- */
 
 static bool idx_owns(const caps_location *l, const char *file)
 {
@@ -342,7 +339,7 @@ static bool idx_owns(const caps_location *l, const char *file)
         char *path = NULL;
         caps_error ignored = {0};
         owns = caps_idx_set_pick(&path, l->directory, l->prefix,
-                   i < 3 ? CAPS_SPLIT_TRAIN : CAPS_SPLIT_TEST, idx_kinds[i % 3],
+                   i < 3 ? CAPS_SPLIT_TRAIN : CAPS_SPLIT_TEST, idx_files[i % 3],
                    &ignored) == CAPS_OK &&
                path && caps_path_is_same(path, file);
         free(path);
@@ -384,11 +381,11 @@ bool caps_dataset_owns(const char *name_or_dir, const char *file)
     bool owns = false;
     if (!caps_path_exists(file) || caps_location_init(&l, name_or_dir, &ignored) != CAPS_OK)
         return false;
-    if (l.kind == CAPS_DATA_IDX)
+    if (l.format == CAPS_DATA_IDX)
         owns = idx_owns(&l, file);
-    else if (l.kind == CAPS_DATA_CIFAR)
+    else if (l.format == CAPS_DATA_CIFAR)
         owns = cifar_owns(&l, file);
-    else if (l.kind == CAPS_DATA_FOLDER)
+    else if (l.format == CAPS_DATA_FOLDER)
         owns = folder_owns(&l, file);
     caps_location_release(&l);
     return owns;

@@ -17,8 +17,7 @@
 
 #define MOST_CLASSES 256
 
-/* ---- directories ------------------------------------------------------------------------------
- */
+/* ---- directories ---------------------------------------------------------------------------- */
 
 /* The names in a directory that are not hidden, in byte order. */
 typedef struct listing {
@@ -34,7 +33,7 @@ static void listing_release(listing *l)
     *l = (listing){0};
 }
 
-static int compare(const void *a, const void *b)
+static int folder_compare(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
@@ -42,7 +41,7 @@ static int compare(const void *a, const void *b)
 static caps_status listing_read(listing *l, const char *path, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    size_t room = 0;
+    size_t capacity = 0;
     struct dirent *entry;
     DIR *directory = opendir(path);
     if (!directory)
@@ -50,9 +49,9 @@ static caps_status listing_read(listing *l, const char *path, caps_error *err)
     while (errno = 0, (entry = readdir(directory)) != NULL) {
         if (entry->d_name[0] == '.')
             continue;
-        if (l->n == room) {
-            room = room ? 2 * room : 64;
-            char **names = realloc(l->names, room * sizeof *names);
+        if (l->n == capacity) {
+            capacity = capacity ? 2 * capacity : 64;
+            char **names = realloc(l->names, capacity * sizeof *names);
             if (names)
                 l->names = names;
             else
@@ -66,7 +65,7 @@ static caps_status listing_read(listing *l, const char *path, caps_error *err)
     if (errno)
         CAPS_TRY(caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot read", path));
     if (l->n)
-        qsort(l->names, l->n, sizeof *l->names, compare);
+        qsort(l->names, l->n, sizeof *l->names, folder_compare);
 done:
     closedir(directory);
     return status;
@@ -87,7 +86,7 @@ static bool is_directory_in(const char *path, const char *name)
 }
 
 /* Whether some entry of a directory that is not hidden passes `test`. */
-static bool holds(const char *path, bool (*test)(const char *path, const char *name))
+static bool folder_holds(const char *path, bool (*test)(const char *path, const char *name))
 {
     DIR *directory = opendir(path);
     bool found = false;
@@ -108,32 +107,31 @@ static bool is_png_in(const char *path, const char *name)
 static bool is_class_in(const char *path, const char *name)
 {
     char *inner = caps_path_join(path, name);
-    const bool is = inner && holds(inner, is_png_in);
+    const bool is = inner && folder_holds(inner, is_png_in);
     free(inner);
     return is;
 }
 
 bool caps_folder_holds_directory(const char *directory)
 {
-    return holds(directory, is_directory_in);
+    return folder_holds(directory, is_directory_in);
 }
 
 static bool split_holds_pictures(const char *directory, const char *split)
 {
     char *path = caps_path_join(directory, split);
-    const bool is = path && holds(path, is_class_in);
+    const bool is = path && folder_holds(path, is_class_in);
     free(path);
     return is;
 }
 
 bool caps_folder_holds_pictures(const char *directory)
 {
-    return holds(directory, is_class_in) || split_holds_pictures(directory, "train") ||
+    return folder_holds(directory, is_class_in) || split_holds_pictures(directory, "train") ||
            split_holds_pictures(directory, "test");
 }
 
-/* ---- classes and files ------------------------------------------------------------------------
- */
+/* ---- classes and files ---------------------------------------------------------------------- */
 
 /* One split: a directory of class folders. */
 typedef struct folder {
@@ -156,22 +154,22 @@ static void folder_release(folder *f)
 /* Takes what is no directory out of the listing; a picture among it is a fault. */
 static caps_status keep_classes(folder *f, bool has_splits, caps_error *err)
 {
-    size_t kept = 0;
+    size_t count = 0;
     listing *l = &f->classes;
     for (size_t i = 0; i < l->n; i++) {
         char *name = l->names[i];
         if (is_directory_in(f->path, name)) {
-            l->names[i] = l->names[kept];
-            l->names[kept++] = name;
+            l->names[i] = l->names[count];
+            l->names[count++] = name;
         } else if (caps_is_png_name(name)) {
             return caps_fail(err, CAPS_ERR_FORMAT,
                 "%s/%s: a picture outside the folders of classes, need %s<class>/%s", f->path, name,
                 has_splits ? "train/ or test/" : "", name);
         }
     }
-    while (l->n > kept)
+    while (l->n > count)
         free(l->names[--l->n]);
-    for (size_t c = 0; c < kept; c++)
+    for (size_t c = 0; c < count; c++)
         if (!caps_is_text(l->names[c]))
             return caps_fail(err, CAPS_ERR_FORMAT,
                 "%s: the name of class folder %zu is not printable UTF-8, need text", f->path, c);
@@ -200,7 +198,7 @@ done:
     return status;
 }
 
-/* Lists classes and, where asked, their files. `split` NULL: the folder itself. */
+/* Lists classes and, where requested, their files. `split` NULL: the folder itself. */
 static caps_status folder_read(
     folder *f, const char *directory, const char *split, bool files, caps_error *err)
 {
@@ -249,8 +247,7 @@ static caps_status find_label(
         f->path, f->classes.names[c], train->path);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 typedef struct picture {
     uint32_t folder, file; /* class folder of its split, picture in it */
@@ -302,7 +299,7 @@ static void read_part(void *context, size_t first, size_t end)
     for (size_t i = first; i < end && status == CAPS_OK; i++) {
         status = read_one(r, &r->pictures[i], r->ds->images + i * bytes, values, &err);
         pthread_mutex_lock(&r->mutex);
-        /* Of several faults the one that a single thread would have met is told. */
+        /* Of several faults the one that a single thread would have met is reported. */
         if (status != CAPS_OK && i < r->failed) {
             r->failed = i;
             r->status = status;
@@ -319,7 +316,7 @@ static void read_part(void *context, size_t first, size_t end)
     free(values);
 }
 
-/* The size that is not asked for is that of the first training picture: the same for both splits.
+/* A size that is not requested is that of the first training picture: the same for both splits.
  */
 static caps_status choose_size(
     caps_dataset *ds, const folder *train, const caps_dataset_options *o, caps_error *err)
@@ -403,14 +400,14 @@ static bool has_splits(const char *directory)
 {
     char *train = caps_path_join(directory, "train"), *test = caps_path_join(directory, "test");
     const bool has = train && test &&
-                     ((caps_path_is_directory(train) && !holds(train, is_png_in)) ||
+                     ((caps_path_is_directory(train) && !folder_holds(train, is_png_in)) ||
                          (caps_path_is_directory(test) && caps_folder_holds_directory(test)));
     free(train);
     free(test);
     return has;
 }
 
-static caps_status name_classes(caps_dataset *ds, const folder *train, caps_error *err)
+static caps_status folder_name_classes(caps_dataset *ds, const folder *train, caps_error *err)
 {
     ds->classes = train->classes.n;
     ds->class_names =
@@ -426,7 +423,7 @@ caps_status caps_folder_name(caps_dataset *ds, const caps_location *l, caps_erro
     CAPS_TRY(
         folder_read(&train, l->directory, has_splits(l->directory) ? "train" : NULL, false, err));
     CAPS_TRY(check_classes(&train, err));
-    CAPS_TRY(name_classes(ds, &train, err));
+    CAPS_TRY(folder_name_classes(ds, &train, err));
 done:
     folder_release(&train);
     return status;
@@ -462,7 +459,7 @@ caps_status caps_folder_read(
         CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: %zu folders of classes, need <= %d", f->path,
             f->classes.n, MOST_CLASSES));
     CAPS_TRY(choose_size(ds, &train, o, err));
-    CAPS_TRY(name_classes(ds, &train, err));
+    CAPS_TRY(folder_name_classes(ds, &train, err));
     CAPS_TRY(put_in_order(ds, &pictures, &train, f, o->limit, err));
     CAPS_TRY(read_pictures(ds, pictures, f, o, err));
 done:

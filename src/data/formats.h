@@ -1,4 +1,4 @@
-/* formats.h: where a data set lies, what kind it is, and a reader for each kind. */
+/* formats.h: where a data set lies, its format, and a reader for each format. */
 #ifndef CAPS_FORMATS_H
 #define CAPS_FORMATS_H
 
@@ -6,20 +6,20 @@
 
 #include <capscl/dataset.h>
 
-typedef enum caps_data_kind {
+typedef enum caps_data_format {
     CAPS_DATA_NONE, /* nothing known is there */
     CAPS_DATA_IDX,
     CAPS_DATA_CIFAR,
     CAPS_DATA_FOLDER,
-} caps_data_kind;
+} caps_data_format;
 
 #define CAPS_PREFIX_BYTES 48
 
 typedef struct caps_location {
-    char *path;      /* what was asked for, without "multi:"; may be asked for again */
+    char *path;      /* what was requested, without "multi:"; may be requested again */
     char *directory; /* that holds the files */
     bool pairs;
-    caps_data_kind kind;
+    caps_data_format format;
     char prefix[CAPS_PREFIX_BYTES]; /* of IDX files: "" or "emnist-letters-" and the like */
 } caps_location;
 
@@ -52,10 +52,10 @@ bool caps_folder_holds_pictures(const char *directory);
 bool caps_folder_holds_directory(const char *directory);
 /* Whether a name ends in .png, case ignored, and is not hidden. */
 bool caps_is_png_name(const char *name);
-/* directory/<prefix>{train,t10k|test}-<kind>-ubyte or its .gz, whichever exists; NULL in *path
+/* directory/<prefix>{train,t10k|test}-<file>-ubyte or its .gz, whichever exists; NULL in *path
  * where neither does (idx_set.c). */
 caps_status caps_idx_set_pick(char **path, const char *directory, const char *prefix,
-    caps_split split, const char *kind, caps_error *err);
+    caps_split split, const char *file, caps_error *err);
 
 /* The files of CIFAR-10: training batches 1 to 5, the test batch, the names of the classes. The
  * path is freed with free(); NULL: out of memory (cifar.c). */

@@ -119,11 +119,11 @@ static caps_status source_read(source *s, void *data, size_t n, size_t *got, cap
     bool end = false;
     *got = 0;
     while (*got < n && !end) {
-        size_t room = n - *got < CHUNK_BYTES ? n - *got : CHUNK_BYTES;
+        size_t space = n - *got < CHUNK_BYTES ? n - *got : CHUNK_BYTES;
         s->z.next_out = (unsigned char *)data + *got;
-        s->z.avail_out = (uInt)room;
+        s->z.avail_out = (uInt)space;
         CAPS_TRY(inflate_some(s, &end, err));
-        *got += room - s->z.avail_out;
+        *got += space - s->z.avail_out;
     }
 done:
     return status;
@@ -191,7 +191,7 @@ done:
 
 /* Reads `want` bytes into idx->data, which grows with what arrives: a damaged header of a small
  * file must not claim all memory. *got < want only at the end of the file. */
-static caps_status read_kept(
+static caps_status read_items(
     source *s, caps_idx *idx, size_t want, const char *items, size_t *got, caps_error *err)
 {
     caps_status status = CAPS_OK;
@@ -231,11 +231,11 @@ caps_status caps_idx_load(
     CAPS_TRY(source_open(s, path, err));
     CAPS_TRY(read_header(s, idx, items, &item_bytes, &need_bytes, err));
     size_t head_bytes = 4 + 4 * (size_t)ndim;
-    size_t kept = limit && limit < idx->dims[0] ? limit : idx->dims[0];
-    CAPS_TRY(read_kept(s, idx, kept * item_bytes, items, &got, err));
+    size_t stored = limit && limit < idx->dims[0] ? limit : idx->dims[0];
+    CAPS_TRY(read_items(s, idx, stored * item_bytes, items, &got, err));
     got += head_bytes;
 
-    /* What is not kept is read all the same, and then one byte past the end, which also makes
+    /* What is not stored is read all the same, and then one byte past the end, which also makes
      * inflate compare the checksum. */
     rest = malloc(CHUNK_BYTES);
     if (!rest)
@@ -256,7 +256,7 @@ caps_status caps_idx_load(
             got > need_bytes ? "more than " : "", got > need_bytes ? need_bytes : got,
             s->gz ? " uncompressed" : "", need_bytes, text));
     }
-    idx->kept = kept;
+    idx->stored = stored;
 done:
     free(rest);
     source_close(s);

@@ -12,12 +12,12 @@
 
 typedef struct caps_idx {
     int ndim;
-    size_t dims[CAPS_IDX_MAX_DIMS]; /* as the header says, also where only a part is kept */
-    size_t kept;                    /* items of the first dimension in `data` */
-    uint8_t *data;                  /* [kept, dims[1], ...] */
+    size_t dims[CAPS_IDX_MAX_DIMS]; /* as the header says, also where only a part is stored */
+    size_t stored;                  /* items of the first dimension in `data` */
+    uint8_t *data;                  /* [stored, dims[1], ...] */
 } caps_idx;
 
-/* Reads a file of `ndim` dimensions, decompressing one whose name ends in ".gz", and keeps the
+/* Reads a file of `ndim` dimensions, decompressing one whose name ends in ".gz", and stores the
  * first `limit` items (0: all). The whole file is read and checked in any case: magic number, sizes
  * of at least 1, exactly as many bytes as the sizes say, checksums of a .gz. `items` names them in
  * messages

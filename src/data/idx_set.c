@@ -9,22 +9,21 @@
 #include "file.h"
 #include "idx.h"
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files ---------------------------------------------------------------------------------- */
 
 /* EMNIST calls the test files "test", the others "t10k". */
-static const char *name_of(const char *prefix, caps_split split)
+static const char *idx_set_name_of(const char *prefix, caps_split split)
 {
     return split == CAPS_SPLIT_TRAIN ? "train" : *prefix ? "test" : "t10k";
 }
 
 caps_status caps_idx_set_pick(char **path, const char *directory, const char *prefix,
-    caps_split split, const char *kind, caps_error *err)
+    caps_split split, const char *file, caps_error *err)
 {
     for (int gz = 0; gz < 2; gz++) {
         *path = caps_format("%s%s%s%s-%s-ubyte%s", directory,
-            directory[strlen(directory) - 1] == '/' ? "" : "/", prefix, name_of(prefix, split),
-            kind, gz ? ".gz" : "");
+            directory[strlen(directory) - 1] == '/' ? "" : "/", prefix,
+            idx_set_name_of(prefix, split), file, gz ? ".gz" : "");
         if (!*path)
             return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", directory);
         if (caps_path_exists(*path))
@@ -35,8 +34,7 @@ caps_status caps_idx_set_pick(char **path, const char *directory, const char *pr
     return CAPS_OK;
 }
 
-/* ---- names of classes -------------------------------------------------------------------------
- */
+/* ---- names of classes ----------------------------------------------------------------------- */
 
 static const char *const characters[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "A", "B",
     "C", "D", "E", "F", "G", "H", "I", "J", "K", "L", "M", "N", "O", "P", "Q", "R", "S", "T", "U",
@@ -95,7 +93,7 @@ caps_status caps_idx_set_name(caps_dataset *ds, const caps_location *l, caps_err
 
 /* Labels from 0 on, and the names. A set of a known name with labels that have none is another set:
  * it goes without names. */
-static caps_status name_classes(
+static caps_status idx_set_name_classes(
     caps_dataset *ds, const caps_location *l, const char *label_path, caps_error *err)
 {
     const struct known_set *known = known_set_of(l);
@@ -111,8 +109,7 @@ static caps_status name_classes(
     return known && ds->classes <= known->count ? caps_idx_set_name(ds, l, err) : CAPS_OK;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 /* EMNIST's files hold columns where others hold rows. */
 static caps_status turn_upright(caps_dataset *ds, caps_error *err)
@@ -141,7 +138,7 @@ caps_status caps_idx_set_read(
     char *image_path = NULL, *label_path = NULL;
     caps_idx images = {0}, labels = {0};
     const char *directory = l->directory, *prefix = l->prefix;
-    const char *name = name_of(prefix, o->split);
+    const char *name = idx_set_name_of(prefix, o->split);
     int ndim = 3;
 
     /* Images of one channel (three dimensions) before colour (four). */
@@ -166,14 +163,14 @@ caps_status caps_idx_set_read(
             caps_fail(err, CAPS_ERR_FORMAT, "%s: %zu labels, need %zu as there are images in %s",
                 label_path, labels.dims[0], images.dims[0], image_path));
 
-    ds->n = images.kept;
+    ds->n = images.stored;
     ds->channels = ndim == 4 ? images.dims[1] : 1;
     ds->height = images.dims[ndim - 2];
     ds->width = images.dims[ndim - 1];
     ds->images = images.data;
     ds->labels = labels.data;
     images.data = labels.data = NULL;
-    CAPS_TRY(name_classes(ds, l, label_path, err));
+    CAPS_TRY(idx_set_name_classes(ds, l, label_path, err));
     if (*prefix)
         CAPS_TRY(turn_upright(ds, err));
 done:

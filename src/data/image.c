@@ -42,8 +42,7 @@ void caps_image_release(caps_image *image)
     *image = (caps_image){0};
 }
 
-/* ---- PNG --------------------------------------------------------------------------------------
- */
+/* ---- PNG ------------------------------------------------------------------------------------ */
 
 /* libpng's classic interface: the simplified one of 1.6.39 mixes up the pixels of interlaced
  * pictures of 16 bits, and blends in linear light, which other picture tools do not. Errors leave
@@ -94,14 +93,15 @@ static bool file_can_hold(const decoder *d, unsigned bits_per_pixel)
     return row_bytes * d->height / 1032 <= d->n;
 }
 
-static caps_status refuse(decoder *d, caps_status status, const char *what, const char *need)
+static caps_status image_unsupported(
+    decoder *d, caps_status status, const char *what, const char *need)
 {
     snprintf(d->message, sizeof d->message, "%s of %zux%zu%s", what, d->width, d->height, need);
     return status;
 }
 
 /* Fills d->pixels [height, width, channels], or d->status and d->message. */
-static void decode(decoder *d)
+static void image_decode(decoder *d)
 {
     if (setjmp(png_jmpbuf(d->png)))
         return;
@@ -112,12 +112,12 @@ static void decode(decoder *d)
     unsigned bits =
         (unsigned)png_get_channels(d->png, d->info) * png_get_bit_depth(d->png, d->info);
     if (d->width > MAX_SIZE || d->height > MAX_SIZE) {
-        d->status = refuse(d, CAPS_ERR_FORMAT, "picture", ", need <= 16384 each way");
+        d->status = image_unsupported(d, CAPS_ERR_FORMAT, "picture", ", need <= 16384 each way");
         return;
     }
     if (!file_can_hold(d, bits)) {
-        d->status =
-            refuse(d, CAPS_ERR_FORMAT, "damaged PNG file: it is too small for a picture", "");
+        d->status = image_unsupported(
+            d, CAPS_ERR_FORMAT, "damaged PNG file: it is too small for a picture", "");
         return;
     }
     png_set_expand(d->png);   /* palettes to RGB, grey to 8 bits, tRNS to alpha */
@@ -131,7 +131,7 @@ static void decode(decoder *d)
     d->pixels = malloc(d->height * row_bytes);
     d->rows = malloc(d->height * sizeof(png_bytep));
     if (!d->pixels || !d->rows) {
-        d->status = refuse(d, CAPS_ERR_MEMORY, "out of memory for a picture", "");
+        d->status = image_unsupported(d, CAPS_ERR_MEMORY, "out of memory for a picture", "");
         return;
     }
     for (size_t y = 0; y < d->height; y++)
@@ -169,7 +169,7 @@ caps_status caps_image_read_png(caps_image *image, const char *path, caps_error 
     d.info = d.png ? png_create_info_struct(d.png) : NULL;
     if (!d.info)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
-    decode(&d);
+    image_decode(&d);
     if (d.status != CAPS_OK)
         CAPS_TRY(caps_fail(err, d.status, "%s: %s", path, d.message));
 
@@ -229,8 +229,7 @@ caps_status caps_image_write_png(const caps_image *image, const char *path, caps
     return status;
 }
 
-/* ---- conversion -------------------------------------------------------------------------------
- */
+/* ---- conversion ----------------------------------------------------------------------------- */
 
 /* Adds to out[0..out_n), stride out_step, the resampled in[0..in_n), stride in_step. */
 static void resample(
@@ -281,7 +280,7 @@ static void read_row(
 }
 
 /* The sizes of the scaled picture within width x height, proportions kept, at least 1. */
-static void fit(
+static void image_fit(
     size_t *fit_width, size_t *fit_height, const caps_image *image, size_t height, size_t width)
 {
     double by_width = (double)width / (double)image->width;
@@ -293,48 +292,49 @@ static void fit(
     *fit_height = h < 1 ? 1 : h > height ? height : h;
 }
 
-/* Adds ", "-separated text to said[0..256). */
-CAPS_PRINTF(2, 3) static void say(char *said, const char *format, ...)
+/* Adds ", "-separated text to changes[0..256). */
+CAPS_PRINTF(2, 3) static void image_note(char *changes, const char *format, ...)
 {
-    const size_t room = 256;
-    if (!said)
+    const size_t bytes = 256;
+    if (!changes)
         return;
-    size_t used = strlen(said);
+    size_t used = strlen(changes);
     if (used)
-        used += (size_t)snprintf(said + used, room - used, ", ");
-    if (used >= room)
+        used += (size_t)snprintf(changes + used, bytes - used, ", ");
+    if (used >= bytes)
         return;
     va_list args;
     va_start(args, format);
-    vsnprintf(said + used, room - used, format, args);
+    vsnprintf(changes + used, bytes - used, format, args);
     va_end(args);
 }
 
-static void say_border(char *said, size_t first, size_t second, const char *one, const char *many,
-    const char *where, const char *where_second)
+static void image_note_border(char *changes, size_t first, size_t second, const char *one,
+    const char *many, const char *where, const char *where_second)
 {
     if (first == second && first > 0)
-        say(said, "%zu %s of black %s and %s", first, first == 1 ? one : many, where, where_second);
-    else if (first > 0)
-        say(said, "%zu %s of black %s and %zu %s", first, first == 1 ? one : many, where, second,
+        image_note(changes, "%zu %s of black %s and %s", first, first == 1 ? one : many, where,
             where_second);
+    else if (first > 0)
+        image_note(changes, "%zu %s of black %s and %zu %s", first, first == 1 ? one : many, where,
+            second, where_second);
     else if (second > 0)
-        say(said, "%zu %s of black %s", second, second == 1 ? one : many, where_second);
+        image_note(changes, "%zu %s of black %s", second, second == 1 ? one : many, where_second);
 }
 
 caps_status caps_image_convert(float *out, const caps_image *image, size_t channels, size_t height,
-    size_t width, bool invert, char *said, caps_error *err)
+    size_t width, bool invert, char *changes, caps_error *err)
 {
     caps_status status = CAPS_OK;
     float *row = NULL, *narrowed = NULL;
-    if (said)
-        said[0] = '\0';
+    if (changes)
+        changes[0] = '\0';
     if (channels != 1 && channels != 3)
         return caps_fail(err, CAPS_ERR_MISMATCH,
             "image: the model takes %zu channels, a picture gives 1 or 3", channels);
 
     size_t w, h;
-    fit(&w, &h, image, height, width);
+    image_fit(&w, &h, image, height, width);
     const size_t left = (width - w) / 2, above = (height - h) / 2;
     row = malloc(image->width * sizeof *row);
     narrowed = malloc(image->height * w * sizeof *narrowed); /* [image->height, w] */
@@ -354,15 +354,16 @@ caps_status caps_image_convert(float *out, const caps_image *image, size_t chann
     }
 
     if (image->channels != channels)
-        say(said, channels == 1 ? "colour to grey" : "grey to colour");
+        image_note(changes, channels == 1 ? "colour to grey" : "grey to colour");
     if (invert)
-        say(said, "inverted");
+        image_note(changes, "inverted");
     if (w != image->width || h != image->height)
-        say(said, "%zux%zu to %zux%zu", image->width, image->height, w, h);
-    say_border(said, above, height - h - above, "row", "rows", "above", "below");
-    say_border(said, left, width - w - left, "column", "columns", "on the left", "on the right");
-    if (said && !*said)
-        say(said, "%zux%zu as it is", width, height);
+        image_note(changes, "%zux%zu to %zux%zu", image->width, image->height, w, h);
+    image_note_border(changes, above, height - h - above, "row", "rows", "above", "below");
+    image_note_border(
+        changes, left, width - w - left, "column", "columns", "on the left", "on the right");
+    if (changes && !*changes)
+        image_note(changes, "%zux%zu as it is", width, height);
 done:
     free(row);
     free(narrowed);

@@ -26,11 +26,12 @@ caps_status caps_image_init(
 void caps_image_release(caps_image *image);
 
 /* Picture to network input [C,H,W], 0..1: colour to grey by Rec. 601 luma or grey to colour by
- * repeating; inverted where asked; scaled with its proportions kept (area average when shrinking,
- * bilinear when growing), centred, the rest 0. channels 1 or 3 (others: CAPS_ERR_MISMATCH). `said`
- * (NULL allowed, at least 256 bytes) gets one line of what was done: "colour to grey, 100x80 to
- * 28x22, 3 rows of black above and below". An image of the right size passes unscaled. */
+ * repeating; inverted where requested; scaled with its proportions kept (area average when
+ * shrinking, bilinear when growing), centred, the rest 0. channels 1 or 3 (others:
+ * CAPS_ERR_MISMATCH). `changes` (NULL allowed, at least 256 bytes) gets one line of what was done:
+ * "colour to grey, 100x80 to 28x22, 3 rows of black above and below". An image of the right size
+ * passes unscaled. */
 caps_status caps_image_convert(float *out, const caps_image *image, size_t channels, size_t height,
-    size_t width, bool invert, char *said, caps_error *err);
+    size_t width, bool invert, char *changes, caps_error *err);
 
 #endif

@@ -1,4 +1,4 @@
-/* split.c: a validation set parted from a training set. */
+/* split.c: a validation set held out from a training set. */
 #include <capscl/dataset.h>
 
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 
 /* Marks n of `total` images, each choice of n equally likely: the first n places of Fisher and
  * Yates' permutation. NULL: out of memory. */
-static bool *choose(size_t n, size_t total, uint64_t seed)
+static bool *split_choose(size_t n, size_t total, uint64_t seed)
 {
     bool *chosen = calloc(total, sizeof *chosen);
     size_t *order = malloc(total * sizeof *order);
@@ -32,21 +32,21 @@ static bool *choose(size_t n, size_t total, uint64_t seed)
 }
 
 /* What one of the two sets will own. */
-typedef struct part {
+typedef struct split_part {
     size_t n;
     uint8_t *images, *labels;
     struct caps_pairs *pairs;
-} part;
+} split_part;
 
-static void part_release(part *p)
+static void split_part_release(split_part *p)
 {
     free(p->images);
     free(p->labels);
     free(p->pairs);
 }
 
-static bool part_init(
-    part *p, const caps_dataset *from, const bool *chosen, bool which, size_t n, size_t bytes)
+static bool split_part_init(
+    split_part *p, const caps_dataset *from, const bool *chosen, bool which, size_t n, size_t bytes)
 {
     p->images = malloc(n * bytes);
     p->labels = malloc(n);
@@ -63,10 +63,10 @@ static bool part_init(
     return !from->pairs || p->pairs;
 }
 
-/* Puts a part in the place of a set's arrays, and what was there into the part. */
-static void swap(caps_dataset *ds, part *p)
+/* Exchanges a set's arrays with those of a part. */
+static void split_swap(caps_dataset *ds, split_part *p)
 {
-    const part before = {ds->n, ds->images, ds->labels, ds->pairs};
+    const split_part before = {ds->n, ds->images, ds->labels, ds->pairs};
     ds->n = p->n;
     ds->images = p->images;
     ds->labels = p->labels;
@@ -78,7 +78,7 @@ caps_status caps_dataset_split_off(
     caps_dataset *train, size_t n, uint64_t seed, caps_dataset *validation, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    part kept = {0}, taken = {0};
+    split_part rest = {0}, held_out = {0};
     bool *chosen = NULL;
     char *path = NULL, **names = NULL;
     size_t nhw[3];
@@ -93,16 +93,16 @@ caps_status caps_dataset_split_off(
 
     caps_dataset_stored(train, nhw);
     const size_t bytes = train->channels * nhw[1] * nhw[2];
-    chosen = choose(n, train->n, seed);
+    chosen = split_choose(n, train->n, seed);
     path = strdup(train->path);
     if (train->class_names)
         names = caps_class_names_copy((const char *const *)train->class_names, train->classes);
     if (!chosen || !path || (train->class_names && !names) ||
-        !part_init(&kept, train, chosen, false, train->n - n, bytes) ||
-        !part_init(&taken, train, chosen, true, n, bytes))
+        !split_part_init(&rest, train, chosen, false, train->n - n, bytes) ||
+        !split_part_init(&held_out, train, chosen, true, n, bytes))
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY,
             "%s: out of memory for a validation split of %zu images", train->path, n));
-    if (train->pairs && (!caps_pairs_possible(kept.pairs) || !caps_pairs_possible(taken.pairs)))
+    if (train->pairs && (!caps_pairs_possible(rest.pairs) || !caps_pairs_possible(held_out.pairs)))
         CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT,
             "%s: validation split of %zu of %zu images leaves one part with one class, need two in "
             "each to make pairs",
@@ -114,14 +114,14 @@ caps_status caps_dataset_split_off(
     validation->split = CAPS_SPLIT_VALIDATION;
     path = NULL;
     names = NULL;
-    swap(train, &kept);       /* kept: the old arrays, which go */
-    swap(validation, &taken); /* taken: the same old arrays */
-    taken = (part){0};
+    split_swap(train, &rest);          /* rest: the old arrays, which go */
+    split_swap(validation, &held_out); /* held_out: the same old arrays */
+    held_out = (split_part){0};
 done:
     free(chosen);
     free(path);
     free(names);
-    part_release(&kept);
-    part_release(&taken);
+    split_part_release(&rest);
+    split_part_release(&held_out);
     return status;
 }

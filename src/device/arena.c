@@ -8,8 +8,8 @@
 #include "launch.h"
 
 #define ELEMENT_BYTES 4
-/* Every tensor begins on a multiple of this: whole cache lines and vectors on all devices we know.
- */
+/* Every tensor begins on a multiple of this: whole cache lines and vectors on all devices we
+ * know. */
 #define ALIGN_BYTES 256
 
 typedef struct request {
@@ -26,7 +26,7 @@ typedef struct block {
 struct caps_arena {
     caps_runtime *rt; /* set by commit */
     request *requests;
-    size_t count, room;
+    size_t count, capacity;
     block *blocks;
     size_t block_count;
 };
@@ -61,13 +61,13 @@ caps_status caps_arena_add(caps_arena *a, caps_tensor *t, caps_purpose purpose, 
                 "a tensor with a dimension of %zu is larger than any memory", shape[d]);
         count *= shape[d];
     }
-    if (a->count == a->room) {
-        size_t room = a->room ? 2 * a->room : 32;
-        request *grown = realloc(a->requests, room * sizeof *grown);
+    if (a->count == a->capacity) {
+        size_t capacity = a->capacity ? 2 * a->capacity : 32;
+        request *grown = realloc(a->requests, capacity * sizeof *grown);
         if (!grown)
             return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for an arena's plan");
         a->requests = grown;
-        a->room = room;
+        a->capacity = capacity;
     }
     memset(t, 0, sizeof *t);
     t->ndim = ndim;
@@ -128,7 +128,7 @@ caps_status caps_arena_commit(caps_arena *a, caps_runtime *rt, caps_error *err)
         status = caps_fail(err, CAPS_ERR_MEMORY, "out of memory for an arena's blocks");
         goto done;
     }
-    /* First fit, in the order asked for. */
+    /* First fit, in the order of the requests. */
     for (size_t i = 0; i < a->count; i++) {
         size_t b = 0;
         while (b < a->block_count && a->blocks[b].bytes + a->requests[i].bytes > most)

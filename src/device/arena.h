@@ -1,6 +1,6 @@
 /* arena.h: device memory planned first, allocated once.
  *
- * The owner asks for every tensor it will need (caps_arena_add), then caps_arena_commit lays them
+ * The owner requests every tensor it will need (caps_arena_add), then caps_arena_commit lays them
  * out in as few buffers as the device's largest allocation permits and fills in their buffers and
  * offsets. Nothing is allocated after that. Tensors that belong together in one flat buffer
  * (parameters) are one request. */

@@ -18,7 +18,7 @@ const char *caps_device_type_name(caps_device_type type)
     return type_names[type <= CAPS_DEVICE_OTHER ? type : CAPS_DEVICE_OTHER];
 }
 
-/* PoCL pins its threads only when told, and short kernels run at half speed unpinned. Read by the
+/* PoCL pins its threads only on request, and short kernels run at half speed unpinned. Read by the
  * driver when the loader opens it, so it must be set before the first OpenCL call. The user's own
  * value stays. */
 void caps_prepare_drivers(void)
@@ -41,7 +41,7 @@ static void tidy(char *text)
             text[i] = ' ';
 }
 
-static void device_text(cl_device_id device, cl_device_info what, char *to, size_t room)
+static void device_text(cl_device_id device, cl_device_info what, char *to, size_t capacity)
 {
     size_t n = 0;
     to[0] = 0;
@@ -52,7 +52,7 @@ static void device_text(cl_device_id device, cl_device_info what, char *to, size
         return;
     if (clGetDeviceInfo(device, what, n, text, NULL) == CL_SUCCESS) {
         text[n] = 0;
-        snprintf(to, room, "%s", text);
+        snprintf(to, capacity, "%s", text);
         tidy(to);
     }
     free(text);

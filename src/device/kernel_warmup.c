@@ -22,7 +22,7 @@ typedef enum phase { LISTING, TEMPLATES, LATER_PART } phase;
 struct caps_warmup {
     phase phase;
     listed *kernels; /* by first launch */
-    size_t count, room;
+    size_t count, capacity;
 };
 
 bool caps_cache_is_cold(void)
@@ -60,60 +60,60 @@ void caps_warmup_compile_templates(caps_runtime *rt)
 caps_status caps_warmup_compile(caps_runtime *rt, caps_error *err)
 {
     const struct timespec moment = {.tv_nsec = WAIT_MS * 1000000L};
-    for (int i = 0; i < MOST_WAITS && !caps_registry_is_kept(rt); i++)
+    for (int i = 0; i < MOST_WAITS && !caps_registry_is_cached(rt); i++)
         nanosleep(&moment, NULL);
     rt->warmup->phase = LATER_PART;
     return caps_runtime_build(rt, err);
 }
 
-static caps_status append(caps_warmup *r, char *name, caps_error *err)
+static caps_status warmup_append(caps_warmup *w, char *name, caps_error *err)
 {
-    if (r->count == r->room) {
-        const size_t room = r->room ? 2 * r->room : 64;
-        listed *grown = realloc(r->kernels, room * sizeof *grown);
+    if (w->count == w->capacity) {
+        const size_t capacity = w->capacity ? 2 * w->capacity : 64;
+        listed *grown = realloc(w->kernels, capacity * sizeof *grown);
         if (!grown) {
             free(name);
-            return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu kernels", room);
+            return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu kernels", capacity);
         }
-        r->kernels = grown;
-        r->room = room;
+        w->kernels = grown;
+        w->capacity = capacity;
     }
-    r->kernels[r->count++] = (listed){.name = name};
+    w->kernels[w->count++] = (listed){.name = name};
     return CAPS_OK;
 }
 
 caps_status caps_warmup_should_launch(bool *launch, caps_runtime *rt, const caps_template *template,
     const char *kernel, caps_error *err)
 {
-    caps_warmup *r = rt->warmup;
+    caps_warmup *w = rt->warmup;
     cl_program program;
     size_t at = 0;
     *launch = false;
     char *name = caps_format("%s%s", kernel, template ? template->options : "");
     if (!name)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a kernel's name");
-    while (at < r->count && strcmp(r->kernels[at].name, name) != 0)
+    while (at < w->count && strcmp(w->kernels[at].name, name) != 0)
         at++;
-    if (at == r->count) {
-        caps_status status = append(r, name, err);
-        if (status == CAPS_OK && template && r->phase == LISTING)
+    if (at == w->count) {
+        caps_status status = warmup_append(w, name, err);
+        if (status == CAPS_OK && template && w->phase == LISTING)
             status = caps_registry_get(&program, rt, template, err);
         return status;
     }
     free(name);
     const bool mine =
-        r->phase == TEMPLATES ? template != NULL : r->phase == LATER_PART && at >= r->count / 2;
-    if (mine && !r->kernels[at].done)
-        *launch = r->kernels[at].done = true;
+        w->phase == TEMPLATES ? template != NULL : w->phase == LATER_PART && at >= w->count / 2;
+    if (mine && !w->kernels[at].done)
+        *launch = w->kernels[at].done = true;
     return CAPS_OK;
 }
 
-void caps_warmup_free(caps_warmup *r)
+void caps_warmup_free(caps_warmup *w)
 {
-    if (!r)
+    if (!w)
         return;
-    for (size_t i = 0; i < r->count; i++)
-        free(r->kernels[i].name);
-    free(r->kernels);
-    free(r);
+    for (size_t i = 0; i < w->count; i++)
+        free(w->kernels[i].name);
+    free(w->kernels);
+    free(w);
 }

@@ -1,8 +1,8 @@
-/* kernel_warmup.h: compiling what a program will launch without computing anything, for drivers that
- * compile a kernel when it is first launched (PoCL) and keep the result on disk.
+/* kernel_warmup.h: compiling what a program will launch without computing anything, for drivers
+ * that compile a kernel when it is first launched (PoCL) and cache the result on disk.
  *
- * A process that rehearses beside the one that computes halves the time to its first result on a
- * machine where nothing is compiled yet: PoCL compiles one kernel at a time in a process. */
+ * A child process that warms up beside the one that computes halves the time to its first result on
+ * a machine where nothing is compiled yet: PoCL compiles one kernel at a time in a process. */
 #ifndef CAPS_KERNEL_WARMUP_H
 #define CAPS_KERNEL_WARMUP_H
 
@@ -11,7 +11,7 @@
 /* Is there no program in the user's cache directory, that of a process which has no runtime yet? */
 bool caps_cache_is_cold(void);
 
-/* Does the device's driver compile a kernel when it is first launched, and keep it for others? */
+/* Does the device's driver compile a kernel when it is first launched, and cache it for others? */
 bool caps_warmup_is_useful(const caps_runtime *rt);
 
 /* From now on kernels are only listed, in the order of their first launch; programs of templates

@@ -55,20 +55,20 @@ static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
     caps_status status = caps_registry_get(&program, rt, template, err);
     if (status != CAPS_OK)
         return status;
-    if (rt->kernel_count == rt->kernel_room) {
-        size_t room = rt->kernel_room ? 2 * rt->kernel_room : 64;
-        caps_kernel_slot *grown = realloc(rt->kernels, room * sizeof *grown);
+    if (rt->kernel_count == rt->kernel_capacity) {
+        size_t capacity = rt->kernel_capacity ? 2 * rt->kernel_capacity : 64;
+        caps_kernel_slot *grown = realloc(rt->kernels, capacity * sizeof *grown);
         if (!grown)
-            return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu kernels", room);
+            return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu kernels", capacity);
         rt->kernels = grown;
-        rt->kernel_room = room;
+        rt->kernel_capacity = capacity;
     }
     caps_kernel_slot slot = {.name = caps_format("%s", name)};
     if (!slot.name)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a kernel's name");
     slot.kernel = clCreateKernel(program, kernel, &code);
     if (code == CL_INVALID_KERNEL_NAME && !template && rt->family == CAPS_FAMILY_CPU) {
-        status = caps_registry_get(&program, rt, &caps_rare_program, err);
+        status = caps_registry_get(&program, rt, &caps_rarely_used_program, err);
         if (status != CAPS_OK) {
             free(slot.name);
             return status;
@@ -92,8 +92,8 @@ static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
     return CAPS_OK;
 }
 
-/* A NULL tensor: drivers differ in what they make of a NULL buffer, so a small one stands for it.
- */
+/* A NULL tensor: drivers differ in what they make of a NULL buffer, so a small one stands for
+ * it. */
 static caps_status get_nothing(caps_runtime *rt, cl_mem *out, caps_error *err)
 {
     cl_int code = CL_SUCCESS;
@@ -119,8 +119,8 @@ static caps_status set_arguments(caps_runtime *rt, const caps_kernel_slot *slot,
         if (at >= slot->arguments)
             return caps_fail(err, CAPS_ERR_INTERNAL, "kernel %s takes %u arguments, more are given",
                 slot->name, slot->arguments);
-        switch (args[i].kind) {
-        case CAPS_ARG_KIND_TENSOR:
+        switch (args[i].type) {
+        case CAPS_ARG_TYPE_TENSOR:
             if (args[i].tensor && args[i].tensor->buffer) {
                 buffer = args[i].tensor->buffer;
                 offset = args[i].tensor->offset;
@@ -134,12 +134,12 @@ static caps_status set_arguments(caps_runtime *rt, const caps_kernel_slot *slot,
             if (code == CL_SUCCESS)
                 code = clSetKernelArg(slot->kernel, at++, sizeof offset, &offset);
             break;
-        case CAPS_ARG_KIND_LOCAL:
+        case CAPS_ARG_TYPE_LOCAL:
             code = clSetKernelArg(slot->kernel, at++, args[i].value.size, NULL);
             break;
-        case CAPS_ARG_KIND_UINT:
-        case CAPS_ARG_KIND_INT:
-        case CAPS_ARG_KIND_FLOAT:
+        case CAPS_ARG_TYPE_UINT:
+        case CAPS_ARG_TYPE_INT:
+        case CAPS_ARG_TYPE_FLOAT:
         default:
             code = clSetKernelArg(slot->kernel, at++, sizeof(cl_uint), &args[i].value.u);
             break;
@@ -179,7 +179,7 @@ caps_status caps_launch_template(caps_runtime *rt, const caps_template *template
         return status;
     if (!local && rt->family == CAPS_FAMILY_CPU)
         local = ones;
-    cl_event *traced = caps_trace_ask(rt, &event);
+    cl_event *traced = caps_trace_request(rt, &event);
     cl_int code = clEnqueueNDRangeKernel(rt->queue, slot.kernel, (cl_uint)ndim, NULL, global, local,
         0, NULL, rt->profile ? &event : traced);
     if (code != CL_SUCCESS)

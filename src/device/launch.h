@@ -13,16 +13,16 @@
 
 #include <capscl/tensor.h>
 
-typedef enum caps_arg_kind {
-    CAPS_ARG_KIND_TENSOR, /* buffer, ulong offset; a NULL tensor gives CAPS_NONE for the offset */
-    CAPS_ARG_KIND_UINT,
-    CAPS_ARG_KIND_INT,
-    CAPS_ARG_KIND_FLOAT,
-    CAPS_ARG_KIND_LOCAL, /* local memory of `size` bytes */
-} caps_arg_kind;
+typedef enum caps_arg_type {
+    CAPS_ARG_TYPE_TENSOR, /* buffer, ulong offset; a NULL tensor gives CAPS_NONE for the offset */
+    CAPS_ARG_TYPE_UINT,
+    CAPS_ARG_TYPE_INT,
+    CAPS_ARG_TYPE_FLOAT,
+    CAPS_ARG_TYPE_LOCAL, /* local memory of `size` bytes */
+} caps_arg_type;
 
 typedef struct caps_arg {
-    caps_arg_kind kind;
+    caps_arg_type type;
     const caps_tensor *tensor;
     union {
         cl_uint u;
@@ -34,23 +34,23 @@ typedef struct caps_arg {
 
 #define CAPS_ARG_TENSOR(t)                                                                         \
     {                                                                                              \
-        .kind = CAPS_ARG_KIND_TENSOR, .tensor = (t)                                                \
+        .type = CAPS_ARG_TYPE_TENSOR, .tensor = (t)                                                \
     }
 #define CAPS_ARG_UINT(x)                                                                           \
     {                                                                                              \
-        .kind = CAPS_ARG_KIND_UINT, .value.u = (cl_uint)(x)                                        \
+        .type = CAPS_ARG_TYPE_UINT, .value.u = (cl_uint)(x)                                        \
     }
 #define CAPS_ARG_INT(x)                                                                            \
     {                                                                                              \
-        .kind = CAPS_ARG_KIND_INT, .value.i = (cl_int)(x)                                          \
+        .type = CAPS_ARG_TYPE_INT, .value.i = (cl_int)(x)                                          \
     }
 #define CAPS_ARG_FLOAT(x)                                                                          \
     {                                                                                              \
-        .kind = CAPS_ARG_KIND_FLOAT, .value.f = (cl_float)(x)                                      \
+        .type = CAPS_ARG_TYPE_FLOAT, .value.f = (cl_float)(x)                                      \
     }
 #define CAPS_ARG_LOCAL(n)                                                                          \
     {                                                                                              \
-        .kind = CAPS_ARG_KIND_LOCAL, .value.size = (n)                                             \
+        .type = CAPS_ARG_TYPE_LOCAL, .value.size = (n)                                             \
     }
 #define CAPS_ARGS(array) (array), (sizeof(array) / sizeof((array)[0]))
 
@@ -105,11 +105,6 @@ bool caps_is_simulated(const caps_runtime *rt);
 /* Largest work-group (a power of two, at most `requested`) that the device takes for any kernel. */
 size_t caps_group_size(const caps_runtime *rt, size_t requested);
 
-/* The algorithm that options.gemm or $CAPSCL_GEMM forces, or NULL for a free choice. */
-const char *caps_runtime_requested_gemm(const caps_runtime *rt);
-/* The routing variant that options.routing or $CAPSCL_ROUTING forces, or NULL for a free choice. */
-const char *caps_runtime_requested_routing(const caps_runtime *rt);
-
 /* For time spent in a library that enqueues kernels of its own (CLBlast): begin waits for the queue
  * where profiling is on, and end waits again and books the time under `name`. For a trace they
  * enqueue a marker each. Without either both do nothing. */
@@ -118,7 +113,7 @@ caps_status caps_profile_end(
     caps_runtime *rt, const char *name, uint64_t start_ns, caps_error *err);
 
 /* A device buffer of `bytes`, counted in caps_runtime_bytes; released with caps_buffer_free. Before
- * it asks the device it checks max_alloc_bytes and global_mem_bytes (CAPS_ERR_DEVICE_MEMORY names
+ * it calls the driver it checks max_alloc_bytes and global_mem_bytes (CAPS_ERR_DEVICE_MEMORY names
  * `what`, need and have). */
 caps_status caps_buffer_create(
     cl_mem *out, caps_runtime *rt, size_t bytes, const char *what, caps_error *err);

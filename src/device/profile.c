@@ -7,7 +7,7 @@
 #include "file.h"
 #include "runtime_state.h"
 
-#define PENDING_MOST 4096 /* events kept before they are read; each holds driver memory */
+#define PENDING_MOST 4096 /* events held before they are read; each takes driver memory */
 
 static caps_status get_entry(size_t *out, caps_runtime *rt, const char *name, caps_error *err)
 {
@@ -17,13 +17,13 @@ static caps_status get_entry(size_t *out, caps_runtime *rt, const char *name, ca
             return CAPS_OK;
         }
     }
-    if (rt->entry_count == rt->entry_room) {
-        size_t room = rt->entry_room ? 2 * rt->entry_room : 32;
-        caps_profile_entry *grown = realloc(rt->entries, room * sizeof *grown);
+    if (rt->entry_count == rt->entry_capacity) {
+        size_t capacity = rt->entry_capacity ? 2 * rt->entry_capacity : 32;
+        caps_profile_entry *grown = realloc(rt->entries, capacity * sizeof *grown);
         if (!grown)
             return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for the profile");
         rt->entries = grown;
-        rt->entry_room = room;
+        rt->entry_capacity = capacity;
     }
     char *copy = caps_format("%s", name);
     if (!copy)
@@ -33,7 +33,7 @@ static caps_status get_entry(size_t *out, caps_runtime *rt, const char *name, ca
     return CAPS_OK;
 }
 
-/* Reads the times of the events kept, and releases them. */
+/* Reads the times of the events held, and releases them. */
 static caps_status drain(caps_runtime *rt, caps_error *err)
 {
     caps_status status = caps_runtime_finish(rt, err);
@@ -60,12 +60,12 @@ caps_status caps_profile_book(caps_runtime *rt, const char *name, cl_event event
 {
     size_t entry;
     caps_status status = get_entry(&entry, rt, name, err);
-    if (status == CAPS_OK && rt->pending_count == rt->pending_room) {
-        size_t room = rt->pending_room ? 2 * rt->pending_room : 256;
-        caps_profile_pending *grown = realloc(rt->pending, room * sizeof *grown);
+    if (status == CAPS_OK && rt->pending_count == rt->pending_capacity) {
+        size_t capacity = rt->pending_capacity ? 2 * rt->pending_capacity : 256;
+        caps_profile_pending *grown = realloc(rt->pending, capacity * sizeof *grown);
         if (grown) {
             rt->pending = grown;
-            rt->pending_room = room;
+            rt->pending_capacity = capacity;
         } else {
             status = caps_fail(err, CAPS_ERR_MEMORY, "out of memory for the profile");
         }

@@ -1,5 +1,5 @@
-/* registry.c: programs, built once and kept on disk: one of the family's kernels, one of those that
- * few runs launch, and one for every set of sizes that a template (cl/x.clt) is built for.
+/* registry.c: programs, built once and cached on disk: one of the family's kernels, one of those
+ * that are rarely used, and one for every set of sizes that a template (cl/x.clt) is built for.
  *
  * A cache file is: magic, length of the key text, key text, length and CRC-32 of the binary,
  * binary. Its name is a hash of the key text; the text itself is compared too. Whatever is wrong
@@ -21,18 +21,15 @@
 #define SOURCE_LIMIT ((size_t)16 << 20)
 #define BINARY_LIMIT ((size_t)512 << 20)
 
-/* Files of the CPU family that make a program of their own: algorithms that are chosen where the
- * usual ones cannot serve, and what measures. PoCL takes half a second for them. */
-static const char *const seldom[] = {"conv_cpu.cl", "conv_direct_cpu.cl", "gemm_direct_cpu.cl",
-    "peak_cpu.cl", "routing_cpu.cl", "votes_cpu.cl"};
-const caps_template caps_rare_program = {"(seldom)", ""};
+/* Files of the CPU family with this line in their head make a program of their own: algorithms that
+ * are chosen where the usual ones cannot serve, and what measures. PoCL takes half a second for
+ * them. */
+static const char rarely_used_line[] = "\n// Program: rarely used ";
+const caps_template caps_rarely_used_program = {"(rarely used)", ""};
 
-static bool is_rare(const char *name)
+static bool is_rarely_used(const caps_source *source)
 {
-    for (size_t i = 0; i < sizeof seldom / sizeof *seldom; i++)
-        if (strcmp(seldom[i], name) == 0)
-            return true;
-    return false;
+    return strstr(source->text, rarely_used_line) != NULL;
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -41,14 +38,15 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-/* Does the file belong to the family's own program? common.clh is put first and not counted here.
- */
-static bool belongs(const char *name, caps_family family)
+/* Does the file belong to the family's own program? common.clh is put first and not counted
+ * here. */
+static bool belongs(const caps_source *source, caps_family family)
 {
+    const char *name = source->name;
     if (!ends_with(name, ".cl"))
         return false;
     if (ends_with(name, "_cpu.cl"))
-        return family == CAPS_FAMILY_CPU && !is_rare(name);
+        return family == CAPS_FAMILY_CPU && !is_rarely_used(source);
     if (ends_with(name, "_gpu.cl"))
         return family == CAPS_FAMILY_GPU;
     return true;
@@ -60,7 +58,7 @@ typedef struct source_text {
 } source_text;
 
 /* Appends `#line 1 "name"` and the file's text, embedded or from the directory cl_path. */
-static caps_status append(
+static caps_status registry_append(
     source_text *to, const caps_runtime *rt, const caps_source *source, caps_error *err)
 {
     unsigned char *file = NULL;
@@ -104,17 +102,17 @@ done:
 static caps_status gather(
     source_text *to, const caps_runtime *rt, const char *template, caps_error *err)
 {
-    const bool few = template && strcmp(template, caps_rare_program.file) == 0;
-    const bool sized = template && !few;
+    const bool rarely = template && strcmp(template, caps_rarely_used_program.file) == 0;
+    const bool sized = template && !rarely;
     caps_status status = CAPS_OK;
     for (const caps_source *s = caps_sources; s->name; s++)
         if (sized ? ends_with(s->name, ".clh") : strcmp(s->name, "common.clh") == 0)
-            CAPS_TRY(append(to, rt, s, err));
+            CAPS_TRY(registry_append(to, rt, s, err));
     for (const caps_source *s = caps_sources; s->name; s++)
-        if (few     ? is_rare(s->name)
+        if (rarely  ? is_rarely_used(s)
             : sized ? strcmp(s->name, template) == 0
-                    : belongs(s->name, rt->family))
-            CAPS_TRY(append(to, rt, s, err));
+                    : belongs(s, rt->family))
+            CAPS_TRY(registry_append(to, rt, s, err));
 done:
     return status;
 }
@@ -171,14 +169,13 @@ static const unsigned char *find_binary(
     return file + at;
 }
 
-/* PoCL keeps programs itself, by their source, and finds one in a tenth of the time in which it
- * links a binary of ours; and asked for the binary of a program it compiles every kernel, for a
- * work-group size that is not the one we launch. So its cache serves, and our file says that it
- * should be there.
- */
-static const char kept_by_driver[] = "kept by the driver";
+/* PoCL caches programs itself, by their source, and finds one in a tenth of the time in which it
+ * links a binary of ours; and when the binary of a program is requested it compiles every kernel,
+ * for a work-group size that is not the one we launch. So its cache is used, and our file records
+ * that the program should be there. */
+static const char cached_by_driver[] = "kept by the driver";
 
-static bool driver_keeps(const caps_runtime *rt)
+static bool driver_caches(const caps_runtime *rt)
 {
     return strcmp(rt->device.platform, "Portable Computing Language") == 0;
 }
@@ -194,7 +191,7 @@ static cl_program build_source(
 }
 
 /* Sets *out from the disk, or leaves it NULL. */
-static void load(cl_program *out, const caps_runtime *rt, const source_text *source,
+static void registry_load(cl_program *out, const caps_runtime *rt, const source_text *source,
     const char *path, const char *key, const char *options)
 {
     unsigned char *file = NULL;
@@ -204,8 +201,8 @@ static void load(cl_program *out, const caps_runtime *rt, const source_text *sou
     if (caps_file_read(&file, &n, path, BINARY_LIMIT, NULL) != CAPS_OK)
         return;
     const unsigned char *binary = find_binary(file, n, key, &bytes);
-    if (binary && driver_keeps(rt)) {
-        if (bytes == sizeof kept_by_driver && memcmp(binary, kept_by_driver, bytes) == 0)
+    if (binary && driver_caches(rt)) {
+        if (bytes == sizeof cached_by_driver && memcmp(binary, cached_by_driver, bytes) == 0)
             program = build_source(rt, source, options, &code);
     } else if (binary) {
         program = clCreateProgramWithBinary(
@@ -220,15 +217,16 @@ static void load(cl_program *out, const caps_runtime *rt, const source_text *sou
     free(file);
 }
 
-/* Keeps a program's binary. Failing is no error: a warning, once, and the next run builds again. */
-static void keep(caps_runtime *rt, cl_program program, const char *path, const char *key)
+/* Writes a program's binary to the cache. Failing is no error: a warning, once, and the next run
+ * builds again. */
+static void registry_store(caps_runtime *rt, cl_program program, const char *path, const char *key)
 {
     caps_error err = {0};
     size_t bytes = 0, key_bytes = strlen(key);
     unsigned char *file = NULL;
-    const bool driver = driver_keeps(rt);
+    const bool driver = driver_caches(rt);
     if (driver)
-        bytes = sizeof kept_by_driver;
+        bytes = sizeof cached_by_driver;
     else if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) !=
                  CL_SUCCESS ||
              bytes == 0 || bytes > BINARY_LIMIT)
@@ -239,7 +237,7 @@ static void keep(caps_runtime *rt, cl_program program, const char *path, const c
         return;
     unsigned char *binary = file + head;
     if (driver)
-        memcpy(binary, kept_by_driver, bytes);
+        memcpy(binary, cached_by_driver, bytes);
     else if (clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) !=
              CL_SUCCESS)
         goto done;
@@ -251,13 +249,13 @@ static void keep(caps_runtime *rt, cl_program program, const char *path, const c
     if (caps_directory_make(rt->cache_dir, &err) != CAPS_OK ||
         caps_file_write(path, file, head + bytes, &err) != CAPS_OK)
         snprintf(rt->warning, sizeof rt->warning,
-            "kernels are not kept, every start will build them again: %.400s", err.message);
+            "kernels are not cached, every start will build them again: %.400s", err.message);
 done:
     free(file);
 }
 
-/* The first line of a build log that speaks of an error, else its first line that is not empty. */
-static void first_error(char *to, size_t room, const char *log)
+/* The first line of a build log that has the word error, else its first line that is not empty. */
+static void first_error(char *to, size_t capacity, const char *log)
 {
     const char *line = strstr(log, "error");
     if (line)
@@ -265,10 +263,10 @@ static void first_error(char *to, size_t room, const char *log)
             line--;
     else
         line = log + strspn(log, "\n\r\t ");
-    snprintf(to, room, "%.*s", (int)strcspn(line, "\n\r"), line);
+    snprintf(to, capacity, "%.*s", (int)strcspn(line, "\n\r"), line);
 }
 
-/* Builds from source, and keeps the binary where there is a path for it. */
+/* Builds from source, and caches the binary where there is a path for it. */
 static caps_status compile(cl_program *out, caps_runtime *rt, const source_text *source,
     const char *options, const char *path, const char *key, caps_error *err)
 {
@@ -279,7 +277,7 @@ static caps_status compile(cl_program *out, caps_runtime *rt, const source_text 
             err, code, "making the program of family %s", caps_family_name(rt->family));
     if (code == CL_SUCCESS) {
         if (path)
-            keep(rt, program, path, key);
+            registry_store(rt, program, path, key);
         *out = program;
         return CAPS_OK;
     }
@@ -302,7 +300,7 @@ static caps_status compile(cl_program *out, caps_runtime *rt, const source_text 
     return status;
 }
 
-/* What a program is made of, and where it is kept. */
+/* What a program is made of, and where it is cached. */
 typedef struct recipe {
     source_text source;
     char *options, *key, *path; /* path NULL: nowhere */
@@ -337,8 +335,8 @@ done:
     return status;
 }
 
-/* Builds, or loads, and keeps. */
-static caps_status make(
+/* Loads, or builds and caches. */
+static caps_status registry_make(
     cl_program *out, caps_runtime *rt, const char *template, const char *more, caps_error *err)
 {
     recipe r;
@@ -346,7 +344,7 @@ static caps_status make(
     if (status != CAPS_OK)
         return status;
     if (r.path)
-        load(out, rt, &r.source, r.path, r.key, r.options);
+        registry_load(out, rt, &r.source, r.path, r.key, r.options);
     if (!*out) {
         status = compile(out, rt, &r.source, r.options, r.path, r.key, err);
         rt->compiled = true;
@@ -355,14 +353,14 @@ static caps_status make(
     return status;
 }
 
-bool caps_registry_is_kept(const caps_runtime *rt)
+bool caps_registry_is_cached(const caps_runtime *rt)
 {
     recipe r;
     if (recipe_init(&r, rt, NULL, "", NULL) != CAPS_OK)
         return false;
-    const bool kept = r.path && caps_path_exists(r.path);
+    const bool cached = r.path && caps_path_exists(r.path);
     recipe_release(&r);
-    return kept;
+    return cached;
 }
 
 caps_status caps_registry_get(
@@ -384,9 +382,10 @@ caps_status caps_registry_get(
     caps_program_slot slot = {
         .file = caps_format("%s", file), .options = caps_format("%s", options)};
     caps_trace_begin(rt, "build kernels");
-    caps_status status = slot.file && slot.options
-                             ? make(&slot.program, rt, template ? file : NULL, options, err)
-                             : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a program");
+    caps_status status =
+        slot.file && slot.options
+            ? registry_make(&slot.program, rt, template ? file : NULL, options, err)
+            : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a program");
     caps_trace_end(rt);
     if (status != CAPS_OK) {
         free(slot.file);

@@ -67,32 +67,8 @@ static caps_status choose_family(caps_runtime *rt, const char *option, caps_erro
             return CAPS_OK;
         }
     }
-    return caps_fail(
-        err, CAPS_ERR_ARGUMENT, "kernel family \"%s\" is unknown, need auto, cpu or gpu", requested);
-}
-
-static caps_status choose_gemm(caps_runtime *rt, const char *option, caps_error *err)
-{
-    static const char *const known[] = {"clblast", "packed", "direct"};
-    const char *requested = option_or_environment(option, "CAPSCL_GEMM");
-    if (!requested || strcmp(requested, "auto") == 0)
-        return CAPS_OK;
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(requested, known[i]) == 0)
-            return copy_text(&rt->gemm, requested, err);
     return caps_fail(err, CAPS_ERR_ARGUMENT,
-        "GEMM algorithm \"%s\" is unknown, need auto, clblast, packed or direct", requested);
-}
-
-static caps_status choose_routing(caps_runtime *rt, const char *option, caps_error *err)
-{
-    const char *requested = option_or_environment(option, "CAPSCL_ROUTING");
-    if (!requested || strcmp(requested, "auto") == 0)
-        return CAPS_OK;
-    if (strcmp(requested, "stored") == 0 || strcmp(requested, "fused") == 0)
-        return copy_text(&rt->routing, requested, err);
-    return caps_fail(err, CAPS_ERR_ARGUMENT,
-        "routing variant \"%s\" is unknown, need auto, stored or fused", requested);
+        "kernel family \"%s\" is unknown, need auto, cpu or gpu", requested);
 }
 
 /* Everything after context and queue are there. */
@@ -103,15 +79,14 @@ static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_
     if (!rt->tuning)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a runtime");
     CAPS_TRY(choose_family(rt, o->kernels, err));
-    CAPS_TRY(choose_gemm(rt, o->gemm, err));
-    CAPS_TRY(choose_routing(rt, o->routing, err));
+    CAPS_TRY(caps_choices_init(&rt->choices, o->algorithms, err));
     CAPS_TRY(caps_cache_directory(&rt->cache_dir, o->cache_dir, err));
     CAPS_TRY(copy_text(&rt->cl_path, option_or_environment(o->cl_path, "CAPSCL_CL_PATH"), err));
     size_t group = 1;
     cl_int code = clGetDeviceInfo(
         rt->device.handle, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof group, &group, NULL);
     if (code != CL_SUCCESS) {
-        status = caps_fail_cl(err, code, "asking for the largest work-group");
+        status = caps_fail_cl(err, code, "reading the largest work-group");
         goto done;
     }
     rt->max_group = group;
@@ -190,7 +165,7 @@ static caps_status describe_own(caps_device_info *info, cl_device_id device, cap
     caps_device_list_free(list);
     cl_int code = clGetDeviceInfo(device, CL_DEVICE_PLATFORM, sizeof platform, &platform, NULL);
     if (code != CL_SUCCESS)
-        return caps_fail_cl(err, code, "asking the caller's device for its platform");
+        return caps_fail_cl(err, code, "reading the platform of the caller's device");
     caps_device_describe(info, platform, device, -1, -1);
     return CAPS_OK;
 }
@@ -209,7 +184,7 @@ caps_status caps_runtime_create_from(caps_runtime **out, cl_context context, cl_
     cl_int code =
         clGetCommandQueueInfo(queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL);
     if (code != CL_SUCCESS)
-        return caps_fail_cl(err, code, "asking the caller's queue for its properties");
+        return caps_fail_cl(err, code, "reading the properties of the caller's queue");
     if (properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "runtime: the queue is out-of-order, need in-order");
@@ -224,12 +199,12 @@ caps_status caps_runtime_create_from(caps_runtime **out, cl_context context, cl_
     snprintf(rt->reason, sizeof rt->reason, "the caller's own");
     rt->profile = o.profile;
     if ((code = clRetainContext(context)) != CL_SUCCESS) {
-        status = caps_fail_cl(err, code, "keeping the caller's context");
+        status = caps_fail_cl(err, code, "retaining the caller's context");
         goto done;
     }
     rt->context = context;
     if ((code = clRetainCommandQueue(queue)) != CL_SUCCESS) {
-        status = caps_fail_cl(err, code, "keeping the caller's queue");
+        status = caps_fail_cl(err, code, "retaining the caller's queue");
         goto done;
     }
     rt->queue = queue;
@@ -269,8 +244,7 @@ void caps_runtime_free(caps_runtime *rt)
         clReleaseContext(rt->context);
     caps_tuning_free(rt->tuning);
     caps_warmup_free(rt->warmup);
-    free(rt->gemm);
-    free(rt->routing);
+    caps_choices_release(&rt->choices);
     free(rt->cache_dir);
     free(rt->cl_path);
     free(rt);
@@ -299,21 +273,6 @@ cl_context caps_runtime_context(const caps_runtime *rt)
 cl_command_queue caps_runtime_queue(const caps_runtime *rt)
 {
     return rt->queue;
-}
-
-caps_slots *caps_runtime_get_slots(caps_runtime *rt)
-{
-    return &rt->slots;
-}
-
-const char *caps_runtime_requested_gemm(const caps_runtime *rt)
-{
-    return rt->gemm;
-}
-
-const char *caps_runtime_requested_routing(const caps_runtime *rt)
-{
-    return rt->routing;
 }
 
 size_t caps_group_size(const caps_runtime *rt, size_t requested)

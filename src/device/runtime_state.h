@@ -2,6 +2,9 @@
 #ifndef CAPS_RUNTIME_STATE_H
 #define CAPS_RUNTIME_STATE_H
 
+#include <capscl/experimental.h>
+
+#include "choice.h"
 #include "launch.h"
 #include "slots.h"
 #include "trace.h"
@@ -32,38 +35,39 @@ struct caps_runtime {
     cl_command_queue queue;
     caps_family family;
     size_t max_group;
-    char *gemm, *routing, *cache_dir, *cl_path; /* NULL: none */
-    char warning[512];                          /* "" : none */
+    char *cache_dir, *cl_path; /* NULL: none */
+    char warning[512];         /* "" : none */
     caps_program_slot *programs;
     size_t program_count;
     bool compiled; /* from source: nothing of a program was on disk */
     caps_kernel_slot *kernels;
-    size_t kernel_count, kernel_room;
+    size_t kernel_count, kernel_capacity;
     uint64_t bytes, peak_bytes;
     bool profile;
     caps_profile_entry *entries;
-    size_t entry_count, entry_room;
+    size_t entry_count, entry_capacity;
     caps_profile_pending *pending;
-    size_t pending_count, pending_room;
+    size_t pending_count, pending_capacity;
     cl_mem nothing; /* stands for a NULL tensor */
     caps_slots slots;
     caps_tuning *tuning;
-    caps_trace *trace;         /* NULL: none */
+    caps_choices choices;
+    caps_trace *trace;   /* NULL: none */
     caps_warmup *warmup; /* NULL: launches are launches */
 };
 
-/* For caps_registry_get: kernels of the CPU family that the family's program leaves out. */
-extern const caps_template caps_rare_program;
+/* For caps_registry_get: kernels of the CPU family that are not part of the family's program. */
+extern const caps_template caps_rarely_used_program;
 /* The program of the runtime's family (NULL) or of a template: built, or loaded from the disk
  * cache, where this runtime has not got it yet. */
 caps_status caps_registry_get(
     cl_program *out, caps_runtime *rt, const caps_template *template, caps_error *err);
 /* Does the disk cache hold the family's program? */
-bool caps_registry_is_kept(const caps_runtime *rt);
+bool caps_registry_is_cached(const caps_runtime *rt);
 /* $CAPSCL_CACHE, else $XDG_CACHE_HOME/capscl, else ~/.cache/capscl (option: in place of them all);
  * NULL where there is no home. Freed with free(). */
 caps_status caps_cache_directory(char **to, const char *option, caps_error *err);
-/* While the runtime rehearses (kernel_warmup.h): is this kernel to be launched, on one work-group? */
+/* During a warm-up (kernel_warmup.h): is this kernel to be launched, on one work-group? */
 caps_status caps_warmup_should_launch(bool *launch, caps_runtime *rt, const caps_template *template,
     const char *kernel, caps_error *err);
 void caps_warmup_free(caps_warmup *r);

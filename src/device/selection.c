@@ -31,14 +31,14 @@ static bool equal_nocase(const char *a, const char *b)
 
 /* "0:0 name (platform), 0:1 ..." of the devices for which marks[] is set (NULL: all). */
 static void describe(
-    char *to, size_t room, const caps_device_info *list, size_t n, const bool *marks)
+    char *to, size_t capacity, const caps_device_info *list, size_t n, const bool *marks)
 {
     size_t at = 0;
     to[0] = 0;
-    for (size_t i = 0; i < n && at < room - 1; i++) {
+    for (size_t i = 0; i < n && at < capacity - 1; i++) {
         if (marks && !marks[i])
             continue;
-        int wrote = snprintf(to + at, room - at, "%s%s %s (%s)", at ? ", " : "", list[i].id,
+        int wrote = snprintf(to + at, capacity - at, "%s%s %s (%s)", at ? ", " : "", list[i].id,
             list[i].name, list[i].platform);
         at += wrote > 0 ? (size_t)wrote : 0;
     }
@@ -120,14 +120,58 @@ static caps_status select_name(
         names);
 }
 
+static const caps_device_type preference[] = {
+    CAPS_DEVICE_GPU, CAPS_DEVICE_CPU, CAPS_DEVICE_ACCELERATOR, CAPS_DEVICE_OTHER};
+
+/* Without a request: the best GPU, else the best CPU, else what there is. */
+static caps_status select_best(const caps_device_info *list, size_t n, size_t *index,
+    char because[REASON_BYTES], caps_error *err)
+{
+    size_t best = n;
+    for (size_t t = 0; t < sizeof preference / sizeof *preference && best == n; t++) {
+        best = best_of(list, n, preference[t]);
+        snprintf(because, REASON_BYTES, "%s",
+            t == 0   ? "the best GPU"
+            : t == 1 ? "no GPU found: the CPU"
+                     : "neither GPU nor CPU found: what there is");
+    }
+    if (best == n)
+        return caps_fail(err, CAPS_ERR_NO_DEVICE,
+            "none of the %zu OpenCL devices is available with a compiler", n);
+    *index = best;
+    return CAPS_OK;
+}
+
+/* Is the selector the word of a type? *type is set then. */
+static bool find_type(const char *selector, caps_device_type *type)
+{
+    for (size_t t = 0; t < 3; t++)
+        if (equal_nocase(selector, caps_device_type_name(preference[t]))) {
+            *type = preference[t];
+            return true;
+        }
+    return false;
+}
+
+static caps_status select_type(const caps_device_info *list, size_t n, const char *selector,
+    caps_device_type type, size_t *index, caps_error *err)
+{
+    char names[480];
+    *index = best_of(list, n, type);
+    if (*index < n)
+        return CAPS_OK;
+    describe(names, sizeof names, list, n, NULL);
+    return caps_fail(err, CAPS_ERR_NO_DEVICE,
+        "device \"%s\": there is none of that type (there is: %s)", selector, names);
+}
+
 caps_status caps_device_select(const caps_device_info *list, size_t n, const char *selector,
     size_t *index, char *reason, caps_error *err)
 {
-    static const caps_device_type preference[] = {
-        CAPS_DEVICE_GPU, CAPS_DEVICE_CPU, CAPS_DEVICE_ACCELERATOR, CAPS_DEVICE_OTHER};
     char because[REASON_BYTES] = "";
     const char *source = "";
-    caps_status status;
+    caps_status status = CAPS_OK;
+    caps_device_type type;
     unsigned long platform, device;
     if (!selector || !*selector) {
         selector = getenv("CAPSCL_DEVICE");
@@ -139,46 +183,17 @@ caps_status caps_device_select(const caps_device_info *list, size_t n, const cha
             "pocl-opencl-icd for the CPU");
 
     if (!selector || !*selector) {
-        size_t best = n;
-        for (size_t t = 0; t < sizeof preference / sizeof *preference && best == n; t++) {
-            best = best_of(list, n, preference[t]);
-            snprintf(because, sizeof because, "%s",
-                t == 0   ? "the best GPU"
-                : t == 1 ? "no GPU found: the CPU"
-                         : "neither GPU nor CPU found: what there is");
-        }
-        if (best == n)
-            return caps_fail(err, CAPS_ERR_NO_DEVICE,
-                "none of the %zu OpenCL devices is available with a compiler", n);
-        *index = best;
+        CAPS_TRY(select_best(list, n, index, because, err));
     } else if (parse_id(selector, &platform, &device)) {
-        status = select_id(list, n, selector, platform, device, index, err);
-        if (status != CAPS_OK)
-            return status;
-        snprintf(because, sizeof because, "asked for%s as %.64s", source, selector);
+        CAPS_TRY(select_id(list, n, selector, platform, device, index, err));
+        snprintf(because, sizeof because, "requested%s as %.64s", source, selector);
+    } else if (find_type(selector, &type)) {
+        CAPS_TRY(select_type(list, n, selector, type, index, err));
+        snprintf(because, sizeof because, "the best of type %s, requested%s",
+            caps_device_type_name(type), source);
     } else {
-        bool is_type = false;
-        for (size_t t = 0; t < 3 && !is_type; t++) {
-            if (!equal_nocase(selector, caps_device_type_name(preference[t])))
-                continue;
-            is_type = true;
-            *index = best_of(list, n, preference[t]);
-            if (*index == n) {
-                char names[480];
-                describe(names, sizeof names, list, n, NULL);
-                return caps_fail(err, CAPS_ERR_NO_DEVICE,
-                    "device \"%s\": there is none of that type (there is: %s)", selector, names);
-            }
-            snprintf(because, sizeof because, "the best of type %s, asked for%s",
-                caps_device_type_name(preference[t]), source);
-        }
-        if (!is_type) {
-            status = select_name(list, n, selector, index, err);
-            if (status != CAPS_OK)
-                return status;
-            snprintf(
-                because, sizeof because, "asked for%s by the name \"%.64s\"", source, selector);
-        }
+        CAPS_TRY(select_name(list, n, selector, index, err));
+        snprintf(because, sizeof because, "requested%s by the name \"%.64s\"", source, selector);
     }
     if (!list[*index].available)
         return caps_fail(err, CAPS_ERR_NO_DEVICE,
@@ -186,5 +201,6 @@ caps_status caps_device_select(const caps_device_info *list, size_t n, const cha
             list[*index].name);
     if (reason)
         snprintf(reason, REASON_BYTES, "%s", because);
-    return CAPS_OK;
+done:
+    return status;
 }

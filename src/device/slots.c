@@ -3,20 +3,27 @@
 
 #include <stddef.h>
 
+#include "runtime_state.h"
+
 void **caps_runtime_slot(
-    caps_runtime *rt, caps_slot slot, void (*release)(caps_runtime *rt, void *value))
+    caps_runtime *rt, const void *key, void (*release)(caps_runtime *rt, void *value))
 {
-    caps_slots *s = caps_runtime_get_slots(rt);
-    s->release[slot] = release;
-    return &s->value[slot];
+    for (int i = 0; i < CAPS_SLOTS; i++) {
+        caps_slot *slot = &rt->slots.list[i];
+        if (!slot->key)
+            *slot = (caps_slot){.key = key, .release = release};
+        if (slot->key == key)
+            return &slot->value;
+    }
+    return NULL;
 }
 
 void caps_runtime_slots_release(caps_runtime *rt)
 {
-    caps_slots *s = caps_runtime_get_slots(rt);
-    for (int i = 0; i < CAPS_SLOT_COUNT; i++) {
-        if (s->value[i])
-            s->release[i](rt, s->value[i]);
-        s->value[i] = NULL;
+    for (int i = 0; i < CAPS_SLOTS; i++) {
+        const caps_slot slot = rt->slots.list[i];
+        if (slot.value)
+            slot.release(rt, slot.value);
+        rt->slots.list[i] = (caps_slot){0};
     }
 }

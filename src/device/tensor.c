@@ -112,7 +112,7 @@ static caps_status upload(
     cl_int code = caps_is_simulated(rt) ? rewrite(rt, t, host)
                                         : clEnqueueWriteBuffer(caps_runtime_queue(rt), t->buffer,
                                               wait, t->offset * ELEMENT_BYTES, caps_tensor_bytes(t),
-                                              host, 0, NULL, caps_trace_ask(rt, &event));
+                                              host, 0, NULL, caps_trace_request(rt, &event));
     caps_trace_take(rt, "upload", caps_tensor_bytes(t), event);
     return code == CL_SUCCESS
                ? CAPS_OK
@@ -135,8 +135,9 @@ caps_status caps_tensor_download(
     caps_runtime *rt, const caps_tensor *t, void *host, caps_error *err)
 {
     cl_event event = NULL;
-    cl_int code = clEnqueueReadBuffer(caps_runtime_queue(rt), t->buffer, CL_TRUE,
-        t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), host, 0, NULL, caps_trace_ask(rt, &event));
+    cl_int code =
+        clEnqueueReadBuffer(caps_runtime_queue(rt), t->buffer, CL_TRUE, t->offset * ELEMENT_BYTES,
+            caps_tensor_bytes(t), host, 0, NULL, caps_trace_request(rt, &event));
     caps_trace_take(rt, "download", caps_tensor_bytes(t), event);
     return code == CL_SUCCESS
                ? CAPS_OK
@@ -149,7 +150,7 @@ caps_status caps_tensor_map(
     cl_event event = NULL;
     cl_int code = CL_SUCCESS;
     *host = clEnqueueMapBuffer(caps_runtime_queue(rt), t->buffer, CL_TRUE, CL_MAP_READ,
-        t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), 0, NULL, caps_trace_ask(rt, &event),
+        t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), 0, NULL, caps_trace_request(rt, &event),
         &code);
     caps_trace_take(rt, "map", caps_tensor_bytes(t), event);
     if (code == CL_SUCCESS && *host)
@@ -179,7 +180,7 @@ caps_status caps_tensor_zero(caps_runtime *rt, const caps_tensor *t, caps_error 
                       ? rewrite(rt, t, NULL)
                       : clEnqueueFillBuffer(caps_runtime_queue(rt), t->buffer, &zero, sizeof zero,
                             t->offset * ELEMENT_BYTES, caps_tensor_bytes(t), 0, NULL,
-                            caps_trace_ask(rt, &event));
+                            caps_trace_request(rt, &event));
     caps_trace_take(rt, "zero", caps_tensor_bytes(t), event);
     return code == CL_SUCCESS
                ? CAPS_OK
@@ -195,7 +196,7 @@ caps_status caps_tensor_copy(
     cl_event event = NULL;
     cl_int code = clEnqueueCopyBuffer(caps_runtime_queue(rt), from->buffer, to->buffer,
         from->offset * ELEMENT_BYTES, to->offset * ELEMENT_BYTES, caps_tensor_bytes(to), 0, NULL,
-        caps_trace_ask(rt, &event));
+        caps_trace_request(rt, &event));
     caps_trace_take(rt, "copy", caps_tensor_bytes(to), event);
     return code == CL_SUCCESS ? CAPS_OK
                               : caps_fail_cl(err, code, "copy of %zu bytes", caps_tensor_bytes(to));

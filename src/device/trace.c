@@ -1,14 +1,12 @@
 /* trace.c: see trace.h.
  *
  * The file is written as the run goes on, through a small buffer, and appears under its name only
- * when it is whole. A trace that cannot be written does not stop the run that it watches: recording
- * ends, and caps_trace_close says why.
+ * when it is complete. A trace that cannot be written does not stop the run: recording ends, and
+ * caps_trace_close reports why.
  * Times in the file are microseconds of the host's monotonic clock since the trace was opened. */
 #include "trace.h"
 
 #include <inttypes.h>
-#include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,18 +16,18 @@
 #include "fail.h"
 #include "file.h"
 #include "runtime_state.h"
+#include "trace_file.h"
 
 enum {
-    BUFFER_BYTES = 1 << 16,
-    PENDING_MOST = 8192, /* commands kept before the oldest is waited for */
-    POLL_EVERY = 32,     /* commands between two looks at the oldest */
+    PENDING_MOST = 8192, /* commands held before the oldest is waited for */
+    POLL_EVERY = 32,     /* commands between two checks of the oldest */
     DEPTH_MOST = 32,     /* spans within one another */
     ANCHORS = 16,        /* markers that the clocks are compared by */
     LANE_HOST = 1,
     LANE_QUEUE = 2,
 };
 
-/* A name as it stands in the file. Some two hundred are told apart by 64 bits. */
+/* A name as it stands in the file. 64 bits are enough to distinguish some two hundred. */
 typedef struct name {
     uint64_t hash;
     char *text;
@@ -41,7 +39,7 @@ typedef struct command {
     cl_event from; /* NULL, or the marker that a library's command begins at */
     size_t name;
     uint64_t bytes;
-    uint64_t asked, given; /* host time before and after it was enqueued; 0, 0: not known */
+    uint64_t before, after; /* host time before and after it was enqueued; 0, 0: not known */
 } command;
 
 typedef struct span {
@@ -53,15 +51,11 @@ typedef struct span {
 typedef struct anchor {
     int64_t offset, first;
     uint64_t error;
-    bool follows; /* the driver notes when a command is enqueued: see follow_clock */
+    bool follows; /* the driver records when a command is enqueued: see follow_clock */
 } anchor;
 
 struct caps_trace {
-    caps_atomic_file file;
-    char buffer[BUFFER_BYTES];
-    size_t used;
-    caps_error failure; /* status CAPS_OK: none */
-
+    caps_trace_file out;
     long process;
     uint64_t start, recorded, most, left_out;
     bool warned;
@@ -69,66 +63,16 @@ struct caps_trace {
     int64_t queue_end; /* where the queue's lane is free */
 
     name *names;
-    size_t name_count, name_room;
+    size_t name_count, name_capacity;
     command ring[PENDING_MOST]; /* oldest at `first` */
     size_t first, pending, since_poll;
-    uint64_t asked;
+    uint64_t before;
     cl_event library; /* a library's command has begun at this marker */
     span spans[DEPTH_MOST];
-    size_t depth; /* those needs_input_gradient than the array are counted and not kept */
+    size_t depth; /* those deeper than the array are counted and not stored */
 };
 
 /* ---- the file ------------------------------------------------------------------------------- */
-
-static void write_out(caps_trace *t)
-{
-    if (t->failure.status == CAPS_OK && t->used > 0)
-        caps_atomic_write(&t->file, t->buffer, t->used, &t->failure);
-    t->used = 0;
-}
-
-static void put_text(caps_trace *t, const char *text)
-{
-    size_t n = strlen(text);
-    while (n > 0) {
-        if (t->used == BUFFER_BYTES)
-            write_out(t);
-        const size_t room = BUFFER_BYTES - t->used, some = n < room ? n : room;
-        memcpy(t->buffer + t->used, text, some);
-        t->used += some;
-        text += some;
-        n -= some;
-    }
-}
-
-/* What is formatted is short; texts of any length go through put_text. */
-static void put(caps_trace *t, const char *format, ...) CAPS_PRINTF(2, 3);
-
-static void put(caps_trace *t, const char *format, ...)
-{
-    char text[256];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    put_text(t, text);
-}
-
-char *caps_trace_quote(const char *text)
-{
-    json_t *value = json_string(text);
-    if (!value) {
-        char *plain = strdup(text);
-        for (char *at = plain; at && *at; at++)
-            if ((unsigned char)*at > 126)
-                *at = '?';
-        value = plain ? json_string(plain) : NULL;
-        free(plain);
-    }
-    char *quoted = value ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
-    json_decref(value);
-    return quoted;
-}
 
 /* A name's place in the list; false: out of memory, and the trace has failed. */
 static bool find_name(caps_trace *t, const char *text, size_t *at)
@@ -140,13 +84,13 @@ static bool find_name(caps_trace *t, const char *text, size_t *at)
             return true;
         }
     }
-    if (t->name_count == t->name_room) {
-        const size_t room = t->name_room ? 2 * t->name_room : 64;
-        name *grown = realloc(t->names, room * sizeof *grown);
+    if (t->name_count == t->name_capacity) {
+        const size_t capacity = t->name_capacity ? 2 * t->name_capacity : 64;
+        name *grown = realloc(t->names, capacity * sizeof *grown);
         if (!grown)
             goto failed;
         t->names = grown;
-        t->name_room = room;
+        t->name_capacity = capacity;
     }
     /* "kernel -DA=1 -DB=2" of a template. */
     const char *options = strstr(text, " -D");
@@ -164,22 +108,22 @@ static bool find_name(caps_trace *t, const char *text, size_t *at)
     t->names[*at] = made;
     return true;
 failed:
-    caps_fail(&t->failure, CAPS_ERR_MEMORY, "%s: out of memory for a name", t->file.path);
+    caps_fail(&t->out.failure, CAPS_ERR_MEMORY, "%s: out of memory for a name", t->out.file.path);
     return false;
 }
 
 static bool is_recording(caps_trace *t)
 {
-    if (!t || t->failure.status != CAPS_OK)
+    if (!t || t->out.failure.status != CAPS_OK)
         return false;
     return t->recorded + t->pending < t->most;
 }
 
-/* Counts an event that found no room; the first is said. */
+/* Counts an event that is beyond the limit; the first is a warning. */
 static void leave_out(caps_runtime *rt)
 {
     caps_trace *t = rt->trace;
-    if (t->failure.status != CAPS_OK)
+    if (t->out.failure.status != CAPS_OK)
         return;
     t->left_out++;
     if (t->warned)
@@ -198,9 +142,10 @@ static void leave_out(caps_runtime *rt)
 /* All but the closing brace. Times are the host's, since the start. */
 static void put_event(caps_trace *t, size_t at, int lane, int64_t start, int64_t end)
 {
-    put_text(t, ",\n{\"name\":");
-    put_text(t, t->names[at].text);
-    put(t, ",\"ph\":\"X\",\"pid\":%ld,\"tid\":%d,\"ts\":" TIME_FORMAT ",\"dur\":" TIME_FORMAT,
+    caps_trace_file_text(&t->out, ",\n{\"name\":");
+    caps_trace_file_text(&t->out, t->names[at].text);
+    caps_trace_file_put(&t->out,
+        ",\"ph\":\"X\",\"pid\":%ld,\"tid\":%d,\"ts\":" TIME_FORMAT ",\"dur\":" TIME_FORMAT,
         t->process, lane, TIME(start), TIME(end - start));
     t->recorded++;
 }
@@ -216,8 +161,8 @@ static bool read_time(cl_event event, cl_profiling_info what, int64_t *ns)
     return true;
 }
 
-/* A marker was enqueued between two looks at the host's clock: that says how far the two are apart,
- * up to the time between the looks. The closest of several counts. */
+/* A marker is enqueued between two readings of the host's clock: that bounds how far the two clocks
+ * are apart, up to the time between the readings. The closest of several is used. */
 static caps_status compare_clocks(caps_runtime *rt, anchor *best, caps_error *err)
 {
     best->error = UINT64_MAX;
@@ -240,7 +185,7 @@ static caps_status compare_clocks(caps_runtime *rt, anchor *best, caps_error *er
         if (!known)
             continue;
         const bool follows = queued > 0 && queued <= end;
-        if (!follows) { /* a driver that keeps no such time */
+        if (!follows) { /* a driver without such a time */
             queued = end;
             after = finished;
         }
@@ -252,16 +197,16 @@ static caps_status compare_clocks(caps_runtime *rt, anchor *best, caps_error *er
     best->first = best->offset;
     return best->error < UINT64_MAX
                ? CAPS_OK
-               : caps_fail(err, CAPS_ERR_OPENCL, "trace: the device's queue tells no times");
+               : caps_fail(err, CAPS_ERR_OPENCL, "trace: the device's queue gives no times");
 }
 
-/* Two clocks drift apart, by seconds in a day at worst. A command was enqueued between two looks at
- * the host's: where the offset says otherwise, it is moved by no more than it must. */
+/* Two clocks drift apart, by seconds in a day at worst. A command was enqueued between two readings
+ * of the host's: where the offset contradicts that, it is moved by no more than it must. */
 static void follow_clock(anchor *clock, const command *c, int64_t queued)
 {
-    if (!clock->follows || !c->asked)
+    if (!clock->follows || !c->before)
         return;
-    const int64_t low = (int64_t)c->asked - queued, high = (int64_t)c->given - queued;
+    const int64_t low = (int64_t)c->before - queued, high = (int64_t)c->after - queued;
     if (clock->offset < low)
         clock->offset = low;
     else if (clock->offset > high)
@@ -290,7 +235,7 @@ static void write_command(caps_trace *t, const command *c)
     }
     const int64_t waited = start - queued;
     follow_clock(&t->clock, c, queued);
-    /* The queue is in-order; a driver's clock with a coarse grain may still say otherwise. */
+    /* The queue is in-order; a driver's clock of a coarse resolution may still show otherwise. */
     start += t->clock.offset - (int64_t)t->start;
     end += t->clock.offset - (int64_t)t->start;
     if (start < t->queue_end)
@@ -299,14 +244,15 @@ static void write_command(caps_trace *t, const command *c)
         end = start;
     t->queue_end = end;
     put_event(t, c->name, LANE_QUEUE, start, end);
-    put(t, ",\"args\":{\"waited_us\":" TIME_FORMAT, TIME(waited > 0 ? waited : 0));
+    caps_trace_file_put(
+        &t->out, ",\"args\":{\"waited_us\":" TIME_FORMAT, TIME(waited > 0 ? waited : 0));
     if (c->bytes)
-        put(t, ",\"bytes\":%" PRIu64, c->bytes);
+        caps_trace_file_put(&t->out, ",\"bytes\":%" PRIu64, c->bytes);
     if (t->names[c->name].options) {
-        put_text(t, ",\"options\":");
-        put_text(t, t->names[c->name].options);
+        caps_trace_file_text(&t->out, ",\"options\":");
+        caps_trace_file_text(&t->out, t->names[c->name].options);
     }
-    put_text(t, "}}");
+    caps_trace_file_text(&t->out, "}}");
 }
 
 /* Writes the commands that are complete, oldest first, up to one that is not. */
@@ -320,7 +266,7 @@ static void collect(caps_trace *t)
             oldest->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
         if (code == CL_SUCCESS && state > CL_COMPLETE)
             break;
-        if (code == CL_SUCCESS && state == CL_COMPLETE && t->failure.status == CAPS_OK)
+        if (code == CL_SUCCESS && state == CL_COMPLETE && t->out.failure.status == CAPS_OK)
             write_command(t, oldest);
         else
             t->left_out++;
@@ -330,12 +276,12 @@ static void collect(caps_trace *t)
     }
 }
 
-cl_event *caps_trace_ask(caps_runtime *rt, cl_event *event)
+cl_event *caps_trace_request(caps_runtime *rt, cl_event *event)
 {
     if (!rt->trace)
         return NULL;
     if (is_recording(rt->trace)) {
-        rt->trace->asked = caps_clock_ns();
+        rt->trace->before = caps_clock_ns();
         return event;
     }
     leave_out(rt);
@@ -343,7 +289,7 @@ cl_event *caps_trace_ask(caps_runtime *rt, cl_event *event)
 }
 
 /* Takes both events. */
-static void keep(caps_trace *t, const char *text, command c)
+static void trace_hold(caps_trace *t, const char *text, command c)
 {
     if (!find_name(t, text, &c.name)) {
         release(&c);
@@ -368,9 +314,9 @@ void caps_trace_book(caps_runtime *rt, const char *text, uint64_t bytes, cl_even
 {
     if (!rt->trace || !event || clRetainEvent(event) != CL_SUCCESS)
         return;
-    keep(rt->trace, text,
+    trace_hold(rt->trace, text,
         (command){
-            .event = event, .bytes = bytes, .asked = rt->trace->asked, .given = caps_clock_ns()});
+            .event = event, .bytes = bytes, .before = rt->trace->before, .after = caps_clock_ns()});
 }
 
 void caps_trace_take(caps_runtime *rt, const char *text, uint64_t bytes, cl_event event)
@@ -388,7 +334,7 @@ void caps_trace_library_begin(caps_runtime *rt)
     if (t->library) /* one that failed */
         clReleaseEvent(t->library);
     t->library = NULL;
-    if (caps_trace_ask(rt, &t->library))
+    if (caps_trace_request(rt, &t->library))
         clEnqueueMarkerWithWaitList(rt->queue, 0, NULL, &t->library);
 }
 
@@ -399,7 +345,7 @@ void caps_trace_library_end(caps_runtime *rt, const char *text)
     if (!t || !t->library)
         return;
     if (clEnqueueMarkerWithWaitList(rt->queue, 0, NULL, &end) == CL_SUCCESS)
-        keep(t, text, (command){.event = end, .from = t->library});
+        trace_hold(t, text, (command){.event = end, .from = t->library});
     else
         clReleaseEvent(t->library);
     t->library = NULL;
@@ -414,7 +360,7 @@ void caps_trace_begin(caps_runtime *rt, const char *text)
         return;
     span s = {0};
     const bool fits = t->depth++ < DEPTH_MOST;
-    if (!fits || t->failure.status != CAPS_OK || !find_name(t, text, &s.name))
+    if (!fits || t->out.failure.status != CAPS_OK || !find_name(t, text, &s.name))
         return;
     s.start = caps_clock_ns();
     t->spans[t->depth - 1] = s;
@@ -423,7 +369,7 @@ void caps_trace_begin(caps_runtime *rt, const char *text)
 void caps_trace_end(caps_runtime *rt)
 {
     caps_trace *t = rt->trace;
-    if (!t || t->depth == 0 || --t->depth >= DEPTH_MOST || t->failure.status != CAPS_OK)
+    if (!t || t->depth == 0 || --t->depth >= DEPTH_MOST || t->out.failure.status != CAPS_OK)
         return;
     if (!is_recording(t)) {
         leave_out(rt);
@@ -432,17 +378,18 @@ void caps_trace_end(caps_runtime *rt)
     const span *s = &t->spans[t->depth];
     put_event(t, s->name, LANE_HOST, (int64_t)(s->start - t->start),
         (int64_t)(caps_clock_ns() - t->start));
-    put_text(t, "}");
+    caps_trace_file_text(&t->out, "}");
 }
 
 /* ---- from first to last --------------------------------------------------------------------- */
 
 static void put_lane(caps_trace *t, int lane, const char *quoted)
 {
-    put(t, ",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":%ld,\"tid\":%d,\"args\":{\"name\":",
+    caps_trace_file_put(&t->out,
+        ",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":%ld,\"tid\":%d,\"args\":{\"name\":",
         t->process, lane);
-    put_text(t, quoted);
-    put(t,
+    caps_trace_file_text(&t->out, quoted);
+    caps_trace_file_put(&t->out,
         "}},\n{\"name\":\"thread_sort_index\",\"ph\":\"M\",\"pid\":%ld,\"tid\":%d,\"args\":{"
         "\"sort_index\":%d}}",
         t->process, lane, lane);
@@ -455,7 +402,7 @@ static caps_status put_head(caps_trace *t, const caps_runtime *rt, caps_error *e
     free(text);
     if (!queue)
         return caps_fail(err, CAPS_ERR_MEMORY, "trace: out of memory");
-    put(t,
+    caps_trace_file_put(&t->out,
         "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n{\"name\":\"process_name\",\"ph\":\"M\","
         "\"pid\":%ld,\"args\":{\"name\":\"capscl\"}}",
         t->process);
@@ -465,7 +412,7 @@ static caps_status put_head(caps_trace *t, const caps_runtime *rt, caps_error *e
     return CAPS_OK;
 }
 
-/* Releases what is kept; a file that is not whole goes. */
+/* Releases what is held; a file that is not complete is removed. */
 static void free_trace(caps_trace *t)
 {
     for (; t->pending > 0; t->pending--) {
@@ -479,7 +426,7 @@ static void free_trace(caps_trace *t)
         free(t->names[i].options);
     }
     free(t->names);
-    caps_atomic_abort(&t->file);
+    caps_atomic_abort(&t->out.file);
     free(t);
 }
 
@@ -491,7 +438,7 @@ caps_status caps_trace_open(caps_runtime *rt, const char *path, uint64_t events,
         return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for a trace", path);
     t->most = events ? events : CAPS_TRACE_EVENTS;
     t->process = (long)getpid();
-    CAPS_TRY(caps_atomic_init(&t->file, path, err));
+    CAPS_TRY(caps_atomic_init(&t->out.file, path, err));
     CAPS_TRY(compare_clocks(rt, &t->clock, err));
     CAPS_TRY(put_head(t, rt, err));
     t->start = caps_clock_ns();
@@ -509,22 +456,22 @@ caps_status caps_trace_close(caps_runtime *rt, caps_error *err)
     caps_status status = CAPS_OK;
     if (!t)
         return CAPS_OK;
-    /* A queue that failed has been spoken of: what it did until then is what the file is for. */
+    /* That the queue failed has been reported: what it did until then is what the file is for. */
     if (clFinish(rt->queue) == CL_SUCCESS)
         collect(t);
     while (t->depth > 0)
         caps_trace_end(rt);
-    put(t, "\n],\"otherData\":{\"events\":%" PRIu64 ",\"left_out\":%" PRIu64, t->recorded,
-        t->left_out + t->pending);
-    put(t, ",\"clock_error_us\":%.3f,\"clock_drift_us\":%.3f}}\n", (double)t->clock.error * 1e-3,
-        (double)(t->clock.offset - t->clock.first) * 1e-3);
-    write_out(t);
-    if (t->failure.status == CAPS_OK)
-        status = caps_atomic_commit(&t->file, err);
+    caps_trace_file_put(&t->out, "\n],\"otherData\":{\"events\":%" PRIu64 ",\"left_out\":%" PRIu64,
+        t->recorded, t->left_out + t->pending);
+    caps_trace_file_put(&t->out, ",\"clock_error_us\":%.3f,\"clock_drift_us\":%.3f}}\n",
+        (double)t->clock.error * 1e-3, (double)(t->clock.offset - t->clock.first) * 1e-3);
+    caps_trace_file_flush(&t->out);
+    if (t->out.failure.status == CAPS_OK)
+        status = caps_atomic_commit(&t->out.file, err);
     else if (err)
-        *err = t->failure;
-    if (t->failure.status != CAPS_OK)
-        status = t->failure.status;
+        *err = t->out.failure;
+    if (t->out.failure.status != CAPS_OK)
+        status = t->out.failure.status;
     rt->trace = NULL;
     free_trace(t);
     return status;

@@ -4,13 +4,13 @@
  * The file has two lanes. The queue's holds every command of the runtime in its order, from the
  * driver's own timestamps; the host's holds spans that begin and end in this program, nested. Every
  * function does nothing where the runtime has no trace. Tracing never waits for the device: a
- * command's event is kept until it is found complete, at a later command or at the end. */
+ * command's event is held until it is found complete, at a later command or at the end. */
 #ifndef CAPS_TRACE_H
 #define CAPS_TRACE_H
 
 #include "launch.h"
 
-enum { CAPS_TRACE_EVENTS = 400000 /* recorded, unless another number is asked for */ };
+enum { CAPS_TRACE_EVENTS = 400000 /* recorded, unless another number is requested */ };
 
 typedef struct caps_trace caps_trace;
 
@@ -21,9 +21,10 @@ void caps_trace_end(caps_runtime *rt);
 
 /* For the last argument of clEnqueue...: `event` (which holds NULL), or NULL where nothing is
  * recorded. */
-cl_event *caps_trace_ask(caps_runtime *rt, cl_event *event);
-/* Books a command under `name`: what it asked for, or NULL. The trace keeps a reference of its own.
- * What follows a blank in the name stands apart, as options; bytes 0: it moves none. */
+cl_event *caps_trace_request(caps_runtime *rt, cl_event *event);
+/* Records a command under `name`; `event` is what caps_trace_request gave, or NULL. The trace holds
+ * a reference of its own. What follows a blank in the name stands apart, as options; bytes 0: it
+ * moves none. */
 void caps_trace_book(caps_runtime *rt, const char *name, uint64_t bytes, cl_event event);
 /* The same, and releases the caller's reference. */
 void caps_trace_take(caps_runtime *rt, const char *name, uint64_t bytes, cl_event event);

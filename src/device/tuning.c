@@ -22,8 +22,6 @@ enum { FORMAT = 1, FILE_LIMIT = 4 << 20 };
 struct caps_tuning {
     bool loaded;
     json_t *choices; /* object: key -> {variant, milliseconds}; NULL: none yet */
-    caps_choice *notes;
-    size_t note_count, note_room;
 };
 
 caps_tuning *caps_tuning_create(void)
@@ -36,9 +34,6 @@ void caps_tuning_free(caps_tuning *t)
     if (!t)
         return;
     json_decref(t->choices);
-    for (size_t i = 0; i < t->note_count; i++)
-        free(t->notes[i].subject);
-    free(t->notes);
     free(t);
 }
 
@@ -74,7 +69,7 @@ char *caps_tuning_path(const caps_runtime *rt)
 }
 
 /* A warning that waits to be shown is not lost to this one. */
-static void warn(caps_runtime *rt, const char *path, const char *why)
+static void tuning_warn(caps_runtime *rt, const char *path, const char *why)
 {
     const size_t at = strlen(rt->warning);
     snprintf(rt->warning + at, sizeof rt->warning - at,
@@ -83,7 +78,7 @@ static void warn(caps_runtime *rt, const char *path, const char *why)
 }
 
 /* Why the file says nothing about this runtime, or NULL. */
-static const char *refuse(const json_t *root, const char *device)
+static const char *tuning_reason(const json_t *root, const char *device)
 {
     const char *kernels = json_string_value(json_object_get(root, "kernels"));
     const char *of = json_string_value(json_object_get(root, "device"));
@@ -100,15 +95,15 @@ static const char *refuse(const json_t *root, const char *device)
         return "it was measured with other kernels";
     json_object_foreach((json_t *)choices, key, choice)
     {
-        const char *variant = json_string_value(json_object_get(choice, "variant"));
-        if (strlen(key) >= CAPS_TUNING_KEY || !variant || !*variant ||
-            strlen(variant) >= CAPS_TUNING_VARIANT)
+        const char *algorithm = json_string_value(json_object_get(choice, "variant"));
+        if (strlen(key) >= CAPS_TUNING_KEY || !algorithm || !*algorithm ||
+            strlen(algorithm) >= CAPS_TUNING_ALGORITHM)
             return "one of its choices has no variant";
     }
     return NULL;
 }
 
-static void load(caps_runtime *rt)
+static void tuning_load(caps_runtime *rt)
 {
     caps_tuning *t = rt->tuning;
     unsigned char *text = NULL;
@@ -125,9 +120,9 @@ static void load(caps_runtime *rt)
     else if (caps_json_parse(&root, (const char *)text, n, "it", CAPS_ERR_FORMAT, &err) != CAPS_OK)
         why = "it is no JSON";
     else
-        why = refuse(root, device);
+        why = tuning_reason(root, device);
     if (why)
-        warn(rt, path, why);
+        tuning_warn(rt, path, why);
     else
         t->choices = json_incref(json_object_get(root, "choices"));
 done:
@@ -140,22 +135,23 @@ done:
 const char *caps_tuning_get(const caps_runtime *rt, const char *key)
 {
     if (!rt->tuning->loaded)
-        load((caps_runtime *)rt); /* what is read is part of the answer, not of the runtime */
+        tuning_load(
+            (caps_runtime *)rt); /* what is read is part of the answer, not of the runtime */
     return json_string_value(json_object_get(json_object_get(rt->tuning->choices, key), "variant"));
 }
 
 caps_status caps_tuning_set(
-    caps_runtime *rt, const char *key, const char *variant, double milliseconds, caps_error *err)
+    caps_runtime *rt, const char *key, const char *algorithm, double milliseconds, caps_error *err)
 {
     caps_tuning *t = rt->tuning;
     caps_tuning_get(rt, key);
-    if (strlen(key) >= CAPS_TUNING_KEY || strlen(variant) >= CAPS_TUNING_VARIANT)
+    if (strlen(key) >= CAPS_TUNING_KEY || strlen(algorithm) >= CAPS_TUNING_ALGORITHM)
         return caps_fail(
-            err, CAPS_ERR_INTERNAL, "tuning: key or variant too long: %s: %s", key, variant);
+            err, CAPS_ERR_INTERNAL, "tuning: key or algorithm too long: %s: %s", key, algorithm);
     if (!t->choices)
         t->choices = json_object();
-    json_t *choice =
-        json_pack("{s:s, s:o}", "variant", variant, "milliseconds", caps_json_double(milliseconds));
+    json_t *choice = json_pack(
+        "{s:s, s:o}", "variant", algorithm, "milliseconds", caps_json_double(milliseconds));
     if (!t->choices || !choice || json_object_set_new(t->choices, key, choice) != 0)
         return caps_fail(err, CAPS_ERR_MEMORY, "tuning: out of memory");
     return CAPS_OK;
@@ -210,7 +206,7 @@ char *caps_tuning_format(const caps_runtime *rt)
 caps_status caps_tuning_restore(caps_runtime *rt, const char *text, caps_error *err)
 {
     caps_status status;
-    json_t *all = NULL, *variant;
+    json_t *all = NULL, *value;
     const char *key;
     CAPS_TRY(caps_json_parse(
         &all, text, strlen(text), "the run's measured choices", CAPS_ERR_FORMAT, err));
@@ -220,10 +216,10 @@ caps_status caps_tuning_restore(caps_runtime *rt, const char *text, caps_error *
     json_decref(rt->tuning->choices);
     rt->tuning->choices = NULL;
     rt->tuning->loaded = true;
-    json_object_foreach(all, key, variant)
+    json_object_foreach(all, key, value)
     {
-        const char *name = json_string_value(variant);
-        if (!name || !*name || strlen(name) >= CAPS_TUNING_VARIANT ||
+        const char *name = json_string_value(value);
+        if (!name || !*name || strlen(name) >= CAPS_TUNING_ALGORITHM ||
             strlen(key) >= CAPS_TUNING_KEY)
             CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
                 "the run's measured choices: '%.60s' has no variant, need a name", key));
@@ -232,40 +228,4 @@ caps_status caps_tuning_restore(caps_runtime *rt, const char *text, caps_error *
 done:
     json_decref(all);
     return status;
-}
-
-/* ---- choices in force ----------------------------------------------------------------------- */
-
-void caps_tuning_record(const caps_runtime *rt, const char *key, const char *variant, bool measured,
-    const void *subject, size_t bytes)
-{
-    caps_tuning *t = rt->tuning;
-    for (size_t i = 0; i < t->note_count; i++)
-        if (strcmp(t->notes[i].key, key) == 0)
-            return;
-    if (t->note_count == t->note_room) {
-        const size_t room = t->note_room ? 2 * t->note_room : 32;
-        caps_choice *grown = realloc(t->notes, room * sizeof *grown);
-        if (!grown)
-            return;
-        t->notes = grown;
-        t->note_room = room;
-    }
-    caps_choice *c = &t->notes[t->note_count];
-    *c = (caps_choice){.measured = measured, .bytes = subject ? bytes : 0};
-    snprintf(c->key, sizeof c->key, "%s", key);
-    snprintf(c->variant, sizeof c->variant, "%s", variant);
-    if (c->bytes) {
-        c->subject = malloc(c->bytes);
-        if (!c->subject)
-            return;
-        memcpy(c->subject, subject, c->bytes);
-    }
-    t->note_count++;
-}
-
-size_t caps_tuning_choices(const caps_runtime *rt, const caps_choice **list)
-{
-    *list = rt->tuning->notes;
-    return rt->tuning->note_count;
 }

@@ -195,7 +195,7 @@ size_t caps_text_length(const char *text)
     return n;
 }
 
-size_t caps_text_room(double width, double size)
+size_t caps_text_capacity(double width, double size)
 {
     return (size_t)fmax((width / size + 1) / CAPS_FONT_CELL_WIDTH, 0);
 }
@@ -280,7 +280,7 @@ static const char *fitted(char *out, size_t bytes, const char *text, double widt
 {
     if (caps_text_width(text, size) <= width)
         return text;
-    size_t most = caps_text_room(width, size);
+    size_t most = caps_text_capacity(width, size);
     most = most < 2 ? 2 : most > bytes - 1 ? bytes - 1 : most;
     return caps_text_cut(out, text, most);
 }
@@ -306,7 +306,7 @@ double caps_draw_paragraph(caps_drawing *d, double x, double y, double width, co
     double size, caps_colour colour)
 {
     const double line = ceil((CAPS_FONT_CELL_HEIGHT + 1.5) * size);
-    const size_t room = caps_text_room(width, size), columns = room < 1 ? 1 : room;
+    const size_t room = caps_text_capacity(width, size), columns = room < 1 ? 1 : room;
     char plain[2048]; /* in the font's letters: a column each */
     caps_text_cut(plain, text, sizeof plain - 1);
     double height = 0;

@@ -46,7 +46,7 @@ void caps_draw_dashes(caps_drawing *d, double x0, double y0, double x1, double y
 /* Texts are UTF-8; letters with accents are drawn as those without (u with dots as "ue"), what the
  * font has no letters for as "?". A length is in characters that are drawn. */
 size_t caps_text_length(const char *text);
-size_t caps_text_room(double width, double size); /* how many have room */
+size_t caps_text_capacity(double width, double size); /* how many fit */
 double caps_text_width(const char *text, double size);
 double caps_text_height(double size); /* of a capital */
 /* x, y: left end and top of the capitals. Returns the width. */

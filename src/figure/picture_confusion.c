@@ -11,13 +11,13 @@ double caps_picture_zoom(size_t height, size_t width, double target)
     return fmax(floor(target / (double)larger + 0.25), 1);
 }
 
-const char *caps_picture_name(const caps_picture_of *of, int j)
+const char *caps_picture_name(const caps_picture_context *of, int j)
 {
     return j >= 0 && (size_t)j < of->classes ? of->names[j] : "?";
 }
 
-char *caps_picture_pair(char *out, size_t bytes, const caps_picture_of *of, const char *before,
-    const char *joint, const int *labels, size_t count, size_t most)
+char *caps_picture_pair(char *out, size_t bytes, const caps_picture_context *of, const char *before,
+    const char *joint, const int32_t *labels, size_t count, size_t most)
 {
     if (count == 1)
         return caps_text_name(out, bytes, before, caps_picture_name(of, labels[0]), "", most);
@@ -32,7 +32,7 @@ char *caps_picture_pair(char *out, size_t bytes, const caps_picture_of *of, cons
     return out;
 }
 
-double caps_picture_names_width(const caps_picture_of *of, double size, double most)
+double caps_picture_names_width(const caps_picture_context *of, double size, double most)
 {
     double width = 0;
     for (size_t j = 0; j < of->classes; j++)
@@ -67,7 +67,7 @@ typedef struct layout {
 
 enum { AXIS = 30, PAD = 10, COUNTS = 78, ERRORS = 92, LEGEND = 70 };
 
-static layout make_layout(const caps_picture_of *of, const caps_heading *heading)
+static layout confusion_layout(const caps_picture_context *of, const caps_heading *heading)
 {
     layout l = {0};
     size_t i = 0;
@@ -89,7 +89,7 @@ static layout make_layout(const caps_picture_of *of, const caps_heading *heading
     return l;
 }
 
-static void draw_names(caps_drawing *d, const caps_picture_of *of, const layout *l)
+static void draw_names(caps_drawing *d, const caps_picture_context *of, const layout *l)
 {
     const double all_width = (double)of->classes * l->cell_width;
     const double all_height = (double)of->classes * l->cell_height;
@@ -119,8 +119,8 @@ static void draw_names(caps_drawing *d, const caps_picture_of *of, const layout 
         d, x + COUNTS, l->y - PAD - 14, ERRORS, CAPS_RIGHT, "error", CAPS_TEXT_BODY, caps_muted);
 }
 
-static void draw_row(
-    caps_drawing *d, const caps_picture_of *of, const layout *l, const uint64_t *counts, size_t i)
+static void draw_row(caps_drawing *d, const caps_picture_context *of, const layout *l,
+    const uint64_t *counts, size_t i)
 {
     const double y = l->y + (double)i * l->cell_height;
     uint64_t all = 0;
@@ -156,7 +156,7 @@ static void draw_row(
 }
 
 caps_status caps_picture_confusion(
-    caps_drawing *d, const caps_picture_of *of, const uint64_t *counts, caps_error *err)
+    caps_drawing *d, const caps_picture_context *of, const uint64_t *counts, caps_error *err)
 {
     const caps_heading heading = {.title = "Confusion",
         .shows = of->labels > 1
@@ -169,7 +169,7 @@ caps_status caps_picture_confusion(
                        "colours are shares of the row.",
         .source = of->source,
         .result = of->result};
-    const layout l = make_layout(of, &heading);
+    const layout l = confusion_layout(of, &heading);
     caps_status status = caps_drawing_init(d, l.width, l.height, of->scale, err);
     if (status != CAPS_OK)
         return status;

@@ -71,7 +71,7 @@ static double length_at(const sizes *n, const caps_coupled *b, size_t place)
     return sum / (double)n->types;
 }
 
-static bool among(const int *labels, size_t count, size_t j)
+static bool among(const int32_t *labels, size_t count, size_t j)
 {
     for (size_t t = 0; t < count; t++)
         if (labels[t] == (int)j)
@@ -139,8 +139,8 @@ static caps_colour colour_of(const sizes *n, double value)
     return caps_ramp_colour(CAPS_RAMP_DIVERGING, 0.5 + 0.5 * off);
 }
 
-static void draw_cell(caps_drawing *d, const sizes *n, const float *couplings, caps_colour *map,
-    double x, double y, size_t t, size_t j)
+static void couplings_cell(caps_drawing *d, const sizes *n, const float *couplings,
+    caps_colour *map, double x, double y, size_t t, size_t j)
 {
     for (size_t p = 0; p < n->height * n->width; p++)
         map[p] = colour_of(n, at_place(n, couplings, t, p, j));
@@ -173,7 +173,7 @@ static void draw_name(caps_drawing *d, const sizes *n, const char *name, double 
         caps_draw_fill(d, x, foot + 3, n->map_width, 2, colour);
 }
 
-static void draw_columns(caps_drawing *d, const caps_picture_of *of, const sizes *n,
+static void draw_columns(caps_drawing *d, const caps_picture_context *of, const sizes *n,
     const caps_coupled *b, caps_colour *map, double x, double y)
 {
     size_t shown[MOST_COLUMNS + 1];
@@ -195,8 +195,14 @@ static void draw_columns(caps_drawing *d, const caps_picture_of *of, const sizes
                 CAPS_TEXT_SMALL, caps_muted);
         }
         for (size_t t = 0; t < n->iterations; t++)
-            draw_cell(d, n, b->couplings, map, cx, y + n->head + (double)t * n->step_y, t, j);
+            couplings_cell(d, n, b->couplings, map, cx, y + n->head + (double)t * n->step_y, t, j);
     }
+}
+
+/* Capsules of a layer that is not the first of capsules have no places in the image. */
+static bool has_places(const sizes *n)
+{
+    return n->height * n->width > 1;
 }
 
 /* Where the primary capsules are long: the longest place is white. */
@@ -212,20 +218,21 @@ static void draw_primary(
     }
     for (size_t p = 0; p < n->height * n->width; p++)
         map[p] = caps_ramp_colour(CAPS_RAMP_GREY, most > 0 ? length_at(n, b, p) / most : 0);
-    caps_draw_label(d, x, y, n->left, CAPS_LEFT, PRIMARY_LENGTHS, CAPS_TEXT_SMALL, caps_muted);
+    caps_draw_label(d, x, y, n->left, CAPS_LEFT, has_places(n) ? PRIMARY_LENGTHS : "mean length",
+        CAPS_TEXT_SMALL, caps_muted);
     caps_draw_pixels(d, x, y + TEXT_LINE, map, n->height, n->width, n->zoom);
-    snprintf(text, sizeof text, "%.2f to %.2f", least, most);
+    snprintf(text, sizeof text, has_places(n) ? "%.2f to %.2f" : "%.2f", least, most);
     caps_draw_label(d, x, y + TEXT_LINE + n->map_height + MAP_BELOW, n->left, CAPS_LEFT, text,
         CAPS_TEXT_SMALL, caps_muted);
 }
 
-static void draw_block(caps_drawing *d, const caps_picture_of *of, const sizes *n,
+static void draw_block(caps_drawing *d, const caps_picture_context *of, const sizes *n,
     const caps_coupled *b, caps_colour *map, double y)
 {
     char text[256];
     const double zoom = caps_picture_zoom(of->height, of->width, 112);
     const double x = CAPS_SHEET_MARGIN + n->left + ROWS;
-    const size_t chars = caps_text_room(n->left, CAPS_TEXT_SMALL);
+    const size_t chars = caps_text_capacity(n->left, CAPS_TEXT_SMALL);
     bool right = true;
     for (size_t t = 0; t < b->count; t++)
         right = right && among(b->true_labels, b->count, (size_t)b->labels[t]);
@@ -258,7 +265,7 @@ static void draw_block(caps_drawing *d, const caps_picture_of *of, const sizes *
 }
 
 /* Names lie over their maps, smaller where they must; or stand upright. */
-static void place_names(sizes *n, const caps_picture_of *of)
+static void place_names(sizes *n, const caps_picture_context *of)
 {
     n->name = CAPS_TEXT_BODY;
     double widest = 0;
@@ -281,7 +288,49 @@ static void place_names(sizes *n, const caps_picture_of *of)
     n->left = fmax(fmax((double)of->width * zoom + 8, caption), fmin(text, MOST_LEFT));
 }
 
-caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
+/* The sheet's explanation. */
+static void write_shows(const sizes *n, bool leaky, char *text, size_t bytes)
+{
+    char only[96] = "", range[160], low[32], high[32];
+    if (n->chosen < n->classes)
+        snprintf(only, sizeof only,
+            " %zu classes: the true and the predicted, and the longest capsules.", n->chosen);
+    if (n->most > 0 || n->above > 0 || n->below > 0)
+        snprintf(range, sizeof range, ", up to %s above an equal share (%.3g) or %s below",
+            percent(high, sizeof high, n->above / n->equal), n->equal,
+            percent(low, sizeof low, n->below / n->equal));
+    else
+        snprintf(range, sizeof range, ". All are equal: %.3g", n->equal);
+    const char *no_parent = leaky ? " Leaky: what no class gets is the share of no parent." : "";
+    if (!has_places(n)) {
+        snprintf(text, bytes,
+            "Which capsules of the layer before vote for which class; true classes are underlined. "
+            "Squares: coupling, mean over the %zu capsules; bars: of each capsule%s.%s%s Left: "
+            "mean "
+            "length of these capsules.",
+            n->types, range, no_parent, only);
+        return;
+    }
+    snprintf(text, bytes,
+        "Which primary capsules vote for which class; true classes are underlined. Maps: coupling "
+        "at each of the %zux%zu places, mean over the %zu types; bars: of each type, mean over the "
+        "places%s.%s%s Left: mean length of the primary capsules at each place, the longest white.",
+        n->height, n->width, n->types, range, no_parent, only);
+}
+
+static void draw_scale(caps_drawing *d, const sizes *n, double y)
+{
+    char low[32], middle[32], high[32], most[24];
+    percent(most, sizeof most, n->most / n->equal);
+    snprintf(low, sizeof low, "-%s", most);
+    snprintf(middle, sizeof middle, "%.3g equal", n->equal);
+    snprintf(high, sizeof high, "+%s", most);
+    const double x = CAPS_SHEET_MARGIN + caps_draw_text(d, CAPS_SHEET_MARGIN, y, "mean coupling",
+                                             CAPS_TEXT_BODY, caps_ink);
+    caps_draw_legend(d, x + 16, y, 320, CAPS_RAMP_DIVERGING, low, middle, high);
+}
+
+caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_context *of,
     const caps_coupled *blocks, size_t count, size_t iterations, size_t types, size_t height,
     size_t width, bool leaky, caps_error *err)
 {
@@ -293,6 +342,7 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
         .chosen = of->classes < MOST_COLUMNS ? of->classes : MOST_COLUMNS,
         .zoom = caps_picture_zoom(height, width, 84),
         .equal = 1.0 / (double)(of->classes + leaky)};
+    char shows[768];
     n.columns = n.chosen + leaky;
     n.map_width = (double)width * n.zoom;
     n.map_height = (double)height * n.zoom;
@@ -301,23 +351,7 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
     place_names(&n, of);
     for (size_t i = 0; i < count; i++)
         find_most(&n, &blocks[i]);
-    const bool differ = n.most > 0 || n.above > 0 || n.below > 0;
-    char shows[768], only[96] = "", range[160], low[32], middle[32], high[32];
-    if (n.chosen < n.classes)
-        snprintf(only, sizeof only,
-            " %zu classes: the true and the predicted, and the longest capsules.", n.chosen);
-    if (differ)
-        snprintf(range, sizeof range, ", up to %s above an equal share (%.3g) or %s below",
-            percent(high, sizeof high, n.above / n.equal), n.equal,
-            percent(low, sizeof low, n.below / n.equal));
-    else
-        snprintf(range, sizeof range, ". All are equal: %.3g", n.equal);
-    snprintf(shows, sizeof shows,
-        "Which primary capsules vote for which class; true classes are underlined. Maps: coupling "
-        "at each of the %zux%zu places, mean over the %zu types; bars: of each type, mean over the "
-        "places%s.%s%s Left: mean length of the primary capsules at each place, the longest white.",
-        height, width, types, range,
-        leaky ? " Leaky: what no class gets is the share of no parent." : "", only);
+    write_shows(&n, leaky, shows, sizeof shows);
     const caps_heading heading = {
         .title = "Couplings", .shows = shows, .source = of->source, .result = of->result};
     const double sheet =
@@ -327,27 +361,18 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_of *of,
                          (double)of->height * caps_picture_zoom(of->height, of->width, 112) +
                          BELOW + PRIMARY + TEXT_LINE + n.map_height + MAP_BELOW + TEXT_LINE;
     const double block = fmax(n.head + (double)iterations * n.step_y - GAP, input) + SPACE;
-    const double legend = n.most > 0 ? LEGEND : 0;
+    const double end = head + (double)count * block; /* of the blocks */
     caps_colour *map = malloc(height * width * sizeof *map);
     if (!map)
         return caps_fail(err, CAPS_ERR_MEMORY, "couplings: out of memory");
     caps_status status =
-        caps_drawing_init(d, sheet, head + (double)count * block + legend, of->scale, err);
+        caps_drawing_init(d, sheet, end + (n.most > 0 ? LEGEND : 0), of->scale, err);
     if (status == CAPS_OK) {
         caps_draw_heading(d, &heading, sheet);
         for (size_t i = 0; i < count; i++)
             draw_block(d, of, &n, &blocks[i], map, head + (double)i * block);
-    }
-    if (status == CAPS_OK && n.most > 0) {
-        char most[24];
-        percent(most, sizeof most, n.most / n.equal);
-        snprintf(low, sizeof low, "-%s", most);
-        snprintf(middle, sizeof middle, "%.3g equal", n.equal);
-        snprintf(high, sizeof high, "+%s", most);
-        const double y = head + (double)count * block - 4;
-        const double x = CAPS_SHEET_MARGIN + caps_draw_text(d, CAPS_SHEET_MARGIN, y,
-                                                 "mean coupling", CAPS_TEXT_BODY, caps_ink);
-        caps_draw_legend(d, x + 16, y, 320, CAPS_RAMP_DIVERGING, low, middle, high);
+        if (n.most > 0)
+            draw_scale(d, &n, end - 4);
     }
     free(map);
     return status;

@@ -63,7 +63,7 @@ static size_t columns_for(size_t count)
     return best;
 }
 
-caps_status caps_picture_filters(caps_drawing *d, const caps_picture_of *of, const char *name,
+caps_status caps_picture_filters(caps_drawing *d, const caps_picture_context *of, const char *name,
     const float *weights, size_t count, size_t channels, size_t kernel, caps_error *err)
 {
     const size_t area = kernel * kernel;

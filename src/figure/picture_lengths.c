@@ -28,7 +28,7 @@ typedef struct histogram {
     double sum[2];
 } histogram;
 
-static void count(histogram *h, const float *lengths, const int *true_labels, size_t n,
+static void count(histogram *h, const float *lengths, const int32_t *true_labels, size_t n,
     size_t labels, size_t j, size_t classes)
 {
     *h = (histogram){0};
@@ -109,8 +109,9 @@ static void draw_panel(caps_drawing *d, double x, double y, const char *name, do
     }
 }
 
-caps_status caps_picture_lengths(caps_drawing *d, const caps_picture_of *of, const float *lengths,
-    const int *true_labels, size_t n, size_t labels, const double margins[2], caps_error *err)
+caps_status caps_picture_lengths(caps_drawing *d, const caps_picture_context *of,
+    const float *lengths, const int32_t *true_labels, size_t n, size_t labels,
+    const double margins[2], caps_error *err)
 {
     const bool probabilities = !margins;
     char shows[256];

@@ -33,13 +33,13 @@ static void overlay(caps_colour *out, const caps_overlapped *c, size_t pixels)
 /* The two colours as text: darker, to be read on paper. */
 static const caps_colour names_of_two[] = {{204, 72, 16}, {0, 118, 176}};
 
-static void draw_cell(caps_drawing *d, const caps_picture_of *of, double zoom, double x, double y,
-    const caps_overlapped *c, caps_colour *pixels)
+static void overlap_cell(caps_drawing *d, const caps_picture_context *of, double zoom, double x,
+    double y, const caps_overlapped *c, caps_colour *pixels)
 {
     const double width = (double)of->width * zoom, height = (double)of->height * zoom;
     char text[128];
     caps_picture_pair(text, sizeof text, of, "", " + ", c->true_labels, 2,
-        caps_text_room(width, CAPS_TEXT_SMALL));
+        caps_text_capacity(width, CAPS_TEXT_SMALL));
     caps_draw_label(d, x, y, width, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_ink);
     y += LINE;
     caps_draw_tile(d, x, y, c->input, 1, of->height, of->width, zoom);
@@ -50,11 +50,11 @@ static void draw_cell(caps_drawing *d, const caps_picture_of *of, double zoom, d
     const double half = width / 2 - 4;
     for (int k = 0; k < 2; k++)
         caps_draw_label(d, x + k * (half + 8), y, half, CAPS_LEFT,
-            caps_picture_name(of, c->asked[k]), CAPS_TEXT_BODY, names_of_two[k]);
+            caps_picture_name(of, c->decoded[k]), CAPS_TEXT_BODY, names_of_two[k]);
     caps_draw_label(d, x, y + 22, width, CAPS_LEFT, c->source, CAPS_TEXT_SMALL, caps_muted);
 }
 
-caps_status caps_picture_overlap(caps_drawing *d, const caps_picture_of *of,
+caps_status caps_picture_overlap(caps_drawing *d, const caps_picture_context *of,
     const caps_overlap_group *groups, size_t count, caps_error *err)
 {
     const caps_heading heading = {.title = "Overlapping digits taken apart",
@@ -91,7 +91,7 @@ caps_status caps_picture_overlap(caps_drawing *d, const caps_picture_of *of,
             groups[g].title, CAPS_TEXT_BODY, caps_ink);
         y += SECTION;
         for (size_t i = 0; i < groups[g].count; i++)
-            draw_cell(d, of, zoom, CAPS_SHEET_MARGIN + (double)(i % room) * cell_width,
+            overlap_cell(d, of, zoom, CAPS_SHEET_MARGIN + (double)(i % room) * cell_width,
                 y + (double)(i / room) * cell_height, &groups[g].cells[i], pixels);
         y += (double)((groups[g].count + room - 1) / room) * cell_height;
     }

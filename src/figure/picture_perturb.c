@@ -14,8 +14,8 @@ typedef struct layout {
     double width, height, head;
 } layout;
 
-static layout make_layout(
-    const caps_picture_of *of, const caps_heading *heading, size_t count, size_t dim, size_t steps)
+static layout perturb_layout(const caps_picture_context *of, const caps_heading *heading,
+    size_t count, size_t dim, size_t steps)
 {
     layout l = {0};
     l.zoom = caps_picture_zoom(of->height, of->width, count <= 2 ? 56 : 30);
@@ -38,27 +38,27 @@ static layout make_layout(
     return l;
 }
 
-static void draw_block(caps_drawing *d, const caps_picture_of *of, const layout *l, double x,
+static void draw_block(caps_drawing *d, const caps_picture_context *of, const layout *l, double x,
     double y, const caps_perturbed *b, size_t dim, const double *deltas, size_t steps)
 {
     const size_t pixels = of->channels * of->height * of->width;
     char text[160];
     caps_draw_tile(
-        d, x + LABEL, y, b->seen.input, of->channels, of->height, of->width, l->input_zoom);
+        d, x + LABEL, y, b->image.input, of->channels, of->height, of->width, l->input_zoom);
     const double tx = x + LABEL + (double)of->width * l->input_zoom + 12;
     const double room = l->block_width - SPACE - (tx - x);
     caps_text_name(text, sizeof text, "capsule of ", caps_picture_name(of, (int)b->chosen), "",
-        caps_text_room(room, CAPS_TEXT_BODY));
+        caps_text_capacity(room, CAPS_TEXT_BODY));
     caps_draw_label(d, tx, y + 2, room, CAPS_LEFT, text, CAPS_TEXT_BODY, caps_ink);
-    snprintf(text, sizeof text, "length %.3f", (double)b->seen.length);
+    snprintf(text, sizeof text, "length %.3f", (double)b->image.length);
     caps_draw_label(d, tx, y + 22, room, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_muted);
     char before[64];
-    snprintf(before, sizeof before, "%.40s, true ", b->seen.source);
-    if (b->seen.true_label >= 0 && (size_t)b->seen.true_label != b->chosen)
-        caps_text_name(text, sizeof text, before, caps_picture_name(of, b->seen.true_label), "",
-            caps_text_room(room, CAPS_TEXT_SMALL));
+    snprintf(before, sizeof before, "%.40s, true ", b->image.source);
+    if (b->image.true_label >= 0 && (size_t)b->image.true_label != b->chosen)
+        caps_text_name(text, sizeof text, before, caps_picture_name(of, b->image.true_label), "",
+            caps_text_capacity(room, CAPS_TEXT_SMALL));
     else
-        snprintf(text, sizeof text, "%.120s", b->seen.source);
+        snprintf(text, sizeof text, "%.120s", b->image.source);
     caps_draw_label(d, tx, y + 38, room, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_muted);
     y += HEAD + fmax((double)of->height * l->input_zoom - 56, 0);
 
@@ -88,7 +88,7 @@ static void draw_block(caps_drawing *d, const caps_picture_of *of, const layout 
         (double)dim * l->step_y + GAP, GAP, caps_second);
 }
 
-caps_status caps_picture_perturb(caps_drawing *d, const caps_picture_of *of,
+caps_status caps_picture_perturb(caps_drawing *d, const caps_picture_context *of,
     const caps_perturbed *blocks, size_t count, size_t dim, const double *deltas, size_t steps,
     caps_error *err)
 {
@@ -99,7 +99,7 @@ caps_status caps_picture_perturb(caps_drawing *d, const caps_picture_of *of,
         dim, deltas[0], deltas[steps - 1]);
     const caps_heading heading = {
         .title = "Perturbed capsules", .shows = shows, .source = of->source, .result = of->result};
-    const layout l = make_layout(of, &heading, count, dim, steps);
+    const layout l = perturb_layout(of, &heading, count, dim, steps);
     caps_status status = caps_drawing_init(d, l.width, l.height, of->scale, err);
     if (status != CAPS_OK)
         return status;

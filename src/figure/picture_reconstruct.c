@@ -17,7 +17,7 @@ typedef struct grid {
 } grid;
 
 /* tiles: in a cell, side by side. */
-static grid make_grid(const caps_picture_of *of, size_t count, size_t tiles, double target)
+static grid make_grid(const caps_picture_context *of, size_t count, size_t tiles, double target)
 {
     grid g = {.zoom = caps_picture_zoom(of->height, of->width, target)};
     g.tile_width = (double)of->width * g.zoom;
@@ -39,15 +39,15 @@ static grid make_grid(const caps_picture_of *of, size_t count, size_t tiles, dou
     return g;
 }
 
-static void draw_tile(caps_drawing *d, const caps_picture_of *of, const grid *g, double x, double y,
-    size_t at, const float *pixels)
+static void draw_tile(caps_drawing *d, const caps_picture_context *of, const grid *g, double x,
+    double y, size_t at, const float *pixels)
 {
     caps_draw_tile(
         d, x + (double)at * g->step, y, pixels, of->channels, of->height, of->width, g->zoom);
 }
 
-static void draw_right(caps_drawing *d, const caps_picture_of *of, const grid *g, double x,
-    double y, const caps_seen *s)
+static void draw_right(caps_drawing *d, const caps_picture_context *of, const grid *g, double x,
+    double y, const caps_reconstructed *s)
 {
     char text[96];
     draw_tile(d, of, g, x, y, 0, s->input);
@@ -62,12 +62,12 @@ static void draw_right(caps_drawing *d, const caps_picture_of *of, const grid *g
     caps_draw_label(d, x, y + 16, width, CAPS_LEFT, s->source, CAPS_TEXT_SMALL, caps_muted);
 }
 
-static void draw_wrong(caps_drawing *d, const caps_picture_of *of, const grid *g, double x,
-    double y, const caps_seen *s)
+static void draw_wrong(caps_drawing *d, const caps_picture_context *of, const grid *g, double x,
+    double y, const caps_reconstructed *s)
 {
     char text[256];
     const double width = g->cell_width - SPACE, room = g->step - GAP;
-    const size_t chars = caps_text_room(room, CAPS_TEXT_SMALL);
+    const size_t chars = caps_text_capacity(room, CAPS_TEXT_SMALL);
     const int labels[] = {s->label, s->true_label}, way[] = {s->true_label, s->label};
     const caps_colour colours[] = {caps_bad, caps_good};
     caps_draw_label(d, x, y, room, CAPS_LEFT, s->source, CAPS_TEXT_SMALL, caps_muted);
@@ -82,7 +82,7 @@ static void draw_wrong(caps_drawing *d, const caps_picture_of *of, const grid *g
     draw_tile(d, of, g, x, y, 2, s->as_true);
     y += g->tile_height + 8;
     caps_picture_pair(
-        text, sizeof text, of, "true ", " -> ", way, 2, caps_text_room(width, CAPS_TEXT_SMALL));
+        text, sizeof text, of, "true ", " -> ", way, 2, caps_text_capacity(width, CAPS_TEXT_SMALL));
     caps_draw_label(d, x, y, width, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_ink);
     snprintf(text, sizeof text, "lengths %.2f -> %.2f", (double)s->true_length, (double)s->length);
     caps_draw_label(d, x, y + 17, width, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_muted);
@@ -107,9 +107,9 @@ static double draw_section(caps_drawing *d, double y, double width, const sectio
                d, x, y + 12, width - CAPS_SHEET_MARGIN - x, s->about, CAPS_TEXT_BODY, caps_muted);
 }
 
-caps_status caps_picture_reconstruct(caps_drawing *d, const caps_picture_of *of,
-    const caps_seen *right, size_t right_count, const caps_seen *wrong, size_t wrong_count,
-    caps_error *err)
+caps_status caps_picture_reconstruct(caps_drawing *d, const caps_picture_context *of,
+    const caps_reconstructed *right, size_t right_count, const caps_reconstructed *wrong,
+    size_t wrong_count, caps_error *err)
 {
     const caps_heading heading = {.title = "Reconstructions",
         .shows = "What the decoder draws when it is given one class's capsule alone, beside the "

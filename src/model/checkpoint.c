@@ -20,7 +20,7 @@ caps_status caps_model_save(caps_model *m, const char *path, caps_error *err)
     const void *flat = NULL;
     caps_network_texts texts = {0};
     caps_st_pair metadata[CAPS_NETWORK_PAIRS];
-    CAPS_TRY(caps_network_texts_init(&texts, &m->spec, &m->loss, path, err));
+    CAPS_TRY(caps_network_texts_init(&texts, m->spec, &m->loss, path, err));
     CAPS_TRY(caps_tensor_map(m->rt, &m->parameters, &flat, err));
     for (size_t i = 0; i < m->network.parameter_count; i++) {
         const caps_parameter *p = &m->network.parameters[i].parameter;
@@ -37,6 +37,27 @@ done:
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
+static bool first_difference(
+    const json_t *have, const json_t *need, const char *path, char *text, size_t bytes);
+
+/* Of lists of layers, which are called by their names. */
+static bool first_difference_in_list(
+    const json_t *have, const json_t *need, const char *path, char *text, size_t bytes)
+{
+    if (json_array_size(have) != json_array_size(need)) {
+        snprintf(text, bytes, "%s has %zu entries, need %zu", path, json_array_size(have),
+            json_array_size(need));
+        return true;
+    }
+    for (size_t i = 0; i < json_array_size(have); i++) {
+        const json_t *x = json_array_get(have, i), *y = json_array_get(need, i);
+        const char *name = json_string_value(json_object_get(x, "name"));
+        if (!json_equal(x, y) && json_is_object(x) && json_is_object(y))
+            return first_difference(x, y, name ? name : path, text, bytes);
+    }
+    return false;
+}
+
 /* The first field in which two specs differ: "class_caps.iterations is 3, need 2". */
 static bool first_difference(
     const json_t *have, const json_t *need, const char *path, char *text, size_t bytes)
@@ -49,9 +70,13 @@ static bool first_difference(
         if (json_equal(value, other))
             continue;
         char field[64];
-        snprintf(field, sizeof field, "%s%s%s", path, *path ? "." : "", key);
-        if (json_is_object(value) && json_is_object(other))
-            return first_difference(value, other, field, text, bytes);
+        snprintf(field, sizeof field, "%.30s%s%.30s", path, *path ? "." : "", key);
+        if (json_is_object(value) && json_is_object(other) &&
+            first_difference(value, other, field, text, bytes))
+            return true;
+        if (json_is_array(value) && json_is_array(other) &&
+            first_difference_in_list(value, other, field, text, bytes))
+            return true;
         char *x = caps_json_format(value, 0, 9), *y = other ? caps_json_format(other, 0, 9) : NULL;
         snprintf(text, bytes, "%s is %s, need %s", field, x ? x : "?", y ? y : "none");
         free(x);
@@ -76,38 +101,40 @@ static caps_status mismatch(
     return caps_fail(err, CAPS_ERR_MISMATCH, "%s: %s", path, text);
 }
 
+/* The spec of the file, which must be the one that is required, if one is; its loss and the names
+ * of its classes. */
 static caps_status read_spec(caps_checkpoint *c, const caps_safetensors *st, const char *path,
-    const caps_model_spec *wanted, caps_error *err)
+    const caps_model_spec *required, caps_error *err)
 {
     const char *format = caps_safetensors_get_metadata(st, "capscl.format");
     const char *spec = caps_safetensors_get_metadata(st, "capscl.spec");
+    const char *loss = caps_safetensors_get_metadata(st, "capscl.loss");
+    const char *names = caps_safetensors_get_metadata(st, "capscl.classes");
+    caps_status status = CAPS_OK;
     if (format && strcmp(format, CAPS_FORMAT_VERSION) != 0)
         return caps_fail(err, CAPS_ERR_FORMAT, "%s: capscl.format is '%.16s', need '%s'", path,
             format, CAPS_FORMAT_VERSION);
-    if (!spec && !wanted)
+    if (!spec && !required)
         return caps_fail(err, CAPS_ERR_FORMAT,
             "%s: no capscl.spec in its metadata, need one (or --arch FILE with train --init)",
             path);
     if (spec) {
-        caps_status status = caps_model_spec_parse(&c->spec, spec, path, err);
-        if (status != CAPS_OK)
-            return status;
+        CAPS_TRY(caps_model_spec_parse(&c->spec, spec, path, err));
         c->has_spec = true;
-        if (wanted && !caps_model_spec_equal(&c->spec, wanted))
-            return mismatch(path, &c->spec, wanted, err);
+        if (required && !caps_model_spec_equal(c->spec, required))
+            CAPS_TRY(mismatch(path, c->spec, required, err));
     }
-    if (wanted)
-        c->spec = *wanted;
-    const char *loss = caps_safetensors_get_metadata(st, "capscl.loss");
+    if (required) {
+        caps_model_spec_free(c->spec);
+        CAPS_TRY(caps_model_spec_copy(&c->spec, required, err));
+    }
     c->loss = CAPS_LOSS_DEFAULT;
-    if (loss) {
-        caps_status status = caps_loss_parse(&c->loss, loss, path, err);
-        if (status != CAPS_OK)
-            return status;
-    }
-    const char *names = caps_safetensors_get_metadata(st, "capscl.classes");
-    return names && !c->spec.has_class_names ? caps_class_names_parse(&c->spec, names, path, err)
-                                             : CAPS_OK;
+    if (loss)
+        CAPS_TRY(caps_loss_parse(&c->loss, loss, path, err));
+    if (names && !caps_model_spec_info(c->spec)->has_class_names)
+        CAPS_TRY(caps_class_names_parse(c->spec, names, path, err));
+done:
+    return status;
 }
 
 /* Names that are none of the network's. A state holds the optimizer's moments too. */
@@ -138,8 +165,7 @@ caps_status caps_checkpoint_load(
     if (status != CAPS_OK)
         return status;
     CAPS_TRY(read_spec(c, &st, path, spec, err));
-    CAPS_TRY(caps_model_spec_check(&c->spec, NULL, err));
-    CAPS_TRY(caps_network_init(&network, &c->spec, err));
+    CAPS_TRY(caps_network_init(&network, c->spec, err));
     CAPS_TRY(check_extras(&st, &network, path, err));
     /* A file that holds less than the network cannot make us allocate the network. */
     for (size_t i = 0; i < network.parameter_count; i++) {
@@ -168,5 +194,6 @@ done:
 void caps_checkpoint_release(caps_checkpoint *c)
 {
     free(c->parameters);
+    caps_model_spec_free(c->spec);
     memset(c, 0, sizeof *c);
 }

@@ -1,4 +1,5 @@
-/* model_parameters.c: first values, getting and setting, and what is not finite. */
+/* model_parameters.c: first values of the parameters; reading and writing them, gradients and
+ * moments. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -11,7 +12,7 @@
 #include "step.h"
 
 #define LEAST_DRAWS   ((size_t)1 << 14) /* normal numbers that are worth a thread */
-#define MOST_ATTEMPTS 64                /* all of them beyond two sigma: once in 10^85 numbers */
+#define MOST_ATTEMPTS 64 /* all of them beyond two standard deviations: once in 10^85 numbers */
 #define AUTHORS_BIAS  0.1f
 
 size_t caps_model_parameter_count(const caps_model *m)
@@ -33,8 +34,8 @@ typedef struct draw {
     float *w; /* [count] of one parameter */
     uint64_t seed;
     uint32_t parameter;
-    float sigma;
-    bool truncated; /* drawn anew beyond two sigma */
+    float stddev;
+    bool truncated; /* drawn anew beyond two standard deviations */
 } draw;
 
 /* Attempts beyond the first draw from counters of their own: a parameter's number is small. */
@@ -46,7 +47,7 @@ static float draw_one(const draw *d, size_t e)
         if (!d->truncated || fabsf(x) <= 2)
             break;
     }
-    return d->sigma * x;
+    return d->stddev * x;
 }
 
 static void draw_some(void *context, size_t first, size_t end)
@@ -65,11 +66,11 @@ static caps_status draw_all(float **flat, const caps_network *network, caps_init
         return caps_fail(err, CAPS_ERR_MEMORY, "model: out of memory for its first weights");
     for (size_t i = 0; i < network->parameter_count; i++) {
         const caps_owned_parameter *owned = &network->parameters[i];
-        const double sigma = authors ? owned->authors_stddev : owned->sigma;
-        draw d = {*flat + owned->parameter.first, seed, (uint32_t)i, (float)sigma, authors};
-        if (sigma > 0)
+        const double stddev = authors ? owned->authors_stddev : owned->stddev;
+        draw d = {*flat + owned->parameter.first, seed, (uint32_t)i, (float)stddev, authors};
+        if (stddev > 0)
             caps_parallel(owned->parameter.count, LEAST_DRAWS, draw_some, &d);
-        for (size_t e = 0; authors && sigma <= 0 && e < owned->parameter.count; e++)
+        for (size_t e = 0; authors && stddev <= 0 && e < owned->parameter.count; e++)
             d.w[e] = AUTHORS_BIAS;
     }
     return CAPS_OK;
@@ -108,7 +109,7 @@ done:
     return status;
 }
 
-caps_status caps_model_initialise_as(
+caps_status caps_model_initialise(
     caps_model *m, caps_initialiser initialiser, uint64_t seed, caps_error *err)
 {
     caps_status status;
@@ -118,11 +119,6 @@ caps_status caps_model_initialise_as(
 done:
     free(flat);
     return status;
-}
-
-caps_status caps_model_initialise(caps_model *m, uint64_t seed, caps_error *err)
-{
-    return caps_model_initialise_as(m, CAPS_INITIALISER_SCALED, seed, err);
 }
 
 void caps_model_parameters_changed(caps_model *m)

@@ -1,4 +1,5 @@
-/* optimizers.c: a step of an optimizer over the flat buffers, and how the rate differs by layer. */
+/* optimizers.c: a step of an optimizer over the flat buffers, and learning-rate multipliers by
+ * layer. */
 #include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #define ADAM_EPSILON 1e-8f
 #define MOST_AT_ONCE ((size_t)1 << 30) /* elements an optimizer's kernel counts in 32 bits */
 
-/* ---- factors on the rate -------------------------------------------------------------------- */
+/* ---- learning-rate multipliers --------------------------------------------------------------- */
 
 /* Is the parameter "decoder.fc1.weight" one of "decoder", "decoder.fc1"? And of itself. */
 static bool is_of(const char *parameter, const char *name, size_t length)
@@ -48,11 +49,11 @@ static bool read_factor(const char *text, size_t length, double *factor)
     return length > 0 && end == text + length && *factor >= 0 && *factor <= (double)FLT_MAX;
 }
 
-caps_status caps_rate_factors_set(caps_network *n, const char *text, caps_error *err)
+caps_status caps_lr_multipliers_set(caps_network *n, const char *text, caps_error *err)
 {
     size_t chosen[CAPS_MOST_PARAMETERS] = {0}; /* length of the name that a factor came from */
     for (size_t p = 0; p < n->parameter_count; p++)
-        n->parameters[p].rate_factor = 1;
+        n->parameters[p].lr_multiplier = 1;
     for (const char *at = text ? text : ""; *at; at += strcspn(at, ","), at += *at == ',') {
         const size_t item = strcspn(at, ","), name = strcspn(at, "=,");
         double factor = 0;
@@ -60,7 +61,8 @@ caps_status caps_rate_factors_set(caps_network *n, const char *text, caps_error 
         char layers[256];
         if (name == item || !read_factor(at + name + 1, item - name - 1, &factor))
             return caps_fail(err, CAPS_ERR_ARGUMENT,
-                "rates of layers: '%.*s' is not LAYER=X with a factor X, 0 or more", (int)item, at);
+                "learning-rate multipliers: '%.*s' is not LAYER=X with a factor X, 0 or more",
+                (int)item, at);
         for (size_t p = 0; p < n->parameter_count; p++) {
             if (!is_of(n->parameters[p].name, at, name))
                 continue;
@@ -68,11 +70,11 @@ caps_status caps_rate_factors_set(caps_network *n, const char *text, caps_error 
             if (name < chosen[p])
                 continue;
             chosen[p] = name;
-            n->parameters[p].rate_factor = (float)factor;
+            n->parameters[p].lr_multiplier = (float)factor;
         }
         if (!known)
             return caps_fail(err, CAPS_ERR_ARGUMENT,
-                "rates of layers: the network has no '%.*s', need one of %s, or of their "
+                "learning-rate multipliers: the network has no '%.*s', need one of %s, or of their "
                 "parameters",
                 (int)name, at, list_layers(layers, sizeof layers, n));
     }
@@ -93,8 +95,8 @@ static size_t next_part(const caps_model *m, size_t first, size_t *p, float *fac
 {
     const caps_network *n = &m->network;
     size_t end = first;
-    *factor = n->parameters[*p].rate_factor;
-    while (*p < n->parameter_count && !(fabsf(n->parameters[*p].rate_factor - *factor) > 0)) {
+    *factor = n->parameters[*p].lr_multiplier;
+    while (*p < n->parameter_count && !(fabsf(n->parameters[*p].lr_multiplier - *factor) > 0)) {
         end = n->parameters[*p].parameter.first + n->parameters[*p].parameter.count;
         if (end - first > MOST_AT_ONCE)
             return MOST_AT_ONCE;
@@ -103,9 +105,9 @@ static size_t next_part(const caps_model *m, size_t first, size_t *p, float *fac
     return end - first;
 }
 
-caps_status caps_model_adam(caps_model *m, float rate, uint64_t t, caps_error *err)
+caps_status caps_model_adam(caps_model *m, float lr, uint64_t t, caps_error *err)
 {
-    caps_adam adam = {rate, ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, t};
+    caps_adam adam = {lr, ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, t};
     caps_status status = CAPS_OK;
     float factor;
     if (!m->first_moments.buffer)
@@ -117,14 +119,14 @@ caps_status caps_model_adam(caps_model *m, float rate, uint64_t t, caps_error *e
         const caps_tensor g = part(&m->gradients, first, count);
         const caps_tensor m1 = part(&m->first_moments, first, count);
         const caps_tensor m2 = part(&m->second_moments, first, count);
-        adam.rate = rate * factor;
+        adam.learning_rate = lr * factor;
         CAPS_TRY(caps_adam_step(m->rt, &w, &m1, &m2, &m->flag, &g, &adam, err));
     }
 done:
     return status;
 }
 
-caps_status caps_model_sgd(caps_model *m, float rate, caps_error *err)
+caps_status caps_model_sgd(caps_model *m, float lr, caps_error *err)
 {
     caps_status status = CAPS_OK;
     float factor;
@@ -135,7 +137,7 @@ caps_status caps_model_sgd(caps_model *m, float rate, caps_error *err)
         count = next_part(m, first, &p, &factor);
         const caps_tensor w = part(&m->parameters, first, count);
         const caps_tensor g = part(&m->gradients, first, count);
-        CAPS_TRY(caps_sgd_step(m->rt, &w, &m->flag, &g, rate * factor, err));
+        CAPS_TRY(caps_sgd_step(m->rt, &w, &m->flag, &g, lr * factor, err));
     }
 done:
     return status;

@@ -12,7 +12,8 @@
 caps_status caps_network_texts_init(caps_network_texts *t, const caps_model_spec *spec,
     const caps_loss *loss, const char *path, caps_error *err)
 {
-    const bool named = spec->has_class_names, plain = caps_loss_equal(loss, &CAPS_LOSS_DEFAULT);
+    const bool named = caps_model_spec_info(spec)->has_class_names,
+               plain = caps_loss_equal(loss, &CAPS_LOSS_DEFAULT);
     t->spec = caps_model_spec_format(spec);
     t->classes = named ? caps_class_names_format(spec) : NULL;
     t->loss = plain ? NULL : caps_loss_format(loss);

@@ -13,60 +13,61 @@
 #include "not_finite.h"
 #include "trace.h"
 
-/* ---- tensors to look at --------------------------------------------------------------------- */
+/* ---- tensors that are checked --------------------------------------------------------------- */
 
 static bool is_planned(const caps_model *m, const caps_layer *layer)
 {
-    return !layer->reconstructs || caps_model_reconstructs(m);
+    return !layer->decodes || caps_model_reconstructs(m);
 }
 
 /* Values that the forward leaves, then gradients in the order in which they are computed, then the
  * parameters. `tensor` is where they will be. */
-static size_t list(const caps_model *m, caps_looked_at *rows)
+static size_t list_checked(const caps_model *m, caps_checked_tensor *rows)
 {
     const caps_network *network = &m->network;
     size_t n = 0;
     for (size_t l = 0; l < network->layer_count; l++)
-        if (is_planned(m, network->layers[l]))
-            rows[n++] =
-                (caps_looked_at){&network->layers[l]->y, "", network->layers[l]->name, true};
+        for (size_t v = 0;
+             is_planned(m, network->layers[l]) && v < network->layers[l]->output_count; v++)
+            rows[n++] = (caps_checked_tensor){
+                &network->layers[l]->outputs[v].y, "", network->layers[l]->name, true};
     for (size_t l = network->layer_count; m->options.training && l-- > 0;) {
         const caps_layer *layer = network->layers[l];
         for (size_t p = 0; p < layer->parameter_count; p++)
-            rows[n++] = (caps_looked_at){&layer->parameters[p].parameter.gradient, "gradient of ",
-                layer->parameters[p].name, false};
+            rows[n++] = (caps_checked_tensor){&layer->parameters[p].parameter.gradient,
+                "gradient of ", layer->parameters[p].name, false};
     }
     for (size_t p = 0; p < network->parameter_count; p++)
-        rows[n++] = (caps_looked_at){
+        rows[n++] = (caps_checked_tensor){
             &network->parameters[p].parameter.value, "", network->parameters[p].name, false};
     return n;
 }
 
-caps_status caps_looks_plan(caps_model *m, caps_error *err)
+caps_status caps_checks_plan(caps_model *m, caps_error *err)
 {
     const size_t five = CAPS_NOT_FINITE_RECORD;
     caps_status status;
-    m->look_count = list(m, m->looks);
-    CAPS_TRY(caps_arena_add(m->arena, &m->look_table, CAPS_PURPOSE_WORKSPACE, CAPS_I32, 2,
-        (size_t[]){m->look_count, CAPS_NOT_FINITE_ROW}, err));
+    m->checked_count = list_checked(m, m->checked);
+    CAPS_TRY(caps_arena_add(m->arena, &m->check_table, CAPS_PURPOSE_WORKSPACE, CAPS_I32, 2,
+        (size_t[]){m->checked_count, CAPS_NOT_FINITE_ROW}, err));
     CAPS_TRY(
         caps_arena_add(m->arena, &m->record, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, 1, &five, err));
 done:
     return status;
 }
 
-caps_status caps_looks_make(caps_model *m, caps_error *err)
+caps_status caps_checks_init(caps_model *m, caps_error *err)
 {
-    int32_t table[CAPS_MOST_LOOKS][CAPS_NOT_FINITE_ROW];
-    m->look_buffer_count = 0;
-    for (size_t i = 0; i < m->look_count; i++) {
-        const caps_tensor *t = m->looks[i].tensor;
+    int32_t table[CAPS_MOST_CHECKED][CAPS_NOT_FINITE_ROW];
+    m->check_buffer_count = 0;
+    for (size_t i = 0; i < m->checked_count; i++) {
+        const caps_tensor *t = m->checked[i].tensor;
         uint32_t buffer = 0;
-        while (buffer < m->look_buffer_count && m->look_buffers[buffer] != t->buffer)
+        while (buffer < m->check_buffer_count && m->check_buffers[buffer] != t->buffer)
             buffer++;
-        if (buffer == m->look_buffer_count)
-            m->look_buffers[m->look_buffer_count++] = t->buffer;
-        const bool batch = m->looks[i].per_image;
+        if (buffer == m->check_buffer_count)
+            m->check_buffers[m->check_buffer_count++] = t->buffer;
+        const bool batch = m->checked[i].per_image;
         const caps_not_finite_row row = {
             .offset = t->offset,
             .count = caps_tensor_count(t) / (batch ? m->micro : 1),
@@ -78,27 +79,27 @@ caps_status caps_looks_make(caps_model *m, caps_error *err)
     m->totals = caps_tensor_wrap(m->record.buffer, m->record.offset, CAPS_F32, 1, (size_t[]){3});
     m->flag = caps_tensor_wrap(m->record.buffer, m->record.offset + 3, CAPS_I32, 1, (size_t[]){1});
     caps_status status = caps_tensor_zero(m->rt, &m->record, err);
-    return status == CAPS_OK ? caps_tensor_upload(m->rt, &m->look_table, table, err) : status;
+    return status == CAPS_OK ? caps_tensor_upload(m->rt, &m->check_table, table, err) : status;
 }
 
-/* Parts of a batch that are told apart; those behind count as one. */
-enum { MOST_PARTS = 1 << 20 };
+/* Micro-batches that are named one by one; the rest count as one. */
+enum { MOST_MICRO_BATCHES = 1 << 20 };
 
-static caps_status look(caps_model *m, bool always, caps_error *err)
+static caps_status enqueue_check(caps_model *m, bool always, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    /* What an earlier part found stands above whatever a later one finds. */
-    const size_t part = m->part < MOST_PARTS ? m->part : MOST_PARTS - 1;
-    const uint32_t rank = (uint32_t)(MOST_PARTS - part) * CAPS_MOST_LOOKS;
-    for (uint32_t b = 0; b < m->look_buffer_count && status == CAPS_OK; b++)
+    /* What an earlier micro-batch found stands above whatever a later one finds. */
+    const size_t part = m->part < MOST_MICRO_BATCHES ? m->part : MOST_MICRO_BATCHES - 1;
+    const uint32_t rank = (uint32_t)(MOST_MICRO_BATCHES - part) * CAPS_MOST_CHECKED;
+    for (uint32_t b = 0; b < m->check_buffer_count && status == CAPS_OK; b++)
         status = caps_not_finite(
-            m->rt, &m->record, &m->look_table, m->look_buffers[b], b, m->b, rank, always, err);
+            m->rt, &m->record, &m->check_table, m->check_buffers[b], b, m->b, rank, always, err);
     return status;
 }
 
-caps_status caps_looks_between(caps_model *m, caps_error *err)
+caps_status caps_checks_between(caps_model *m, caps_error *err)
 {
-    return look(m, false, err);
+    return enqueue_check(m, false, err);
 }
 
 /* What record[4] says. */
@@ -108,8 +109,8 @@ static void name_of(const caps_model *m, int32_t found, char *name, size_t bytes
         snprintf(name, bytes, "nothing");
         return;
     }
-    const caps_looked_at *row =
-        &m->looks[(CAPS_MOST_LOOKS - found % CAPS_MOST_LOOKS) % CAPS_MOST_LOOKS];
+    const caps_checked_tensor *row =
+        &m->checked[(CAPS_MOST_CHECKED - found % CAPS_MOST_CHECKED) % CAPS_MOST_CHECKED];
     snprintf(name, bytes, "%s%s", row->before, row->name);
 }
 
@@ -121,7 +122,7 @@ caps_status caps_model_first_not_finite(caps_model *m, char *name, size_t bytes,
     caps_status status;
     snprintf(name, bytes, "nothing");
     CAPS_TRY(caps_tensor_zero(m->rt, &found, err));
-    CAPS_TRY(look(m, true, err));
+    CAPS_TRY(enqueue_check(m, true, err));
     CAPS_TRY(caps_tensor_download(m->rt, &found, &value, err));
     name_of(m, value, name, bytes);
 done:
@@ -140,12 +141,20 @@ done:
     return status;
 }
 
+caps_status caps_model_enqueue_batch(caps_model *m, const caps_images *images, caps_error *err)
+{
+    caps_trace_begin(m->rt, "put batch");
+    caps_status status = caps_model_put(m, images, false, err);
+    caps_trace_end(m->rt);
+    return status;
+}
+
 /* ---- steps ---------------------------------------------------------------------------------- */
 
 caps_status caps_model_read(
     caps_model *m, const caps_tensor *t, void *host, cl_event *event, caps_error *err)
 {
-    cl_event own = NULL, *traced = caps_trace_ask(m->rt, &own);
+    cl_event own = NULL, *traced = caps_trace_request(m->rt, &own);
     cl_event *wanted = event ? event : traced;
     cl_int code = clEnqueueReadBuffer(caps_runtime_queue(m->rt), t->buffer, CL_FALSE,
         t->offset * sizeof(int32_t), caps_tensor_bytes(t), host, 0, NULL, wanted);
@@ -167,7 +176,7 @@ caps_status caps_step_end(caps_model *m, size_t slot, caps_error *err)
 {
     caps_reading *reading = &m->readings[slot];
     caps_status status;
-    CAPS_TRY(look(m, false, err));
+    CAPS_TRY(enqueue_check(m, false, err));
     CAPS_TRY(caps_model_read(m, &m->record, reading->words, &reading->event, err));
     cl_int code = clFlush(caps_runtime_queue(m->rt));
     if (code != CL_SUCCESS)

@@ -1,9 +1,9 @@
 /* step.h: training steps and evaluations that never wait for the device, for src/train.
  *
- *     caps_step_begin(m)                       zero what the step will tell
- *     caps_model_gradients_of(m, ...)          upload, forward, backward, optimizer
- *     ...
- *     caps_step_end(m, slot)                   look for what is not finite, read what the step told
+ *     caps_step_begin(m)                       zero the record of the step
+ *     caps_model_accumulate(m, ..., true)      upload, forward, totals, backward
+ *     caps_model_adam(m, ...)                  optimizer
+ *     caps_step_end(m, slot)                   check for what is not finite, read the step's record
  *     (the next step goes in)
  *     caps_step_wait(m, slot, &report)         wait for that reading alone
  *
@@ -15,23 +15,26 @@
 
 enum { CAPS_STEPS_AT_ONCE = 2 };
 
-/* What a step told. */
+/* The record of a step. */
 typedef struct caps_step_report {
     caps_model_totals totals;
     bool finite;    /* both losses' sums and every gradient */
-    char where[64]; /* not finite: what caps_model_first_not_finite said right after the step */
+    char where[64]; /* not finite: what caps_model_first_not_finite found right after the step */
 } caps_step_report;
 
-/* What caps_model_initialise puts into a model of this (checked) spec, drawn without one; freed
+/* What caps_model_initialise puts into a model of this spec, drawn without one; freed
  * with free(). */
 caps_status caps_model_draw(float **flat, const caps_model_spec *spec, caps_initialiser initialiser,
     uint64_t seed, caps_error *err);
 /* Parameters to begin a training with: the moments become zero. */
 caps_status caps_model_begin(caps_model *m, const float *flat, caps_error *err);
 
-/* caps_model_set_images that only enqueues: the host arrays must stay as they are until the queue
+/* caps_model_set_batch that only enqueues: the host arrays must stay as they are until the queue
  * has passed. */
-caps_status caps_model_put_images(caps_model *m, const caps_images *images, caps_error *err);
+caps_status caps_model_enqueue_batch(caps_model *m, const caps_images *images, caps_error *err);
+/* caps_model_gradients; totals: with caps_model_add_totals for every micro-batch. */
+caps_status caps_model_accumulate(
+    caps_model *m, const caps_images *images, bool totals, caps_error *err);
 
 caps_status caps_step_begin(caps_model *m, caps_error *err);
 /* slot: below CAPS_STEPS_AT_ONCE, not in use. The queue is flushed. */
@@ -46,7 +49,7 @@ typedef struct caps_model_view {
 caps_status caps_model_map(caps_model *m, caps_model_view *view, caps_error *err);
 caps_status caps_model_unmap(caps_model *m, caps_model_view *view, caps_error *err);
 
-/* A tensor's content, enqueued: `host` is filled once *event (NULL: nobody asks) has come. The
+/* A tensor's content, enqueued: `host` is filled once *event (NULL: not wanted) has come. The
  * caller releases it. */
 caps_status caps_model_read(
     caps_model *m, const caps_tensor *t, void *host, cl_event *event, caps_error *err);

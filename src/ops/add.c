@@ -10,7 +10,7 @@
 #define ADD_PER_ITEM 1024       /* of at least so many elements */
 #define ADD_AT_ONCE  (1u << 30) /* elements that a launch counts in 32 bits */
 
-static caps_status launch(caps_runtime *rt, const caps_tensor *y, const caps_tensor *x,
+static caps_status add_launch(caps_runtime *rt, const caps_tensor *y, const caps_tensor *x,
     size_t first, size_t count, caps_error *err)
 {
     const caps_tensor to = caps_tensor_wrap(y->buffer, y->offset + first, CAPS_F32, 1, &count);
@@ -41,7 +41,7 @@ caps_status caps_add(caps_runtime *rt, const caps_tensor *y, const caps_tensor *
             x && x->buffer && x->dtype == CAPS_F32 ? caps_tensor_count(x) : 0, count);
     for (size_t first = 0; first < count && status == CAPS_OK; first += ADD_AT_ONCE) {
         const size_t left = count - first;
-        status = launch(rt, y, x, first, left < ADD_AT_ONCE ? left : ADD_AT_ONCE, err);
+        status = add_launch(rt, y, x, first, left < ADD_AT_ONCE ? left : ADD_AT_ONCE, err);
     }
     return status;
 }

@@ -24,7 +24,7 @@ static caps_status check_act(caps_activation act, caps_error *err)
 }
 
 /* [N, C, S...] as three sizes. */
-static caps_status sizes_of(caps_planes *p, const caps_tensor *t, caps_error *err)
+static caps_status bias_act_sizes_of(caps_planes *p, const caps_tensor *t, caps_error *err)
 {
     if (!t || !t->buffer || t->dtype != CAPS_F32 || t->ndim < 2)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
@@ -147,7 +147,7 @@ caps_status caps_bias_act_forward(caps_runtime *rt, const caps_tensor *y, const 
     caps_status status = CAPS_OK;
     caps_planes p;
     CAPS_TRY(check_act(act, err));
-    CAPS_TRY(sizes_of(&p, x, err));
+    CAPS_TRY(bias_act_sizes_of(&p, x, err));
     CAPS_TRY(check_same(y, x, "y", err));
     CAPS_TRY(check_bias(bias, "bias", p.c, err));
     status = caps_bias_act_apply(rt, y, x, &p, bias, act, err);
@@ -162,7 +162,7 @@ caps_status caps_bias_act_backward(caps_runtime *rt, const caps_tensor *dx,
     caps_status status = CAPS_OK;
     caps_planes p;
     CAPS_TRY(check_act(act, err));
-    CAPS_TRY(sizes_of(&p, dy, err));
+    CAPS_TRY(bias_act_sizes_of(&p, dy, err));
     CAPS_TRY(check_same(dx, dy, "dx", err));
     if (act != CAPS_ACT_NONE)
         CAPS_TRY(check_same(y, dy, "y", err));

@@ -17,8 +17,9 @@ caps_status caps_bias_act_apply(caps_runtime *rt, const caps_tensor *y, const ca
 
 /* dx at (n,c,s) of `planes` = dy[n,c,s] act'(y[n,c,s]). dy and y are dense; y is read only where
  * act is not NONE, and may then be NULL. */
-caps_status caps_bias_act_gradient(caps_runtime *rt, const caps_tensor *dx, const caps_planes *planes,
-    const caps_tensor *dy, const caps_tensor *y, caps_activation act, caps_error *err);
+caps_status caps_bias_act_gradient(caps_runtime *rt, const caps_tensor *dx,
+    const caps_planes *planes, const caps_tensor *dy, const caps_tensor *y, caps_activation act,
+    caps_error *err);
 
 /* dbias[c] = sum over n, s of dy act'(y); all dense, y as above. */
 caps_status caps_bias_act_sum(caps_runtime *rt, const caps_tensor *dbias, const caps_tensor *dy,

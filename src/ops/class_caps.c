@@ -1,39 +1,67 @@
-/* class_caps.c: class capsules, votes and routing in one, by one of two variants: stored (votes.c
+/* class_caps.c: class capsules, votes and routing in one, by one of two algorithms: stored (votes.c
  * and routing.c one after the other) and fused (routing_fused.c).
  *
- * Workspace of the stored variant, in floats: routing's scratch, then, for the backward, dvotes. */
-#include <string.h>
+ * Workspace of the stored algorithm, in floats: routing's scratch, then, for the backward,
+ * dvotes. */
+#include <stdio.h>
 
 #include <capscl/ops.h>
 
+#include "choosers.h"
 #include "fail.h"
 #include "launch.h"
 #include "require.h"
 #include "routing_fused.h"
 
-/* CPU family: samples fill sixteen lanes, and up to sixteen take the same time; for fewer than
- * these storing the votes is faster. See docs/performance-log.md. */
+/* CPU family: samples fill sixteen lanes, and up to sixteen take the same time; for fewer samples
+ * than this it is faster to store the votes. See docs/performance-log.md. */
 #define FUSED_LEAST_BATCH 5
 
-static const char *const names[] = {"auto", "stored", "fused"};
+/* ---- choice --------------------------------------------------------------------------------- */
 
-const char *caps_routing_algorithm_name(caps_routing_algorithm variant)
+/* The table has no row for AUTO: its positions are those of caps_routing_algorithm less one. */
+static const caps_algorithm routing_names[] = {{"stored", NULL}, {"fused", NULL}};
+
+/* By family and batch; rt NULL: that of the CPU family. */
+static double routing_cost(const caps_runtime *rt, size_t algorithm, const void *problem)
 {
-    return names[variant];
+    const caps_class_caps *shape = problem;
+    const bool fused = !(rt && caps_is_gpu(rt)) && shape->b >= FUSED_LEAST_BATCH;
+    return algorithm + 1 == (fused ? CAPS_ROUTING_FUSED : CAPS_ROUTING_STORED) ? 0 : 1;
+}
+
+static void routing_key(char key[CAPS_TUNING_KEY], const void *problem)
+{
+    const caps_class_caps *n = problem;
+    snprintf(key, CAPS_TUNING_KEY, "routing %zux%zux%zux%zux%zu r%zu%s%s%s", n->b, n->i, n->j, n->d,
+        n->k, n->routing.iterations, n->routing.grad == CAPS_ROUTING_GRAD_FULL ? "" : " last",
+        n->routing.leaky ? " leaky" : "", n->routing.squash == CAPS_SQUASH_EXP ? " exp" : "");
+}
+
+const caps_chooser caps_routing_chooser = {
+    .name = "routing",
+    .variable = "CAPSCL_ROUTING",
+    .unknown = "routing variant \"%s\" is unknown",
+    .algorithms = routing_names,
+    .count = sizeof routing_names / sizeof *routing_names,
+    .general = CAPS_ROUTING_STORED - 1,
+    .problem_bytes = sizeof(caps_class_caps),
+    .key = routing_key,
+    .cost = routing_cost,
+};
+
+const char *caps_routing_algorithm_name(caps_routing_algorithm algorithm)
+{
+    return algorithm == CAPS_ROUTING_AUTO ? "auto" : routing_names[algorithm - 1].name;
 }
 
 caps_routing_algorithm caps_class_caps_choose(
     const caps_runtime *rt, const caps_class_caps *shape, caps_routing_algorithm requested)
 {
-    const char *wanted = rt ? caps_runtime_requested_routing(rt) : NULL;
-    if (requested != CAPS_ROUTING_AUTO)
-        return requested;
-    if (wanted)
-        return strcmp(wanted, names[CAPS_ROUTING_FUSED]) == 0 ? CAPS_ROUTING_FUSED
-                                                              : CAPS_ROUTING_STORED;
-    if (rt && caps_is_gpu(rt))
-        return CAPS_ROUTING_STORED;
-    return shape->b >= FUSED_LEAST_BATCH ? CAPS_ROUTING_FUSED : CAPS_ROUTING_STORED;
+    size_t chosen;
+    (void)caps_choose(&chosen, &caps_routing_chooser, rt, shape,
+        requested == CAPS_ROUTING_AUTO ? CAPS_CHOICE_FREE : (size_t)requested - 1, true, NULL);
+    return (caps_routing_algorithm)(chosen + 1);
 }
 
 /* ---- sizes ---------------------------------------------------------------------------------- */
@@ -46,9 +74,9 @@ static size_t votes_count(const caps_class_caps *n)
 caps_class_caps_workspace caps_class_caps_workspace_of(
     const caps_runtime *rt, const caps_class_caps *shape, bool training)
 {
-    if (shape->routing.iterations < 1) /* forward and backward refuse that themselves */
+    if (shape->routing.iterations < 1) /* forward and backward report that */
         return (caps_class_caps_workspace){0, 0};
-    if (shape->variant == CAPS_ROUTING_FUSED)
+    if (shape->algorithm == CAPS_ROUTING_FUSED)
         return (caps_class_caps_workspace){
             0, caps_routing_fused_workspace(shape, rt && caps_is_gpu(rt), training)};
     /* The forward is the same in both modes; without a backward take the one with less scratch. */
@@ -60,7 +88,7 @@ caps_class_caps_workspace caps_class_caps_workspace_of(
         votes_count(shape), scratch + (training ? votes_count(shape) : 0)};
 }
 
-static caps_status require_room(
+static caps_status require_elements(
     const char *name, const caps_tensor *t, size_t need, caps_error *err)
 {
     const size_t have = t && t->buffer && t->dtype == CAPS_F32 ? caps_tensor_count(t) : 0;
@@ -70,15 +98,15 @@ static caps_status require_room(
 }
 
 /* n: the sizes at hand. */
-static caps_status check(const caps_runtime *rt, caps_class_caps *n,
+static caps_status class_caps_check(const caps_runtime *rt, caps_class_caps *n,
     const caps_class_caps_state *state, const caps_tensor *u, const caps_tensor *w,
     const caps_class_caps *shape, const caps_tensor *workspace, bool training, caps_error *err)
 {
     caps_status status;
     const caps_routing *routing = &shape->routing;
-    if (shape->variant != CAPS_ROUTING_STORED && shape->variant != CAPS_ROUTING_FUSED) {
+    if (shape->algorithm != CAPS_ROUTING_STORED && shape->algorithm != CAPS_ROUTING_FUSED) {
         status = caps_fail(err, CAPS_ERR_ARGUMENT,
-            "class_caps: variant is %d, need %d (stored) or %d (fused)", (int)shape->variant,
+            "class_caps: algorithm is %d, need %d (stored) or %d (fused)", (int)shape->algorithm,
             CAPS_ROUTING_STORED, CAPS_ROUTING_FUSED);
         goto done;
     }
@@ -116,19 +144,19 @@ static caps_status check(const caps_runtime *rt, caps_class_caps *n,
     CAPS_TRY(caps_require_count("class_caps", "512*K", 2, (size_t[]){512, n->k}, err));
     CAPS_TRY(caps_require_count(
         "class_caps", "iterations*B*J", 3, (size_t[]){routing->iterations, n->b, n->j}, err));
-    const caps_class_caps_workspace room = caps_class_caps_workspace_of(rt, n, training);
-    CAPS_TRY(require_room("state.votes", &state->votes, room.votes, err));
-    CAPS_TRY(require_room("workspace", workspace, room.workspace, err));
+    const caps_class_caps_workspace needed = caps_class_caps_workspace_of(rt, n, training);
+    CAPS_TRY(require_elements("state.votes", &state->votes, needed.votes, err));
+    CAPS_TRY(require_elements("workspace", workspace, needed.workspace, err));
 done:
     return status;
 }
 
 /* ---- stored --------------------------------------------------------------------------------- */
 
-static caps_tensor votes_in(const caps_tensor *room, size_t skip, const caps_class_caps *n)
+static caps_tensor votes_in(const caps_tensor *t, size_t skip, const caps_class_caps *n)
 {
     return caps_tensor_wrap(
-        room->buffer, room->offset + skip, CAPS_F32, 4, (size_t[]){n->b, n->i, n->j, n->d});
+        t->buffer, t->offset + skip, CAPS_F32, 4, (size_t[]){n->b, n->i, n->j, n->d});
 }
 
 static caps_routing_state stored_state(
@@ -180,13 +208,13 @@ caps_status caps_class_caps_forward(caps_runtime *rt, const caps_tensor *v,
 {
     caps_class_caps n;
     caps_status status;
-    CAPS_TRY(check(rt, &n, state, u, w, shape, workspace, false, err));
+    CAPS_TRY(class_caps_check(rt, &n, state, u, w, shape, workspace, false, err));
     CAPS_TRY(
         caps_require_tensor("class_caps", "v", v, CAPS_F32, 3, (size_t[]){n.b, n.j, n.d}, err));
     if (bias)
         CAPS_TRY(caps_require_tensor(
             "class_caps", "bias", bias, CAPS_F32, 2, (size_t[]){n.j, n.d}, err));
-    CAPS_TRY((n.variant == CAPS_ROUTING_FUSED ? caps_routing_fused_forward : stored_forward)(
+    CAPS_TRY((n.algorithm == CAPS_ROUTING_FUSED ? caps_routing_fused_forward : stored_forward)(
         rt, v, state, u, w, bias, &n, workspace, err));
 done:
     return status;
@@ -199,7 +227,7 @@ caps_status caps_class_caps_backward(caps_runtime *rt, const caps_tensor *du, co
 {
     caps_class_caps n;
     caps_status status;
-    CAPS_TRY(check(rt, &n, state, u, w, shape, workspace, true, err));
+    CAPS_TRY(class_caps_check(rt, &n, state, u, w, shape, workspace, true, err));
     CAPS_TRY(
         caps_require_tensor("class_caps", "dv", dv, CAPS_F32, 3, (size_t[]){n.b, n.j, n.d}, err));
     if (du)
@@ -209,7 +237,7 @@ caps_status caps_class_caps_backward(caps_runtime *rt, const caps_tensor *du, co
     if (dbias)
         CAPS_TRY(caps_require_tensor(
             "class_caps", "dbias", dbias, CAPS_F32, 2, (size_t[]){n.j, n.d}, err));
-    CAPS_TRY((n.variant == CAPS_ROUTING_FUSED ? caps_routing_fused_backward : stored_backward)(
+    CAPS_TRY((n.algorithm == CAPS_ROUTING_FUSED ? caps_routing_fused_backward : stored_backward)(
         rt, du, dw, dbias, dv, state, u, w, &n, workspace, err));
 done:
     return status;

@@ -1,4 +1,5 @@
-/* conv.c: caps_conv2d checks its tensors and hands them to one of the algorithms (conv.h). */
+/* conv.c: caps_conv2d checks its tensors and passes them to one of the algorithms (conv.h). */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,12 +10,11 @@
 #include "require.h"
 #include "fail.h"
 #include "launch.h"
-#include "tuning.h"
 
 /* By caps_conv_algorithm. */
-static const caps_conv_implementation *const methods[] = {&caps_conv_columns, &caps_conv_columns,
-    &caps_conv_direct, &caps_conv_winograd, &caps_conv_toom_cook};
-enum { METHODS = sizeof methods / sizeof methods[0] };
+static const caps_conv_implementation *const implementations[] = {&caps_conv_columns,
+    &caps_conv_columns, &caps_conv_direct, &caps_conv_winograd, &caps_conv_toom_cook};
+enum { ALGORITHMS = sizeof implementations / sizeof implementations[0] };
 
 /* ---- sizes ---------------------------------------------------------------------------------- */
 
@@ -26,7 +26,7 @@ size_t caps_conv2d_output(size_t size, size_t kernel, size_t stride, size_t padd
     return (size + 2 * padding - kernel) / stride + 1;
 }
 
-static caps_conv_sizes sizes_of(
+static caps_conv_sizes conv_sizes_of(
     const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv)
 {
     caps_conv_sizes z = {.b = x_shape[0],
@@ -46,18 +46,132 @@ static caps_conv_sizes sizes_of(
     return z;
 }
 
-/* The most images, at most z->b, whose workspace is no larger than `room`; 0: not even one. */
-static size_t most_images(
-    const caps_conv_implementation *method, const caps_conv_sizes *z, size_t room, bool backward)
+/* ---- choice --------------------------------------------------------------------------------- */
+
+/* The table has no row for AUTO: its positions are those of caps_conv_algorithm less one. */
+static const caps_algorithm conv_names[] = {
+    {"im2col", NULL}, {"direct", NULL}, {"winograd", NULL}, {"toom-cook", "spectral"}};
+_Static_assert(sizeof conv_names / sizeof *conv_names == ALGORITHMS - 1, "a name an algorithm");
+
+static caps_conv_sizes problem_sizes(const void *problem)
+{
+    const caps_conv_problem *p = problem;
+    return conv_sizes_of(p->x_shape, p->w_shape, &p->conv);
+}
+
+static const char *conv_unsupported(const caps_runtime *rt, size_t algorithm, const void *problem)
+{
+    const caps_conv_problem *p = problem;
+    const caps_conv_sizes z = problem_sizes(p);
+    return implementations[algorithm + 1]->unsupported_reason(
+        rt, &z, p->backward && p->needs_input_gradient);
+}
+
+/* The first one always has the workspace, in chunks of one image where it must; and in a simulator
+ * the plainest has the fewest instructions to interpret. */
+static double conv_cost(const caps_runtime *rt, size_t algorithm, const void *problem)
+{
+    const caps_conv_problem *p = problem;
+    const caps_conv_sizes z = problem_sizes(p);
+    const caps_conv_implementation *i = implementations[algorithm + 1];
+    const bool general = algorithm + 1 == CAPS_CONV_IM2COL;
+    if (!general && (!rt || caps_is_simulated(rt) ||
+                        i->workspace(&z, 1, p->backward) > p->limit_bytes / sizeof(float)))
+        return INFINITY;
+    return i->cost(&z);
+}
+
+static void conv_key(char key[CAPS_TUNING_KEY], const void *problem)
+{
+    const caps_conv_problem *p = problem;
+    const caps_conv_sizes z = problem_sizes(p);
+    snprintf(key, CAPS_TUNING_KEY, "conv %zux%zux%zux%zu %zux%zux%zu s%zu p%zu %s", z.b, z.c, z.h,
+        z.w, z.m, z.kh, z.kw, z.stride, z.padding,
+        !p->backward              ? "forward"
+        : p->needs_input_gradient ? "training dx"
+                                  : "training");
+}
+
+static void conv_describe(char *text, size_t bytes, const void *problem)
+{
+    const caps_conv_sizes z = problem_sizes(problem);
+    snprintf(text, bytes, "cannot serve images of %zux%zux%zu and kernels of %zux%zu", z.c, z.h,
+        z.w, z.kh, z.kw);
+}
+
+const caps_chooser caps_conv_chooser = {
+    .name = "conv",
+    .variable = "CAPSCL_CONV",
+    .unknown = "conv: algorithm '%s' is unknown",
+    .by_layer = true,
+    .algorithms = conv_names,
+    .count = ALGORITHMS - 1,
+    .general = CAPS_CONV_IM2COL - 1,
+    .problem_bytes = sizeof(caps_conv_problem),
+    .key = conv_key,
+    .describe = conv_describe,
+    .unsupported_reason = conv_unsupported,
+    .cost = conv_cost,
+};
+
+const char *caps_conv_algorithm_name(caps_conv_algorithm algorithm)
+{
+    return algorithm == CAPS_CONV_AUTO ? "auto" : conv_names[algorithm - 1].name;
+}
+
+bool caps_conv_algorithm_find(caps_conv_algorithm *out, const char *name)
+{
+    const size_t found = caps_algorithm_find(&caps_conv_chooser, name);
+    const bool automatic = strcmp(name, "auto") == 0;
+    if (found == CAPS_CHOICE_FREE && !automatic)
+        return false;
+    *out = automatic ? CAPS_CONV_AUTO : (caps_conv_algorithm)(found + 1);
+    return true;
+}
+
+size_t caps_conv_candidates(
+    const caps_runtime *rt, const caps_conv_problem *problem, caps_conv_algorithm *out)
+{
+    size_t found[CAPS_ALGORITHMS];
+    const size_t n = caps_choice_candidates(&caps_conv_chooser, rt, problem, found);
+    for (size_t i = 0; i < n; i++)
+        out[i] = (caps_conv_algorithm)(found[i] + 1);
+    return n;
+}
+
+caps_status caps_conv2d_choose(caps_conv_algorithm *out, const caps_runtime *rt,
+    const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, bool backward,
+    bool needs_input_gradient, caps_conv_algorithm requested, size_t limit_bytes, caps_error *err)
+{
+    const bool automatic = requested == CAPS_CONV_AUTO;
+    caps_conv_problem problem = {.conv = *conv,
+        .backward = backward,
+        .needs_input_gradient = needs_input_gradient,
+        .limit_bytes = limit_bytes};
+    size_t chosen;
+    memcpy(problem.x_shape, x_shape, sizeof problem.x_shape);
+    memcpy(problem.w_shape, w_shape, sizeof problem.w_shape);
+    const caps_status status = caps_choose(&chosen, &caps_conv_chooser, rt, &problem,
+        automatic ? CAPS_CHOICE_FREE : (size_t)requested - 1, true, automatic ? NULL : err);
+    *out = (caps_conv_algorithm)(chosen + 1);
+    /* Where none can serve it is left to the operation to report that. */
+    return automatic ? CAPS_OK : status;
+}
+
+/* ---- workspace ------------------------------------------------------------------------------ */
+
+/* The most images, at most z->b, whose workspace is no larger than `capacity`; 0: not even one. */
+static size_t most_images(const caps_conv_implementation *algorithm, const caps_conv_sizes *z,
+    size_t capacity, bool backward)
 {
     /* The whole batch may need less than almost all of it: nothing has to outlive a chunk. */
-    if (method->workspace(z, z->b, backward) <= room)
+    if (algorithm->workspace(z, z->b, backward) <= capacity)
         return z->b;
     size_t low = 0, high = z->b - 1;
     while (low < high) {
         const size_t middle = low + (high - low + 1) / 2,
-                     need = method->workspace(z, middle, backward);
-        if (need != SIZE_MAX && need <= room)
+                     need = algorithm->workspace(z, middle, backward);
+        if (need != SIZE_MAX && need <= capacity)
             low = middle;
         else
             high = middle - 1;
@@ -65,38 +179,62 @@ static size_t most_images(
     return low;
 }
 
-size_t caps_conv_chunk(
-    const caps_conv_implementation *method, const caps_conv_sizes *z, size_t workspace, bool backward)
+size_t caps_conv_chunk(const caps_conv_implementation *algorithm, const caps_conv_sizes *z,
+    size_t workspace, bool backward)
 {
-    const size_t most = most_images(method, z, workspace, backward);
+    const size_t most = most_images(algorithm, z, workspace, backward);
     return most == 0 ? 0 : caps_div_up(z->b, caps_div_up(z->b, most));
 }
 
 size_t caps_conv2d_workspace(const size_t x_shape[4], const size_t w_shape[4],
     const caps_conv2d *conv, bool backward, size_t limit_bytes)
 {
-    const caps_conv_sizes z = sizes_of(x_shape, w_shape, conv);
-    const caps_conv_implementation *method = methods[conv->algorithm];
+    const caps_conv_sizes z = conv_sizes_of(x_shape, w_shape, conv);
+    const caps_conv_implementation *algorithm = implementations[conv->algorithm];
     if (z.b == 0 || z.pixels == 0)
         return 0;
-    const size_t chunk = caps_conv_chunk(method, &z, limit_bytes / sizeof(float), backward);
-    return method->workspace(&z, chunk ? chunk : 1, backward);
+    const size_t chunk = caps_conv_chunk(algorithm, &z, limit_bytes / sizeof(float), backward);
+    return algorithm->workspace(&z, chunk ? chunk : 1, backward);
+}
+
+/* Records what the chunks of the whole batch will choose. Whether the gradient of x is among it is
+ * known from the choice of the convolution itself; where there was none, it is taken to be. */
+static void conv_plan(const caps_runtime *rt, const caps_conv_problem *problem,
+    const caps_conv_sizes *z, size_t workspace, bool backward)
+{
+    const caps_conv_implementation *algorithm = implementations[problem->conv.algorithm];
+    const size_t chunk = caps_conv_chunk(algorithm, z, workspace, backward);
+    caps_conv_problem without = *problem, with = *problem;
+    without.backward = with.backward = true;
+    without.needs_input_gradient = false;
+    with.needs_input_gradient = true;
+    if (!algorithm->plan || chunk == 0)
+        return;
+    const bool dx = caps_choice_is_recorded(&caps_conv_chooser, rt, &with) ||
+                    !caps_choice_is_recorded(&caps_conv_chooser, rt, &without);
+    algorithm->plan(rt, z, chunk, backward, dx);
+    if (z->b % chunk > 0)
+        algorithm->plan(rt, z, z->b % chunk, backward, dx);
 }
 
 size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], const size_t w_shape[4],
     const caps_conv2d *conv, size_t workspace, bool backward)
 {
-    const caps_conv_sizes z = sizes_of(x_shape, w_shape, conv);
-    const caps_conv_implementation *method = methods[conv->algorithm];
+    const caps_conv_sizes z = conv_sizes_of(x_shape, w_shape, conv);
+    const caps_conv_implementation *algorithm = implementations[conv->algorithm];
     if (z.b == 0 || z.pixels == 0)
         return 0;
     size_t most = 0;
+    caps_conv_problem problem = {.conv = *conv};
+    memcpy(problem.x_shape, x_shape, sizeof problem.x_shape);
+    memcpy(problem.w_shape, w_shape, sizeof problem.w_shape);
     for (int b = 0; b <= backward; b++) {
+        conv_plan(rt, &problem, &z, workspace, b);
         /* Smaller batches come too, and a smaller product may take more, where a larger one is
          * cut. */
-        for (size_t n = most_images(method, &z, workspace, b); n > 0;
+        for (size_t n = most_images(algorithm, &z, workspace, b); n > 0;
              n -= caps_div_up(n, CAPS_SCRATCH_SIZES)) {
-            const size_t bytes = method->scratch ? method->scratch(rt, &z, n, b) : 0;
+            const size_t bytes = algorithm->scratch ? algorithm->scratch(rt, &z, n, b) : 0;
             most = bytes > most ? bytes : most;
         }
     }
@@ -106,99 +244,17 @@ size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], cons
 size_t caps_conv2d_cached_elements(
     const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, size_t workspace)
 {
-    const caps_conv_sizes z = sizes_of(x_shape, w_shape, conv);
-    const caps_conv_implementation *method = methods[conv->algorithm];
+    const caps_conv_sizes z = conv_sizes_of(x_shape, w_shape, conv);
+    const caps_conv_implementation *algorithm = implementations[conv->algorithm];
     const size_t chunk =
-        method->keeps && z.b && z.pixels ? caps_conv_chunk(method, &z, workspace, false) : 0;
-    return chunk ? method->keeps(&z, chunk) : 0;
-}
-
-/* ---- choice --------------------------------------------------------------------------------- */
-
-const char *caps_conv_algorithm_name(caps_conv_algorithm algorithm)
-{
-    return algorithm == CAPS_CONV_AUTO ? "auto" : methods[algorithm]->name;
-}
-
-bool caps_conv_algorithm_find(caps_conv_algorithm *out, const char *name)
-{
-    if (strcmp(name, "spectral") == 0) /* its name in runs and commands of before */
-        name = caps_conv_toom_cook.name;
-    for (int a = 0; a < METHODS; a++) {
-        if (strcmp(caps_conv_algorithm_name((caps_conv_algorithm)a), name) == 0) {
-            *out = (caps_conv_algorithm)a;
-            return true;
-        }
-    }
-    return false;
-}
-
-size_t caps_conv_candidates(
-    const caps_runtime *rt, const caps_conv_problem *subject, caps_conv_algorithm *out)
-{
-    const caps_conv_sizes z = sizes_of(subject->x_shape, subject->w_shape, &subject->conv);
-    size_t n = 0;
-    for (int a = CAPS_CONV_IM2COL; a < METHODS; a++) {
-        const bool needs_input_gradient = subject->backward && subject->needs_input_gradient;
-        /* The first one always serves, in chunks of one image where it must. */
-        if (!methods[a]->refuses(rt, &z, needs_input_gradient) &&
-            (a == CAPS_CONV_IM2COL || methods[a]->workspace(&z, 1, subject->backward) <=
-                                          subject->limit_bytes / sizeof(float)))
-            out[n++] = (caps_conv_algorithm)a;
-    }
-    return n;
-}
-
-caps_status caps_conv2d_choose(caps_conv_algorithm *out, const caps_runtime *rt,
-    const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, bool backward,
-    bool needs_input_gradient, caps_conv_algorithm requested, size_t limit_bytes, caps_error *err)
-{
-    const caps_conv_sizes z = sizes_of(x_shape, w_shape, conv);
-    double least = 0;
-    *out = requested;
-    if (requested != CAPS_CONV_AUTO) {
-        const char *why = methods[requested]->refuses(rt, &z, backward && needs_input_gradient);
-        return why ? caps_fail(err, CAPS_ERR_ARGUMENT,
-                         "%s cannot serve images of %zux%zux%zu and kernels of %zux%zu: %s",
-                         methods[requested]->name, z.c, z.h, z.w, z.kh, z.kw, why)
-                   : CAPS_OK;
-    }
-    *out = CAPS_CONV_IM2COL;
-    /* In a simulator the plainest has the fewest instructions to interpret. */
-    if (!rt || caps_is_simulated(rt))
-        return CAPS_OK;
-
-    char key[CAPS_TUNING_KEY];
-    caps_conv_problem subject = {
-        .conv = *conv, .backward = backward, .needs_input_gradient = needs_input_gradient, .limit_bytes = limit_bytes};
-    memcpy(subject.x_shape, x_shape, sizeof subject.x_shape);
-    memcpy(subject.w_shape, w_shape, sizeof subject.w_shape);
-    snprintf(key, sizeof key, "conv %zux%zux%zux%zu %zux%zux%zu s%zu p%zu %s", z.b, z.c, z.h, z.w,
-        z.m, z.kh, z.kw, z.stride, z.padding,
-        !backward ? "forward"
-        : needs_input_gradient  ? "training dx"
-                  : "training");
-    caps_conv_algorithm can[METHODS], measured;
-    const size_t count = caps_conv_candidates(rt, &subject, can);
-    const char *best = caps_tuning_get(rt, key);
-    bool known = false;
-    for (size_t i = 0; best && caps_conv_algorithm_find(&measured, best) && i < count; i++)
-        known = known || can[i] == measured;
-    for (size_t i = 0; i < count; i++) {
-        const double cost = methods[can[i]]->cost(&z);
-        if (known ? can[i] == measured : i == 0 || cost < least) {
-            least = cost;
-            *out = can[i];
-        }
-    }
-    caps_tuning_record(rt, key, methods[*out]->name, known, &subject, sizeof subject);
-    return CAPS_OK;
+        algorithm->cached && z.b && z.pixels ? caps_conv_chunk(algorithm, &z, workspace, false) : 0;
+    return chunk ? algorithm->cached(&z, chunk) : 0;
 }
 
 /* ---- checks --------------------------------------------------------------------------------- */
 
 /* Fills *z from x, w and the workspace, and checks every size; the other tensors come after. */
-static caps_status check(caps_conv_sizes *z, size_t *chunk, const caps_runtime *rt,
+static caps_status conv_check(caps_conv_sizes *z, size_t *chunk, const caps_runtime *rt,
     const caps_tensor *x, const caps_tensor *w, const caps_conv2d *conv,
     const caps_tensor *workspace, bool backward, bool needs_input_gradient, caps_error *err)
 {
@@ -208,7 +264,7 @@ static caps_status check(caps_conv_sizes *z, size_t *chunk, const caps_runtime *
     if (w->shape[1] != x->shape[1])
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "conv2d: w has %zu input channels, need %zu as x has", w->shape[1], x->shape[1]);
-    *z = sizes_of(x->shape, w->shape, conv);
+    *z = conv_sizes_of(x->shape, w->shape, conv);
     if (z->stride < 1)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "conv2d: stride is 0, need >= 1");
     if (z->padding >= z->kh || z->padding >= z->kw)
@@ -217,9 +273,9 @@ static caps_status check(caps_conv_sizes *z, size_t *chunk, const caps_runtime *
     if ((int)conv->act < CAPS_ACT_NONE || conv->act > CAPS_ACT_SIGMOID)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "conv2d: activation is %d, need 0 to %d",
             (int)conv->act, CAPS_ACT_SIGMOID);
-    if ((int)conv->algorithm < 0 || (int)conv->algorithm >= METHODS)
+    if ((int)conv->algorithm < 0 || (int)conv->algorithm >= ALGORITHMS)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "conv2d: algorithm is %d, need 0 to %d",
-            (int)conv->algorithm, METHODS - 1);
+            (int)conv->algorithm, ALGORITHMS - 1);
     if (z->oh == 0 || z->ow == 0)
         return z->padding == 0
                    ? caps_fail(err, CAPS_ERR_ARGUMENT,
@@ -228,22 +284,22 @@ static caps_status check(caps_conv_sizes *z, size_t *chunk, const caps_runtime *
                    : caps_fail(err, CAPS_ERR_ARGUMENT,
                          "conv2d: kernel %zux%zu is larger than its input %zux%zu with padding %zu",
                          z->kh, z->kw, z->h, z->w, z->padding);
-    const caps_conv_implementation *method = methods[conv->algorithm];
-    const char *why = method->refuses(rt, z, needs_input_gradient);
+    const caps_conv_implementation *algorithm = implementations[conv->algorithm];
+    const char *why = algorithm->unsupported_reason(rt, z, needs_input_gradient);
     if (why)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "conv2d: %s cannot take images of %zux%zux%zu to %zux%zux%zu: %s", method->name, z->c,
-            z->h, z->w, z->m, z->oh, z->ow, why);
+            "conv2d: %s cannot take images of %zux%zux%zu to %zux%zux%zu: %s", algorithm->name,
+            z->c, z->h, z->w, z->m, z->oh, z->ow, why);
 
     if (!workspace || !workspace->buffer || workspace->dtype != CAPS_F32)
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "conv2d: workspace is no float32 tensor, need one");
     const size_t have = caps_tensor_count(workspace);
-    *chunk = caps_conv_chunk(method, z, have, backward);
+    *chunk = caps_conv_chunk(algorithm, z, have, backward);
     if (*chunk < 1)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "conv2d: workspace has %zu elements, need >= %zu, one image", have,
-            method->workspace(z, 1, backward));
+            algorithm->workspace(z, 1, backward));
 done:
     return status;
 }
@@ -251,17 +307,17 @@ done:
 /* ---- the operation -------------------------------------------------------------------------- */
 
 caps_status caps_conv2d_forward_cached(caps_runtime *rt, const caps_conv_tensors *t,
-    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_cached kept, caps_error *err)
+    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_cached cached, caps_error *err)
 {
     caps_conv_sizes z;
     size_t chunk;
     caps_status status = CAPS_OK;
-    CAPS_TRY(check(&z, &chunk, rt, t->x, t->w, conv, workspace, false, false, err));
+    CAPS_TRY(conv_check(&z, &chunk, rt, t->x, t->w, conv, workspace, false, false, err));
     CAPS_TRY(caps_require_tensor(
         "conv2d", "y", t->y, CAPS_F32, 4, (size_t[]){z.b, z.m, z.oh, z.ow}, err));
     if (t->bias)
         CAPS_TRY(caps_require_tensor("conv2d", "bias", t->bias, CAPS_F32, 1, &z.m, err));
-    CAPS_TRY(methods[conv->algorithm]->forward(rt, &z, t, workspace, chunk, kept, err));
+    CAPS_TRY(implementations[conv->algorithm]->forward(rt, &z, t, workspace, chunk, cached, err));
 done:
     return status;
 }
@@ -275,12 +331,12 @@ caps_status caps_conv2d_forward(caps_runtime *rt, const caps_tensor *y, const ca
 }
 
 caps_status caps_conv2d_backward_cached(caps_runtime *rt, const caps_conv_tensors *t,
-    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_cached kept, caps_error *err)
+    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_cached cached, caps_error *err)
 {
     caps_conv_sizes z;
     size_t chunk;
     caps_status status = CAPS_OK;
-    CAPS_TRY(check(&z, &chunk, rt, t->x, t->w, conv, workspace, true, t->dx != NULL, err));
+    CAPS_TRY(conv_check(&z, &chunk, rt, t->x, t->w, conv, workspace, true, t->dx != NULL, err));
     const size_t outputs[] = {z.b, z.m, z.oh, z.ow};
     CAPS_TRY(caps_require_tensor("conv2d", "dy", t->dy, CAPS_F32, 4, outputs, err));
     if (conv->act != CAPS_ACT_NONE)
@@ -290,7 +346,7 @@ caps_status caps_conv2d_backward_cached(caps_runtime *rt, const caps_conv_tensor
         CAPS_TRY(caps_require_tensor("conv2d", "dx", t->dx, CAPS_F32, 4, t->x->shape, err));
     if (t->dbias)
         CAPS_TRY(caps_require_tensor("conv2d", "dbias", t->dbias, CAPS_F32, 1, &z.m, err));
-    CAPS_TRY(methods[conv->algorithm]->backward(rt, &z, t, workspace, chunk, kept, err));
+    CAPS_TRY(implementations[conv->algorithm]->backward(rt, &z, t, workspace, chunk, cached, err));
 done:
     return status;
 }

@@ -14,6 +14,8 @@
 
 #include <capscl/ops.h>
 
+#include "choosers.h"
+
 /* A checked problem. x: [b,c,h,w], weight: [m,c,kh,kw], y: [b,m,oh,ow]. */
 typedef struct caps_conv_sizes {
     size_t b, c, h, w, m, kh, kw, stride, padding, oh, ow;
@@ -34,30 +36,34 @@ typedef struct caps_conv_tensors {
 
 typedef struct caps_conv_implementation {
     const char *name;
-    /* NULL, or why it cannot serve. needs_input_gradient: the gradient of x is wanted. */
-    const char *(*refuses)(const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient);
+    /* Why it cannot serve; NULL: it can. needs_input_gradient: the gradient of x is wanted. */
+    const char *(*unsupported_reason)(
+        const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient);
     /* What a forward of the whole batch should take, in the time of a multiply-add at the peak; the
      * products of the backward are twice those of the forward for all. */
     double (*cost)(const caps_conv_sizes *z);
-    /* Elements of workspace for n of the z->b images at once; SIZE_MAX: no number is large enough.
-     */
+    /* Elements of workspace for n of the z->b images at once; SIZE_MAX: no number is large
+     * enough. */
     size_t (*workspace)(const caps_conv_sizes *z, size_t n, bool backward);
     /* See caps_conv2d_cached_elements; NULL: 0. */
-    size_t (*keeps)(const caps_conv_sizes *z, size_t n);
+    size_t (*cached)(const caps_conv_sizes *z, size_t n);
     /* Bytes of caps_gemm_scratch_get for the same. NULL: none. */
     size_t (*scratch)(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward);
+    /* Records the choices that a call with n images at once makes (choice.h). NULL: none. */
+    void (*plan)(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward,
+        bool needs_input_gradient);
     caps_status (*forward)(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-        const caps_tensor *workspace, size_t n, caps_conv_cached kept, caps_error *err);
+        const caps_tensor *workspace, size_t n, caps_conv_cached cached, caps_error *err);
     caps_status (*backward)(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-        const caps_tensor *workspace, size_t n, caps_conv_cached kept, caps_error *err);
+        const caps_tensor *workspace, size_t n, caps_conv_cached cached, caps_error *err);
 } caps_conv_implementation;
 
 extern const caps_conv_implementation caps_conv_columns, caps_conv_direct, caps_conv_winograd,
     caps_conv_toom_cook;
 
 /* Images that the workspace (elements) takes at once, in equal chunks; 0: not even one. */
-size_t caps_conv_chunk(
-    const caps_conv_implementation *method, const caps_conv_sizes *z, size_t workspace, bool backward);
+size_t caps_conv_chunk(const caps_conv_implementation *algorithm, const caps_conv_sizes *z,
+    size_t workspace, bool backward);
 
 static inline size_t caps_conv_times(size_t a, size_t b)
 {
@@ -65,8 +71,8 @@ static inline size_t caps_conv_times(size_t a, size_t b)
 }
 
 /* A byte of memory traffic, in multiply-adds at the peak: 110 a nanosecond, and 15 GB/s moved,
- * fetching and thinking in between included. Ratios of this order hold from notebooks to servers.
- */
+ * fetching and thinking in between included. Ratios of this order hold from notebooks to
+ * servers. */
 #define CAPS_CONV_BYTE 7.0
 
 static inline size_t caps_conv_plus(size_t a, size_t b)
@@ -75,12 +81,14 @@ static inline size_t caps_conv_plus(size_t a, size_t b)
 }
 
 /* Most bytes of caps_gemm_scratch_get that the convolution takes with this workspace (elements);
- * with `backward`, that direction's products too. */
+ * with `backward`, that direction's products too. Called where a layer is planned, after
+ * caps_conv2d_choose: it records the algorithms of the products that the whole batch takes. */
 size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], const size_t w_shape[4],
     const caps_conv2d *conv, size_t workspace, bool backward);
 
-/* What a choice is for: the subject of its note (tuning.h), under "conv 8x3x20x20 16x9x9 s2 p0",
- * and behind it what is wanted: "forward", "training", or "training dx" with the gradient of x. */
+/* What is chosen for: the problem of a record (choice.h), whose key is "conv 8x3x20x20 16x9x9 s2
+ * p0" followed by what is computed: "forward", "training", or "training dx" with the gradient of
+ * x. */
 typedef struct caps_conv_problem {
     size_t x_shape[4], w_shape[4];
     caps_conv2d conv; /* its algorithm does not count */
@@ -88,20 +96,22 @@ typedef struct caps_conv_problem {
     size_t limit_bytes;
 } caps_conv_problem;
 
-/* The algorithms that can serve; their number. */
+/* The algorithms that can serve; their number, at most CAPS_ALGORITHMS. */
 size_t caps_conv_candidates(
-    const caps_runtime *rt, const caps_conv_problem *subject, caps_conv_algorithm *out);
+    const caps_runtime *rt, const caps_conv_problem *problem, caps_conv_algorithm *out);
 
 /* Elements of the workspace, from its first, in which a forward leaves transforms that a later call
  * may find (caps_conv_cached); those behind them may be used for something else meanwhile. */
 size_t caps_conv2d_cached_elements(
     const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, size_t workspace);
 
-/* caps_conv2d_forward and _backward that may find transforms of an earlier call in the workspace.
- */
+/* caps_conv2d_forward and _backward that may find transforms of an earlier call in the
+ * workspace. */
 caps_status caps_conv2d_forward_cached(caps_runtime *rt, const caps_conv_tensors *t,
-    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_cached kept, caps_error *err);
+    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_cached cached,
+    caps_error *err);
 caps_status caps_conv2d_backward_cached(caps_runtime *rt, const caps_conv_tensors *t,
-    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_cached kept, caps_error *err);
+    const caps_conv2d *conv, const caps_tensor *workspace, caps_conv_cached cached,
+    caps_error *err);
 
 #endif

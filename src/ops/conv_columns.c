@@ -108,7 +108,7 @@ static caps_gemm_shape input_shape(size_t m, size_t taps, size_t width)
         .count = 1};
 }
 
-/* ---- the method ----------------------------------------------------------------------------- */
+/* ---- the algorithm -------------------------------------------------------------------------- */
 
 /* Kernels count within a chunk in 32 bits. */
 static size_t most_at_once(const caps_conv_sizes *z)
@@ -118,7 +118,8 @@ static size_t most_at_once(const caps_conv_sizes *z)
     return CAPS_REQUIRE_LIMIT / caps_conv_times(widest, z->c > z->m ? z->c : z->m);
 }
 
-static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
+static const char *columns_unsupported(
+    const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
 {
     (void)rt;
     (void)needs_input_gradient;
@@ -128,7 +129,7 @@ static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, boo
     return NULL;
 }
 
-static size_t workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
+static size_t columns_workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
 {
     (void)backward;
     if (n > 1 && n > most_at_once(z))
@@ -149,8 +150,23 @@ static size_t scratch_of(const caps_runtime *rt, const caps_conv_sizes *z, size_
     return most;
 }
 
+/* One of the chunks of a layer's plan: its products are recorded. */
+static void columns_plan(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward,
+    bool needs_input_gradient)
+{
+    const size_t width = n * z->pixels;
+    const caps_gemm_shape product = forward_shape(z->m, z->taps, width);
+    const caps_gemm_shape weights = weight_shape(z->m, z->taps, width);
+    const caps_gemm_shape inputs = input_shape(z->m, z->taps, width);
+    (void)caps_gemm_plan(rt, &product);
+    if (backward)
+        (void)caps_gemm_plan(rt, &weights);
+    if (backward && needs_input_gradient)
+        (void)caps_gemm_plan(rt, &inputs);
+}
+
 /* Columns are written, packed and read; the product is written and copied. */
-static double cost(const caps_conv_sizes *z)
+static double columns_cost(const caps_conv_sizes *z)
 {
     const double pixels = (double)z->b * (double)z->pixels, taps = (double)z->taps;
     const double m = (double)z->m;
@@ -158,11 +174,12 @@ static double cost(const caps_conv_sizes *z)
            CAPS_CONV_BYTE * 4 * (3 * taps * pixels + 2 * m * taps + 3 * m * pixels);
 }
 
-static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+static caps_status columns_forward(caps_runtime *rt, const caps_conv_sizes *z,
+    const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
+    caps_error *err)
 {
     caps_status status = CAPS_OK;
-    (void)kept;
+    (void)cached;
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first, width = n * z->pixels;
         const caps_tensor xn = caps_tensor_rows(t->x, first, n);
@@ -179,11 +196,12 @@ done:
     return status;
 }
 
-static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+static caps_status columns_backward(caps_runtime *rt, const caps_conv_sizes *z,
+    const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
+    caps_error *err)
 {
     caps_status status = CAPS_OK;
-    (void)kept;
+    (void)cached;
     if (t->dbias)
         CAPS_TRY(caps_bias_act_sum(rt, t->dbias, t->dy, t->y, z->act, z->b, z->m, z->pixels, err));
     for (size_t first = 0; first < z->b; first += chunk) {
@@ -211,5 +229,5 @@ done:
     return status;
 }
 
-const caps_conv_implementation caps_conv_columns = {
-    "im2col", refuses, cost, workspace_of, NULL, scratch_of, forward, backward};
+const caps_conv_implementation caps_conv_columns = {"im2col", columns_unsupported, columns_cost,
+    columns_workspace_of, NULL, scratch_of, columns_plan, columns_forward, columns_backward};

@@ -10,7 +10,8 @@
 
 enum { BAND = 512, MOST_TAPS = 256 }; /* DIRECT_BAND and DIRECT_TAPS of the kernels */
 
-static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
+static const char *direct_unsupported(
+    const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
 {
     if (rt && caps_is_gpu(rt))
         return "it is written for the CPU family";
@@ -26,7 +27,7 @@ static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, boo
     return NULL;
 }
 
-static double cost(const caps_conv_sizes *z)
+static double direct_cost(const caps_conv_sizes *z)
 {
     const double pixels = (double)caps_round_up(z->b, 16) * (double)z->pixels;
     const double m = (double)caps_round_up(z->m, 4);
@@ -45,7 +46,7 @@ static size_t weights_count(const caps_conv_sizes *z)
     return caps_conv_times(caps_round_up(z->m, 16), z->taps);
 }
 
-static size_t workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
+static size_t direct_workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
 {
     const size_t parts =
         backward ? caps_conv_times(caps_div_up(n, 16), caps_conv_times(z->m, z->taps + 1)) : 0;
@@ -60,7 +61,7 @@ typedef struct call {
     caps_tensor lanes, weights, parts;
 } call;
 
-static call begin(
+static call direct_begin(
     caps_runtime *rt, const caps_conv_sizes *z, const caps_tensor *workspace, size_t chunk)
 {
     const size_t one = 1, lanes = lanes_count(z, chunk), weights = weights_count(z);
@@ -88,14 +89,15 @@ static void add_sizes(caps_arg *args, size_t at, const caps_conv_sizes *z, size_
         args[at + i] = (caps_arg)CAPS_ARG_UINT(sizes[i]);
 }
 
-/* ---- the method ----------------------------------------------------------------------------- */
+/* ---- the algorithm -------------------------------------------------------------------------- */
 
-static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+static caps_status direct_forward(caps_runtime *rt, const caps_conv_sizes *z,
+    const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
+    caps_error *err)
 {
-    const call c = begin(rt, z, workspace, chunk);
+    const call c = direct_begin(rt, z, workspace, chunk);
     caps_status status = CAPS_OK;
-    (void)kept;
+    (void)cached;
     const caps_arg weights[] = {CAPS_ARG_TENSOR(&c.weights), CAPS_ARG_TENSOR(t->w),
         CAPS_ARG_UINT(z->m), CAPS_ARG_UINT(z->taps)};
     CAPS_TRY(caps_launch(rt, "conv2d_direct_weights", CAPS_ARGS(weights), 1,
@@ -115,12 +117,13 @@ done:
     return status;
 }
 
-static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+static caps_status direct_backward(caps_runtime *rt, const caps_conv_sizes *z,
+    const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
+    caps_error *err)
 {
-    const call c = begin(rt, z, workspace, chunk);
+    const call c = direct_begin(rt, z, workspace, chunk);
     caps_status status = CAPS_OK;
-    (void)kept;
+    (void)cached;
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
         const caps_tensor x = caps_tensor_rows(t->x, first, n);
@@ -144,5 +147,5 @@ done:
     return status;
 }
 
-const caps_conv_implementation caps_conv_direct = {
-    "direct", refuses, cost, workspace_of, NULL, NULL, forward, backward};
+const caps_conv_implementation caps_conv_direct = {"direct", direct_unsupported, direct_cost,
+    direct_workspace_of, NULL, NULL, NULL, direct_forward, direct_backward};

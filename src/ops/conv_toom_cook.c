@@ -68,7 +68,7 @@ static plan plan_of(const caps_conv_sizes *z, const struct set *set)
 }
 
 /* The set with the fewest products; false: none can serve. */
-static bool choose(plan *best, const caps_conv_sizes *z)
+static bool toom_cook_choose(plan *best, const caps_conv_sizes *z)
 {
     size_t least = SIZE_MAX;
     const size_t taps_y = taps_of(z->kh, z->stride), taps_x = taps_of(z->kw, z->stride);
@@ -87,13 +87,14 @@ static bool choose(plan *best, const caps_conv_sizes *z)
     return least < SIZE_MAX;
 }
 
-static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
+static const char *toom_cook_unsupported(
+    const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
 {
     plan p;
     (void)needs_input_gradient;
     if (rt && caps_is_gpu(rt))
         return "it is written for the CPU family";
-    if (z->stride > 4 || !choose(&p, z))
+    if (z->stride > 4 || !toom_cook_choose(&p, z))
         return "need a stride of at most 4 and a kernel of at most 9 taps a phase of it";
     if (caps_conv_times(z->h, z->w) > CAPS_REQUIRE_LIMIT / (z->c > 32 ? z->c : 32) ||
         caps_conv_times(z->pixels, z->m) > CAPS_REQUIRE_LIMIT / 32 ||
@@ -104,10 +105,10 @@ static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, boo
 }
 
 /* The planes of x, y and w are written and read; the products are as many as there are planes. */
-static double cost(const caps_conv_sizes *z)
+static double toom_cook_cost(const caps_conv_sizes *z)
 {
     plan p;
-    if (!choose(&p, z))
+    if (!toom_cook_choose(&p, z))
         return INFINITY;
     const double rows = (double)p.tiles * (double)caps_round_up(z->b, 8), k = (double)p.kp;
     const double m = 16.0 * (double)caps_div_up(z->m, 16), all = (double)p.all;
@@ -123,27 +124,28 @@ typedef struct layout {
 } layout;
 
 /* planes x (rows of lanes + GAP) */
-static size_t part(size_t planes, size_t a, size_t b, size_t c)
+static size_t toom_cook_part(size_t planes, size_t a, size_t b, size_t c)
 {
     return caps_conv_times(planes, caps_conv_plus(caps_conv_times(caps_conv_times(a, b), c), GAP));
 }
 
-static layout lay_out(const caps_conv_sizes *z, const plan *p, size_t n, bool backward, bool needs_input_gradient)
+static layout lay_out(
+    const caps_conv_sizes *z, const plan *p, size_t n, bool backward, bool needs_input_gradient)
 {
     const size_t blocks = caps_div_up(n, 16), rows = caps_conv_times(p->tiles, blocks);
-    const size_t w = part(p->planes, p->panels, p->kp, 32);
+    const size_t w = toom_cook_part(p->planes, p->panels, p->kp, 32);
     layout l = {0};
     l.w = 0;
     l.x = w;
-    l.y = caps_conv_plus(l.x, part(p->all, rows, p->kp, 16));
-    l.end = caps_conv_plus(l.y, part(p->all, caps_conv_times(p->panels, rows), 16, 32));
+    l.y = caps_conv_plus(l.x, toom_cook_part(p->all, rows, p->kp, 16));
+    l.end = caps_conv_plus(l.y, toom_cook_part(p->all, caps_conv_times(p->panels, rows), 16, 32));
     if (!backward)
         return l;
     l.dw = l.w;
     l.y_across = l.end;
     if (needs_input_gradient) {
-        l.dx = caps_conv_plus(l.y_across, part(p->all, rows, z->m, 16));
-        l.end = caps_conv_plus(l.dx, part(p->planes, rows, p->kp, 16));
+        l.dx = caps_conv_plus(l.y_across, toom_cook_part(p->all, rows, z->m, 16));
+        l.end = caps_conv_plus(l.dx, toom_cook_part(p->planes, rows, p->kp, 16));
         if (n < z->b) {
             l.dw = l.end;
             l.end = caps_conv_plus(l.end, w);
@@ -152,10 +154,10 @@ static layout lay_out(const caps_conv_sizes *z, const plan *p, size_t n, bool ba
     return l;
 }
 
-static size_t workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
+static size_t toom_cook_workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
 {
     plan p;
-    if (!choose(&p, z))
+    if (!toom_cook_choose(&p, z))
         return SIZE_MAX;
     const layout l = lay_out(z, &p, n, backward, true);
     const size_t images = caps_round_up(n, 16); /* kernels count rows of Y^ and lanes in 32 bits */
@@ -166,10 +168,10 @@ static size_t workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
 }
 
 /* W^ and X^. */
-static size_t keeps(const caps_conv_sizes *z, size_t n)
+static size_t toom_cook_cached(const caps_conv_sizes *z, size_t n)
 {
     plan p;
-    return choose(&p, z) ? lay_out(z, &p, n, false, false).y + ALIGN : 0;
+    return toom_cook_choose(&p, z) ? lay_out(z, &p, n, false, false).y + ALIGN : 0;
 }
 
 /* ---- launches ------------------------------------------------------------------------------- */
@@ -190,11 +192,11 @@ static caps_tensor place(const caps_tensor *workspace, size_t first)
         workspace->buffer, caps_round_up(workspace->offset, ALIGN) + first, CAPS_F32, 1, &one);
 }
 
-static bool begin(call *c, caps_runtime *rt, const caps_conv_sizes *z, const caps_tensor *workspace,
-    size_t chunk, bool backward, bool needs_input_gradient)
+static bool toom_cook_begin(call *c, caps_runtime *rt, const caps_conv_sizes *z,
+    const caps_tensor *workspace, size_t chunk, bool backward, bool needs_input_gradient)
 {
     *c = (call){.rt = rt, .z = z};
-    if (!choose(&c->p, z))
+    if (!toom_cook_choose(&c->p, z))
         return false;
     const layout l = lay_out(z, &c->p, chunk, backward, needs_input_gradient);
     c->w = place(workspace, l.w);
@@ -204,7 +206,8 @@ static bool begin(call *c, caps_runtime *rt, const caps_conv_sizes *z, const cap
     c->dx = place(workspace, l.dx);
     c->dw = place(workspace, l.dw);
     snprintf(c->options, sizeof c->options,
-        " -DTOOM_COOK_POINTS=%zu -DTOOM_COOK_TAPS_Y=%zu -DTOOM_COOK_TAPS_X=%zu -DTOOM_COOK_OUT_Y=%zu "
+        " -DTOOM_COOK_POINTS=%zu -DTOOM_COOK_TAPS_Y=%zu -DTOOM_COOK_TAPS_X=%zu "
+        "-DTOOM_COOK_OUT_Y=%zu "
         "-DTOOM_COOK_OUT_X=%zu -DTOOM_COOK_STRIDE=%zu",
         c->p.points, c->p.taps_y, c->p.taps_x, c->p.out_y, c->p.out_x, z->stride);
     return true;
@@ -329,16 +332,17 @@ static caps_status multiply_dx(const call *c, caps_error *err)
         (size_t[]){caps_div_up(p->kp, SPAN), total_bins(p)}, NULL, err);
 }
 
-/* ---- the method ----------------------------------------------------------------------------- */
+/* ---- the algorithm -------------------------------------------------------------------------- */
 
-static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+static caps_status toom_cook_forward(caps_runtime *rt, const caps_conv_sizes *z,
+    const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
+    caps_error *err)
 {
     call c;
     caps_status status = CAPS_OK;
-    if (!begin(&c, rt, z, workspace, chunk, false, false))
-        return caps_fail(err, CAPS_ERR_INTERNAL, "conv2d: spectral has no points for this kernel");
-    if (!kept.w)
+    if (!toom_cook_begin(&c, rt, z, workspace, chunk, false, false))
+        return caps_fail(err, CAPS_ERR_INTERNAL, "conv2d: toom-cook has no points for this kernel");
+    if (!cached.w)
         CAPS_TRY(from_weights(&c, t->w, err));
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
@@ -353,16 +357,17 @@ done:
     return status;
 }
 
-static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+static caps_status toom_cook_backward(caps_runtime *rt, const caps_conv_sizes *z,
+    const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
+    caps_error *err)
 {
     call c;
     caps_status status = CAPS_OK;
-    if (!begin(&c, rt, z, workspace, chunk, true, t->dx != NULL))
-        return caps_fail(err, CAPS_ERR_INTERNAL, "conv2d: spectral has no points for this kernel");
+    if (!toom_cook_begin(&c, rt, z, workspace, chunk, true, t->dx != NULL))
+        return caps_fail(err, CAPS_ERR_INTERNAL, "conv2d: toom-cook has no points for this kernel");
     if (t->dbias)
         CAPS_TRY(caps_bias_act_sum(rt, t->dbias, t->dy, t->y, z->act, z->b, z->m, z->pixels, err));
-    if (t->dx && !kept.w)
+    if (t->dx && !cached.w)
         CAPS_TRY(from_weights(&c, t->w, err));
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
@@ -372,7 +377,7 @@ static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const ca
         if (z->act != CAPS_ACT_NONE)
             y = caps_tensor_rows(t->y, first, n);
         set_images(&c, n);
-        if (!kept.x || chunk < z->b)
+        if (!cached.x || chunk < z->b)
             CAPS_TRY(from_images(&c, &x, err));
         if (t->dx) {
             const caps_tensor dx = caps_tensor_rows(t->dx, first, n);
@@ -388,5 +393,6 @@ done:
     return status;
 }
 
-const caps_conv_implementation caps_conv_toom_cook = {
-    "toom-cook", refuses, cost, workspace_of, keeps, NULL, forward, backward};
+const caps_conv_implementation caps_conv_toom_cook = {"toom-cook", toom_cook_unsupported,
+    toom_cook_cost, toom_cook_workspace_of, toom_cook_cached, NULL, NULL, toom_cook_forward,
+    toom_cook_backward};

@@ -21,7 +21,8 @@ static size_t groups_of(const caps_conv_sizes *z)
     return caps_div_up(z->kw, 3);
 }
 
-static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
+static const char *winograd_unsupported(
+    const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
 {
     if (rt && caps_is_gpu(rt))
         return "it is written for the CPU family";
@@ -38,7 +39,7 @@ static const char *refuses(const caps_runtime *rt, const caps_conv_sizes *z, boo
     return NULL;
 }
 
-static double cost(const caps_conv_sizes *z)
+static double winograd_cost(const caps_conv_sizes *z)
 {
     const double tiles = (double)(caps_round_up(z->b, 16) * z->oh * tiles_of(z));
     const double m = (double)caps_round_up(z->m, 4);
@@ -58,7 +59,7 @@ static size_t w_count(const caps_conv_sizes *z)
     return caps_conv_times(caps_round_up(z->m, 16), z->c * z->kh * groups_of(z) * 6);
 }
 
-static size_t workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
+static size_t winograd_workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
 {
     const size_t entries = z->c * z->kh * groups_of(z) * 6 + 1;
     const size_t parts =
@@ -74,7 +75,7 @@ typedef struct call {
     caps_tensor x, w, parts;
 } call;
 
-static call begin(
+static call winograd_begin(
     caps_runtime *rt, const caps_conv_sizes *z, const caps_tensor *workspace, size_t chunk)
 {
     const size_t one = 1, x = x_count(z, chunk), w = w_count(z), at = workspace->offset;
@@ -102,14 +103,15 @@ static void add_sizes(caps_arg *args, size_t at, const caps_conv_sizes *z, size_
         args[at + i] = (caps_arg)CAPS_ARG_UINT(sizes[i]);
 }
 
-/* ---- the method ----------------------------------------------------------------------------- */
+/* ---- the algorithm -------------------------------------------------------------------------- */
 
-static caps_status forward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+static caps_status winograd_forward(caps_runtime *rt, const caps_conv_sizes *z,
+    const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
+    caps_error *err)
 {
-    const call c = begin(rt, z, workspace, chunk);
+    const call c = winograd_begin(rt, z, workspace, chunk);
     caps_status status = CAPS_OK;
-    (void)kept;
+    (void)cached;
     const caps_arg weights[] = {CAPS_ARG_TENSOR(&c.w), CAPS_ARG_TENSOR(t->w), CAPS_ARG_UINT(z->m),
         CAPS_ARG_UINT(z->c * z->kh), CAPS_ARG_UINT(z->kw), CAPS_ARG_UINT(groups_of(z))};
     CAPS_TRY(caps_launch(
@@ -129,12 +131,13 @@ done:
     return status;
 }
 
-static caps_status backward(caps_runtime *rt, const caps_conv_sizes *z, const caps_conv_tensors *t,
-    const caps_tensor *workspace, size_t chunk, caps_conv_cached kept, caps_error *err)
+static caps_status winograd_backward(caps_runtime *rt, const caps_conv_sizes *z,
+    const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
+    caps_error *err)
 {
-    const call c = begin(rt, z, workspace, chunk);
+    const call c = winograd_begin(rt, z, workspace, chunk);
     caps_status status = CAPS_OK;
-    (void)kept;
+    (void)cached;
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
         const caps_tensor x = caps_tensor_rows(t->x, first, n);
@@ -159,5 +162,5 @@ done:
     return status;
 }
 
-const caps_conv_implementation caps_conv_winograd = {
-    "winograd", refuses, cost, workspace_of, NULL, NULL, forward, backward};
+const caps_conv_implementation caps_conv_winograd = {"winograd", winograd_unsupported,
+    winograd_cost, winograd_workspace_of, NULL, NULL, NULL, winograd_forward, winograd_backward};

@@ -1,4 +1,4 @@
-/* gemm.c: caps_gemm checks a product and hands it to one of the algorithms of a table. */
+/* gemm.c: caps_gemm checks a product and passes it to one of the algorithms of a table. */
 #include "gemm.h"
 
 #include <stdint.h>
@@ -10,11 +10,13 @@
 #include "launch.h"
 #include "require.h"
 #include "slots.h"
-#include "tuning.h"
 
-static const caps_gemm_implementation *const algorithms[] = {
-    &caps_gemm_packed, &caps_gemm_clblast, &caps_gemm_direct};
-enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
+/* ---- choice --------------------------------------------------------------------------------- */
+
+static const caps_algorithm gemm_names[] = {{"clblast", NULL}, {"packed", NULL}, {"direct", NULL}};
+static const caps_gemm_implementation *const implementations[] = {
+    &caps_gemm_clblast, &caps_gemm_packed, &caps_gemm_direct}; /* in the same order */
+enum { CLBLAST, PACKED, DIRECT, ALGORITHMS };
 
 /* Multiply-adds a product must have for CLBlast's own overhead (a call of a C++ library, a database
  * look-up, copies into padded matrices) to be worth it on a GPU. */
@@ -22,32 +24,69 @@ enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
 /* On a CPU, for what a panel costs. */
 #define PACKED_LEAST_WORK ((size_t)32 * 32 * 32)
 
-/* ---- choice --------------------------------------------------------------------------------- */
-
-static const caps_gemm_implementation *by_name(const char *name)
-{
-    for (size_t i = 0; i < ALGORITHMS; i++)
-        if (strcmp(algorithms[i]->name, name) == 0)
-            return algorithms[i];
-    return NULL;
-}
-
 /* A product of two sizes, or the greatest size where it does not fit. */
 static size_t times(size_t a, size_t b)
 {
     return b != 0 && a > SIZE_MAX / b ? SIZE_MAX : a * b;
 }
 
-/* The choice by rule: device and sizes decide. */
-static const caps_gemm_implementation *prefer(const caps_runtime *rt, const caps_gemm_shape *s)
+/* Device and sizes decide. */
+static size_t gemm_preferred(const caps_runtime *rt, const caps_gemm_shape *s)
 {
-    size_t work = times(times(s->m, s->n), s->k);
+    const size_t work = times(times(s->m, s->n), s->k);
     if (caps_is_simulated(rt)) /* CLBlast would take minutes, packing gains nothing */
-        return &caps_gemm_direct;
+        return DIRECT;
     if (caps_is_gpu(rt))
-        return work >= CLBLAST_LEAST_WORK ? &caps_gemm_clblast : &caps_gemm_direct;
-    return times(work, s->count) >= PACKED_LEAST_WORK ? &caps_gemm_packed : &caps_gemm_direct;
+        return work >= CLBLAST_LEAST_WORK ? CLBLAST : DIRECT;
+    return times(work, s->count) >= PACKED_LEAST_WORK ? PACKED : DIRECT;
 }
+
+/* A rank: what is preferred, else CLBlast, else the plain kernels. */
+static double gemm_cost(const caps_runtime *rt, size_t algorithm, const void *problem)
+{
+    static const double ranks[ALGORITHMS] = {[CLBLAST] = 1, [DIRECT] = 2, [PACKED] = 3};
+    const caps_gemm_problem *p = problem;
+    return algorithm == gemm_preferred(rt, &p->shape) ? 0 : ranks[algorithm];
+}
+
+static const char *gemm_unsupported(const caps_runtime *rt, size_t algorithm, const void *problem)
+{
+    const caps_gemm_problem *p = problem;
+    return implementations[algorithm]->unsupported_reason(rt, &p->shape, p->extent);
+}
+
+/* CLBlast is written for GPUs: on a CPU it needs ten times as long, and seconds to build. */
+static bool gemm_tunable(const caps_runtime *rt, size_t algorithm, const void *problem)
+{
+    (void)problem;
+    return algorithm != CLBLAST || (caps_is_gpu(rt) && !caps_is_simulated(rt));
+}
+
+static void gemm_key(char key[CAPS_TUNING_KEY], const void *problem)
+{
+    caps_gemm_key(key, &((const caps_gemm_problem *)problem)->shape);
+}
+
+static void gemm_describe(char *text, size_t bytes, const void *problem)
+{
+    const caps_gemm_shape *s = &((const caps_gemm_problem *)problem)->shape;
+    snprintf(text, bytes, "cannot take %zux%zux%zu", s->m, s->n, s->k);
+}
+
+const caps_chooser caps_gemm_chooser = {
+    .name = "gemm",
+    .variable = "CAPSCL_GEMM",
+    .unknown = "GEMM algorithm \"%s\" is unknown",
+    .algorithms = gemm_names,
+    .count = ALGORITHMS,
+    .general = DIRECT,
+    .problem_bytes = sizeof(caps_gemm_problem),
+    .key = gemm_key,
+    .describe = gemm_describe,
+    .unsupported_reason = gemm_unsupported,
+    .cost = gemm_cost,
+    .tunable = gemm_tunable,
+};
 
 void caps_gemm_key(char key[CAPS_TUNING_KEY], const caps_gemm_shape *s)
 {
@@ -57,57 +96,55 @@ void caps_gemm_key(char key[CAPS_TUNING_KEY], const caps_gemm_shape *s)
         snprintf(key + n, (size_t)(CAPS_TUNING_KEY - n), " x%zu", s->count);
 }
 
-/* What was measured to be the best, else the rule's; noted either way. */
-static const caps_gemm_implementation *choose(
-    const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent)
+/* The algorithm of a product that is only planned, wherever its operands will lie. */
+static size_t gemm_planned(const caps_runtime *rt, const caps_gemm_shape *shape, bool record)
 {
-    char key[CAPS_TUNING_KEY];
-    caps_gemm_key(key, shape);
-    const char *measured = caps_tuning_get(rt, key);
-    const caps_gemm_implementation *best = measured ? by_name(measured) : NULL;
-    const bool use = best && !best->refuses(rt, shape, extent);
-    if (!use)
-        best = prefer(rt, shape);
-    if (best->refuses(rt, shape, extent))
-        best = caps_gemm_clblast.refuses(rt, shape, extent) || caps_is_simulated(rt)
-                   ? &caps_gemm_direct
-                   : &caps_gemm_clblast;
-    if (extent > 0) /* a product, not a question */
-        caps_tuning_record(rt, key, best->name, use, shape, sizeof *shape);
-    return best;
+    const caps_gemm_problem problem = {.shape = *shape};
+    size_t algorithm;
+    (void)caps_choose(&algorithm, &caps_gemm_chooser, rt, &problem, CAPS_CHOICE_FREE, record, NULL);
+    return algorithm;
 }
 
 const char *caps_gemm_algorithm(const caps_runtime *rt, const caps_gemm_shape *shape)
 {
-    const char *requested = caps_runtime_requested_gemm(rt);
-    return requested ? requested : choose(rt, shape, 0)->name;
+    return implementations[gemm_planned(rt, shape, false)]->name;
+}
+
+size_t caps_gemm_scratch(const caps_runtime *rt, const caps_gemm_shape *shape)
+{
+    return implementations[gemm_planned(rt, shape, false)]->scratch(rt, shape);
+}
+
+size_t caps_gemm_plan(const caps_runtime *rt, const caps_gemm_shape *shape)
+{
+    const size_t algorithm = gemm_planned(rt, shape, true);
+    if (algorithm == CLBLAST)
+        caps_clblast_plan(rt);
+    return implementations[algorithm]->scratch(rt, shape);
 }
 
 /* ---- for tuning ----------------------------------------------------------------------------- */
 
 size_t caps_gemm_candidates(const caps_runtime *rt, const caps_gemm_shape *shape, size_t extent,
-    const char **names, size_t room)
+    const char **names, size_t capacity)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < ALGORITHMS && n < room; i++) {
-        const bool library = algorithms[i] == &caps_gemm_clblast;
-        /* CLBlast is written for GPUs: on a CPU it needs ten times as long, and seconds to build.
-         */
-        if (library && (!caps_is_gpu(rt) || caps_is_simulated(rt)))
-            continue;
-        if (!algorithms[i]->refuses(rt, shape, extent))
-            names[n++] = algorithms[i]->name;
+    const caps_gemm_problem problem = {*shape, extent};
+    size_t found[CAPS_ALGORITHMS], n = 0;
+    const size_t count = caps_choice_candidates(&caps_gemm_chooser, rt, &problem, found);
+    while (n < count && n < capacity) {
+        names[n] = gemm_names[found[n]].name;
+        n++;
     }
     return n;
 }
 
-caps_status caps_gemm_by(caps_runtime *rt, const char *variant, const caps_tensor *c,
+caps_status caps_gemm_by(caps_runtime *rt, const char *name, const caps_tensor *c,
     const caps_tensor *a, const caps_tensor *b, const caps_gemm_shape *shape, caps_error *err)
 {
-    const caps_gemm_implementation *method = by_name(variant);
-    if (!method)
-        return caps_fail(err, CAPS_ERR_INTERNAL, "gemm: no algorithm '%s'", variant);
-    return method->run(rt, c, a, b, shape, NULL, err);
+    const size_t algorithm = caps_algorithm_find(&caps_gemm_chooser, name);
+    if (algorithm == CAPS_CHOICE_FREE)
+        return caps_fail(err, CAPS_ERR_INTERNAL, "gemm: no algorithm '%s'", name);
+    return implementations[algorithm]->run(rt, c, a, b, shape, NULL, err);
 }
 
 /* ---- scratch -------------------------------------------------------------------------------- */
@@ -116,6 +153,8 @@ struct scratch {
     cl_mem buffer;
     size_t bytes;
 };
+
+static const char scratch_slot; /* its address is the slot's key */
 
 static void scratch_release(caps_runtime *rt, void *value)
 {
@@ -127,10 +166,10 @@ static void scratch_release(caps_runtime *rt, void *value)
 
 caps_status caps_gemm_scratch_get(caps_runtime *rt, size_t bytes, cl_mem *buffer, caps_error *err)
 {
-    void **slot = caps_runtime_slot(rt, CAPS_SLOT_GEMM, scratch_release);
-    struct scratch *s = *slot;
+    void **slot = caps_runtime_slot(rt, &scratch_slot, scratch_release);
+    struct scratch *s = slot ? *slot : NULL;
     if (!s) {
-        s = calloc(1, sizeof *s);
+        s = slot ? calloc(1, sizeof *s) : NULL;
         if (!s)
             return caps_fail(err, CAPS_ERR_MEMORY, "gemm: out of memory");
         *slot = s;
@@ -150,13 +189,6 @@ caps_status caps_gemm_scratch_get(caps_runtime *rt, size_t bytes, cl_mem *buffer
     }
     *buffer = s->buffer;
     return CAPS_OK;
-}
-
-size_t caps_gemm_scratch(const caps_runtime *rt, const caps_gemm_shape *shape)
-{
-    const char *requested = caps_runtime_requested_gemm(rt);
-    const caps_gemm_implementation *algorithm = requested ? by_name(requested) : choose(rt, shape, 0);
-    return algorithm ? algorithm->scratch(rt, shape) : 0;
 }
 
 /* ---- checks --------------------------------------------------------------------------------- */
@@ -197,7 +229,7 @@ static caps_status check_operand(
     return CAPS_OK;
 }
 
-static caps_status check(const caps_tensor *c, const caps_tensor *a, const caps_tensor *b,
+static caps_status gemm_check(const caps_tensor *c, const caps_tensor *a, const caps_tensor *b,
     const caps_gemm_shape *s, size_t *extent, caps_error *err)
 {
     const struct {
@@ -230,7 +262,7 @@ static caps_status check(const caps_tensor *c, const caps_tensor *a, const caps_
 /* ---- the operation -------------------------------------------------------------------------- */
 
 /* The epilogue by a kernel of its own, on C as it lies. */
-static caps_status finish(caps_runtime *rt, const caps_tensor *c, const caps_gemm_shape *s,
+static caps_status gemm_finish(caps_runtime *rt, const caps_tensor *c, const caps_gemm_shape *s,
     const caps_gemm_epilogue *e, caps_error *err)
 {
     caps_status status = CAPS_OK;
@@ -271,24 +303,21 @@ caps_status caps_gemm_finished(caps_runtime *rt, const caps_tensor *c, const cap
     caps_gemm_shape s = *shape;
     size_t extent = 0;
     caps_status status = CAPS_OK;
-    CAPS_TRY(check(c, a, b, &s, &extent, err));
+    CAPS_TRY(gemm_check(c, a, b, &s, &extent, err));
     if (epilogue && !epilogue->bias && epilogue->act == CAPS_ACT_NONE)
         epilogue = NULL;
     if (epilogue)
         CAPS_TRY(check_epilogue(epilogue, &s, err));
-    if (s.count == 1) /* the strides mean nothing: keep them out of everybody's arithmetic */
+    if (s.count == 1) /* the strides are not used: 0 in all arithmetic */
         s.stride_a = s.stride_b = s.stride_c = 0;
 
-    const char *requested = caps_runtime_requested_gemm(rt);
-    const caps_gemm_implementation *algorithm = requested ? by_name(requested) : choose(rt, &s, extent);
-    if (!algorithm)
-        return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "gemm: algorithm is '%s', need auto, packed, clblast or direct", requested);
-    const char *why = algorithm->refuses(rt, &s, extent);
-    if (why)
-        return caps_fail(err, CAPS_ERR_ARGUMENT, "gemm: %s cannot take %zux%zux%zu: %s",
-            algorithm->name, s.m, s.n, s.k, why);
-    const caps_gemm_epilogue *with = algorithm->finishes ? epilogue : NULL;
+    const caps_gemm_problem problem = {s, extent};
+    size_t chosen;
+    status = caps_choose(&chosen, &caps_gemm_chooser, rt, &problem, CAPS_CHOICE_FREE, true, err);
+    if (status != CAPS_OK)
+        return caps_fail_prefix(err, status, "gemm");
+    const caps_gemm_implementation *algorithm = implementations[chosen];
+    const caps_gemm_epilogue *with = algorithm->applies_epilogue ? epilogue : NULL;
 
     /* Kernels take strides as 32 bits; what is farther apart goes one by one. */
     if (s.stride_a <= UINT32_MAX && s.stride_b <= UINT32_MAX && s.stride_c <= UINT32_MAX) {
@@ -306,7 +335,7 @@ caps_status caps_gemm_finished(caps_runtime *rt, const caps_tensor *c, const cap
         }
     }
     if (epilogue && !with)
-        CAPS_TRY(finish(rt, c, &s, epilogue, err));
+        CAPS_TRY(gemm_finish(rt, c, &s, epilogue, err));
 done:
     return status;
 }

@@ -1,7 +1,7 @@
 /* gemm_clblast.c: products by the CLBlast library.
  *
  * CLBlast's kernels are column-major, and a row-major call costs it two transposes. A row-major
- * matrix is its own transpose in column-major order, so C = A B is asked for as C^T = B^T A^T: the
+ * matrix is its own transpose in column-major order, so C = A B is requested as C^T = B^T A^T: the
  * operands change places, nothing is copied.
  *
  * A batch is a loop over single products: CLBlast 1.5.3's strided batch forgets the offset and
@@ -10,10 +10,13 @@
 
 #include <clblast_c.h>
 #include <limits.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "choice.h"
 #include "fail.h"
 #include "launch.h"
 
@@ -59,7 +62,7 @@ static caps_status fail(
 /* Parameters of CLBlast's two kernels of products, the large one (Xgemm: padded copies, then tiles
  * of MWG x NWG by groups of MDIMC x NDIMC items) and the small one (XgemmDirect: tiles of WGD). Its
  * database has the makers' devices, but none that is newer than the library, and no PoCL. Every set
- * keeps CLBlast's rules: MWG a multiple of MDIMC VWM and MDIMA VWM, NWG of NDIMC VWN and NDIMB VWN,
+ * obeys CLBlast's rules: MWG a multiple of MDIMC VWM and MDIMA VWM, NWG of NDIMC VWN and NDIMB VWN,
  * KWG of KWI, MDIMC NDIMC / MDIMA and MDIMC NDIMC / NDIMB; likewise WGD. */
 static const char *const large_names[] = {"GEMMK", "KREG", "KWG", "KWI", "MDIMA", "MDIMC", "MWG",
     "NDIMB", "NDIMC", "NWG", "SA", "SB", "STRM", "STRN", "VWM", "VWN"};
@@ -74,8 +77,8 @@ static const struct candidate {
     const char *name;
     size_t large[LARGE], small[SMALL];
 } candidates[] = {
-    /* A CPU runs a group's items as a loop: few of them, wide vectors, no copies to local memory.
-     */
+    /* A CPU runs a group's items as a loop: few of them, wide vectors, no copies to local
+     * memory. */
     {"cpu", {0, 1, 32, 2, 4, 4, 64, 4, 4, 16, 0, 0, 0, 0, 8, 1}, {2, 4, 4, 4, 4, 0, 0, 4, 4, 16}},
     {"64x64 by 256", {0, 1, 32, 2, 16, 16, 64, 16, 16, 64, 1, 1, 0, 0, 4, 4},
         {2, 16, 16, 16, 16, 1, 1, 2, 2, 32}},
@@ -89,10 +92,9 @@ static const struct candidate {
         {2, 16, 16, 16, 16, 1, 1, 2, 2, 32}},
 };
 enum { CANDIDATES = sizeof candidates / sizeof candidates[0] };
-#define LIBRARY    "library" /* what CLBlast's database says */
-#define TUNING_KEY "clblast parameters"
+#define LIBRARY "library" /* what CLBlast's database has */
 
-/* CLBlast keeps its settings by device for the whole process, and a change throws compiled kernels
+/* CLBlast holds its settings by device for the whole process, and a change throws compiled kernels
  * away: a device is set once, at the first product, and again only by caps_clblast_apply. */
 static pthread_mutex_t tuned_lock = PTHREAD_MUTEX_INITIALIZER;
 static cl_device_id tuned[64];
@@ -112,39 +114,94 @@ static caps_status override(const caps_runtime *rt, const struct candidate *x, c
             (const char **)(uintptr_t)routine_names, &least_large);
     return code == CLBlastSuccess
                ? CAPS_OK
-               : caps_fail_cl(err, (int)code, "gemm: CLBlast refuses the parameters '%s'", x->name);
+               : caps_fail_cl(err, (int)code, "gemm: CLBlast rejects the parameters '%s'", x->name);
 }
 
-static const struct candidate *candidate_of(const char *name)
+/* The choice of a set, for a device and not for a problem. `candidates` follow the library's
+ * own. */
+static const caps_algorithm clblast_names[] = {{LIBRARY, NULL}, {"cpu", NULL},
+    {"64x64 by 256", NULL}, {"64x64 by 64", NULL}, {"64x64 by 64, no local", NULL},
+    {"128x64 by 128", NULL}, {"128x128 by 256", NULL}};
+_Static_assert(sizeof clblast_names / sizeof *clblast_names == CANDIDATES + 1, "a name a set");
+
+static const caps_chooser clblast_chooser;
+
+static void clblast_key(char key[CAPS_TUNING_KEY], const void *problem)
 {
-    for (size_t i = 0; name && i < CANDIDATES; i++)
-        if (strcmp(candidates[i].name, name) == 0)
-            return &candidates[i];
-    return NULL;
+    (void)problem;
+    snprintf(key, CAPS_TUNING_KEY, "clblast parameters");
 }
 
-size_t caps_clblast_candidates(const caps_runtime *rt, const char **names, size_t room)
+static double clblast_cost(const caps_runtime *rt, size_t set, const void *problem)
 {
-    size_t n = 0;
     const bool cpu = caps_runtime_device(rt)->type == CAPS_DEVICE_CPU;
-    /* Once overridden its own cannot come back in this process: so they are the first, and left out
-     * where a measured set is in force already. */
-    if (!cpu && n < room && !candidate_of(caps_tuning_get(rt, TUNING_KEY)))
-        names[n++] = LIBRARY;
-    for (size_t i = cpu ? 0 : 1; i < CANDIDATES && n < room; i++)
-        names[n++] = candidates[i].name;
+    (void)problem;
+    if (set == 0)
+        return cpu ? INFINITY : 0; /* the database knows no CPU that runs PoCL */
+    return set == 1 && cpu ? 0 : 1;
+}
+
+/* Once overridden the library's own cannot come back in this process: so they are measured first,
+ * and left out where a measured set is in force already. */
+static bool clblast_tunable(const caps_runtime *rt, size_t set, const void *problem)
+{
+    const bool cpu = caps_runtime_device(rt)->type == CAPS_DEVICE_CPU;
+    char key[CAPS_TUNING_KEY];
+    clblast_key(key, problem);
+    const char *name = caps_tuning_get(rt, key);
+    const size_t measured = name ? caps_algorithm_find(&clblast_chooser, name) : 0;
+    if (set == 0)
+        return measured == 0 || measured == CAPS_CHOICE_FREE;
+    return cpu || set != 1;
+}
+
+static const caps_chooser clblast_chooser = {
+    .name = "clblast",
+    .algorithms = clblast_names,
+    .count = CANDIDATES + 1,
+    .key = clblast_key,
+    .cost = clblast_cost,
+    .tunable = clblast_tunable,
+};
+
+/* NULL: the library's own. */
+static const struct candidate *candidate_of(size_t set)
+{
+    return set > 0 ? &candidates[set - 1] : NULL;
+}
+
+static const struct candidate *clblast_choose(const caps_runtime *rt)
+{
+    size_t set;
+    (void)caps_choose(&set, &clblast_chooser, rt, NULL, CAPS_CHOICE_FREE, true, NULL);
+    return candidate_of(set);
+}
+
+void caps_clblast_plan(const caps_runtime *rt)
+{
+    (void)clblast_choose(rt);
+}
+
+size_t caps_clblast_candidates(const caps_runtime *rt, const char **names, size_t capacity)
+{
+    size_t sets[CAPS_ALGORITHMS], n = 0;
+    const size_t count = caps_choice_candidates(&clblast_chooser, rt, NULL, sets);
+    while (n < count && n < capacity) {
+        names[n] = clblast_names[sets[n]].name;
+        n++;
+    }
     return n;
 }
 
 caps_status caps_clblast_apply(caps_runtime *rt, const char *name, caps_error *err)
 {
-    const struct candidate *x = candidate_of(name);
-    if (!x)
-        return strcmp(name, LIBRARY) == 0
-                   ? CAPS_OK
-                   : caps_fail(err, CAPS_ERR_INTERNAL, "gemm: no CLBlast parameters '%s'", name);
+    const size_t set = caps_algorithm_find(&clblast_chooser, name);
+    if (set == CAPS_CHOICE_FREE)
+        return caps_fail(err, CAPS_ERR_INTERNAL, "gemm: no CLBlast parameters '%s'", name);
+    if (set == 0)
+        return CAPS_OK;
     pthread_mutex_lock(&tuned_lock);
-    caps_status status = override(rt, x, err);
+    caps_status status = override(rt, candidate_of(set), err);
     pthread_mutex_unlock(&tuned_lock);
     return status;
 }
@@ -153,10 +210,7 @@ caps_status caps_clblast_apply(caps_runtime *rt, const char *name, caps_error *e
 static caps_status tune(const caps_runtime *rt, caps_error *err)
 {
     const caps_device_info *device = caps_runtime_device(rt);
-    const struct candidate *x = candidate_of(caps_tuning_get(rt, TUNING_KEY));
-    const bool measured = x != NULL;
-    if (!x && device->type == CAPS_DEVICE_CPU)
-        x = &candidates[0];
+    const struct candidate *x = clblast_choose(rt);
     caps_status status = CAPS_OK;
     pthread_mutex_lock(&tuned_lock);
     size_t i = 0;
@@ -169,8 +223,6 @@ static caps_status tune(const caps_runtime *rt, caps_error *err)
             tuned[tuned_count++] = device->handle;
     }
     pthread_mutex_unlock(&tuned_lock);
-    if (status == CAPS_OK)
-        caps_tuning_record(rt, TUNING_KEY, x ? x->name : LIBRARY, measured, NULL, 0);
     return status;
 }
 
@@ -190,7 +242,8 @@ static size_t padded(const caps_gemm_shape *s)
     return mk > SIZE_MAX / 4 || kn > SIZE_MAX / 4 || mn > SIZE_MAX / 4 ? SIZE_MAX : mk + kn + mn;
 }
 
-static const char *refuses(const caps_runtime *rt, const caps_gemm_shape *s, size_t extent)
+static const char *clblast_unsupported(
+    const caps_runtime *rt, const caps_gemm_shape *s, size_t extent)
 {
     (void)rt;
     /* It counts elements in int, without a check. */
@@ -201,14 +254,14 @@ static const char *refuses(const caps_runtime *rt, const caps_gemm_shape *s, siz
     return NULL;
 }
 
-static size_t scratch(const caps_runtime *rt, const caps_gemm_shape *s)
+static size_t clblast_scratch(const caps_runtime *rt, const caps_gemm_shape *s)
 {
     (void)rt;
     size_t floats = padded(s);
     return floats > INT_MAX ? 0 : floats * sizeof(float);
 }
 
-static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
+static caps_status clblast_run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
     const caps_tensor *b, const caps_gemm_shape *s, const caps_gemm_epilogue *e, caps_error *err)
 {
     (void)e;
@@ -222,8 +275,8 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
     for (size_t i = 0; i < s->count; i++) {
         const size_t a_at = a->offset + i * s->stride_a, b_at = b->offset + i * s->stride_b;
         const size_t c_at = c->offset + i * s->stride_c;
-        /* Its padded copies go into our scratch; by itself it would allocate a buffer every time.
-         */
+        /* Its padded copies go into our scratch; by itself it would allocate a buffer every
+         * time. */
         size_t bytes = 0;
         cl_mem buffer = NULL;
         CLBlastStatusCode code = CLBlastSGemmTempBufferSize(CLBlastLayoutColMajor, first, second,
@@ -247,4 +300,5 @@ done:
     return status;
 }
 
-const caps_gemm_implementation caps_gemm_clblast = {"clblast", false, refuses, run, scratch};
+const caps_gemm_implementation caps_gemm_clblast = {
+    "clblast", false, clblast_unsupported, clblast_run, clblast_scratch};

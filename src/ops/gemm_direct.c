@@ -11,7 +11,8 @@ enum { TILE_ROWS = 4, TILE_COLUMNS = 16 };
 /* Of 64 x 64, for each compute unit: with fewer the tiles are made smaller. */
 enum { LARGE_TILES_A_UNIT = 2 };
 
-static const char *refuses(const caps_runtime *rt, const caps_gemm_shape *s, size_t extent)
+static const char *direct_unsupported(
+    const caps_runtime *rt, const caps_gemm_shape *s, size_t extent)
 {
     (void)rt;
     (void)extent;
@@ -20,14 +21,14 @@ static const char *refuses(const caps_runtime *rt, const caps_gemm_shape *s, siz
     return NULL;
 }
 
-static size_t scratch(const caps_runtime *rt, const caps_gemm_shape *s)
+static size_t direct_scratch(const caps_runtime *rt, const caps_gemm_shape *s)
 {
     (void)rt;
     (void)s;
     return 0;
 }
 
-static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
+static caps_status direct_run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
     const caps_tensor *b, const caps_gemm_shape *s, const caps_gemm_epilogue *e, caps_error *err)
 {
     /* The largest square group the device takes. */
@@ -77,4 +78,5 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
         (size_t[]){g, g, 1}, err);
 }
 
-const caps_gemm_implementation caps_gemm_direct = {"direct", true, refuses, run, scratch};
+const caps_gemm_implementation caps_gemm_direct = {
+    "direct", true, direct_unsupported, direct_run, direct_scratch};

@@ -25,26 +25,26 @@ enum {
 };
 
 /* A tile and the kernel that has it, by the floats of a vector register. */
-struct variant {
+struct tile {
     cl_uint vector;
     size_t rows, columns;
     const char *kernel;
 };
 
-static const struct variant variants[] = {
+static const struct tile tiles[] = {
     {16, 8, 32, "gemm_packed_8x32"},
     {0, 6, 16, "gemm_packed_6x16"},
 };
 
-static const struct variant *variant_of(const caps_runtime *rt)
+static const struct tile *tile_of(const caps_runtime *rt)
 {
     cl_uint width = 0;
     clGetDeviceInfo(caps_runtime_device(rt)->handle, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT,
         sizeof width, &width, NULL);
-    const struct variant *v = variants;
-    while (width < v->vector)
-        v++;
-    return v;
+    const struct tile *t = tiles;
+    while (width < t->vector)
+        t++;
+    return t;
 }
 
 /* How a product is cut. */
@@ -66,14 +66,14 @@ static size_t groups_of(const struct plan *p, const caps_gemm_shape *s)
 }
 
 /* Scratch of all groups. */
-static size_t floats_of(const struct plan *p, const struct variant *v)
+static size_t floats_of(const struct plan *p, const struct tile *t)
 {
-    return p->groups * RUN * (v->columns + (p->pack_a ? ROWS : 0));
+    return p->groups * RUN * (t->columns + (p->pack_a ? ROWS : 0));
 }
 
-/* What a product takes when it is cut like that, in steps of a vector: measured by and large, and
- * good enough to tell one cut from another. */
-static double cost(const struct plan *p, const caps_gemm_shape *s, size_t cores)
+/* What a product takes when it is cut like that, in steps of a vector: a rough
+ * measurement, good enough to compare cuts. */
+static double packed_cost(const struct plan *p, const caps_gemm_shape *s, size_t cores)
 {
     const double m = (double)p->m, n = (double)p->n, k = (double)s->k;
     const bool far_a = (double)s->m * k > NEAR_FLOATS, far_b = (double)s->n * k > NEAR_FLOATS;
@@ -83,26 +83,25 @@ static double cost(const struct plan *p, const caps_gemm_shape *s, size_t cores)
     return group * (ceil((double)groups_of(p, s) / (double)cores) + 0.25);
 }
 
-/* 1, 2, 3, 4, 6, 8, 11, ..: numbers of parts that are worth a look. */
+/* 1, 2, 3, 4, 6, 8, 11, ..: numbers of parts that are tried. */
 static size_t more_parts(size_t parts)
 {
     return parts + (parts + 2) / 3;
 }
 
-static struct plan plan_of(
-    const caps_runtime *rt, const struct variant *v, const caps_gemm_shape *s)
+static struct plan plan_of(const caps_runtime *rt, const struct tile *t, const caps_gemm_shape *s)
 {
     const size_t cores = caps_runtime_device(rt)->compute_units;
     struct plan p = {.items = 1, .pack_b = s->trans_b || s->m > FEW_ROWS};
     double best = INFINITY;
-    for (size_t i = 1; i == 1 || s->m / i >= v->rows; i = more_parts(i))
-        for (size_t j = 1; j == 1 || s->n / j >= v->columns; j = more_parts(j)) {
+    for (size_t i = 1; i == 1 || s->m / i >= t->rows; i = more_parts(i))
+        for (size_t j = 1; j == 1 || s->n / j >= t->columns; j = more_parts(j)) {
             struct plan q = p;
-            q.m = share(s->m, caps_div_up(s->m, i), v->rows);
-            q.n = share(s->n, caps_div_up(s->n, j), v->columns);
+            q.m = share(s->m, caps_div_up(s->m, i), t->rows);
+            q.n = share(s->n, caps_div_up(s->n, j), t->columns);
             if (s->k > RUN && q.n > WIDEST)
                 continue;
-            const double c = cost(&q, s, cores);
+            const double c = packed_cost(&q, s, cores);
             if (c < best) {
                 best = c;
                 p = q;
@@ -121,11 +120,12 @@ static struct plan plan_of(
     p.groups = groups_of(&p, s);
     /* Rows of a transposed A lie across memory. */
     p.pack_a = s->trans_a && s->m * s->k > NEAR_FLOATS &&
-               (p.n < s->n ? p.n : s->n) >= MANY_PANELS * v->columns;
+               (p.n < s->n ? p.n : s->n) >= MANY_PANELS * t->columns;
     return p;
 }
 
-static const char *refuses(const caps_runtime *rt, const caps_gemm_shape *s, size_t extent)
+static const char *packed_unsupported(
+    const caps_runtime *rt, const caps_gemm_shape *s, size_t extent)
 {
     (void)extent;
     if (caps_is_gpu(rt))
@@ -138,20 +138,20 @@ static const char *refuses(const caps_runtime *rt, const caps_gemm_shape *s, siz
     return NULL;
 }
 
-/* A few rows times a transposed matrix: dots of rows that lie along memory, and B is read but once.
- */
+/* A few rows times a transposed matrix: dots of rows that lie along memory, and B is read but
+ * once. */
 static bool few_dots(const caps_gemm_shape *s)
 {
     return s->trans_b && !s->trans_a && s->m <= DOT_ROWS;
 }
 
-static size_t scratch(const caps_runtime *rt, const caps_gemm_shape *s)
+static size_t packed_scratch(const caps_runtime *rt, const caps_gemm_shape *s)
 {
-    const struct variant *v = variant_of(rt);
+    const struct tile *t = tile_of(rt);
     if (few_dots(s))
         return 0;
-    const struct plan p = plan_of(rt, v, s);
-    return floats_of(&p, v) * sizeof(float);
+    const struct plan p = plan_of(rt, t, s);
+    return floats_of(&p, t) * sizeof(float);
 }
 
 static caps_status run_dots(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
@@ -170,14 +170,14 @@ static caps_status run_dots(caps_runtime *rt, const caps_tensor *c, const caps_t
         (size_t[]){caps_div_up(s->n, block), s->count}, NULL, err);
 }
 
-static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
+static caps_status packed_run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
     const caps_tensor *b, const caps_gemm_shape *s, const caps_gemm_epilogue *e, caps_error *err)
 {
     if (few_dots(s))
         return run_dots(rt, c, a, b, s, e, err);
-    const struct variant *v = variant_of(rt);
-    const struct plan p = plan_of(rt, v, s);
-    const size_t floats = floats_of(&p, v);
+    const struct tile *t = tile_of(rt);
+    const struct plan p = plan_of(rt, t, s);
+    const size_t floats = floats_of(&p, t);
     cl_mem buffer = NULL;
     caps_status status = caps_gemm_scratch_get(rt, floats * sizeof(float), &buffer, err);
     if (status != CAPS_OK)
@@ -192,9 +192,10 @@ static caps_status run(caps_runtime *rt, const caps_tensor *c, const caps_tensor
         CAPS_ARG_FLOAT(s->beta), CAPS_ARG_UINT(bias_is), CAPS_ARG_UINT(e ? e->act : 0),
         CAPS_ARG_UINT(s->count), CAPS_ARG_UINT(s->stride_a), CAPS_ARG_UINT(s->stride_b),
         CAPS_ARG_UINT(s->stride_c), CAPS_ARG_UINT(p.m), CAPS_ARG_UINT(p.n), CAPS_ARG_UINT(p.items)};
-    return caps_launch(rt, v->kernel, CAPS_ARGS(args), 3,
+    return caps_launch(rt, t->kernel, CAPS_ARGS(args), 3,
         (size_t[]){caps_div_up(s->m, p.m), caps_div_up(s->n, p.n), caps_div_up(s->count, p.items)},
         NULL, err);
 }
 
-const caps_gemm_implementation caps_gemm_packed = {"packed", true, refuses, run, scratch};
+const caps_gemm_implementation caps_gemm_packed = {
+    "packed", true, packed_unsupported, packed_run, packed_scratch};

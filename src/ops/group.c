@@ -26,7 +26,8 @@ static caps_status transpose(caps_runtime *rt, const caps_tensor *out, const cap
 }
 
 /* z: [B, T*K, H, W], u: [B, T*H*W, K] */
-static caps_status check(const caps_tensor *z, const caps_tensor *u, bool forward, caps_error *err)
+static caps_status group_check(
+    const caps_tensor *z, const caps_tensor *u, bool forward, caps_error *err)
 {
     caps_status status;
     CAPS_TRY(caps_require_source("group", forward ? "z" : "dz", z, 4, "[B, T*K, H, W]", err));
@@ -49,7 +50,7 @@ done:
 caps_status caps_group_forward(
     caps_runtime *rt, const caps_tensor *u, const caps_tensor *z, caps_error *err)
 {
-    caps_status status = check(z, u, true, err);
+    caps_status status = group_check(z, u, true, err);
     if (status != CAPS_OK)
         return status;
     size_t k = u->shape[2], area = z->shape[2] * z->shape[3];
@@ -59,7 +60,7 @@ caps_status caps_group_forward(
 caps_status caps_group_backward(
     caps_runtime *rt, const caps_tensor *dz, const caps_tensor *du, caps_error *err)
 {
-    caps_status status = check(dz, du, false, err);
+    caps_status status = group_check(dz, du, false, err);
     if (status != CAPS_OK)
         return status;
     size_t k = du->shape[2], area = dz->shape[2] * dz->shape[3];

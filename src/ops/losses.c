@@ -10,8 +10,8 @@
 #define LOSSES_PER_ITEM 4096 /* CPU family: elements of an item of sse_backward */
 
 /* `count` independent items, one each. */
-static caps_status launch(caps_runtime *rt, const char *kernel, const caps_arg *args, size_t nargs,
-    size_t count, caps_error *err)
+static caps_status losses_launch(caps_runtime *rt, const char *kernel, const caps_arg *args,
+    size_t nargs, size_t count, caps_error *err)
 {
     size_t local = caps_is_gpu(rt) ? caps_group_size(rt, LOSSES_GROUP) : 1;
     size_t global = caps_round_up(count, local);
@@ -45,7 +45,7 @@ caps_status caps_lengths_forward(
     size_t count = v->shape[0] * v->shape[1];
     const caps_arg args[] = {CAPS_ARG_TENSOR(lengths), CAPS_ARG_TENSOR(v), CAPS_ARG_UINT(count),
         CAPS_ARG_UINT(v->shape[2])};
-    CAPS_TRY(launch(rt, "lengths_forward", CAPS_ARGS(args), count, err));
+    CAPS_TRY(losses_launch(rt, "lengths_forward", CAPS_ARGS(args), count, err));
 done:
     return status;
 }
@@ -65,7 +65,7 @@ caps_status caps_margin_forward(caps_runtime *rt, const caps_tensor *loss,
         CAPS_ARG_TENSOR(labels), CAPS_ARG_FLOAT(margin->positive), CAPS_ARG_FLOAT(margin->negative),
         CAPS_ARG_FLOAT(margin->down), CAPS_ARG_UINT(count), CAPS_ARG_UINT(lengths->shape[1]),
         CAPS_ARG_UINT(l)};
-    CAPS_TRY(launch(rt, "margin_forward", CAPS_ARGS(args), count, err));
+    CAPS_TRY(losses_launch(rt, "margin_forward", CAPS_ARGS(args), count, err));
 done:
     return status;
 }
@@ -85,7 +85,7 @@ caps_status caps_margin_backward(caps_runtime *rt, const caps_tensor *dv, const 
         CAPS_ARG_TENSOR(labels), CAPS_ARG_FLOAT(margin->positive), CAPS_ARG_FLOAT(margin->negative),
         CAPS_ARG_FLOAT(margin->down), CAPS_ARG_FLOAT(scale), CAPS_ARG_UINT(count),
         CAPS_ARG_UINT(v->shape[1]), CAPS_ARG_UINT(v->shape[2]), CAPS_ARG_UINT(l)};
-    CAPS_TRY(launch(rt, "margin_backward", CAPS_ARGS(args), count, err));
+    CAPS_TRY(losses_launch(rt, "margin_backward", CAPS_ARGS(args), count, err));
 done:
     return status;
 }
@@ -104,7 +104,7 @@ caps_status caps_argmax(
     size_t count = lengths->shape[0];
     const caps_arg args[] = {CAPS_ARG_TENSOR(best), CAPS_ARG_TENSOR(lengths), CAPS_ARG_UINT(count),
         CAPS_ARG_UINT(lengths->shape[1]), CAPS_ARG_UINT(l)};
-    CAPS_TRY(launch(rt, "argmax", CAPS_ARGS(args), count, err));
+    CAPS_TRY(losses_launch(rt, "argmax", CAPS_ARGS(args), count, err));
 done:
     return status;
 }
@@ -123,7 +123,7 @@ caps_status caps_match(caps_runtime *rt, const caps_tensor *matched, const caps_
         "match", "matched", matched, CAPS_I32, best->ndim, (size_t[]){b, l}, err));
     const caps_arg args[] = {CAPS_ARG_TENSOR(matched), CAPS_ARG_TENSOR(best),
         CAPS_ARG_TENSOR(labels), CAPS_ARG_UINT(b), CAPS_ARG_UINT(l)};
-    CAPS_TRY(launch(rt, "match", CAPS_ARGS(args), b, err));
+    CAPS_TRY(losses_launch(rt, "match", CAPS_ARGS(args), b, err));
 done:
     return status;
 }
@@ -141,7 +141,7 @@ caps_status caps_mask_forward(caps_runtime *rt, const caps_tensor *masked, const
         caps_require_tensor("mask", "masked", masked, CAPS_F32, 2, (size_t[]){b * l, j * d}, err));
     const caps_arg args[] = {CAPS_ARG_TENSOR(masked), CAPS_ARG_TENSOR(v), CAPS_ARG_TENSOR(chosen),
         CAPS_ARG_UINT(count), CAPS_ARG_UINT(j), CAPS_ARG_UINT(d), CAPS_ARG_UINT(l)};
-    CAPS_TRY(launch(rt, "mask_forward", CAPS_ARGS(args), count, err));
+    CAPS_TRY(losses_launch(rt, "mask_forward", CAPS_ARGS(args), count, err));
 done:
     return status;
 }
@@ -159,7 +159,7 @@ caps_status caps_mask_backward(caps_runtime *rt, const caps_tensor *dv, const ca
         "mask", "dmasked", dmasked, CAPS_F32, 2, (size_t[]){b * l, j * d}, err));
     const caps_arg args[] = {CAPS_ARG_TENSOR(dv), CAPS_ARG_TENSOR(dmasked), CAPS_ARG_TENSOR(chosen),
         CAPS_ARG_UINT(b), CAPS_ARG_UINT(j), CAPS_ARG_UINT(d), CAPS_ARG_UINT(l)};
-    CAPS_TRY(launch(rt, "mask_backward", CAPS_ARGS(args), b, err));
+    CAPS_TRY(losses_launch(rt, "mask_backward", CAPS_ARGS(args), b, err));
 done:
     return status;
 }
@@ -200,7 +200,7 @@ caps_status caps_sse_backward(caps_runtime *rt, const caps_tensor *dy, const cap
         args[n++] = (caps_arg)CAPS_ARG_UINT(LOSSES_PER_ITEM);
         count = caps_div_up(count, LOSSES_PER_ITEM);
     }
-    CAPS_TRY(launch(rt, "sse_backward", args, n, count, err));
+    CAPS_TRY(losses_launch(rt, "sse_backward", args, n, count, err));
 done:
     return status;
 }

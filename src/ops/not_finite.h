@@ -15,11 +15,11 @@ typedef struct caps_not_finite_row {
 
 void caps_not_finite_pack(int32_t to[CAPS_NOT_FINITE_ROW], const caps_not_finite_row *row);
 
-/* Looks through the rows r of `table` (int32 [rows, 6], packed) whose tensors lie in `buffer`,
+/* Checks the rows r of `table` (int32 [rows, 6], packed) whose tensors lie in `buffer`,
  * their number `number`, and leaves the greatest of record[4] and rank - r in record[4], r the
- * first one with a value that is not finite. Unless `always`, it looks only where record's float32
- * words 0 and 1 are not finite or its word 3 is not 0. record: int32 [5]; rank >= rows. Enqueues.
- */
+ * first one with a value that is not finite. Unless `always`, it checks only where record's float32
+ * words 0 and 1 are not finite or its word 3 is not 0. record: int32 [5]; rank >= rows.
+ * Enqueues. */
 caps_status caps_not_finite(caps_runtime *rt, const caps_tensor *record, const caps_tensor *table,
     cl_mem buffer, uint32_t number, size_t images, uint32_t rank, bool always, caps_error *err);
 

@@ -23,8 +23,9 @@ static caps_status check_flat(
 }
 
 /* The weights and the flag, and how many weights. */
-static caps_status check(const char *operation, const caps_tensor *w, const caps_tensor *flag,
-    const caps_tensor *g, float rate, size_t *count, caps_error *err)
+static caps_status optimizer_check(const char *operation, const caps_tensor *w,
+    const caps_tensor *flag, const caps_tensor *g, float learning_rate, size_t *count,
+    caps_error *err)
 {
     caps_status status;
     *count = w && w->buffer ? caps_tensor_count(w) : 0;
@@ -36,15 +37,15 @@ static caps_status check(const char *operation, const caps_tensor *w, const caps
     CAPS_TRY(check_flat(operation, "w", w, *count, err));
     CAPS_TRY(check_flat(operation, "g", g, *count, err));
     CAPS_TRY(caps_require_tensor(operation, "flag", flag, CAPS_I32, 1, (size_t[]){1}, err));
-    if (!isfinite(rate))
+    if (!isfinite(learning_rate))
         status = caps_fail(err, CAPS_ERR_ARGUMENT, "%s: rate is %g, need a finite number",
-            operation, (double)rate);
+            operation, (double)learning_rate);
 done:
     return status;
 }
 
-/* Enqueues after n arguments in args, which has room for two more. */
-static caps_status launch(
+/* Enqueues after n arguments in args, which has space for two more. */
+static caps_status optimizer_launch(
     caps_runtime *rt, const char *kernel, caps_arg *args, size_t n, size_t count, caps_error *err)
 {
     size_t local = 1, global;
@@ -68,7 +69,7 @@ caps_status caps_adam_step(caps_runtime *rt, const caps_tensor *w, const caps_te
 {
     size_t count;
     caps_status status;
-    CAPS_TRY(check("adam", w, flag, g, adam->rate, &count, err));
+    CAPS_TRY(optimizer_check("adam", w, flag, g, adam->learning_rate, &count, err));
     CAPS_TRY(check_flat("adam", "m", m, count, err));
     CAPS_TRY(check_flat("adam", "v", v, count, err));
     double beta1 = (double)adam->beta1, beta2 = (double)adam->beta2, t = (double)adam->t;
@@ -86,26 +87,26 @@ caps_status caps_adam_step(caps_runtime *rt, const caps_tensor *w, const caps_te
             err, CAPS_ERR_ARGUMENT, "adam: epsilon is %g, need > 0", (double)adam->epsilon);
         goto done;
     }
-    /* The powers of beta take double: 1 - 0.999^t keeps two digits less than float32 has at t = 1.
-     */
-    double rate1 = (double)adam->rate / (1 - pow(beta1, t)), correct2 = 1 / (1 - pow(beta2, t));
+    /* The powers of beta take double: 1 - 0.999^t has two digits less than float32 at t = 1. */
+    double rate1 = (double)adam->learning_rate / (1 - pow(beta1, t)),
+           correct2 = 1 / (1 - pow(beta2, t));
     caps_arg args[12] = {CAPS_ARG_TENSOR(w), CAPS_ARG_TENSOR(m), CAPS_ARG_TENSOR(v),
         CAPS_ARG_TENSOR(flag), CAPS_ARG_TENSOR(g), CAPS_ARG_FLOAT(rate1), CAPS_ARG_FLOAT(correct2),
         CAPS_ARG_FLOAT(1 - beta1), CAPS_ARG_FLOAT(1 - beta2), CAPS_ARG_FLOAT(adam->epsilon)};
-    CAPS_TRY(launch(rt, "adam_step", args, 10, count, err));
+    CAPS_TRY(optimizer_launch(rt, "adam_step", args, 10, count, err));
 done:
     return status;
 }
 
 caps_status caps_sgd_step(caps_runtime *rt, const caps_tensor *w, const caps_tensor *flag,
-    const caps_tensor *g, float rate, caps_error *err)
+    const caps_tensor *g, float learning_rate, caps_error *err)
 {
     size_t count;
     caps_status status;
-    CAPS_TRY(check("sgd", w, flag, g, rate, &count, err));
-    caps_arg args[6] = {
-        CAPS_ARG_TENSOR(w), CAPS_ARG_TENSOR(flag), CAPS_ARG_TENSOR(g), CAPS_ARG_FLOAT(rate)};
-    CAPS_TRY(launch(rt, "sgd_step", args, 4, count, err));
+    CAPS_TRY(optimizer_check("sgd", w, flag, g, learning_rate, &count, err));
+    caps_arg args[6] = {CAPS_ARG_TENSOR(w), CAPS_ARG_TENSOR(flag), CAPS_ARG_TENSOR(g),
+        CAPS_ARG_FLOAT(learning_rate)};
+    CAPS_TRY(optimizer_launch(rt, "sgd_step", args, 4, count, err));
 done:
     return status;
 }

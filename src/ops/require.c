@@ -13,7 +13,7 @@ static const char *type_name(caps_dtype dtype)
 }
 
 /* "[3, 4]" */
-static const char *shape_text(char text[SHAPE_BYTES], int ndim, const size_t *shape)
+static const char *require_shape_text(char text[SHAPE_BYTES], int ndim, const size_t *shape)
 {
     size_t used = (size_t)snprintf(text, SHAPE_BYTES, "[");
     for (int n = 0; n < ndim && n < CAPS_MAX_DIMS; n++)
@@ -34,7 +34,7 @@ caps_status caps_require_source(const char *operation, const char *name, const c
         fits = t->shape[n] > 0;
     if (!fits)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "%s: %s is %s %s, need float32 %s", operation,
-            name, type_name(t->dtype), shape_text(have, t->ndim, t->shape), need);
+            name, type_name(t->dtype), require_shape_text(have, t->ndim, t->shape), need);
     return CAPS_OK;
 }
 
@@ -42,7 +42,7 @@ caps_status caps_require_tensor(const char *operation, const char *name, const c
     caps_dtype dtype, int ndim, const size_t *shape, caps_error *err)
 {
     char have[SHAPE_BYTES], need[SHAPE_BYTES];
-    shape_text(need, ndim, shape);
+    require_shape_text(need, ndim, shape);
     if (!t || !t->buffer)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "%s: %s has no buffer, need %s %s", operation,
             name, type_name(dtype), need);
@@ -51,7 +51,8 @@ caps_status caps_require_tensor(const char *operation, const char *name, const c
         fits = t->shape[n] == shape[n];
     if (!fits)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "%s: %s is %s %s, need %s %s", operation, name,
-            type_name(t->dtype), shape_text(have, t->ndim, t->shape), type_name(dtype), need);
+            type_name(t->dtype), require_shape_text(have, t->ndim, t->shape), type_name(dtype),
+            need);
     return CAPS_OK;
 }
 

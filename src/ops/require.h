@@ -1,13 +1,13 @@
-/* require.h (not check.h: Check, the test framework, has that name): what operations ask of their
- * tensors before they enqueue anything. All failures are
+/* require.h (not check.h: Check, the test framework, has that name): what operations require of
+ * their tensors before they enqueue anything. All failures are
  * CAPS_ERR_ARGUMENT; the message begins with the operation and has the value and the need. */
 #ifndef CAPS_REQUIRE_H
 #define CAPS_REQUIRE_H
 
 #include <capscl/tensor.h>
 
-/* Kernels count within a sample, a row or a flat array in 32 bits, with room to step past the end.
- */
+/* Kernels count within a sample, a row or a flat array in 32 bits, with space to step past the
+ * end. */
 #define CAPS_REQUIRE_LIMIT ((size_t)INT32_MAX)
 
 /* A tensor from whose shape the operation takes its sizes: float32 with `ndim` dimensions, none

@@ -19,9 +19,10 @@ typedef struct sizes {
     size_t b, i, j, d, r;
     size_t chunks, steps;
     bool leaky;
+    caps_squash squash;
 } sizes;
 
-static sizes sizes_of(size_t b, size_t i, size_t j, size_t d, const caps_routing *routing)
+static sizes routing_sizes_of(size_t b, size_t i, size_t j, size_t d, const caps_routing *routing)
 {
     return (sizes){.b = b,
         .i = i,
@@ -30,7 +31,8 @@ static sizes sizes_of(size_t b, size_t i, size_t j, size_t d, const caps_routing
         .r = routing->iterations,
         .chunks = caps_div_up(i, ROUTING_CHUNK),
         .steps = routing->grad == CAPS_ROUTING_GRAD_FULL ? routing->iterations : 1,
-        .leaky = routing->leaky};
+        .leaky = routing->leaky,
+        .squash = routing->squash};
 }
 
 static size_t partial_count(const sizes *n)
@@ -40,14 +42,14 @@ static size_t partial_count(const sizes *n)
 
 size_t caps_routing_scratch(size_t b, size_t i, size_t j, size_t d, const caps_routing *routing)
 {
-    sizes n = sizes_of(b, i, j, d, routing);
-    if (n.r < 1) /* forward and backward refuse that themselves */
+    sizes n = routing_sizes_of(b, i, j, d, routing);
+    if (n.r < 1) /* forward and backward report that */
         return 0;
-    /* steps >= 1, so that gs has room for x. */
+    /* steps >= 1, so that gs has space for x. */
     return partial_count(&n) + n.steps * b * j * d + (n.steps - 1) * b * i * j;
 }
 
-static caps_status check(sizes *n, caps_routing_state *state, const caps_tensor *votes,
+static caps_status routing_check(sizes *n, caps_routing_state *state, const caps_tensor *votes,
     const caps_routing *routing, caps_error *err)
 {
     caps_status status;
@@ -62,7 +64,8 @@ static caps_status check(sizes *n, caps_routing_state *state, const caps_tensor 
         goto done;
     }
     CAPS_TRY(caps_require_source("routing", "votes", votes, 4, "[B, I, J, D]", err));
-    *n = sizes_of(votes->shape[0], votes->shape[1], votes->shape[2], votes->shape[3], routing);
+    *n = routing_sizes_of(
+        votes->shape[0], votes->shape[1], votes->shape[2], votes->shape[3], routing);
     CAPS_TRY(caps_require_count("routing", "I*J*D", 3, (size_t[]){n->i, n->j, n->d}, err));
     CAPS_TRY(caps_require_count("routing", "iterations*B*J", 3, (size_t[]){n->r, n->b, n->j}, err));
     CAPS_TRY(caps_require_tensor("routing", "state.couplings", &state->couplings, CAPS_F32, 4,
@@ -83,7 +86,7 @@ done:
 }
 
 /* A part of the scratch, `skip` floats from its beginning. */
-static caps_tensor part(
+static caps_tensor routing_part(
     const caps_routing_state *state, size_t skip, size_t b, size_t rows, size_t j)
 {
     return caps_tensor_wrap(
@@ -95,7 +98,7 @@ static size_t group_size(const caps_runtime *rt)
     return caps_is_gpu(rt) ? caps_group_size(rt, ROUTING_GROUP) : 1;
 }
 
-/* A pass over the votes, `n` tensor arguments being in args, with room for eight more. first: 0 or
+/* A pass over the votes, `n` tensor arguments being in args, with space for eight more. first: 0 or
  * 1 for the forward's last two arguments, first and leaky; -1 for none. */
 static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_arg *args, size_t n,
     const sizes *size, int first, caps_error *err)
@@ -124,8 +127,8 @@ static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_arg *a
         rt, kernel, args, n, 2, (size_t[]){size->chunks, size->b}, (size_t[]){1, 1}, err);
 }
 
-/* A row for each output capsule of the batch; arguments as above, with room for seven more. flag: a
- * last argument, or -1 for none. */
+/* A row for each output capsule of the batch; arguments as above, with space for eight more. flag:
+ * a last argument, or -1 for none. */
 static caps_status launch_rows(caps_runtime *rt, const char *kernel, caps_arg *args, size_t n,
     const sizes *size, size_t chunks, int flag, caps_error *err)
 {
@@ -139,6 +142,7 @@ static caps_status launch_rows(caps_runtime *rt, const char *kernel, caps_arg *a
     args[n++] = (caps_arg)CAPS_ARG_UINT(size->d);
     if (caps_is_gpu(rt))
         args[n++] = (caps_arg)CAPS_ARG_UINT(width);
+    args[n++] = (caps_arg)CAPS_ARG_UINT(size->squash);
     if (flag >= 0)
         args[n++] = (caps_arg)CAPS_ARG_UINT(flag);
     return caps_launch(rt, kernel, args, n, 1, &global, &local, err);
@@ -149,13 +153,13 @@ caps_status caps_routing_forward(caps_runtime *rt, const caps_tensor *v, caps_ro
 {
     sizes n;
     caps_status status;
-    CAPS_TRY(check(&n, state, votes, routing, err));
+    CAPS_TRY(routing_check(&n, state, votes, routing, err));
     CAPS_TRY(caps_require_tensor("routing", "v", v, CAPS_F32, 3, (size_t[]){n.b, n.j, n.d}, err));
     if (bias)
         CAPS_TRY(
             caps_require_tensor("routing", "bias", bias, CAPS_F32, 2, (size_t[]){n.j, n.d}, err));
-    caps_tensor partial = part(state, 0, n.b, n.chunks, n.j * n.d);
-    caps_tensor x = part(state, partial_count(&n), n.b, n.j, n.d);
+    caps_tensor partial = routing_part(state, 0, n.b, n.chunks, n.j * n.d);
+    caps_tensor x = routing_part(state, partial_count(&n), n.b, n.j, n.d);
     for (size_t t = 0; t < n.r; t++) {
         caps_tensor c = caps_tensor_rows(&state->couplings, t, 1);
         caps_tensor s_t = caps_tensor_rows(&state->s, t, 1);
@@ -164,7 +168,7 @@ caps_status caps_routing_forward(caps_runtime *rt, const caps_tensor *v, caps_ro
         caps_arg pass[12] = {CAPS_ARG_TENSOR(&partial), CAPS_ARG_TENSOR(&c), CAPS_ARG_TENSOR(votes),
             CAPS_ARG_TENSOR(&x)};
         CAPS_TRY(launch_pass(rt, "routing_pass", pass, 4, &n, t == 0, err));
-        caps_arg reduce[13] = {CAPS_ARG_TENSOR(&s_t), CAPS_ARG_TENSOR(&v_t),
+        caps_arg reduce[14] = {CAPS_ARG_TENSOR(&s_t), CAPS_ARG_TENSOR(&v_t),
             CAPS_ARG_TENSOR(last ? NULL : &x), CAPS_ARG_TENSOR(last ? v : NULL),
             CAPS_ARG_TENSOR(&partial), CAPS_ARG_TENSOR(bias)};
         CAPS_TRY(launch_rows(rt, "routing_reduce", reduce, 6, &n, n.chunks, t == 0, err));
@@ -173,13 +177,32 @@ done:
     return status;
 }
 
+/* dbias, the sum of gs over its n->steps * B rows. */
+static caps_status routing_sum_bias(caps_runtime *rt, const caps_tensor *dbias,
+    const caps_tensor *gs, const sizes *n, caps_error *err)
+{
+    size_t local = group_size(rt), global = n->j, count = 2;
+    const size_t columns = caps_row_width(n->j * n->d, local < 16 ? local : 16);
+    caps_arg sum[7] = {CAPS_ARG_TENSOR(dbias), CAPS_ARG_TENSOR(gs)};
+    if (caps_is_gpu(rt))
+        sum[count++] = (caps_arg)CAPS_ARG_LOCAL(local * sizeof(float));
+    sum[count++] = (caps_arg)CAPS_ARG_UINT(n->steps * n->b);
+    sum[count++] = (caps_arg)CAPS_ARG_UINT(n->j);
+    sum[count++] = (caps_arg)CAPS_ARG_UINT(n->d);
+    if (caps_is_gpu(rt)) {
+        sum[count++] = (caps_arg)CAPS_ARG_UINT(columns);
+        global = caps_div_up(n->j * n->d, columns) * local;
+    }
+    return caps_launch(rt, "routing_dbias", sum, count, 1, &global, &local, err);
+}
+
 caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *dvotes,
     const caps_tensor *dbias, const caps_tensor *dv, caps_routing_state *state,
     const caps_tensor *votes, const caps_routing *routing, caps_error *err)
 {
     sizes n;
     caps_status status;
-    CAPS_TRY(check(&n, state, votes, routing, err));
+    CAPS_TRY(routing_check(&n, state, votes, routing, err));
     CAPS_TRY(caps_require_tensor("routing", "dvotes", dvotes, CAPS_F32, 4, votes->shape, err));
     CAPS_TRY(caps_require_tensor("routing", "dv", dv, CAPS_F32, 3, (size_t[]){n.b, n.j, n.d}, err));
     if (dbias)
@@ -189,26 +212,26 @@ caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *dvotes,
     size_t gs_count = n.b * n.j * n.d, g_count = n.b * n.i * n.j;
     size_t gs_at = partial_count(&n), g_at = gs_at + n.steps * gs_count;
     size_t begin = n.r - n.steps; /* the first iteration that counts */
-    caps_tensor partial = part(state, 0, n.b, n.chunks, n.j * n.d);
+    caps_tensor partial = routing_part(state, 0, n.b, n.chunks, n.j * n.d);
     for (size_t step = n.steps; step-- > 0;) {
         bool last = step + 1 == n.steps;
-        caps_tensor gs = part(state, gs_at + step * gs_count, n.b, n.j, n.d);
+        caps_tensor gs = routing_part(state, gs_at + step * gs_count, n.b, n.j, n.d);
         caps_tensor s = caps_tensor_rows(&state->s, begin + step, 1);
-        caps_arg squash[9] = {
+        caps_arg squash[11] = {
             CAPS_ARG_TENSOR(&gs), CAPS_ARG_TENSOR(last ? dv : &partial), CAPS_ARG_TENSOR(&s)};
         CAPS_TRY(launch_rows(rt, "routing_gs", squash, 3, &n, last ? 1 : n.chunks, -1, err));
         if (step == 0)
             break;
-        caps_tensor g = part(state, g_at + (step - 1) * g_count, n.b, n.i, n.j);
-        caps_tensor next = part(state, last ? 0 : g_at + step * g_count, n.b, n.i, n.j);
+        caps_tensor g = routing_part(state, g_at + (step - 1) * g_count, n.b, n.i, n.j);
+        caps_tensor next = routing_part(state, last ? 0 : g_at + step * g_count, n.b, n.i, n.j);
         caps_tensor c = caps_tensor_rows(&state->couplings, begin + step, 1);
         caps_arg back[12] = {CAPS_ARG_TENSOR(&partial), CAPS_ARG_TENSOR(&g), CAPS_ARG_TENSOR(votes),
             CAPS_ARG_TENSOR(&gs), CAPS_ARG_TENSOR(&c), CAPS_ARG_TENSOR(last ? NULL : &next)};
         CAPS_TRY(launch_pass(rt, "routing_back", back, 6, &n, -1, err));
     }
 
-    caps_tensor gs = part(state, gs_at, n.steps * n.b, n.j, n.d);
-    caps_tensor g = part(state, g_at, n.b, n.i, n.j);
+    caps_tensor gs = routing_part(state, gs_at, n.steps * n.b, n.j, n.d);
+    caps_tensor g = routing_part(state, g_at, n.b, n.i, n.j);
     caps_tensor c = caps_tensor_rows(&state->couplings, begin, n.steps);
     caps_tensor v = caps_tensor_rows(&state->v, begin, n.steps);
     const caps_arg args[] = {CAPS_ARG_TENSOR(dvotes), CAPS_ARG_TENSOR(&c), CAPS_ARG_TENSOR(&gs),
@@ -222,21 +245,8 @@ caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *dvotes,
         CAPS_TRY(caps_launch(rt, "routing_dvotes", CAPS_ARGS(args), 2, (size_t[]){n.chunks, n.b},
             (size_t[]){1, 1}, err));
     }
-    if (dbias) {
-        size_t columns = caps_row_width(n.j * n.d, local < 16 ? local : 16), global = n.j,
-               count = 2;
-        caps_arg sum[7] = {CAPS_ARG_TENSOR(dbias), CAPS_ARG_TENSOR(&gs)};
-        if (caps_is_gpu(rt))
-            sum[count++] = (caps_arg)CAPS_ARG_LOCAL(local * sizeof(float));
-        sum[count++] = (caps_arg)CAPS_ARG_UINT(n.steps * n.b);
-        sum[count++] = (caps_arg)CAPS_ARG_UINT(n.j);
-        sum[count++] = (caps_arg)CAPS_ARG_UINT(n.d);
-        if (caps_is_gpu(rt)) {
-            sum[count++] = (caps_arg)CAPS_ARG_UINT(columns);
-            global = caps_div_up(n.j * n.d, columns) * local;
-        }
-        CAPS_TRY(caps_launch(rt, "routing_dbias", sum, count, 1, &global, &local, err));
-    }
+    if (dbias)
+        CAPS_TRY(routing_sum_bias(rt, dbias, &gs, &n, err));
 done:
     return status;
 }

@@ -38,8 +38,8 @@ static layout layout_of(const caps_fused *n)
 
 /* ---- workspace ------------------------------------------------------------------------------ */
 
-/* Every part begins at a cache line, wherever the workspace begins: lines that are cut cost time.
- */
+/* Every part begins at a cache line, wherever the workspace begins: lines that are cut cost
+ * time. */
 static size_t padded(size_t count)
 {
     return caps_round_up(count, LANES);
@@ -57,7 +57,7 @@ static size_t partial_count(const layout *l)
     return l->groups * l->chunks * l->e * LANES;
 }
 
-/* Of the items of the passes, or, of those of dw, what each keeps of u. */
+/* Of the items of the passes, or, of those of dw, what each holds of u. */
 static size_t areas_count(const caps_fused *n, const layout *l)
 {
     const size_t passes = l->groups * l->chunks * l->area;
@@ -97,8 +97,8 @@ size_t caps_routing_fused_workspace(const caps_fused *n, bool gpu, bool training
 
 /* ---- forward -------------------------------------------------------------------------------- */
 
-static caps_status run(caps_runtime *rt, const char *kernel, const caps_call *c, size_t across,
-    size_t groups, caps_error *err)
+static caps_status fused_run(caps_runtime *rt, const char *kernel, const caps_call *c,
+    size_t across, size_t groups, caps_error *err)
 {
     return caps_launch(rt, kernel, c->args, c->count, 2, (size_t[]){across, groups}, NULL, err);
 }
@@ -140,8 +140,8 @@ static caps_status cpu_forward(caps_runtime *rt, const caps_tensor *v,
             caps_put_tensor(&pass, &x);
         put_sizes(&pass, n, &l);
         caps_put_uint(&pass, n->routing.leaky);
-        CAPS_TRY(run(rt, t == 0 ? "routing_fused_first" : "routing_fused_pass", &pass, l.groups,
-            l.chunks, err));
+        CAPS_TRY(fused_run(rt, t == 0 ? "routing_fused_first" : "routing_fused_pass", &pass,
+            l.groups, l.chunks, err));
         caps_put_tensor(&reduce, &s_t);
         caps_put_tensor(&reduce, &v_t);
         caps_put_tensor(&reduce, last ? NULL : &x);
@@ -150,8 +150,9 @@ static caps_status cpu_forward(caps_runtime *rt, const caps_tensor *v,
         caps_put_tensor(&reduce, bias);
         caps_put_sizes(&reduce, (size_t[]){n->b, l.chunks, n->j, n->d}, 4);
         caps_put(&reduce, (caps_arg)CAPS_ARG_FLOAT(t == 0 ? even_coupling(n) : 1.0f));
+        caps_put_uint(&reduce, n->routing.squash);
         caps_put_uint(&reduce, t == 0);
-        CAPS_TRY(run(rt, "routing_fused_reduce", &reduce, n->j, l.groups, err));
+        CAPS_TRY(fused_run(rt, "routing_fused_reduce", &reduce, n->j, l.groups, err));
     }
 done:
     return status;
@@ -212,7 +213,8 @@ static caps_status squash_back(caps_runtime *rt, const backward *p, const caps_t
     const size_t slot = base ? l->terms : before ? 2 * (step - 1) : 0;
     caps_put_sizes(&c, (size_t[]){n->b, l->chunks, n->j, n->d, l->slots, slot}, 6);
     caps_put(&c, (caps_arg)CAPS_ARG_FLOAT(base ? even_coupling(n) : 1.0f));
-    return run(rt, "routing_fused_gs", &c, n->j, l->groups, err);
+    caps_put_uint(&c, n->routing.squash);
+    return fused_run(rt, "routing_fused_gs", &c, n->j, l->groups, err);
 }
 
 /* G of iteration `step` and, as partial sums, gv of the one before it. */
@@ -235,7 +237,7 @@ static caps_status step_back(caps_runtime *rt, const backward *p,
     put_sizes(&c, n, l);
     caps_put_uint(&c, l->terms);
     caps_put_uint(&c, step + 1 < l->steps);
-    return run(rt, "routing_fused_back", &c, l->groups, l->chunks, err);
+    return fused_run(rt, "routing_fused_back", &c, l->groups, l->chunks, err);
 }
 
 static caps_status cpu_backward(caps_runtime *rt, const caps_tensor *du, const caps_tensor *dw,
@@ -258,7 +260,7 @@ static caps_status cpu_backward(caps_runtime *rt, const caps_tensor *du, const c
         caps_put_tensor(&c, &p.coef);
         caps_put_tensor(&c, &c_t);
         caps_put_sizes(&c, (size_t[]){n->b, n->i, n->j}, 3);
-        CAPS_TRY(run(rt, "routing_fused_lanes", &c, l.groups, l.chunks, err));
+        CAPS_TRY(fused_run(rt, "routing_fused_lanes", &c, l.groups, l.chunks, err));
     }
     if (du) {
         caps_call c = {0};
@@ -270,7 +272,7 @@ static caps_status cpu_backward(caps_runtime *rt, const caps_tensor *du, const c
         put_sizes(&c, n, &l);
         caps_put_uint(&c, l.terms);
         caps_put_uint(&c, based);
-        CAPS_TRY(run(rt, "routing_fused_du", &c, l.groups, l.chunks, err));
+        CAPS_TRY(fused_run(rt, "routing_fused_du", &c, l.groups, l.chunks, err));
     }
     if (dw) {
         caps_call c = {0};
@@ -283,7 +285,7 @@ static caps_status cpu_backward(caps_runtime *rt, const caps_tensor *du, const c
         c.count--; /* no area */
         caps_put_uint(&c, l.terms);
         caps_put_uint(&c, based);
-        CAPS_TRY(run(rt, "routing_fused_dw", &c, caps_div_up(n->i, FUSED_BLOCK), 1, err));
+        CAPS_TRY(fused_run(rt, "routing_fused_dw", &c, caps_div_up(n->i, FUSED_BLOCK), 1, err));
     }
     if (dbias) {
         const caps_arg sum[] = {CAPS_ARG_TENSOR(dbias), CAPS_ARG_TENSOR(&p.gs),

@@ -51,7 +51,7 @@ size_t caps_routing_fused_gpu_workspace(const caps_fused *n, bool training)
     return l.capsules * l.chunks + (back > l.capsules ? back : l.capsules);
 }
 
-static caps_tensor part(const caps_tensor *workspace, size_t skip, size_t count)
+static caps_tensor fused_gpu_part(const caps_tensor *workspace, size_t skip, size_t count)
 {
     return caps_tensor_wrap(workspace->buffer, workspace->offset + skip, CAPS_F32, 1, &count);
 }
@@ -76,7 +76,7 @@ static caps_status launch_rows(caps_runtime *rt, const char *kernel, caps_call *
 {
     const size_t width = caps_row_width(n->d, l->group), rows = n->b * n->j;
     caps_put_local(c, l->group);
-    caps_put_sizes(c, (size_t[]){rows, chunks, n->j, n->d, width}, 5);
+    caps_put_sizes(c, (size_t[]){rows, chunks, n->j, n->d, width, n->routing.squash}, 6);
     if (first >= 0)
         caps_put_uint(c, (size_t)first);
     return caps_call_groups(rt, kernel, c, caps_div_up(rows, l->group / width), l->group, err);
@@ -87,8 +87,8 @@ caps_status caps_routing_fused_gpu_forward(caps_runtime *rt, const caps_tensor *
     const caps_tensor *bias, const caps_fused *n, const caps_tensor *workspace, caps_error *err)
 {
     const layout l = launch_layout(rt, n);
-    const caps_tensor partial = part(workspace, 0, l.capsules * l.chunks);
-    const caps_tensor x = part(workspace, l.capsules * l.chunks, l.capsules);
+    const caps_tensor partial = fused_gpu_part(workspace, 0, l.capsules * l.chunks);
+    const caps_tensor x = fused_gpu_part(workspace, l.capsules * l.chunks, l.capsules);
     caps_status status = CAPS_OK;
     for (size_t t = 0; t < n->routing.iterations; t++) {
         const bool last = t + 1 == n->routing.iterations;
@@ -167,15 +167,15 @@ caps_status caps_routing_fused_gpu_backward(caps_runtime *rt, const caps_tensor 
     const layout l = launch_layout(rt, n);
     const size_t gs_at = l.capsules * l.chunks, g_at = gs_at + l.steps * l.capsules;
     const size_t begin = n->routing.iterations - l.steps; /* the first iteration that counts */
-    const caps_tensor partial = part(workspace, 0, gs_at);
-    const caps_tensor gs = part(workspace, gs_at, l.steps * l.capsules);
-    const caps_tensor g = part(workspace, l.steps > 1 ? g_at : gs_at, l.links);
+    const caps_tensor partial = fused_gpu_part(workspace, 0, gs_at);
+    const caps_tensor gs = fused_gpu_part(workspace, gs_at, l.steps * l.capsules);
+    const caps_tensor g = fused_gpu_part(workspace, l.steps > 1 ? g_at : gs_at, l.links);
     const caps_tensor couplings = caps_tensor_rows(&state->couplings, begin, l.steps);
     const caps_tensor v = caps_tensor_rows(&state->v, begin, l.steps);
     caps_status status;
     for (size_t step = l.steps; step-- > 0;) {
         const bool last = step + 1 == l.steps;
-        const caps_tensor gs_t = part(workspace, gs_at + step * l.capsules, l.capsules);
+        const caps_tensor gs_t = fused_gpu_part(workspace, gs_at + step * l.capsules, l.capsules);
         const caps_tensor s_t = caps_tensor_rows(&state->s, begin + step, 1);
         caps_call squash = {0}, back = {0};
         caps_put_tensor(&squash, &gs_t);
@@ -184,8 +184,8 @@ caps_status caps_routing_fused_gpu_backward(caps_runtime *rt, const caps_tensor 
         CAPS_TRY(launch_rows(rt, "routing_gs", &squash, n, &l, last ? 1 : l.chunks, -1, err));
         if (step == 0)
             break;
-        const caps_tensor g_t = part(workspace, g_at + (step - 1) * l.links, l.links);
-        const caps_tensor next = part(workspace, g_at + step * l.links, l.links);
+        const caps_tensor g_t = fused_gpu_part(workspace, g_at + (step - 1) * l.links, l.links);
+        const caps_tensor next = fused_gpu_part(workspace, g_at + step * l.links, l.links);
         const caps_tensor c_t = caps_tensor_rows(&couplings, step, 1);
         caps_put_tensor(&back, &partial);
         caps_put_tensor(&back, &g_t);

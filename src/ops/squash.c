@@ -10,7 +10,7 @@
 #define SQUASH_ITEM_ELEMENTS 512  /* of at least so many elements */
 
 /* Rows and their length: the leading dimensions and the last. */
-static caps_status check(const caps_tensor *s, size_t *rows, size_t *k, caps_error *err)
+static caps_status squash_check(const caps_tensor *s, size_t *rows, size_t *k, caps_error *err)
 {
     if (!s || s->ndim < 1 || s->ndim > CAPS_MAX_DIMS)
         return caps_fail(
@@ -27,9 +27,9 @@ static caps_status check(const caps_tensor *s, size_t *rows, size_t *k, caps_err
     return CAPS_OK;
 }
 
-/* Enqueues after `n` tensor arguments in args, which has room for four more. */
-static caps_status launch(caps_runtime *rt, const char *kernel, caps_arg *args, size_t n,
-    size_t rows, size_t k, caps_error *err)
+/* Enqueues after `n` tensor arguments in args, which has space for five more. */
+static caps_status squash_launch(caps_runtime *rt, const char *kernel, caps_arg *args, size_t n,
+    size_t rows, size_t k, caps_squash squash, caps_error *err)
 {
     size_t last, local = 1, global;
     if (caps_is_gpu(rt)) {
@@ -46,32 +46,33 @@ static caps_status launch(caps_runtime *rt, const char *kernel, caps_arg *args, 
     args[n++] = (caps_arg)CAPS_ARG_UINT(rows);
     args[n++] = (caps_arg)CAPS_ARG_UINT(k);
     args[n++] = (caps_arg)CAPS_ARG_UINT(last);
+    args[n++] = (caps_arg)CAPS_ARG_UINT(squash);
     return caps_launch(rt, kernel, args, n, 1, &global, &local, err);
 }
 
-caps_status caps_squash_forward(
-    caps_runtime *rt, const caps_tensor *v, const caps_tensor *s, caps_error *err)
+caps_status caps_squash_forward(caps_runtime *rt, const caps_tensor *v, const caps_tensor *s,
+    caps_squash squash, caps_error *err)
 {
     size_t rows = 0, k = 0;
     caps_status status;
-    CAPS_TRY(check(s, &rows, &k, err));
+    CAPS_TRY(squash_check(s, &rows, &k, err));
     CAPS_TRY(caps_require_tensor("squash", "v", v, CAPS_F32, s->ndim, s->shape, err));
-    caps_arg args[6] = {CAPS_ARG_TENSOR(v), CAPS_ARG_TENSOR(s)};
-    CAPS_TRY(launch(rt, "squash_forward", args, 2, rows, k, err));
+    caps_arg args[8] = {CAPS_ARG_TENSOR(v), CAPS_ARG_TENSOR(s)};
+    CAPS_TRY(squash_launch(rt, "squash_forward", args, 2, rows, k, squash, err));
 done:
     return status;
 }
 
 caps_status caps_squash_backward(caps_runtime *rt, const caps_tensor *ds, const caps_tensor *dv,
-    const caps_tensor *s, caps_error *err)
+    const caps_tensor *s, caps_squash squash, caps_error *err)
 {
     size_t rows = 0, k = 0;
     caps_status status;
-    CAPS_TRY(check(s, &rows, &k, err));
+    CAPS_TRY(squash_check(s, &rows, &k, err));
     CAPS_TRY(caps_require_tensor("squash", "ds", ds, CAPS_F32, s->ndim, s->shape, err));
     CAPS_TRY(caps_require_tensor("squash", "dv", dv, CAPS_F32, s->ndim, s->shape, err));
-    caps_arg args[7] = {CAPS_ARG_TENSOR(ds), CAPS_ARG_TENSOR(dv), CAPS_ARG_TENSOR(s)};
-    CAPS_TRY(launch(rt, "squash_backward", args, 3, rows, k, err));
+    caps_arg args[10] = {CAPS_ARG_TENSOR(ds), CAPS_ARG_TENSOR(dv), CAPS_ARG_TENSOR(s)};
+    CAPS_TRY(squash_launch(rt, "squash_backward", args, 3, rows, k, squash, err));
 done:
     return status;
 }

@@ -14,7 +14,7 @@ typedef struct sizes {
     size_t b, i, j, d, k;
 } sizes;
 
-static caps_status check(sizes *n, const caps_tensor *u, const caps_tensor *w,
+static caps_status votes_check(sizes *n, const caps_tensor *u, const caps_tensor *w,
     const char *votes_name, const caps_tensor *votes, caps_error *err)
 {
     caps_status status;
@@ -34,7 +34,7 @@ done:
 
 /* The kernel's three tensors and its sizes. GPU family: `items` of a row, for `repeats` blocks of
  * the batch or of k. CPU family: (i, tiles). */
-static caps_status launch(caps_runtime *rt, const char *kernel, const caps_tensor *out,
+static caps_status votes_launch(caps_runtime *rt, const char *kernel, const caps_tensor *out,
     const caps_tensor *a, const caps_tensor *b, const sizes *n, size_t items, size_t repeats,
     size_t tiles, caps_error *err)
 {
@@ -52,8 +52,8 @@ caps_status caps_votes_forward(caps_runtime *rt, const caps_tensor *votes, const
 {
     sizes n;
     caps_status status;
-    CAPS_TRY(check(&n, u, w, "votes", votes, err));
-    CAPS_TRY(launch(rt, "votes_forward", votes, u, w, &n, n.i * n.j * n.d,
+    CAPS_TRY(votes_check(&n, u, w, "votes", votes, err));
+    CAPS_TRY(votes_launch(rt, "votes_forward", votes, u, w, &n, n.i * n.j * n.d,
         caps_div_up(n.b, VOTES_SAMPLES), caps_div_up(n.b, VOTES_BATCH), err));
 done:
     return status;
@@ -64,16 +64,16 @@ caps_status caps_votes_backward(caps_runtime *rt, const caps_tensor *du, const c
 {
     sizes n;
     caps_status status;
-    CAPS_TRY(check(&n, u, w, "dvotes", dvotes, err));
+    CAPS_TRY(votes_check(&n, u, w, "dvotes", dvotes, err));
     if (du)
         CAPS_TRY(caps_require_tensor("votes", "du", du, CAPS_F32, 3, u->shape, err));
     if (dw)
         CAPS_TRY(caps_require_tensor("votes", "dw", dw, CAPS_F32, 4, w->shape, err));
     if (du)
-        CAPS_TRY(launch(rt, "votes_backward_u", du, dvotes, w, &n, n.i * n.k,
+        CAPS_TRY(votes_launch(rt, "votes_backward_u", du, dvotes, w, &n, n.i * n.k,
             caps_div_up(n.b, VOTES_SAMPLES), caps_div_up(n.b, VOTES_BATCH), err));
     if (dw)
-        CAPS_TRY(launch(rt, "votes_backward_w", dw, dvotes, u, &n, n.i * n.j * n.d,
+        CAPS_TRY(votes_launch(rt, "votes_backward_w", dw, dvotes, u, &n, n.i * n.j * n.d,
             caps_div_up(n.k, 8), caps_div_up(n.j * n.d, VOTES_TILE), err));
 done:
     return status;

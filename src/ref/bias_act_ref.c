@@ -13,8 +13,8 @@ static double activate(double x, int act)
     return x;
 }
 
-/* The derivative, told from the activation's value y. */
-static double slope(double y, int act)
+/* The derivative, from the activation's value y. */
+static double activation_gradient(double y, int act)
 {
     if (act == 1)
         return y <= 0 ? 0 : 1;
@@ -44,7 +44,7 @@ void caps_ref_bias_act_backward(double *dx, double *dbias, const double *dy, con
         for (size_t j = 0; j < c; j++)
             for (size_t l = 0; l < s; l++) {
                 size_t at = (i * c + j) * s + l;
-                double d = act ? dy[at] * slope(y[at], act) : dy[at];
+                double d = act ? dy[at] * activation_gradient(y[at], act) : dy[at];
                 dx[at] = d;
                 if (dbias)
                     dbias[j] += d;

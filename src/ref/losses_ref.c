@@ -44,9 +44,9 @@ void caps_ref_margin_backward(double *dv, const double *v, const double *lengths
         double length = lengths[row];
         double lack = fmax(0, positive - length), excess = fmax(0, length - negative);
         bool is_there = is_among((int64_t)(row % j), labels + row / j * l, l);
-        double slope = is_there ? -2 * lack : 2 * down * excess;
+        double gradient = is_there ? -2 * lack : 2 * down * excess;
         for (size_t x = 0; x < d; x++)
-            dv[row * d + x] = length > 0 ? scale * slope * v[row * d + x] / length : 0;
+            dv[row * d + x] = length > 0 ? scale * gradient * v[row * d + x] / length : 0;
     }
 }
 

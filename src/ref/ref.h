@@ -43,8 +43,11 @@ void caps_ref_group_forward(
 void caps_ref_group_backward(double *dz, const double *du, size_t b, size_t t, size_t k, size_t p);
 
 /* squash_ref.c */
-void caps_ref_squash_forward(double *v /*[N,K]*/, const double *s, size_t n, size_t k);
-void caps_ref_squash_backward(double *ds, const double *dv, const double *s, size_t n, size_t k);
+/* exponential: (1 - exp(-|s|)) s / |s|, else |s| s / (1 + |s|^2) */
+void caps_ref_squash_forward(
+    double *v /*[N,K]*/, const double *s, bool exponential, size_t n, size_t k);
+void caps_ref_squash_backward(
+    double *ds, const double *dv, const double *s, bool exponential, size_t n, size_t k);
 
 /* votes_ref.c */
 void caps_ref_votes_forward(double *votes /*[B,I,J,D]*/, const double *u /*[B,I,K]*/,
@@ -52,13 +55,13 @@ void caps_ref_votes_forward(double *votes /*[B,I,J,D]*/, const double *u /*[B,I,
 void caps_ref_votes_backward(double *du, double *dw, const double *dvotes, const double *u,
     const double *w, size_t b, size_t i, size_t j, size_t d, size_t k);
 
-/* routing_ref.c: couplings [r,B,I,J], s and v [r,B,J,D] are kept for backward */
+/* routing_ref.c: couplings [r,B,I,J], s and v [r,B,J,D] are saved for backward */
 void caps_ref_routing_forward(double *v_last /*[B,J,D]*/, double *couplings, double *s, double *v,
-    const double *votes /*[B,I,J,D]*/, const double *bias /*[J,D] or NULL*/, bool leaky, size_t b,
-    size_t i, size_t j, size_t d, size_t iterations);
+    const double *votes /*[B,I,J,D]*/, const double *bias /*[J,D] or NULL*/, bool leaky,
+    bool exponential, size_t b, size_t i, size_t j, size_t d, size_t iterations);
 void caps_ref_routing_backward(double *dvotes, double *dbias, const double *dv_last,
     const double *couplings, const double *s, const double *v, const double *votes, bool full,
-    size_t b, size_t i, size_t j, size_t d, size_t iterations);
+    bool exponential, size_t b, size_t i, size_t j, size_t d, size_t iterations);
 
 /* softmax_ref.c; labels that are no class give 0 */
 void caps_ref_softmax_forward(double *p, const double *z, size_t b, size_t j);
@@ -91,8 +94,8 @@ void caps_ref_sse_backward(
     double *dy, const double *y, const double *x, double scale, size_t b, size_t p);
 
 /* optimizer_ref.c */
-void caps_ref_adam_step(double *w, double *m, double *v, const double *g, double rate, double beta1,
-    double beta2, double epsilon, uint64_t t, size_t n);
-void caps_ref_sgd_step(double *w, const double *g, double rate, size_t n);
+void caps_ref_adam_step(double *w, double *m, double *v, const double *g, double learning_rate,
+    double beta1, double beta2, double epsilon, uint64_t t, size_t n);
+void caps_ref_sgd_step(double *w, const double *g, double learning_rate, size_t n);
 
 #endif

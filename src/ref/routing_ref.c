@@ -6,12 +6,14 @@
  *     v_t = squash(s_t)
  *     logits_{t+1} = logits_t + votes . v_t
  *
- * Backward, reverse mode over the same loop. dlogits is the gradient that reaches logits_t, zero
- * before the last iteration; for t = r-1 .. 0 dv_t   = (t = r-1: from the loss) + sum_i
- * dlogits_{t+1} votes dvotes += dlogits_{t+1} v_t ds_t   = squash backward(dv_t, s_t) dvotes += c_t
- * ds_t;  dbias += ds_t;  dc_t = votes . ds_t dlogits_t = dlogits_{t+1} + c_t (dc_t - sum_j c_t
- * dc_t) With couplings as constants only the last iteration has a part in it, and without dlogits.
- */
+ * Backward, reverse mode over the same loop. dlogits_t is the gradient that reaches logits_t, zero
+ * behind the last iteration; for t = r-1 .. 0
+ *     dv_t      = sum_i dlogits_{t+1} votes;  for t = r-1 that of the loss instead
+ *     dvotes   += dlogits_{t+1} v_t
+ *     ds_t      = squash backward(dv_t, s_t)
+ *     dvotes   += c_t ds_t;  dbias += ds_t;  dc_t = votes . ds_t
+ *     dlogits_t = dlogits_{t+1} + c_t (dc_t - sum_j c_t dc_t)
+ * With couplings as constants only the last iteration has a part in it, and without dlogits. */
 #include "ref.h"
 
 #include <math.h>
@@ -41,8 +43,8 @@ static void softmax(double *c, const double *logits, size_t n, bool leaky)
 }
 
 void caps_ref_routing_forward(double *v_last, double *couplings, double *s, double *v,
-    const double *votes, const double *bias, bool leaky, size_t b, size_t i, size_t j, size_t d,
-    size_t iterations)
+    const double *votes, const double *bias, bool leaky, bool exponential, size_t b, size_t i,
+    size_t j, size_t d, size_t iterations)
 {
     size_t outputs = j * d;
     double *logits = zeros(i * j);
@@ -59,7 +61,7 @@ void caps_ref_routing_forward(double *v_last, double *couplings, double *s, doub
                 for (size_t e = 0; e < outputs; e++)
                     st[e] += c[in * j + e / d] * x[in * outputs + e];
             }
-            caps_ref_squash_forward(vt, st, j, d);
+            caps_ref_squash_forward(vt, st, exponential, j, d);
             for (size_t in = 0; in < i; in++)
                 for (size_t e = 0; e < outputs; e++)
                     logits[in * j + e / d] += x[in * outputs + e] * vt[e];
@@ -72,7 +74,7 @@ void caps_ref_routing_forward(double *v_last, double *couplings, double *s, doub
 
 void caps_ref_routing_backward(double *dvotes, double *dbias, const double *dv_last,
     const double *couplings, const double *s, const double *v, const double *votes, bool full,
-    size_t b, size_t i, size_t j, size_t d, size_t iterations)
+    bool exponential, size_t b, size_t i, size_t j, size_t d, size_t iterations)
 {
     size_t outputs = j * d;
     double *dlogits = zeros(i * j), *dv = zeros(outputs), *ds = zeros(outputs), *dc = zeros(j);
@@ -93,7 +95,7 @@ void caps_ref_routing_backward(double *dvotes, double *dbias, const double *dv_l
                     dv[e] += dlogits[in * j + e / d] * x[in * outputs + e];
                     dx[in * outputs + e] += dlogits[in * j + e / d] * vt[e];
                 }
-            caps_ref_squash_backward(ds, dv, s + (t * b + sample) * outputs, j, d);
+            caps_ref_squash_backward(ds, dv, s + (t * b + sample) * outputs, exponential, j, d);
             for (size_t e = 0; dbias && e < outputs; e++)
                 dbias[e] += ds[e];
             for (size_t in = 0; in < i; in++) {

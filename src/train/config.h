@@ -6,6 +6,8 @@
 
 #include <capscl/train.h>
 
+#include "options.h"
+
 /* The files of a run, in the order in which a new one gets them. */
 #define CAPS_RUN_STATE   "state.safetensors"
 #define CAPS_RUN_CONFIG  "config.json"
@@ -23,7 +25,7 @@ caps_status caps_run_check_writable(const char *out, caps_error *err);
  * are in the cache now. CAPS_ERR_FORMAT. */
 caps_status caps_run_restore_choices(caps_runtime *rt, const char *out, caps_error *err);
 
-/* What a run was trained on: how many images (without those kept for validation), and their hash.
+/* What a run was trained on: how many images (without those that are held out), and their hash.
  * images 0: its config.json does not say, as runs of before did not. */
 typedef struct caps_run_data {
     uint64_t images, hash;
@@ -33,10 +35,11 @@ typedef struct caps_run_data {
 caps_status caps_run_load(
     caps_train_config *config, caps_run_data *data, const char *out, caps_error *err);
 
-/* Checks every setting but those of the spec. CAPS_ERR_ARGUMENT, CAPS_ERR_SPEC. */
-caps_status caps_config_check(const caps_train_config *config, caps_error *err);
+/* Moves *from, whole, into the caller's struct, which says how large it is; CAPS_ERR_ARGUMENT. */
+caps_status caps_config_give(caps_train_config *to, caps_train_config *from, caps_error *err);
 
-caps_routing_algorithm caps_config_routing(const caps_train_config *config);
+/* Checks every setting; a spec is right by itself. CAPS_ERR_ARGUMENT. */
+caps_status caps_config_check(const caps_train_config *config, caps_error *err);
 
 /* Of the model that trains on `images` images: no batch is larger than the data. It borrows
  * config's texts. */
@@ -45,15 +48,21 @@ caps_model_options caps_config_model_options(const caps_train_config *config, si
 /* A new object with every setting. CAPS_ERR_ARGUMENT where a name is not UTF-8, which JSON cannot
  * hold. */
 caps_status caps_config_to_json(json_t **out, const caps_train_config *config, caps_error *err);
-/* The reverse, exact to the last bit. Other keys are ignored. `where` names the source in messages.
- * CAPS_ERR_FORMAT. */
+/* The reverse, exact to the last bit, into a config as caps_train_config_init takes one. Other keys
+ * are ignored. `where` names the source in messages. CAPS_ERR_FORMAT. */
 caps_status caps_config_from_json(
     caps_train_config *config, const json_t *object, const char *where, caps_error *err);
+
+/* The settings that the trained parameters depend on are the same; path: where `have` is from.
+ * CAPS_ERR_MISMATCH. */
+caps_status caps_config_check_same(const caps_train_config *have, const caps_train_config *need,
+    const char *path, caps_error *err);
 
 /* Text that gives the same doubles back, with as few digits as that takes. Freed with free(). */
 caps_status caps_config_format(char **text, const json_t *object, size_t indent, caps_error *err);
 
-/* The contents of config.json: settings, versions, device, kernel family and algorithms. */
+/* The contents of config.json: settings, versions, device, kernel family, and the algorithms that
+ * were chosen once the model was created. */
 caps_status caps_config_describe(
     json_t **out, const caps_train_config *config, const caps_runtime *rt, caps_error *err);
 

@@ -26,7 +26,7 @@ static caps_status cannot_write(caps_error *err, const char *path)
 
 /* ---- cutting back --------------------------------------------------------------------------- */
 
-static bool keep(const char *line, size_t n, uint64_t step, bool ended)
+static bool metrics_keep(const char *line, size_t n, uint64_t step, bool ended)
 {
     uint64_t at;
     json_t *object = NULL;
@@ -49,7 +49,7 @@ static size_t kept_bytes(const char *text, size_t n, uint64_t step, bool ended)
         if (!end)
             break;
         size_t length = (size_t)(end - (text + first));
-        if (!keep(text + first, length, step, ended))
+        if (!metrics_keep(text + first, length, step, ended))
             break;
         first += length + 1;
     }
@@ -115,7 +115,7 @@ static json_t *line_of(caps_metrics_type type, const caps_train_metrics *m)
         {"test_images", caps_config_json_u64(m->test_images),
             type == CAPS_METRICS_EPOCH && !isnan(m->test_error_percent)},
         {"loss", caps_json_double(m->loss), true},
-        {"margin_loss", caps_json_double(m->margin_loss), true},
+        {"margin_loss", caps_json_double(m->class_loss), true},
         {"reconstruction_sse", caps_json_double(m->reconstruction_sse), true},
         {"train_error_percent", caps_json_double(m->train_error_percent), true},
         {"test_error_percent", caps_json_double(m->test_error_percent), type == CAPS_METRICS_EPOCH},
@@ -125,7 +125,7 @@ static json_t *line_of(caps_metrics_type type, const caps_train_metrics *m)
             type == CAPS_METRICS_EPOCH && m->labels > 1},
         {"validation_label_error_percent", caps_json_double(m->validation_label_error_percent),
             type == CAPS_METRICS_EPOCH && m->labels > 1 && m->validation_images > 0},
-        {"rate", caps_json_double(m->rate), true},
+        {"rate", caps_json_double(m->lr), true},
         {"images_per_second", caps_json_double(m->images_per_second), true},
         {"seconds", caps_json_double(m->seconds), true},
         {"total_seconds", caps_json_double(m->total_seconds), true},

@@ -1,7 +1,10 @@
 /* profile.c: named sets of choices. What sets them apart is in docs/profiles.md. */
+#include <stdio.h>
 #include <string.h>
 
 #include <capscl/train.h>
+
+#include "start.h"
 
 static const caps_profile profiles[] = {
     {
@@ -9,8 +12,8 @@ static const caps_profile profiles[] = {
         .about = "the network and the loss of the paper",
         .epochs = 10,
         .batch = 100,
-        .rate = 1e-3,
-        .rate_decay = 0.9,
+        .lr = 1e-3,
+        .lr_decay = 0.9,
         .reconstruction_weight = CAPS_RECONSTRUCTION_WEIGHT,
     },
     {
@@ -18,10 +21,10 @@ static const caps_profile profiles[] = {
         .about = "what the authors' published code does",
         .epochs = 10,
         .batch = 128,
-        .rate = 1e-3,
-        .rate_decay = 0.96,
-        .rate_decay_steps = 2000,
-        .rate_min = 1e-6,
+        .lr = 1e-3,
+        .lr_decay = 0.96,
+        .lr_decay_steps = 2000,
+        .lr_min = 1e-6,
         .initialiser = CAPS_INITIALISER_AUTHORS,
         .class_mean = true,
         .reconstruction_weight = CAPS_RECONSTRUCTION_WEIGHT,
@@ -33,11 +36,11 @@ static const caps_profile profiles[] = {
         .about = "schedule, loss and routing of the best-known port to Keras",
         .epochs = 50,
         .batch = 100,
-        .rate = 1e-3,
-        .rate_decay = 0.9,
-        .rate_staircase = true,
+        .lr = 1e-3,
+        .lr_decay = 0.9,
+        .lr_staircase = true,
         .reconstruction_mean = 0.392,
-        .routing_grad = CAPS_ROUTING_GRAD_LAST,
+        .routing_last = true,
     },
 };
 
@@ -56,31 +59,53 @@ const caps_profile *caps_profile_find(const char *name)
 
 double caps_loss_class_mean(const caps_model_spec *spec)
 {
-    return 0.5 / (double)spec->classes;
+    return 0.5 / (double)caps_model_spec_info(spec)->classes;
 }
 
-void caps_profile_apply(caps_train_config *config, const caps_profile *p, bool network)
+bool caps_profile_change_at(const caps_profile *p, size_t i, caps_profile_change *change)
 {
-    caps_model_spec *spec = &config->spec;
-    const double pixels = (double)(spec->input[0] * spec->input[1] * spec->input[2]);
-    const bool capsules = strcmp(spec->kind, "capsnet") == 0; /* else cross entropy, as it is */
-    strcpy(config->profile, p->name);
+    const caps_profile_change all[] = {
+        {"caps", "bias", p->class_bias ? "true" : NULL},
+        {"primary_caps", "average", p->primary_average ? "true" : NULL},
+        {"caps", "routing.grad", p->routing_last ? "\"last\"" : NULL},
+    };
+    for (size_t k = 0; k < sizeof all / sizeof all[0]; k++)
+        if (all[k].json && i-- == 0) {
+            *change = all[k];
+            return true;
+        }
+    return false;
+}
+
+/* Layers that the network has none of are no error: a profile is for any network. */
+static caps_status profile_change_spec(
+    caps_model_spec *spec, const caps_profile *p, caps_error *err)
+{
+    caps_profile_change c;
+    caps_status status = CAPS_OK;
+    for (size_t i = 0; status == CAPS_OK && caps_profile_change_at(p, i, &c); i++)
+        status = caps_model_spec_set(spec, c.kind, c.field, c.json, NULL, err);
+    return status;
+}
+
+caps_status caps_profile_apply(
+    caps_train_config *config, const caps_profile *p, bool network, caps_error *err)
+{
+    const caps_model_info *info = caps_model_spec_info(config->spec);
+    const bool margin = strcmp(info->class_loss, "margin loss") == 0;
+    snprintf(config->profile, sizeof config->profile, "%s", p->name);
     config->epochs = p->epochs;
     config->batch = p->batch;
-    config->rate = p->rate;
-    config->rate_decay = p->rate_decay;
-    config->rate_decay_steps = p->rate_decay_steps;
-    config->rate_staircase = p->rate_staircase;
-    config->rate_min = p->rate_min;
+    config->lr = p->lr;
+    config->lr_decay = p->lr_decay;
+    config->lr_decay_steps = p->lr_decay_steps;
+    config->lr_staircase = p->lr_staircase;
+    config->lr_min = p->lr_min;
     config->initialiser = p->initialiser;
     config->loss = CAPS_LOSS_DEFAULT;
-    config->loss.margin_scale = p->class_mean && capsules ? caps_loss_class_mean(spec) : 1;
-    config->loss.reconstruction_weight =
-        p->reconstruction_mean > 0 ? p->reconstruction_mean / pixels : p->reconstruction_weight;
-    if (!network || !capsules)
-        return;
-    spec->class_caps.bias = spec->class_caps.bias || p->class_bias;
-    spec->primary.average = spec->primary.average || p->primary_average;
-    if (p->routing_grad == CAPS_ROUTING_GRAD_LAST)
-        spec->class_caps.routing_grad = p->routing_grad;
+    config->loss.margin_scale = p->class_mean && margin ? caps_loss_class_mean(config->spec) : 1;
+    config->loss.reconstruction_weight = p->reconstruction_mean > 0
+                                             ? p->reconstruction_mean / (double)info->pixels
+                                             : p->reconstruction_weight;
+    return network ? profile_change_spec(config->spec, p, err) : CAPS_OK;
 }

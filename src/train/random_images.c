@@ -9,7 +9,8 @@
 caps_status caps_random_images_init(
     caps_random_images *r, const caps_model_spec *spec, size_t b, caps_error *err)
 {
-    const size_t count = b * spec->input[0] * spec->input[1] * spec->input[2], l = spec->labels;
+    const caps_model_info *info = caps_model_spec_info(spec);
+    const size_t count = b * info->pixels, l = info->labels;
     *r = (caps_random_images){
         .images = malloc(count * sizeof *r->images), .labels = malloc(b * l * sizeof *r->labels)};
     if (l > 1)
@@ -24,7 +25,7 @@ caps_status caps_random_images_init(
         r->targets[i] = (float)caps_rng_uniform(1, CAPS_RNG_TEST, 2, i);
     /* The labels of one image differ. */
     for (size_t i = 0; i < b * l; i++)
-        r->labels[i] = (int32_t)((i / l + i % l) % spec->classes);
+        r->labels[i] = (int32_t)((i / l + i % l) % info->classes);
     r->all = (caps_images){b, r->images, r->labels, r->targets};
     return CAPS_OK;
 }

@@ -34,7 +34,7 @@ typedef enum place {
     PLACE_UNKNOWN, /* errno says why */
 } place;
 
-static place look_at(const char *path)
+static place place_of(const char *path)
 {
     struct stat st;
     if (stat(path, &st) == 0)
@@ -71,7 +71,7 @@ static caps_status find_directory(char **where, const char *out, bool *exists, c
     if (!*path)
         CAPS_TRY(caps_fail(err, CAPS_ERR_IO, "the name of the run directory is empty"));
     for (bool first = true;; first = false) {
-        place found = look_at(path);
+        place found = place_of(path);
         if (found == PLACE_UNKNOWN)
             CAPS_TRY(caps_fail_errno(err, CAPS_ERR_IO, "%s: cannot be used as a directory", path));
         if (found == PLACE_OTHER)
@@ -220,12 +220,6 @@ caps_status caps_run_load(
     char *where;
     CAPS_TRY(read_config(&object, &where, out, err));
     status = caps_config_from_json(config, object, where, err);
-    /* The spec is a part of this file: one that is wrong makes it the file's fault. */
-    if (status == CAPS_ERR_SPEC) {
-        status = CAPS_ERR_FORMAT;
-        if (err)
-            err->status = status;
-    }
     if (status == CAPS_OK && data)
         status = data_from_json(data, object, where, err);
 done:

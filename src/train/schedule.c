@@ -31,27 +31,26 @@ caps_status caps_schedule_check(
 {
     const uint64_t epochs =
         config->epochs ? config->epochs : caps_schedule_epoch(config->max_steps, steps_per_epoch);
-    if (config->rate_linear_epochs && epochs > config->rate_linear_epochs &&
-        !(config->rate_min > 0))
+    if (config->lr_linear_epochs && epochs > config->lr_linear_epochs && !(config->lr_min > 0))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "train: %" PRIu64 " epochs at a rate that falls to 0 in %" PRIu64
-            ", need no more than these, or a least rate",
-            epochs, config->rate_linear_epochs);
+            "train: %" PRIu64 " epochs at a learning rate that falls to 0 in %" PRIu64
+            ", need no more than these, or a least one",
+            epochs, config->lr_linear_epochs);
     return CAPS_OK;
 }
 
 /* A function of the step alone, not of the run's length: a run that is extended goes on as if it
  * had been that long from the start. */
-double caps_train_rate(const caps_train_config *config, uint64_t step, uint64_t steps_per_epoch)
+double caps_learning_rate(const caps_train_config *config, uint64_t step, uint64_t steps_per_epoch)
 {
-    const uint64_t steps = config->rate_decay_steps ? config->rate_decay_steps : steps_per_epoch;
+    const uint64_t steps = config->lr_decay_steps ? config->lr_decay_steps : steps_per_epoch;
     if (config->optimizer != CAPS_OPTIMIZER_ADAM || steps == 0)
-        return config->rate;
+        return config->lr;
     const double power =
-        config->rate_staircase ? (double)(step / steps) : (double)step / (double)steps;
-    double rate = config->rate * pow(config->rate_decay, power);
-    if (config->rate_linear_epochs)
-        rate *= fmax(
-            0, 1 - (double)step / ((double)config->rate_linear_epochs * (double)steps_per_epoch));
-    return fmax(rate, config->rate_min);
+        config->lr_staircase ? (double)(step / steps) : (double)step / (double)steps;
+    double lr = config->lr * pow(config->lr_decay, power);
+    if (config->lr_linear_epochs)
+        lr *= fmax(
+            0, 1 - (double)step / ((double)config->lr_linear_epochs * (double)steps_per_epoch));
+    return fmax(lr, config->lr_min);
 }

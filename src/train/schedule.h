@@ -14,7 +14,8 @@ uint64_t caps_schedule_last_step(const caps_train_config *config, uint64_t steps
 uint64_t caps_schedule_epoch(uint64_t step, uint64_t steps_per_epoch);
 
 /* CAPS_ERR_ARGUMENT where the run, by its epochs or, without these, by its max_steps, is longer
- * than the straight line of its rate, which has no least one: the rest would be for nothing. */
+ * than the straight line of its learning rate and there is no least one: the rest would be for
+ * nothing. */
 caps_status caps_schedule_check(
     const caps_train_config *config, uint64_t steps_per_epoch, caps_error *err);
 

@@ -10,7 +10,6 @@
 #include "config.h"
 #include "fail.h"
 #include "file.h"
-#include "pairs.h"
 #include "parameter_file.h"
 #include "schedule.h"
 #include "state_json.h"
@@ -59,11 +58,6 @@ void caps_state_drop(caps_state *s)
         s->arrays[i] = NULL;
     }
     s->values = (caps_model_view){0};
-}
-
-uint64_t caps_state_data_hash(const caps_dataset *ds)
-{
-    return caps_dataset_hash(ds);
 }
 
 caps_status caps_state_apply(const caps_state *s, caps_model *m, caps_error *err)
@@ -145,7 +139,7 @@ caps_status caps_state_save(const caps_state *s, const char *path, const caps_mo
     caps_status status = CAPS_OK;
     char *state = NULL;
     caps_network_texts texts = {0};
-    CAPS_TRY(caps_network_texts_init(&texts, &config->spec, &config->loss, path, err));
+    CAPS_TRY(caps_network_texts_init(&texts, config->spec, &config->loss, path, err));
     CAPS_TRY(caps_state_format(&state, s, config, err));
     const caps_st_pair own[] = {{"capscl.state", state}, {"capscl.config", config_text}};
     caps_st_pair metadata[2 + CAPS_NETWORK_PAIRS];
@@ -173,7 +167,7 @@ static caps_status read_metadata(caps_state *s, const caps_safetensors *st, cons
 {
     caps_status status;
     const char *format, *spec, *state, *settings;
-    caps_model_spec own;
+    caps_model_spec *own = NULL;
     CAPS_TRY(get_metadata(&format, st, "capscl.format", path, err));
     CAPS_TRY(get_metadata(&spec, st, "capscl.spec", path, err));
     CAPS_TRY(get_metadata(&state, st, "capscl.state", path, err));
@@ -189,11 +183,12 @@ static caps_status read_metadata(caps_state *s, const caps_safetensors *st, cons
             err->status = status;
     }
     CAPS_TRY(status);
-    if (!caps_model_spec_equal(&own, &config->spec))
+    if (!caps_model_spec_equal(own, config->spec))
         CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
             "%s: capscl.spec is not the spec of its capscl.config, need both to agree", path));
     CAPS_TRY(caps_state_parse(s, state, path, config, err));
 done:
+    caps_model_spec_free(own);
     return status;
 }
 

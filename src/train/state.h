@@ -15,7 +15,7 @@ typedef struct caps_state {
     double test_error_percent; /* of the evaluation at `step`; NaN: none */
     double validation_error_percent;
     double test_label_error_percent, validation_label_error_percent; /* of single labels */
-    double rate, images_per_second;
+    double lr, images_per_second;
     double seconds; /* of all processes that trained, when it was saved; NaN: not known */
     uint64_t peak_device_bytes;
     uint64_t data_images, data_hash; /* of the training split */
@@ -52,8 +52,5 @@ caps_status caps_state_load(caps_state *s, const char *path, const caps_model *m
 
 /* Into the model. Blocks. */
 caps_status caps_state_apply(const caps_state *s, caps_model *m, caps_error *err);
-
-/* A number for the content of a data set: images, labels and sizes. */
-uint64_t caps_state_data_hash(const caps_dataset *ds);
 
 #endif

@@ -33,7 +33,7 @@ caps_status caps_state_format(
     const position at = position_of(s->step, s->data_images, config->batch);
     json_t *object = json_object();
     json_t *totals =
-        json_pack("{s:o, s:o, s:o}", "margin_loss", caps_json_double(s->totals.margin_loss), "sse",
+        json_pack("{s:o, s:o, s:o}", "margin_loss", caps_json_double(s->totals.class_loss), "sse",
             caps_json_double(s->totals.sse), "errors", caps_json_double(s->totals.errors));
     const struct {
         const char *key;
@@ -49,7 +49,7 @@ caps_status caps_state_format(
         {"validation_error_percent", caps_json_double(s->validation_error_percent)},
         {"test_label_error_percent", caps_json_double(s->test_label_error_percent)},
         {"validation_label_error_percent", caps_json_double(s->validation_label_error_percent)},
-        {"rate", caps_json_double(s->rate)},
+        {"rate", caps_json_double(s->lr)},
         {"seconds", caps_json_double(s->seconds)},
         {"seed", caps_config_json_u64(config->seed)},
         {"data_images", caps_config_json_u64(s->data_images)},
@@ -68,7 +68,7 @@ done:
     return status;
 }
 
-static caps_status bad(caps_error *err, const char *path, const char *key, const char *need)
+static caps_status state_bad(caps_error *err, const char *path, const char *key, const char *need)
 {
     return caps_fail(
         err, CAPS_ERR_FORMAT, "%s: capscl.state: %s is missing or not %s", path, key, need);
@@ -93,7 +93,7 @@ static caps_status read_fields(
         {"data_hash", &s->data_hash}, {"peak_device_bytes", &s->peak_device_bytes}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (!caps_config_get_u64(object, numbers[i].key, numbers[i].to))
-            return bad(err, path, numbers[i].key, "a whole number");
+            return state_bad(err, path, numbers[i].key, "a whole number");
 
     const json_t *totals = json_object_get(object, "totals");
     const struct {
@@ -101,9 +101,9 @@ static caps_status read_fields(
         const char *key;
         double *to;
         bool may_be_null;
-    } reals[] = {{totals, "margin_loss", &s->totals.margin_loss, false},
+    } reals[] = {{totals, "margin_loss", &s->totals.class_loss, false},
         {totals, "sse", &s->totals.sse, false}, {totals, "errors", &s->totals.errors, false},
-        {object, "rate", &s->rate, true},
+        {object, "rate", &s->lr, true},
         {object, "test_error_percent", &s->test_error_percent, true},
         {object, "validation_error_percent", &s->validation_error_percent, true},
         {object, "test_label_error_percent", &s->test_label_error_percent, true},
@@ -116,11 +116,11 @@ static caps_status read_fields(
         if (reals[i].may_be_null && (!value || json_is_null(value)))
             *reals[i].to = NAN;
         else if (!is_real(value, reals[i].to))
-            return bad(err, path, reals[i].key, "a number >= 0");
+            return state_bad(err, path, reals[i].key, "a number >= 0");
     }
     const json_t *ended = json_object_get(object, "ended");
     if (!json_is_boolean(ended))
-        return bad(err, path, "ended", "true or false");
+        return state_bad(err, path, "ended", "true or false");
     s->ended = json_is_true(ended);
     return CAPS_OK;
 }
@@ -134,12 +134,12 @@ caps_status caps_state_parse(caps_state *s, const char *text, const char *path,
     CAPS_TRY(caps_json_parse(&object, text, strlen(text), path, CAPS_ERR_FORMAT, err));
     CAPS_TRY(read_fields(s, &stored, object, path, err));
     if (s->data_images == 0 || s->data_images > UINT32_MAX)
-        CAPS_TRY(bad(err, path, "data_images", "a number of images"));
+        CAPS_TRY(state_bad(err, path, "data_images", "a number of images"));
     const position at = position_of(s->step, s->data_images, config->batch);
     if (stored.epoch != at.epoch || stored.batch != at.batch || s->images_done != at.images_done)
-        CAPS_TRY(bad(err, path, "epoch, batch or images_done", "what belongs to its step"));
+        CAPS_TRY(state_bad(err, path, "epoch, batch or images_done", "what belongs to its step"));
     if (s->totals.errors > (double)s->images_done || floor(s->totals.errors) < s->totals.errors)
-        CAPS_TRY(bad(err, path, "errors", "a number of its images"));
+        CAPS_TRY(state_bad(err, path, "errors", "a number of its images"));
 done:
     json_decref(object);
     return status;
@@ -150,39 +150,15 @@ done:
 caps_status caps_state_check_settings(
     const char *text, const char *path, const caps_train_config *config, caps_error *err)
 {
-    /* What the result depends on. The data set is compared by its content, where it is read. */
-    static const char *const keys[] = {"batch", "optimizer", "rate", "rate_decay", "seed",
-        "augment", "shuffle", "limit", "profile", "spec", "rate_decay_steps", "rate_staircase",
-        "rate_linear_epochs", "rate_min", "rate_factors", "initialiser", "validation", "loss"};
     caps_status status;
-    caps_train_config own;
-    json_t *object = NULL, *have = NULL, *need = NULL;
+    caps_train_config own = {CAPS_OPTIONS(caps_train_config)};
+    json_t *object = NULL;
     CAPS_TRY(caps_json_parse(&object, text, strlen(text), path, CAPS_ERR_FORMAT, err));
-    status = caps_config_from_json(&own, object, path, err);
-    if (status == CAPS_ERR_SPEC) {
-        status = CAPS_ERR_FORMAT;
-        if (err)
-            err->status = status;
-    }
-    CAPS_TRY(status);
-    CAPS_TRY(caps_config_to_json(&have, &own, err));
-    CAPS_TRY(caps_config_to_json(&need, config, err));
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        const json_t *x = json_object_get(have, keys[i]), *y = json_object_get(need, keys[i]);
-        if (json_equal(x, y))
-            continue;
-        char *a = json_dumps(x, JSON_ENCODE_ANY | JSON_COMPACT);
-        char *b = json_dumps(y, JSON_ENCODE_ANY | JSON_COMPACT);
-        status = caps_fail(err, CAPS_ERR_MISMATCH,
-            "%s: %s of its run is %.256s, of these settings %.256s: need the same to go on", path,
-            keys[i], a ? a : "?", b ? b : "?");
-        free(a);
-        free(b);
-        goto done;
-    }
+    CAPS_TRY(caps_config_from_json(&own, object, path, err));
+    /* The data set is compared by its content, where it is read. */
+    CAPS_TRY(caps_config_check_same(&own, config, path, err));
 done:
-    json_decref(need);
-    json_decref(have);
+    caps_train_config_release(&own);
     json_decref(object);
     return status;
 }

@@ -1,4 +1,11 @@
-/* trainer.h: a run in progress. */
+/* trainer.h: a run in progress.
+ *
+ *     trainer_data.c    reads the data, in threads of its own
+ *     trainer_setup.c   from settings to a run that can begin or go on
+ *     trainer_files.c   the files of the run directory
+ *     trainer.c         a step, its numbers, what the caller hears of them
+ *     train.c           the loop: steps, epochs, the end
+ */
 #ifndef CAPS_TRAINER_H
 #define CAPS_TRAINER_H
 
@@ -7,21 +14,14 @@
 #include "batcher.h"
 #include "metrics.h"
 #include "state.h"
-#include "step.h"
-
-/* A step that the device was given and whose results have not been taken. */
-typedef struct caps_flight {
-    uint64_t images;
-    double rate;
-} caps_flight;
+#include "stepper.h"
 
 typedef struct caps_trainer {
     caps_runtime *rt;
-    caps_train_config own;           /* the caller's, with what was chosen */
-    const caps_train_config *config; /* own */
-    const caps_train_control *control;
-    double began;          /* caps_clock_seconds */
-    double seconds_before; /* of the processes that were stopped; NaN: not known */
+    caps_train_config config;          /* its own: the caller's, with what was chosen */
+    const caps_train_control *control; /* whole, whatever header the caller was compiled against */
+    double began;                      /* caps_clock_seconds */
+    double seconds_before;             /* of the processes that were stopped; NaN: not known */
 
     char *state_path, *config_path, *metrics_path, *model_path, *config_text;
     /* Of the last two one may have no image, not both. */
@@ -29,17 +29,14 @@ typedef struct caps_trainer {
     uint64_t data_hash; /* of train */
     uint64_t steps_per_epoch, last_step;
     caps_model *model;
+    size_t choices_before; /* recorded for the runtime when this run began: not this run's */
     caps_batcher *batcher;
     caps_metrics_log log;
+    bool opened; /* the directory's files are there, those of a new run too */
     /* Where the run stands, steps in flight not counted; its values are there while it is saved. */
     caps_state state;
     uint64_t resumed_from_step, saved_step;
-
-    /* Steps that were enqueued and not waited for: state.step + 1 to state.step + in_flight. Step
-     * n's (from 1) lie at n modulo CAPS_STEPS_AT_ONCE. */
-    caps_flight flights[CAPS_STEPS_AT_ONCE];
-    uint64_t in_flight;
-    bool ahead; /* the first was given to the device before the run's loop began */
+    caps_stepper stepper;
 
     /* Training steps of this process, their time alone. */
     double lap; /* when the last step came back, or the first after a pause was begun */
@@ -49,28 +46,52 @@ typedef struct caps_trainer {
     double first_seconds;
 } caps_trainer;
 
+/* ---- trainer_data.c ------------------------------------------------------------------------- */
+
+/* Reads both splits, and draws the first parameters of a new run without --init (*first, freed with
+ * free()), while the runtime's kernels are built. */
+caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *err);
+
+/* ---- trainer_setup.c ------------------------------------------------------------------------ */
+
 /* Checks all that can be checked, reads the data, makes the model, and reads the state where the
  * run is resumed. The run directory is only read. */
 caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_train_config *config,
     const caps_train_control *control, caps_error *err);
-/* Makes or mends the run directory's files, so that the run can be resumed from here on. */
-caps_status caps_trainer_open(caps_trainer *t, caps_error *err);
 void caps_trainer_release(caps_trainer *t);
 
 /* Nothing is left to do: the end is reached, evaluated and in the log. */
 bool caps_trainer_is_finished(const caps_trainer *t);
 
-/* Enqueues one step and, where CAPS_STEPS_AT_ONCE are then in flight, waits for the oldest: the
- * device has always a step to go on with. CAPS_ERR_NOT_FINITE names step and layer. */
-caps_status caps_trainer_step(caps_trainer *t, caps_error *err);
-/* Waits until no step is in flight. */
-caps_status caps_trainer_settle(caps_trainer *t, caps_error *err);
-/* The state, and `model` too where asked. No step may be in flight. */
+/* ---- trainer_files.c ------------------------------------------------------------------------ */
+
+caps_status caps_trainer_make_paths(caps_trainer *t, caps_error *err);
+/* A new run has no files yet, one that is resumed has its own; what is to be written can be. */
+caps_status caps_trainer_check_directory(const caps_trainer *t, caps_error *err);
+/* Makes or mends the run directory's files, so that the run can be resumed from here on. */
+caps_status caps_trainer_open(caps_trainer *t, caps_error *err);
+/* The state, and `model` too where requested. No step may be in flight. */
 caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err);
+/* A line of metrics.jsonl. */
+caps_status caps_trainer_append(
+    caps_trainer *t, caps_metrics_type type, const caps_train_metrics *m, caps_error *err);
+
+/* ---- trainer.c ------------------------------------------------------------------------------ */
+
 /* The state's numbers as the caller sees them. */
 caps_train_metrics caps_trainer_metrics(const caps_trainer *t);
-void caps_trainer_tell(caps_trainer *t, caps_train_event event);
+void caps_trainer_report(caps_trainer *t, caps_train_event event);
+/* After a step was enqueued: `step` and `epoch` are its own, the sums those of the steps taken. */
+void caps_trainer_report_progress(caps_trainer *t);
 /* A line for the log. */
 void caps_trainer_note(caps_trainer *t, const char *format, ...) CAPS_PRINTF(2, 3);
+
+/* Enqueues one step and, where CAPS_STEPS_AT_ONCE are then in flight, takes the oldest: the device
+ * has always a step to go on with. CAPS_ERR_NOT_FINITE names step and layer. */
+caps_status caps_trainer_step(caps_trainer *t, caps_error *err);
+/* Takes all steps in flight. */
+caps_status caps_trainer_settle(caps_trainer *t, caps_error *err);
+caps_status caps_trainer_not_finite(
+    const caps_trainer *t, uint64_t step, const char *name, double lr, caps_error *err);
 
 #endif

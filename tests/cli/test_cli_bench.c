@@ -104,6 +104,46 @@ START_TEST(every_operation)
 }
 END_TEST
 
+/* A network without capsules is measured at its own layers, one row a layer and direction. */
+START_TEST(a_network_without_capsules)
+{
+    char *cnn = cli_write_text(work, "cnn.json",
+        "{\"kind\": \"cnn\", \"input\": [1, 8, 8], \"classes\": 3, \"conv\": ["
+        "{\"channels\": 4, \"kernel\": 3, \"stride\": 1, \"padding\": 1},"
+        "{\"channels\": 5, \"kernel\": 3, \"stride\": 2, \"padding\": 0}], \"hidden\": [6]}");
+    static const char *const linear[] = {"fc1 forward B=7 in=45 out=6",
+        "fc1 backward B=7 in=45 out=6", "fc2 forward B=7 in=6 out=3",
+        "fc2 backward B=7 in=6 out=3"};
+    test_process p =
+        cli_run("bench", "all", SHORT, "--arch", cnn, "--batch", "7", "--json", "--quiet");
+    cli_expect_ok(p);
+    json_t *rows = cli_json(&p);
+    size_t seen = 0, dx = 0, entropy = 0, padded = 0;
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        const char *operation = text_of(row, "operation"), *shape = text_of(row, "shape");
+        ck_assert_str_ne(operation, "votes");
+        ck_assert_str_ne(operation, "squash");
+        if (strcmp(operation, "linear") == 0)
+            ck_assert_str_eq(shape, linear[seen++]);
+        dx += strcmp(operation, "gemm") == 0 && strstr(shape, " dx ") != NULL;
+        entropy += strncmp(shape, "cross entropy ", 14) == 0;
+        padded +=
+            strcmp(operation, "conv") == 0 && strstr(shape, "conv1 ") && strstr(shape, " pad=1");
+        if (strcmp(operation, "step") == 0)
+            ck_assert_str_eq(text_of(row, "routing_grad"), "none");
+    }
+    ck_assert_uint_eq(seen, 4);
+    ck_assert_uint_eq(dx, 3); /* of all layers but the first, whose input is the images */
+    ck_assert_uint_eq(entropy, 2);
+    ck_assert_uint_ge(padded, 2);
+    json_decref(rows);
+    test_process_release(&p);
+    cli_expect_error(
+        cli_run("bench", "votes", "--arch", cnn, "--quiet"), 2, "has none", "bench: votes");
+}
+END_TEST
+
 START_TEST(several_batches)
 {
     test_process p =
@@ -339,6 +379,7 @@ Suite *suite(void)
     tcase_add_unchecked_fixture(t, set_up, tear_down);
     tcase_add_test(t, default_is_forward_and_step);
     tcase_add_test(t, every_operation);
+    tcase_add_test(t, a_network_without_capsules);
     tcase_add_test(t, several_batches);
     tcase_add_test(t, comma_separated);
     tcase_add_test(t, convolutions_by_algorithm);

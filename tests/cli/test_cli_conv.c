@@ -36,8 +36,8 @@ START_TEST(a_run_keeps_its_algorithms)
 {
     char *out = cli_path(work, "kept"), *variable = "CAPSCL_CONV=im2col";
     char *const environment[] = {variable, NULL};
-    test_process p = cli_run(
-        "train", TINY, "--out", out, "--max-steps", "2", "--conv", "primary=toom-cook,conv1=direct");
+    test_process p = cli_run("train", TINY, "--out", out, "--max-steps", "2", "--conv",
+        "primary=toom-cook,conv1=direct");
     cli_expect_ok(p);
     ck_assert_ptr_nonnull(strstr(p.err, "conv1=direct,primary=toom-cook"));
     test_process_release(&p);

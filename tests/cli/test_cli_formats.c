@@ -99,27 +99,42 @@ END_TEST
 
 /* Without a test split: the images that --validation keeps are looked at by all commands, and those
  * of the same run only. */
-START_TEST(folders_without_a_test_split)
+/* A set without a test split, and a run that held 16 of its images out; the run's error on these.
+ * */
+static char *herd, *herd_run, *herd_model;
+
+static double train_herd(void)
 {
-    char *dir = cli_make_directory(work, "herd"), *run = cli_path(work, "herd-run");
-    char *model = cli_path(run, "model.safetensors"), *elsewhere = cli_path(work, "lone.model");
-    fill_folders(dir, 12, 0);
-    test_process p = cli_run("train", "--data", dir, "--arch", spec, "--out", run, "--epochs", "3",
-        "--lr", "0.01", "--batch", "8", "--augment", "none", "--validation", "16", "--json");
+    static double trained;
+    if (herd)
+        return trained;
+    herd = cli_make_directory(work, "herd");
+    herd_run = cli_path(work, "herd-run");
+    herd_model = cli_path(herd_run, "model.safetensors");
+    fill_folders(herd, 12, 0);
+    test_process p = cli_run("train", "--data", herd, "--arch", spec, "--out", herd_run, "--epochs",
+        "3", "--lr", "0.01", "--batch", "8", "--augment", "none", "--validation", "16", "--json");
     cli_expect_ok(p);
     ck_assert_ptr_nonnull(strstr(p.err, "validation error"));
     ck_assert_ptr_null(strstr(p.err, "test error"));
     json_t *value = cli_json(&p);
-    const double trained = cli_number(value, "validation_error_percent");
+    trained = cli_number(value, "validation_error_percent");
     ck_assert(json_is_null(json_object_get(value, "test_error_percent")));
     ck_assert(cli_number(value, "validation_error_low_percent") <= trained);
     ck_assert(cli_number(value, "validation_error_high_percent") > trained);
     json_decref(value);
     test_process_release(&p);
+    return trained;
+}
 
-    p = cli_run("eval", "--data", dir, "--model", model, "--split", "validation", "--json");
+START_TEST(folders_without_a_test_split)
+{
+    const double trained = train_herd();
+    char *dir = herd, *run = herd_run, *model = herd_model;
+    test_process p =
+        cli_run("eval", "--data", dir, "--model", model, "--split", "validation", "--json");
     cli_expect_ok(p);
-    value = cli_json(&p);
+    json_t *value = cli_json(&p);
     ck_assert(cli_number(value, "n") == 16);
     ck_assert_double_eq_tol(cli_number(value, "error_percent"), trained, 1e-4);
     json_decref(value);
@@ -141,9 +156,15 @@ START_TEST(folders_without_a_test_split)
     char *page = (char *)cli_read(cli_path(run, "report.html"), &n);
     ck_assert_ptr_nonnull(strstr(page, " of 16 images)"));
     free(page);
+}
+END_TEST
 
-    /* The test split, an image beyond the kept ones, a model without its run, one of a run that
-     * kept none, and two that kept different images. */
+START_TEST(validation_images_that_cannot_be)
+{
+    train_herd();
+    char *dir = herd, *model = herd_model, *elsewhere = cli_path(work, "lone.model");
+    /* The test split, an image beyond those held out, a model without its run, one of a run
+     * that held none out, and two that held out different images. */
     cli_expect_error(
         cli_run("eval", "--data", dir, "--model", model), 3, "has no test split", "test split");
     cli_expect_error(cli_run("predict", "--data", dir, "--model", model, "--split", "validation",
@@ -154,12 +175,12 @@ START_TEST(folders_without_a_test_split)
         3, "config.json", "no run");
     char *all = make_folders("flock", 4), *none = cli_path(work, "flock-run");
     char *of_none = cli_path(none, "model.safetensors");
-    p = cli_run(
+    test_process p = cli_run(
         "train", "--data", all, "--arch", spec, "--out", none, "--max-steps", "1", "--quiet");
     cli_expect_ok(p);
     test_process_release(&p);
     cli_expect_error(cli_run("eval", "--data", all, "--model", of_none, "--split", "validation"), 3,
-        "kept no images apart", "no validation");
+        "held out no images", "no validation");
     char *other = cli_path(work, "herd-run2"), *of_other = cli_path(other, "model.safetensors");
     p = cli_run("train", "--data", dir, "--arch", spec, "--out", other, "--max-steps", "1",
         "--validation", "16", "--seed", "2", "--quiet");
@@ -168,13 +189,21 @@ START_TEST(folders_without_a_test_split)
     cli_expect_error(
         cli_run("eval", "--data", dir, "--model", model, of_other, "--split", "validation"), 3,
         of_other, "other images");
-    /* Other data than the run's: of another size, of other pictures. */
+}
+END_TEST
+
+START_TEST(other_data_than_the_run_had)
+{
+    train_herd();
+    char *dir = herd, *run = herd_run, *model = herd_model;
+    /* Of another size, of other pictures. */
     char *more = cli_make_directory(work, "larger herd"), *same = cli_make_directory(work, "copy");
     fill_folders(more, 13, 0);
     cli_expect_error(cli_run("eval", "--data", more, "--model", model, "--split", "validation"), 3,
         "has 52 training images, the run of", "more images");
     fill_folders(same, 12, 0);
-    p = cli_run("eval", "--data", same, "--model", model, "--split", "validation", "--quiet");
+    test_process p =
+        cli_run("eval", "--data", same, "--model", model, "--split", "validation", "--quiet");
     cli_expect_ok(p);
     test_process_release(&p);
     ck_assert_int_eq(rename(cli_path(more, "bee"), cli_path(work, "bees")), 0);
@@ -501,12 +530,14 @@ END_TEST
 Suite *suite(void)
 {
     cli_use_test_cache();
-    Suite *s = suite_create("command line: kinds of data");
-    TCase *t = tcase_create("kinds of data");
+    Suite *s = suite_create("command line: formats of data");
+    TCase *t = tcase_create("formats");
     tcase_set_timeout(t, 300);
     tcase_add_unchecked_fixture(t, set_up, tear_down);
     tcase_add_test(t, folders_serve_all_commands);
     tcase_add_test(t, folders_without_a_test_split);
+    tcase_add_test(t, validation_images_that_cannot_be);
+    tcase_add_test(t, other_data_than_the_run_had);
     tcase_add_test(t, repeats_without_a_test_split);
     tcase_add_test(t, folders_with_other_classes);
     tcase_add_test(t, long_names_stay_apart);

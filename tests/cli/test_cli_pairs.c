@@ -1,9 +1,10 @@
 /* Pairs and what is told of their single digits, through the program. */
 #include <math.h>
 
+#include <capscl/inspect.h>
+
 #include "cli_support.h"
 #include "image.h"
-#include "statistics.h"
 
 static char *work, *data, *pairs, *spec, *two;
 

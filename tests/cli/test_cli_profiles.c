@@ -65,10 +65,10 @@ START_TEST(profiles_say_what_they_are)
         ck_assert(json_is_true(json_object_get(config, "rate_staircase")) == rows[i].staircase);
         ck_assert(flag_at(config, "class_caps", "bias") == rows[i].bias);
         ck_assert(flag_at(config, "primary", "average") == rows[i].average);
-        /* The loss that is told is the profile's. */
-        const double told = rows[i].scale * cli_number(result, "margin_loss") +
-                            rows[i].weight * cli_number(result, "reconstruction_sse");
-        ck_assert_double_eq_tol(cli_number(result, "loss"), told, 1e-5 * told);
+        /* The loss that is reported is the profile's. */
+        const double reported = rows[i].scale * cli_number(result, "margin_loss") +
+                                rows[i].weight * cli_number(result, "reconstruction_sse");
+        ck_assert_double_eq_tol(cli_number(result, "loss"), reported, 1e-5 * reported);
         json_decref(result);
         json_decref(config);
     }
@@ -338,8 +338,9 @@ static const struct {
     {"--optimizer sgd --lr-min 1e-5", "--lr-min with --optimizer sgd"},
     {"--optimizer sgd --lr-linear 3", "--lr-linear with --optimizer sgd"},
     {"--lr-linear 0", "--lr-linear"},
-    {"--lr-linear 3", "10 epochs at a rate that falls to 0 in 3"},
-    {"--lr-linear 3 --max-steps 100 --batch 45", "50 epochs at a rate that falls to 0 in 3"},
+    {"--lr-linear 3", "10 epochs at a learning rate that falls to 0 in 3"},
+    {"--lr-linear 3 --max-steps 100 --batch 45",
+        "50 epochs at a learning rate that falls to 0 in 3"},
     {"--validation 90", "90"},
     {"--validation -3", "--validation"},
     {"--augment place", "place40"},

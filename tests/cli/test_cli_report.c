@@ -268,7 +268,7 @@ START_TEST(the_command_undoes_a_profile)
     /* Such a run does not go on at a rate of 0. */
     test_process p =
         cli_run("train", "--resume", "--out", cli_path(place, "linear"), "--epochs", "3");
-    cli_expect_error(p, 2, "3 epochs at a rate that falls to 0 in 2", "--resume");
+    cli_expect_error(p, 2, "3 epochs at a learning rate that falls to 0 in 2", "--resume");
     /* Rates by layer, which sgd has too, though it has no schedule. */
     static const char *const optimizers[] = {"adam", "sgd"};
     for (size_t i = 0; i < 2; i++) {

@@ -230,6 +230,49 @@ START_TEST(nothing_is_right)
 }
 END_TEST
 
+/* A network as a list of layers, whose class capsules read capsules without places: every kind is
+ * drawn, and the report has its layers and the flags that differ from the file. */
+START_TEST(stacked_capsules)
+{
+    char *spec = cli_write_text(place, "stack.json",
+        "{\"input\": [1,12,12], \"classes\": 4, \"layers\": ["
+        "{\"kind\": \"conv\", \"name\": \"stem\", \"channels\": 8, \"kernel\": 3},"
+        "{\"kind\": \"primary_caps\", \"types\": 4, \"dim\": 4, \"kernel\": 3, \"stride\": 2},"
+        "{\"kind\": \"caps\", \"capsules\": 6, \"dim\": 4,"
+        " \"routing\": {\"kind\": \"dynamic\", \"iterations\": 2}},"
+        "{\"kind\": \"caps\", \"capsules\": 4, \"dim\": 6,"
+        " \"routing\": {\"kind\": \"dynamic\", \"iterations\": 2}}],"
+        " \"decoder\": {\"hidden\": [16]}}");
+    char *run = cli_path(place, "stack"), *out = cli_path(place, "stack.png");
+    char *file = cli_path(run, "model.safetensors");
+    test_process p = cli_run("train", "--data", data, "--arch", spec, "--iterations", "3",
+        "--max-steps", "5", "--batch", "8", "--out", run, "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    for (int i = 0; i < 6; i++) {
+        p = cli_run("show", kinds[i], "--model", file, "--data", data, "--out", out, "--index", "0",
+            "5", "--quiet");
+        if (i > 2) { /* those that show no single images */
+            test_process_release(&p);
+            p = cli_run("show", kinds[i], "--model", file, "--data", data, "--out", out, "--quiet");
+        }
+        cli_expect_ok(p);
+        test_process_release(&p);
+    }
+    p = cli_run("report", run, "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    size_t n;
+    char *page = (char *)cli_read(cli_path(run, "report.html"), &n);
+    ck_assert_ptr_nonnull(strstr(page, "<td>stem</td><td>8 channels"));
+    ck_assert_ptr_nonnull(strstr(page, "<td>stem.weight</td>"));
+    const char *command = strstr(page, "<pre>capscl train ");
+    ck_assert_ptr_nonnull(command);
+    ck_assert_ptr_nonnull(strstr(command, " --iterations 3"));
+    free(page);
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("cli show");
@@ -241,6 +284,7 @@ Suite *suite(void)
     tcase_add_test(tc, what_a_network_lacks);
     tcase_add_test(tc, bad_input);
     tcase_add_test(tc, nothing_is_right);
+    tcase_add_test(tc, stacked_capsules);
     suite_add_tcase(s, tc);
     return s;
 }

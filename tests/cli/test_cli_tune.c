@@ -74,7 +74,8 @@ static void tune(void)
  * what the run had to warn of. */
 static size_t products_by(const char *variant, size_t *all, char warnings[1024])
 {
-    test_process p = cli_run("bench", "gemm", "--arch", spec, "--batch", "7", "--json");
+    test_process p =
+        cli_run("bench", "gemm", "--arch", spec, "--batch", "7", "--time", "0.02", "--json");
     cli_expect_ok(p);
     ck_assert_int_eq(cli_error_lines(p.err), 0);
     json_t *rows = cli_json(&p);

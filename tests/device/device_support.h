@@ -12,7 +12,7 @@
 /* ---- the environment ------------------------------------------------------------------------ */
 
 static const char *const environment_names[] = {"CAPSCL_DEVICE", "CAPSCL_CACHE", "CAPSCL_KERNELS",
-    "CAPSCL_GEMM", "CAPSCL_ROUTING", "CAPSCL_CL_PATH", "XDG_CACHE_HOME", "HOME"};
+    "CAPSCL_GEMM", "CAPSCL_ROUTING", "CAPSCL_CONV", "CAPSCL_CL_PATH", "XDG_CACHE_HOME", "HOME"};
 enum { ENVIRONMENT_NAMES = sizeof environment_names / sizeof *environment_names };
 static char *environment_values[ENVIRONMENT_NAMES];
 
@@ -63,7 +63,7 @@ static inline caps_status squash_runs(caps_runtime *rt, caps_error *error)
     test_ok(caps_tensor_init(&s, rt, CAPS_F32, 2, (size_t[]){2, 3}, &err));
     test_ok(caps_tensor_init(&v, rt, CAPS_F32, 2, (size_t[]){2, 3}, &err));
     test_ok(caps_tensor_upload(rt, &s, x, &err));
-    caps_status status = caps_squash_forward(rt, &v, &s, error);
+    caps_status status = caps_squash_forward(rt, &v, &s, CAPS_SQUASH_PAPER, error);
     if (status == CAPS_OK) {
         test_ok(caps_tensor_download(rt, &v, y, &err));
         for (int i = 0; i < 6; i++)

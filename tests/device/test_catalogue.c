@@ -11,7 +11,7 @@
 
 static char *readme;
 static caps_runtime *runtimes[2]; /* by family, each with its program built */
-static const caps_template spectral = {"toom_cook.clt",
+static const caps_template toom_cook = {"toom_cook.clt",
     " -DTOOM_COOK_POINTS=4 -DTOOM_COOK_TAPS_Y=2 -DTOOM_COOK_TAPS_X=3 -DTOOM_COOK_OUT_Y=3 "
     "-DTOOM_COOK_OUT_X=2 -DTOOM_COOK_STRIDE=1"};
 
@@ -61,11 +61,12 @@ static char *kernel_names(int family)
     char *own = program_names(family, NULL);
     if (family != CAPS_FAMILY_CPU)
         return own;
-    char *few = program_names(family, &caps_rare_program);
-    char *more = program_names(family, &spectral), *all = caps_format("%s;%s;%s", own, few, more);
+    char *rarely = program_names(family, &caps_rarely_used_program);
+    char *more = program_names(family, &toom_cook),
+         *all = caps_format("%s;%s;%s", own, rarely, more);
     ck_assert_ptr_nonnull(all);
     free(own);
-    free(few);
+    free(rarely);
     free(more);
     return all;
 }

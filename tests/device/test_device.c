@@ -82,10 +82,10 @@ static void expect_refusal(
 
 START_TEST(numbers_name_one_device)
 {
-    expect_choice("0:0", 0, "asked for as 0:0");
-    expect_choice("0:1", 1, "asked for as 0:1");
-    expect_choice("1:0", 3, "asked for as 1:0");
-    expect_choice("3:11", 5, "asked for as 3:11");
+    expect_choice("0:0", 0, "requested as 0:0");
+    expect_choice("0:1", 1, "requested as 0:1");
+    expect_choice("1:0", 3, "requested as 1:0");
+    expect_choice("3:11", 5, "requested as 3:11");
     expect_refusal(
         machine, DEVICES, "1:1", CAPS_ERR_NO_DEVICE, "device \"1:1\": platform 1 has 1 device");
     expect_refusal(
@@ -120,13 +120,13 @@ END_TEST
 START_TEST(type_words_take_the_best)
 {
     /* 0:2 has the most compute units but is not available. */
-    expect_choice("gpu", 1, "the best of type gpu, asked for");
-    expect_choice("GPU", 1, "the best of type gpu, asked for");
-    expect_choice("cpu", 3, "the best of type cpu, asked for");
+    expect_choice("gpu", 1, "the best of type gpu, requested");
+    expect_choice("GPU", 1, "the best of type gpu, requested");
+    expect_choice("cpu", 3, "the best of type cpu, requested");
     /* Equal compute units: more memory. */
-    expect_choice("accelerator", 5, "the best of type accelerator, asked for");
+    expect_choice("accelerator", 5, "the best of type accelerator, requested");
     machine[5].global_mem_bytes = 4;
-    expect_choice("accelerator", 4, "the best of type accelerator, asked for");
+    expect_choice("accelerator", 4, "the best of type accelerator, requested");
     /* "gpu" never falls back to something else. */
     expect_refusal(machine + 3, 1, "gpu", CAPS_ERR_NO_DEVICE,
         "device \"gpu\": there is none of that type (there is: 1:0 Cobalt x8 (Portable CL))");
@@ -138,13 +138,13 @@ END_TEST
 
 START_TEST(parts_of_names_fit_one)
 {
-    expect_choice("Cobalt", 3, "asked for by the name \"Cobalt\"");
-    expect_choice("cObAlT X8", 3, "asked for by the name \"cObAlT X8\"");
-    expect_choice("a 2", 1, "asked for by the name \"a 2\"");
-    expect_choice("portable", 3, "asked for by the name \"portable\"");
+    expect_choice("Cobalt", 3, "requested by the name \"Cobalt\"");
+    expect_choice("cObAlT X8", 3, "requested by the name \"cObAlT X8\"");
+    expect_choice("a 2", 1, "requested by the name \"a 2\"");
+    expect_choice("portable", 3, "requested by the name \"portable\"");
     /* In both names of one device: it counts once. */
     snprintf(machine[3].name, sizeof machine[3].name, "Portable x8");
-    expect_choice("portable", 3, "asked for by the name \"portable\"");
+    expect_choice("portable", 3, "requested by the name \"portable\"");
 }
 END_TEST
 
@@ -159,7 +159,7 @@ START_TEST(a_name_that_fits_several_is_refused)
 }
 END_TEST
 
-START_TEST(nothing_asked_takes_gpu_then_cpu_then_any)
+START_TEST(no_request_takes_gpu_then_cpu_then_any)
 {
     expect_choice(NULL, 1, "the best GPU");
     expect_choice("", 1, "the best GPU");
@@ -178,13 +178,13 @@ END_TEST
 START_TEST(the_environment_stands_in)
 {
     setenv("CAPSCL_DEVICE", "1:0", 1);
-    expect_choice(NULL, 3, "asked for by CAPSCL_DEVICE as 1:0");
-    expect_choice("", 3, "asked for by CAPSCL_DEVICE as 1:0");
-    expect_choice("0:0", 0, "asked for as 0:0");
+    expect_choice(NULL, 3, "requested by CAPSCL_DEVICE as 1:0");
+    expect_choice("", 3, "requested by CAPSCL_DEVICE as 1:0");
+    expect_choice("0:0", 0, "requested as 0:0");
     setenv("CAPSCL_DEVICE", "cpu", 1);
-    expect_choice(NULL, 3, "the best of type cpu, asked for by CAPSCL_DEVICE");
+    expect_choice(NULL, 3, "the best of type cpu, requested by CAPSCL_DEVICE");
     setenv("CAPSCL_DEVICE", "cobalt", 1);
-    expect_choice(NULL, 3, "asked for by CAPSCL_DEVICE by the name \"cobalt\"");
+    expect_choice(NULL, 3, "requested by CAPSCL_DEVICE by the name \"cobalt\"");
     setenv("CAPSCL_DEVICE", "", 1);
     expect_choice(NULL, 1, "the best GPU");
     setenv("CAPSCL_DEVICE", "zinc", 1);
@@ -283,7 +283,7 @@ Suite *suite(void)
     tcase_add_test(grammar, type_words_take_the_best);
     tcase_add_test(grammar, parts_of_names_fit_one);
     tcase_add_test(grammar, a_name_that_fits_several_is_refused);
-    tcase_add_test(grammar, nothing_asked_takes_gpu_then_cpu_then_any);
+    tcase_add_test(grammar, no_request_takes_gpu_then_cpu_then_any);
     tcase_add_test(grammar, the_environment_stands_in);
     tcase_add_test(grammar, no_platform_at_all);
     tcase_add_test(grammar, many_devices_fit_the_message);

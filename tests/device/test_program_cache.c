@@ -249,7 +249,7 @@ START_TEST(a_cache_that_cannot_be_written_is_a_warning)
     const char *warning = caps_runtime_take_warning(rt);
     ck_assert_ptr_nonnull(warning);
     ck_assert_msg(
-        strncmp(warning, "kernels are not kept, every start will build them again: ", 57) == 0,
+        strncmp(warning, "kernels are not cached, every start will build them again: ", 59) == 0,
         "%s", warning);
     ck_assert_ptr_nonnull(strstr(warning, file));
     ck_assert_ptr_null(strchr(warning, '\n'));

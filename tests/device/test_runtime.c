@@ -1,7 +1,10 @@
 /* test_runtime.c: making runtimes, their options, launches, the profile, and counted memory. */
+#include <capscl/experimental.h>
+
 #include <stdio.h>
 #include <time.h>
 
+#include "choice.h"
 #include "device_support.h"
 #include "launch.h"
 
@@ -58,10 +61,18 @@ START_TEST(creation_says_why_it_fails)
             "kernel family \"simd\" is unknown, need auto, cpu or gpu"},
         {{CAPS_OPTIONS(caps_runtime_options), .kernels = "CPU"},
             "kernel family \"CPU\" is unknown, need auto, cpu or gpu"},
-        {{CAPS_OPTIONS(caps_runtime_options), .gemm = "blas"},
+        {{CAPS_OPTIONS(caps_runtime_options), .algorithms = "gemm=blas"},
             "GEMM algorithm \"blas\" is unknown, need auto, clblast, packed or direct"},
-        {{CAPS_OPTIONS(caps_runtime_options), .routing = "kept"},
+        {{CAPS_OPTIONS(caps_runtime_options), .algorithms = "routing=kept"},
             "routing variant \"kept\" is unknown, need auto, stored or fused"},
+        {{CAPS_OPTIONS(caps_runtime_options), .algorithms = "gemm=direct,conv=fast"},
+            "conv: algorithm 'fast' is unknown, need auto, im2col, direct, winograd or toom-cook"},
+        {{CAPS_OPTIONS(caps_runtime_options), .algorithms = "gemm=direct,gem=auto"},
+            "algorithms: \"gem=auto\" is not CHOICE=ALGORITHM, need a choice of gemm, conv or "
+            "routing"},
+        {{CAPS_OPTIONS(caps_runtime_options), .algorithms = "direct"},
+            "algorithms: \"direct\" is not CHOICE=ALGORITHM, need a choice of gemm, conv or "
+            "routing"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         ck_assert_int_eq(
@@ -69,6 +80,10 @@ START_TEST(creation_says_why_it_fails)
         expect_message(&err, CAPS_ERR_ARGUMENT, wrong[i].message);
         ck_assert_ptr_null(rt);
     }
+    setenv("CAPSCL_GEMM", "blas", 1);
+    ck_assert_int_eq(caps_runtime_create(&rt, NULL, NULL, &err), CAPS_ERR_ARGUMENT);
+    expect_message(&err, CAPS_ERR_ARGUMENT, wrong[2].message);
+    unsetenv("CAPSCL_GEMM");
     const caps_runtime_options unsized = {.kernels = "cpu"};
     ck_assert_int_eq(caps_runtime_create(&rt, NULL, &unsized, &err), CAPS_ERR_ARGUMENT);
     ck_assert_msg(
@@ -81,6 +96,46 @@ START_TEST(creation_says_why_it_fails)
 END_TEST
 
 /* option, else variable, else the device's type. */
+/* The option counts before the environment, and "auto" is a request for nothing. */
+START_TEST(algorithms_are_requested)
+{
+    static const struct {
+        const char *option, *gemm_variable, *conv_variable, *gemm, *conv;
+    } cases[] = {
+        {NULL, NULL, NULL, NULL, NULL},
+        {"gemm=direct,conv=im2col", NULL, NULL, "direct", "im2col"},
+        {NULL, "packed", "spectral", "packed", "toom-cook"},
+        {NULL, "", "conv1=direct,primary=auto", NULL, "conv1=direct,primary=auto"},
+        {"gemm=auto", "packed", "auto", NULL, NULL},
+        {"conv=auto,", "packed", "im2col", "packed", NULL},
+        {"gemm=packed,gemm=direct", NULL, NULL, "direct", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const caps_runtime_options options = {
+            CAPS_OPTIONS(caps_runtime_options), .algorithms = cases[i].option};
+        cases[i].gemm_variable ? setenv("CAPSCL_GEMM", cases[i].gemm_variable, 1)
+                               : unsetenv("CAPSCL_GEMM");
+        cases[i].conv_variable ? setenv("CAPSCL_CONV", cases[i].conv_variable, 1)
+                               : unsetenv("CAPSCL_CONV");
+        caps_runtime *rt = open_runtime(&options);
+        const char *gemm = caps_runtime_requested(rt, "gemm");
+        const char *conv = caps_runtime_requested(rt, "conv");
+        ck_assert_pstr_eq(gemm, cases[i].gemm);
+        ck_assert_pstr_eq(conv, cases[i].conv);
+        ck_assert_ptr_null(caps_runtime_requested(rt, "routing"));
+        ck_assert_ptr_null(caps_runtime_requested(rt, "no such choice"));
+        caps_runtime_free(rt);
+    }
+    caps_error err = {0};
+    caps_runtime *rt = NULL;
+    setenv("CAPSCL_CONV", "conv1=direct,primary=fast", 1);
+    ck_assert_int_eq(caps_runtime_create(&rt, NULL, NULL, &err), CAPS_ERR_ARGUMENT);
+    expect_message(&err, CAPS_ERR_ARGUMENT,
+        "conv: algorithm 'fast' is unknown, need auto, im2col, direct, winograd or toom-cook");
+    ck_assert_ptr_null(caps_runtime_requested(NULL, "conv"));
+}
+END_TEST
+
 START_TEST(the_family_is_chosen)
 {
     caps_family natural = caps_runtime_device(test_runtime())->type == CAPS_DEVICE_CPU
@@ -235,7 +290,7 @@ START_TEST(launch_errors_name_the_kernel)
     caps_tensor v = {0};
     test_ok(caps_tensor_init(&v, rt, CAPS_F32, 1, (size_t[]){64}, &err));
     const caps_arg many[] = {CAPS_ARG_TENSOR(&v), CAPS_ARG_TENSOR(&v), CAPS_ARG_UINT(1),
-        CAPS_ARG_UINT(1), CAPS_ARG_UINT(1), CAPS_ARG_UINT(1)};
+        CAPS_ARG_UINT(1), CAPS_ARG_UINT(1), CAPS_ARG_UINT(1), CAPS_ARG_UINT(1)};
     const size_t one = 1, none = 0, huge = (size_t)1 << 28;
 
     ck_assert_int_ne(caps_launch(rt, "no_such", many, 1, 1, &one, NULL, &err), CAPS_OK);
@@ -245,14 +300,14 @@ START_TEST(launch_errors_name_the_kernel)
 
     ck_assert_int_eq(
         caps_launch(rt, "squash_forward", many, 1, 1, &one, NULL, &err), CAPS_ERR_INTERNAL);
-    expect_message(&err, CAPS_ERR_INTERNAL, "kernel squash_forward takes 7 arguments, 2 are given");
+    expect_message(&err, CAPS_ERR_INTERNAL, "kernel squash_forward takes 8 arguments, 2 are given");
     ck_assert_int_eq(
-        caps_launch(rt, "squash_forward", many, 6, 1, &one, NULL, &err), CAPS_ERR_INTERNAL);
+        caps_launch(rt, "squash_forward", many, 7, 1, &one, NULL, &err), CAPS_ERR_INTERNAL);
     expect_message(
-        &err, CAPS_ERR_INTERNAL, "kernel squash_forward takes 7 arguments, more are given");
+        &err, CAPS_ERR_INTERNAL, "kernel squash_forward takes 8 arguments, more are given");
 
     ck_assert_int_eq(
-        caps_launch(rt, "squash_forward", many, 5, 1, &huge, &huge, &err), CAPS_ERR_OPENCL);
+        caps_launch(rt, "squash_forward", many, 6, 1, &huge, &huge, &err), CAPS_ERR_OPENCL);
     ck_assert_msg(strncmp(err.message, "kernel squash_forward: ", 23) == 0, "%s", err.message);
 
     /* Nothing to do is done, even by a kernel that there is not. */
@@ -310,7 +365,7 @@ START_TEST(the_profile_counts_calls_and_time)
     test_ok(caps_tensor_zero(rt, &small, &err));
     test_ok(caps_tensor_zero(rt, &large, &err));
     for (int i = 0; i < 3; i++)
-        test_ok(caps_squash_forward(rt, &small, &small, &err));
+        test_ok(caps_squash_forward(rt, &small, &small, CAPS_SQUASH_PAPER, &err));
     for (int i = 0; i < 2; i++)
         test_ok(caps_lengths_forward(rt, &to, &large, &err));
     test_ok(caps_runtime_profile_get(rt, &entries, &n, &err));
@@ -323,18 +378,18 @@ START_TEST(the_profile_counts_calls_and_time)
     uint64_t start = 0;
     test_ok(caps_profile_begin(rt, &start, &err));
     test_ok(caps_profile_end(rt, "gemm:library", start, &err));
-    test_ok(caps_squash_forward(rt, &small, &small, &err));
+    test_ok(caps_squash_forward(rt, &small, &small, CAPS_SQUASH_PAPER, &err));
     test_ok(caps_runtime_profile_get(rt, &entries, &n, &err));
     ck_assert_uint_eq(n, 3);
     ck_assert_uint_eq(calls_of(entries, n, "gemm:library"), 1);
     ck_assert_uint_eq(calls_of(entries, n, "squash_forward"), 4);
 
-    test_ok(caps_squash_forward(rt, &small, &small, &err));
+    test_ok(caps_squash_forward(rt, &small, &small, CAPS_SQUASH_PAPER, &err));
     caps_runtime_profile_reset(rt);
     test_ok(caps_runtime_profile_get(rt, &entries, &n, &err));
     ck_assert_uint_eq(n, 0);
     for (int i = 0; i < MANY; i++)
-        test_ok(caps_squash_forward(rt, &small, &small, &err));
+        test_ok(caps_squash_forward(rt, &small, &small, CAPS_SQUASH_PAPER, &err));
     test_ok(caps_runtime_profile_get(rt, &entries, &n, &err));
     ck_assert_uint_eq(n, 1);
     ck_assert_uint_eq(entries[0].calls, MANY);
@@ -401,6 +456,7 @@ Suite *suite(void)
     tcase_add_checked_fixture(tc, environment_take, environment_give_back);
     tcase_add_test(tc, a_runtime_of_our_own_works);
     tcase_add_test(tc, creation_says_why_it_fails);
+    tcase_add_test(tc, algorithms_are_requested);
     tcase_add_test(tc, the_family_is_chosen);
     tcase_add_test(tc, a_runtime_on_the_callers_queue);
     tcase_add_test(tc, a_queue_must_be_in_order);

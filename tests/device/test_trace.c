@@ -129,7 +129,7 @@ START_TEST(options_stand_apart)
     caps_error err = {0};
     cl_event event = NULL;
     open_traced(0);
-    ck_assert_ptr_eq(caps_trace_ask(rt, &event), &event);
+    ck_assert_ptr_eq(caps_trace_request(rt, &event), &event);
     ck_assert_int_eq(
         clEnqueueMarkerWithWaitList(caps_runtime_queue(rt), 0, NULL, &event), CL_SUCCESS);
     caps_trace_take(rt, "conv -DA=1 -DB=\"x\"", 12, event);
@@ -208,7 +208,7 @@ START_TEST(many_commands_in_flight)
     for (int i = 0; i < COMMANDS; i++) {
         cl_event event = NULL;
         ck_assert_int_eq(clEnqueueMarkerWithWaitList(
-                             caps_runtime_queue(rt), 0, NULL, caps_trace_ask(rt, &event)),
+                             caps_runtime_queue(rt), 0, NULL, caps_trace_request(rt, &event)),
             CL_SUCCESS);
         caps_trace_take(rt, i % 2 ? "odd" : "even", 0, event);
     }
@@ -232,7 +232,7 @@ START_TEST(a_trace_waits_for_nothing)
     for (int i = 0; i < COMMANDS; i++) {
         cl_event event = NULL;
         ck_assert_int_eq(clEnqueueMarkerWithWaitList(caps_runtime_queue(rt), i == 0,
-                             i == 0 ? &gate : NULL, caps_trace_ask(rt, &event)),
+                             i == 0 ? &gate : NULL, caps_trace_request(rt, &event)),
             CL_SUCCESS);
         caps_trace_begin(rt, "book");
         caps_trace_take(rt, "command", 0, event);

@@ -1,9 +1,10 @@
 /* test_tuning.c: the cache of measured choices, and the list of choices in force. */
+#include <math.h>
 #include <stdio.h>
 
 #include "device_support.h"
 #include "file.h"
-#include "tuning.h"
+#include "choice.h"
 
 static caps_runtime *runtime_at(const char *cache)
 {
@@ -180,28 +181,151 @@ START_TEST(unwritable_cache)
 }
 END_TEST
 
-START_TEST(notes)
+START_TEST(choices_are_recorded)
 {
     char *cache = test_directory();
     caps_runtime *rt = runtime_at(cache);
     const caps_choice *list = NULL;
-    int subject = 7;
+    int problem = 7;
     ck_assert_uint_eq(caps_tuning_choices(rt, &list), 0);
-    caps_tuning_record(rt, "a thing", "one", false, &subject, sizeof subject);
-    subject = 8;                                           /* the note has a copy */
-    caps_tuning_record(rt, "a thing", "two", true, NULL, 0); /* the first counts */
+    caps_choice_record(rt, "a thing", "one", false, false, &problem, sizeof problem);
+    problem = 8;                                                    /* the record has a copy */
+    caps_choice_record(rt, "a thing", "one", true, false, NULL, 0); /* the first counts */
     char key[32];
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 99; i++) {
         snprintf(key, sizeof key, "thing %d", i);
-        caps_tuning_record(rt, key, "three", true, NULL, 0);
+        caps_choice_record(rt, key, "three", true, false, NULL, 0);
     }
+    caps_choice_record(rt, "a thing", "two", false, true, NULL, 0); /* both are in force */
     ck_assert_uint_eq(caps_tuning_choices(rt, &list), 101);
     ck_assert_str_eq(list[0].key, "a thing");
-    ck_assert_str_eq(list[0].variant, "one");
-    ck_assert(!list[0].measured && list[0].bytes == sizeof subject);
-    ck_assert_int_eq(*(const int *)list[0].subject, 7);
-    ck_assert_str_eq(list[100].key, "thing 99");
-    ck_assert(list[100].measured && !list[100].subject);
+    ck_assert_str_eq(list[0].algorithm, "one");
+    ck_assert(!list[0].measured && !list[0].requested);
+    ck_assert_uint_eq(list[0].problem_bytes, sizeof problem);
+    ck_assert_int_eq(*(const int *)list[0].problem, 7);
+    ck_assert_str_eq(list[99].key, "thing 98");
+    ck_assert(list[99].measured && !list[99].problem);
+    ck_assert(list[100].requested && !list[100].measured);
+    caps_choices_truncate(rt, 1);
+    char *text = caps_choices_format(rt);
+    ck_assert_str_eq(text, "{\"a thing\":\"one\"}");
+    free(text);
+    caps_choice_record(rt, "a thing", "two", false, false, NULL, 0);
+    caps_choice_record(rt, "b", "x", false, false, NULL, 0);
+    text = caps_choices_format(rt);
+    ck_assert_str_eq(text, "{\"a thing\":\"one,two\",\"b\":\"x\"}");
+    free(text);
+    caps_runtime_free(rt);
+    free(cache);
+}
+END_TEST
+
+/* ---- the chooser ---------------------------------------------------------------------------- */
+
+/* Three algorithms of a problem that is a number: the n-th serves up to 10 n. */
+static const char *test_unsupported(const caps_runtime *rt, size_t algorithm, const void *problem)
+{
+    (void)rt;
+    return *(const int *)problem > 10 * ((int)algorithm + 1) ? "it is too large" : NULL;
+}
+
+static double test_cost(const caps_runtime *rt, size_t algorithm, const void *problem)
+{
+    (void)rt;
+    static const double costs[] = {3, 1, 2};
+    return *(const int *)problem < 0 && algorithm == 1 ? INFINITY : costs[algorithm];
+}
+
+static bool test_tunable(const caps_runtime *rt, size_t algorithm, const void *problem)
+{
+    (void)rt;
+    (void)problem;
+    return algorithm != 0;
+}
+
+static void test_key(char key[CAPS_TUNING_KEY], const void *problem)
+{
+    snprintf(key, CAPS_TUNING_KEY, "test %d", *(const int *)problem);
+}
+
+static void test_describe(char *text, size_t bytes, const void *problem)
+{
+    snprintf(text, bytes, "cannot take %d", *(const int *)problem);
+}
+
+START_TEST(a_chooser_takes_request_measurement_and_cost)
+{
+    static const caps_algorithm names[] = {{"small", NULL}, {"middle", "medium"}, {"large", NULL}};
+    const caps_chooser chooser = {.name = "test",
+        .algorithms = names,
+        .count = 3,
+        .general = 2,
+        .problem_bytes = sizeof(int),
+        .key = test_key,
+        .describe = test_describe,
+        .unsupported_reason = test_unsupported,
+        .cost = test_cost,
+        .tunable = test_tunable};
+    const struct {
+        int problem;
+        size_t requested;
+        const char *measured;
+        size_t expected;
+        const char *error;
+    } cases[] = {
+        {1, CAPS_CHOICE_FREE, NULL, 1, NULL},
+        {2, CAPS_CHOICE_FREE, "large", 2, NULL},
+        {3, CAPS_CHOICE_FREE, "unknown", 1, NULL},
+        {4, 0, "large", 0, NULL},
+        {15, CAPS_CHOICE_FREE, "small", 1, NULL}, /* what was measured cannot serve */
+        {25, CAPS_CHOICE_FREE, "medium", 2, NULL},
+        {16, 0, NULL, 0, "small cannot take 16: it is too large"},
+        {31, CAPS_CHOICE_FREE, NULL, 2, "large cannot take 31: it is too large"},
+        {-1, CAPS_CHOICE_FREE, "middle", 2, NULL}, /* only where it is requested */
+        {-2, 1, NULL, 1, NULL},
+        {5, CAPS_CHOICE_FREE, "medium", 1, NULL},
+    };
+    caps_error err = {0};
+    char *cache = test_directory();
+    caps_runtime *rt = runtime_at(cache);
+    const caps_choice *list;
+    ck_assert_uint_eq(caps_algorithm_find(&chooser, "medium"), 1);
+    ck_assert_uint_eq(caps_algorithm_find(&chooser, "auto"), CAPS_CHOICE_FREE);
+    size_t recorded = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char key[CAPS_TUNING_KEY];
+        size_t chosen = 99;
+        test_key(key, &cases[i].problem);
+        if (cases[i].measured)
+            test_ok(caps_tuning_set(rt, key, cases[i].measured, 1, &err));
+        const caps_status status =
+            caps_choose(&chosen, &chooser, rt, &cases[i].problem, cases[i].requested, true, &err);
+        ck_assert_uint_eq(chosen, cases[i].expected);
+        ck_assert_int_eq(status, cases[i].error ? CAPS_ERR_ARGUMENT : CAPS_OK);
+        if (cases[i].error) {
+            ck_assert_str_eq(err.message, cases[i].error);
+            continue;
+        }
+        recorded++;
+        ck_assert_uint_eq(caps_tuning_choices(rt, &list), recorded);
+        ck_assert_str_eq(list[recorded - 1].key, key);
+        ck_assert_str_eq(list[recorded - 1].algorithm, names[chosen].name);
+        ck_assert(list[recorded - 1].requested == (cases[i].requested != CAPS_CHOICE_FREE));
+        ck_assert_int_eq(*(const int *)list[recorded - 1].problem, cases[i].problem);
+        ck_assert(caps_choice_is_recorded(&chooser, rt, &cases[i].problem));
+    }
+    size_t found[CAPS_ALGORITHMS];
+    ck_assert_uint_eq(caps_choice_candidates(&chooser, rt, &cases[0].problem, found), 2);
+    ck_assert(found[0] == 1 && found[1] == 2);
+    const int large = 25;
+    ck_assert_uint_eq(caps_choice_candidates(&chooser, rt, &large, found), 1);
+    /* Without a runtime, and without a record. */
+    size_t chosen;
+    const int other = 9;
+    test_ok(caps_choose(&chosen, &chooser, NULL, &other, CAPS_CHOICE_FREE, true, &err));
+    ck_assert_uint_eq(chosen, 1);
+    test_ok(caps_choose(&chosen, &chooser, rt, &other, 2, false, &err));
+    ck_assert(chosen == 2 && !caps_choice_is_recorded(&chooser, rt, &other));
     caps_runtime_free(rt);
     free(cache);
 }
@@ -217,7 +341,8 @@ Suite *suite(void)
     tcase_add_test(t, answers_do_not_change);
     tcase_add_test(t, bad_files_are_ignored);
     tcase_add_test(t, unwritable_cache);
-    tcase_add_test(t, notes);
+    tcase_add_test(t, choices_are_recorded);
+    tcase_add_test(t, a_chooser_takes_request_measurement_and_cost);
     suite_add_tcase(s, t);
     return s;
 }

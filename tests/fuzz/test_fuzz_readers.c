@@ -1,7 +1,7 @@
 /* test_fuzz_readers.c: every reader of files on valid files damaged at random, reproducibly. None
  * may crash (the sanitizers watch), print or hang; a refusal has one line of text and nothing left
  * over; and what is accepted can be read through to its last byte. */
-#include "support.h"
+#include "data_files.h"
 
 #include <png.h>
 #include <stdio.h>
@@ -15,8 +15,7 @@
 #include "rng.h"
 #include "safetensors.h"
 
-/* ---- damage -----------------------------------------------------------------------------------
- */
+/* ---- damage --------------------------------------------------------------------------------- */
 
 typedef struct bytes {
     unsigned char *data;
@@ -151,8 +150,7 @@ static uint64_t rounds(uint64_t n)
     return test_small() ? n / 10 : getenv("CAPSCL_TEST_LONG") ? n : n / 4;
 }
 
-/* ---- IDX --------------------------------------------------------------------------------------
- */
+/* ---- IDX ------------------------------------------------------------------------------------ */
 
 static bytes idx_bytes(int ndim, const uint32_t *dims, size_t payload)
 {
@@ -170,16 +168,8 @@ static bytes idx_bytes(int ndim, const uint32_t *dims, size_t payload)
 
 static bytes gzipped(bytes plain)
 {
-    z_stream z = {0};
-    bytes out = {malloc(plain.n + 1000), plain.n + 1000};
-    ck_assert_int_eq(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    z.next_in = plain.data;
-    z.avail_in = (uInt)plain.n;
-    z.next_out = out.data;
-    z.avail_out = (uInt)out.n;
-    ck_assert_int_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
-    out.n -= z.avail_out;
-    deflateEnd(&z);
+    bytes out;
+    out.data = test_gzipped(plain.data, plain.n, 9, &out.n);
     free(plain.data);
     return out;
 }
@@ -201,7 +191,7 @@ static void fuzz_idx(bytes images, const char *image_name, bytes labels, const c
         put(of_images ? image_path : label_path, b);
         caps_error err = {0};
         caps_dataset ds;
-        caps_status status = caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, throw(&d, 5), &err);
+        caps_status status = test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, throw(&d, 5), &err);
         if (status == CAPS_OK) {
             size_t image_bytes = ds.channels * ds.height * ds.width;
             sink = sum_of(ds.images, ds.n * image_bytes) + sum_of(ds.labels, ds.n);
@@ -262,7 +252,7 @@ START_TEST(idx_within_gz)
         put(image_path, packed);
         caps_error err = {0};
         caps_dataset ds;
-        caps_status status = caps_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 0, &err);
+        caps_status status = test_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 0, &err);
         if (status == CAPS_OK)
             sink = sum_of(ds.images, ds.n * ds.channels * ds.height * ds.width);
         else
@@ -278,8 +268,7 @@ START_TEST(idx_within_gz)
 }
 END_TEST
 
-/* ---- PNG --------------------------------------------------------------------------------------
- */
+/* ---- PNG ------------------------------------------------------------------------------------ */
 
 /* libpng checks each chunk's sum before its content; with the sums put right the rest is reached.
  */
@@ -358,8 +347,7 @@ START_TEST(png_files)
 }
 END_TEST
 
-/* ---- sets of several files --------------------------------------------------------------------
- */
+/* ---- sets of several files ------------------------------------------------------------------ */
 
 /* Damages one of the files after the other; each round reads the whole set, as single images or as
  * pairs. `must_tell`: what is refused at least, of 100. */
@@ -378,7 +366,7 @@ static void fuzz_set(const char *dir, char *const paths[], const bytes *good, si
         put(paths[at], b);
         caps_error err = {0};
         caps_dataset ds;
-        caps_status status = caps_dataset_load(&ds, name, CAPS_SPLIT_TRAIN, throw(&d, 5), &err);
+        caps_status status = test_dataset_load(&ds, name, CAPS_SPLIT_TRAIN, throw(&d, 5), &err);
         if (status == CAPS_OK) {
             size_t chw[3];
             test_ok(caps_dataset_view_size(&ds, CAPS_AUGMENT_NONE, chw, &err));
@@ -455,8 +443,7 @@ START_TEST(cifar_files)
 }
 END_TEST
 
-/* ---- safetensors ------------------------------------------------------------------------------
- */
+/* ---- safetensors ---------------------------------------------------------------------------- */
 
 static bytes safetensors_bytes(void)
 {

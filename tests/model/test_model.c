@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "model_support.h"
+#include "step.h"
 #include "file.h"
 #include "loss.h"
 #include "safetensors.h"
@@ -33,7 +34,7 @@ START_TEST(parameters_are_the_contract)
         at += count;
     }
     ck_assert_uint_eq(caps_model_flat_count(m), at);
-    ck_assert_uint_eq(caps_model_get_sizes(m)->parameters, at);
+    ck_assert_uint_eq(caps_model_get_info(m)->parameters, at);
     ck_assert_uint_eq(caps_model_get_max_batch(m), 8);
     ck_assert_ptr_eq(caps_model_get_runtime(m), families[_i]);
     caps_model_free(m);
@@ -45,20 +46,21 @@ START_TEST(memory_is_as_forecast)
 {
     caps_runtime *rt = families[_i];
     caps_error err = {0};
-    const caps_model_options all[] = {train8, {.max_batch = 3},
-        {.max_batch = 3, .reconstruct = true},
-        {.max_batch = 8, .training = true, .conv_workspace_bytes = 1}};
+    const caps_model_options all[] = {train8, {CAPS_OPTIONS(caps_model_options), .max_batch = 3},
+        {CAPS_OPTIONS(caps_model_options), .max_batch = 3, .reconstruct = true},
+        {CAPS_OPTIONS(caps_model_options), .max_batch = 8, .training = true,
+            .conv_workspace_bytes = 1}};
     uint64_t totals[4];
     for (size_t i = 0; i < 4; i++) {
         caps_model_memory memory;
         caps_model *m = NULL;
-        const caps_model_spec spec = spec_of(SPEC);
+        OWNED_SPEC(spec) = spec_of(SPEC);
         const uint64_t before = caps_runtime_bytes(rt);
-        test_ok(caps_model_forecast(rt, &spec, &all[i], &memory, &err));
+        test_ok(caps_model_forecast(rt, spec, &all[i], &memory, &err));
         ck_assert_uint_eq(caps_runtime_bytes(rt), before);
         ck_assert_uint_eq(memory.total, memory.parameters + memory.gradients + memory.moments +
                                             memory.activations + memory.workspace);
-        test_ok(caps_model_create(&m, rt, &spec, &all[i], &err));
+        test_ok(caps_model_create(&m, rt, spec, &all[i], &err));
         const uint64_t taken = caps_runtime_bytes(rt) - before;
         ck_assert_uint_le(taken, memory.total);
         /* Scratch of products is the runtime's, and stays for the next model. */
@@ -89,20 +91,19 @@ START_TEST(forecast_is_what_is_allocated)
         const char *arch;
         caps_model_options options;
     } cases[] = {
-        {"small", {.max_batch = 100, .training = true, .adam = true}},
-        {"small", {.max_batch = 1, .training = true, .adam = true}},
-        {"small", {.max_batch = 64}},
-        {"small", {.max_batch = 100,
-                      .training = true,
-                      .adam = true,
-                      .split = true,
-                      .memory_limit_bytes = (uint64_t)80 << 20}},
-        {"mnist", {.max_batch = 5, .training = true}},
-        {"mnist", {.max_batch = 2, .reconstruct = true}},
+        {"small",
+            {CAPS_OPTIONS(caps_model_options), .max_batch = 100, .training = true, .adam = true}},
+        {"small",
+            {CAPS_OPTIONS(caps_model_options), .max_batch = 1, .training = true, .adam = true}},
+        {"small", {CAPS_OPTIONS(caps_model_options), .max_batch = 64}},
+        {"small", {CAPS_OPTIONS(caps_model_options), .max_batch = 100, .training = true,
+                      .adam = true, .accumulate = true, .memory_limit_bytes = (uint64_t)80 << 20}},
+        {"mnist", {CAPS_OPTIONS(caps_model_options), .max_batch = 5, .training = true}},
+        {"mnist", {CAPS_OPTIONS(caps_model_options), .max_batch = 2, .reconstruct = true}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         caps_error err = {0};
-        caps_model_spec spec;
+        OWNED_SPEC(spec) = NULL;
         caps_model_memory memory;
         caps_model *m = NULL;
         caps_runtime *rt = NULL;
@@ -114,15 +115,15 @@ START_TEST(forecast_is_what_is_allocated)
         test_ok(caps_runtime_create_from(&rt, caps_runtime_context(families[_i]),
             caps_runtime_device(families[_i])->handle, caps_runtime_queue(families[_i]), &options,
             &err));
-        test_ok(caps_model_forecast(rt, &spec, &cases[i].options, &memory, &err));
-        test_ok(caps_model_create(&m, rt, &spec, &cases[i].options, &err));
+        test_ok(caps_model_forecast(rt, spec, &cases[i].options, &memory, &err));
+        test_ok(caps_model_create(&m, rt, spec, &cases[i].options, &err));
         ck_assert_uint_eq(memory.micro_batch, caps_model_get_micro_batch(m));
         if (cases[i].options.training && !test_small()) { /* a step takes no more */
-            const size_t b = cases[i].options.max_batch, n = caps_model_get_sizes(m)->pixels;
+            const size_t b = cases[i].options.max_batch, n = caps_model_get_info(m)->pixels;
             float *images = calloc(b * n, sizeof *images);
             int32_t *labels = calloc(b, sizeof *labels);
-            test_ok(caps_model_initialise(m, 1, &err));
-            test_ok(caps_model_gradients(m, b, images, labels, &err));
+            test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 1, &err));
+            test_ok(caps_model_gradients(m, &(caps_images){b, images, labels, NULL}, &err));
             test_ok(caps_model_sgd(m, 0.1f, &err));
             test_ok(caps_runtime_finish(rt, &err));
             free(images);
@@ -145,8 +146,8 @@ static caps_model_memory forecast(caps_runtime *rt, const caps_model_options *op
 {
     caps_error err = {0};
     caps_model_memory memory;
-    const caps_model_spec spec = spec_of(SPEC);
-    test_ok(caps_model_forecast(rt, &spec, options, &memory, &err));
+    OWNED_SPEC(spec) = spec_of(SPEC);
+    test_ok(caps_model_forecast(rt, spec, options, &memory, &err));
     return memory;
 }
 
@@ -155,8 +156,9 @@ START_TEST(the_limit_gives_the_parts)
     caps_runtime *rt = families[_i];
     caps_error err = {0};
     caps_model *m = NULL;
-    const caps_model_spec spec = spec_of(SPEC);
-    caps_model_options o = {.max_batch = 100, .training = true, .adam = true, .split = true};
+    OWNED_SPEC(spec) = spec_of(SPEC);
+    caps_model_options o = {CAPS_OPTIONS(caps_model_options), .max_batch = 100, .training = true,
+        .adam = true, .accumulate = true};
     const caps_model_memory all = forecast(rt, &o);
     ck_assert_uint_eq(all.micro_batch, 100);
     o.memory_limit_bytes = all.total;
@@ -168,7 +170,7 @@ START_TEST(the_limit_gives_the_parts)
     for (uint64_t limit = all.total - 1;; limit -= limit / 50) {
         caps_model_memory memory;
         o.memory_limit_bytes = limit;
-        if (caps_model_forecast(rt, &spec, &o, &memory, &err) != CAPS_OK)
+        if (caps_model_forecast(rt, spec, &o, &memory, &err) != CAPS_OK)
             break;
         ck_assert_uint_le(memory.total, limit);
         ck_assert_uint_le(memory.micro_batch, last);
@@ -177,10 +179,8 @@ START_TEST(the_limit_gives_the_parts)
         parts[n] = true;
         ck_assert_uint_eq(last, (100 + n - 1) / n);
         if (n > 1) {
-            caps_model_options fewer = {.max_batch = 100,
-                .training = true,
-                .adam = true,
-                .split = true,
+            caps_model_options fewer = {CAPS_OPTIONS(caps_model_options), .max_batch = 100,
+                .training = true, .adam = true, .accumulate = true,
                 .micro_batch = (100 + n - 2) / (n - 1)};
             ck_assert(n == 2 || forecast(rt, &fewer).total > limit);
         }
@@ -191,16 +191,17 @@ START_TEST(the_limit_gives_the_parts)
                       strstr(err.message, " MiB of device memory, the limit is "),
         "%s", err.message);
     const uint64_t before = caps_runtime_bytes(rt);
-    ck_assert_int_eq(caps_model_create(&m, rt, &spec, &o, &err), CAPS_ERR_DEVICE_MEMORY);
+    ck_assert_int_eq(caps_model_create(&m, rt, spec, &o, &err), CAPS_ERR_DEVICE_MEMORY);
     ck_assert_ptr_null(m);
     /* Nobody asked for parts: a limit refuses. */
-    o.split = false;
+    o.accumulate = false;
     o.memory_limit_bytes = all.total - 1;
-    ck_assert_int_eq(caps_model_create(&m, rt, &spec, &o, &err), CAPS_ERR_DEVICE_MEMORY);
+    ck_assert_int_eq(caps_model_create(&m, rt, spec, &o, &err), CAPS_ERR_DEVICE_MEMORY);
     ck_assert_msg(strstr(err.message, "batches of 100 needs "), "%s", err.message);
     ck_assert_uint_eq(caps_runtime_bytes(rt), before);
     /* A number of images is a limit too, and no more than that. */
-    o = (caps_model_options){.max_batch = 10, .training = true, .split = true, .micro_batch = 4};
+    o = (caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 10, .training = true,
+        .accumulate = true, .micro_batch = 4};
     ck_assert_uint_eq(forecast(rt, &o).micro_batch, 4);
     o.micro_batch = 9;
     ck_assert_uint_eq(forecast(rt, &o).micro_batch, 5);
@@ -222,7 +223,7 @@ START_TEST(parts_add_up_to_the_batch)
     for (size_t b = 1; b <= B; b += b == 1 ? 4 : 3) { /* 1, 5, 8 */
         caps_model_totals expected, totals;
         test_ok(caps_model_clear_totals(whole, &err));
-        test_ok(caps_model_gradients(whole, b, images, labels, &err));
+        test_ok(caps_model_accumulate(whole, &(caps_images){b, images, labels, NULL}, true, &err));
         test_ok(caps_model_get_totals(whole, &expected, &err));
         float *have = gradients(whole);
         double *a = malloc(n * sizeof *a), *c = malloc(n * sizeof *c);
@@ -231,17 +232,17 @@ START_TEST(parts_add_up_to_the_batch)
         free(have);
         for (size_t micro = 1; micro < B; micro++) {
             caps_model_options o = train8;
-            o.split = true;
+            o.accumulate = true;
             o.micro_batch = micro;
             caps_model *m = make(families[_i], &o);
-            test_ok(caps_model_gradients(m, b, images, labels, &err));
+            test_ok(caps_model_accumulate(m, &(caps_images){b, images, labels, NULL}, true, &err));
             test_ok(caps_model_get_totals(m, &totals, &err));
             have = gradients(m);
             for (size_t i = 0; i < n; i++)
                 c[i] = (double)have[i];
             ck_assert_double_lt(test_relative_error(c, a, n), 1e-6);
             ck_assert_double_eq_tol(
-                totals.margin_loss, expected.margin_loss, 1e-6 * expected.margin_loss);
+                totals.class_loss, expected.class_loss, 1e-6 * expected.class_loss);
             ck_assert_double_eq_tol(totals.sse, expected.sse, 1e-6 * expected.sse);
             ck_assert(totals.errors == expected.errors);
             /* The views are where they were, and one part is a batch as any. */
@@ -251,10 +252,12 @@ START_TEST(parts_add_up_to_the_batch)
                           caps_model_parameter(m, 0)->gradient.offset +
                               caps_model_parameter(m, 1)->first);
             ck_assert_int_eq(
-                caps_model_set_batch(m, caps_model_get_micro_batch(m) + 1, images, labels, &err),
+                caps_model_set_batch(m,
+                    &(caps_images){caps_model_get_micro_batch(m) + 1, images, labels, NULL}, &err),
                 CAPS_ERR_ARGUMENT);
             ck_assert_int_eq(
-                caps_model_gradients(m, B + 1, images, labels, &err), CAPS_ERR_ARGUMENT);
+                caps_model_gradients(m, &(caps_images){B + 1, images, labels, NULL}, &err),
+                CAPS_ERR_ARGUMENT);
             free(have);
             caps_model_free(m);
         }
@@ -272,20 +275,26 @@ START_TEST(too_large_is_refused_before_anything)
     caps_error err = {0};
     caps_model *m = NULL;
     const uint64_t before = caps_runtime_bytes(rt);
-    caps_model_spec spec = spec_of(SPEC);
-    spec.decoder_hidden[0] = 2000000000;
-    ck_assert_int_eq(caps_model_create(&m, rt, &spec, &train8, &err), CAPS_ERR_DEVICE_MEMORY);
+    OWNED_SPEC(spec) = spec_of(SPEC);
+    char *large_text = caps_model_spec_format(spec), *at = strstr(large_text, "[10]");
+    ck_assert_ptr_nonnull(at);
+    char large_json[1024];
+    snprintf(large_json, sizeof large_json, "%.*s[2000000000]%s", (int)(at - large_text),
+        large_text, at + 4);
+    free(large_text);
+    OWNED_SPEC(large) = spec_of(large_json);
+    ck_assert_int_eq(caps_model_create(&m, rt, large, &train8, &err), CAPS_ERR_DEVICE_MEMORY);
     ck_assert_ptr_nonnull(strstr(err.message, "batches of 8 needs "));
     ck_assert_ptr_nonnull(strstr(err.message, " MiB of device memory, device "));
     ck_assert_ptr_null(m);
-    spec = spec_of(SPEC);
-    const caps_model_options many = {.max_batch = 2000000000, .training = true};
-    ck_assert_int_eq(caps_model_create(&m, rt, &spec, &many, &err), CAPS_ERR_DEVICE_MEMORY);
+    const caps_model_options many = {
+        CAPS_OPTIONS(caps_model_options), .max_batch = 2000000000, .training = true};
+    ck_assert_int_eq(caps_model_create(&m, rt, spec, &many, &err), CAPS_ERR_DEVICE_MEMORY);
     ck_assert_ptr_null(m);
-    const caps_model_options none = {.max_batch = 0};
-    ck_assert_int_eq(caps_model_create(&m, rt, &spec, &none, &err), CAPS_ERR_ARGUMENT);
-    spec.primary.kernel = 99;
-    ck_assert_int_eq(caps_model_create(&m, rt, &spec, &train8, &err), CAPS_ERR_SPEC);
+    const caps_model_options none = {CAPS_OPTIONS(caps_model_options), .max_batch = 0};
+    ck_assert_int_eq(caps_model_create(&m, rt, spec, &none, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_int_eq(
+        caps_model_spec_set(spec, "primary_caps", "kernel", "99", NULL, &err), CAPS_ERR_SPEC);
     ck_assert_uint_eq(caps_runtime_bytes(rt), before);
 }
 END_TEST
@@ -297,10 +306,10 @@ START_TEST(first_values_come_from_the_seed)
     const size_t n = caps_model_flat_count(m);
     float *a = malloc(n * sizeof *a), *b = malloc(n * sizeof *b);
     test_ok(caps_model_get_parameters(m, a, &err));
-    test_ok(caps_model_initialise(m, 4, &err));
+    test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 4, &err));
     test_ok(caps_model_get_parameters(m, b, &err));
     ck_assert_mem_ne(a, b, n * sizeof *a);
-    test_ok(caps_model_initialise(m, 3, &err));
+    test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
     test_ok(caps_model_get_parameters(m, b, &err));
     ck_assert_mem_eq(a, b, n * sizeof *a);
     /* Spread as docs/numerics.md says, within five standard errors; biases zero. */
@@ -334,11 +343,10 @@ START_TEST(smaller_batches)
         double **of = pass == 0 ? of8 : of3;
         set_batch(m, pass == 0 ? 8 : 3, true);
         test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
-        const caps_model_outputs out = caps_model_get_outputs(m);
-        ck_assert_uint_eq(out.lengths.shape[0], pass == 0 ? 8 : 3);
-        of[0] = test_download(&out.lengths);
-        of[1] = test_download(&out.reconstruction);
-        of[2] = test_download(&out.couplings);
+        ck_assert_uint_eq(caps_model_output(m, "lengths").shape[0], pass == 0 ? 8 : 3);
+        of[0] = output_of(m, "lengths");
+        of[1] = output_of(m, "reconstruction");
+        of[2] = output_of(m, "couplings");
     }
     const size_t counts[] = {3 * CLASSES, 3 * PIXELS, 3 * 18 * CLASSES};
     for (int i = 0; i < 3; i++) {
@@ -378,32 +386,37 @@ START_TEST(gradients_repeat)
 }
 END_TEST
 
+/* Totals grow where they are asked to, by the labelled batch of the last forward; a forward by
+ * itself changes none. */
 START_TEST(totals_add_up)
 {
     caps_error err = {0};
     caps_model *m = make(families[_i], &train8);
     caps_model_totals one, two;
+    ck_assert_int_eq(caps_model_add_totals(m, &err), CAPS_ERR_ARGUMENT);
     set_batch(m, 6, true);
     test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
     test_ok(caps_model_get_totals(m, &one, &err));
-    ck_assert_double_gt(one.margin_loss, 0);
+    ck_assert(one.class_loss == 0 && one.sse == 0 && one.errors == 0);
+    test_ok(caps_model_add_totals(m, &err));
+    test_ok(caps_model_get_totals(m, &one, &err));
+    ck_assert_double_gt(one.class_loss, 0);
     ck_assert_double_gt(one.sse, 0);
     test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
+    test_ok(caps_model_add_totals(m, &err));
     test_ok(caps_model_get_totals(m, &two, &err));
     ck_assert_double_eq_tol(two.sse, 2 * one.sse, 1e-5 * two.sse);
     ck_assert(two.errors == 2 * one.errors);
     test_ok(caps_model_clear_totals(m, &err));
     test_ok(caps_model_get_totals(m, &two, &err));
-    ck_assert(two.margin_loss == 0 && two.sse == 0 && two.errors == 0);
-    /* Without labels nothing is added. */
+    ck_assert(two.class_loss == 0 && two.sse == 0 && two.errors == 0);
+    /* Without labels there is nothing to add. */
     set_batch(m, 6, false);
     test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
-    test_ok(caps_model_get_totals(m, &two, &err));
-    ck_assert(two.sse == 0);
-    const caps_model_outputs out = caps_model_get_outputs(m);
-    ck_assert_ptr_null(out.sse.buffer);
-    ck_assert_ptr_null(out.margin_loss.buffer);
-    ck_assert_ptr_nonnull(out.reconstruction.buffer);
+    ck_assert_int_eq(caps_model_add_totals(m, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_ptr_null(caps_model_output(m, "sse").buffer);
+    ck_assert_ptr_null(caps_model_output(m, "class_loss").buffer);
+    ck_assert_ptr_nonnull(caps_model_output(m, "reconstruction").buffer);
     caps_model_free(m);
 }
 END_TEST
@@ -415,21 +428,23 @@ START_TEST(misuse_is_refused)
     float image[PIXELS] = {0}, *flat = calloc(100000, sizeof *flat);
     caps_model *m = make(rt, &train8);
     ck_assert_int_eq(caps_model_forward(m, CAPS_MASK_LONGEST, &err), CAPS_ERR_ARGUMENT);
-    ck_assert_ptr_null(caps_model_get_outputs(m).lengths.buffer);
+    ck_assert_ptr_null(caps_model_output(m, "lengths").buffer);
     ck_assert_int_eq(caps_model_backward(m, &err), CAPS_ERR_ARGUMENT);
-    ck_assert_int_eq(caps_model_set_batch(m, 0, image, NULL, &err), CAPS_ERR_ARGUMENT);
-    ck_assert_int_eq(caps_model_set_batch(m, 9, image, NULL, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_int_eq(
+        caps_model_set_batch(m, &(caps_images){0, image, NULL, NULL}, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_int_eq(
+        caps_model_set_batch(m, &(caps_images){9, image, NULL, NULL}, &err), CAPS_ERR_ARGUMENT);
     ck_assert_str_eq(err.message, "model: a batch of 9 images, need 1 to 8");
-    test_ok(caps_model_set_batch(m, 1, image, NULL, &err));
+    test_ok(caps_model_set_batch(m, &(caps_images){1, image, NULL, NULL}, &err));
     ck_assert_int_eq(caps_model_forward(m, CAPS_MASK_LABEL, &err), CAPS_ERR_ARGUMENT);
     test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
     ck_assert_int_eq(caps_model_backward(m, &err), CAPS_ERR_ARGUMENT); /* no labels */
     caps_model_free(m);
 
-    m = make(rt, &(caps_model_options){.max_batch = 2});
+    m = make(rt, &(caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 2});
     set_batch(m, 2, true);
     test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
-    ck_assert_ptr_null(caps_model_get_outputs(m).reconstruction.buffer);
+    ck_assert_ptr_null(caps_model_output(m, "reconstruction").buffer);
     ck_assert_int_eq(caps_model_backward(m, &err), CAPS_ERR_ARGUMENT);
     ck_assert_int_eq(caps_model_get_gradients(m, flat, &err), CAPS_ERR_ARGUMENT);
     ck_assert_int_eq(caps_model_adam(m, 0.1f, 1, &err), CAPS_ERR_ARGUMENT);
@@ -452,15 +467,14 @@ START_TEST(checkpoints)
     test_ok(caps_model_save(m, path, &err));
     test_ok(caps_model_get_parameters(m, flat, &err));
     test_ok(caps_checkpoint_load(&c, path, NULL, &err));
-    ck_assert(c.has_spec && caps_model_spec_equal(&c.spec, caps_model_get_spec(m)));
+    ck_assert(c.has_spec && caps_model_spec_equal(c.spec, caps_model_get_spec(m)));
     ck_assert_uint_eq(c.count, n);
     ck_assert_mem_eq(c.parameters, flat, n * sizeof *flat);
     caps_checkpoint_release(&c);
-    caps_model_spec other = *caps_model_get_spec(m);
-    test_ok(caps_checkpoint_load(&c, path, &other, &err));
-    caps_checkpoint_release(&c);
-    other.class_caps.iterations = 2;
-    ck_assert_int_eq(caps_checkpoint_load(&c, path, &other, &err), CAPS_ERR_MISMATCH);
+    OWNED_SPEC(other) = NULL;
+    test_ok(caps_model_spec_copy(&other, caps_model_get_spec(m), &err));
+    test_ok(caps_model_spec_set(other, "caps", "routing.iterations", "2", NULL, &err));
+    ck_assert_int_eq(caps_checkpoint_load(&c, path, other, &err), CAPS_ERR_MISMATCH);
     char expected[512];
     snprintf(expected, sizeof expected, "%s: class_caps.iterations is 3, need 2", path);
     ck_assert_str_eq(err.message, expected);
@@ -496,7 +510,8 @@ START_TEST(a_loss_is_kept)
     caps_safetensors st;
     caps_checkpoint c;
     char *directory = test_directory(), *path = caps_path_join(directory, "m.safetensors");
-    caps_model *m = make(families[0], &(caps_model_options){.max_batch = 2});
+    caps_model *m =
+        make(families[0], &(caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 2});
     test_ok(caps_model_save(m, path, &err));
     test_ok(caps_safetensors_load(&st, path, &err));
     ck_assert_uint_eq(st.metadata_count, 2);
@@ -506,7 +521,8 @@ START_TEST(a_loss_is_kept)
     caps_checkpoint_release(&c);
     caps_model_free(m);
 
-    m = make(families[0], &(caps_model_options){.max_batch = 2, .loss = &loss});
+    m = make(families[0],
+        &(caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 2, .loss = &loss});
     test_ok(caps_model_save(m, path, &err));
     test_ok(caps_checkpoint_load(&c, path, NULL, &err));
     ck_assert(caps_loss_equal(&c.loss, &loss));
@@ -592,8 +608,8 @@ START_TEST(kept_transforms_are_true)
     caps_error err = {0};
     caps_runtime *rt = families[CAPS_FAMILY_CPU];
     float have[4][8 * CLASSES];
-    caps_model *m =
-        make(rt, &(caps_model_options){.max_batch = 8, .conv = "conv1=toom-cook,primary=toom-cook"});
+    caps_model *m = make(rt, &(caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 8,
+                                 .conv = "conv1=toom-cook,primary=toom-cook"});
     ck_assert_str_eq(caps_model_get_conv(m), "conv1=toom-cook,primary=toom-cook");
     const size_t n = caps_model_flat_count(m);
     float *other = floats(n, 77, -0.1, 0.1), *first = malloc(n * sizeof *first);
@@ -610,7 +626,7 @@ START_TEST(kept_transforms_are_true)
         }
         set_batch(m, i == 1 ? 5 : 8, false);
         test_ok(caps_model_forward(m, CAPS_MASK_LONGEST, &err));
-        const caps_tensor lengths = caps_model_get_outputs(m).lengths;
+        const caps_tensor lengths = caps_model_output(m, "lengths");
         test_ok(caps_tensor_download(rt, &lengths, have[i], &err));
     }
     ck_assert_mem_ne(have[0], have[2], sizeof have[0]);
@@ -661,7 +677,7 @@ static float *stepped(caps_runtime *rt, const char *factors, float rate, bool ad
 {
     caps_error err = {0};
     caps_model_options options = train8;
-    options.rate_factors = factors;
+    options.lr_multipliers = factors;
     caps_model *m = make(rt, &options);
     float *w = malloc(caps_model_flat_count(m) * sizeof *w);
     set_batch(m, 8, true);
@@ -710,12 +726,13 @@ START_TEST(rates_differ_by_layer)
 }
 END_TEST
 
-START_TEST(wrong_rate_factors)
+START_TEST(wrong_lr_multipliers)
 {
     static const struct {
         const char *factors, *message;
     } cases[] = {
-        {"primary", "rates of layers: 'primary' is not LAYER=X with a factor X, 0 or more"},
+        {"primary",
+            "learning-rate multipliers: 'primary' is not LAYER=X with a factor X, 0 or more"},
         {"primary=", "'primary=' is not LAYER=X"},
         {"conv1=1,primary=-0.5", "'primary=-0.5' is not"},
         {"primary=0.5x", "'primary=0.5x' is not"},
@@ -729,13 +746,13 @@ START_TEST(wrong_rate_factors)
         {"primary=1,decoder.fc=0.5", "the network has no 'decoder.fc'"},
         {"primary.weights=1", "the network has no 'primary.weights'"},
     };
-    const caps_model_spec spec = spec_of(SPEC);
+    OWNED_SPEC(spec) = spec_of(SPEC);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         caps_error err = {0};
         caps_model_options options = train8;
         caps_model *m = NULL;
-        options.rate_factors = cases[i].factors;
-        ck_assert_int_eq(caps_model_create(&m, families[CAPS_FAMILY_CPU], &spec, &options, &err),
+        options.lr_multipliers = cases[i].factors;
+        ck_assert_int_eq(caps_model_create(&m, families[CAPS_FAMILY_CPU], spec, &options, &err),
             CAPS_ERR_ARGUMENT);
         ck_assert_ptr_null(m);
         ck_assert_msg(strstr(err.message, cases[i].message) != NULL, "%s", err.message);
@@ -759,7 +776,7 @@ Suite *suite(void)
     families_add(tc, totals_add_up);
     families_add(tc, misuse_is_refused);
     families_add(tc, rates_differ_by_layer);
-    tcase_add_test(tc, wrong_rate_factors);
+    tcase_add_test(tc, wrong_lr_multipliers);
     families_add(tc, checkpoints);
     tcase_add_test(tc, a_loss_is_kept);
     families_add(tc, blame);

@@ -80,10 +80,12 @@ START_TEST(a_file_from_python)
     test_ok(
         caps_checkpoint_load(&c, TEST_SOURCE_DIR "/tests/vectors/python.safetensors", NULL, &err));
     ck_assert(c.has_spec);
-    ck_assert_uint_eq(c.spec.input[2], 9);
-    ck_assert(c.spec.class_caps.bias);
-    test_ok(caps_model_create(
-        &m, test_runtime(), &c.spec, &(caps_model_options){.max_batch = 1}, &err));
+    ck_assert_uint_eq(caps_model_spec_info(c.spec)->input[2], 9);
+    char *bias = caps_model_spec_get(c.spec, "caps", "bias");
+    ck_assert_str_eq(bias, "true");
+    free(bias);
+    test_ok(caps_model_create(&m, test_runtime(), c.spec,
+        &(caps_model_options){CAPS_OPTIONS(caps_model_options), .max_batch = 1}, &err));
     ck_assert_uint_eq(caps_model_flat_count(m), c.count);
     ck_assert_uint_eq(caps_model_parameter_count(m), 10);
     for (size_t i = 0; i < 10; i++) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "file.h"
+#include "layer.h"
 #include "support.h"
 
 #define CONV    "\"conv1\":{\"channels\":6,\"kernel\":5,\"stride\":1}"
@@ -11,31 +12,90 @@
 #define CLASSES "\"class_caps\":{\"dim\":7,\"iterations\":3}"
 #define HEAD    "{\"input\":[2,14,11],\"classes\":5,"
 #define GOOD    HEAD CONV "," PRIMARY "," CLASSES "}"
+#define LISTED                                                                                     \
+    "\"layers\":[{\"kind\":\"conv\",\"name\":\"conv1\",\"channels\":6,\"kernel\":5},"              \
+    "{\"kind\":\"primary_caps\",\"name\":\"primary\",\"types\":3,\"dim\":4,\"kernel\":3,"          \
+    "\"stride\":2},{\"kind\":\"caps\",\"name\":\"class_caps\",\"capsules\":5,\"dim\":7,"           \
+    "\"routing\":{\"kind\":\"dynamic\",\"iterations\":3}}],\"decoder\":null}"
+#define STACK                                                                                      \
+    "{\"input\":[3,15,18],\"classes\":6,\"layers\":["                                              \
+    "{\"kind\":\"conv\",\"name\":\"conv1\",\"channels\":7,\"kernel\":3,\"padding\":1},"            \
+    "{\"kind\":\"conv\",\"name\":\"conv2\",\"channels\":9,\"kernel\":5,\"stride\":2,"              \
+    "\"activation\":\"none\"},"                                                                    \
+    "{\"kind\":\"primary_caps\",\"name\":\"primary\",\"types\":3,\"dim\":5,\"kernel\":3,"          \
+    "\"stride\":1},"                                                                               \
+    "{\"kind\":\"caps\",\"name\":\"middle\",\"capsules\":11,\"dim\":6,"                            \
+    "\"routing\":{\"kind\":\"dynamic\",\"iterations\":2}},"                                        \
+    "{\"kind\":\"caps\",\"name\":\"class_caps\",\"capsules\":6,\"dim\":8,"                         \
+    "\"routing\":{\"kind\":\"dynamic\",\"iterations\":3}}],"                                       \
+    "\"decoder\":{\"hidden\":[13]}}"
 
-static caps_model_spec parse(const char *json)
+static void spec_cleanup(caps_model_spec **spec)
+{
+    caps_model_spec_free(*spec);
+}
+#define OWNED_SPEC(name) __attribute__((cleanup(spec_cleanup))) caps_model_spec *name
+
+static caps_model_spec *parse(const char *json)
 {
     caps_error err = {0};
-    caps_model_spec spec;
+    caps_model_spec *spec;
     test_ok(caps_model_spec_parse(&spec, json, "net.json", &err));
     return spec;
 }
 
+/* The field as JSON text is this; NULL: no layer has it. */
+static void expect_field(
+    const caps_model_spec *spec, const char *kind, const char *field, const char *expected)
+{
+    char *text = caps_model_spec_get(spec, kind, field);
+    ck_assert_msg(!text == !expected, "%s.%s: %s", kind, field, text ? text : "none");
+    if (text)
+        ck_assert_str_eq(text, expected);
+    free(text);
+}
+
+static void expect_text(const caps_model_spec *spec, const char *expected)
+{
+    char *text = caps_model_spec_format(spec);
+    ck_assert_str_eq(text, expected);
+    free(text);
+}
+
+static const char *described(const caps_model_spec *spec, size_t i, const char *expected_name)
+{
+    const char *name, *text;
+    ck_assert(caps_model_spec_describe(spec, i, &name, &text));
+    ck_assert_str_eq(name, expected_name);
+    return text;
+}
+
 START_TEST(sizes_follow)
 {
-    caps_error err = {0};
-    caps_model_sizes z;
-    caps_model_spec spec = parse(GOOD);
-    test_ok(caps_model_spec_check(&spec, &z, &err));
-    ck_assert_uint_eq(z.h1, 10);
-    ck_assert_uint_eq(z.w1, 7);
-    ck_assert_uint_eq(z.h2, 4);
-    ck_assert_uint_eq(z.w2, 3);
-    ck_assert_uint_eq(z.i, 3 * 4 * 3);
-    ck_assert_uint_eq(z.pixels, 2 * 14 * 11);
-    ck_assert_uint_eq(z.parameters, 6 * 2 * 25 + 6 + 12 * 6 * 9 + 12 + 36 * 5 * 7 * 4);
-    ck_assert(!spec.has_decoder);
-    ck_assert_int_eq(spec.class_caps.routing_grad, CAPS_ROUTING_GRAD_FULL);
-    ck_assert(!spec.class_caps.bias);
+    OWNED_SPEC(spec) = parse(GOOD);
+    const caps_model_info *z = caps_model_spec_info(spec);
+    const char *name, *text;
+    ck_assert_str_eq(described(spec, 0, "conv1"), "6 channels, kernel 5, stride 1: 10x7");
+    ck_assert_str_eq(
+        described(spec, 1, "primary"), "3 types of 4, kernel 3, stride 2: 4x3, 36 capsules");
+    ck_assert_str_eq(
+        described(spec, 2, "class_caps"), "5 capsules of 7, 3 routing iterations (gradient: full)");
+    ck_assert_str_eq(described(spec, 3, "decoder"), "none");
+    ck_assert(!caps_model_spec_describe(spec, 4, &name, &text));
+    ck_assert_uint_eq(z->grid[0], 3);
+    ck_assert_uint_eq(z->grid[1], 4);
+    ck_assert_uint_eq(z->grid[2], 3);
+    ck_assert_uint_eq(z->inputs, 3 * 4 * 3);
+    ck_assert_uint_eq(z->input_dim, 4);
+    ck_assert_uint_eq(z->dim, 7);
+    ck_assert_uint_eq(z->iterations, 3);
+    ck_assert_uint_eq(z->pixels, 2 * 14 * 11);
+    ck_assert_uint_eq(z->parameters, 6 * 2 * 25 + 6 + 12 * 6 * 9 + 12 + 36 * 5 * 7 * 4);
+    ck_assert(!z->has_decoder);
+    ck_assert_str_eq(z->routing_grad, "full");
+    ck_assert_str_eq(z->class_loss, "margin loss");
+    ck_assert_str_eq(z->scores, "lengths");
+    expect_field(spec, "caps", "bias", "false");
 }
 END_TEST
 
@@ -43,47 +103,50 @@ END_TEST
 START_TEST(builtin_specs)
 {
     caps_error err = {0};
-    caps_model_spec mnist, small;
-    caps_model_sizes a, b;
     ck_assert_str_eq(caps_model_spec_builtin(0), "mnist");
     ck_assert_str_eq(caps_model_spec_builtin(1), "small");
     /* The paper: 11.36 M for MultiMNIST, 35.4 M for its baseline. */
     static const struct {
         const char *name;
         uint64_t parameters, decoder;
-    } all[] = {{"mnist", 8215568, 1411344}, {"small", 876592, 255120},
-        {"multimnist", 11361808, 1936144}, {"cifar10", 14369472, 2378944}, {"cnn", 35445522, 0},
-        {"cnn-small", 3272394, 0}};
+        size_t inputs;
+    } all[] = {{"mnist", 8215568, 1411344, 1152}, {"small", 876592, 255120, 288},
+        {"multimnist", 11361808, 1936144, 3200}, {"cifar10", 14369472, 2378944, 1024},
+        {"cnn", 35445522, 0, 0}, {"cnn-small", 3272394, 0, 0}};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        caps_model_spec spec;
-        caps_model_sizes z;
+        OWNED_SPEC(spec) = NULL;
         ck_assert_str_eq(caps_model_spec_builtin(i), all[i].name);
         test_ok(caps_model_spec_load(&spec, all[i].name, &err));
-        test_ok(caps_model_spec_check(&spec, &z, &err));
-        ck_assert_msg(!all[i].parameters || z.parameters == all[i].parameters, "%s: %llu",
-            all[i].name, (unsigned long long)z.parameters);
-        ck_assert_msg(!all[i].parameters || z.decoder_parameters == all[i].decoder, "%s: %llu",
-            all[i].name, (unsigned long long)z.decoder_parameters);
+        const caps_model_info *z = caps_model_spec_info(spec);
+        ck_assert_uint_eq(z->parameters, all[i].parameters);
+        ck_assert_uint_eq(z->decoder_parameters, all[i].decoder);
+        ck_assert_uint_eq(z->inputs, all[i].inputs);
+        ck_assert_str_eq(z->class_loss, all[i].inputs ? "margin loss" : "cross entropy");
     }
     ck_assert_ptr_null(caps_model_spec_builtin(sizeof all / sizeof all[0]));
-    test_ok(caps_model_spec_load(&mnist, "mnist", &err));
-    test_ok(caps_model_spec_load(&small, "small", &err));
-    test_ok(caps_model_spec_check(&mnist, &a, &err));
-    test_ok(caps_model_spec_check(&small, &b, &err));
-    ck_assert_uint_eq(a.i, 1152);
-    ck_assert_uint_eq(a.parameters, 8215568);
-    /* Multiplications of the two convolutions and the votes: a twentieth, or about. */
-    double work[2];
-    const caps_model_spec *specs[] = {&mnist, &small};
-    const caps_model_sizes *sizes[] = {&a, &b};
+}
+END_TEST
+
+/* Multiplications of the convolutions and the votes of "small": a twentieth of the paper's, or
+ * about. */
+START_TEST(small_is_a_twentieth)
+{
+    caps_error err = {0};
+    static const char *const names[] = {"mnist", "small"};
+    double work[2] = {0};
     for (int n = 0; n < 2; n++) {
-        const caps_model_spec *s = specs[n];
-        double k1 = (double)(s->conv1.kernel * s->conv1.kernel * s->conv1.channels);
-        double k2 = (double)(s->primary.kernel * s->primary.kernel * s->primary.types *
-                             s->primary.dim * s->conv1.channels);
-        work[n] = k1 * (double)(sizes[n]->h1 * sizes[n]->w1) +
-                  k2 * (double)(sizes[n]->h2 * sizes[n]->w2) +
-                  (double)(sizes[n]->i * s->classes * s->class_caps.dim * s->primary.dim);
+        OWNED_SPEC(spec) = NULL;
+        caps_network network;
+        test_ok(caps_model_spec_load(&spec, names[n], &err));
+        test_ok(caps_network_init(&network, spec, &err));
+        for (size_t l = 0; l < network.layer_count; l++) {
+            caps_layer_problem p = {0};
+            const caps_layer *layer = network.layers[l];
+            if (layer->kind->problem && !layer->decodes)
+                layer->kind->problem(layer, &p);
+            work[n] += p.flops;
+        }
+        caps_network_release(&network);
     }
     ck_assert_double_gt(work[0] / work[1], 15);
     ck_assert_double_lt(work[0] / work[1], 25);
@@ -98,27 +161,112 @@ START_TEST(format_gives_the_same_back)
         HEAD CONV "," PRIMARY "," CLASSES ",\"decoder\":{\"hidden\":[3,9]}}",
         HEAD CONV
         "," PRIMARY
-        ",\"class_caps\":{\"dim\":7,\"iterations\":1,\"routing_grad\":\"last\",\"bias\":true}}"};
-    for (size_t i = 0; i < 5; i++) {
-        caps_model_spec a = parse(specs[i]);
-        char *text = caps_model_spec_format(&a);
-        caps_model_spec b = parse(text);
-        ck_assert_msg(caps_model_spec_equal(&a, &b), "%s", text);
-        char *again = caps_model_spec_format(&b);
-        ck_assert_str_eq(text, again);
-        free(again);
+        ",\"class_caps\":{\"dim\":7,\"iterations\":1,\"routing_grad\":\"last\",\"bias\":true}}",
+        STACK};
+    for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
+        OWNED_SPEC(a) = parse(specs[i]);
+        char *text = caps_model_spec_format(a);
+        OWNED_SPEC(b) = parse(text);
+        ck_assert_msg(caps_model_spec_equal(a, b), "%s", text);
+        expect_text(b, text);
         free(text);
     }
-    caps_model_spec a = parse(specs[0]), b = parse(specs[3]), c = parse(specs[4]);
-    ck_assert(!caps_model_spec_equal(&a, &b));
-    ck_assert(!caps_model_spec_equal(&a, &c));
-    char *text = caps_model_spec_format(&b);
-    ck_assert_str_eq(text,
+    OWNED_SPEC(a) = parse(specs[0]);
+    OWNED_SPEC(b) = parse(specs[3]);
+    OWNED_SPEC(c) = parse(specs[4]);
+    ck_assert(!caps_model_spec_equal(a, b));
+    ck_assert(!caps_model_spec_equal(a, c));
+    expect_text(b,
         "{\"input\":[2,14,11],\"classes\":5,\"conv1\":{\"channels\":6,\"kernel\":5,\"stride\":1},"
         "\"primary\":{\"types\":3,\"dim\":4,\"kernel\":3,\"stride\":2},"
         "\"class_caps\":{\"dim\":7,\"iterations\":3,\"routing_grad\":\"full\",\"bias\":false},"
         "\"decoder\":{\"hidden\":[3,9]}}");
+}
+END_TEST
+
+/* A list, its defaults left out; the shorthand and the list that it stands for are equal, and each
+ * stays as it was written. */
+START_TEST(lists_of_layers)
+{
+    OWNED_SPEC(stack) = parse(STACK);
+    const caps_model_info *z = caps_model_spec_info(stack);
+    expect_text(stack, STACK);
+    ck_assert_uint_eq(z->inputs, 11);
+    ck_assert_uint_eq(z->input_dim, 6);
+    ck_assert_uint_eq(z->grid[0], 0);
+    ck_assert_uint_eq(z->iterations, 3);
+    ck_assert_str_eq(
+        described(stack, 1, "conv2"), "9 channels, kernel 5, stride 2, no activation: 6x7");
+    ck_assert_str_eq(described(stack, 5, "decoder"), "48 -> 13 -> 810");
+    OWNED_SPEC(list) = parse(HEAD LISTED);
+    OWNED_SPEC(shorthand) = parse(GOOD);
+    ck_assert(caps_model_spec_equal(list, shorthand));
+    expect_text(list, HEAD LISTED);
+    /* Layers without a name are called by kind and number. */
+    OWNED_SPEC(unnamed) = parse(HEAD "\"layers\":[{\"kind\":\"conv\",\"channels\":3,\"kernel\":2},"
+                                     "{\"kind\":\"dropout\",\"rate\":0.25},"
+                                     "{\"kind\":\"linear\",\"out\":4,\"activation\":\"sigmoid\"},"
+                                     "{\"kind\":\"linear\",\"out\":5,\"activation\":\"none\"}]}");
+    ck_assert_str_eq(described(unnamed, 1, "dropout1"), "rate 0.25");
+    ck_assert_str_eq(described(unnamed, 2, "linear1"), "390 -> 4, activation sigmoid");
+    ck_assert_str_eq(caps_model_spec_info(unnamed)->class_loss, "cross entropy");
+    ck_assert_str_eq(caps_model_spec_info(unnamed)->scores, "probabilities");
+    ck_assert_uint_eq(caps_model_spec_info(unnamed)->dim, 0);
+}
+END_TEST
+
+/* What flags and profiles change. */
+START_TEST(changes)
+{
+    caps_error err = {0};
+    size_t changed = 77;
+    OWNED_SPEC(spec) = parse(GOOD);
+    OWNED_SPEC(before) = parse(GOOD);
+    test_ok(caps_model_spec_set(spec, "caps", "routing.iterations", "2", &changed, &err));
+    ck_assert_uint_eq(changed, 1);
+    test_ok(caps_model_spec_set(spec, "caps", "routing.grad", "\"last\"", &changed, &err));
+    test_ok(caps_model_spec_set(spec, "caps", "bias", "true", &changed, &err));
+    test_ok(caps_model_spec_set(spec, "primary_caps", "average", "true", &changed, &err));
+    test_ok(caps_model_spec_set(spec, "linear", "out", "9", &changed, &err));
+    ck_assert_uint_eq(changed, 0);
+    test_ok(caps_model_spec_set(spec, "caps", "routing.lambda", "9", &changed, &err));
+    ck_assert_uint_eq(changed, 0);
+    expect_field(spec, "caps", "routing.iterations", "2");
+    expect_field(spec, "caps", "routing.leaky", "false");
+    expect_field(spec, "caps", "routing", NULL);
+    expect_field(spec, "linear", "out", NULL);
+    expect_text(spec, HEAD CONV
+        ",\"primary\":{\"types\":3,\"dim\":4,\"kernel\":3,\"stride\":2,\"average\":true},"
+        "\"class_caps\":{\"dim\":7,\"iterations\":2,\"routing_grad\":\"last\",\"bias\":true},"
+        "\"decoder\":null}");
+    /* What cannot be is refused, and the spec is as it was. */
+    OWNED_SPEC(copy) = NULL;
+    test_ok(caps_model_spec_copy(&copy, spec, &err));
+    ck_assert_int_eq(caps_model_spec_set(spec, "conv", "kernel", "12", NULL, &err), CAPS_ERR_SPEC);
+    ck_assert_str_eq(err.message, "network: conv1: kernel 12 is larger than its input 14x11");
+    ck_assert_int_eq(caps_model_spec_set(spec, "caps", "bias", "3", NULL, &err), CAPS_ERR_SPEC);
+    ck_assert_str_eq(err.message, "network: class_caps.bias is not a boolean, need true or false");
+    ck_assert_int_eq(caps_model_spec_set(spec, "caps", "bias", "{", NULL, &err), CAPS_ERR_SPEC);
+    ck_assert(caps_model_spec_equal(copy, spec));
+    /* A field that the shorthand has not makes it a list. */
+    test_ok(caps_model_spec_set(before, "conv", "padding", "1", &changed, &err));
+    char *text = caps_model_spec_format(before);
+    ck_assert_ptr_nonnull(strstr(text, "\"layers\""));
     free(text);
+
+    test_ok(caps_model_spec_set_classes(spec, 3, &err));
+    ck_assert_uint_eq(caps_model_spec_info(spec)->classes, 3);
+    expect_field(spec, "caps", "capsules", "3");
+    ck_assert_int_eq(caps_model_spec_set_classes(spec, 257, &err), CAPS_ERR_SPEC);
+    test_ok(caps_model_spec_set_input(spec, (size_t[]){2, 20, 21}, (size_t[]){2, 14, 11}, &err));
+    ck_assert_uint_eq(caps_model_spec_info(spec)->source[2], 11);
+    ck_assert_uint_eq(caps_model_spec_info(spec)->input[1], 20);
+    ck_assert_int_eq(
+        caps_model_spec_set_input(spec, (size_t[]){2, 3, 3}, NULL, &err), CAPS_ERR_SPEC);
+    OWNED_SPEC(decodes) = parse(STACK);
+    test_ok(caps_model_spec_remove_decoder(decodes, &err));
+    ck_assert(!caps_model_spec_info(decodes)->has_decoder);
+    ck_assert_str_eq(described(decodes, 5, "decoder"), "none");
 }
 END_TEST
 
@@ -135,10 +283,13 @@ static const struct {
     {HEAD "\"conv1\":{\"channels\":6,\"kernel\":5,\"stride\":1,\"pad\":2}," PRIMARY "," CLASSES "}",
         "net.json: conv1.pad is no field of a spec, need one of channels, kernel, stride"},
     {HEAD CONV "," PRIMARY "," CLASSES ",\"layers\":[]}",
-        "net.json: layers is no field of a spec, need one of kind, input, source, classes, "
+        "net.json: conv1 is no field of a spec, need one of input, source, classes, labels, "
+        "layers, decoder"},
+    {HEAD CONV "," PRIMARY "," CLASSES ",\"layer\":[]}",
+        "net.json: layer is no field of a spec, need one of kind, input, source, classes, "
         "labels, conv1, primary, class_caps, decoder"},
     {HEAD CONV "," PRIMARY ",\"class_caps\":{\"dim\":7,\"iterations\":1001}}",
-        "net.json: class_caps: iterations is 1001, need 1 to 1000"},
+        "net.json: class_caps.iterations is 1001, need a whole number from 1 to 1000"},
     {HEAD CONV "," PRIMARY ",\"class_caps\":{\"dim\":7,\"iterations\":2,\"bias\":1}}",
         "net.json: class_caps.bias is not a boolean, need true or false"},
     {HEAD CONV "," PRIMARY ",\"class_caps\":{\"dim\":7,\"iterations\":2,\"routing_grad\":3}}",
@@ -162,28 +313,88 @@ static const struct {
     {HEAD CONV "," PRIMARY "," CLASSES ",\"decoder\":{\"hidden\":[4,2.5]}}",
         "net.json: decoder.hidden is not a whole number, need a whole number from 1 to 2147483647"},
     {HEAD CONV "," PRIMARY "," CLASSES ",\"kind\":7}",
-        "net.json: kind is unknown, need \"capsnet\" or \"cnn\""},
+        "net.json: kind is unknown, need \"capsnet\" or \"cnn\", or \"layers\" in its "
+        "place"},
+    {"{\"kind\":\"cnn\",\"input\":[1,9,9],\"classes\":2,\"conv\":[],\"hidden\":[]}",
+        "net.json: conv has 0 layers, need 1 to 8"},
+    {"{\"kind\":\"cnn\",\"input\":[1,9,9],\"classes\":2,\"conv\":[{\"channels\":2,\"kernel\":3,"
+     "\"stride\":1,\"padding\":3}],\"hidden\":[]}",
+        "net.json: conv1: padding is 3, need less than kernel 3"},
+    {"{\"kind\":\"cnn\",\"input\":[1,9,9],\"classes\":2,\"conv\":[{\"channels\":2,\"kernel\":3,"
+     "\"stride\":1}],\"hidden\":[],\"dropout\":1}",
+        "net.json: dropout is 1, need 0 or more, below 1"},
+    {HEAD "\"layers\":[]}",
+        "net.json: layers is not a list with layers, need [{\"kind\": ...}, ...]"},
+    {HEAD "\"layers\":[7]}", "net.json: layers[0] is not an object, need a layer in { }"},
+    {HEAD "\"layers\":[{\"name\":\"a\"}]}",
+        "net.json: a.kind is missing, need one of conv, linear, dropout, primary_caps, caps"},
+    {HEAD "\"layers\":[{\"kind\":\"convolution\",\"channels\":3}]}",
+        "net.json: layers[0].kind is unknown, need one of conv, linear, dropout, primary_caps, "
+        "caps"},
+    {HEAD "\"layers\":[{\"kind\":\"conv\",\"name\":\"c\",\"channels\":3,\"kernel\":2,\"pad\":1}]}",
+        "net.json: c.pad is no field of a spec, need one of kind, name, channels, kernel, stride, "
+        "padding, activation"},
+    {HEAD "\"layers\":[{\"kind\":\"conv\",\"channels\":3}]}",
+        "net.json: conv1.kernel is missing, need a whole number from 1 to 2147483647"},
+    {HEAD "\"layers\":[{\"kind\":\"conv\",\"channels\":3,\"kernel\":2,\"activation\":\"tanh\"}]}",
+        "net.json: conv1.activation is unknown, need \"relu\" or \"none\""},
+    {HEAD "\"layers\":[{\"kind\":\"conv\",\"name\":\"de.c\",\"channels\":3,\"kernel\":2}]}",
+        "net.json: layers[0].name is no name of a layer, need up to 39 letters, digits, '_' and "
+        "'-', of no other layer, and no name of a result"},
+    {HEAD "\"layers\":[{\"kind\":\"dropout\",\"name\":\"d\",\"rate\":1}]}",
+        "net.json: d.rate is 1, need a number from 0 to below 1"},
+    {HEAD "\"layers\":[{\"kind\":\"dropout\",\"name\":\"d\",\"rate\":0.1},"
+          "{\"kind\":\"dropout\",\"name\":\"d\",\"rate\":0.1}]}",
+        "net.json: d.name is that of another layer, need up to 39 letters, digits, '_' and '-', of "
+        "no other layer, and no name of a result"},
+    {HEAD "\"layers\":[{\"kind\":\"linear\",\"out\":5}]}",
+        "net.json: linear1: the last layer does not classify, need capsules, or a linear layer "
+        "with "
+        "activation none"},
+    {HEAD "\"layers\":[{\"kind\":\"linear\",\"out\":4,\"activation\":\"none\"}]}",
+        "net.json: linear1: the last layer gives 4 outputs, need 5, as many as classes"},
+    {HEAD "\"layers\":[{\"kind\":\"linear\",\"out\":5,\"activation\":\"none\"}],"
+          "\"decoder\":{\"hidden\":[3]}}",
+        "net.json: decoder: linear1 has no capsules, need some to decode"},
+    {HEAD
+        "\"layers\":[{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"routing\":{\"kind\":\"dynamic\","
+        "\"iterations\":3}}]}",
+        "net.json: caps1: the input gives an image or feature maps, need capsules"},
+    {HEAD "\"layers\":[{\"kind\":\"linear\",\"out\":5},{\"kind\":\"conv\",\"channels\":3,"
+          "\"kernel\":1}]}",
+        "net.json: conv1: linear1 gives features, need an image or feature maps"},
+    {HEAD "\"layers\":[{\"kind\":\"caps\",\"capsules\":5,\"dim\":4}]}",
+        "net.json: caps1.routing is missing, need an object"},
+    {HEAD "\"layers\":[{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"routing\":{\"kind\":\"magic\"}"
+          "}]}",
+        "net.json: caps1.routing.kind is unknown, need \"dynamic\""},
+    {HEAD
+        "\"layers\":[{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"routing\":{\"kind\":\"dynamic\","
+        "\"iterations\":0}}]}",
+        "net.json: caps1.routing.iterations is 0, need a whole number from 1 to 1000"},
 };
 
 START_TEST(bad_specs_are_refused)
 {
     caps_error err = {0};
-    caps_model_spec spec = {.classes = 77};
+    caps_model_spec *spec = (caps_model_spec *)&err;
     ck_assert_int_eq(
         caps_model_spec_parse(&spec, refused[_i].json, "net.json", &err), CAPS_ERR_SPEC);
     ck_assert_str_eq(err.message, refused[_i].message);
-    ck_assert_uint_eq(spec.classes, 77); /* untouched */
+    ck_assert_ptr_null(spec);
 }
 END_TEST
 
 START_TEST(files)
 {
     caps_error err = {0};
-    caps_model_spec spec, same = parse(GOOD);
+    OWNED_SPEC(same) = parse(GOOD);
+    OWNED_SPEC(spec) = NULL;
     char *directory = test_directory(), *path = caps_path_join(directory, "net.json");
     test_ok(caps_file_write(path, GOOD, strlen(GOOD), &err));
     test_ok(caps_model_spec_load(&spec, path, &err));
-    ck_assert(caps_model_spec_equal(&spec, &same));
+    ck_assert(caps_model_spec_equal(spec, same));
+    caps_model_spec_free(spec);
     test_ok(caps_file_write(path, GOOD "\0", strlen(GOOD) + 1, &err));
     ck_assert_int_eq(caps_model_spec_load(&spec, path, &err), CAPS_ERR_SPEC);
     ck_assert_ptr_nonnull(strstr(err.message, "not a text file"));
@@ -205,7 +416,8 @@ START_TEST(names_of_classes)
 {
     enum { MOST = CAPS_CLASS_NAME - 1 };
     caps_error err = {0};
-    caps_model_spec spec = parse(GOOD), again = parse(GOOD);
+    OWNED_SPEC(spec) = parse(GOOD);
+    OWNED_SPEC(again) = parse(GOOD);
     char text[5][MOST + 2], *names[5];
     for (size_t j = 0; j < 5; j++) {
         names[j] = text[j];
@@ -216,22 +428,22 @@ START_TEST(names_of_classes)
         text[j][MOST] = 0;
     }
     ck_assert_int_ge(MOST, 255);
-    test_ok(caps_class_names_set(&spec, names, 5, &err));
-    ck_assert(spec.has_class_names);
-    char *json = caps_class_names_format(&spec);
-    test_ok(caps_class_names_parse(&again, json, "net", &err));
+    test_ok(caps_class_names_set(spec, names, 5, &err));
+    ck_assert(caps_model_spec_info(spec)->has_class_names);
+    char *json = caps_class_names_format(spec);
+    test_ok(caps_class_names_parse(again, json, "net", &err));
     for (size_t j = 0; j < 5; j++) {
         char name[CAPS_CLASS_NAME];
-        ck_assert_str_eq(spec.class_names[j], text[j]);
-        ck_assert_str_eq(caps_class_name(&again, j, name), text[j]);
+        ck_assert_str_eq(caps_class_name(spec, j, name), text[j]);
+        ck_assert_str_eq(caps_class_name(again, j, name), text[j]);
     }
     free(json);
     strcpy(text[3] + MOST, "!");
-    ck_assert_int_eq(caps_class_names_set(&spec, names, 5, &err), CAPS_ERR_FORMAT);
+    ck_assert_int_eq(caps_class_names_set(spec, names, 5, &err), CAPS_ERR_FORMAT);
     ck_assert_str_eq(err.message, "the name of class 3 has 256 bytes, need at most 255");
-    ck_assert(!spec.has_class_names);
-    test_ok(caps_class_names_set(&again, names, 4, &err)); /* of another number of classes */
-    ck_assert(!again.has_class_names);
+    ck_assert(!caps_model_spec_info(spec)->has_class_names);
+    test_ok(caps_class_names_set(again, names, 4, &err)); /* of another number of classes */
+    ck_assert(!caps_model_spec_info(again)->has_class_names);
 }
 END_TEST
 
@@ -241,7 +453,10 @@ Suite *suite(void)
     TCase *tc = tcase_create("spec");
     tcase_add_test(tc, sizes_follow);
     tcase_add_test(tc, builtin_specs);
+    tcase_add_test(tc, small_is_a_twentieth);
     tcase_add_test(tc, format_gives_the_same_back);
+    tcase_add_test(tc, lists_of_layers);
+    tcase_add_test(tc, changes);
     tcase_add_loop_test(tc, bad_specs_are_refused, 0, sizeof refused / sizeof refused[0]);
     tcase_add_test(tc, files);
     tcase_add_test(tc, names_of_classes);

@@ -1,4 +1,4 @@
-/* Steps that are enqueued ahead: nothing waits, and every step tells of itself alone. */
+/* Steps that are enqueued ahead: nothing waits, and every step reports of itself alone. */
 #include <math.h>
 #include <unistd.h>
 
@@ -20,13 +20,11 @@ static batch batch_of(uint64_t seed)
 }
 
 /* The step as the trainer enqueues it. */
-static void give(caps_model *m, const batch *b, size_t n, float rate, uint64_t step)
+static void enqueue(caps_model *m, const batch *b, size_t n, float rate, uint64_t step)
 {
     caps_error err = {0};
     test_ok(caps_step_begin(m, &err));
-    test_ok(caps_model_put_images(m, &(caps_images){n, b->images, b->labels, NULL}, &err));
-    test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
-    test_ok(caps_model_backward(m, &err));
+    test_ok(caps_model_accumulate(m, &(caps_images){n, b->images, b->labels, NULL}, true, &err));
     test_ok(caps_model_adam(m, rate, step, &err));
     test_ok(caps_step_end(m, step % CAPS_STEPS_AT_ONCE, &err));
 }
@@ -51,15 +49,15 @@ START_TEST(nothing_in_a_step_waits)
     caps_model *m = make(rt, &train8);
     batch one = batch_of(1), two = batch_of(2);
     /* Kernels are built and buffers grow now. */
-    give(m, &one, 8, 0, 1);
+    enqueue(m, &one, 8, 0, 1);
     take(m, 1);
     cl_event gate = clCreateUserEvent(caps_runtime_context(rt), &code);
     ck_assert_int_eq(code, CL_SUCCESS);
     ck_assert_int_eq(clEnqueueBarrierWithWaitList(queue, 1, &gate, NULL), CL_SUCCESS);
     const uint64_t bytes = caps_runtime_bytes(rt);
     alarm(120); /* ends the program */
-    give(m, &one, 8, 1e-3f, 1);
-    give(m, &two, 5, 1e-3f, 2);
+    enqueue(m, &one, 8, 1e-3f, 1);
+    enqueue(m, &two, 5, 1e-3f, 2);
     ck_assert_uint_eq(caps_runtime_bytes(rt), bytes);
     ck_assert_int_eq(clSetUserEventStatus(gate, CL_COMPLETE), CL_SUCCESS);
     caps_step_report first = take(m, 1), second = take(m, 2);
@@ -71,13 +69,13 @@ START_TEST(nothing_in_a_step_waits)
     float *ahead = malloc(caps_model_flat_count(m) * sizeof *ahead);
     float *after = malloc(caps_model_flat_count(m) * sizeof *after);
     test_ok(caps_model_get_parameters(m, ahead, &err));
-    test_ok(caps_model_initialise(m, 3, &err));
-    give(m, &one, 8, 0, 1); /* the moments of the first step up there, which moved nothing */
+    test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
+    enqueue(m, &one, 8, 0, 1); /* the moments of the first step up there, which moved nothing */
     take(m, 1);
-    give(m, &one, 8, 1e-3f, 1);
+    enqueue(m, &one, 8, 1e-3f, 1);
     caps_step_report again = take(m, 1);
     ck_assert(memcmp(&again.totals, &first.totals, sizeof again.totals) == 0);
-    give(m, &two, 5, 1e-3f, 2);
+    enqueue(m, &two, 5, 1e-3f, 2);
     again = take(m, 2);
     ck_assert(memcmp(&again.totals, &second.totals, sizeof again.totals) == 0);
     test_ok(caps_model_get_parameters(m, after, &err));
@@ -91,7 +89,7 @@ START_TEST(nothing_in_a_step_waits)
 END_TEST
 
 /* What is not finite is named as it was at the end of its own step, whatever ran since. */
-START_TEST(a_bad_step_is_blamed_while_the_next_runs)
+START_TEST(a_bad_step_is_named_while_the_next_runs)
 {
     static const struct {
         const char *parameter, *where;
@@ -110,26 +108,26 @@ START_TEST(a_bad_step_is_blamed_while_the_next_runs)
         memcpy(bad, good, n * sizeof *bad);
         bad[caps_model_parameter(m, p)->first] = NAN;
         test_ok(caps_model_set_parameters(m, good, &err));
-        give(m, &two, 8, 0, 1);
+        enqueue(m, &two, 8, 0, 1);
         test_ok(caps_model_set_parameters(m, bad, &err));
-        give(m, &one, 8, 1e-3f, 2);
-        ck_assert(take(m, 1).finite); /* the one before was well */
-        give(m, &two, 3, 1e-3f, 3);   /* all its values are NaN, from conv1 on */
+        enqueue(m, &one, 8, 1e-3f, 2);
+        ck_assert(take(m, 1).finite);  /* the one before was well */
+        enqueue(m, &two, 3, 1e-3f, 3); /* all its values are NaN, from conv1 on */
         caps_step_report report = take(m, 2);
         ck_assert(!report.finite);
         ck_assert_str_eq(report.where, cases[i].where);
         report = take(m, 3);
         ck_assert(!report.finite);
         ck_assert_str_eq(report.where, "conv1");
-        test_ok(caps_model_initialise(m, 3, &err)); /* the moments too */
+        test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err)); /* the moments too */
     }
     /* A step after that is well again. */
-    give(m, &one, 8, 1e-3f, 4);
+    enqueue(m, &one, 8, 1e-3f, 4);
     ck_assert(take(m, 4).finite);
 
     /* A model that is freed with steps on their way. */
-    give(m, &one, 8, 1e-3f, 5);
-    give(m, &two, 8, 1e-3f, 6);
+    enqueue(m, &one, 8, 1e-3f, 5);
+    enqueue(m, &two, 8, 1e-3f, 6);
     caps_model_free(m);
     free(one.images);
     free(two.images);
@@ -138,30 +136,31 @@ START_TEST(a_bad_step_is_blamed_while_the_next_runs)
 }
 END_TEST
 
-/* A batch in two parts: the first has the fault, the second takes its tensors. */
-START_TEST(a_bad_part_is_blamed)
+/* Two micro-batches: the first has the fault, the second takes its tensors. */
+START_TEST(a_bad_micro_batch_is_named)
 {
     caps_error err = {0};
-    const caps_model_options halves = {
-        .max_batch = 8, .training = true, .adam = true, .split = true, .micro_batch = 4};
+    const caps_model_options halves = {CAPS_OPTIONS(caps_model_options), .max_batch = 8,
+        .training = true, .adam = true, .accumulate = true, .micro_batch = 4};
     caps_model *m = make(families[_i], &halves);
     for (size_t image = 0; image < 8; image += 7) {
         batch one = batch_of(1);
         one.images[image * PIXELS + 5] = INFINITY;
         test_ok(caps_step_begin(m, &err));
-        test_ok(caps_model_gradients(m, 8, one.images, one.labels, &err));
+        test_ok(
+            caps_model_accumulate(m, &(caps_images){8, one.images, one.labels, NULL}, true, &err));
         test_ok(caps_model_adam(m, 1e-3f, 1, &err));
         test_ok(caps_step_end(m, 0, &err));
         caps_step_report report;
         test_ok(caps_step_wait(m, 0, &report, &err));
         ck_assert(!report.finite);
         ck_assert_str_eq(report.where, "input");
-        test_ok(caps_model_initialise(m, 3, &err));
+        test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
         free(one.images);
     }
     batch one = batch_of(1);
     test_ok(caps_step_begin(m, &err));
-    test_ok(caps_model_gradients(m, 8, one.images, one.labels, &err));
+    test_ok(caps_model_accumulate(m, &(caps_images){8, one.images, one.labels, NULL}, true, &err));
     test_ok(caps_model_adam(m, 1e-3f, 1, &err));
     test_ok(caps_step_end(m, 1, &err));
     ck_assert(take(m, 1).finite);
@@ -181,7 +180,7 @@ START_TEST(a_sum_that_overflows)
     for (size_t i = 0; i < 8 * PIXELS; i++)
         one.images[i] = 1.1e18f; /* squared and summed over the pixels: below the largest float */
     test_ok(caps_model_set_parameters(m, flat, &err));
-    give(m, &one, 8, 0, 1);
+    enqueue(m, &one, 8, 0, 1);
     caps_step_report report = take(m, 1);
     ck_assert(!report.finite);
     ck_assert_str_eq(report.where, "the loss");
@@ -196,8 +195,8 @@ Suite *suite(void)
     Suite *s = suite_create("steps");
     TCase *tc = families_case(s, "steps");
     families_add(tc, nothing_in_a_step_waits);
-    families_add(tc, a_bad_step_is_blamed_while_the_next_runs);
-    families_add(tc, a_bad_part_is_blamed);
+    families_add(tc, a_bad_step_is_named_while_the_next_runs);
+    families_add(tc, a_bad_micro_batch_is_named);
     families_add(tc, a_sum_that_overflows);
     return s;
 }

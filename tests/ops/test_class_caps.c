@@ -63,6 +63,9 @@ static size_t capsules_count(const shape *x)
     return x->b * x->j * x->d;
 }
 
+/* Of all that follows: the exponential squash in place of the paper's. */
+static bool exponential;
+
 /* ---- host ------------------------------------------------------------------------------------ */
 
 typedef struct inputs {
@@ -102,9 +105,9 @@ static host host_run(const shape *x, const inputs *in, bool bias, bool full, boo
         test_zeros(x->j * x->d)};
     caps_ref_votes_forward(h.votes, in->u, in->w, x->b, x->i, x->j, x->d, x->k);
     caps_ref_routing_forward(h.last, h.couplings, h.s, h.v, h.votes, bias ? in->bias : NULL, leaky,
-        x->b, x->i, x->j, x->d, x->r);
-    caps_ref_routing_backward(h.dvotes, h.dbias, in->dv, h.couplings, h.s, h.v, h.votes, full, x->b,
-        x->i, x->j, x->d, x->r);
+        exponential, x->b, x->i, x->j, x->d, x->r);
+    caps_ref_routing_backward(h.dvotes, h.dbias, in->dv, h.couplings, h.s, h.v, h.votes, full,
+        exponential, x->b, x->i, x->j, x->d, x->r);
     caps_ref_votes_backward(h.du, h.dw, h.dvotes, in->u, in->w, x->b, x->i, x->j, x->d, x->k);
     return h;
 }
@@ -130,7 +133,9 @@ static device device_create(caps_runtime *rt, const shape *x, const inputs *in,
 {
     const size_t u[] = {x->b, x->i, x->k}, w[] = {x->i, x->j, x->d, x->k}, bias[] = {x->j, x->d};
     const size_t v[] = {x->b, x->j, x->d}, all[] = {x->r, x->b, x->j, x->d};
-    device d = {.how = {x->b, x->i, x->j, x->d, x->k, {x->r, grad, leaky}, variant}};
+    device d = {
+        .how = {x->b, x->i, x->j, x->d, x->k,
+            {x->r, grad, leaky, exponential ? CAPS_SQUASH_EXP : CAPS_SQUASH_PAPER}, variant}};
     const caps_class_caps_workspace room = caps_class_caps_workspace_of(rt, &d.how, true);
     d.u = test_tensor(in->u, 3, u);
     d.w = test_tensor(in->w, 4, w);
@@ -225,8 +230,7 @@ START_TEST(agrees_with_the_reference)
 }
 END_TEST
 
-/* ---- finite differences ------------------------------------------------------------------------
- */
+/* ---- finite differences ---------------------------------------------------------------------- */
 
 typedef struct problem {
     caps_runtime *rt;
@@ -264,6 +268,18 @@ static double weighted(const double *x, void *context)
 }
 
 /* The device against itself: no reference in between. float32 allows a coarse step only. */
+START_TEST(exponential_squash_agrees_with_the_reference)
+{
+    exponential = true;
+    for (size_t n = 0; n < (test_small() ? 3 : SHAPES); n++)
+        for (size_t v = 0; v < 2; v++)
+            for (int last = 0; last < 2; last++)
+                compare(families[_i], &shapes[n], variants[v], n % 2,
+                    last ? CAPS_ROUTING_GRAD_LAST : CAPS_ROUTING_GRAD_FULL, n % 3 == 2);
+    exponential = false;
+}
+END_TEST
+
 START_TEST(full_gradient_by_finite_differences)
 {
     const shape x = test_small() ? (shape){1, 2, 2, 1, 1, 2} : (shape){2, 3, 2, 3, 2, 3};
@@ -293,8 +309,7 @@ START_TEST(full_gradient_by_finite_differences)
 }
 END_TEST
 
-/* ---- bits --------------------------------------------------------------------------------------
- */
+/* ---- bits ------------------------------------------------------------------------------------ */
 
 /* Forward and backward, and the bits of v, du, dw. */
 static void run_bits(caps_runtime *rt, const shape *x, const inputs *in,
@@ -407,8 +422,7 @@ START_TEST(optional_gradients_and_smaller_batches)
 }
 END_TEST
 
-/* ---- edges -------------------------------------------------------------------------------------
- */
+/* ---- edges ----------------------------------------------------------------------------------- */
 
 START_TEST(inputs_of_zero_give_capsules_and_gradients_of_zero)
 {
@@ -501,22 +515,20 @@ START_TEST(an_input_that_is_not_finite_shows_in_its_sample_alone)
 }
 END_TEST
 
-/* ---- choice and refusals
- * -----------------------------------------------------------------------
- */
+/* ---- choice and refusals -------------------------------------------------------------------- */
 
-static caps_runtime *wishing(const char *routing)
+static caps_runtime *requesting(const char *algorithms)
 {
     caps_error err = {0};
     caps_runtime *shared = test_runtime(), *rt;
     caps_runtime_options options = {
-        CAPS_OPTIONS(caps_runtime_options), .kernels = "cpu", .routing = routing};
+        CAPS_OPTIONS(caps_runtime_options), .kernels = "cpu", .algorithms = algorithms};
     test_ok(caps_runtime_create_from(&rt, caps_runtime_context(shared),
         caps_runtime_device(shared)->handle, caps_runtime_queue(shared), &options, &err));
     return rt;
 }
 
-START_TEST(the_choice_depends_on_wish_family_and_batch)
+START_TEST(the_choice_depends_on_request_family_and_batch)
 {
     caps_class_caps one = {1, 1152, 10, 16, 8, {.iterations = 3}, CAPS_ROUTING_AUTO};
     caps_class_caps many = one;
@@ -528,12 +540,11 @@ START_TEST(the_choice_depends_on_wish_family_and_batch)
     ck_assert_int_eq(caps_class_caps_choose(gpu, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_STORED);
     ck_assert_int_eq(caps_class_caps_choose(gpu, &many, CAPS_ROUTING_FUSED), CAPS_ROUTING_FUSED);
     ck_assert_int_eq(caps_class_caps_choose(cpu, &many, CAPS_ROUTING_STORED), CAPS_ROUTING_STORED);
-    caps_runtime *fused = wishing("fused"), *stored = wishing("stored"), *open = wishing("auto");
+    caps_runtime *fused = requesting("routing=fused"), *stored = requesting("routing=stored"),
+                 *open = requesting("routing=auto");
     ck_assert_int_eq(caps_class_caps_choose(fused, &one, CAPS_ROUTING_AUTO), CAPS_ROUTING_FUSED);
-    ck_assert_int_eq(
-        caps_class_caps_choose(stored, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_STORED);
-    ck_assert_int_eq(
-        caps_class_caps_choose(stored, &many, CAPS_ROUTING_FUSED), CAPS_ROUTING_FUSED);
+    ck_assert_int_eq(caps_class_caps_choose(stored, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_STORED);
+    ck_assert_int_eq(caps_class_caps_choose(stored, &many, CAPS_ROUTING_FUSED), CAPS_ROUTING_FUSED);
     ck_assert_int_eq(caps_class_caps_choose(open, &many, CAPS_ROUTING_AUTO), CAPS_ROUTING_FUSED);
     caps_runtime_free(fused);
     caps_runtime_free(stored);
@@ -550,9 +561,11 @@ START_TEST(fused_needs_less_memory)
         for (int training = 0; training < 2; training++) {
             caps_class_caps n = {100, 1152, 10, 16, 8, {.iterations = 3}, CAPS_ROUTING_STORED};
             const size_t votes = n.b * n.i * n.j * n.d;
-            const caps_class_caps_workspace stored = caps_class_caps_workspace_of(families[f], &n, training);
-            n.variant = CAPS_ROUTING_FUSED;
-            const caps_class_caps_workspace fused = caps_class_caps_workspace_of(families[f], &n, training);
+            const caps_class_caps_workspace stored =
+                caps_class_caps_workspace_of(families[f], &n, training);
+            n.algorithm = CAPS_ROUTING_FUSED;
+            const caps_class_caps_workspace fused =
+                caps_class_caps_workspace_of(families[f], &n, training);
             ck_assert_uint_eq(stored.votes, votes);
             ck_assert_uint_eq(fused.votes, 0);
             ck_assert_uint_lt(fused.workspace, votes / 2);
@@ -573,9 +586,9 @@ START_TEST(wrong_arguments_are_refused)
 #define BACKWARD_CALL(du, dv)                                                                      \
     caps_class_caps_backward(                                                                      \
         rt, du, &d.dw, NULL, dv, &d.state, &d.u, &d.w, &d.how, &d.workspace, err)
-    d.how.variant = CAPS_ROUTING_AUTO;
+    d.how.algorithm = CAPS_ROUTING_AUTO;
     test_refused(
-        FORWARD_CALL(&d.v, NULL), "class_caps: variant is 0, need 1 (stored) or 2 (fused)");
+        FORWARD_CALL(&d.v, NULL), "class_caps: algorithm is 0, need 1 (stored) or 2 (fused)");
     d.how = good;
     d.how.routing.iterations = 0;
     test_refused(FORWARD_CALL(&d.v, NULL), "class_caps: iterations is 0, need >= 1");
@@ -602,7 +615,7 @@ START_TEST(wrong_arguments_are_refused)
         BACKWARD_CALL(&d.du, &d.u), "class_caps: dv is float32 [3, 7, 5], need float32 [3, 4, 6]");
     test_refused(
         BACKWARD_CALL(&d.dv, &d.dv), "class_caps: du is float32 [3, 4, 6], need float32 [3, 7, 5]");
-    d.how.variant = CAPS_ROUTING_STORED;
+    d.how.algorithm = CAPS_ROUTING_STORED;
     test_refused(FORWARD_CALL(&d.v, NULL), "class_caps: state.votes has 0 float32, need >= 504");
     d.how = good;
     const size_t count = caps_tensor_count(&d.workspace);
@@ -621,6 +634,7 @@ Suite *suite(void)
     Suite *s = suite_create("class_caps");
     TCase *tc = families_case(s, "class_caps");
     families_add(tc, agrees_with_the_reference);
+    families_add(tc, exponential_squash_agrees_with_the_reference);
     families_add(tc, full_gradient_by_finite_differences);
     families_add(tc, two_runs_give_the_same_bits);
     families_add(tc, a_sample_gets_the_same_bits_in_any_batch);
@@ -629,7 +643,7 @@ Suite *suite(void)
     families_add(tc, inputs_of_zero_give_capsules_and_gradients_of_zero);
     families_add(tc, huge_and_tiny_inputs_stay_finite);
     families_add(tc, an_input_that_is_not_finite_shows_in_its_sample_alone);
-    tcase_add_test(tc, the_choice_depends_on_wish_family_and_batch);
+    tcase_add_test(tc, the_choice_depends_on_request_family_and_batch);
     tcase_add_test(tc, fused_needs_less_memory);
     families_add(tc, wrong_arguments_are_refused);
     return s;

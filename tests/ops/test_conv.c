@@ -110,7 +110,8 @@ static void check_shape(caps_runtime *rt, const caps_ref_conv *p, caps_conv_algo
     double *bias = test_random(p->m, seed + 40, -1, 1), *dy = test_random(z.ny, seed + 60, -1, 1);
     double *y = test_zeros(z.ny), *dx = test_zeros(z.nx), *dw = test_zeros(z.nw);
     double *dbias = test_zeros(p->m);
-    const bool needs_input_gradient = algorithm != CAPS_CONV_DIRECT && algorithm != CAPS_CONV_WINOGRAD;
+    const bool needs_input_gradient =
+        algorithm != CAPS_CONV_DIRECT && algorithm != CAPS_CONV_WINOGRAD;
     caps_tensor tx = test_tensor(x, 4, z.x), tw = test_tensor(w, 4, z.w);
     caps_tensor tb = test_tensor(bias, 1, &p->m), tdy = test_tensor(dy, 4, z.y);
     const size_t one = caps_conv2d_workspace(z.x, z.w, &conv, true, 1);
@@ -133,8 +134,8 @@ static void check_shape(caps_runtime *rt, const caps_ref_conv *p, caps_conv_algo
         test_expect(&ty, y, tolerance_y, "y");
         double *have = test_download(&ty);
         caps_ref_conv2d_backward(dx, dw, dbias, dy, have, x, w, p);
-        test_ok(caps_conv2d_backward(
-            rt, needs_input_gradient ? &tdx : NULL, &tdw, &tdb, &tdy, &ty, &tx, &tw, &conv, &workspace, &err));
+        test_ok(caps_conv2d_backward(rt, needs_input_gradient ? &tdx : NULL, &tdw, &tdb, &tdy, &ty,
+            &tx, &tw, &conv, &workspace, &err));
         if (needs_input_gradient)
             test_expect(&tdx, dx, tolerance_g, "dx");
         test_expect(&tdw, dw, tolerance_g, "dw");
@@ -205,7 +206,8 @@ START_TEST(toom_cook_agrees_with_the_reference)
 {
     for (size_t i = 0; i < sizeof toom_cook_shapes / sizeof *toom_cook_shapes; i++)
         if (toom_cook_shapes[i].small || !test_small())
-            check_shape(families[0], &toom_cook_shapes[i].p, CAPS_CONV_TOOM_COOK, 1e-5, 2e-5, i + 50);
+            check_shape(
+                families[0], &toom_cook_shapes[i].p, CAPS_CONV_TOOM_COOK, 1e-5, 2e-5, i + 50);
 }
 END_TEST
 

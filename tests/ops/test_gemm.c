@@ -22,8 +22,10 @@ enum { VARIANTS = sizeof variants / sizeof variants[0] };
 static caps_runtime *family_runtime(const char *kernels, const char *gemm)
 {
     caps_runtime *shared = test_runtime(), *rt = NULL;
+    char algorithms[32];
+    snprintf(algorithms, sizeof algorithms, "gemm=%s", gemm ? gemm : "auto");
     caps_runtime_options options = {
-        CAPS_OPTIONS(caps_runtime_options), .kernels = kernels, .gemm = gemm ? gemm : "auto"};
+        CAPS_OPTIONS(caps_runtime_options), .kernels = kernels, .algorithms = algorithms};
     caps_error err = {0};
     test_ok(caps_runtime_create_from(&rt, caps_runtime_context(shared),
         caps_runtime_device(shared)->handle, caps_runtime_queue(shared), &options, &err));

@@ -104,7 +104,7 @@ START_TEST(the_reference_agrees)
     double *s = test_zeros(r * capsules), *v = test_zeros(r * capsules);
     double *dvotes = test_zeros(votes_count), *dbias = test_zeros(j * d);
     double *need_v = values("v"), *need_couplings = values("couplings");
-    caps_ref_routing_forward(last, couplings, s, v, votes, bias, true, b, i, j, d, r);
+    caps_ref_routing_forward(last, couplings, s, v, votes, bias, true, false, b, i, j, d, r);
     expect_values(last, need_v + (r - 1) * capsules, capsules, 1e-13, "v");
     expect_values(v, need_v, r * capsules, 1e-13, "v of all iterations");
     expect_values(couplings, need_couplings, r * links, 1e-13, "couplings");
@@ -112,7 +112,7 @@ START_TEST(the_reference_agrees)
         double *need_dvotes = values_of(modes[mode], "dvotes");
         double *need_dbias = values_of(modes[mode], "dbias");
         caps_ref_routing_backward(dvotes, dbias, dv, couplings, s, v, votes,
-            mode == CAPS_ROUTING_GRAD_FULL, b, i, j, d, r);
+            mode == CAPS_ROUTING_GRAD_FULL, false, b, i, j, d, r);
         expect_values(dvotes, need_dvotes, votes_count, 1e-12, "dvotes");
         expect_values(dbias, need_dbias, j * d, 1e-12, "dbias");
         free(need_dvotes);
@@ -127,7 +127,7 @@ END_TEST
 START_TEST(routing_agrees)
 {
     for (int mode = 0; mode < 2; mode++) {
-        const caps_routing how = {r, (caps_routing_grad)mode, true};
+        const caps_routing how = {r, (caps_routing_grad)mode, true, CAPS_SQUASH_PAPER};
         const size_t scratch = caps_routing_scratch(b, i, j, d, &how);
         const size_t capsules[] = {r, b, j, d};
         caps_error err = {0};
@@ -154,9 +154,10 @@ START_TEST(routing_agrees)
 }
 END_TEST
 
-static void class_caps(caps_runtime *rt, caps_routing_algorithm variant, int mode)
+static void class_caps(caps_runtime *rt, caps_routing_algorithm algorithm, int mode)
 {
-    const caps_class_caps how = {b, i, j, d, k, {r, (caps_routing_grad)mode, true}, variant};
+    const caps_class_caps how = {b, i, j, d, k,
+        {.iterations = r, .grad = (caps_routing_grad)mode, .leaky = true}, algorithm};
     const caps_class_caps_workspace room = caps_class_caps_workspace_of(rt, &how, true);
     const size_t capsules[] = {r, b, j, d};
     caps_error err = {0};

@@ -65,7 +65,7 @@ static host host_forward(const shape *x, const double *votes, const double *bias
     host h = {test_zeros(capsules_count(x)), test_zeros(links_count(x)),
         test_zeros(x->r * capsules_count(x)), test_zeros(x->r * capsules_count(x))};
     caps_ref_routing_forward(
-        h.last, h.couplings, h.s, h.v, votes, bias, leaky, x->b, x->i, x->j, x->d, x->r);
+        h.last, h.couplings, h.s, h.v, votes, bias, leaky, false, x->b, x->i, x->j, x->d, x->r);
     return h;
 }
 
@@ -109,7 +109,7 @@ static double weighted_frozen(const double *votes, void *context)
             s[n] += p->couplings[(b * x->i + i) * x->j + e / x->d] *
                     votes[(b * x->i + i) * x->j * x->d + e];
     }
-    caps_ref_squash_forward(v, s, x->b * x->j, x->d);
+    caps_ref_squash_forward(v, s, false, x->b * x->j, x->d);
     for (size_t n = 0; n < capsules_count(x); n++)
         sum += p->g[n] * v[n];
     free(s);
@@ -132,7 +132,7 @@ START_TEST(reference_gradient_by_finite_differences)
             host h = host_forward(x, votes, votes + votes_count(x), leaky);
             problem p = {*x, g, h.couplings + (x->r - 1) * x->b * x->i * x->j, leaky};
             caps_ref_routing_backward(gradient, gradient + votes_count(x), g, h.couplings, h.s, h.v,
-                votes, full, x->b, x->i, x->j, x->d, x->r);
+                votes, full, false, x->b, x->i, x->j, x->d, x->r);
             double error = test_finite_difference(
                 full ? weighted : weighted_frozen, &p, votes, gradient, count, 1e-5);
             ck_assert_msg(error < 1e-6, "shape %zu, full %d, leaky %d: %g", n, full, leaky, error);
@@ -154,9 +154,9 @@ START_TEST(reference_modes_differ_where_they_should)
         double *full = test_zeros(votes_count(x)), *last = test_zeros(votes_count(x));
         host h = host_forward(x, votes, NULL, false);
         caps_ref_routing_backward(
-            full, NULL, g, h.couplings, h.s, h.v, votes, true, x->b, x->i, x->j, x->d, x->r);
-        caps_ref_routing_backward(
-            last, NULL, g, h.couplings, h.s, h.v, votes, false, x->b, x->i, x->j, x->d, x->r);
+            full, NULL, g, h.couplings, h.s, h.v, votes, true, false, x->b, x->i, x->j, x->d, x->r);
+        caps_ref_routing_backward(last, NULL, g, h.couplings, h.s, h.v, votes, false, false, x->b,
+            x->i, x->j, x->d, x->r);
         double error = test_relative_error(last, full, votes_count(x));
         ck_assert(x->r == 1 ? error == 0 : error > 1e-2);
         host_release(&h);
@@ -227,7 +227,7 @@ static void compare(
     double *dvotes = test_zeros(votes_count(x)), *dbias = test_zeros(x->j * x->d);
     host h = host_forward(x, votes, with_bias ? bias : NULL, leaky);
     caps_ref_routing_backward(dvotes, dbias, dv, h.couplings, h.s, h.v, votes,
-        grad == CAPS_ROUTING_GRAD_FULL, x->b, x->i, x->j, x->d, x->r);
+        grad == CAPS_ROUTING_GRAD_FULL, false, x->b, x->i, x->j, x->d, x->r);
     device d = device_create(x, votes, bias, dv, grad, leaky);
     device_run(rt, &d, with_bias);
     /* Each iteration hands its rounding on to the next through exp. */

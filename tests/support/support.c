@@ -40,6 +40,14 @@ caps_runtime *test_runtime(void)
     return shared_runtime;
 }
 
+caps_status test_dataset_load(
+    caps_dataset *ds, const char *name, caps_split split, size_t limit, caps_error *err)
+{
+    const caps_dataset_options options = {
+        CAPS_OPTIONS(caps_dataset_options), .split = split, .limit = limit};
+    return caps_dataset_open(ds, name, &options, err);
+}
+
 double *test_random(size_t n, uint64_t seed, double lo, double hi)
 {
     double *x = malloc((n ? n : 1) * sizeof *x);
@@ -321,16 +329,36 @@ void test_process_release(test_process *p)
     memset(p, 0, sizeof *p);
 }
 
-/* Devices do not survive a fork, so Check does not fork unless it is told to. */
-int main(void)
+/* Checks and failures, as "N N", in $CAPSCL_TEST_COUNTS/<program>, for scripts/test. */
+static void write_counts(const char *program, int run, int failed)
 {
+    const char *directory = getenv("CAPSCL_TEST_COUNTS"), *name = strrchr(program, '/');
+    char path[4096];
+    if (!directory || !*directory)
+        return;
+    snprintf(path, sizeof path, "%s/%s", directory, name ? name + 1 : program);
+    FILE *file = fopen(path, "w");
+    if (file) {
+        fprintf(file, "%d %d\n", run, failed);
+        fclose(file);
+    }
+}
+
+/* Devices do not survive a fork, so Check does not fork unless requested. */
+int main(int argc, char **argv)
+{
+    /* What a program printed is shown where a check fails, a long text too; but Check moves that
+     * many bytes an assertion. The user's caches are not touched. */
+    setenv("CK_MAX_MSG_SIZE", "20000", 0);
+    setenv("CAPSCL_CACHE", TEST_BINARY_DIR "/tests/cache", 0);
     SRunner *runner = srunner_create(suite());
-    const char *fork_wish = getenv("CK_FORK");
-    if (!fork_wish || strcmp(fork_wish, "yes") != 0)
+    const char *fork_requested = getenv("CK_FORK");
+    if (!fork_requested || strcmp(fork_requested, "yes") != 0)
         srunner_set_fork_status(runner, CK_NOFORK);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner), run = srunner_ntests_run(runner);
     srunner_free(runner);
     caps_runtime_free(shared_runtime);
+    write_counts(argc > 0 ? argv[0] : "", run, failed);
     return failed == 0 && run > 0 ? 0 : 1;
 }

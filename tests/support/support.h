@@ -2,9 +2,9 @@
  *
  * A test program is `tests/<folder>/test_<x>.c` with a function `Suite *suite(void)`; support.c has
  * main, which runs it, prints Check's own summary, and honours $CAPSCL_TEST_SMALL (run only the
- * small shapes: set under Oclgrind). Programs that open a device run with CK_FORK=no (scripts/test
- * sets it).
- */
+ * small shapes: set under Oclgrind and the sanitizers). All tests of a program run in one process,
+ * which opens its device once; $CK_FORK=yes gives each a process of its own. Kernels are cached in
+ * the build directory unless $CAPSCL_CACHE says otherwise. */
 #ifndef CAPS_TEST_SUPPORT_H
 #define CAPS_TEST_SUPPORT_H
 
@@ -31,6 +31,10 @@ caps_runtime *test_runtime(void);
         caps_status test_status = (call);                                                          \
         ck_assert_msg(test_status == CAPS_OK, "%s: %s", #call, err.message);                       \
     } while (0)
+
+/* caps_dataset_open with nothing but a split and a limit. */
+caps_status test_dataset_load(
+    caps_dataset *ds, const char *name, caps_split split, size_t limit, caps_error *err);
 
 /* n values, uniform in lo..hi, reproducible from `seed`; each exactly a float32. malloc'd. */
 double *test_random(size_t n, uint64_t seed, double lo, double hi);

@@ -1,4 +1,6 @@
 /* Training as the library does it: stopping, resuming, extending, failing. */
+#include <capscl/inspect.h>
+
 #include "train_support.h"
 
 #include "batcher.h"
@@ -51,8 +53,8 @@ START_TEST(a_run_leaves_what_it_says)
     ck_assert_uint_eq(m->resumed_from_step, 0);
     ck_assert(m->images_per_second > 0 && m->seconds > 0 && m->seconds_left == 0);
     ck_assert(m->peak_device_bytes > 0);
-    ck_assert(m->loss == m->margin_loss + 0.0005 * m->reconstruction_sse);
-    ck_assert(m->rate == caps_train_rate(&whole, 2 * STEPS - 1, STEPS));
+    ck_assert(m->loss == m->class_loss + 0.0005 * m->reconstruction_sse);
+    ck_assert(m->lr == caps_learning_rate(&whole, 2 * STEPS - 1, STEPS));
     ck_assert_int_eq(whole_run.events[CAPS_TRAIN_STARTED], 1);
     ck_assert_int_eq(whole_run.events[CAPS_TRAIN_PROGRESS], 2 * STEPS);
     ck_assert_int_eq(whole_run.events[CAPS_TRAIN_EPOCH], 2);
@@ -66,12 +68,12 @@ START_TEST(a_run_leaves_what_it_says)
     caps_dataset test = {0};
     caps_evaluation result = {0};
     caps_model *model = NULL;
-    const caps_model_options options = {.max_batch = 7};
-    test_ok(caps_checkpoint_load(&saved, whole_model, &whole.spec, &err));
-    test_ok(caps_dataset_load(&test, data, CAPS_SPLIT_TEST, 0, &err));
-    test_ok(caps_model_create(&model, test_runtime(), &saved.spec, &options, &err));
+    const caps_model_options options = {CAPS_OPTIONS(caps_model_options), .max_batch = 7};
+    test_ok(caps_checkpoint_load(&saved, whole_model, whole.spec, &err));
+    test_ok(test_dataset_load(&test, data, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(caps_model_create(&model, test_runtime(), saved.spec, &options, &err));
     test_ok(caps_model_set_parameters(model, saved.parameters, &err));
-    test_ok(caps_evaluate(model, &test, &result, NULL, NULL, &err));
+    test_ok(caps_evaluate(model, &test, NULL, &result, &err));
     ck_assert(result.error_percent == m->test_error_percent);
     ck_assert(isnan(result.reconstruction_sse)); /* made without a decoder */
     ck_assert_double_lt(m->loss, 0.75 * 0.64);
@@ -93,15 +95,19 @@ END_TEST
 START_TEST(without_a_decoder)
 {
     caps_train_config config = whole;
-    config.spec.has_decoder = false;
+    caps_error err = {0};
+    config.spec = NULL;
+    test_ok(caps_model_spec_copy(&config.spec, whole.spec, &err));
+    test_ok(caps_model_spec_remove_decoder(config.spec, &err));
     char *out = fresh("bare");
     train_watch w = train_ok((train_watch){.out = out}, &config);
     ck_assert(isnan(w.m.reconstruction_sse));
-    ck_assert(w.m.loss == w.m.margin_loss && w.m.loss > 0);
+    ck_assert(w.m.loss == w.m.class_loss && w.m.loss > 0);
     /* Also as it comes back from the state. */
     w = train_ok((train_watch){.out = out, .resume = true}, &config);
     ck_assert_int_eq(w.end, CAPS_TRAIN_WAS_FINISHED);
     ck_assert(isnan(w.m.reconstruction_sse));
+    caps_train_config_release(&config);
 }
 END_TEST
 
@@ -110,10 +116,10 @@ START_TEST(sgd_keeps_its_rate_and_no_moments)
     caps_error err = {0};
     caps_train_config config = whole;
     config.optimizer = CAPS_OPTIMIZER_SGD;
-    config.rate = 0.05;
+    config.lr = 0.05;
     char *out = fresh("sgd"), *pieces = fresh("sgd-pieces");
     train_watch w = train_ok((train_watch){.out = out}, &config);
-    ck_assert(w.m.rate == 0.05);
+    ck_assert(w.m.lr == 0.05);
     caps_safetensors st = {0};
     test_ok(caps_safetensors_load(&st, cli_path(out, "state.safetensors"), &err));
     ck_assert_uint_eq(st.count, 9);
@@ -130,17 +136,18 @@ START_TEST(init_gives_the_parameters)
     caps_train_config config = whole;
     snprintf(config.init, sizeof config.init, "%s", whole_model);
     config.optimizer = CAPS_OPTIMIZER_SGD;
-    config.rate = 1e-30;
+    config.lr = 1e-30;
     config.max_steps = 1;
     char *out = fresh("init");
     train_ok((train_watch){.out = out}, &config);
     ck_assert(cli_same_file(whole_model, cli_path(out, "model.safetensors")));
 
-    config.spec.class_caps.iterations = 3;
+    config.spec = train_changed_spec(whole.spec, "caps", "routing.iterations", "3");
     train_fails((train_watch){.out = fresh("never")}, &config, CAPS_ERR_MISMATCH, "iterations");
     snprintf(config.init, sizeof config.init, "%s/nothing.safetensors", work);
     train_fails((train_watch){.out = fresh("never")}, &config, CAPS_ERR_NOT_FOUND, "nothing");
     ck_assert(!caps_path_exists(fresh("never")));
+    caps_train_config_release(&config);
 }
 END_TEST
 
@@ -218,13 +225,28 @@ START_TEST(killed_after_a_save)
     free(log);
     /* config.json is lost: the state's copy serves. */
     caps_error err = {0};
-    caps_train_config found;
+    caps_train_config found = {CAPS_OPTIONS(caps_train_config)};
     test_ok(caps_train_config_load(&found, killed, &err));
     w = train_ok((train_watch){.out = killed, .resume = true}, &found);
+    caps_train_config_release(&found);
     ck_assert_uint_eq(w.m.resumed_from_step, 6);
     expect_whole(killed, &w);
     ck_assert_uint_eq(train_lines(killed, NULL), 2);
     ck_assert(cli_same_file(cli_path(killed, "config.json"), cli_path(first, "config.json")));
+}
+END_TEST
+
+/* A run's config.json is the same in a process that has trained others before. */
+START_TEST(a_later_run_records_its_own_choices)
+{
+    static const size_t batches[] = {13, 11, 13};
+    char *out[3] = {fresh("before"), fresh("between"), fresh("later")};
+    for (size_t i = 0; i < 3; i++) {
+        caps_train_config config = whole;
+        config.batch = batches[i];
+        train_ok((train_watch){.out = out[i]}, &config);
+    }
+    ck_assert(cli_same_file(cli_path(out[0], "config.json"), cli_path(out[2], "config.json")));
 }
 END_TEST
 
@@ -245,10 +267,11 @@ START_TEST(extended_runs_go_on_as_one)
     config.max_steps = 0;
     w = train_ok((train_watch){.out = out, .resume = true}, &config);
     ck_assert_uint_eq(w.m.step, STEPS);
-    caps_train_config kept;
+    caps_train_config kept = {CAPS_OPTIONS(caps_train_config)};
     caps_error err = {0};
     test_ok(caps_train_config_load(&kept, out, &err));
     ck_assert(kept.epochs == 1 && kept.max_steps == 0);
+    caps_train_config_release(&kept);
     w = train_ok((train_watch){.out = out, .resume = true}, &whole);
     ck_assert_uint_eq(w.m.resumed_from_step, STEPS);
     expect_whole(out, &w);
@@ -319,8 +342,9 @@ START_TEST(other_settings_are_refused)
     config.optimizer = CAPS_OPTIMIZER_SGD;
     train_fails(again, &config, CAPS_ERR_MISMATCH, "optimizer");
     config = whole;
-    config.spec.class_caps.iterations = 3;
+    config.spec = train_changed_spec(whole.spec, "caps", "routing.iterations", "3");
     train_fails(again, &config, CAPS_ERR_MISMATCH, "spec");
+    caps_train_config_release(&config);
     config = whole;
     config.batch = 0;
     train_fails(again, &config, CAPS_ERR_ARGUMENT, "batch");
@@ -355,12 +379,12 @@ START_TEST(not_finite_names_step_and_layer)
 {
     caps_train_config config = whole;
     config.optimizer = CAPS_OPTIMIZER_SGD;
-    config.rate = 1e30;
+    config.lr = 1e30;
     char *out = fresh("not-finite");
     train_watch w =
         train_fails((train_watch){.out = out}, &config, CAPS_ERR_NOT_FINITE, "last saved step 0)");
     ck_assert_msg(strncmp(w.err.message, "step ", 5) == 0, "%s", w.err.message);
-    ck_assert_ptr_nonnull(strstr(w.err.message, " is not finite (rate 1e+30; "));
+    ck_assert_ptr_nonnull(strstr(w.err.message, " is not finite (learning rate 1e+30; "));
     ck_assert_ptr_null(strstr(w.err.message, "nothing"));
     ck_assert(!caps_path_exists(cli_path(out, "model.safetensors")));
     /* The first state is still there, whole: it goes wrong at the same step again. */
@@ -380,26 +404,29 @@ static void expect_end(const caps_train_config *config, const char *message)
     char name[64] = "", expected[128];
     bool finite = true;
     uint64_t step = 0;
-    const caps_model_options options = {.max_batch = config->batch, .training = true};
+    const caps_model_options options = {
+        CAPS_OPTIONS(caps_model_options), .max_batch = config->batch, .training = true};
     const caps_batcher_options from = {.batch = config->batch,
         .augment = config->augment,
         .shuffle = config->shuffle,
         .seed = config->seed};
-    test_ok(caps_dataset_load(&train, config->data, CAPS_SPLIT_TRAIN, 0, &err));
-    test_ok(caps_model_create(&m, test_runtime(), &config->spec, &options, &err));
-    test_ok(caps_model_initialise(m, config->seed, &err));
+    test_ok(test_dataset_load(&train, config->data, CAPS_SPLIT_TRAIN, 0, &err));
+    test_ok(caps_model_create(&m, test_runtime(), config->spec, &options, &err));
+    test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, config->seed, &err));
     test_ok(caps_batcher_create(&batcher, &train, &from, &err));
     while (finite) {
         caps_model_totals totals;
         const caps_batch *batch = caps_batcher_next(batcher);
-        test_ok(caps_model_set_batch(m, batch->n, batch->images, batch->labels, &err));
+        const caps_images images = {batch->n, batch->images, batch->labels, batch->targets};
+        test_ok(caps_model_set_batch(m, &images, &err));
         test_ok(caps_model_clear_totals(m, &err));
         test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
+        test_ok(caps_model_add_totals(m, &err));
         test_ok(caps_model_backward(m, &err));
-        test_ok(caps_model_sgd(m, (float)config->rate, &err));
+        test_ok(caps_model_sgd(m, (float)config->lr, &err));
         test_ok(caps_model_get_totals(m, &totals, &err));
         test_ok(caps_model_check_finite(m, &finite, &err));
-        finite = finite && isfinite(totals.margin_loss) && isfinite(totals.sse);
+        finite = finite && isfinite(totals.class_loss) && isfinite(totals.sse);
         step++;
     }
     test_ok(caps_model_first_not_finite(m, name, sizeof name, &err));
@@ -419,7 +446,7 @@ START_TEST(not_finite_is_as_without_running_ahead)
     for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
         caps_train_config config = whole;
         config.optimizer = CAPS_OPTIMIZER_SGD;
-        config.rate = rates[i];
+        config.lr = rates[i];
         config.epochs = 20;
         config.save_every = 7;
         char name[32];
@@ -436,16 +463,17 @@ START_TEST(not_finite_is_never_saved)
     /* Weights that are too large to be numbers, from gradients that are. */
     caps_train_config config = whole;
     config.optimizer = CAPS_OPTIMIZER_SGD;
-    config.rate = 3e38;
-    config.rate_decay = 1;
+    config.lr = 3e38;
+    config.lr_decay = 1;
     config.save_every = 1;
     config.max_steps = 4;
     char *out = fresh("huge");
-    train_fails((train_watch){.out = out}, &config, CAPS_ERR_NOT_FINITE, " is not finite (rate ");
+    train_fails(
+        (train_watch){.out = out}, &config, CAPS_ERR_NOT_FINITE, " is not finite (learning rate ");
     caps_error err = {0};
     caps_checkpoint saved = {0};
     test_ok(caps_checkpoint_load(
-        &saved, cli_path(out, "state.safetensors"), &config.spec, &err)); /* reads numbers only */
+        &saved, cli_path(out, "state.safetensors"), config.spec, &err)); /* reads numbers only */
     caps_checkpoint_release(&saved);
 }
 END_TEST
@@ -542,7 +570,7 @@ START_TEST(logged_steps_are_those_they_say)
     ck_assert(json_number_value(json_object_get(value, "loss")) == w.m.loss);
     ck_assert(json_number_value(json_object_get(value, "train_error_percent")) ==
               w.m.train_error_percent);
-    ck_assert(json_number_value(json_object_get(value, "rate")) == w.m.rate);
+    ck_assert(json_number_value(json_object_get(value, "rate")) == w.m.lr);
     json_decref(value);
     free(text);
 }
@@ -577,16 +605,19 @@ START_TEST(evaluation_counts_every_image)
     double margin[2], sse[2];
     size_t errors[2];
     test_ok(caps_checkpoint_load(&saved, whole_model, NULL, &err));
-    test_ok(caps_dataset_load(&test, data, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&test, data, CAPS_SPLIT_TEST, 0, &err));
     for (int i = 0; i < 2; i++) {
         caps_model *model = NULL;
         caps_evaluation result = {0};
         seen s = {0};
         /* Batches that do not divide the images; one larger than all of them. */
-        const caps_model_options options = {.max_batch = i ? 100 : 9, .reconstruct = true};
-        test_ok(caps_model_create(&model, test_runtime(), &saved.spec, &options, &err));
+        const caps_model_options options = {
+            CAPS_OPTIONS(caps_model_options), .max_batch = i ? 100 : 9, .reconstruct = true};
+        test_ok(caps_model_create(&model, test_runtime(), saved.spec, &options, &err));
         test_ok(caps_model_set_parameters(model, saved.parameters, &err));
-        test_ok(caps_evaluate(model, &test, &result, see, &s, &err));
+        const caps_evaluate_options seeing = {
+            CAPS_OPTIONS(caps_evaluate_options), .each = see, .each_user = &s};
+        test_ok(caps_evaluate(model, &test, &seeing, &result, &err));
         ck_assert_uint_eq(result.n, TEST_IMAGES);
         ck_assert_uint_eq(s.n, TEST_IMAGES);
         ck_assert_uint_eq(s.errors, result.errors);
@@ -601,7 +632,7 @@ START_TEST(evaluation_counts_every_image)
             }
         ck_assert_uint_eq(all, TEST_IMAGES);
         ck_assert_uint_eq(all - right, result.errors);
-        margin[i] = result.margin_loss;
+        margin[i] = result.class_loss;
         sse[i] = result.reconstruction_sse;
         errors[i] = result.errors;
         caps_evaluation_release(&result);
@@ -622,10 +653,11 @@ START_TEST(evaluation_leaves_totals_and_weights)
     caps_model *model = NULL;
     caps_evaluation result = {0};
     caps_model_totals before, after;
-    const caps_model_options options = {.max_batch = 10, .training = true, .adam = true};
-    test_ok(caps_dataset_load(&test, data, CAPS_SPLIT_TEST, 0, &err));
-    test_ok(caps_model_create(&model, test_runtime(), &whole.spec, &options, &err));
-    test_ok(caps_model_initialise(model, 3, &err));
+    const caps_model_options options = {
+        CAPS_OPTIONS(caps_model_options), .max_batch = 10, .training = true, .adam = true};
+    test_ok(test_dataset_load(&test, data, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(caps_model_create(&model, test_runtime(), whole.spec, &options, &err));
+    test_ok(caps_model_initialise(model, CAPS_INITIALISER_SCALED, 3, &err));
     size_t n = caps_model_flat_count(model);
     float *weights[2] = {malloc(n * sizeof(float)), malloc(n * sizeof(float))};
     float images[10 * 144];
@@ -634,22 +666,25 @@ START_TEST(evaluation_leaves_totals_and_weights)
         caps_dataset_image(&test, i, CAPS_AUGMENT_NONE, 0, 0, images + i * 144);
         labels[i] = test.labels[i];
     }
-    test_ok(caps_model_set_batch(model, 10, images, labels, &err));
+    const caps_images batch = {10, images, labels, NULL};
+    test_ok(caps_model_clear_totals(model, &err));
+    test_ok(caps_model_set_batch(model, &batch, &err));
     test_ok(caps_model_forward(model, CAPS_MASK_LABEL, &err));
+    test_ok(caps_model_add_totals(model, &err));
     test_ok(caps_model_get_totals(model, &before, &err));
-    ck_assert(before.margin_loss > 0 && before.sse > 0);
+    ck_assert(before.class_loss > 0 && before.sse > 0);
     test_ok(caps_model_get_parameters(model, weights[0], &err));
-    test_ok(caps_evaluate(model, &test, &result, NULL, NULL, &err));
+    test_ok(caps_evaluate(model, &test, NULL, &result, &err));
     test_ok(caps_model_get_totals(model, &after, &err));
     test_ok(caps_model_get_parameters(model, weights[1], &err));
-    ck_assert(before.margin_loss == after.margin_loss && before.sse == after.sse);
+    ck_assert(before.class_loss == after.class_loss && before.sse == after.sse);
     ck_assert(before.errors == after.errors);
     ck_assert(memcmp(weights[0], weights[1], n * sizeof(float)) == 0);
     caps_evaluation_release(&result);
 
     /* A set that does not fit is refused, and leaves nothing to release. */
     test.width = 11;
-    ck_assert_int_eq(caps_evaluate(model, &test, &result, NULL, NULL, &err), CAPS_ERR_MISMATCH);
+    ck_assert_int_eq(caps_evaluate(model, &test, NULL, &result, &err), CAPS_ERR_MISMATCH);
     ck_assert_ptr_null(result.confusion);
     free(weights[0]);
     free(weights[1]);
@@ -673,6 +708,7 @@ Suite *suite(void)
     tcase_add_test(t, stopped_at_every_step);
     tcase_add_test(t, a_time_limit_stops_too);
     tcase_add_test(t, killed_after_a_save);
+    tcase_add_test(t, a_later_run_records_its_own_choices);
     tcase_add_test(t, extended_runs_go_on_as_one);
     tcase_add_test(t, shortened_runs_end_where_they_are);
     tcase_add_test(t, an_end_without_evaluation_gets_one);

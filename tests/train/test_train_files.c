@@ -1,4 +1,6 @@
 /* The files of a run, and what is refused of them; settings; the schedule. */
+#include <stddef.h>
+
 #include "train_support.h"
 
 #include "config.h"
@@ -25,29 +27,38 @@ static void tear_down(void)
 
 /* ---- schedule ------------------------------------------------------------------------------- */
 
+static caps_train_config train_defaults(void)
+{
+    caps_error err = {0};
+    caps_train_config c = {CAPS_OPTIONS(caps_train_config)};
+    test_ok(caps_train_config_init(&c, &err));
+    return c;
+}
+
 START_TEST(rates)
 {
-    caps_train_config c = caps_train_config_default();
-    ck_assert(caps_train_rate(&c, 0, 600) == 1e-3);
-    ck_assert_double_eq_tol(caps_train_rate(&c, 600, 600), 9e-4, 1e-18);
-    ck_assert_double_eq_tol(caps_train_rate(&c, 300, 600), 1e-3 * sqrt(0.9), 1e-18);
-    ck_assert_double_eq_tol(caps_train_rate(&c, 6000, 600), 1e-3 * pow(0.9, 10), 1e-18);
-    c.rate_decay = 1;
-    ck_assert(caps_train_rate(&c, 12345, 600) == 1e-3);
-    c.rate_linear_epochs = 10;
-    ck_assert(caps_train_rate(&c, 0, 600) == 1e-3);
-    ck_assert_double_eq_tol(caps_train_rate(&c, 1500, 600), 7.5e-4, 1e-18);
-    ck_assert_double_eq_tol(caps_train_rate(&c, 5999, 600), 1e-3 / 6000, 1e-18);
-    ck_assert(caps_train_rate(&c, 6000, 600) == 0);
-    ck_assert(caps_train_rate(&c, 12345, 600) == 0);
-    c.rate_decay = 0.5; /* both */
-    ck_assert_double_eq_tol(caps_train_rate(&c, 3000, 600), 1e-3 / 64, 1e-18);
-    c.rate_min = 1e-4;
-    ck_assert_double_eq_tol(caps_train_rate(&c, 1200, 600), 2e-4, 1e-18);
-    ck_assert(caps_train_rate(&c, 2400, 600) == 1e-4);
-    ck_assert(caps_train_rate(&c, 12345, 600) == 1e-4);
+    caps_train_config c = train_defaults();
+    ck_assert(caps_learning_rate(&c, 0, 600) == 1e-3);
+    ck_assert_double_eq_tol(caps_learning_rate(&c, 600, 600), 9e-4, 1e-18);
+    ck_assert_double_eq_tol(caps_learning_rate(&c, 300, 600), 1e-3 * sqrt(0.9), 1e-18);
+    ck_assert_double_eq_tol(caps_learning_rate(&c, 6000, 600), 1e-3 * pow(0.9, 10), 1e-18);
+    c.lr_decay = 1;
+    ck_assert(caps_learning_rate(&c, 12345, 600) == 1e-3);
+    c.lr_linear_epochs = 10;
+    ck_assert(caps_learning_rate(&c, 0, 600) == 1e-3);
+    ck_assert_double_eq_tol(caps_learning_rate(&c, 1500, 600), 7.5e-4, 1e-18);
+    ck_assert_double_eq_tol(caps_learning_rate(&c, 5999, 600), 1e-3 / 6000, 1e-18);
+    ck_assert(caps_learning_rate(&c, 6000, 600) == 0);
+    ck_assert(caps_learning_rate(&c, 12345, 600) == 0);
+    c.lr_decay = 0.5; /* both */
+    ck_assert_double_eq_tol(caps_learning_rate(&c, 3000, 600), 1e-3 / 64, 1e-18);
+    c.lr_min = 1e-4;
+    ck_assert_double_eq_tol(caps_learning_rate(&c, 1200, 600), 2e-4, 1e-18);
+    ck_assert(caps_learning_rate(&c, 2400, 600) == 1e-4);
+    ck_assert(caps_learning_rate(&c, 12345, 600) == 1e-4);
     c.optimizer = CAPS_OPTIMIZER_SGD;
-    ck_assert(caps_train_rate(&c, 12345, 600) == 1e-3);
+    ck_assert(caps_learning_rate(&c, 12345, 600) == 1e-3);
+    caps_train_config_release(&c);
 }
 END_TEST
 
@@ -56,7 +67,7 @@ START_TEST(ends_and_epochs)
     ck_assert_uint_eq(caps_schedule_steps_per_epoch(60000, 100), 600);
     ck_assert_uint_eq(caps_schedule_steps_per_epoch(90, 20), 5);
     ck_assert_uint_eq(caps_schedule_steps_per_epoch(3, SIZE_MAX), 1);
-    caps_train_config c = caps_train_config_default();
+    caps_train_config c = train_defaults();
     ck_assert_uint_eq(caps_schedule_last_step(&c, 600), 6000);
     c.max_steps = 7;
     ck_assert_uint_eq(caps_schedule_last_step(&c, 600), 7);
@@ -71,8 +82,9 @@ START_TEST(ends_and_epochs)
     ck_assert_uint_eq(caps_schedule_epoch(6, 5), 2);
     /* No run goes on where its straight line has ended. */
     caps_error err = {0};
-    c = caps_train_config_default();
-    c.rate_linear_epochs = 3;
+    caps_train_config_release(&c);
+    c = train_defaults();
+    c.lr_linear_epochs = 3;
     for (uint64_t epochs = 0; epochs <= 4; epochs++)
         for (uint64_t steps = epochs ? 0 : 1; steps <= 22; steps++) {
             c.epochs = epochs;
@@ -81,12 +93,13 @@ START_TEST(ends_and_epochs)
             ck_assert_int_eq(
                 caps_schedule_check(&c, 7, &err), longer ? CAPS_ERR_ARGUMENT : CAPS_OK);
         }
-    ck_assert_ptr_nonnull(strstr(err.message, "4 epochs at a rate that falls to 0 in 3"));
-    c.rate_min = 1e-6;
+    ck_assert_ptr_nonnull(strstr(err.message, "4 epochs at a learning rate that falls to 0 in 3"));
+    c.lr_min = 1e-6;
     test_ok(caps_schedule_check(&c, 7, &err));
-    c.rate_min = 0;
-    c.rate_linear_epochs = 0;
+    c.lr_min = 0;
+    c.lr_linear_epochs = 0;
     test_ok(caps_schedule_check(&c, 7, &err));
+    caps_train_config_release(&c);
 }
 END_TEST
 
@@ -95,11 +108,11 @@ END_TEST
 START_TEST(settings_go_through_text)
 {
     caps_error err = {0};
-    caps_train_config a = config, b;
+    caps_train_config a = config, b = {CAPS_OPTIONS(caps_train_config)};
     json_t *object = NULL, *again = NULL;
     char *text = NULL;
-    a.rate = nextafter(0.1, 1);
-    a.rate_decay = nextafter(1, 0);
+    a.lr = nextafter(0.1, 1);
+    a.lr_decay = nextafter(1, 0);
     a.seed = UINT64_MAX - 1;
     a.epochs = 0;
     a.max_steps = 1000000000000000;
@@ -109,21 +122,21 @@ START_TEST(settings_go_through_text)
     a.limit = 77;
     a.eval_every = 0;
     a.save_every = 3;
-    a.rate_linear_epochs = 12;
-    snprintf(a.rate_factors, sizeof a.rate_factors, "primary=0.1,decoder.fc1=2");
+    a.lr_linear_epochs = 12;
+    snprintf(a.lr_multipliers, sizeof a.lr_multipliers, "primary=0.1,decoder.fc1=2");
     snprintf(a.init, sizeof a.init, "a \"quoted\" \\ name \xc3\xa9");
     test_ok(caps_config_to_json(&object, &a, &err));
     test_ok(caps_config_format(&text, object, 2, &err));
     again = json_loads(text, 0, NULL);
     test_ok(caps_config_from_json(&b, again, "text", &err));
-    ck_assert(caps_model_spec_equal(&a.spec, &b.spec));
-    ck_assert(a.rate == b.rate && a.rate_decay == b.rate_decay && a.seed == b.seed);
+    ck_assert(caps_model_spec_equal(a.spec, b.spec));
+    ck_assert(a.lr == b.lr && a.lr_decay == b.lr_decay && a.seed == b.seed);
     ck_assert(a.epochs == b.epochs && a.max_steps == b.max_steps && a.batch == b.batch);
     ck_assert(a.optimizer == b.optimizer && a.augment == b.augment && a.shuffle == b.shuffle);
     ck_assert(a.limit == b.limit && a.eval_every == b.eval_every && a.save_every == b.save_every);
     ck_assert_str_eq(a.init, b.init);
-    ck_assert_str_eq(a.rate_factors, b.rate_factors);
-    ck_assert_uint_eq(a.rate_linear_epochs, b.rate_linear_epochs);
+    ck_assert_str_eq(a.lr_multipliers, b.lr_multipliers);
+    ck_assert_uint_eq(a.lr_linear_epochs, b.lr_linear_epochs);
     ck_assert_str_eq(a.data, b.data);
     ck_assert_str_eq(a.arch, b.arch);
     ck_assert_str_eq(a.profile, b.profile);
@@ -148,9 +161,11 @@ START_TEST(settings_go_through_text)
     /* A run from before there were factors, or a straight line, had none. */
     json_object_del(again, "rate_factors");
     json_object_del(again, "rate_linear_epochs");
+    caps_train_config_release(&b);
     test_ok(caps_config_from_json(&b, again, "text", &err));
-    ck_assert_uint_eq(b.rate_linear_epochs, 0);
-    ck_assert_str_eq(b.rate_factors, "");
+    ck_assert_uint_eq(b.lr_linear_epochs, 0);
+    ck_assert_str_eq(b.lr_multipliers, "");
+    caps_train_config_release(&b);
     json_decref(object);
     json_decref(again);
     free(text);
@@ -159,16 +174,49 @@ START_TEST(settings_go_through_text)
 }
 END_TEST
 
+/* Structs begin with their size: none is an error, that of an older header is taken. */
+START_TEST(structs_say_their_size)
+{
+    caps_error err = {0};
+    caps_train_config none = {0}, older = {CAPS_OPTIONS(caps_train_config)};
+    caps_train_config all = {CAPS_OPTIONS(caps_train_config), .save_every = 5};
+    const caps_train_control control = {.out = run_out, .resume = true};
+    caps_train_end end;
+    caps_train_metrics m;
+    ck_assert_int_eq(caps_train_config_init(&none, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "CAPS_OPTIONS(caps_train_config)"));
+    ck_assert_ptr_null(none.spec);
+    ck_assert_int_eq(caps_train_config_copy(&older, &none, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_int_eq(
+        caps_train_run(test_runtime(), &config, &control, &end, &m, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "CAPS_OPTIONS(caps_train_control)"));
+
+    /* A header that ends before `save_every`: nothing behind its end is written, and it is 0. */
+    older.size = offsetof(caps_train_config, save_every);
+    older.save_every = 77;
+    test_ok(caps_train_config_init(&older, &err));
+    ck_assert_uint_eq(older.save_every, 77);
+    ck_assert_uint_eq(older.size, offsetof(caps_train_config, save_every));
+    test_ok(caps_train_config_copy(&all, &older, &err));
+    ck_assert_uint_eq(all.save_every, 0);
+    ck_assert_uint_eq(all.size, sizeof all);
+    ck_assert(all.spec != older.spec && caps_model_spec_equal(all.spec, older.spec));
+    caps_train_config_release(&all);
+    caps_train_config_release(&older);
+}
+END_TEST
+
 START_TEST(settings_of_a_run)
 {
     caps_error err = {0};
-    caps_train_config found;
+    caps_train_config found = {CAPS_OPTIONS(caps_train_config)};
     char *out = cli_make_directory(work, "settings");
     ck_assert_int_eq(caps_train_config_load(&found, out, &err), CAPS_ERR_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(err.message, "settings"));
     test_ok(caps_train_config_load(&found, run_out, &err));
     ck_assert_str_eq(found.data, config.data);
-    ck_assert(caps_model_spec_equal(&found.spec, &config.spec));
+    ck_assert(caps_model_spec_equal(found.spec, config.spec));
+    caps_train_config_release(&found);
     /* A torn file is not one that is lost. */
     cli_write_text(out, "config.json", "{\"arch\": \"mn");
     ck_assert_int_eq(caps_train_config_load(&found, out, &err), CAPS_ERR_FORMAT);
@@ -264,7 +312,7 @@ START_TEST(lines_are_appended)
     const caps_train_metrics m = {.epoch = 2,
         .step = 300,
         .loss = 0.1f,
-        .margin_loss = 1.0 / 3,
+        .class_loss = 1.0 / 3,
         .reconstruction_sse = NAN,
         .train_error_percent = 12.5,
         .test_error_percent = NAN,
@@ -471,6 +519,7 @@ Suite *suite(void)
     tcase_add_test(t, rates);
     tcase_add_test(t, ends_and_epochs);
     tcase_add_test(t, settings_go_through_text);
+    tcase_add_test(t, structs_say_their_size);
     tcase_add_test(t, settings_of_a_run);
     tcase_add_test(t, finding_and_removing);
     tcase_add_test(t, logs_are_cut_back);

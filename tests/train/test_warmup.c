@@ -1,4 +1,6 @@
 /* A process that compiles for another one: what it launches, and when there is one. */
+#include <capscl/experimental.h>
+
 #include "train_support.h"
 
 #include "kernel_warmup.h"
@@ -46,24 +48,25 @@ START_TEST(the_later_kernels_are_launched_once)
     config.max_steps = 1;
     caps_runtime *rt = profiled(families[_i]), *beside = profiled(families[_i]);
     char *out = cli_path(work, families[_i]);
-    const caps_train_control control = {.out = out};
+    const caps_train_control control = {CAPS_OPTIONS(caps_train_control), .out = out};
     caps_train_end end;
     caps_train_metrics m;
     test_ok(caps_train_run(rt, &config, &control, &end, &m, &err));
     test_ok(caps_train_warmup(beside, &config, &err));
-    const caps_profile_entry *real, *rehearsed;
-    size_t n_real, n_rehearsed;
+    const caps_profile_entry *real, *warmed;
+    size_t n_real, n_warmed;
     test_ok(caps_runtime_profile_get(rt, &real, &n_real, &err));
-    test_ok(caps_runtime_profile_get(beside, &rehearsed, &n_rehearsed, &err));
-    for (size_t i = 0; i < n_rehearsed; i++) {
-        ck_assert_msg(find(real, n_real, rehearsed[i].kernel), "%s", rehearsed[i].kernel);
-        ck_assert_uint_eq(rehearsed[i].calls, 1);
+    test_ok(caps_runtime_profile_get(beside, &warmed, &n_warmed, &err));
+    for (size_t i = 0; i < n_warmed; i++) {
+        ck_assert_msg(find(real, n_real, warmed[i].kernel), "%s", warmed[i].kernel);
+        ck_assert_uint_eq(warmed[i].calls, 1);
     }
-    ck_assert_uint_ge(n_rehearsed, n_real / 3);
-    ck_assert_uint_lt(n_rehearsed, n_real);
+    ck_assert_uint_ge(n_warmed, n_real / 3);
+    ck_assert_uint_lt(n_warmed, n_real);
     /* The optimizer is the last of a step, the first layer's bias or product its first. */
-    ck_assert_ptr_nonnull(find(rehearsed, n_rehearsed, "adam_step"));
-    ck_assert_ptr_null(find(rehearsed, n_rehearsed, "squash_forward"));
+    ck_assert_ptr_nonnull(find(warmed, n_warmed, "adam_step"));
+    ck_assert_ptr_null(find(warmed, n_warmed, "squash_forward"));
+    caps_train_config_release(&config);
     caps_runtime_free(rt);
     caps_runtime_free(beside);
 }
@@ -91,8 +94,8 @@ END_TEST
 Suite *suite(void)
 {
     cli_use_test_cache();
-    Suite *s = suite_create("rehearsal");
-    TCase *t = tcase_create("rehearsal");
+    Suite *s = suite_create("warm-up");
+    TCase *t = tcase_create("warm-up");
     tcase_set_timeout(t, 0);
     tcase_add_unchecked_fixture(t, set_up, tear_down);
     tcase_add_loop_test(t, the_later_kernels_are_launched_once, 0, 2);

@@ -16,14 +16,29 @@ enum {
 static inline caps_train_config train_tiny(const char *data)
 {
     caps_error err = {0};
-    caps_train_config config = caps_train_config_default();
+    caps_train_config config = {CAPS_OPTIONS(caps_train_config)};
+    test_ok(caps_train_config_init(&config, &err));
+    caps_model_spec_free(config.spec);
     test_ok(caps_model_spec_parse(&config.spec, TINY_SPEC, "tiny", &err));
     snprintf(config.arch, sizeof config.arch, "tiny");
     snprintf(config.data, sizeof config.data, "%s", data);
     config.epochs = 2;
     config.batch = BATCH;
-    config.rate = 0.01;
+    config.lr = 0.01;
     return config;
+}
+
+/* A spec like `from` but for one field; released with caps_model_spec_free. */
+static inline caps_model_spec *train_changed_spec(
+    const caps_model_spec *from, const char *kind, const char *field, const char *json)
+{
+    caps_error err = {0};
+    caps_model_spec *spec = NULL;
+    size_t changed;
+    test_ok(caps_model_spec_copy(&spec, from, &err));
+    test_ok(caps_model_spec_set(spec, kind, field, json, &changed, &err));
+    ck_assert_uint_ge(changed, 1);
+    return spec;
 }
 
 /* What one call of caps_train_run did. */
@@ -66,6 +81,7 @@ static inline void train_event(
 static inline caps_status train_run(train_watch *w, const caps_train_config *config)
 {
     const caps_train_control control = {
+        CAPS_OPTIONS(caps_train_control),
         .out = w->out,
         .resume = w->resume,
         .time_limit_seconds = w->time_limit_seconds,
@@ -120,11 +136,11 @@ static inline void train_expect_same(const caps_train_metrics *a, const caps_tra
     ck_assert_uint_eq(a->step, b->step);
     ck_assert_uint_eq(a->images_done, b->images_done);
     ck_assert_uint_eq(a->images_total, b->images_total);
-    ck_assert(a->loss == b->loss && a->margin_loss == b->margin_loss);
+    ck_assert(a->loss == b->loss && a->class_loss == b->class_loss);
     ck_assert(a->reconstruction_sse == b->reconstruction_sse);
     ck_assert(a->train_error_percent == b->train_error_percent);
     ck_assert(a->test_error_percent == b->test_error_percent);
-    ck_assert(a->rate == b->rate);
+    ck_assert(a->lr == b->lr);
 }
 
 #endif

@@ -14,8 +14,7 @@
 #include "options.h"
 #include "rng.h"
 
-/* ---- errors -----------------------------------------------------------------------------------
- */
+/* ---- errors --------------------------------------------------------------------------------- */
 
 START_TEST(status_names)
 {
@@ -114,8 +113,7 @@ START_TEST(fail_errno_gives_the_reason)
 }
 END_TEST
 
-/* ---- generator --------------------------------------------------------------------------------
- */
+/* ---- generator ------------------------------------------------------------------------------ */
 
 START_TEST(philox_known_answers)
 {
@@ -274,8 +272,7 @@ START_TEST(clock_goes_forward)
 }
 END_TEST
 
-/* ---- JSON -------------------------------------------------------------------------------------
- */
+/* ---- JSON ----------------------------------------------------------------------------------- */
 
 START_TEST(json_parse)
 {
@@ -390,6 +387,19 @@ START_TEST(options_of_no_known_size_are_refused)
 }
 END_TEST
 
+/* What the system reports need not be UTF-8; a document must be. */
+START_TEST(json_text_of_any_bytes)
+{
+    static const char *const texts[][2] = {{"plain", "plain"}, {"", ""},
+        {"gr\303\274n", "gr\303\274n"}, {"\377device\200", "?device?"}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        json_t *text = caps_json_text(texts[i][0]);
+        ck_assert_str_eq(json_string_value(text), texts[i][1]);
+        json_decref(text);
+    }
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("base");
@@ -415,6 +425,7 @@ Suite *suite(void)
     TCase *json = tcase_create("json");
     tcase_add_test(json, json_parse);
     tcase_add_test(json, json_numbers_come_back);
+    tcase_add_test(json, json_text_of_any_bytes);
     suite_add_tcase(s, json);
     return s;
 }

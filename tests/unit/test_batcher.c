@@ -8,8 +8,7 @@
 #include "batcher.h"
 #include "rng.h"
 
-/* ---- augmentation -----------------------------------------------------------------------------
- */
+/* ---- augmentation --------------------------------------------------------------------------- */
 
 /* A set in memory; its arrays belong to the caller. */
 static caps_dataset made(size_t n, size_t c, size_t h, size_t w, uint8_t *images, uint8_t *labels)
@@ -121,8 +120,7 @@ START_TEST(shift2_of_tiny_images)
 }
 END_TEST
 
-/* ---- batcher ----------------------------------------------------------------------------------
- */
+/* ---- batcher -------------------------------------------------------------------------------- */
 
 enum { BN = 23, BH = 5, BW = 4 };
 

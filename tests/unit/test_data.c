@@ -1,5 +1,5 @@
 /* test_data.c: IDX files and data sets. */
-#include "support.h"
+#include "data_files.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,19 +11,7 @@
 #include "file.h"
 #include "rng.h"
 
-/* Hundreds are needed: all in one that is removed at exit. */
-static char *fresh_directory(void)
-{
-    static char *root;
-    static unsigned count;
-    root = root ? root : test_directory();
-    char *path = caps_format("%s/%u", root, count++);
-    ck_assert_int_eq(mkdir(path, 0777), 0);
-    return path;
-}
-
-/* ---- making files -----------------------------------------------------------------------------
- */
+/* ---- making files --------------------------------------------------------------------------- */
 
 typedef struct bytes {
     unsigned char *data;
@@ -51,17 +39,8 @@ static bytes idx_bytes(int ndim, const uint32_t *dims, size_t payload)
 
 static bytes gzipped(bytes plain)
 {
-    z_stream z = {0};
-    size_t room = plain.n + plain.n / 100 + 1000;
-    bytes out = {malloc(room), room};
-    ck_assert_int_eq(deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    z.next_in = plain.data;
-    z.avail_in = (uInt)plain.n;
-    z.next_out = out.data;
-    z.avail_out = (uInt)out.n;
-    ck_assert_int_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
-    out.n -= z.avail_out;
-    deflateEnd(&z);
+    bytes out;
+    out.data = test_gzipped(plain.data, plain.n, 6, &out.n);
     return out;
 }
 
@@ -70,19 +49,7 @@ enum { N = 23, H = 5, W = 4 };
 
 static void put(const char *directory, const char *name, bytes b)
 {
-    char *path = caps_path_join(directory, name);
-    FILE *f = fopen(path, "wb");
-    ck_assert_ptr_nonnull(f);
-    ck_assert_uint_eq(fwrite(b.data, 1, b.n, f), b.n);
-    ck_assert_int_eq(fclose(f), 0);
-    free(path);
-}
-
-static void drop(const char *directory, const char *name)
-{
-    char *path = caps_path_join(directory, name);
-    ck_assert_int_eq(unlink(path), 0);
-    free(path);
+    test_put(directory, name, b.data, b.n);
 }
 
 static bytes good_images(void)
@@ -124,32 +91,31 @@ static void expect_good(const caps_dataset *ds, size_t n)
     free(images.data);
 }
 
-/* ---- loading ----------------------------------------------------------------------------------
- */
+/* ---- loading -------------------------------------------------------------------------------- */
 
 START_TEST(load_plain_and_gz)
 {
     caps_error err = {0};
     caps_dataset ds;
     for (int gz = 0; gz < 2; gz++) {
-        char *dir = fresh_directory();
+        char *dir = test_new_directory();
         put_set(dir, gz);
-        test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
+        test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
         expect_good(&ds, N);
         ck_assert_str_eq(ds.path, dir);
         ck_assert_int_eq(ds.split, CAPS_SPLIT_TEST);
         caps_dataset_release(&ds);
         static const size_t limits[] = {1, 7, N - 1, N, N + 1, SIZE_MAX};
         for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-            test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, limits[i], &err));
+            test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, limits[i], &err));
             expect_good(&ds, limits[i] < N ? limits[i] : N);
             caps_dataset_release(&ds);
         }
         caps_dataset_release(&ds); /* again: nothing to do */
         ck_assert_int_eq(
-            caps_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 0, &err), CAPS_ERR_NOT_FOUND);
+            test_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 0, &err), CAPS_ERR_NOT_FOUND);
         ck_assert_ptr_nonnull(strstr(err.message, "train-images-idx3-ubyte"));
-        ck_assert_int_eq(caps_dataset_load(&ds, dir, (caps_split)7, 0, &err), CAPS_ERR_ARGUMENT);
+        ck_assert_int_eq(test_dataset_load(&ds, dir, (caps_split)7, 0, &err), CAPS_ERR_ARGUMENT);
         free(dir);
     }
 }
@@ -160,13 +126,13 @@ START_TEST(load_large_gz)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = fresh_directory();
+    char *dir = test_new_directory();
     const uint32_t n = 150, side = 256; /* 9.8 MB */
     bytes images = idx_bytes(3, (uint32_t[]){n, side, side}, (size_t)n * side * side);
     bytes packed = gzipped(images), labels = idx_bytes(1, (uint32_t[]){n}, n);
     put(dir, IMAGES ".gz", packed);
     put(dir, LABELS, labels);
-    test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
     ck_assert_mem_eq(ds.images, images.data + 16, images.n - 16);
     caps_dataset_release(&ds);
     free(images.data);
@@ -180,15 +146,15 @@ START_TEST(plain_goes_before_gz_and_gz_may_have_members)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = fresh_directory();
+    char *dir = test_new_directory();
     put_set(dir, false);
     put(dir, IMAGES ".gz", (bytes){(unsigned char *)"nonsense", 8});
-    test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
     expect_good(&ds, N);
     caps_dataset_release(&ds);
 
     /* Two gzip files one after the other are one, as gzip has it. */
-    drop(dir, IMAGES);
+    test_drop(dir, IMAGES);
     bytes images = good_images();
     bytes a = gzipped((bytes){images.data, 100}),
           b = gzipped((bytes){images.data + 100, images.n - 100});
@@ -196,7 +162,7 @@ START_TEST(plain_goes_before_gz_and_gz_may_have_members)
     memcpy(both, a.data, a.n);
     memcpy(both + a.n, b.data, b.n);
     put(dir, IMAGES ".gz", (bytes){both, a.n + b.n});
-    test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
     expect_good(&ds, N);
     caps_dataset_release(&ds);
     free(both);
@@ -211,12 +177,12 @@ START_TEST(load_colour)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = fresh_directory();
+    char *dir = test_new_directory();
     bytes images = idx_bytes(4, (uint32_t[]){6, 3, 8, 7}, 6 * 3 * 8 * 7);
     bytes labels = idx_bytes(1, (uint32_t[]){6}, 6);
     put(dir, "train-images-idx4-ubyte", images);
     put(dir, "train-labels-idx1-ubyte", labels);
-    test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 5, &err));
+    test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TRAIN, 5, &err));
     ck_assert_uint_eq(ds.n, 5);
     ck_assert_uint_eq(ds.channels, 3);
     ck_assert_uint_eq(ds.height, 8);
@@ -233,24 +199,23 @@ START_TEST(load_colour)
 }
 END_TEST
 
-/* ---- bad files: each is put in place of one file of a good set --------------------------------
- */
+/* ---- bad files: each is put in place of one file of a good set ------------------------------ */
 
 /* `expected` stands in the message after the path. */
 static void expect_bad(const char *name, bytes b, const char *expected)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = fresh_directory();
+    char *dir = test_new_directory();
     put_set(dir, false);
     bool images = strncmp(name, IMAGES, strlen(IMAGES)) == 0;
-    drop(dir, images ? IMAGES : LABELS);
+    test_drop(dir, images ? IMAGES : LABELS);
     put(dir, name, b);
     char *start = caps_format("%s/%s: %s", dir, name, expected);
     /* A limit changes nothing: what is not kept is checked too. */
     for (size_t limit = 0; limit < 3; limit += 2) {
         ck_assert_int_eq(
-            caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, limit, &err), CAPS_ERR_FORMAT);
+            test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, limit, &err), CAPS_ERR_FORMAT);
         ck_assert_msg(strncmp(err.message, start, strlen(start)) == 0, "'%s' does not begin '%s'",
             err.message, start);
         ck_assert_ptr_null(strchr(err.message, '\n'));
@@ -371,13 +336,13 @@ START_TEST(damaged_gz)
     for (size_t i = 10; i < good.n - 8; i += 7) {
         caps_error err = {0};
         caps_dataset ds;
-        char *dir = fresh_directory();
+        char *dir = test_new_directory();
         put_set(dir, false);
-        drop(dir, IMAGES);
+        test_drop(dir, IMAGES);
         memcpy(b.data, good.data, good.n);
         b.data[i] ^= (unsigned char)(1u << i % 8);
         put(dir, IMAGES ".gz", b);
-        ck_assert_int_eq(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err), CAPS_ERR_FORMAT);
+        ck_assert_int_eq(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err), CAPS_ERR_FORMAT);
         free(dir);
     }
     /* The header, and something after the end. */
@@ -400,16 +365,16 @@ START_TEST(missing_files_and_directories_in_their_place)
     caps_dataset ds;
     static const char *const names[] = {IMAGES, LABELS};
     for (int i = 0; i < 2; i++) {
-        char *dir = fresh_directory();
+        char *dir = test_new_directory();
         put_set(dir, false);
-        drop(dir, names[i]);
-        ck_assert_int_eq(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err), CAPS_ERR_NOT_FOUND);
+        test_drop(dir, names[i]);
+        ck_assert_int_eq(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err), CAPS_ERR_NOT_FOUND);
         char *start = caps_format("%s: no %s", dir, names[i]);
         ck_assert_msg(strncmp(err.message, start, strlen(start)) == 0, "%s", err.message);
         free(start);
         char *path = caps_path_join(dir, names[i]);
         ck_assert_int_eq(mkdir(path, 0700), 0);
-        ck_assert_int_eq(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err), CAPS_ERR_FORMAT);
+        ck_assert_int_eq(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err), CAPS_ERR_FORMAT);
         ck_assert_ptr_nonnull(strstr(err.message, "-ubyte: is a directory, need a file"));
         free(path);
         free(dir);
@@ -421,13 +386,13 @@ START_TEST(counts_that_disagree)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = fresh_directory();
+    char *dir = test_new_directory();
     put_set(dir, false);
     bytes fewer = idx_bytes(1, (uint32_t[]){N - 1}, N - 1);
     put(dir, LABELS, fewer);
     for (size_t limit = 0; limit < 3; limit += 2) {
         ck_assert_int_eq(
-            caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, limit, &err), CAPS_ERR_FORMAT);
+            test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, limit, &err), CAPS_ERR_FORMAT);
         ck_assert_ptr_nonnull(strstr(
             err.message, "t10k-labels-idx1-ubyte: 22 labels, need 23 as there are images in "));
     }
@@ -440,9 +405,9 @@ START_TEST(check_against_a_model)
 {
     caps_error err = {0};
     caps_dataset ds;
-    char *dir = fresh_directory();
+    char *dir = test_new_directory();
     put_set(dir, false);
-    test_ok(caps_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
+    test_ok(test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, 0, &err));
     test_ok(caps_dataset_check(&ds, 1, H, W, 10, &err));
     test_ok(caps_dataset_check(&ds, 1, H, W, 11, &err));
     static const size_t sizes[3][3] = {{3, H, W}, {1, H + 1, W}, {1, H, W - 1}};
@@ -461,8 +426,7 @@ START_TEST(check_against_a_model)
 }
 END_TEST
 
-/* ---- names ------------------------------------------------------------------------------------
- */
+/* ---- names ---------------------------------------------------------------------------------- */
 
 static void expect_found(const char *name, const char *directory)
 {
@@ -477,7 +441,7 @@ START_TEST(search_path)
 {
     caps_error err = {0};
     char *path = NULL;
-    char *root = fresh_directory(), *before = getcwd(NULL, 0);
+    char *root = test_new_directory(), *before = getcwd(NULL, 0);
     char *data = caps_format("%s/data", root), *xdg = caps_format("%s/xdg", root);
     char *home = caps_format("%s/home", root), *work = caps_format("%s/work", root);
     char *in_data = caps_format("%s/toys", data), *in_xdg = caps_format("%s/capscl/toys", xdg);

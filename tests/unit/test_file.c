@@ -15,8 +15,7 @@
 
 #include "file.h"
 
-/* ---- strings, hash, directories ---------------------------------------------------------------
- */
+/* ---- strings, hash, directories ------------------------------------------------------------- */
 
 START_TEST(paths_and_hash)
 {
@@ -101,8 +100,7 @@ START_TEST(directories)
 }
 END_TEST
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 START_TEST(read_whole_files)
 {
@@ -189,8 +187,7 @@ START_TEST(read_from_no_file)
 }
 END_TEST
 
-/* ---- atomic writing ---------------------------------------------------------------------------
- */
+/* ---- atomic writing ------------------------------------------------------------------------- */
 
 START_TEST(atomic_commit_and_abort)
 {
@@ -325,6 +322,30 @@ START_TEST(atomic_refusals)
     free(out);
     free(missing);
     free(root);
+}
+END_TEST
+
+/* An output is checked before long work; nothing is left behind, and what is there stays. */
+START_TEST(outputs_are_checked)
+{
+    caps_error err = {0};
+    char *dir = test_directory(), *path = caps_path_join(dir, "out"),
+         *below = caps_path_join(path, "x");
+    test_ok(caps_file_check_output(path, &err));
+    ck_assert(!caps_path_exists(path));
+    test_ok(caps_file_write(path, "old", 3, &err));
+    test_ok(caps_file_check_output(path, &err));
+    unsigned char *data;
+    size_t n;
+    test_ok(caps_file_read(&data, &n, path, 100, &err));
+    ck_assert_uint_eq(n, 3);
+    free(data);
+    ck_assert_int_eq(caps_file_check_output(dir, &err), CAPS_ERR_IO);
+    ck_assert_ptr_nonnull(strstr(err.message, "is a directory"));
+    ck_assert_int_eq(caps_file_check_output(below, &err), CAPS_ERR_IO);
+    free(below);
+    free(path);
+    free(dir);
 }
 END_TEST
 
@@ -477,6 +498,7 @@ Suite *suite(void)
     tcase_add_test(files, atomic_commit_and_abort);
     tcase_add_test(files, atomic_names);
     tcase_add_test(files, atomic_refusals);
+    tcase_add_test(files, outputs_are_checked);
     tcase_add_test(files, atomic_write_that_fails_half_way);
     tcase_add_test(files, killed_writers_leave_the_old_file);
     tcase_add_test(files, threads_writing_one_file);

@@ -1,4 +1,4 @@
-/* test_image.c: PNG files, conversion to network inputs, the canvas and its font. */
+/* test_image.c: PNG files, conversion to network inputs. */
 #include "support.h"
 
 #include <fcntl.h>
@@ -12,13 +12,11 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "canvas.h"
 #include "file.h"
-#include "font.h"
+#include "image.h"
 #include "rng.h"
 
-/* ---- PNG of every kind, written with libpng's own classic functions ---------------------------
- */
+/* ---- PNG of every kind, written with libpng's own classic functions ------------------------- */
 
 enum { PW = 13, PH = 11 };
 
@@ -323,8 +321,7 @@ START_TEST(bad_pictures_are_refused_in_silence)
 }
 END_TEST
 
-/* ---- conversion -------------------------------------------------------------------------------
- */
+/* ---- conversion ----------------------------------------------------------------------------- */
 
 static caps_image made(size_t width, size_t height, size_t channels)
 {
@@ -513,180 +510,6 @@ START_TEST(proportions_are_kept_and_the_rest_is_black)
 }
 END_TEST
 
-/* ---- canvas -----------------------------------------------------------------------------------
- */
-
-static const caps_colour red = {255, 10, 20};
-
-/* How many pixels are `red`; all others must be black. */
-static size_t inked(const caps_image *canvas)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < canvas->width * canvas->height; i++) {
-        const uint8_t *p = canvas->pixels + i * 3;
-        if (p[0] == red.r && p[1] == red.g && p[2] == red.b)
-            n++;
-        else
-            ck_assert(p[0] == 0 && p[1] == 0 && p[2] == 0);
-    }
-    return n;
-}
-
-static caps_image blank(size_t width, size_t height)
-{
-    caps_error err = {0};
-    caps_image canvas;
-    test_ok(caps_image_init(&canvas, width, height, 3, &err));
-    return canvas;
-}
-
-START_TEST(fill_is_clipped)
-{
-    static const struct {
-        long x, y;
-        size_t width, height, inked;
-    } cases[] = {
-        {2, 3, 4, 5, 20},
-        {0, 0, 10, 8, 80},
-        {-3, -3, 5, 5, 4},
-        {8, 6, 5, 5, 4},
-        {-3, 2, 3, 3, 0},
-        {10, 0, 1, 1, 0},
-        {0, 8, 9, 9, 0},
-        {2, 2, 0, 5, 0},
-        {-5, -5, 100, 100, 80},
-        {0, 0, SIZE_MAX, SIZE_MAX, 80},
-        {LONG_MIN, LONG_MIN, SIZE_MAX, SIZE_MAX, 80},
-        {LONG_MIN, 0, 5, 5, 0},
-        {LONG_MAX, LONG_MAX, SIZE_MAX, SIZE_MAX, 0},
-        {9, 7, SIZE_MAX, SIZE_MAX, 1},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        caps_image canvas = blank(10, 8);
-        caps_canvas_fill(&canvas, cases[i].x, cases[i].y, cases[i].width, cases[i].height, red);
-        ck_assert_uint_eq(inked(&canvas), cases[i].inked);
-        caps_image_release(&canvas);
-    }
-}
-END_TEST
-
-START_TEST(frames)
-{
-    static const struct {
-        long x, y;
-        size_t width, height, thickness, inked;
-    } cases[] = {
-        {1, 1, 8, 6, 1, 24}, {1, 1, 8, 6, 2, 8 * 6 - 4 * 2}, {1, 1, 8, 6, 3, 48},
-        {1, 1, 8, 6, 99, 48}, {1, 1, 7, 5, 2, 35 - 3}, {1, 1, 1, 1, 1, 1}, {1, 1, 8, 6, 0, 0},
-        {-1, -1, 100, 100, 1, 0},                    /* all around the picture */
-        {0, 0, 12, 10, 1, 40}, {-2, -2, 5, 5, 1, 5}, /* a corner */
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        caps_image canvas = blank(12, 10);
-        caps_canvas_frame(&canvas, cases[i].x, cases[i].y, cases[i].width, cases[i].height,
-            cases[i].thickness, red);
-        ck_assert_uint_eq(inked(&canvas), cases[i].inked);
-        caps_image_release(&canvas);
-    }
-}
-END_TEST
-
-START_TEST(tiles)
-{
-    caps_image canvas = blank(20, 20);
-    const float colour[3 * 2 * 2] = {0, 1, 0.5f, 2, 1, 0, 0.25f, NAN, -1, 0.2f, 0.4f, INFINITY};
-    caps_canvas_tile(&canvas, 3, 4, colour, 3, 2, 2, 3);
-    static const int expected[4][3] = {{0, 255, 0}, {255, 0, 51}, {128, 64, 102}, {255, 0, 255}};
-    for (int y = 0; y < 20; y++)
-        for (int x = 0; x < 20; x++) {
-            bool inside = x >= 3 && x < 9 && y >= 4 && y < 10;
-            for (int c = 0; c < 3; c++)
-                ck_assert_int_eq(canvas.pixels[(y * 20 + x) * 3 + c],
-                    inside ? expected[(y - 4) / 3 * 2 + (x - 3) / 3][c] : 0);
-        }
-    caps_image_release(&canvas);
-
-    /* One channel, or the first of two, as grey; partly outside. */
-    for (size_t channels = 1; channels <= 2; channels++) {
-        const float two[2 * 4] = {1, 1, 1, 1, 0, 0, 0, 0};
-        canvas = blank(5, 5);
-        caps_canvas_tile(&canvas, -1, 4, two, channels, 2, 2, 1);
-        for (int i = 0; i < 75; i++)
-            ck_assert_int_eq(canvas.pixels[i], i / 3 == 4 * 5 ? 255 : 0);
-        caps_image_release(&canvas);
-    }
-}
-END_TEST
-
-START_TEST(glyphs_are_distinct)
-{
-    enum { FIRST = 32, LAST = 126, CELL = CAPS_FONT_CELL_WIDTH * CAPS_FONT_CELL_HEIGHT * 3 };
-    static uint8_t cells[LAST + 1][CELL];
-    for (int c = FIRST; c <= LAST; c++) {
-        caps_image canvas = blank(CAPS_FONT_CELL_WIDTH, CAPS_FONT_CELL_HEIGHT);
-        const char text[2] = {(char)c, '\0'};
-        ck_assert_uint_eq(caps_canvas_text(&canvas, 0, 0, text, 1, red), CAPS_FONT_CELL_WIDTH);
-        memcpy(cells[c], canvas.pixels, CELL);
-        ck_assert_msg((inked(&canvas) == 0) == (c == ' '), "glyph '%c'", c);
-        /* The last column keeps letters apart. */
-        for (int y = 0; y < CAPS_FONT_CELL_HEIGHT; y++)
-            ck_assert_int_eq(cells[c][(y * CAPS_FONT_CELL_WIDTH + CAPS_FONT_WIDTH) * 3], 0);
-        for (int other = FIRST; other < c; other++)
-            ck_assert_msg(
-                memcmp(cells[c], cells[other], CELL) != 0, "'%c' looks like '%c'", c, other);
-
-        /* The cell holds all of it: on a large canvas there is no more ink. */
-        caps_image large = blank(30, 30);
-        caps_canvas_text(&large, 10, 10, text, 1, red);
-        ck_assert_uint_eq(inked(&large), inked(&canvas));
-        caps_image_release(&large);
-        caps_image_release(&canvas);
-    }
-}
-END_TEST
-
-START_TEST(text_is_placed_and_zoomed)
-{
-    caps_image one = blank(60, 20), two = blank(120, 40);
-    size_t width = caps_canvas_text(&one, 1, 2, "Agq7 |", 1, red);
-    ck_assert_uint_eq(width, 36);
-    ck_assert_uint_eq(width, caps_canvas_text_width("Agq7 |", 1));
-    ck_assert_uint_eq(caps_canvas_text(&two, 2, 4, "Agq7 |", 2, red), 72);
-    for (size_t y = 0; y < 40; y++)
-        for (size_t x = 0; x < 120; x++)
-            ck_assert_uint_eq(two.pixels[(y * 120 + x) * 3], one.pixels[(y / 2 * 60 + x / 2) * 3]);
-    caps_image_release(&one);
-    caps_image_release(&two);
-
-    /* What the font lacks is '?', once for each character however many bytes it has. */
-    caps_image odd = blank(60, 20), plain = blank(60, 20);
-    ck_assert_uint_eq(caps_canvas_text(&odd, 0, 0,
-                          "a\xc3\xa9\n\xe2\x82\xac"
-                          "b",
-                          1, red),
-        30);
-    ck_assert_uint_eq(caps_canvas_text_width("a\xc3\xa9\n\xe2\x82\xac"
-                                             "b",
-                          1),
-        30);
-    caps_canvas_text(&plain, 0, 0, "a???b", 1, red);
-    ck_assert_mem_eq(odd.pixels, plain.pixels, 60 * 20 * 3);
-    caps_image_release(&odd);
-
-    /* Outside, nothing happens, and cut off it is the same letters. */
-    odd = blank(4, 4);
-    caps_canvas_text(&odd, -1000, -1000, "text", 3, red);
-    caps_canvas_text(&odd, LONG_MAX, LONG_MAX, "text", 3, red);
-    caps_canvas_text(&odd, LONG_MIN, LONG_MIN, "text", 3, red);
-    ck_assert_uint_eq(inked(&odd), 0);
-    caps_canvas_text(&odd, -2, -2, "W", 1, red);
-    ck_assert_uint_gt(inked(&odd), 0);
-    ck_assert_uint_eq(caps_canvas_text_width("", 3), 0);
-    caps_image_release(&odd);
-    caps_image_release(&plain);
-}
-END_TEST
-
 Suite *suite(void)
 {
     Suite *s = suite_create("image");
@@ -704,12 +527,5 @@ Suite *suite(void)
     tcase_add_test(convert, growing_is_bilinear);
     tcase_add_test(convert, proportions_are_kept_and_the_rest_is_black);
     suite_add_tcase(s, convert);
-    TCase *canvas = tcase_create("canvas");
-    tcase_add_test(canvas, fill_is_clipped);
-    tcase_add_test(canvas, frames);
-    tcase_add_test(canvas, tiles);
-    tcase_add_test(canvas, glyphs_are_distinct);
-    tcase_add_test(canvas, text_is_placed_and_zoomed);
-    suite_add_tcase(s, canvas);
     return s;
 }

@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <capscl/inspect.h>
+
 #include "pictures.h"
-#include "statistics.h"
 #include "support.h"
 
 static const caps_colour red = {255, 0, 0};
@@ -295,9 +296,9 @@ END_TEST
 
 static const char *const names[] = {"0", "1", "a class with a name that is long", "3"};
 
-static caps_picture_of of_images(size_t size, double scale)
+static caps_picture_context of_images(size_t size, double scale)
 {
-    return (caps_picture_of){.source = "made up for a test",
+    return (caps_picture_context){.source = "made up for a test",
         .names = names,
         .classes = 4,
         .channels = 1,
@@ -336,7 +337,7 @@ START_TEST(overlap_has_both_colours)
     size_t size[2] = {0, 0};
     for (int scale = 1; scale <= 2; scale++) {
         caps_drawing d;
-        const caps_picture_of of = of_images(SIZE, scale);
+        const caps_picture_context of = of_images(SIZE, scale);
         test_ok(caps_picture_overlap(&d, &of, groups, 4, &err));
         const size_t zoom = 3 * 3 * (size_t)(scale * scale); /* 108 units for 36 pixels */
         size[scale - 1] = d.image.width * d.image.height;
@@ -357,7 +358,7 @@ START_TEST(confusion_is_coloured)
 {
     caps_error err = {0};
     const uint64_t counts[16] = {10, 0, 0, 0, 1, 98, 0, 1, 0, 0, 50, 0, 0, 0, 0, 0};
-    const caps_picture_of of = of_images(28, 1);
+    const caps_picture_context of = of_images(28, 1);
     caps_drawing d;
     test_ok(caps_picture_confusion(&d, &of, counts, &err));
     const size_t cell = 64 * 38;
@@ -393,7 +394,7 @@ START_TEST(sheets_of_any_size)
     const size_t classes[] = {1, 3, 11, 30, CLASSES};
     for (size_t k = 0; k < 5; k++) {
         caps_drawing d;
-        caps_picture_of of = {.source = "a test",
+        caps_picture_context of = {.source = "a test",
             .result = "nothing",
             .names = many,
             .classes = classes[k],
@@ -415,7 +416,8 @@ START_TEST(sheets_of_any_size)
                 test_ok(caps_picture_filters(&d, &of, "conv1", weights, count, channels, 5, &err));
                 caps_drawing_release(&d);
             }
-        const caps_seen seen = {"test/1", image, image, image, 0, (int)classes[k] - 1, 0.9f, 0.1f};
+        const caps_reconstructed seen = {
+            "test/1", image, image, image, 0, (int)classes[k] - 1, 0.9f, 0.1f};
         test_ok(caps_picture_reconstruct(&d, &of, &seen, 1, &seen, k > 2, &err));
         ck_assert_uint_gt(all_ink(&d), 1000);
         caps_drawing_release(&d);
@@ -472,7 +474,7 @@ static caps_drawing couplings_of(
         couplings[i] = (float)equal;
     couplings[3 * classes + 1] = (float)(equal * (1 + off));
     couplings[3 * classes] = (float)(equal * (1 - off));
-    const caps_picture_of of = {.source = "a test",
+    const caps_picture_context of = {.source = "a test",
         .names = many,
         .classes = classes,
         .channels = 1,
@@ -551,15 +553,15 @@ START_TEST(sheets_say_names)
     static const int labels[] = {0, 1, 1, 0};
     caps_error err = {0};
     caps_drawing d;
-    caps_picture_of of = {.source = "a test",
+    caps_picture_context of = {.source = "a test",
         .names = long_names,
         .classes = 2,
         .channels = 1,
         .height = 12,
         .width = 12,
         .scale = 1};
-    const caps_seen right = {"#12345", image, image, image, 0, 0, 0.9f, 0.9f};
-    const caps_seen wrong = {"#67890", image, image, image, 0, 1, 0.9f, 0.1f};
+    const caps_reconstructed right = {"#12345", image, image, image, 0, 0, 0.9f, 0.9f};
+    const caps_reconstructed wrong = {"#67890", image, image, image, 0, 1, 0.9f, 0.1f};
     test_ok(caps_picture_reconstruct(&d, &of, &right, 1, &wrong, 1, &err));
     ck_assert(says(&d, "#12345", CAPS_TEXT_SMALL, caps_muted));
     ck_assert(says(&d, "#67890", CAPS_TEXT_SMALL, caps_muted));

@@ -1,0 +1,96 @@
+/* cli_inspect.c: see cli_inspect.h. */
+#include "cli_inspect.h"
+
+#include <stdio.h>
+
+#include "fail.h"
+#include "progress.h"
+
+const char *const caps_cli_splits[] = {"test", "train", "validation", NULL};
+
+/* ---- models --------------------------------------------------------------------------------- */
+
+caps_status caps_cli_explain_model(caps_status status, caps_runtime *rt, const char *path,
+    const caps_model_options *options, bool fitting, caps_error *err)
+{
+    if (status != CAPS_ERR_DEVICE_MEMORY)
+        return status;
+    caps_model_options tried = *options;
+    caps_checkpoint checkpoint = {0};
+    if (fitting)
+        tried.max_batch = 1; /* it was tried down to that */
+    else if (caps_checkpoint_load(&checkpoint, path, NULL, NULL) != CAPS_OK)
+        return status;
+    status = caps_cli_explain_memory(status, rt, checkpoint.spec, &tried, err);
+    caps_checkpoint_release(&checkpoint);
+    return status;
+}
+
+caps_status caps_cli_model_open(caps_model **out, caps_runtime *rt, const char *path,
+    caps_model_options *options, uint64_t batch, size_t usual, caps_error *err)
+{
+    const bool fitting = batch == 0;
+    options->max_batch = fitting ? usual : (size_t)batch;
+    caps_status status = caps_model_open(out, rt, path, options, fitting, err);
+    return caps_cli_explain_model(status, rt, path, options, fitting, err);
+}
+
+/* ---- data ----------------------------------------------------------------------------------- */
+
+static void cli_on_pictures(void *user, size_t done, size_t total)
+{
+    caps_cli_gallery_progress(user, CAPS_GALLERY_READING, done, total);
+}
+
+caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, const char *model,
+    size_t limit, const caps_model_spec *spec, caps_error *err)
+{
+    const caps_dataset_options options = {
+        CAPS_OPTIONS(caps_dataset_options), .limit = limit, .progress = cli_on_pictures};
+    caps_status status = caps_subset_open(ds, data, (caps_subset)split, model, &options, spec, err);
+    caps_progress_clear();
+    return status;
+}
+
+caps_status caps_cli_check_indices(
+    const caps_counts *index, const char *data, int split, size_t n, caps_error *err)
+{
+    for (size_t i = 0; i < index->count; i++)
+        if (index->values[i] >= n)
+            return caps_cli_usage(err,
+                "--index: %llu is out of range, need 0..%zu (%s %s has %zu images)",
+                (unsigned long long)index->values[i], n - 1, data, caps_cli_splits[split], n);
+    return CAPS_OK;
+}
+
+/* ---- progress ------------------------------------------------------------------------------- */
+
+void caps_cli_gallery_progress(void *user, caps_gallery_phase phase, size_t done, size_t total)
+{
+    char bar[32];
+    const double fraction = (double)done / (double)total;
+    (void)user;
+    if (!caps_progress_due())
+        return;
+    switch (phase) {
+    case CAPS_GALLERY_READING:
+        caps_progress_show("reading pictures: %zu of %zu", done, total);
+        break;
+    case CAPS_GALLERY_CLASSIFYING:
+        caps_progress_show(
+            "classifying %s %3.0f %%", caps_progress_bar(bar, fraction), 100 * fraction);
+        break;
+    case CAPS_GALLERY_DECODING:
+        caps_progress_show("drawing %zu of %zu", done, total);
+        break;
+    }
+}
+
+void caps_cli_error_progress(double fraction, const char *what, size_t errors, size_t images)
+{
+    char bar[32];
+    if (caps_progress_due())
+        caps_progress_show("evaluating %s %3.0f %%  %serror %.2f %%",
+            caps_progress_bar(bar, fraction), 100 * fraction, what ? what : "",
+            100 * (double)errors / (double)images);
+}

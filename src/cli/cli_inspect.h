@@ -1,0 +1,39 @@
+/* cli_inspect.h: what the subcommands that look at a checkpoint share: opening it and its data,
+ * with the messages and the progress that belong to it. */
+#ifndef CAPS_CLI_INSPECT_H
+#define CAPS_CLI_INSPECT_H
+
+#include "cli.h"
+#include "gallery.h"
+#include "subset.h"
+
+/* What --split takes, in the order of caps_subset. */
+extern const char *const caps_cli_splits[];
+
+#define CAPS_ROW_SPLIT(type)                                                                       \
+    CAPS_ROW_CHOICE("--split", type, split, caps_cli_splits, "S",                                  \
+        "test, train, or validation: the images that the model's run held out with\n"              \
+        "--validation (default: test)")
+
+/* caps_model_open of a checkpoint; batch 0: `usual` images at once, or fewer where memory is short.
+ * *options gets the batch. Where the model does not fit the device, says whose fault it is:
+ * CAPS_ERR_SPEC where not even a batch of 1 fits, else CAPS_ERR_ARGUMENT that names --batch. */
+caps_status caps_cli_model_open(caps_model **out, caps_runtime *rt, const char *path,
+    caps_model_options *options, uint64_t batch, size_t usual, caps_error *err);
+/* The same message for what failed with `status` elsewhere. fitting: no batch was too large. */
+caps_status caps_cli_explain_model(caps_status status, caps_runtime *rt, const char *path,
+    const caps_model_options *options, bool fitting, caps_error *err);
+
+/* caps_subset_open, with progress. */
+caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, const char *model,
+    size_t limit, const caps_model_spec *spec, caps_error *err);
+/* Every --index is an image of the data. CAPS_ERR_ARGUMENT. */
+caps_status caps_cli_check_indices(
+    const caps_counts *index, const char *data, int split, size_t n, caps_error *err);
+
+/* A line of progress for a gallery: caps_gallery.progress. */
+void caps_cli_gallery_progress(void *user, caps_gallery_phase phase, size_t done, size_t total);
+/* "evaluating [===>  ]  40 %  error 2.10 %"; `what` NULL or text before the error. */
+void caps_cli_error_progress(double fraction, const char *what, size_t errors, size_t images);
+
+#endif

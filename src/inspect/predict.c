@@ -1,0 +1,196 @@
+/* predict.c: what a model makes of images, and its decoder of capsules. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <capscl/inspect.h>
+
+#include "fail.h"
+
+/* ---- batches -------------------------------------------------------------------------------- */
+
+static caps_status check_stop(const caps_inspect_progress *progress, const char *what, size_t done,
+    size_t total, caps_error *err)
+{
+    if (progress && progress->stop && progress->stop(progress->user, done, total))
+        return caps_fail(
+            err, CAPS_ERR_INTERRUPTED, "%s: stopped after %zu of %zu images", what, done, total);
+    return CAPS_OK;
+}
+
+/* An output of the last forward. */
+static caps_status download(caps_model *m, const char *name, void *host, caps_error *err)
+{
+    const caps_tensor t = caps_model_output(m, name);
+    return caps_tensor_download(caps_model_get_runtime(m), &t, host, err);
+}
+
+/* The device has [r, b, I, J]; an image's own are [r, I, J]. */
+static caps_status download_couplings(caps_model *m, float *out, caps_error *err)
+{
+    const caps_tensor t = caps_model_output(m, "couplings.iterations");
+    const size_t r = t.shape[0], b = t.shape[1], each = t.shape[2] * t.shape[3];
+    float *host = malloc(r * b * each * sizeof *host);
+    if (!host)
+        return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory for couplings");
+    caps_status status = caps_tensor_download(caps_model_get_runtime(m), &t, host, err);
+    for (size_t i = 0; status == CAPS_OK && i < b; i++)
+        for (size_t k = 0; k < r; k++)
+            memcpy(out + (i * r + k) * each, host + (k * b + i) * each, each * sizeof *host);
+    free(host);
+    return status;
+}
+
+/* Lengths of the capsules [b, I, K] that the class capsules read. */
+static caps_status download_input_lengths(caps_model *m, float *out, caps_error *err)
+{
+    const caps_tensor t = caps_model_output(m, "inputs");
+    const size_t rows = t.shape[0] * t.shape[1], k = t.shape[2];
+    float *host = malloc(rows * k * sizeof *host);
+    if (!host)
+        return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory for capsules");
+    caps_status status = caps_tensor_download(caps_model_get_runtime(m), &t, host, err);
+    for (size_t row = 0; status == CAPS_OK && row < rows; row++) {
+        double sum = 0;
+        for (size_t e = row * k; e < (row + 1) * k; e++)
+            sum += (double)host[e] * (double)host[e];
+        out[row] = (float)sqrt(sum);
+    }
+    free(host);
+    return status;
+}
+
+/* ---- predictions ---------------------------------------------------------------------------- */
+
+void caps_predictions_release(caps_predictions *p)
+{
+    free(p->labels);
+    free(p->lengths);
+    free(p->capsules);
+    free(p->reconstruction);
+    free(p->couplings);
+    free(p->input_lengths);
+    *p = (caps_predictions){0};
+}
+
+/* Zeroed; at least one element, so that NULL is out of memory. */
+static bool allocate(float **array, size_t count)
+{
+    *array = calloc(count + 1, sizeof **array);
+    return *array != NULL;
+}
+
+static caps_status predictions_init(
+    caps_predictions *p, size_t n, unsigned what, const caps_model_info *info, caps_error *err)
+{
+    *p = (caps_predictions){.n = n,
+        .labels_per_image = info->labels,
+        .classes = info->classes,
+        .dim = info->dim,
+        .inputs = info->inputs,
+        .iterations = info->iterations,
+        .pixels = info->pixels};
+    p->labels = calloc(n * info->labels + 1, sizeof *p->labels);
+    bool whole = p->labels && allocate(&p->lengths, n * info->classes);
+    if (info->dim && what & CAPS_PREDICT_CAPSULES)
+        whole = whole && allocate(&p->capsules, n * info->classes * info->dim);
+    if (info->has_decoder && what & CAPS_PREDICT_RECONSTRUCTION)
+        whole = whole && allocate(&p->reconstruction, n * info->labels * info->pixels);
+    if (info->iterations && what & CAPS_PREDICT_COUPLINGS)
+        whole =
+            whole && allocate(&p->couplings, n * info->iterations * info->inputs * info->classes);
+    if (info->inputs && what & CAPS_PREDICT_INPUT_LENGTHS)
+        whole = whole && allocate(&p->input_lengths, n * info->inputs);
+    if (whole)
+        return CAPS_OK;
+    caps_predictions_release(p);
+    return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory for %zu images", n);
+}
+
+/* Images first..first+n-1: one batch. */
+static caps_status predict_batch(caps_model *m, const float *images, size_t first, size_t n,
+    caps_predictions *p, caps_error *err)
+{
+    const caps_images batch = {n, images + first * p->pixels, NULL, NULL};
+    const size_t capsule = p->classes * p->dim, image = p->labels_per_image * p->pixels;
+    const size_t links = p->iterations * p->inputs * p->classes;
+    caps_status status;
+    CAPS_TRY(caps_model_set_batch(m, &batch, err));
+    CAPS_TRY(caps_model_forward(m, CAPS_MASK_LONGEST, err));
+    CAPS_TRY(download(m, "best", p->labels + first * p->labels_per_image, err));
+    CAPS_TRY(download(m, "lengths", p->lengths + first * p->classes, err));
+    if (p->capsules)
+        CAPS_TRY(download(m, "capsules", p->capsules + first * capsule, err));
+    /* A model that was made without its decoder has none: known after the forward. */
+    if (p->reconstruction && !caps_model_output(m, "reconstruction").buffer) {
+        free(p->reconstruction);
+        p->reconstruction = NULL;
+    }
+    if (p->reconstruction)
+        CAPS_TRY(download(m, "reconstruction", p->reconstruction + first * image, err));
+    if (p->couplings)
+        CAPS_TRY(download_couplings(m, p->couplings + first * links, err));
+    if (p->input_lengths)
+        CAPS_TRY(download_input_lengths(m, p->input_lengths + first * p->inputs, err));
+done:
+    return status;
+}
+
+caps_status caps_predict(caps_model *m, const float *images, size_t n, unsigned what,
+    const caps_inspect_progress *progress, caps_predictions *out, caps_error *err)
+{
+    const size_t most = caps_model_get_micro_batch(m);
+    caps_status status;
+    CAPS_TRY(predictions_init(out, n, what, caps_model_get_info(m), err));
+    for (size_t first = 0; first < n; first += most) {
+        const size_t b = n - first < most ? n - first : most;
+        CAPS_TRY(check_stop(progress, "predict", first, n, err));
+        CAPS_TRY(predict_batch(m, images, first, b, out, err));
+    }
+done:
+    if (status != CAPS_OK)
+        caps_predictions_release(out);
+    return status;
+}
+
+/* ---- the decoder ---------------------------------------------------------------------------- */
+
+/* Rows [n, J, D] of which only the capsule of one class is left. */
+static caps_status mask_capsules(float **out, const float *capsules, const int32_t *classes,
+    size_t n, const caps_model_info *info, caps_error *err)
+{
+    const size_t dim = info->dim, row = info->classes * dim;
+    for (size_t i = 0; i < n; i++)
+        if (classes[i] < 0 || (size_t)classes[i] >= info->classes)
+            return caps_fail(err, CAPS_ERR_ARGUMENT, "decode: class %d, need 0 to %zu",
+                (int)classes[i], info->classes - 1);
+    *out = calloc(n * row + 1, sizeof **out);
+    if (!*out)
+        return caps_fail(err, CAPS_ERR_MEMORY, "decode: out of memory for %zu images", n);
+    for (size_t i = 0; i < n; i++) {
+        const size_t at = i * row + (size_t)classes[i] * dim;
+        memcpy(*out + at, capsules + at, dim * sizeof **out);
+    }
+    return CAPS_OK;
+}
+
+caps_status caps_decode(caps_model *m, const float *capsules, const int32_t *classes, size_t n,
+    float *images, const caps_inspect_progress *progress, caps_error *err)
+{
+    const caps_model_info *info = caps_model_get_info(m);
+    const size_t most = caps_model_get_micro_batch(m), row = info->classes * info->dim;
+    caps_status status = CAPS_OK;
+    float *masked = NULL;
+    if (classes)
+        CAPS_TRY(mask_capsules(&masked, capsules, classes, n, info, err));
+    const float *seen = classes ? masked : capsules;
+    for (size_t first = 0; first < n; first += most) {
+        const size_t b = n - first < most ? n - first : most;
+        CAPS_TRY(check_stop(progress, "decode", first, n, err));
+        CAPS_TRY(caps_model_decode(m, seen + first * row, b, err));
+        CAPS_TRY(download(m, "reconstruction", images + first * info->pixels, err));
+    }
+done:
+    free(masked);
+    return status;
+}

@@ -1,0 +1,183 @@
+/* caps.c: capsules by votes and dynamic routing, y [B, J, D] of u [B, I, K]; class capsules where
+ * they are the last ones.
+ *
+ *     {"kind": "caps", "capsules": 10, "dim": 16, "bias": false, "squash": "paper",
+ *      "routing": {"kind": "dynamic", "iterations": 3, "grad": "full", "leaky": false}}
+ *
+ * Cached for backward: the state of every iteration and, where the algorithm stores them, the
+ * votes. */
+#include <stdio.h>
+#include <string.h>
+
+#include "fail.h"
+#include "layer.h"
+
+typedef struct capsule_layer {
+    caps_layer base;
+    size_t capsules, dim, iterations;
+    bool bias, leaky;
+    int routing, grad, squash;   /* positions below; caps_squash */
+    caps_class_caps shape;       /* i, j, d, k, routing; batch and algorithm once it is planned */
+    size_t workspace;            /* elements */
+    caps_class_caps_state state; /* for the whole batch; see state_of */
+} capsule_layer;
+
+enum { MOST_ITERATIONS = 1000 };
+
+static const char *const caps_grads[] = {"full", "last", NULL}; /* by caps_routing_grad */
+
+static const caps_field dynamic_fields[] = {
+    {.name = "iterations",
+        .type = CAPS_FIELD_SIZE,
+        .offset = offsetof(capsule_layer, iterations),
+        .required = true,
+        .least = 1,
+        .most = MOST_ITERATIONS},
+    CAPS_ROW_CHOICE_OF("grad", capsule_layer, grad, caps_grads),
+    CAPS_ROW_FLAG("leaky", capsule_layer, leaky),
+    {0},
+};
+
+static const caps_field_variant caps_routings[] = {{"dynamic", dynamic_fields}, {0}};
+
+static const caps_field caps_fields[] = {
+    CAPS_ROW_REQUIRED_SIZE("capsules", capsule_layer, capsules),
+    CAPS_ROW_REQUIRED_SIZE("dim", capsule_layer, dim),
+    CAPS_ROW_OBJECT("routing", capsule_layer, routing, caps_routings),
+    CAPS_ROW_FLAG("bias", capsule_layer, bias),
+    CAPS_ROW_CHOICE_OF("squash", capsule_layer, squash, caps_squash_names),
+    {0},
+};
+
+static caps_status caps_build(caps_layer *layer, caps_network *n, caps_error *err)
+{
+    capsule_layer *self = (capsule_layer *)layer;
+    const size_t j = self->capsules, d = self->dim, r = self->iterations;
+    caps_status status;
+    CAPS_TRY(caps_layer_require(layer, CAPS_FORM_CAPSULES, "capsules", err));
+    const size_t i = layer->inputs[0]->shape[0], k = layer->inputs[0]->shape[1];
+    const size_t shape[] = {j, d}, weight[] = {i, j, d, k};
+    self->shape = (caps_class_caps){.i = i,
+        .j = j,
+        .d = d,
+        .k = k,
+        .routing = {r, (caps_routing_grad)self->grad, self->leaky, (caps_squash)self->squash}};
+    /* As of one linear layer from all input capsules to all output capsules. */
+    CAPS_TRY(caps_layer_add_parameter(
+        n, layer, "weight", 4, weight, caps_stddev_glorot(i * k, j * d), err));
+    CAPS_TRY(caps_layer_check_array(layer->name, "its votes", 3, (size_t[]){i, j, d}, err));
+    CAPS_TRY(caps_layer_check_array(layer->name, "its couplings", 3, (size_t[]){i, j, r}, err));
+    CAPS_TRY(caps_layer_check_array(layer->name, "its output", 3, (size_t[]){j, d, r}, err));
+    if (self->bias)
+        CAPS_TRY(caps_layer_add_parameter(n, layer, "bias", 2, shape, 0, err));
+    CAPS_TRY(caps_layer_add_output(layer, CAPS_FORM_CAPSULES, 2, shape, err));
+done:
+    return status;
+}
+
+static void caps_describe(const caps_layer *layer, char *text, size_t bytes)
+{
+    const capsule_layer *self = (const capsule_layer *)layer;
+    snprintf(text, bytes, "%zu capsules of %zu, %zu routing iterations (gradient: %s)%s%s%s",
+        self->capsules, self->dim, self->iterations, caps_grads[self->grad],
+        self->bias ? ", bias" : "", self->leaky ? ", leaky" : "",
+        self->squash == CAPS_SQUASH_EXP ? ", exponential squash" : "");
+}
+
+static caps_status caps_plan_layer(caps_layer *layer, caps_plan *plan, caps_error *err)
+{
+    capsule_layer *self = (capsule_layer *)layer;
+    caps_class_caps *shape = &self->shape;
+    shape->b = plan->batch;
+    shape->algorithm = caps_class_caps_choose(plan->rt, shape, plan->routing_requested);
+    plan->routing_chosen = shape->algorithm;
+    const caps_class_caps_workspace need =
+        caps_class_caps_workspace_of(plan->rt, shape, plan->training);
+    const size_t r = shape->routing.iterations;
+    const size_t couplings[] = {r, shape->b, shape->i, shape->j};
+    const size_t capsules[] = {r, shape->b, shape->j, shape->d};
+    caps_status status;
+    if (need.votes)
+        CAPS_TRY(caps_arena_add(plan->arena, &self->state.votes, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32,
+            1, &need.votes, err));
+    CAPS_TRY(caps_arena_add(plan->arena, &self->state.couplings, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32,
+        4, couplings, err));
+    CAPS_TRY(caps_arena_add(
+        plan->arena, &self->state.s, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 4, capsules, err));
+    CAPS_TRY(caps_arena_add(
+        plan->arena, &self->state.v, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 4, capsules, err));
+    self->workspace = need.workspace;
+    caps_plan_transient(plan, need.workspace);
+done:
+    return status;
+}
+
+/* The state of a batch that may be smaller than the greatest: iterations lie closer together. */
+static caps_class_caps_state caps_state_of(const capsule_layer *self, size_t b)
+{
+    caps_class_caps_state state = self->state;
+    state.couplings.shape[1] = state.s.shape[1] = state.v.shape[1] = b;
+    return state;
+}
+
+static caps_status caps_forward(caps_layer *layer, const caps_pass *pass, caps_error *err)
+{
+    const capsule_layer *self = (const capsule_layer *)layer;
+    const caps_tensor u = caps_batch_of(&layer->inputs[0]->y, pass->b);
+    const caps_tensor y = caps_batch_of(&layer->outputs[0].y, pass->b);
+    const caps_tensor workspace = caps_transient_workspace(pass, &self->workspace);
+    caps_class_caps_state state = caps_state_of(self, pass->b);
+    return caps_class_caps_forward(pass->rt, &y, &state, &u, &layer->parameters[0].parameter.value,
+        self->bias ? &layer->parameters[1].parameter.value : NULL, &self->shape, &workspace, err);
+}
+
+static caps_status caps_backward(caps_layer *layer, const caps_pass *pass, caps_error *err)
+{
+    const capsule_layer *self = (const capsule_layer *)layer;
+    const caps_tensor u = caps_batch_of(&layer->inputs[0]->y, pass->b);
+    const caps_tensor du = caps_batch_of(&layer->inputs[0]->dy, pass->b);
+    const caps_tensor dy = caps_batch_of(&layer->outputs[0].dy, pass->b);
+    const caps_tensor workspace = caps_transient_workspace(pass, &self->workspace);
+    const caps_parameter *w = &layer->parameters[0].parameter;
+    const caps_class_caps_state state = caps_state_of(self, pass->b);
+    return caps_class_caps_backward(pass->rt, &du, &w->gradient,
+        self->bias ? &layer->parameters[1].parameter.gradient : NULL, &dy, &state, &u, &w->value,
+        &self->shape, &workspace, err);
+}
+
+/* "couplings" [b, I, J] of the last iteration, "couplings.iterations" [r, b, I, J]. */
+static caps_tensor caps_result(const caps_layer *layer, const char *name, size_t b)
+{
+    const capsule_layer *self = (const capsule_layer *)layer;
+    const caps_tensor *c = &self->state.couplings; /* [r, batch, I, J] */
+    const size_t r = c->shape[0], i = c->shape[2], j = c->shape[3];
+    if (strcmp(name, "couplings.iterations") == 0)
+        return caps_tensor_wrap(c->buffer, c->offset, CAPS_F32, 4, (size_t[]){r, b, i, j});
+    if (strcmp(name, "couplings") == 0)
+        return caps_tensor_wrap(
+            c->buffer, c->offset + (r - 1) * b * i * j, CAPS_F32, 3, (size_t[]){b, i, j});
+    return (caps_tensor){0};
+}
+
+static void caps_problem(const caps_layer *layer, caps_layer_problem *p)
+{
+    const caps_class_caps *s = &((const capsule_layer *)layer)->shape;
+    const double votes = (double)s->i * (double)s->j * (double)s->d;
+    p->type = CAPS_PROBLEM_CAPS;
+    p->class_caps = *s;
+    p->flops = 2 * votes * (double)s->k + (4 * (double)s->routing.iterations - 2) * votes;
+}
+
+const caps_layer_kind caps_layer_caps = {
+    .name = "caps",
+    .bytes = sizeof(capsule_layer),
+    .fields = caps_fields,
+    .classes_field = "capsules",
+    .build = caps_build,
+    .describe = caps_describe,
+    .plan = caps_plan_layer,
+    .forward = caps_forward,
+    .backward = caps_backward,
+    .result = caps_result,
+    .problem = caps_problem,
+};

@@ -1,0 +1,23 @@
+/* selftest.h: every operation, forward and backward, on a device against src/ref. One table of
+ * cases serves `capscl selftest` and the tests. */
+#ifndef CAPS_SELFTEST_H
+#define CAPS_SELFTEST_H
+
+#include <capscl/ops.h>
+
+typedef struct caps_selftest_result {
+    const char *operation; /* "squash" */
+    char shape[96];        /* "N=37 K=5" */
+    const char *direction; /* "forward" or "backward" */
+    char algorithm[48];    /* kernel family and algorithm: "cpu", "cpu/packed" */
+    double error;          /* relative, worst of the outputs */
+    double tolerance;      /* 1e-5 forward, 1e-4 backward */
+    bool passed;
+} caps_selftest_result;
+
+/* Runs all cases (`small`: only tiny shapes, for simulators), calling `each` after each. A case
+ * that fails is a result, not an error; an OpenCL failure is an error. */
+caps_status caps_selftest_run(caps_runtime *rt, bool small,
+    void (*each)(void *user, const caps_selftest_result *result), void *user, caps_error *err);
+
+#endif

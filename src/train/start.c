@@ -1,0 +1,191 @@
+/* start.c: see start.h. */
+#include "start.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+
+/* ---- augmentation --------------------------------------------------------------------------- */
+
+/* Augmentations that give images of another size than the data's. */
+static const struct {
+    caps_augment augment;
+    size_t size;
+} resizing[] = {{CAPS_AUGMENT_PLACE40, 40}, {CAPS_AUGMENT_CROP24, 24}};
+
+/* The network takes images that this augmentation makes of larger or smaller ones. */
+static bool start_fits(const caps_model_info *info, size_t size)
+{
+    return info->source[0] && info->input[1] == size && info->input[2] == size;
+}
+
+/* A network for images of the data's size becomes one for images of the augmentation's. */
+static caps_status start_resize(
+    const caps_start *start, caps_model_spec *spec, size_t size, caps_error *err)
+{
+    const caps_model_info *info = caps_model_spec_info(spec);
+    const size_t source[3] = {info->input[0], info->input[1], info->input[2]};
+    const size_t input[3] = {info->input[0], size, size};
+    if (info->source[0] || start->init)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: %s %s gives images of %zux%zu, the network takes %zux%zu",
+            start->augment_option, caps_augment_name(start->augment), size, size, info->input[1],
+            info->input[2]);
+    return caps_model_spec_set_input(spec, input, source, err);
+}
+
+/* The augmentation, and the size of the input that it asks for. */
+static caps_status start_choose_augment(
+    const caps_start *start, caps_train_config *config, caps_error *err)
+{
+    const caps_model_info *info = caps_model_spec_info(config->spec);
+    const bool given = start->augment >= 0, pairs = info->labels > 1;
+    config->augment = given ? (caps_augment)start->augment : CAPS_AUGMENT_SHIFT2;
+    if (pairs && given && config->augment != CAPS_AUGMENT_NONE)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: %s %s with pairs of images, which are shifted themselves, need none",
+            start->augment_option, caps_augment_name(start->augment));
+    if (pairs)
+        config->augment = CAPS_AUGMENT_NONE;
+    for (size_t i = 0; i < sizeof resizing / sizeof resizing[0]; i++) {
+        const bool fits = start_fits(info, resizing[i].size);
+        if (!given && fits)
+            config->augment = resizing[i].augment;
+        if (given && config->augment == resizing[i].augment && !fits)
+            return start_resize(start, config->spec, resizing[i].size, err);
+    }
+    return CAPS_OK;
+}
+
+/* ---- the network ---------------------------------------------------------------------------- */
+
+/* Names of the data's classes, where it has some; those of --init are of its own data. A built-in
+ * network gets as many classes as there are names; another must have them. */
+static caps_status start_adopt_classes(
+    const caps_start *start, caps_model_spec *spec, caps_error *err)
+{
+    char **names = NULL;
+    size_t count = 0;
+    bool builtin = !start->arch && !start->init;
+    caps_status status;
+    CAPS_TRY(caps_dataset_names(&names, &count, start->data, err));
+    for (size_t i = 0; start->arch && caps_model_spec_builtin(i); i++)
+        builtin = builtin || strcmp(start->arch, caps_model_spec_builtin(i)) == 0;
+    if (names && builtin)
+        CAPS_TRY(caps_model_spec_set_classes(spec, count, err));
+    const size_t classes = caps_model_spec_info(spec)->classes;
+    if (names && classes > count) /* fewer: some label is too great, which is reported then */
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: has %zu classes, the network %zu",
+            start->data, count, classes));
+    if (names && caps_class_names_set(spec, names, count, err) != CAPS_OK)
+        CAPS_TRY(caps_fail_prefix(err, CAPS_ERR_FORMAT, "%s", start->data));
+done:
+    free(names);
+    return status;
+}
+
+static caps_status start_no_layer(
+    const char *option, const char *arch, const caps_model_spec *spec, caps_error *err)
+{
+    return caps_fail(err, CAPS_ERR_ARGUMENT, "train: %s with %s, which has no %s", option, arch,
+        caps_model_spec_info(spec)->dim == 0 ? "capsules" : "layer of the kind");
+}
+
+/* The network as the requests change it. */
+static caps_status start_change_spec(
+    const caps_start *start, const char *arch, caps_model_spec *spec, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    for (size_t i = 0; i < start->request_count; i++) {
+        const caps_spec_request *r = &start->requests[i];
+        size_t changed;
+        CAPS_TRY(caps_model_spec_set(spec, r->kind, r->field, r->json, &changed, err));
+        if (changed == 0)
+            CAPS_TRY(start_no_layer(r->option, arch, spec, err));
+    }
+    if (start->no_decoder && caps_model_spec_info(spec)->dim == 0)
+        CAPS_TRY(start_no_layer(start->no_decoder_option, arch, spec, err));
+    if (start->no_decoder)
+        CAPS_TRY(caps_model_spec_remove_decoder(spec, err));
+done:
+    return status;
+}
+
+static caps_status start_copy_text(
+    char *to, size_t bytes, const char *from, const char *name, caps_error *err)
+{
+    if (strlen(from) >= bytes)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: %s: a name of %zu bytes is too long, need less than %zu", name, strlen(from),
+            bytes);
+    memcpy(to, from, strlen(from) + 1);
+    return CAPS_OK;
+}
+
+/* The spec before it is changed: that of arch, else that of the checkpoint, else the default. */
+static caps_status start_load_spec(caps_train_config *config, const caps_start *start,
+    caps_checkpoint *checkpoint, caps_error *err)
+{
+    const char *arch = start->arch ? start->arch : "mnist";
+    caps_model_spec *spec = NULL;
+    caps_status status;
+    if (start->init && !start->arch) {
+        CAPS_TRY(caps_checkpoint_load(checkpoint, start->init, NULL, err));
+        CAPS_TRY(caps_model_spec_copy(&spec, checkpoint->spec, err));
+        /* A long path is cut: the file itself stands under "init". */
+        snprintf(
+            config->arch, sizeof config->arch, "%.*s", (int)sizeof config->arch - 1, start->init);
+    } else {
+        CAPS_TRY(caps_model_spec_load(&spec, arch, err));
+        CAPS_TRY(start_copy_text(config->arch, sizeof config->arch, arch, "arch", err));
+    }
+    caps_model_spec_free(config->spec);
+    config->spec = spec;
+    spec = NULL;
+done:
+    caps_model_spec_free(spec);
+    return status;
+}
+
+caps_status caps_train_config_start(caps_train_config *config, const caps_start *start,
+    caps_checkpoint *checkpoint, caps_error *err)
+{
+    const bool own = start->init && !start->arch; /* the checkpoint's own network */
+    caps_status status;
+    CAPS_TRY(start_copy_text(config->data, sizeof config->data, start->data, "data", err));
+    CAPS_TRY(start_load_spec(config, start, checkpoint, err));
+    CAPS_TRY(start_choose_augment(start, config, err));
+    CAPS_TRY(start_adopt_classes(start, config->spec, err));
+    CAPS_TRY(caps_profile_apply(config, start->profile, !own, err));
+    CAPS_TRY(start_change_spec(start, config->arch, config->spec, err));
+    if (!start->init)
+        goto done;
+    CAPS_TRY(start_copy_text(config->init, sizeof config->init, start->init, "init", err));
+    if (!own)
+        CAPS_TRY(caps_checkpoint_load(checkpoint, start->init, config->spec, err));
+    if (!own && checkpoint->has_spec && !caps_model_spec_equal(checkpoint->spec, config->spec))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: its spec is not that of %s, need both to agree", start->init, start->arch));
+done:
+    return status;
+}
+
+/* ---- a checkpoint's network and the profile ------------------------------------------------- */
+
+bool caps_start_lacks_profile(const caps_start *start, const caps_model_spec *spec)
+{
+    caps_profile_change change;
+    bool lacks = false;
+    for (size_t i = 0; caps_profile_change_at(start->profile, i, &change); i++) {
+        bool requested = false;
+        for (size_t r = 0; r < start->request_count; r++)
+            requested = requested || (strcmp(start->requests[r].kind, change.kind) == 0 &&
+                                         strcmp(start->requests[r].field, change.field) == 0);
+        char *own = caps_model_spec_get(spec, change.kind, change.field);
+        lacks = lacks || (own && !requested && strcmp(own, change.json) != 0);
+        free(own);
+    }
+    return lacks;
+}

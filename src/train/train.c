@@ -1,0 +1,193 @@
+/* train.c: the loop of a run: steps, epochs, and the end.
+ *
+ * The result depends on the settings, the data and the device alone: every step is a function of
+ * the parameters, the moments and its number, so a state that holds these is a place to go on from.
+ *
+ * The host runs ahead of the device by a step (stepper.h). Before anything is decided from the
+ * numbers (saving, an epoch's end) no step is in flight. The first files of a new run are written
+ * while its first step is.
+ *
+ * What closes an epoch (evaluation, its line in the log) can be called off and is then the first
+ * thing that the resumed run does; the model's file is written before the state that says it is
+ * final. */
+#include <capscl/inspect.h>
+
+#include "clock.h"
+#include "fail.h"
+#include "options.h"
+#include "schedule.h"
+#include "trace.h"
+#include "trainer.h"
+
+static bool is_stopped(const caps_trainer *t)
+{
+    return t->control->stop && *t->control->stop;
+}
+
+/* Not before something was done: runs that are resumed under a limit get to their end. */
+static bool is_out_of_time(const caps_trainer *t)
+{
+    double limit = t->control->time_limit_seconds;
+    return limit > 0 && t->steps_here + t->stepper.in_flight > 0 &&
+           caps_clock_seconds() - t->began >= limit;
+}
+
+/* The epoch or the run ends with step `step`. */
+static bool is_end(const caps_trainer *t, uint64_t step)
+{
+    return (step > 0 && step % t->steps_per_epoch == 0) || step >= t->last_step;
+}
+
+/* ---- the end of an epoch -------------------------------------------------------------------- */
+
+static bool evaluation_is_off(void *user, size_t done, size_t total)
+{
+    const caps_trainer *t = user;
+    (void)done;
+    (void)total;
+    return is_stopped(t) || is_out_of_time(t);
+}
+
+static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *percent,
+    double *label_percent, caps_error *err)
+{
+    caps_evaluation result = {0};
+    const caps_evaluate_options options = {
+        CAPS_OPTIONS(caps_evaluate_options), .progress = {evaluation_is_off, t}};
+    caps_status status = caps_evaluate(t->model, ds, &options, &result, err);
+    if (status == CAPS_OK) {
+        *percent = result.error_percent;
+        *label_percent = result.label_error_percent;
+    }
+    caps_evaluation_release(&result);
+    return status;
+}
+
+/* Where images are held out to choose by, the test split is evaluated once, at the end. */
+static caps_status evaluate_epoch(caps_trainer *t, caps_error *err)
+{
+    caps_state *s = &t->state;
+    const bool validates = t->validation.n > 0;
+    caps_status status = CAPS_OK;
+    caps_trainer_report(t, CAPS_TRAIN_EVALUATING);
+    if (validates)
+        CAPS_TRY(evaluate_on(t, &t->validation, &s->validation_error_percent,
+            &s->validation_label_error_percent, err));
+    if (t->test.n > 0 && (!validates || s->step >= t->last_step))
+        CAPS_TRY(
+            evaluate_on(t, &t->test, &s->test_error_percent, &s->test_label_error_percent, err));
+done:
+    s->peak_device_bytes = caps_runtime_peak_bytes(t->rt);
+    return status;
+}
+
+/* Evaluates where it is due, logs, saves. CAPS_ERR_INTERRUPTED: called off, nothing was logged. */
+static caps_status close_epoch(caps_trainer *t, caps_error *err)
+{
+    const uint64_t every = t->config.eval_every;
+    caps_status status = CAPS_OK;
+    caps_train_metrics m = caps_trainer_metrics(t);
+    if (t->state.step >= t->last_step || (every > 0 && m.epoch % every == 0))
+        CAPS_TRY(evaluate_epoch(t, err));
+    m = caps_trainer_metrics(t);
+    CAPS_TRY(caps_trainer_append(t, CAPS_METRICS_EPOCH, &m, err));
+    t->state.ended = true;
+    caps_trainer_report(t, CAPS_TRAIN_EPOCH);
+    CAPS_TRY(caps_trainer_save(t, true, err));
+done:
+    return status;
+}
+
+/* ---- the loop ------------------------------------------------------------------------------- */
+
+static caps_status open_run(caps_trainer *t, caps_error *err)
+{
+    caps_trace_begin(t->rt, "open the run");
+    caps_status status = caps_trainer_open(t, err);
+    caps_trace_end(t->rt);
+    if (status == CAPS_OK)
+        caps_trainer_report(t, CAPS_TRAIN_STARTED);
+    return status;
+}
+
+/* Steps to the end of the epoch or of the run, or until something asks to stop; none is left in
+ * flight. */
+static caps_status run_steps(caps_trainer *t, caps_error *err)
+{
+    const uint64_t every = t->config.save_every;
+    caps_status status = CAPS_OK;
+    do {
+        CAPS_TRY(caps_trainer_step(t, err));
+        if (!t->opened)
+            CAPS_TRY(open_run(t, err));
+        caps_trainer_report_progress(t);
+        const uint64_t step = caps_stepper_enqueued(&t->stepper);
+        if (is_end(t, step) || is_stopped(t) || is_out_of_time(t))
+            break;
+        if (every > 0 && step % every == 0) {
+            CAPS_TRY(caps_trainer_settle(t, err));
+            CAPS_TRY(caps_trainer_save(t, false, err));
+        }
+    } while (true);
+    CAPS_TRY(caps_trainer_settle(t, err));
+done:
+    return status;
+}
+
+static caps_status run_to_end(caps_trainer *t, caps_train_end *end, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    if (t->control->resume) /* a new run is opened behind its first step */
+        CAPS_TRY(open_run(t, err));
+    for (;;) {
+        if (caps_trainer_is_finished(t)) {
+            *end = CAPS_TRAIN_FINISHED;
+            return CAPS_OK;
+        }
+        if (t->opened && (is_stopped(t) || is_out_of_time(t)))
+            break;
+        if (t->state.ended || !is_end(t, t->state.step)) {
+            CAPS_TRY(run_steps(t, err));
+            continue;
+        }
+        caps_error inner = {0};
+        status = close_epoch(t, &inner);
+        if (status == CAPS_ERR_INTERRUPTED)
+            break;
+        if (status != CAPS_OK && err)
+            *err = inner;
+        CAPS_TRY(status);
+    }
+    *end = is_stopped(t) ? CAPS_TRAIN_STOPPED : CAPS_TRAIN_TIME_LIMIT;
+    /* An epoch that was closed has saved already. */
+    status = CAPS_OK;
+    if (!t->state.ended)
+        CAPS_TRY(caps_trainer_save(t, true, err));
+done:
+    return status;
+}
+
+caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
+    const caps_train_control *control, caps_train_end *end, caps_train_metrics *m, caps_error *err)
+{
+    caps_trainer t = {0};
+    caps_train_control c;
+    caps_status status;
+    *m = (caps_train_metrics){0};
+    CAPS_TRY(caps_options_read(&c, sizeof c, control, control->size, "caps_train_control", err));
+    caps_trace_begin(rt, "set up");
+    status = caps_trainer_init(&t, rt, config, &c, err);
+    caps_trace_end(rt);
+    CAPS_TRY(status);
+    if (caps_trainer_is_finished(&t))
+        *end = CAPS_TRAIN_WAS_FINISHED;
+    else if (is_stopped(&t))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_INTERRUPTED,
+            "stopped before the training began; %s is as it was", c.out));
+    else
+        CAPS_TRY(run_to_end(&t, end, err));
+    *m = caps_trainer_metrics(&t);
+done:
+    caps_trainer_release(&t);
+    return status;
+}

@@ -1,0 +1,182 @@
+/* trainer_data.c: reading the data of a run, in threads beside the one that builds kernels. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <capscl/inspect.h>
+
+#include "config.h"
+#include "fail.h"
+#include "pairs.h"
+#include "schedule.h"
+#include "trainer.h"
+
+/* Both splits, read in a thread of their own while this one builds kernels. */
+typedef struct reader {
+    caps_trainer *t;
+    caps_status status;
+    caps_error err;
+    atomic_size_t done, total; /* pictures of the split that is read; total 0: nothing to count */
+    atomic_bool over;
+} reader;
+
+static void on_pictures(void *user, size_t done, size_t total)
+{
+    reader *r = user;
+    atomic_store(&r->done, done);
+    atomic_store(&r->total, total);
+}
+
+static caps_status read_split(
+    reader *r, caps_dataset *ds, caps_split split, size_t limit, caps_error *err)
+{
+    const caps_model_info *info = caps_model_spec_info(r->t->config.spec);
+    const size_t *size = info->source[0] ? info->source : info->input;
+    const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options), .split = split,
+        .limit = limit, .channels = size[0], .height = size[1], .width = size[2],
+        .progress = on_pictures, .user = r};
+    return caps_dataset_open(ds, r->t->config.data, &options, err);
+}
+
+/* Images to choose by, without which the data must have a test split. */
+static caps_status hold_out(reader *r, caps_status tested, const caps_error *why)
+{
+    caps_trainer *t = r->t;
+    const caps_train_config *config = &t->config;
+    caps_status status = tested;
+    if (tested == CAPS_OK || (tested == CAPS_ERR_NOT_FOUND && config->validation > 0))
+        status = CAPS_OK;
+    else
+        r->err = *why;
+    if (status == CAPS_OK && config->validation > 0)
+        status = caps_dataset_split_off(
+            &t->train, config->validation, config->seed, &t->validation, &r->err);
+    return status;
+}
+
+static void *read_splits(void *context)
+{
+    reader *r = context;
+    caps_trainer *t = r->t;
+    const caps_train_config *config = &t->config;
+    caps_error why = {0};
+    caps_status status;
+    CAPS_TRY(read_split(r, &t->train, CAPS_SPLIT_TRAIN, config->limit, &r->err));
+    status = read_split(r, &t->test, CAPS_SPLIT_TEST, 0, &why);
+    CAPS_TRY(hold_out(r, status, &why));
+    caps_dataset *sets[] = {&t->train, &t->test, &t->validation};
+    for (size_t i = 0; i < 3; i++) {
+        size_t size[3];
+        if (sets[i]->n == 0)
+            continue;
+        CAPS_TRY(caps_data_fit(sets[i], config->spec, &r->err));
+        CAPS_TRY(caps_dataset_view_size(
+            sets[i], i == 0 ? config->augment : CAPS_AUGMENT_NONE, size, &r->err));
+    }
+    t->data_hash = caps_dataset_hash(&t->train);
+done:
+    r->status = status;
+    atomic_store(&r->over, true);
+    return NULL;
+}
+
+/* Until the reader is done; says how far it is where that takes long. */
+static void watch_reader(caps_trainer *t, reader *r)
+{
+    const struct timespec pause = {0, 20 * 1000 * 1000};
+    for (int turn = 0; !atomic_load(&r->over); turn++) {
+        const size_t total = atomic_load(&r->total);
+        if (turn % 10 == 9 && total > 0 && t->control->event) {
+            char text[96];
+            snprintf(
+                text, sizeof text, "reading pictures: %zu of %zu", atomic_load(&r->done), total);
+            t->control->event(t->control->user, CAPS_TRAIN_READING, NULL, text);
+        }
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* The parameters that a new run begins with, drawn in a thread of their own. */
+typedef struct drawer {
+    const caps_train_config *config;
+    float *first; /* freed with free() */
+    caps_status status;
+    caps_error err;
+} drawer;
+
+static void *draw_first(void *context)
+{
+    drawer *d = context;
+    d->status = caps_model_draw(
+        &d->first, d->config->spec, d->config->initialiser, d->config->seed, &d->err);
+    return NULL;
+}
+
+/* Runs `work` beside this thread, or at once where there can be no other; Ctrl-C is for the thread
+ * that trains. */
+static bool begin_thread(pthread_t *thread, void *(*work)(void *context), void *context)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const bool begun = pthread_create(thread, NULL, work, context) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!begun)
+        work(context);
+    return begun;
+}
+
+static void report_data(caps_trainer *t)
+{
+    const caps_dataset *sets[] = {&t->train, &t->test, &t->validation};
+    static const char *const names[] = {"training", "test", "validation"};
+    for (size_t i = 0; i < 3; i++)
+        if (sets[i]->n > 0)
+            caps_trainer_note(t, "data: %s, %zu %s %s of %zux%zux%zu%s", sets[i]->path, sets[i]->n,
+                names[i], sets[i]->labels_per_image > 1 ? "pairs" : "images", sets[i]->channels,
+                sets[i]->height, sets[i]->width,
+                i == 2 ? t->test.n > 0 ? " (held out of training)"
+                                       : " (held out of training; there is no test split)"
+                       : "");
+}
+
+/* What is wrong with the data is reported first. */
+caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *err)
+{
+    const caps_train_config *config = &t->config;
+    reader r = {.t = t};
+    drawer d = {.config = config};
+    pthread_t reading, drawing;
+    const bool reads = begin_thread(&reading, read_splits, &r);
+    const bool draws =
+        !t->control->resume && !config->init[0] && begin_thread(&drawing, draw_first, &d);
+    caps_status status = caps_runtime_build(t->rt, err);
+    if (reads) {
+        watch_reader(t, &r);
+        pthread_join(reading, NULL);
+    }
+    if (draws)
+        pthread_join(drawing, NULL);
+    *first = d.first;
+    if (status == CAPS_OK && d.status != CAPS_OK) {
+        status = d.status;
+        if (err)
+            *err = d.err;
+    }
+    if (r.status != CAPS_OK) {
+        if (err)
+            *err = r.err;
+        return r.status;
+    }
+    t->steps_per_epoch = caps_schedule_steps_per_epoch(t->train.n, config->batch);
+    t->last_step = caps_schedule_last_step(config, t->steps_per_epoch);
+    if (status == CAPS_OK)
+        status = caps_schedule_check(config, t->steps_per_epoch, err);
+    if (status != CAPS_OK)
+        return status;
+    report_data(t);
+    return CAPS_OK;
+}

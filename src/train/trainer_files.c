@@ -1,0 +1,124 @@
+/* trainer_files.c: the files of a run directory as a run goes on. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "fail.h"
+#include "file.h"
+#include "trace.h"
+#include "trainer.h"
+
+caps_status caps_trainer_make_paths(caps_trainer *t, caps_error *err)
+{
+    const char *out = t->control->out;
+    caps_status status;
+    CAPS_TRY(caps_run_path(&t->state_path, out, CAPS_RUN_STATE, err));
+    CAPS_TRY(caps_run_path(&t->config_path, out, CAPS_RUN_CONFIG, err));
+    CAPS_TRY(caps_run_path(&t->metrics_path, out, CAPS_RUN_METRICS, err));
+    CAPS_TRY(caps_run_path(&t->model_path, out, CAPS_RUN_MODEL, err));
+done:
+    return status;
+}
+
+caps_status caps_trainer_check_directory(const caps_trainer *t, caps_error *err)
+{
+    const char *out = t->control->out;
+    caps_status status;
+    bool exists;
+    CAPS_TRY(caps_train_run_exists(out, &exists, err));
+    if (exists && !t->control->resume && !t->control->overwrite)
+        CAPS_TRY(caps_fail(
+            err, CAPS_ERR_EXISTS, "%s: holds a run already, need resume or another place", out));
+    if (t->control->resume && !caps_path_exists(t->state_path))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: does not exist, need it to resume the run",
+            t->state_path));
+    /* A finished run may lie where nothing can be written: one that goes on is checked later. */
+    if (!t->control->resume)
+        CAPS_TRY(caps_run_check_writable(out, err));
+done:
+    return status;
+}
+
+/* ---- opening -------------------------------------------------------------------------------- */
+
+static caps_status write_config(const caps_trainer *t, caps_error *err)
+{
+    char *text = caps_format("%s\n", t->config_text);
+    if (!text)
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", t->config_path);
+    caps_status status = caps_file_write(t->config_path, text, strlen(text), err);
+    free(text);
+    return status;
+}
+
+/* The first files of a new run, while the device is at its first step: what they hold is in host
+ * memory. */
+static caps_status write_first(caps_trainer *t, caps_error *err)
+{
+    caps_status status;
+    if (t->control->overwrite)
+        CAPS_TRY(caps_train_run_remove(t->control->out, err));
+    /* The state first: from the moment on in which anything is there, there is a run to resume. */
+    CAPS_TRY(caps_directory_make(t->control->out, err));
+    CAPS_TRY(caps_state_save(&t->state, t->state_path, t->model, &t->config, t->config_text, err));
+    caps_state_drop(&t->state);
+    CAPS_TRY(write_config(t, err));
+done:
+    return status;
+}
+
+caps_status caps_trainer_open(caps_trainer *t, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(caps_run_check_writable(t->control->out, err));
+    if (!t->control->resume)
+        CAPS_TRY(write_first(t, err));
+    /* An end that was logged without the evaluation which this run's new end needs is logged anew.
+     */
+    bool ended = t->state.ended && (t->state.step < t->last_step || caps_trainer_is_finished(t));
+    t->state.ended = ended;
+    CAPS_TRY(caps_metrics_open(&t->log, t->metrics_path, t->state.step, ended, err));
+    if (t->control->resume)
+        CAPS_TRY(write_config(t, err));
+    t->opened = true;
+done:
+    return status;
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+caps_status caps_trainer_append(
+    caps_trainer *t, caps_metrics_type type, const caps_train_metrics *m, caps_error *err)
+{
+    caps_trace_begin(t->rt, "log");
+    caps_status status = caps_metrics_append(&t->log, type, m, err);
+    caps_trace_end(t->rt);
+    return status;
+}
+
+caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err)
+{
+    caps_status status;
+    caps_error inner = {0};
+    caps_trace_begin(t->rt, "save");
+    status = caps_state_take(&t->state, t->model, &inner);
+    if (status == CAPS_ERR_NOT_FINITE)
+        CAPS_TRY(caps_trainer_not_finite(t, t->state.step, inner.message, t->state.lr, err));
+    if (status != CAPS_OK) {
+        if (err)
+            *err = inner;
+        goto done;
+    }
+    CAPS_TRY(caps_metrics_sync(&t->log, err));
+    t->state.seconds = caps_trainer_metrics(t).total_seconds;
+    if (model)
+        CAPS_TRY(caps_model_save(t->model, t->model_path, err));
+    CAPS_TRY(caps_state_save(&t->state, t->state_path, t->model, &t->config, t->config_text, err));
+    CAPS_TRY(caps_state_give_back(&t->state, t->model, err));
+    t->saved_step = t->state.step;
+    caps_trainer_report(t, CAPS_TRAIN_SAVED);
+done:
+    caps_state_give_back(&t->state, t->model, NULL);
+    caps_trace_end(t->rt);
+    return status;
+}

@@ -1,7 +1,0 @@
-/* version.c: the version of the library that runs. */
-#include <capscl/capscl.h>
-
-const char *caps_version(void)
-{
-    return CAPSCL_VERSION;
-}

@@ -1,0 +1,193 @@
+/* Networks as lists of layers, of every kind and in orders that no shorthand has: the gradient of
+ * every parameter, and of the images, against central differences of the loss. In both kernel
+ * families. */
+#include <math.h>
+#include <stdio.h>
+
+#include "model_support.h"
+
+/* Relative to the slope along the gradient: rounding of a loss in float, and the third derivative.
+ * */
+#define TOLERANCE 5e-3
+
+enum { BATCH = 3, MOST_PIXELS = 3 * 12 * 12 };
+
+static const char *const lists[] = {
+    "{\"input\":[2,11,9],\"classes\":5,\"layers\":["
+    "{\"kind\":\"conv\",\"channels\":6,\"kernel\":4},"
+    "{\"kind\":\"primary_caps\",\"types\":3,\"dim\":4,\"kernel\":3,\"stride\":2,\"squash\":\"exp\"}"
+    ","
+    "{\"kind\":\"caps\",\"capsules\":5,\"dim\":7,\"bias\":true,\"squash\":\"exp\","
+    "\"routing\":{\"kind\":\"dynamic\",\"iterations\":3}}],\"decoder\":{\"hidden\":[11]}}",
+
+    /* Three layers of capsules, each routed in its own way, and no decoder. */
+    "{\"input\":[1,10,12],\"classes\":4,\"layers\":["
+    "{\"kind\":\"conv\",\"channels\":5,\"kernel\":3,\"stride\":2,\"padding\":1},"
+    "{\"kind\":\"primary_caps\",\"types\":2,\"dim\":5,\"kernel\":2,\"stride\":1,\"average\":true},"
+    "{\"kind\":\"caps\",\"name\":\"low\",\"capsules\":9,\"dim\":3,\"squash\":\"exp\","
+    "\"routing\":{\"kind\":\"dynamic\",\"iterations\":1}},"
+    "{\"kind\":\"caps\",\"name\":\"high\",\"capsules\":7,\"dim\":6,\"bias\":true,"
+    "\"routing\":{\"kind\":\"dynamic\",\"iterations\":2,\"leaky\":true}},"
+    "{\"kind\":\"caps\",\"capsules\":4,\"dim\":8,"
+    "\"routing\":{\"kind\":\"dynamic\",\"iterations\":4}}],\"decoder\":null}",
+
+    /* Convolutions without an activation, at the edges and across them. */
+    "{\"input\":[3,9,8],\"classes\":3,\"layers\":["
+    "{\"kind\":\"conv\",\"channels\":4,\"kernel\":5,\"padding\":2,\"activation\":\"none\"},"
+    "{\"kind\":\"conv\",\"channels\":7,\"kernel\":3,\"padding\":1},"
+    "{\"kind\":\"conv\",\"channels\":6,\"kernel\":3,\"stride\":2,\"activation\":\"none\"},"
+    "{\"kind\":\"primary_caps\",\"types\":1,\"dim\":6,\"kernel\":2,\"stride\":1},"
+    "{\"kind\":\"caps\",\"capsules\":3,\"dim\":5,"
+    "\"routing\":{\"kind\":\"dynamic\",\"iterations\":2}}],\"decoder\":{\"hidden\":[9,13]}}",
+
+    /* No convolution at all, dropout first, every activation. */
+    "{\"input\":[2,5,7],\"classes\":6,\"layers\":["
+    "{\"kind\":\"dropout\",\"rate\":0.25},"
+    "{\"kind\":\"linear\",\"out\":17,\"activation\":\"sigmoid\"},"
+    "{\"kind\":\"linear\",\"out\":11,\"activation\":\"none\"},"
+    "{\"kind\":\"linear\",\"out\":19},"
+    "{\"kind\":\"linear\",\"out\":6,\"activation\":\"none\"}]}",
+
+    "{\"input\":[1,12,12],\"classes\":10,\"layers\":["
+    "{\"kind\":\"conv\",\"channels\":8,\"kernel\":3},{\"kind\":\"dropout\",\"rate\":0.5},"
+    "{\"kind\":\"conv\",\"channels\":3,\"kernel\":4,\"stride\":3,\"activation\":\"none\"},"
+    "{\"kind\":\"linear\",\"out\":13},"
+    "{\"kind\":\"linear\",\"out\":10,\"activation\":\"none\"}]}",
+};
+enum { LISTS = sizeof lists / sizeof *lists };
+
+static float images[BATCH * MOST_PIXELS];
+static int32_t labels[BATCH];
+
+/* The mean over the batch of what is minimised. The draws of dropout are those of one step. */
+static double loss_of(caps_model *m)
+{
+    caps_error err = {0};
+    const caps_loss *loss = caps_model_get_loss(m);
+    test_ok(caps_model_set_batch(m, &(caps_images){BATCH, images, labels, NULL}, &err));
+    caps_model_set_step(m, 7, 1);
+    test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
+    const bool decodes = caps_model_output(m, "sse").buffer != NULL;
+    double *class_loss = output_of(m, "class_loss"), total = 0;
+    double *sse = decodes ? output_of(m, "sse") : NULL;
+    for (size_t i = 0; i < BATCH; i++)
+        total += class_loss[i] + (decodes ? loss->reconstruction_weight * sse[i] : 0);
+    free(class_loss);
+    free(sse);
+    return total / BATCH;
+}
+
+/* values[0..n) moves by h along a unit direction: half the gradient's own, which alone would not
+ * see what is missing across it, and half a random one. The loss must move as the gradient says. */
+static void check_slope(caps_model *m, const char *what, const float *flat, float *values, size_t n,
+    const float *gradient, uint64_t seed)
+{
+    caps_error err = {0};
+    const double h = 2e-3;
+    double length = 0, random_length = 0, slope = 0, loss[2];
+    double *direction = test_random(n, seed, -1, 1);
+    float *kept = malloc(n * sizeof *kept);
+    memcpy(kept, values, n * sizeof *kept);
+    for (size_t i = 0; i < n; i++) {
+        length += (double)gradient[i] * (double)gradient[i];
+        random_length += direction[i] * direction[i];
+    }
+    ck_assert_msg(length > 1e-12, "%s: no gradient", what);
+    for (size_t i = 0; i < n; i++) {
+        direction[i] =
+            0.5 * direction[i] / sqrt(random_length) + 0.5 * (double)gradient[i] / sqrt(length);
+        slope += direction[i] * (double)gradient[i];
+    }
+    for (int side = 0; side < 2; side++) {
+        for (size_t i = 0; i < n; i++)
+            values[i] = (float)((double)kept[i] + (side ? h : -h) * direction[i]);
+        test_ok(caps_model_set_parameters(m, flat, &err));
+        loss[side] = loss_of(m);
+    }
+    memcpy(values, kept, n * sizeof *kept);
+    test_ok(caps_model_set_parameters(m, flat, &err));
+    const double measured = (loss[1] - loss[0]) / (2 * h);
+    ck_assert_msg(fabs(measured - slope) <= TOLERANCE * sqrt(length) + 2e-4,
+        "%s: the loss moves by %.6g, its gradient says %.6g", what, measured, slope);
+    free(direction);
+    free(kept);
+}
+
+START_TEST(gradients_are_the_slopes_of_the_loss)
+{
+    for (size_t l = 0; l < LISTS; l++) {
+        caps_error err = {0};
+        caps_model *m;
+        OWNED_SPEC(spec) = spec_of(lists[l]);
+        caps_model_options options = train8;
+        options.input_gradient = options.reconstruct = true;
+        options.max_batch = BATCH;
+        test_ok(caps_model_create(&m, families[_i], spec, &options, &err));
+        test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 11 + l, &err));
+        const caps_model_info *info = caps_model_get_info(m);
+        const size_t pixels = info->pixels;
+        double *random = test_random(BATCH * pixels, 29 + l, 0, 1);
+        for (size_t i = 0; i < BATCH * pixels; i++)
+            images[i] = (float)random[i];
+        for (size_t i = 0; i < BATCH; i++)
+            labels[i] = (int32_t)((2 * i + l) % info->classes);
+        free(random);
+
+        /* Larger than the first values of a training, so that capsules of a deep network are long
+         * enough for a slope that float arithmetic can see. */
+        float *flat = malloc(caps_model_flat_count(m) * sizeof *flat);
+        test_ok(caps_model_get_parameters(m, flat, &err));
+        for (size_t i = 0; i < caps_model_flat_count(m); i++)
+            flat[i] *= 2;
+        test_ok(caps_model_set_parameters(m, flat, &err));
+        loss_of(m);
+        test_ok(caps_model_backward(m, &err));
+        float *gradient = gradients(m);
+        const caps_tensor t = caps_model_input_gradient(m);
+        double *wide = test_download(&t);
+        float *dx = malloc(BATCH * pixels * sizeof *dx);
+        for (size_t i = 0; i < BATCH * pixels; i++)
+            dx[i] = (float)wide[i];
+        free(wide);
+
+        for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
+            const caps_parameter *p = caps_model_parameter(m, i);
+            char what[96];
+            snprintf(what, sizeof what, "network %zu: %s", l, p->name);
+            check_slope(m, what, flat, flat + p->first, p->count, gradient + p->first, i);
+        }
+        char what[96];
+        snprintf(what, sizeof what, "network %zu: images", l);
+        check_slope(m, what, flat, images, BATCH * pixels, dx, 99);
+        free(flat);
+        free(dx);
+        free(gradient);
+        caps_model_free(m);
+    }
+}
+END_TEST
+
+/* A list that is written and read back is the same network. */
+START_TEST(lists_go_through_text)
+{
+    for (size_t l = 0; l < LISTS; l++) {
+        OWNED_SPEC(spec) = spec_of(lists[l]);
+        char *text = caps_model_spec_format(spec);
+        OWNED_SPEC(read) = spec_of(text);
+        char *again = caps_model_spec_format(read);
+        ck_assert_str_eq(text, again);
+        ck_assert(caps_model_spec_equal(spec, read));
+        free(text);
+        free(again);
+    }
+}
+END_TEST
+
+Suite *suite(void)
+{
+    Suite *s = suite_create("lists");
+    TCase *tc = families_case(s, "lists");
+    families_add(tc, gradients_are_the_slopes_of_the_loss);
+    tcase_add_test(tc, lists_go_through_text);
+    return s;
+}
