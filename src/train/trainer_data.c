@@ -12,6 +12,7 @@
 #include "fail.h"
 #include "pairs.h"
 #include "schedule.h"
+#include "start.h"
 #include "trainer.h"
 
 /* Both splits, read in a thread of their own while this one builds kernels. */
@@ -143,6 +144,21 @@ static void report_data(caps_trainer *t)
                        : "");
 }
 
+/* A built-in network with another number of classes than it is known for. */
+static void report_classes(caps_trainer *t)
+{
+    const char *arch = t->config.arch;
+    const size_t classes = caps_model_spec_info(t->config.spec)->classes;
+    caps_model_spec *own = NULL;
+    if (!caps_start_is_builtin(arch) || caps_model_spec_load(&own, arch, NULL) != CAPS_OK)
+        return;
+    const size_t usual = caps_model_spec_info(own)->classes;
+    if (classes != usual)
+        caps_trainer_note(t, "the network has %zu classes, as the data has (%s by itself: %zu)",
+            classes, arch, usual);
+    caps_model_spec_free(own);
+}
+
 /* What is wrong with the data is reported first. */
 caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *err)
 {
@@ -178,5 +194,6 @@ caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *e
     if (status != CAPS_OK)
         return status;
     report_data(t);
+    report_classes(t);
     return CAPS_OK;
 }
