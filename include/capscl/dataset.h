@@ -58,6 +58,9 @@ typedef struct caps_dataset_options {
      * the same. */
     void (*progress)(void *user, size_t done, size_t total);
     void *user;
+    /* NULL, or called for what is worth saying of the images that were read and is no failure: one
+     * line of text a call, after reading, from the thread that opens the set; with `user`. */
+    void (*note)(void *user, const char *text);
 } caps_dataset_options;
 
 /* Reads a data set (options NULL: all of the training split). Its format is recognised by what the
@@ -65,7 +68,7 @@ typedef struct caps_dataset_options {
  * - IDX: {train,t10k}-{images-idx3|images-idx4,labels-idx1}-ubyte, with a dash or a dot before
  *   idx, plain or .gz; EMNIST's file names too, whose images are turned upright;
  * - CIFAR-10's binary version: data_batch_1.bin to data_batch_5.bin, test_batch.bin;
- * - PNG pictures: train/<class>/<name>.png and test/<class>/<name>.png, or <class>/<name>.png
+ * - pictures (PNG, JPEG): train/<class>/<name>.png and test/<class>/<name>.png, or <class>/<name>.png
  * alone,
  *   which has no test split. Label = place of the class among the names of the training split in
  *   byte order. The set begins with the first picture of every class, then the second of every

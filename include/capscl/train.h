@@ -134,7 +134,8 @@ typedef enum caps_train_event {
     CAPS_TRAIN_EPOCH, /* an epoch has ended (evaluated where due) */
     CAPS_TRAIN_SAVED,
     CAPS_TRAIN_WARNING, /* `text` is one line */
-    CAPS_TRAIN_NOTE,    /* `text` is one line for the log */
+    CAPS_TRAIN_NOTE,    /* `text` is one line that the user should read: no failure */
+    CAPS_TRAIN_LOG,     /* `text` is one line for the log */
 } caps_train_event;
 
 /* How this process runs it; none of it changes the result. Begin with

@@ -155,6 +155,21 @@ void caps_cli_warn(const char *format, ...)
     va_end(arguments);
 }
 
+void caps_cli_note(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (log_level >= 0)
+        log_line("note: ", format, arguments);
+    va_end(arguments);
+}
+
+void caps_cli_on_note(void *user, const char *text)
+{
+    (void)user;
+    caps_cli_note("%s", text);
+}
+
 caps_status caps_cli_print_json(json_t *value, caps_error *err)
 {
     char *text = value ? caps_json_format(value, 0, 9) : NULL;

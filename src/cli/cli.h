@@ -110,11 +110,14 @@ int caps_cli_exit_code(caps_status status);
 caps_status caps_cli_usage(caps_error *err, const char *format, ...) CAPS_PRINTF(2, 3);
 
 /* The log: lines on stderr, after the progress bar (if any) is wiped. `log` is silent under
- * --quiet, `detail` speaks only under --verbose, `warn` begins "warning: " and is silent under
- * --quiet. */
+ * --quiet, `detail` speaks only under --verbose, `warn` begins "warning: " and `note` "note: "; both
+ * are silent under --quiet. A note is what is worth saying and is no failure. */
 void caps_cli_log(const char *format, ...) CAPS_PRINTF(1, 2);
 void caps_cli_detail(const char *format, ...) CAPS_PRINTF(1, 2);
 void caps_cli_warn(const char *format, ...) CAPS_PRINTF(1, 2);
+void caps_cli_note(const char *format, ...) CAPS_PRINTF(1, 2);
+/* The same for options that have `note` and `user`. */
+void caps_cli_on_note(void *user, const char *text);
 bool caps_cli_is_quiet(void);
 
 /* Prints the document (one line, 9 digits: enough for the same float32) and frees it. NULL counts

@@ -45,8 +45,8 @@ static void cli_on_pictures(void *user, size_t done, size_t total)
 caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, const char *model,
     size_t limit, const caps_model_spec *spec, caps_error *err)
 {
-    const caps_dataset_options options = {
-        CAPS_OPTIONS(caps_dataset_options), .limit = limit, .progress = cli_on_pictures};
+    const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options), .limit = limit,
+        .progress = cli_on_pictures, .note = caps_cli_on_note};
     caps_status status = caps_subset_open(ds, data, (caps_subset)split, model, &options, spec, err);
     caps_progress_clear();
     return status;

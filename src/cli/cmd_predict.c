@@ -84,13 +84,13 @@ static caps_status batch_init(batch *b, size_t n, const caps_model *model, caps_
     return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory for %zu images", n);
 }
 
-static caps_status read_png(batch *b, size_t i, const char *path, bool invert, caps_error *err)
+static caps_status read_file(batch *b, size_t i, const char *path, bool invert, caps_error *err)
 {
     const size_t *chw = b->info->input;
     caps_image image = {0};
     char conversion[256] = "";
     caps_status status;
-    CAPS_TRY(caps_image_read_png(&image, path, err));
+    CAPS_TRY(caps_image_read(&image, path, err));
     CAPS_TRY(caps_image_convert(
         b->inputs + i * b->info->pixels, &image, chw[0], chw[1], chw[2], invert, conversion, err));
     if (conversion[0])
@@ -419,7 +419,7 @@ static caps_status read_images(batch *b, caps_dataset *ds, const caps_model *mod
         CAPS_TRY(take_images(b, o, ds, err));
     else
         for (size_t i = 0; i < n; i++)
-            CAPS_TRY(read_png(b, i, args->positional[i], o->invert, err));
+            CAPS_TRY(read_file(b, i, args->positional[i], o->invert, err));
     if (o->data && o->index.count == 0)
         caps_cli_log("the first %zu images of %s (--index N... chooses others)", n, o->data);
 done:

@@ -58,6 +58,7 @@ static caps_status open_gallery(caps_gallery *g, caps_runtime *rt, const caps_ru
         .reconstruct = caps_model_spec_info(run->config.spec)->has_decoder, .conv = o->common.conv};
     g->scale = 2;
     g->progress = caps_cli_gallery_progress;
+    g->note = caps_cli_on_note;
     status = caps_gallery_open_model(g, rt, run->model, &model, true, err);
     CAPS_TRY(caps_cli_explain_model(status, rt, run->model, &model, true, err));
     CAPS_TRY(open_images(g, run, o, err));

@@ -117,6 +117,7 @@ static caps_status open_gallery(caps_gallery *g, caps_runtime *rt, const options
     g->index = o->index.values;
     g->index_count = o->index.count;
     g->progress = caps_cli_gallery_progress;
+    g->note = caps_cli_on_note;
     status = caps_gallery_open_model(g, rt, o->model, &model, o->batch == 0, err);
     CAPS_TRY(caps_cli_explain_model(status, rt, o->model, &model, o->batch == 0, err));
     CAPS_TRY(caps_gallery_check(g, figure, err));

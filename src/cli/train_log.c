@@ -149,6 +149,9 @@ void caps_train_on_event(
         caps_cli_warn("%s", text);
         break;
     case CAPS_TRAIN_NOTE:
+        caps_cli_note("%s", text);
+        break;
+    case CAPS_TRAIN_LOG:
         caps_cli_log("%s", text);
         break;
     }

@@ -47,7 +47,7 @@ static caps_status dataset_read(
     default:
         return caps_fail(err, CAPS_ERR_NOT_FOUND,
             "%s: holds no data set: no %s-images-idx3-ubyte (or .gz), no data_batch_1.bin, no "
-            "folders with PNG files",
+            "folders with PNG or JPEG files",
             l->path, o->split == CAPS_SPLIT_TRAIN ? "train" : "t10k");
     }
 }

@@ -408,7 +408,7 @@ static bool folder_owns(const caps_location *l, const char *file)
     char *whole = realpath(file, NULL), *root = realpath(l->directory, NULL);
     size_t n;
     bool owns = false;
-    if (whole && root && caps_is_png_name(caps_path_last(whole, &n))) {
+    if (whole && root && caps_is_picture_name(caps_path_last(whole, &n))) {
         const size_t length = strcmp(root, "/") == 0 ? 0 : strlen(root);
         owns = strncmp(whole, root, length) == 0 && whole[length] == '/' &&
                strchr(whole + length + 1, '/') != NULL;

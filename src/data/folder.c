@@ -1,10 +1,8 @@
-/* folder.c: PNG pictures in one folder for each class. */
-#include "formats.h"
+/* folder.c: folders of pictures, one for each class: which there are, and in what order. */
+#include "folder.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,25 +10,17 @@
 
 #include "fail.h"
 #include "file.h"
-#include "image.h"
-#include "parallel.h"
 
 #define MOST_CLASSES 256
 
 /* ---- directories ---------------------------------------------------------------------------- */
 
-/* The names in a directory that are not hidden, in byte order. */
-typedef struct listing {
-    char **names;
-    size_t n;
-} listing;
-
-static void listing_release(listing *l)
+static void listing_release(caps_listing *l)
 {
     for (size_t i = 0; i < l->n; i++)
         free(l->names[i]);
     free(l->names);
-    *l = (listing){0};
+    *l = (caps_listing){0};
 }
 
 static int folder_compare(const void *a, const void *b)
@@ -38,7 +28,7 @@ static int folder_compare(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static caps_status listing_read(listing *l, const char *path, caps_error *err)
+static caps_status listing_read(caps_listing *l, const char *path, caps_error *err)
 {
     caps_status status = CAPS_OK;
     size_t capacity = 0;
@@ -71,10 +61,14 @@ done:
     return status;
 }
 
-bool caps_is_png_name(const char *name)
+bool caps_is_picture_name(const char *name)
 {
+    static const char *const ends[] = {".png", ".jpg", ".jpeg"};
     const size_t n = strlen(name);
-    return name[0] != '.' && n > 4 && strcasecmp(name + n - 4, ".png") == 0;
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0] && name[0] != '.'; i++)
+        if (n > strlen(ends[i]) && strcasecmp(name + n - strlen(ends[i]), ends[i]) == 0)
+            return true;
+    return false;
 }
 
 static bool is_directory_in(const char *path, const char *name)
@@ -98,16 +92,16 @@ static bool folder_holds(const char *path, bool (*test)(const char *path, const 
     return found;
 }
 
-static bool is_png_in(const char *path, const char *name)
+static bool is_picture_in(const char *path, const char *name)
 {
     (void)path;
-    return caps_is_png_name(name);
+    return caps_is_picture_name(name);
 }
 
 static bool is_class_in(const char *path, const char *name)
 {
     char *inner = caps_path_join(path, name);
-    const bool is = inner && folder_holds(inner, is_png_in);
+    const bool is = inner && folder_holds(inner, is_picture_in);
     free(inner);
     return is;
 }
@@ -133,35 +127,27 @@ bool caps_folder_holds_pictures(const char *directory)
 
 /* ---- classes and files ---------------------------------------------------------------------- */
 
-/* One split: a directory of class folders. */
-typedef struct folder {
-    char *path;
-    listing classes;
-    listing *files; /* [classes.n] */
-    size_t total;
-} folder;
-
-static void folder_release(folder *f)
+static void folder_release(caps_folder *f)
 {
     for (size_t c = 0; f->files && c < f->classes.n; c++)
         listing_release(&f->files[c]);
     free(f->files);
     listing_release(&f->classes);
     free(f->path);
-    *f = (folder){0};
+    *f = (caps_folder){0};
 }
 
 /* Takes what is no directory out of the listing; a picture among it is a fault. */
-static caps_status keep_classes(folder *f, bool has_splits, caps_error *err)
+static caps_status keep_classes(caps_folder *f, bool has_splits, caps_error *err)
 {
     size_t count = 0;
-    listing *l = &f->classes;
+    caps_listing *l = &f->classes;
     for (size_t i = 0; i < l->n; i++) {
         char *name = l->names[i];
         if (is_directory_in(f->path, name)) {
             l->names[i] = l->names[count];
             l->names[count++] = name;
-        } else if (caps_is_png_name(name)) {
+        } else if (caps_is_picture_name(name)) {
             return caps_fail(err, CAPS_ERR_FORMAT,
                 "%s/%s: a picture outside the folders of classes, need %s<class>/%s", f->path, name,
                 has_splits ? "train/ or test/" : "", name);
@@ -177,21 +163,22 @@ static caps_status keep_classes(folder *f, bool has_splits, caps_error *err)
 }
 
 /* The pictures of class c. */
-static caps_status list_class(folder *f, size_t c, caps_error *err)
+static caps_status list_class(caps_folder *f, size_t c, caps_error *err)
 {
     caps_status status;
-    listing *files = &f->files[c];
+    caps_listing *files = &f->files[c];
     char *path = caps_path_join(f->path, f->classes.names[c]);
     if (!path)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", f->path));
     CAPS_TRY(listing_read(files, path, err));
     for (size_t i = 0; i < files->n; i++)
-        if (!caps_is_png_name(files->names[i]))
-            CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s/%s: is %s, need PNG files only", path,
-                files->names[i],
-                is_directory_in(path, files->names[i]) ? "a directory" : "no .png file"));
+        if (!caps_is_picture_name(files->names[i]))
+            CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s/%s: is %s, need PNG or JPEG files only",
+                path, files->names[i],
+                is_directory_in(path, files->names[i]) ? "a directory" : "no picture by its name"));
     if (files->n == 0)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: no PNG files, need at least one", path));
+        CAPS_TRY(
+            caps_fail(err, CAPS_ERR_FORMAT, "%s: no PNG or JPEG files, need at least one", path));
     f->total += files->n;
 done:
     free(path);
@@ -200,7 +187,7 @@ done:
 
 /* Lists classes and, where requested, their files. `split` NULL: the folder itself. */
 static caps_status folder_read(
-    folder *f, const char *directory, const char *split, bool files, caps_error *err)
+    caps_folder *f, const char *directory, const char *split, bool files, caps_error *err)
 {
     caps_status status;
     f->path = split ? caps_path_join(directory, split) : strdup(directory);
@@ -219,12 +206,13 @@ done:
     return status;
 }
 
-static caps_status check_classes(const folder *train, caps_error *err)
+static caps_status check_classes(const caps_folder *train, caps_error *err)
 {
-    const listing *l = &train->classes;
+    const caps_listing *l = &train->classes;
     if (l->n == 0)
         return caps_fail(err, CAPS_ERR_FORMAT,
-            "%s: no folders of classes, need at least two with PNG files in them", train->path);
+            "%s: no folders of classes, need at least two with PNG or JPEG files in them",
+            train->path);
     if (l->n == 1)
         return caps_fail(err, CAPS_ERR_FORMAT, "%s: one folder of a class, %s, need at least two",
             train->path, l->names[0]);
@@ -236,7 +224,7 @@ static caps_status check_classes(const folder *train, caps_error *err)
 
 /* Where the training split gives the name the label that it has in the other. */
 static caps_status find_label(
-    uint8_t *label, const folder *train, const folder *f, size_t c, caps_error *err)
+    uint8_t *label, const caps_folder *train, const caps_folder *f, size_t c, caps_error *err)
 {
     for (size_t i = 0; i < train->classes.n; i++)
         if (strcmp(train->classes.names[i], f->classes.names[c]) == 0) {
@@ -247,152 +235,62 @@ static caps_status find_label(
         f->path, f->classes.names[c], train->path);
 }
 
-/* ---- reading -------------------------------------------------------------------------------- */
-
-typedef struct picture {
-    uint32_t folder, file; /* class folder of its split, picture in it */
-} picture;
-
-typedef struct reading {
-    const folder *f;
-    const picture *pictures; /* [ds->n] */
-    const caps_dataset *ds;
-    const caps_dataset_options *o;
-    pthread_mutex_t mutex; /* guards the rest */
-    size_t done;
-    size_t failed; /* the first picture that cannot be read, or SIZE_MAX */
-    caps_status status;
-    caps_error err;
-} reading;
-
-static caps_status read_one(
-    const reading *r, const picture *p, uint8_t *out, float *values, caps_error *err)
-{
-    caps_status status;
-    const caps_dataset *ds = r->ds;
-    caps_image image = {0};
-    char *path =
-        caps_format("%s%s%s/%s", r->f->path, r->f->path[strlen(r->f->path) - 1] == '/' ? "" : "/",
-            r->f->classes.names[p->folder], r->f->files[p->folder].names[p->file]);
-    if (!path || !values)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", r->f->path));
-    CAPS_TRY(caps_image_read_png(&image, path, err));
-    status =
-        caps_image_convert(values, &image, ds->channels, ds->height, ds->width, false, NULL, err);
-    if (status != CAPS_OK)
-        CAPS_TRY(caps_fail_prefix(err, status, "%s", path));
-    for (size_t i = 0; i < ds->channels * ds->height * ds->width; i++)
-        out[i] = (uint8_t)lrintf(values[i] * 255.0f);
-done:
-    caps_image_release(&image);
-    free(path);
-    return status;
-}
-
-static void read_part(void *context, size_t first, size_t end)
-{
-    reading *r = context;
-    const size_t bytes = r->ds->channels * r->ds->height * r->ds->width;
-    float *values = malloc(bytes * sizeof *values);
-    caps_error err = {0};
-    caps_status status = CAPS_OK;
-    for (size_t i = first; i < end && status == CAPS_OK; i++) {
-        status = read_one(r, &r->pictures[i], r->ds->images + i * bytes, values, &err);
-        pthread_mutex_lock(&r->mutex);
-        /* Of several faults the one that a single thread would have met is reported. */
-        if (status != CAPS_OK && i < r->failed) {
-            r->failed = i;
-            r->status = status;
-            r->err = err;
-        }
-        r->done++;
-        if (r->o->progress && status == CAPS_OK && r->failed == SIZE_MAX)
-            r->o->progress(r->o->user, r->done, r->ds->n);
-        const bool stop = r->failed < i;
-        pthread_mutex_unlock(&r->mutex);
-        if (stop)
-            break;
-    }
-    free(values);
-}
-
-/* A size that is not requested is that of the first training picture: the same for both splits.
- */
-static caps_status choose_size(
-    caps_dataset *ds, const folder *train, const caps_dataset_options *o, caps_error *err)
-{
-    caps_status status = CAPS_OK;
-    caps_image image = {0};
-    listing files = {0};
-    char *path = NULL, *file = NULL;
-    if (o->channels > 3 || o->channels == 2)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
-            "%s: the model takes %zu channels, a picture gives 1 or 3", ds->path, o->channels));
-    if (!o->channels || !o->height || !o->width) {
-        path = caps_path_join(train->path, train->classes.names[0]);
-        if (!path)
-            CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", train->path));
-        CAPS_TRY(listing_read(&files, path, err));
-        size_t i = 0;
-        while (i < files.n && !caps_is_png_name(files.names[i]))
-            i++;
-        if (i == files.n)
-            CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: no PNG files, need at least one", path));
-        file = caps_path_join(path, files.names[i]);
-        if (!file)
-            CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
-        CAPS_TRY(caps_image_read_png(&image, file, err));
-    }
-    ds->channels = o->channels ? o->channels : image.channels;
-    ds->height = o->height ? o->height : image.height;
-    ds->width = o->width ? o->width : image.width;
-done:
-    caps_image_release(&image);
-    listing_release(&files);
-    free(file);
-    free(path);
-    return status;
-}
+/* ---- order ----------------------------------------------------------------------------------- */
 
 /* The first picture of every class, then the second of every class, and so on, so that a limit
  * takes some of all; labels with it. */
-static caps_status put_in_order(caps_dataset *ds, picture **pictures, const folder *train,
-    const folder *f, size_t limit, caps_error *err)
+static caps_status put_in_order(caps_dataset *ds, caps_folder_picture **pictures,
+    const caps_folder *train, const caps_folder *f, size_t limit, caps_error *err)
 {
     caps_status status = CAPS_OK;
     uint8_t label[MOST_CLASSES];
     ds->n = limit && limit < f->total ? limit : f->total;
-    const size_t bytes = ds->channels * ds->height * ds->width;
     *pictures = malloc(ds->n * sizeof **pictures);
     ds->labels = malloc(ds->n);
-    if (ds->height <= SIZE_MAX / ds->width / 12 && bytes <= SIZE_MAX / 4 / ds->n)
-        ds->images = malloc(ds->n * bytes);
-    if (!*pictures || !ds->labels || !ds->images)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for %zu images of %zux%zux%zu",
-            ds->path, ds->n, ds->channels, ds->height, ds->width));
+    if (!*pictures || !ds->labels)
+        CAPS_TRY(
+            caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for %zu pictures", ds->path, ds->n));
     for (size_t c = 0; c < f->classes.n; c++)
         CAPS_TRY(find_label(&label[c], train, f, c, err));
     for (size_t turn = 0, i = 0; i < ds->n; turn++)
         for (size_t c = 0; c < f->classes.n && i < ds->n; c++)
             if (turn < f->files[c].n) {
-                (*pictures)[i] = (picture){(uint32_t)c, (uint32_t)turn};
+                (*pictures)[i] = (caps_folder_picture){(uint32_t)c, (uint32_t)turn};
                 ds->labels[i++] = label[c];
             }
 done:
     return status;
 }
 
-static caps_status read_pictures(caps_dataset *ds, const picture *pictures, const folder *f,
-    const caps_dataset_options *o, caps_error *err)
+char *caps_folder_file(const caps_folder *f, caps_folder_picture picture)
 {
-    reading r = {.f = f, .pictures = pictures, .ds = ds, .o = o, .failed = SIZE_MAX};
-    if (pthread_mutex_init(&r.mutex, NULL) != 0)
-        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", ds->path);
-    caps_parallel(ds->n, 16, read_part, &r);
-    pthread_mutex_destroy(&r.mutex);
-    if (r.status != CAPS_OK && err)
-        *err = r.err;
-    return r.status;
+    return caps_format("%s%s%s/%s", f->path, f->path[strlen(f->path) - 1] == '/' ? "" : "/",
+        f->classes.names[picture.folder], f->files[picture.folder].names[picture.file]);
+}
+
+/* The first picture of the first class, whose files need not be listed. */
+static caps_status find_first(char **path, const caps_folder *train, caps_error *err)
+{
+    caps_status status;
+    caps_listing files = {0};
+    char *folder = caps_path_join(train->path, train->classes.names[0]);
+    *path = NULL;
+    if (!folder)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", train->path));
+    CAPS_TRY(listing_read(&files, folder, err));
+    size_t i = 0;
+    while (i < files.n && !caps_is_picture_name(files.names[i]))
+        i++;
+    if (i == files.n)
+        CAPS_TRY(
+            caps_fail(err, CAPS_ERR_FORMAT, "%s: no PNG or JPEG files, need at least one", folder));
+    *path = caps_path_join(folder, files.names[i]);
+    if (!*path)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", folder));
+done:
+    listing_release(&files);
+    free(folder);
+    return status;
 }
 
 /* A folder "train" with pictures in it, not folders, is a class of that name. */
@@ -400,14 +298,14 @@ static bool has_splits(const char *directory)
 {
     char *train = caps_path_join(directory, "train"), *test = caps_path_join(directory, "test");
     const bool has = train && test &&
-                     ((caps_path_is_directory(train) && !folder_holds(train, is_png_in)) ||
+                     ((caps_path_is_directory(train) && !folder_holds(train, is_picture_in)) ||
                          (caps_path_is_directory(test) && caps_folder_holds_directory(test)));
     free(train);
     free(test);
     return has;
 }
 
-static caps_status folder_name_classes(caps_dataset *ds, const folder *train, caps_error *err)
+static caps_status folder_name_classes(caps_dataset *ds, const caps_folder *train, caps_error *err)
 {
     ds->classes = train->classes.n;
     ds->class_names =
@@ -418,7 +316,7 @@ static caps_status folder_name_classes(caps_dataset *ds, const folder *train, ca
 
 caps_status caps_folder_name(caps_dataset *ds, const caps_location *l, caps_error *err)
 {
-    folder train = {0};
+    caps_folder train = {0};
     caps_status status;
     CAPS_TRY(
         folder_read(&train, l->directory, has_splits(l->directory) ? "train" : NULL, false, err));
@@ -437,32 +335,36 @@ caps_status caps_folder_read(
     static const char or_validation[] =
         ", or a validation split of the training images (train --validation N)";
     caps_status status;
-    folder train = {0}, test = {0};
-    picture *pictures = NULL;
+    caps_folder train = {0}, test = {0};
+    caps_folder_picture *pictures = NULL;
+    char *first = NULL;
     for (int i = 0; splits && i <= !training; i++)
         if (!is_directory_in(directory, i ? "test" : "train"))
-            CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: no folder %s, need %s/<class>/*.png%s",
-                directory, i ? "test" : "train", i ? "test" : "train", i ? or_validation : ""));
+            CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND,
+                "%s: no folder %s, need %s/<class>/ with pictures%s", directory,
+                i ? "test" : "train", i ? "test" : "train", i ? or_validation : ""));
     CAPS_TRY(folder_read(&train, directory, splits ? "train" : NULL, training, err));
     CAPS_TRY(check_classes(&train, err));
     if (!training && !splits)
         CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND,
-            "%s: has no test split, need test/<class>/*.png beside train/<class>/*.png%s",
-            directory, or_validation));
+            "%s: has no test split, need test/<class>/ beside train/<class>/%s", directory,
+            or_validation));
     if (!training)
         CAPS_TRY(folder_read(&test, directory, "test", true, err));
-    const folder *f = training ? &train : &test;
+    const caps_folder *f = training ? &train : &test;
     if (f->total == 0)
         CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
-            "%s: no folders of classes, need at least one with PNG files in it", f->path));
+            "%s: no folders of classes, need at least one with PNG or JPEG files in it", f->path));
     if (f->classes.n > MOST_CLASSES) /* some of them are not of the training split */
         CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: %zu folders of classes, need <= %d", f->path,
             f->classes.n, MOST_CLASSES));
-    CAPS_TRY(choose_size(ds, &train, o, err));
+    CAPS_TRY(find_first(&first, &train, err));
+    CAPS_TRY(caps_pictures_size(ds, first, o, err));
     CAPS_TRY(folder_name_classes(ds, &train, err));
     CAPS_TRY(put_in_order(ds, &pictures, &train, f, o->limit, err));
-    CAPS_TRY(read_pictures(ds, pictures, f, o, err));
+    CAPS_TRY(caps_pictures_read(ds, f, pictures, o, err));
 done:
+    free(first);
     free(pictures);
     folder_release(&test);
     folder_release(&train);

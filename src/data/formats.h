@@ -54,8 +54,8 @@ caps_status caps_folder_name(caps_dataset *ds, const caps_location *l, caps_erro
 bool caps_folder_holds_pictures(const char *directory);
 /* Whether a directory holds a directory, one whose name begins with '.' aside. */
 bool caps_folder_holds_directory(const char *directory);
-/* Whether a name ends in .png, case ignored, and is not hidden. */
-bool caps_is_png_name(const char *name);
+/* Whether a name ends in .png, .jpg or .jpeg, case ignored, and is not hidden. */
+bool caps_is_picture_name(const char *name);
 /* The files of a split of an IDX set. */
 typedef enum caps_idx_part {
     CAPS_IDX_GREY,   /* images-idx3 */

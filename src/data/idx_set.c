@@ -221,6 +221,32 @@ done:
     return status;
 }
 
+/* Classes that no image of the split is of: labels that do not begin at 0, or a label that is none.
+ */
+static void idx_set_note_gaps(const caps_dataset *ds, size_t n, const caps_dataset_options *o)
+{
+    bool seen[256] = {false};
+    char list[64] = "";
+    size_t gaps = 0, used = 0;
+    if (!o->note || o->split != CAPS_SPLIT_TRAIN)
+        return;
+    for (size_t i = 0; i < n; i++)
+        seen[ds->labels[i]] = true;
+    for (size_t c = 0; c < ds->classes; c++) {
+        if (seen[c])
+            continue;
+        if (gaps++ < 5)
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s%zu", used ? ", " : "", c);
+    }
+    if (gaps == 0)
+        return;
+    char *text = caps_format("%s: %zu of %zu classes have no training image: %s%s", ds->path, gaps,
+        ds->classes, list, gaps > 5 ? ", ..." : "");
+    if (text)
+        o->note(o->user, text);
+    free(text);
+}
+
 /* ---- reading -------------------------------------------------------------------------------- */
 
 /* EMNIST's files hold columns where others hold rows. */
@@ -278,9 +304,11 @@ caps_status caps_idx_set_read(
     ds->images = images.data;
     ds->labels = labels.data;
     images.data = labels.data = NULL;
+    const size_t labels_n = labels.stored;
     /* Of all labels, so that a limit changes nothing. */
     CAPS_TRY(idx_set_count(ds, l, label_path, labels.stored, err));
     CAPS_TRY(idx_set_add_names(ds, l, err));
+    idx_set_note_gaps(ds, labels_n, o);
     if (*prefix)
         CAPS_TRY(turn_upright(ds, err));
 done:

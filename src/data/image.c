@@ -151,7 +151,7 @@ static void lay_over_black(uint8_t *pixels, size_t n, size_t channels)
     }
 }
 
-caps_status caps_image_read_png(caps_image *image, const char *path, caps_error *err)
+caps_status caps_image_read(caps_image *image, const char *path, caps_error *err)
 {
     caps_status status = CAPS_OK;
     unsigned char *file = NULL;

@@ -15,7 +15,7 @@ typedef struct caps_image {
 
 /* Any size up to 16384 x 16384, any colour type and depth; transparency is laid over black.
  * CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT (not a PNG, damaged, too large). */
-caps_status caps_image_read_png(caps_image *image, const char *path, caps_error *err);
+caps_status caps_image_read(caps_image *image, const char *path, caps_error *err);
 /* A PNG file in memory: *n bytes, freed with free(). */
 caps_status caps_image_encode_png(
     unsigned char **data, size_t *n, const caps_image *image, caps_error *err);

@@ -45,11 +45,17 @@ static void gallery_on_pictures(void *user, size_t done, size_t total)
     report_progress(user, CAPS_GALLERY_READING, done, total);
 }
 
+static void gallery_on_note(void *user, const char *text)
+{
+    const caps_gallery *g = user;
+    g->note(g->user, text);
+}
+
 caps_status caps_gallery_open_data(
     caps_gallery *g, const char *data, caps_subset subset, size_t limit, caps_error *err)
 {
     const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options), .limit = limit,
-        .progress = gallery_on_pictures, .user = g};
+        .progress = gallery_on_pictures, .user = g, .note = g->note ? gallery_on_note : NULL};
     g->data_name = data;
     g->subset_name = caps_subset_name(subset);
     return caps_subset_open(&g->data, data, subset, g->model_name, &options, g->spec, err);

@@ -29,6 +29,7 @@ typedef struct caps_gallery {
     size_t index_count;
     caps_gallery_progress *progress;
     void *user;
+    void (*note)(void *user, const char *text); /* NULL, or as caps_dataset_options.note */
 
     bool evaluated;
     caps_evaluation evaluation;
@@ -39,7 +40,7 @@ typedef struct caps_gallery {
 } caps_gallery;
 
 /* The checkpoint `path`; see caps_model_open. Begin with a struct that is zeroed but for what the
- * caller sets: scale, index, progress. */
+ * caller sets: scale, index, progress, note. */
 caps_status caps_gallery_open_model(caps_gallery *g, caps_runtime *rt, const char *path,
     const caps_model_options *options, bool fitting, caps_error *err);
 /* Images for it, the first `limit` of them (0: all). */

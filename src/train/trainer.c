@@ -80,16 +80,30 @@ void caps_trainer_report_progress(caps_trainer *t)
     t->control->event(t->control->user, CAPS_TRAIN_PROGRESS, &m, NULL);
 }
 
-void caps_trainer_note(caps_trainer *t, const char *format, ...)
+static void report_line(
+    caps_trainer *t, caps_train_event event, const char *format, va_list arguments)
 {
     char text[2048];
-    va_list arguments;
     if (!t->control->event)
         return;
-    va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
+    t->control->event(t->control->user, event, NULL, text);
+}
+
+void caps_trainer_log(caps_trainer *t, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    report_line(t, CAPS_TRAIN_LOG, format, arguments);
     va_end(arguments);
-    t->control->event(t->control->user, CAPS_TRAIN_NOTE, NULL, text);
+}
+
+void caps_trainer_note(caps_trainer *t, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    report_line(t, CAPS_TRAIN_NOTE, format, arguments);
+    va_end(arguments);
 }
 
 /* ---- a step --------------------------------------------------------------------------------- */

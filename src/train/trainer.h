@@ -83,7 +83,8 @@ caps_train_metrics caps_trainer_metrics(const caps_trainer *t);
 void caps_trainer_report(caps_trainer *t, caps_train_event event);
 /* After a step was enqueued: `step` and `epoch` are its own, the sums those of the steps taken. */
 void caps_trainer_report_progress(caps_trainer *t);
-/* A line for the log. */
+/* A line for the log, and one that the user should read. */
+void caps_trainer_log(caps_trainer *t, const char *format, ...) CAPS_PRINTF(2, 3);
 void caps_trainer_note(caps_trainer *t, const char *format, ...) CAPS_PRINTF(2, 3);
 
 /* Enqueues one step and, where CAPS_STEPS_AT_ONCE are then in flight, takes the oldest: the device

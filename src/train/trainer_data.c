@@ -4,12 +4,14 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include <capscl/inspect.h>
 
 #include "config.h"
 #include "fail.h"
+#include "file.h"
 #include "pairs.h"
 #include "schedule.h"
 #include "start.h"
@@ -22,6 +24,7 @@ typedef struct reader {
     caps_error err;
     atomic_size_t done, total; /* pictures of the split that is read; total 0: nothing to count */
     atomic_bool over;
+    char *notes; /* lines, each ended by '\n'; NULL: none */
 } reader;
 
 static void on_pictures(void *user, size_t done, size_t total)
@@ -31,6 +34,18 @@ static void on_pictures(void *user, size_t done, size_t total)
     atomic_store(&r->total, total);
 }
 
+/* Kept until the thread is over: events are reported by the one that trains. One that does not fit
+ * into memory is left out. */
+static void on_note(void *user, const char *text)
+{
+    reader *r = user;
+    char *notes = caps_format("%s%s\n", r->notes ? r->notes : "", text);
+    if (!notes)
+        return;
+    free(r->notes);
+    r->notes = notes;
+}
+
 static caps_status read_split(
     reader *r, caps_dataset *ds, caps_split split, size_t limit, caps_error *err)
 {
@@ -38,7 +53,7 @@ static caps_status read_split(
     const size_t *size = info->source[0] ? info->source : info->input;
     const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options), .split = split,
         .limit = limit, .channels = size[0], .height = size[1], .width = size[2],
-        .progress = on_pictures, .user = r};
+        .progress = on_pictures, .user = r, .note = on_note};
     return caps_dataset_open(ds, r->t->config.data, &options, err);
 }
 
@@ -136,7 +151,7 @@ static void report_data(caps_trainer *t)
     static const char *const names[] = {"training", "test", "validation"};
     for (size_t i = 0; i < 3; i++)
         if (sets[i]->n > 0)
-            caps_trainer_note(t, "data: %s, %zu %s %s of %zux%zux%zu%s", sets[i]->path, sets[i]->n,
+            caps_trainer_log(t, "data: %s, %zu %s %s of %zux%zux%zu%s", sets[i]->path, sets[i]->n,
                 names[i], sets[i]->labels_per_image > 1 ? "pairs" : "images", sets[i]->channels,
                 sets[i]->height, sets[i]->width,
                 i == 2 ? t->test.n > 0 ? " (held out of training)"
@@ -154,9 +169,18 @@ static void report_classes(caps_trainer *t)
         return;
     const size_t usual = caps_model_spec_info(own)->classes;
     if (classes != usual)
-        caps_trainer_note(t, "the network has %zu classes, as the data has (%s by itself: %zu)",
-            classes, arch, usual);
+        caps_trainer_log(
+            t, "network: %zu classes, as the data has (%s by itself: %zu)", classes, arch, usual);
     caps_model_spec_free(own);
+}
+
+static void report_notes(caps_trainer *t, const char *notes)
+{
+    for (const char *line = notes; line && *line;) {
+        const size_t n = strcspn(line, "\n");
+        caps_trainer_note(t, "%.*s", (int)n, line);
+        line += n + (line[n] == '\n');
+    }
 }
 
 /* What is wrong with the data is reported first. */
@@ -185,15 +209,16 @@ caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *e
     if (r.status != CAPS_OK) {
         if (err)
             *err = r.err;
-        return r.status;
+        CAPS_TRY(r.status);
     }
     t->steps_per_epoch = caps_schedule_steps_per_epoch(t->train.n, config->batch);
     t->last_step = caps_schedule_last_step(config, t->steps_per_epoch);
-    if (status == CAPS_OK)
-        status = caps_schedule_check(config, t->steps_per_epoch, err);
-    if (status != CAPS_OK)
-        return status;
+    CAPS_TRY(status);
+    CAPS_TRY(caps_schedule_check(config, t->steps_per_epoch, err));
     report_data(t);
     report_classes(t);
-    return CAPS_OK;
+    report_notes(t, r.notes);
+done:
+    free(r.notes);
+    return status;
 }

@@ -20,7 +20,7 @@ static void report_memory(caps_trainer *t, const caps_model_memory *m, size_t ba
     if (count > 1)
         snprintf(split, sizeof split, "; batches go in %zu micro-batches of at most %zu images",
             count, m->micro_batch);
-    caps_trainer_note(t,
+    caps_trainer_log(t,
         "memory: %.1f MiB on the device (parameters %.1f, gradients %.1f, moments %.1f, "
         "activations %.1f, workspace %.1f)%s",
         (double)m->total * mib, (double)m->parameters * mib, (double)m->gradients * mib,
@@ -88,7 +88,7 @@ static void keep_algorithms(caps_trainer *t)
     config->micro_batch = caps_model_get_micro_batch(t->model);
     snprintf(config->routing, sizeof config->routing, "%s", caps_model_get_routing(t->model));
     snprintf(config->conv, sizeof config->conv, "%s", caps_model_get_conv(t->model));
-    caps_trainer_note(t, "convolutions: %s%s%s", config->conv,
+    caps_trainer_log(t, "convolutions: %s%s%s", config->conv,
         config->routing[0] ? "; routing: " : "", config->routing);
 }
 

@@ -374,7 +374,7 @@ START_TEST(sheets_have_names)
         test_process_release(&p);
         caps_error err = {0};
         caps_image image;
-        test_ok(caps_image_read_png(&image, sheet, &err));
+        test_ok(caps_image_read(&image, sheet, &err));
         heights[numbered] = image.height;
         caps_image_release(&image);
     }
@@ -386,10 +386,10 @@ START_TEST(bad_folders)
 {
     char *dir = make_folders("empty class", 2);
     cli_make_directory(dir, "train/fox");
-    expect_bad(dir, "train/fox", "no PNG files");
+    expect_bad(dir, "train/fox", "no PNG or JPEG files");
     dir = make_folders("text", 2);
     cli_write_text(dir, "train/bee/notes.txt", "bees");
-    expect_bad(dir, "train/bee/notes.txt", "is no .png file");
+    expect_bad(dir, "train/bee/notes.txt", "is no picture by its name");
     dir = make_folders("no picture", 2);
     cli_write_text(dir, "test/cow/1.png", "moo");
     expect_bad(dir, "test/cow/1.png", "is not a PNG file");

@@ -209,7 +209,7 @@ static caps_image picture_of(const char *arguments, const char *model)
     test_process_release(&p);
     caps_error err = {0};
     caps_image image;
-    test_ok(caps_image_read_png(&image, out, &err));
+    test_ok(caps_image_read(&image, out, &err));
     return image;
 }
 

@@ -40,7 +40,7 @@ static caps_image read_picture(const char *path)
 {
     caps_error err = {0};
     caps_image image;
-    test_ok(caps_image_read_png(&image, path, &err));
+    test_ok(caps_image_read(&image, path, &err));
     ck_assert_uint_eq(image.channels, 3);
     return image;
 }

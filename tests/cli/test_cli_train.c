@@ -636,7 +636,7 @@ START_TEST(predict_draws_a_sheet)
     ck_assert_ptr_nonnull(strstr(p.out, "right"));
     ck_assert_ptr_nonnull(strstr(p.err, sheet));
     test_process_release(&p);
-    test_ok(caps_image_read_png(&image, sheet, &err));
+    test_ok(caps_image_read(&image, sheet, &err));
     ck_assert_uint_ge(image.width, 600);
     ck_assert_uint_ge(image.height, 300);
     ck_assert_uint_eq(image.channels, 3);
@@ -711,7 +711,7 @@ START_TEST(colour_images_of_any_shape)
     test_process_release(&p);
     caps_error err = {0};
     caps_image image = {0};
-    test_ok(caps_image_read_png(&image, sheet, &err));
+    test_ok(caps_image_read(&image, sheet, &err));
     caps_image_release(&image);
 }
 END_TEST

@@ -52,7 +52,7 @@ typedef struct train_watch {
     uint64_t copy_step;
 
     volatile int stop;
-    int events[CAPS_TRAIN_NOTE + 1];
+    int events[CAPS_TRAIN_LOG + 1];
     caps_train_end end;
     caps_train_metrics m, epoch; /* the result; the last epoch's */
     caps_error err;

@@ -158,7 +158,7 @@ START_TEST(folders_are_converted)
             caps_image image;
             float values[3 * 7 * 7];
             char *path = caps_path_join(dir, files[requested[k].split][i]);
-            test_ok(caps_image_read_png(&image, path, &err));
+            test_ok(caps_image_read(&image, path, &err));
             test_ok(caps_image_convert(values, &image, s[0], s[1], s[2], false, NULL, &err));
             for (size_t p = 0; p < s[0] * s[1] * s[2]; p++)
                 ck_assert_double_le(
@@ -310,18 +310,18 @@ static void spoil_utf8(const char *dir)
 START_TEST(bad_folders)
 {
     expect_bad_folder(spoil_with_text, &training, CAPS_ERR_FORMAT, "/train/dog/notes.txt",
-        "is no .png file, need PNG files only");
+        "is no picture by its name, need PNG or JPEG files only");
     expect_bad_folder(spoil_with_directory, &training, CAPS_ERR_FORMAT, "/train/dog/more",
-        "is a directory, need PNG files only");
+        "is a directory, need PNG or JPEG files only");
     expect_bad_folder(spoil_with_loose_picture, &testing, CAPS_ERR_FORMAT, "/test/loose.png",
         "a picture outside the folders of classes");
     expect_bad_folder(spoil_with_empty_class, &training, CAPS_ERR_FORMAT, "/train/fox",
-        "no PNG files, need at least one");
+        "no PNG or JPEG files, need at least one");
     expect_bad_folder(spoil_with_hidden_class, &training, CAPS_ERR_FORMAT, "/train/fox",
-        "no PNG files, need at least one");
+        "no PNG or JPEG files, need at least one");
     expect_bad_folder(
         spoil_with_new_class, &testing, CAPS_ERR_FORMAT, "/test/fox", "no such class in ");
-    expect_bad_folder(spoil_test, &testing, CAPS_ERR_FORMAT, "/test/eel", "no PNG files");
+    expect_bad_folder(spoil_test, &testing, CAPS_ERR_FORMAT, "/test/eel", "no PNG or JPEG files");
     expect_bad_folder(
         spoil_picture, &testing, CAPS_ERR_FORMAT, "/test/cat/y.png", "damaged PNG file");
     for (int split = 0; split < 2; split++)

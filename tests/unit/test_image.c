@@ -152,7 +152,7 @@ START_TEST(read_every_kind)
                     caps_error err = {0};
                     caps_image image;
                     write_kind(path, &k);
-                    test_ok(caps_image_read_png(&image, path, &err));
+                    test_ok(caps_image_read(&image, path, &err));
                     ck_assert_uint_eq(image.width, PW);
                     ck_assert_uint_eq(image.height, PH);
                     bool colours = k.colour & PNG_COLOR_MASK_COLOR;
@@ -192,7 +192,7 @@ START_TEST(write_and_read_back)
                 image.pixels[i] = (uint8_t)caps_rng_below(256, 1, CAPS_RNG_TEST, 3, i);
             }
             test_ok(caps_image_write_png(&image, path, &err));
-            test_ok(caps_image_read_png(&back, path, &err));
+            test_ok(caps_image_read(&back, path, &err));
             ck_assert_uint_eq(back.width, width);
             ck_assert_uint_eq(back.height, 7);
             ck_assert_uint_eq(back.channels, channels);
@@ -227,7 +227,7 @@ static void expect_bad(const char *path, caps_status status, const char *expecte
 {
     caps_error err = {0};
     caps_image image;
-    ck_assert_int_eq(caps_image_read_png(&image, path, &err), status);
+    ck_assert_int_eq(caps_image_read(&image, path, &err), status);
     char *start = caps_format("%s: %s", path, expected);
     ck_assert_msg(strncmp(err.message, start, strlen(start)) == 0, "'%s' does not begin '%s'",
         err.message, start);
