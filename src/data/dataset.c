@@ -191,8 +191,9 @@ caps_status caps_dataset_check(const caps_dataset *ds, size_t channels, size_t h
         if (ds->labels[i] >= classes)
             return caps_fail(err, CAPS_ERR_FORMAT,
                 "%s: label of %s image %zu is %u, need < %zu: the data has %zu classes, the "
-                "network %zu, need one of as many (a built-in network takes the number from the "
-                "data when it is trained)",
+                "network %zu, need one of as many (\"classes\" of a spec; a built-in network that "
+                "is "
+                "trained takes the number from the data)",
                 ds->path, split_name(ds->split), i, (unsigned)ds->labels[i], classes, ds->classes,
                 classes);
     return CAPS_OK;
