@@ -23,7 +23,7 @@ typedef struct caps_dataset {
     caps_split split;
     size_t n; /* images, or pairs */
     size_t channels, height, width;
-    size_t classes;          /* as many as there are names, else the greatest label + 1 */
+    size_t classes; /* as many as there are names, else the greatest label of the split + 1 */
     size_t labels_per_image; /* 1, or 2: pairs */
     char **class_names;      /* [classes], or NULL; one allocation, freed with free() */
     /* 0..255; /255 is what the network sees: [n, channels, height, width]. Pairs: the single images
@@ -65,8 +65,8 @@ typedef struct caps_dataset_options {
 
 /* Reads a data set (options NULL: all of the training split). Its format is recognised by what the
  * directory holds (docs/data.md has the details):
- * - IDX: {train,t10k}-{images-idx3|images-idx4,labels-idx1}-ubyte, plain or .gz; EMNIST's file
- *   names too, whose images are turned upright;
+ * - IDX: {train,t10k}-{images-idx3|images-idx4,labels-idx1}-ubyte, with a dash or a dot before
+ *   idx, plain or .gz; EMNIST's file names too, whose images are turned upright;
  * - CIFAR-10's binary version: data_batch_1.bin to data_batch_5.bin, test_batch.bin;
  * - pictures (PNG, JPEG): train/<class>/<name>.png and test/<class>/<name>.png, or <class>/<name>.png
  * alone,
@@ -82,9 +82,15 @@ CAPS_API caps_status caps_dataset_open(caps_dataset *ds, const char *name_or_dir
 CAPS_API void caps_dataset_release(caps_dataset *ds);
 
 /* The names of a set's classes, where it has some, without reading its images: *names [*count],
- * freed with free(), or NULL. Errors as those of caps_dataset_open. */
+ * freed with free(), or NULL and 0. Errors as those of caps_dataset_open. */
 CAPS_API caps_status caps_dataset_names(
     char ***names, size_t *count, const char *name_or_dir, caps_error *err);
+
+/* How many classes the whole training split has, whatever limit it is opened with, without reading
+ * its images: as many as there are names, else the greatest label + 1. 0: nothing known is there.
+ * Errors as those of caps_dataset_open. */
+CAPS_API caps_status caps_dataset_count_classes(
+    size_t *classes, const char *name_or_dir, caps_error *err);
 
 /* Holds out n images for validation: moves them, drawn without replacement from `seed` alone, from
  * the training set to *validation. Both stay in the order they had. Of pairs the single images are

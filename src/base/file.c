@@ -60,6 +60,19 @@ char *caps_path_join(const char *a, const char *b)
     return caps_format("%s%s%s", a, n == 0 || a[n - 1] == '/' ? "" : "/", b);
 }
 
+caps_status caps_path_look(
+    caps_path_kind *kind, const char *path, caps_status unreadable, caps_error *err)
+{
+    struct stat st;
+    *kind = CAPS_PATH_NOTHING;
+    if (stat(path, &st) == 0)
+        *kind = S_ISDIR(st.st_mode) ? CAPS_PATH_DIRECTORY : CAPS_PATH_FILE;
+    else if (errno != ENOENT)
+        return caps_fail_errno(
+            err, errno == ENOMEM ? CAPS_ERR_MEMORY : unreadable, "%s: cannot look there", path);
+    return CAPS_OK;
+}
+
 bool caps_path_exists(const char *path)
 {
     struct stat st;

@@ -40,6 +40,21 @@ caps_status caps_file_check_output(const char *path, caps_error *err);
 
 /* mkdir -p. CAPS_ERR_IO (also where `path` is a file: the message says so). */
 caps_status caps_directory_make(const char *path, caps_error *err);
+
+/* What lies at a path, links followed. A path that the system cannot look at is none of these: no
+ * permission, a faulty disk, too many links, a part of it that is no directory. */
+typedef enum caps_path_kind {
+    CAPS_PATH_NOTHING, /* the system says so: ENOENT */
+    CAPS_PATH_DIRECTORY,
+    CAPS_PATH_FILE, /* also a pipe or a device */
+} caps_path_kind;
+
+/* Errors: `unreadable` (CAPS_ERR_NOT_FOUND for what is read, CAPS_ERR_IO for what is written), where
+ * the system cannot look there; CAPS_ERR_MEMORY. */
+caps_status caps_path_look(
+    caps_path_kind *kind, const char *path, caps_status unreadable, caps_error *err);
+/* The same as yes or no, which is no also where the system cannot look: only where a wrong no costs
+ * nothing. What is read, written or left out must not depend on it. */
 bool caps_path_exists(const char *path);
 bool caps_path_is_directory(const char *path);
 /* Would writing to the one change the other? The same file, or the same name in the same directory

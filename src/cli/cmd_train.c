@@ -88,11 +88,14 @@ static void log_network_of_init(const caps_train_session *s, const caps_train_co
 /* RUN holds no run, or the error says what may be done with the one that is there. */
 static caps_status check_run_free(const caps_train_flags *o, caps_error *err)
 {
-    bool exists = false;
+    bool exists = false, repeated = false;
     caps_status status = caps_train_run_exists(o->out, &exists, err);
     if (status != CAPS_OK || o->resume)
         return status;
-    if (caps_repeat_exists(o->out))
+    status = caps_repeat_exists(&repeated, o->out, err);
+    if (status != CAPS_OK)
+        return status;
+    if (repeated)
         return caps_fail(err, CAPS_ERR_EXISTS,
             "%s: holds repeated runs; need another directory, or --repeat N --overwrite", o->out);
     return exists && !o->overwrite
@@ -212,7 +215,9 @@ static caps_status read_settings(caps_train_session *s, caps_train_config *confi
     caps_status status;
     CAPS_TRY(caps_train_check_usage(o, s->args, err));
     CAPS_TRY(caps_cli_check_trace(&o->common, err));
-    *several = o->repeat > 0 || (o->resume && caps_repeat_exists(o->out));
+    if (o->resume)
+        CAPS_TRY(caps_repeat_exists(several, o->out, err));
+    *several = *several || o->repeat > 0;
     if (*several) {
         CAPS_TRY(caps_train_repeat_settings(s, repeat, err));
     } else if (o->resume) {

@@ -32,10 +32,12 @@ caps_status caps_cifar_name(caps_dataset *ds, const caps_location *l, caps_error
     unsigned char *text = NULL;
     const char *names[CLASSES];
     size_t bytes = 0, n = 0;
+    caps_path_kind kind;
     char *path = caps_cifar_path(directory, CAPS_CIFAR_NAMES);
     if (!path)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", directory));
-    if (!caps_path_exists(path)) {
+    CAPS_TRY(caps_path_look(&kind, path, CAPS_ERR_NOT_FOUND, err));
+    if (kind == CAPS_PATH_NOTHING) {
         memcpy(names, own_names, sizeof names);
         n = CLASSES;
     } else {
@@ -116,11 +118,14 @@ caps_status caps_cifar_read(
         char *path = caps_cifar_path(l->directory, batch);
         if (!path)
             CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", l->directory));
-        status = caps_path_exists(path)
-                     ? read_batch(ds, path, o->limit, err)
-                     : caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: does not exist, need %s", path,
-                           training ? "data_batch_1.bin to data_batch_5.bin for training"
-                                    : "it for the test split");
+        caps_path_kind kind;
+        status = caps_path_look(&kind, path, CAPS_ERR_NOT_FOUND, err);
+        if (status == CAPS_OK && kind == CAPS_PATH_NOTHING)
+            status = caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: does not exist, need %s", path,
+                training ? "data_batch_1.bin to data_batch_5.bin for training"
+                         : "it for the test split");
+        else if (status == CAPS_OK)
+            status = read_batch(ds, path, o->limit, err);
         free(path);
         CAPS_TRY(status);
     }

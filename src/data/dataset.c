@@ -52,26 +52,44 @@ static caps_status dataset_read(
     }
 }
 
+/* The classes of the training split, and their names: into a set that was zeroed. */
+static caps_status dataset_name(caps_dataset *ds, const char *name_or_dir, caps_error *err)
+{
+    caps_location l;
+    caps_status status = caps_location_init(&l, name_or_dir, err);
+    if (status != CAPS_OK)
+        return status;
+    if (l.format == CAPS_DATA_IDX)
+        CAPS_TRY(caps_idx_set_name(ds, &l, err));
+    else if (l.format == CAPS_DATA_CIFAR)
+        CAPS_TRY(caps_cifar_name(ds, &l, err));
+    else if (l.format == CAPS_DATA_FOLDER)
+        CAPS_TRY(caps_folder_name(ds, &l, err));
+done:
+    caps_location_release(&l);
+    return status;
+}
+
 caps_status caps_dataset_names(
     char ***names, size_t *count, const char *name_or_dir, caps_error *err)
 {
     caps_dataset ds = {0};
-    caps_location l;
-    caps_status status = caps_location_init(&l, name_or_dir, err);
     *names = NULL;
     *count = 0;
+    caps_status status = dataset_name(&ds, name_or_dir, err);
     if (status != CAPS_OK)
         return status;
-    if (l.format == CAPS_DATA_IDX)
-        CAPS_TRY(caps_idx_set_name(&ds, &l, err));
-    else if (l.format == CAPS_DATA_CIFAR)
-        CAPS_TRY(caps_cifar_name(&ds, &l, err));
-    else if (l.format == CAPS_DATA_FOLDER)
-        CAPS_TRY(caps_folder_name(&ds, &l, err));
     *names = ds.class_names;
-    *count = ds.classes;
-done:
-    caps_location_release(&l);
+    *count = ds.class_names ? ds.classes : 0;
+    return CAPS_OK;
+}
+
+caps_status caps_dataset_count_classes(size_t *classes, const char *name_or_dir, caps_error *err)
+{
+    caps_dataset ds = {0};
+    caps_status status = dataset_name(&ds, name_or_dir, err);
+    *classes = status == CAPS_OK ? ds.classes : 0;
+    free(ds.class_names);
     return status;
 }
 
@@ -171,8 +189,13 @@ caps_status caps_dataset_check(const caps_dataset *ds, size_t channels, size_t h
     caps_dataset_stored(ds, nhw);
     for (size_t i = 0; i < nhw[0]; i++)
         if (ds->labels[i] >= classes)
-            return caps_fail(err, CAPS_ERR_FORMAT, "%s: label of %s image %zu is %u, need < %zu",
-                ds->path, split_name(ds->split), i, (unsigned)ds->labels[i], classes);
+            return caps_fail(err, CAPS_ERR_FORMAT,
+                "%s: label of %s image %zu is %u, need < %zu: the data has %zu classes, the "
+                "network %zu, need one of as many (\"classes\" of a spec; a built-in network that "
+                "is "
+                "trained takes the number from the data)",
+                ds->path, split_name(ds->split), i, (unsigned)ds->labels[i], classes, ds->classes,
+                classes);
     return CAPS_OK;
 }
 

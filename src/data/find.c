@@ -2,9 +2,11 @@
 #include "formats.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "fail.h"
 #include "file.h"
@@ -30,17 +32,16 @@ const char *caps_path_last(const char *path, size_t *n)
 
 /* ---- what a directory holds ----------------------------------------------------------------- */
 
-static const char *const idx_files[] = {"images-idx3", "images-idx4", "labels-idx1"};
-
 static caps_status holds_idx(
     bool *holds, const char *directory, const char *prefix, caps_error *err)
 {
     caps_status status = CAPS_OK;
     *holds = false;
-    for (int i = 0; i < 6 && !*holds; i++) {
+    for (int i = 0; i < 2 * CAPS_IDX_PARTS && !*holds; i++) {
         char *path = NULL;
         CAPS_TRY(caps_idx_set_pick(&path, directory, prefix,
-            i < 3 ? CAPS_SPLIT_TRAIN : CAPS_SPLIT_TEST, idx_files[i % 3], err));
+            i < CAPS_IDX_PARTS ? CAPS_SPLIT_TRAIN : CAPS_SPLIT_TEST,
+            (caps_idx_part)(i % CAPS_IDX_PARTS), err));
         *holds = path != NULL;
         free(path);
     }
@@ -48,36 +49,22 @@ done:
     return status;
 }
 
-static bool holds_cifar(const char *directory)
+static caps_status holds_cifar(bool *holds, const char *directory, caps_error *err)
 {
-    bool holds = false;
-    for (int batch = 1; batch <= CAPS_CIFAR_TEST && !holds; batch++) {
+    caps_status status = CAPS_OK;
+    *holds = false;
+    for (int batch = 1; batch <= CAPS_CIFAR_TEST && !*holds; batch++) {
+        caps_path_kind kind;
         char *path = caps_cifar_path(directory, batch);
-        holds = path && caps_path_exists(path);
+        if (!path)
+            return find_out_of_memory(err, directory);
+        status = caps_path_look(&kind, path, CAPS_ERR_NOT_FOUND, err);
         free(path);
+        if (status != CAPS_OK)
+            return status;
+        *holds = kind != CAPS_PATH_NOTHING;
     }
-    return holds;
-}
-
-/* The prefix "emnist-<set>-" of a file of EMNIST; false for other files. */
-static bool emnist_prefix(char prefix[CAPS_PREFIX_BYTES], const char *file)
-{
-    static const char *const after[] = {"train-images-idx3-ubyte", "test-images-idx3-ubyte"};
-    if (strncmp(file, "emnist-", 7) != 0)
-        return false;
-    for (size_t i = 0; i < 2; i++) {
-        const char *rest = strstr(file + 7, after[i]);
-        const size_t n = rest ? (size_t)(rest - file) : 0;
-        if (n <= 8 || n >= CAPS_PREFIX_BYTES || file[n - 1] != '-')
-            continue;
-        rest += strlen(after[i]);
-        if (*rest && strcmp(rest, ".gz") != 0)
-            continue;
-        memcpy(prefix, file, n);
-        prefix[n] = '\0';
-        return true;
-    }
-    return false;
+    return CAPS_OK;
 }
 
 /* The one set of EMNIST in a directory; "" where there is none. Of several, one must be chosen by
@@ -90,8 +77,10 @@ static caps_status find_emnist(
     DIR *d = opendir(directory);
     char other[CAPS_PREFIX_BYTES];
     prefix[0] = '\0';
-    while (d && (entry = readdir(d)) != NULL) {
-        if (!emnist_prefix(other, entry->d_name) || strcmp(other, prefix) == 0)
+    if (!d)
+        return caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot open", directory);
+    while (errno = 0, (entry = readdir(d)) != NULL) {
+        if (!caps_idx_set_prefix(other, entry->d_name) || strcmp(other, prefix) == 0)
             continue;
         if (prefix[0]) {
             const bool swap = strcmp(other, prefix) < 0;
@@ -105,67 +94,108 @@ static caps_status find_emnist(
         }
         memcpy(prefix, other, sizeof other);
     }
+    if (errno)
+        status = caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot read", directory);
 done:
-    if (d)
-        closedir(d);
+    closedir(d);
     return status;
 }
 
-/* Sets format, directory and prefix by what `path` holds; without all three, the format is none. A
- * path that is no directory, `<parent>/emnist-<set>`, stands for those files of its parent. */
-static caps_status find_recognise(caps_location *l, const char *path, caps_error *err)
+/* The directory of one of EMNIST's sets: the set that it is named after, else the only one. */
+static caps_status recognise_emnist(
+    caps_location *l, const char *path, const char *last, size_t n, caps_error *err)
 {
     caps_status status = CAPS_OK;
     bool holds = false;
-    size_t n;
-    const char *last = caps_path_last(path, &n);
-    char *inner = NULL;
-    l->format = CAPS_DATA_NONE;
-    l->prefix[0] = '\0';
-    free(l->directory);
-    l->directory = strdup(path);
-    if (!l->directory)
-        CAPS_TRY(find_out_of_memory(err, path));
-    if (!caps_path_is_directory(path)) {
-        if (n <= 7 || n + 1 >= CAPS_PREFIX_BYTES || strncmp(last, "emnist-", 7) != 0)
-            goto done;
-        snprintf(l->prefix, sizeof l->prefix, "%.*s-", (int)n, last);
-        l->directory[last - path] = '\0';
-        if (last == path)
-            strcpy(l->directory, ".");
-        CAPS_TRY(holds_idx(&holds, l->directory, l->prefix, err));
-        l->format = holds ? CAPS_DATA_IDX : CAPS_DATA_NONE;
-        goto done;
-    }
-    CAPS_TRY(holds_idx(&holds, path, "", err));
-    if (holds) {
-        l->format = CAPS_DATA_IDX;
-        goto done;
-    }
-    /* The set that the directory is named after, else the only one in it. */
     if (n > 7 && n + 1 < CAPS_PREFIX_BYTES && strncmp(last, "emnist-", 7) == 0) {
         snprintf(l->prefix, sizeof l->prefix, "%.*s-", (int)n, last);
         CAPS_TRY(holds_idx(&holds, path, l->prefix, err));
     }
     if (!holds)
         CAPS_TRY(find_emnist(l->prefix, path, err));
-    inner = caps_path_join(path, CIFAR_FOLDER);
+    if (l->prefix[0])
+        l->format = CAPS_DATA_IDX;
+done:
+    return status;
+}
+
+static caps_status recognise_cifar(caps_location *l, const char *path, caps_error *err)
+{
+    caps_status status;
+    caps_path_kind kind;
+    bool holds;
+    char *inner = caps_path_join(path, CIFAR_FOLDER);
     if (!inner)
         CAPS_TRY(find_out_of_memory(err, path));
-    if (l->prefix[0]) {
-        l->format = CAPS_DATA_IDX;
-    } else if (holds_cifar(path)) {
+    CAPS_TRY(holds_cifar(&holds, path, err));
+    if (holds)
         l->format = CAPS_DATA_CIFAR;
-    } else if (holds_cifar(inner)) {
-        l->format = CAPS_DATA_CIFAR;
-        free(l->directory);
-        l->directory = inner;
-        inner = NULL;
-    } else if (caps_folder_holds_pictures(path)) {
-        l->format = CAPS_DATA_FOLDER;
-    }
+    CAPS_TRY(caps_path_look(&kind, inner, CAPS_ERR_NOT_FOUND, err));
+    if (holds || kind != CAPS_PATH_DIRECTORY)
+        goto done;
+    CAPS_TRY(holds_cifar(&holds, inner, err));
+    if (!holds)
+        goto done;
+    l->format = CAPS_DATA_CIFAR;
+    free(l->directory);
+    l->directory = inner;
+    inner = NULL;
 done:
     free(inner);
+    return status;
+}
+
+/* A path where nothing is, `<parent>/emnist-<set>`, stands for those files of its parent. */
+static caps_status recognise_parent(
+    caps_location *l, const char *path, const char *last, size_t n, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    caps_path_kind kind;
+    bool holds;
+    if (n <= 7 || n + 1 >= CAPS_PREFIX_BYTES || strncmp(last, "emnist-", 7) != 0)
+        return CAPS_OK;
+    snprintf(l->prefix, sizeof l->prefix, "%.*s-", (int)n, last);
+    l->directory[last - path] = '\0';
+    if (last == path)
+        strcpy(l->directory, ".");
+    CAPS_TRY(caps_path_look(&kind, l->directory, CAPS_ERR_NOT_FOUND, err));
+    if (kind == CAPS_PATH_NOTHING)
+        goto done;
+    CAPS_TRY(holds_idx(&holds, l->directory, l->prefix, err));
+    l->format = holds ? CAPS_DATA_IDX : CAPS_DATA_NONE;
+done:
+    return status;
+}
+
+/* Sets kind, format, directory and prefix by what `path` holds; where that is nothing known, the
+ * format is none. */
+static caps_status find_recognise(caps_location *l, const char *path, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    bool holds = false;
+    size_t n;
+    const char *last = caps_path_last(path, &n);
+    l->format = CAPS_DATA_NONE;
+    l->prefix[0] = '\0';
+    free(l->directory);
+    l->directory = strdup(path);
+    if (!l->directory)
+        CAPS_TRY(find_out_of_memory(err, path));
+    CAPS_TRY(caps_path_look(&l->kind, path, CAPS_ERR_NOT_FOUND, err));
+    if (l->kind != CAPS_PATH_DIRECTORY) {
+        CAPS_TRY(recognise_parent(l, path, last, n, err));
+        goto done;
+    }
+    CAPS_TRY(holds_idx(&holds, path, "", err));
+    if (holds)
+        l->format = CAPS_DATA_IDX;
+    else
+        CAPS_TRY(recognise_emnist(l, path, last, n, err));
+    if (l->format == CAPS_DATA_NONE)
+        CAPS_TRY(recognise_cifar(l, path, err));
+    if (l->format == CAPS_DATA_NONE && caps_folder_holds_pictures(path))
+        l->format = CAPS_DATA_FOLDER;
+done:
     return status;
 }
 
@@ -175,16 +205,25 @@ done:
 
 typedef struct places {
     char *path[MAX_PLACES]; /* directories where data sets lie */
+    int closed[MAX_PLACES]; /* 0, or the errno of one that cannot be looked at */
     size_t n;
 } places;
 
-static caps_status places_add(places *p, const char *a, const char *b, caps_error *err)
+/* `chosen`: somebody named this place for data sets, so one that cannot be looked at is an error.
+ * Another is passed over: the home of a service may be closed to it, or be no directory. */
+static caps_status places_add(places *p, const char *a, const char *b, bool chosen, caps_error *err)
 {
+    struct stat st;
     char *path = caps_format("%s%s", a, b);
     if (!path)
         return find_out_of_memory(err, "data set");
-    p->path[p->n++] = path;
-    return CAPS_OK;
+    p->path[p->n] = path;
+    p->closed[p->n] = stat(path, &st) == 0 || errno == ENOENT ? 0 : errno;
+    const int code = p->closed[p->n++];
+    if (code == 0 || (!chosen && (code == EACCES || code == ENOTDIR)))
+        return CAPS_OK;
+    errno = code;
+    return caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot look for data sets there", path);
 }
 
 static const char *find_variable(const char *name)
@@ -198,14 +237,14 @@ static caps_status places_list(places *p, caps_error *err)
     caps_status status = CAPS_OK;
     const char *data = find_variable("CAPSCL_DATA"), *xdg = find_variable("XDG_DATA_HOME");
     const char *home = find_variable("HOME");
-    CAPS_TRY(places_add(p, ".", "", err));
+    CAPS_TRY(places_add(p, ".", "", true, err));
     if (data)
-        CAPS_TRY(places_add(p, data, "", err));
+        CAPS_TRY(places_add(p, data, "", true, err));
     if (xdg)
-        CAPS_TRY(places_add(p, xdg, "/capscl", err));
+        CAPS_TRY(places_add(p, xdg, "/capscl", false, err));
     else if (home)
-        CAPS_TRY(places_add(p, home, "/.local/share/capscl", err));
-    CAPS_TRY(places_add(p, "/usr/share/datasets", "", err));
+        CAPS_TRY(places_add(p, home, "/.local/share/capscl", false, err));
+    CAPS_TRY(places_add(p, "/usr/share/datasets", "", false, err));
 done:
     return status;
 }
@@ -224,8 +263,11 @@ static caps_status find_not_found(const places *p, const char *name, caps_error 
 {
     char text[CAPS_ERROR_MESSAGE_BYTES] = "";
     for (size_t i = 0, used = 0; i < p->n && used < sizeof text; i++)
-        used += (size_t)snprintf(
-            text + used, sizeof text - used, "%s%s/%s", i ? ", " : "", p->path[i], name);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s/%s%s", i ? ", " : "",
+            p->path[i], name,
+            p->closed[i] == EACCES    ? " (no permission to look there)"
+            : p->closed[i] == ENOTDIR ? " (no directory)"
+                                      : "");
     return caps_fail(
         err, CAPS_ERR_NOT_FOUND, "%s: no data set of this name; looked for %s", name, text);
 }
@@ -233,7 +275,7 @@ static caps_status find_not_found(const places *p, const char *name, caps_error 
 static caps_status find_name(caps_location *l, const char *name, caps_error *err)
 {
     caps_status status;
-    places p = {{NULL}, 0};
+    places p = {{NULL}, {0}, 0};
     char *candidate = NULL, *directory = NULL;
     const bool emnist = strncmp(name, "emnist-", 7) == 0;
     const bool cifar = strcmp(name, "cifar10") == 0 || strcmp(name, "cifar-10") == 0;
@@ -242,8 +284,10 @@ static caps_status find_name(caps_location *l, const char *name, caps_error *err
     /* The first place with data; without any, the first directory of that name, so that the message
      * is about what it lacks. */
     for (size_t i = 0; i < p.n && l->format == CAPS_DATA_NONE; i++) {
+        if (p.closed[i])
+            continue;
         CAPS_TRY(find_try(l, &candidate, p.path[i], "", name, err));
-        if (l->format == CAPS_DATA_NONE && !directory && caps_path_is_directory(candidate)) {
+        if (l->format == CAPS_DATA_NONE && !directory && l->kind == CAPS_PATH_DIRECTORY) {
             directory = candidate;
             candidate = NULL;
         }
@@ -275,9 +319,9 @@ static caps_status find_path(caps_location *l, const char *path, caps_error *err
     caps_status status = find_recognise(l, path, err);
     if (status != CAPS_OK)
         return status;
-    if (l->format == CAPS_DATA_NONE && !caps_path_exists(path))
+    if (l->format == CAPS_DATA_NONE && l->kind == CAPS_PATH_NOTHING)
         return caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: no such directory", path);
-    if (l->format == CAPS_DATA_NONE && !caps_path_is_directory(path))
+    if (l->format == CAPS_DATA_NONE && l->kind == CAPS_PATH_FILE)
         return caps_fail(
             err, CAPS_ERR_FORMAT, "%s: is a file, need the directory of a data set", path);
     l->path = strdup(path);
@@ -335,12 +379,12 @@ caps_status caps_dataset_find(char **path, const char *name_or_dir, caps_error *
 static bool idx_owns(const caps_location *l, const char *file)
 {
     bool owns = false;
-    for (int i = 0; i < 6 && !owns; i++) {
+    for (int i = 0; i < 2 * CAPS_IDX_PARTS && !owns; i++) {
         char *path = NULL;
         caps_error ignored = {0};
         owns = caps_idx_set_pick(&path, l->directory, l->prefix,
-                   i < 3 ? CAPS_SPLIT_TRAIN : CAPS_SPLIT_TEST, idx_files[i % 3],
-                   &ignored) == CAPS_OK &&
+                   i < CAPS_IDX_PARTS ? CAPS_SPLIT_TRAIN : CAPS_SPLIT_TEST,
+                   (caps_idx_part)(i % CAPS_IDX_PARTS), &ignored) == CAPS_OK &&
                path && caps_path_is_same(path, file);
         free(path);
     }

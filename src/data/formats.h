@@ -6,6 +6,8 @@
 
 #include <capscl/dataset.h>
 
+#include "file.h"
+
 typedef enum caps_data_format {
     CAPS_DATA_NONE, /* nothing known is there */
     CAPS_DATA_IDX,
@@ -19,6 +21,7 @@ typedef struct caps_location {
     char *path;      /* what was requested, without "multi:"; may be requested again */
     char *directory; /* that holds the files */
     bool pairs;
+    caps_path_kind kind; /* of what lies at `path` */
     caps_data_format format;
     char prefix[CAPS_PREFIX_BYTES]; /* of IDX files: "" or "emnist-letters-" and the like */
 } caps_location;
@@ -41,7 +44,8 @@ caps_status caps_cifar_read(
 caps_status caps_folder_read(
     caps_dataset *ds, const caps_location *l, const caps_dataset_options *o, caps_error *err);
 
-/* Name classes without reading images; as above. */
+/* Count and name classes without reading images; as above. IDX: names are left out where the
+ * training split has more classes than names. */
 caps_status caps_idx_set_name(caps_dataset *ds, const caps_location *l, caps_error *err);
 caps_status caps_cifar_name(caps_dataset *ds, const caps_location *l, caps_error *err);
 caps_status caps_folder_name(caps_dataset *ds, const caps_location *l, caps_error *err);
@@ -52,10 +56,19 @@ bool caps_folder_holds_pictures(const char *directory);
 bool caps_folder_holds_directory(const char *directory);
 /* Whether a name ends in .png, .jpg or .jpeg, case ignored, and is not hidden. */
 bool caps_is_picture_name(const char *name);
-/* directory/<prefix>{train,t10k|test}-<file>-ubyte or its .gz, whichever exists; NULL in *path
- * where neither does (idx_set.c). */
+/* The files of a split of an IDX set. */
+typedef enum caps_idx_part {
+    CAPS_IDX_GREY,   /* images-idx3 */
+    CAPS_IDX_COLOUR, /* images-idx4 */
+    CAPS_IDX_LABELS, /* labels-idx1 */
+    CAPS_IDX_PARTS
+} caps_idx_part;
+/* The file of directory/<prefix>{train,t10k|test}-<part>-ubyte in the first of its forms that is
+ * there; NULL in *path where none is (idx_set.c). */
 caps_status caps_idx_set_pick(char **path, const char *directory, const char *prefix,
-    caps_split split, const char *file, caps_error *err);
+    caps_split split, caps_idx_part part, caps_error *err);
+/* The prefix "emnist-<set>-" of the name of a file of images; false for other names. */
+bool caps_idx_set_prefix(char prefix[CAPS_PREFIX_BYTES], const char *file);
 
 /* The files of CIFAR-10: training batches 1 to 5, the test batch, the names of the classes. The
  * path is freed with free(); NULL: out of memory (cifar.c). */

@@ -399,9 +399,11 @@ caps_status caps_model_spec_load(caps_model_spec **out, const char *name_or_file
             return caps_model_spec_parse(out, builtins[i].json, name_or_file, err);
     unsigned char *text = NULL;
     size_t n = 0;
+    caps_path_kind kind = CAPS_PATH_FILE;
     caps_status status = caps_file_read(&text, &n, name_or_file, SPEC_BYTES, err);
     if (status == CAPS_ERR_NOT_FOUND && !strchr(name_or_file, '/') &&
-        !caps_path_exists(name_or_file)) {
+        caps_path_look(&kind, name_or_file, CAPS_ERR_NOT_FOUND, NULL) == CAPS_OK &&
+        kind == CAPS_PATH_NOTHING) {
         char names[256] = "";
         for (size_t i = 0, at = 0; i < sizeof builtins / sizeof builtins[0]; i++)
             at += (size_t)snprintf(

@@ -101,18 +101,29 @@ static void sum_up(caps_run_record *run)
     run->finished = run->count && run->rows[run->count - 1].epoch && run->steps >= run->all_steps;
 }
 
-/* The path of RUN/name where it exists. */
-static caps_status find_file(char **path, const char *run, const char *name, caps_error *err)
+/* The path of RUN/name where it exists; NULL where it does not. */
+static caps_status look_for_file(char **path, const char *run, const char *name, caps_error *err)
 {
+    caps_path_kind kind;
     *path = caps_path_join(run, name);
     if (!*path)
         return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", run);
-    if (caps_path_exists(*path))
-        return CAPS_OK;
-    caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: does not exist, need the files of a run", *path);
-    free(*path);
-    *path = NULL;
-    return CAPS_ERR_NOT_FOUND;
+    caps_status status = caps_path_look(&kind, *path, CAPS_ERR_NOT_FOUND, err);
+    if (status != CAPS_OK || kind == CAPS_PATH_NOTHING) {
+        free(*path);
+        *path = NULL;
+    }
+    return status;
+}
+
+static caps_status find_file(char **path, const char *run, const char *name, caps_error *err)
+{
+    caps_status status = look_for_file(path, run, name, err);
+    if (status == CAPS_OK && !*path)
+        status =
+            caps_fail(err, CAPS_ERR_NOT_FOUND, "%s%s%s: does not exist, need the files of a run",
+                run, run[strlen(run) - 1] == '/' ? "" : "/", name);
+    return status;
 }
 
 caps_status caps_run_record_read(caps_run_record *run, const char *path, caps_error *err)
@@ -121,9 +132,12 @@ caps_status caps_run_record_read(caps_run_record *run, const char *path, caps_er
     char *config = NULL, *metrics = NULL;
     unsigned char *text = NULL;
     size_t n = 0;
+    caps_path_kind kind;
     *run = (caps_run_record){.path = path, .config = {CAPS_OPTIONS(caps_train_config)}};
-    if (!caps_path_is_directory(path))
-        return caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: is no directory, need that of a run", path);
+    CAPS_TRY(caps_path_look(&kind, path, CAPS_ERR_NOT_FOUND, err));
+    if (kind != CAPS_PATH_DIRECTORY)
+        CAPS_TRY(
+            caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: is no directory, need that of a run", path));
     CAPS_TRY(find_file(&config, path, CAPS_RUN_CONFIG, err));
     CAPS_TRY(find_file(&metrics, path, CAPS_RUN_METRICS, err));
     CAPS_TRY(caps_file_read(&text, &n, config, MOST_CONFIG, err));
@@ -131,11 +145,11 @@ caps_status caps_run_record_read(caps_run_record *run, const char *path, caps_er
     CAPS_TRY(caps_train_config_load(&run->config, path, err));
     CAPS_TRY(read_metrics(run, metrics, err));
     /* A run that was just begun has only a state, which holds the parameters too. */
-    if (find_file(&run->model, path, CAPS_RUN_MODEL, err) != CAPS_OK &&
-        find_file(&run->model, path, CAPS_RUN_STATE, NULL) != CAPS_OK) {
-        status = CAPS_ERR_NOT_FOUND;
-        goto done;
-    }
+    CAPS_TRY(look_for_file(&run->model, path, CAPS_RUN_MODEL, err));
+    if (!run->model)
+        CAPS_TRY(look_for_file(&run->model, path, CAPS_RUN_STATE, err));
+    if (!run->model)
+        CAPS_TRY(find_file(&run->model, path, CAPS_RUN_MODEL, err));
     sum_up(run);
 done:
     free(text);

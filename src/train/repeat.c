@@ -29,12 +29,15 @@ static char *directory_of_seed(const char *out, uint64_t seed)
     return caps_path_join(out, name);
 }
 
-bool caps_repeat_exists(const char *out)
+caps_status caps_repeat_exists(bool *exists, const char *out, caps_error *err)
 {
+    caps_path_kind kind;
     char *path = caps_path_join(out, CAPS_REPEAT_FILE);
-    const bool exists = path && caps_path_exists(path);
+    caps_status status = path ? caps_path_look(&kind, path, CAPS_ERR_NOT_FOUND, err)
+                              : caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", out);
+    *exists = status == CAPS_OK && kind != CAPS_PATH_NOTHING;
     free(path);
-    return exists;
+    return status;
 }
 
 static caps_status parse_seeds(
@@ -124,6 +127,7 @@ static caps_status repeat_check_free(const caps_repeat *r, caps_error *err)
     const char *out = r->out;
     caps_status status;
     bool exists = false;
+    caps_path_kind kind;
     char *taken = NULL, *path = NULL;
     CAPS_TRY(caps_train_run_exists(out, &exists, err));
     if (exists)
@@ -132,19 +136,20 @@ static caps_status repeat_check_free(const caps_repeat *r, caps_error *err)
     path = caps_path_join(out, CAPS_REPEAT_FILE);
     if (!path)
         CAPS_TRY(repeat_no_memory(out, err));
-    if (caps_path_is_directory(path))
+    CAPS_TRY(caps_path_look(&kind, path, CAPS_ERR_IO, err));
+    if (kind == CAPS_PATH_DIRECTORY)
         CAPS_TRY(caps_fail(err, CAPS_ERR_IO, "%s: is a directory, need a file", path));
     for (size_t i = 0; i < r->count && !exists; i++) {
         free(taken);
         taken = directory_of_seed(out, r->seeds[i]);
         CAPS_TRY(taken ? caps_train_run_exists(taken, &exists, err) : repeat_no_memory(out, err));
     }
-    if (exists && !caps_path_exists(path) && !r->overwrite)
+    if (exists && kind == CAPS_PATH_NOTHING && !r->overwrite)
         CAPS_TRY(caps_fail(err, CAPS_ERR_EXISTS,
             "%s: holds a run already, of no repetition (there is no %s); need another directory, "
             "or --overwrite to begin anew",
             taken, path));
-    if ((exists || caps_path_exists(path)) && !r->overwrite)
+    if ((exists || kind != CAPS_PATH_NOTHING) && !r->overwrite)
         CAPS_TRY(caps_fail(err, CAPS_ERR_EXISTS,
             "%s: holds %s already; --resume --out %s continues, --overwrite begins anew",
             exists ? taken : out, exists ? "a run" : "runs of other seeds", out));
@@ -177,6 +182,7 @@ caps_status caps_repeat_begin(
     caps_repeat *r, const char *out, uint64_t first, size_t count, bool overwrite, caps_error *err)
 {
     caps_status status;
+    bool stale;
     *r = (caps_repeat){.out = out,
         .overwrite = overwrite,
         .count = count,
@@ -192,7 +198,8 @@ caps_status caps_repeat_begin(
         r->seeds[i] = first + i;
     CAPS_TRY(repeat_make_results(r, err));
     CAPS_TRY(repeat_check_free(r, err));
-    if (caps_repeat_exists(out)) /* one that cannot be read names no seeds to remove */
+    CAPS_TRY(caps_repeat_exists(&stale, out, err));
+    if (stale) /* one that cannot be read names no seeds to remove */
         (void)repeat_read(&r->stale, &r->stale_count, NULL, out, NULL);
 done:
     if (status != CAPS_OK)

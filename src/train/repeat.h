@@ -30,7 +30,7 @@ typedef struct caps_repeat {
 } caps_repeat;
 
 /* Is there a repetition in `out`? */
-bool caps_repeat_exists(const char *out);
+caps_status caps_repeat_exists(bool *exists, const char *out, caps_error *err);
 /* Its first seed. False: there is none, or it cannot be read. */
 bool caps_repeat_first(const char *out, uint64_t *seed);
 

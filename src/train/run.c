@@ -124,8 +124,12 @@ caps_status caps_train_run_exists(const char *out, bool *exists, caps_error *err
     for (size_t i = 0; directory && i < RUN_FILES; i++) {
         char *path;
         CAPS_TRY(caps_run_path(&path, out, run_files[i], err));
-        *exists = *exists || lstat(path, &st) == 0;
+        if (lstat(path, &st) == 0)
+            *exists = true;
+        else if (errno != ENOENT)
+            status = caps_fail_errno(err, CAPS_ERR_IO, "%s: cannot look there", path);
         free(path);
+        CAPS_TRY(status);
     }
 done:
     free(where);
@@ -174,16 +178,19 @@ static caps_status read_config(json_t **object, char **where, const char *out, c
     char *path = NULL, *state = NULL;
     unsigned char *text = NULL;
     size_t n = 0;
+    caps_path_kind config, copy;
     *object = NULL;
     *where = NULL;
     CAPS_TRY(caps_run_path(&path, out, CAPS_RUN_CONFIG, err));
     CAPS_TRY(caps_run_path(&state, out, CAPS_RUN_STATE, err));
-    if (caps_path_exists(path)) {
+    CAPS_TRY(caps_path_look(&config, path, CAPS_ERR_NOT_FOUND, err));
+    CAPS_TRY(caps_path_look(&copy, state, CAPS_ERR_NOT_FOUND, err));
+    if (config != CAPS_PATH_NOTHING) {
         CAPS_TRY(caps_file_read(&text, &n, path, MOST_CONFIG, err));
         CAPS_TRY(caps_json_parse(object, (const char *)text, n, path, CAPS_ERR_FORMAT, err));
         *where = path;
         path = NULL;
-    } else if (caps_path_exists(state)) {
+    } else if (copy != CAPS_PATH_NOTHING) {
         CAPS_TRY(parse_copy(object, state, err));
         *where = state;
         state = NULL;

@@ -61,24 +61,51 @@ static caps_status start_choose_augment(
 
 /* ---- the network ---------------------------------------------------------------------------- */
 
-/* Names of the data's classes, where it has some; those of --init are of its own data. A built-in
- * network gets as many classes as there are names; another must have them. */
+bool caps_start_is_builtin(const char *arch)
+{
+    for (size_t i = 0; caps_model_spec_builtin(i); i++)
+        if (strcmp(arch, caps_model_spec_builtin(i)) == 0)
+            return true;
+    return false;
+}
+
+/* A network of a file has as many classes as those of the data that have names. One with fewer is
+ * reported with the label that is too great, after whatever is wrong with the files. */
+static caps_status start_check_classes(
+    const caps_start *start, const caps_model_spec *spec, size_t count, bool named, caps_error *err)
+{
+    const size_t classes = caps_model_spec_info(spec)->classes;
+    if (classes <= count || !named)
+        return CAPS_OK;
+    if (!start->arch) /* the network of a checkpoint: its class capsules are trained */
+        return caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: has %zu classes, the network %zu (%s): need data of the same classes", start->data,
+            count, classes, start->init);
+    return caps_fail(err, CAPS_ERR_MISMATCH,
+        "%s: has %zu classes, the network %zu: need \"classes\": %zu in %s, or a built-in network, "
+        "which takes the number from the data",
+        start->data, count, classes, count, start->arch);
+}
+
+/* Classes of the data, with their names where they have some; those of --init are of its own data.
+ * A built-in network gets as many classes as the data has; another must have them. */
 static caps_status start_adopt_classes(
     const caps_start *start, caps_model_spec *spec, caps_error *err)
 {
     char **names = NULL;
-    size_t count = 0;
-    bool builtin = !start->arch && !start->init;
+    size_t named = 0, count = 0;
+    const bool builtin = start->arch ? caps_start_is_builtin(start->arch) : !start->init;
     caps_status status;
-    CAPS_TRY(caps_dataset_names(&names, &count, start->data, err));
-    for (size_t i = 0; start->arch && caps_model_spec_builtin(i); i++)
-        builtin = builtin || strcmp(start->arch, caps_model_spec_builtin(i)) == 0;
-    if (names && builtin)
+    CAPS_TRY(caps_dataset_names(&names, &named, start->data, err));
+    CAPS_TRY(caps_dataset_count_classes(&count, start->data, err));
+    if (count == 0) /* no data set: what it lacks is reported when it is read */
+        goto done;
+    if (builtin && count == 1)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: every label of the training split is 0, need at least two classes", start->data));
+    if (builtin)
         CAPS_TRY(caps_model_spec_set_classes(spec, count, err));
-    const size_t classes = caps_model_spec_info(spec)->classes;
-    if (names && classes > count) /* fewer: some label is too great, which is reported then */
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: has %zu classes, the network %zu",
-            start->data, count, classes));
+    CAPS_TRY(start_check_classes(start, spec, count, names != NULL, err));
     if (names && caps_class_names_set(spec, names, count, err) != CAPS_OK)
         CAPS_TRY(caps_fail_prefix(err, CAPS_ERR_FORMAT, "%s", start->data));
 done:

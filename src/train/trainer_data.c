@@ -14,6 +14,7 @@
 #include "file.h"
 #include "pairs.h"
 #include "schedule.h"
+#include "start.h"
 #include "trainer.h"
 
 /* Both splits, read in a thread of their own while this one builds kernels. */
@@ -158,6 +159,21 @@ static void report_data(caps_trainer *t)
                        : "");
 }
 
+/* A built-in network with another number of classes than it is known for. */
+static void report_classes(caps_trainer *t)
+{
+    const char *arch = t->config.arch;
+    const size_t classes = caps_model_spec_info(t->config.spec)->classes;
+    caps_model_spec *own = NULL;
+    if (!caps_start_is_builtin(arch) || caps_model_spec_load(&own, arch, NULL) != CAPS_OK)
+        return;
+    const size_t usual = caps_model_spec_info(own)->classes;
+    if (classes != usual)
+        caps_trainer_log(
+            t, "network: %zu classes, as the data has (%s by itself: %zu)", classes, arch, usual);
+    caps_model_spec_free(own);
+}
+
 static void report_notes(caps_trainer *t, const char *notes)
 {
     for (const char *line = notes; line && *line;) {
@@ -200,6 +216,7 @@ caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *e
     CAPS_TRY(status);
     CAPS_TRY(caps_schedule_check(config, t->steps_per_epoch, err));
     report_data(t);
+    report_classes(t);
     report_notes(t, r.notes);
 done:
     free(r.notes);

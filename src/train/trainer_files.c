@@ -25,11 +25,14 @@ caps_status caps_trainer_check_directory(const caps_trainer *t, caps_error *err)
     const char *out = t->control->out;
     caps_status status;
     bool exists;
+    caps_path_kind state = CAPS_PATH_NOTHING;
     CAPS_TRY(caps_train_run_exists(out, &exists, err));
     if (exists && !t->control->resume && !t->control->overwrite)
         CAPS_TRY(caps_fail(
             err, CAPS_ERR_EXISTS, "%s: holds a run already, need resume or another place", out));
-    if (t->control->resume && !caps_path_exists(t->state_path))
+    if (t->control->resume)
+        CAPS_TRY(caps_path_look(&state, t->state_path, CAPS_ERR_NOT_FOUND, err));
+    if (t->control->resume && state == CAPS_PATH_NOTHING)
         CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: does not exist, need it to resume the run",
             t->state_path));
     /* A finished run may lie where nothing can be written: one that goes on is checked later. */
