@@ -47,6 +47,13 @@ typedef struct caps_dataset {
  * pairs of pairs). */
 CAPS_API caps_status caps_dataset_find(char **path, const char *name_or_dir, caps_error *err);
 
+/* How images are drawn. */
+typedef enum caps_ground {
+    CAPS_GROUND_ANY,
+    CAPS_GROUND_DARK,  /* light on dark */
+    CAPS_GROUND_LIGHT, /* dark on light */
+} caps_ground;
+
 /* Begin with {CAPS_OPTIONS(caps_dataset_options), ...}. */
 typedef struct caps_dataset_options {
     size_t size;      /* of this struct: CAPS_OPTIONS */
@@ -63,6 +70,15 @@ typedef struct caps_dataset_options {
     /* NULL, or called for what is worth saying of the images that were read and is no failure: one
      * line of text a call, after reading, from the thread that opens the set; with `user`. */
     void (*note)(void *user, const char *text);
+    /* Of files of pictures, and of those only: any other format is refused with one of them.
+     * What transparent ones are laid on: NULL, "" or "auto": white where the ink is dark, else
+     * black; or "black", "white", or a grey level "0" to "255". */
+    const char *background;
+    bool invert;  /* dark becomes light */
+    bool stretch; /* the range of values in each picture, least to greatest, becomes the whole */
+    /* What a network that these images are for was trained on. A transparent picture whose
+     * background nobody chose is turned round to it; and notes compare with it. Any format. */
+    caps_ground ground;
 } caps_dataset_options;
 
 /* Reads a data set (options NULL: all of the training split). Its format is recognised by what the

@@ -18,6 +18,8 @@ typedef struct options {
     const char *data, *predictions;
     uint64_t limit, batch;
     int split;
+    caps_picture_flags pictures;
+    const caps_args *args;
     caps_robust_options robust;
 } options;
 
@@ -39,6 +41,7 @@ static const caps_flag flags[] = {
         "the mean of their lengths, and the label that follows from it;\n"
         "last, of pictures in folders, the file it was read from;\n"
         "classes by number (\"classes\" of --json has their names)"),
+    CAPS_ROWS_PICTURES(options),
     CAPS_ROWS_ROBUST(options),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
@@ -197,7 +200,10 @@ static caps_status open_one(caps_runtime *rt, const options *o, size_t m, bool r
     if (m == 0) {
         CAPS_TRY(caps_model_spec_copy(first, spec, err));
         caps_trace_begin(rt, "load data");
-        status = caps_cli_data_open(ds, o->data, o->split, name, (size_t)o->limit, spec, err);
+        caps_subset_pictures pictures;
+        caps_cli_choose_pictures(&pictures, &o->pictures, o->args, name, o->data, spec);
+        status =
+            caps_cli_data_open(ds, o->data, o->split, name, (size_t)o->limit, &pictures, spec, err);
         caps_trace_end(rt);
         CAPS_TRY(status);
     } else if (!caps_data_is_shared(spec, *first)) {
@@ -318,6 +324,7 @@ static caps_status eval_check_usage(options *o, const caps_args *args, caps_erro
     if (!o->models.count || !o->data)
         return caps_cli_usage(err, "eval: %s is missing, need eval --model FILE --data D",
             o->models.count ? "--data" : "--model");
+    CAPS_TRY(caps_cli_check_pictures(&o->pictures, err));
     CAPS_TRY(caps_robust_check(&o->robust, args, err));
     o->robust.conv = o->common.conv;
     if (o->predictions && (o->robust.transforms || o->robust.attacks))
@@ -350,6 +357,7 @@ static int eval_run(const caps_command *command, int argc, char **argv)
     caps_runtime *rt = NULL;
     caps_dataset ds = {0};
 
+    o.args = &args;
     CAPS_TRY(eval_check_usage(&o, &args, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     if (o.robust.transforms || o.robust.attacks)

@@ -9,6 +9,7 @@
 #include "formats.h"
 #include "options.h"
 #include "pairs.h"
+#include "picture.h"
 
 char **caps_class_names_copy(const char *const *names, size_t n)
 {
@@ -126,6 +127,26 @@ static void note_within(const caps_location *l, const caps_dataset_options *o)
     free(text);
 }
 
+/* What is for files of pictures goes with no other format; a background must be one. */
+static caps_status check_pictures_only(
+    const caps_location *l, const caps_dataset_options *o, caps_error *err)
+{
+    caps_picture_options how;
+    caps_status status = caps_picture_options_of(&how, o, err);
+    if (status != CAPS_OK)
+        return status;
+    const char *asked = how.invert       ? "invert"
+                        : how.stretch    ? "stretch"
+                        : how.background ? "background"
+                                         : NULL;
+    if (!asked || l->format == CAPS_DATA_NONE || l->format == CAPS_DATA_FOLDER)
+        return CAPS_OK;
+    return caps_fail(err, CAPS_ERR_ARGUMENT,
+        "%s: holds no files of pictures, need some for '%s': images of other formats are taken as "
+        "they are",
+        l->path, asked);
+}
+
 caps_status caps_dataset_open(
     caps_dataset *ds, const char *name_or_dir, const caps_dataset_options *options, caps_error *err)
 {
@@ -143,6 +164,7 @@ caps_status caps_dataset_open(
     status = caps_location_init(&l, name_or_dir, err);
     if (status != CAPS_OK)
         return status;
+    CAPS_TRY(check_pictures_only(&l, &o, err));
     const size_t limit = o.limit; /* of pairs, not of the images that they are made of */
     if (l.pairs)
         CAPS_TRY(options_of_base(&o, name_or_dir, err));

@@ -121,6 +121,17 @@ static bool folder_owns(const caps_location *l, const char *file)
     return owns;
 }
 
+bool caps_dataset_is_pictures(const char *name_or_dir)
+{
+    caps_location l;
+    caps_error ignored = {0};
+    if (caps_location_init(&l, name_or_dir, &ignored) != CAPS_OK)
+        return false;
+    const bool is = l.format == CAPS_DATA_FOLDER;
+    caps_location_release(&l);
+    return is;
+}
+
 bool caps_dataset_owns(const char *name_or_dir, const char *file)
 {
     caps_location l;

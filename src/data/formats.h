@@ -38,6 +38,8 @@ caps_status caps_location_explain_nothing(
 /* Whether a file that is there is one of that data set's: of its IDX files, of CIFAR-10's, or a
  * picture below one of its folders. False where no such data set is found. */
 bool caps_dataset_owns(const char *name_or_dir, const char *file);
+/* Whether a data set is files of pictures; false where there is none (find.c). */
+bool caps_dataset_is_pictures(const char *name_or_dir);
 /* The last part of a path, without slashes at its end: *n bytes. */
 const char *caps_path_last(const char *path, size_t *n);
 

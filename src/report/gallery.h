@@ -30,6 +30,7 @@ typedef struct caps_gallery {
     caps_gallery_progress *progress;
     void *user;
     void (*note)(void *user, const char *text); /* NULL, or as caps_dataset_options.note */
+    caps_subset_pictures pictures;              /* how files of pictures are read */
 
     bool evaluated;
     caps_evaluation evaluation;
@@ -40,7 +41,7 @@ typedef struct caps_gallery {
 } caps_gallery;
 
 /* The checkpoint `path`; see caps_model_open. Begin with a struct that is zeroed but for what the
- * caller sets: scale, index, progress, note. */
+ * caller sets: scale, index, progress, note, pictures. */
 caps_status caps_gallery_open_model(caps_gallery *g, caps_runtime *rt, const char *path,
     const caps_model_options *options, bool fitting, caps_error *err);
 /* Images for it, the first `limit` of them (0: all). */

@@ -27,6 +27,25 @@ static char *run_of(const char *model)
                           : strdup(".");
 }
 
+void caps_subset_find_pictures(
+    caps_subset_pictures *pictures, const char *model, const caps_model_spec *spec)
+{
+    caps_train_config config = {CAPS_OPTIONS(caps_train_config)};
+    caps_run_data data = {0};
+    char *run = run_of(model);
+    *pictures = (caps_subset_pictures){0};
+    if (run && caps_run_load(&config, &data, run, NULL) == CAPS_OK) {
+        memcpy(pictures->background, config.background, sizeof pictures->background);
+        pictures->invert = config.invert;
+        pictures->stretch = config.stretch;
+        pictures->ground = data.ground;
+    }
+    if (!data.has_ground && caps_model_spec_info(spec)->input[0] == 1)
+        pictures->ground = CAPS_GROUND_DARK;
+    caps_train_config_release(&config);
+    free(run);
+}
+
 caps_status caps_subset_held_out(
     caps_train_config *config, caps_run_data *data, const char *model, caps_error *err)
 {

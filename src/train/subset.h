@@ -26,6 +26,18 @@ caps_status caps_subset_open(caps_dataset *ds, const char *data, caps_subset sub
     const char *model, const caps_dataset_options *options, const caps_model_spec *spec,
     caps_error *err);
 
+/* How the run of a checkpoint read pictures, and what its images were. */
+typedef struct caps_subset_pictures {
+    char background[8]; /* as in caps_train_config */
+    bool invert, stretch;
+    caps_ground ground;
+} caps_subset_pictures;
+
+/* From the config.json beside the checkpoint; the defaults where there is none. What it does not say
+ * of the ground is that of the usual data sets: with one channel light on dark. */
+void caps_subset_find_pictures(
+    caps_subset_pictures *pictures, const char *model, const caps_model_spec *spec);
+
 /* The validation images of the data are the same for both checkpoints: its own, or those that the
  * runs of both held out. CAPS_ERR_MISMATCH, and those of caps_subset_held_out. */
 caps_status caps_subset_check_same(

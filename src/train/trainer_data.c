@@ -58,7 +58,8 @@ static caps_status read_split(
     const size_t *size = info->source[0] ? info->source : info->input;
     const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options), .split = split,
         .limit = limit, .channels = size[0], .height = size[1], .width = size[2],
-        .progress = on_pictures, .user = r, .note = on_note};
+        .progress = on_pictures, .user = r, .note = on_note, .background = r->t->config.background,
+        .invert = r->t->config.invert, .stretch = r->t->config.stretch};
     return caps_dataset_open(ds, r->t->config.data, &options, err);
 }
 

@@ -392,7 +392,7 @@ START_TEST(bad_folders)
     expect_bad(dir, "two names", "holds train and training, need one of them");
     dir = make_folders("no picture", 2);
     cli_write_text(dir, "test/cow/1.png", "moo");
-    expect_bad(dir, "test/cow/1.png", "is not a PNG file");
+    expect_bad(dir, "test/cow/1.png", "is neither a PNG nor a JPEG file");
     dir = make_folders("piped", 2);
     char *piped = cli_path(dir, "train/bee/f.png");
     ck_assert_int_eq(mkfifo(piped, 0600), 0);

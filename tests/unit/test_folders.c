@@ -142,7 +142,7 @@ START_TEST(folders_are_converted)
             float values[3 * 7 * 7];
             char *path = caps_path_join(dir, files[requested[k].split][i]);
             test_ok(caps_image_read(&image, path, &err));
-            test_ok(caps_image_convert(values, &image, s[0], s[1], s[2], false, NULL, &err));
+            test_ok(caps_image_convert(values, &image, s[0], s[1], s[2], false, &err));
             for (size_t p = 0; p < s[0] * s[1] * s[2]; p++)
                 ck_assert_double_le(
                     fabs(ds.images[i * s[0] * s[1] * s[2] + p] - 255.0 * (double)values[p]),
@@ -196,10 +196,12 @@ START_TEST(folders_in_parallel)
     caps_dataset_release(&ds);
 
     test_put(dir, "train/a/110.png", "not a picture", 13);
-    test_expect_refused(dir, &training, CAPS_ERR_FORMAT, NULL, "a/110.png: is not a PNG file");
+    test_expect_refused(
+        dir, &training, CAPS_ERR_FORMAT, NULL, "a/110.png: is neither a PNG nor a JPEG file");
     test_put(dir, "train/b/041.png", "", 0);
     for (int i = 0; i < 5; i++)
-        test_expect_refused(dir, &training, CAPS_ERR_FORMAT, NULL, "b/041.png: is not a PNG file");
+        test_expect_refused(
+            dir, &training, CAPS_ERR_FORMAT, NULL, "b/041.png: is neither a PNG nor a JPEG file");
     free(dir);
 }
 END_TEST
@@ -349,7 +351,7 @@ START_TEST(bad_folders)
         spoil_picture, &testing, CAPS_ERR_FORMAT, "/test/cat/y.png", "damaged PNG file");
     for (int split = 0; split < 2; split++)
         expect_bad_folder(spoil_first_picture, split ? &testing : &training, CAPS_ERR_FORMAT,
-            "/train/cat/B.png", "is not a PNG file");
+            "/train/cat/B.png", "is neither a PNG nor a JPEG file");
     expect_bad_folder(
         spoil_with_dangling_link, &training, CAPS_ERR_NOT_FOUND, "/train/dog/z.png", "cannot open");
     expect_bad_folder(spoil_with_directory_named_png, &training, CAPS_ERR_FORMAT,
