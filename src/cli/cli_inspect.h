@@ -12,8 +12,8 @@ extern const char *const caps_cli_splits[];
 
 #define CAPS_ROW_SPLIT(type)                                                                       \
     CAPS_ROW_CHOICE("--split", type, split, caps_cli_splits, "S",                                  \
-        "test, train, or validation: the images that the model's run held out with\n"              \
-        "--validation (default: test)")
+        "test, train, or validation: the folder val/ of the data, or the images that\n"            \
+        "the model's run held out with --validation (default: test)")
 
 /* caps_model_open of a checkpoint; batch 0: `usual` images at once, or fewer where memory is short.
  * *options gets the batch. Where the model does not fit the device, says whose fault it is:

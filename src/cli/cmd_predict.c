@@ -95,7 +95,7 @@ static caps_status read_files(batch *b, const options *o, const caps_args *args,
     return caps_cli_read_pictures(b->inputs, b->info, args->positional, b->n, &how, err);
 }
 
-/* "mnist/test/12": the set's last name, split and index. */
+/* "mnist/test/12", where an image has no file of its own: the set's last name, split and index. */
 static char *source_name(const char *data, const char *split, size_t index)
 {
     size_t n = strlen(data);
@@ -110,7 +110,9 @@ static caps_status take_images(batch *b, const options *o, const caps_dataset *d
         size_t index = o->index.count ? (size_t)o->index.values[i] : i;
         caps_dataset_draw(ds, index, CAPS_AUGMENT_NONE, 0, 0, b->inputs + i * b->info->pixels,
             b->true_labels + i * b->info->labels, NULL);
-        b->sources[i] = source_name(o->data, caps_cli_splits[o->split], index);
+        const char *file = caps_dataset_file(ds, index);
+        b->sources[i] =
+            file ? caps_format("%s", file) : source_name(o->data, caps_cli_splits[o->split], index);
         if (!b->sources[i])
             return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory");
     }
@@ -251,6 +253,14 @@ static bool same_labels(const batch *b, const int32_t *x, const int32_t *y)
     return true;
 }
 
+/* Padded; what would steer a terminal becomes '?'. */
+static void print_source(const char *source, int width)
+{
+    for (const char *c = source; *c; c++)
+        putchar((unsigned char)*c < 32 || *c == 127 ? '?' : *c);
+    printf("%*s", width - (int)strlen(source), "");
+}
+
 static void predict_print_text(const batch *b, const options *o)
 {
     int width = 0;
@@ -260,7 +270,8 @@ static void predict_print_text(const batch *b, const options *o)
     for (size_t i = 0; i < b->n; i++) {
         const int32_t *label = b->made.labels + i * b->info->labels;
         const int32_t *truth = b->true_labels + i * b->info->labels;
-        printf("%-*s  label ", width, b->sources[i]);
+        print_source(b->sources[i], width);
+        printf("  label ");
         print_labels(b, label);
         if (truth[0] >= 0) {
             printf("  true ");
@@ -306,7 +317,8 @@ static void fill_cell(caps_sheet_cell *cell, const batch *b, size_t i, bool of_d
         .length = b->made.lengths[i * b->info->classes + (size_t)label]};
 }
 
-static caps_status write_sheet(const batch *b, const options *o, caps_error *err)
+static caps_status write_sheet(
+    const batch *b, const caps_dataset *ds, const options *o, caps_error *err)
 {
     const size_t n = b->n < CAPS_SHEET_MAX ? b->n : CAPS_SHEET_MAX, classes = b->info->classes;
     caps_sheet_cell *cells = calloc(n, sizeof *cells);
@@ -314,12 +326,13 @@ static caps_status write_sheet(const batch *b, const options *o, caps_error *err
     const char **names = calloc(classes, sizeof *names);
     caps_status status = CAPS_OK;
     char data[512];
+    const bool of_files = ds->files && !ds->pairs;
     if (!cells || !texts || !names)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", o->sheet));
     for (size_t j = 0; j < classes; j++)
         names[j] = caps_class_name(b->spec, j, texts[j]);
     for (size_t i = 0; i < n; i++)
-        fill_cell(&cells[i], b, i, o->data != NULL);
+        fill_cell(&cells[i], b, i, o->data && !of_files);
     if (o->data)
         snprintf(data, sizeof data, "%s, %s split", o->data, caps_cli_splits[o->split]);
     else
@@ -444,7 +457,7 @@ static int predict_run(const caps_command *command, int argc, char **argv)
     CAPS_TRY(read_images(&b, &ds, model, &o, &args, &err));
     CAPS_TRY(predict_images(&b, model, &o, &err));
     if (o.sheet)
-        CAPS_TRY(write_sheet(&b, &o, &err));
+        CAPS_TRY(write_sheet(&b, &ds, &o, &err));
     if (o.common.json)
         CAPS_TRY(predict_print_json(&b, &o, &err));
     else
@@ -465,7 +478,8 @@ const caps_command caps_command_predict = {
     .run = predict_run,
     .summary = "classify images, look into capsules, draw reconstructions",
     .usage = "capscl predict --model FILE IMAGE... [--invert] [flags]\n"
-             "capscl predict --model FILE --data D [--split test|train] [--index N...] [flags]",
+             "capscl predict --model FILE --data D [--split test|train|validation] [--index N...]\n"
+             "               [flags]",
     .about =
         "Prints for every image the class of the longest capsule and the lengths of the three\n"
         "longest, and whether that is right where the true class is known. PNG and JPEG files of\n"

@@ -41,7 +41,7 @@ static caps_status open_images(
     const size_t limit = (size_t)o->limit;
     caps_error why = {0};
     caps_status status = caps_gallery_open_data(g, data, CAPS_SUBSET_TEST, limit, &why);
-    if (status == CAPS_ERR_NOT_FOUND && run->config.validation > 0 &&
+    if (status == CAPS_ERR_NOT_FOUND &&
         caps_gallery_open_data(g, data, CAPS_SUBSET_VALIDATION, limit, NULL) == CAPS_OK) {
         caps_cli_log("report: %s has no test split: this is about the validation split", data);
         return CAPS_OK;

@@ -110,7 +110,8 @@ const caps_flag caps_train_flag_table[] = {
         "train on the first N images only (default: all)"),
     CAPS_ROW_COUNT("--validation", caps_train_flags, validation, 1, UINT32_MAX, "N",
         "hold out N training images, drawn from the seed, to choose by: they are\n"
-        "evaluated as training goes on, the test split at the end only"),
+        "evaluated as training goes on, the test split at the end only (a folder\n"
+        "val/ of the data is used so without this flag)"),
     CAPS_ROW_BACKGROUND(caps_train_flags),
     CAPS_ROW_INVERT(caps_train_flags),
     CAPS_ROW_STRETCH(caps_train_flags),

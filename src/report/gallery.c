@@ -173,7 +173,10 @@ static caps_status sample_init(
         caps_dataset_draw(&g->data, s->index[i], CAPS_AUGMENT_NONE, 0, 0,
             s->inputs + i * g->info->pixels, s->true_labels + i * g->info->labels, NULL);
         /* The split stands in the heading: in a small cell its name would leave no room. */
-        snprintf(s->sources[i], sizeof s->sources[i], "#%zu", s->index[i]);
+        const char *file = caps_dataset_file(&g->data, s->index[i]);
+        const char *slash = file ? strrchr(file, '/') : NULL;
+        snprintf(s->sources[i], sizeof s->sources[i], "#%zu%s%s", s->index[i], slash ? " " : "",
+            slash ? slash + 1 : "");
     }
     return CAPS_OK;
 }

@@ -91,7 +91,7 @@ caps_picture_context caps_gallery_context(const caps_gallery *g, char *text);
 typedef struct caps_sample {
     size_t n;
     size_t *index;        /* [n] within the data */
-    char (*sources)[48];  /* [n] "#12" */
+    char (*sources)[48];  /* [n] "#12", of a file "#12 3.png" */
     float *inputs;        /* [n, C*H*W] */
     int32_t *true_labels; /* [n, L] */
     caps_predictions predictions;
