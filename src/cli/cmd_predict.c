@@ -6,7 +6,6 @@
 #include "fail.h"
 #include "file.h"
 #include "json.h"
-#include "picture.h"
 #include "progress.h"
 #include "sheet.h"
 
@@ -83,63 +82,17 @@ static caps_status batch_init(batch *b, size_t n, const caps_model *model, caps_
     return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory for %zu images", n);
 }
 
-static caps_status read_file(batch *b, size_t i, const char *path, const caps_picture_options *how,
-    caps_picture_counts *counts, caps_error *err)
-{
-    const size_t *chw = b->info->input;
-    caps_image image = {0};
-    caps_picture_facts facts;
-    char conversion[CAPS_PICTURE_TEXT];
-    caps_status status;
-    CAPS_TRY(caps_picture_read(&image, path, how, &facts, err));
-    CAPS_TRY(caps_picture_convert(
-        b->inputs + i * b->info->pixels, &image, chw[0], chw[1], chw[2], how, &facts, err));
-    caps_picture_describe(conversion, &facts);
-    if (b->n > 1 || !caps_picture_is_changed(&facts)) /* else a note says it */
-        caps_cli_detail("%s: %s", path, conversion);
-    caps_picture_count(counts, &facts, i);
-    for (size_t t = 0; t < b->info->labels; t++)
-        b->true_labels[i * b->info->labels + t] = -1;
-    b->sources[i] = caps_format("%s", path);
-    if (!b->sources[i])
-        status = caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory");
-done:
-    caps_image_release(&image);
-    return status;
-}
-
-static char *name_file(void *of, size_t i)
-{
-    char *const *paths = of;
-    return caps_format("%s", paths[i]);
-}
-
-/* The files that were named, with notes of what was done to them. */
+/* The files that were named. */
 static caps_status read_files(batch *b, const options *o, const caps_args *args, caps_error *err)
 {
-    caps_subset_pictures chosen;
-    caps_picture_options how;
-    caps_picture_counts counts = {0};
-    caps_status status;
-    caps_cli_choose_pictures(&chosen, &o->pictures, args, o->model, NULL, b->spec);
-    const caps_dataset_options wanted = {.background = chosen.background,
-        .invert = chosen.invert,
-        .stretch = chosen.stretch,
-        .ground = chosen.ground};
-    CAPS_TRY(caps_picture_options_of(&how, &wanted, err));
+    caps_subset_pictures how;
+    caps_cli_choose_pictures(&how, &o->pictures, args, o->model, NULL, b->spec);
+    for (size_t i = 0; i < b->n * b->info->labels; i++)
+        b->true_labels[i] = -1;
     for (size_t i = 0; i < b->n; i++)
-        CAPS_TRY(read_file(b, i, args->positional[i], &how, &counts, err));
-    const caps_picture_noting noting = {.what = "pictures",
-        .channels = b->info->input[0],
-        .height = b->info->input[1],
-        .width = b->info->input[2],
-        .options = &how,
-        .file = name_file,
-        .of = args->positional,
-        .note = caps_cli_on_note};
-    caps_picture_notes(&counts, &noting);
-done:
-    return status;
+        if ((b->sources[i] = caps_format("%s", args->positional[i])) == NULL)
+            return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory");
+    return caps_cli_read_pictures(b->inputs, b->info, args->positional, b->n, &how, err);
 }
 
 /* "mnist/test/12", where an image has no file of its own: the set's last name, split and index. */
