@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "class_weights.h"
 #include "fail.h"
 #include "start.h"
 #include "train_session.h"
@@ -94,6 +95,9 @@ const caps_flag caps_train_flag_table[] = {
         "X", "of the squared error, summed over pixels (default: 0.0005)"),
     CAPS_ROW_AMOUNT("--reconstruction-mean", caps_train_flags, reconstruction_mean, FLT_MAX, "X",
         "of the squared error averaged over pixels, in its place"),
+    CAPS_ROW_TEXT("--class-weights", caps_train_flags, class_weights, "W",
+        "of the classes in the loss: balanced (inversely to how many training\n"
+        "images they have), or a number for each: 1,2.5,...; none (default)"),
     CAPS_ROW_COUNT("--seed", caps_train_flags, seed, 0, UINT64_MAX, "N",
         "of weights, order and shifts (default: 1)"),
     CAPS_ROW_COUNT("--repeat", caps_train_flags, repeat, 1, 1000, "N",
@@ -361,6 +365,16 @@ static caps_status check_numbers(const caps_train_config *config, caps_error *er
     return CAPS_OK;
 }
 
+static caps_status check_class_weights(
+    const char *text, const caps_train_config *config, caps_error *err)
+{
+    const size_t classes = caps_model_spec_info(config->spec)->classes;
+    const caps_status status =
+        *text ? caps_class_weights_check(text, classes, err)
+              : caps_fail(err, CAPS_ERR_ARGUMENT, "need balanced, none or numbers");
+    return status == CAPS_OK ? status : caps_fail_prefix(err, status, "--class-weights");
+}
+
 caps_status caps_train_new_config(caps_train_session *s, caps_train_config *config, caps_error *err)
 {
     const caps_train_flags *o = s->flags;
@@ -393,6 +407,11 @@ caps_status caps_train_new_config(caps_train_session *s, caps_train_config *conf
     CAPS_TRY(copy_text(config->conv, sizeof config->conv, o->common.conv, "--conv", err));
     CAPS_TRY(copy_text(config->lr_multipliers, sizeof config->lr_multipliers, o->lr_multipliers,
         "--layer-lr", err));
+    if (o->class_weights && strcmp(o->class_weights, "none") != 0) {
+        CAPS_TRY(copy_text(config->class_weights, sizeof config->class_weights, o->class_weights,
+            "--class-weights", err));
+        CAPS_TRY(check_class_weights(o->class_weights, config, err));
+    }
 done:
     return status;
 }
