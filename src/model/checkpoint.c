@@ -90,9 +90,10 @@ static caps_status mismatch(
     const char *path, const caps_model_spec *have, const caps_model_spec *need, caps_error *err)
 {
     char *x = caps_model_spec_format(have), *y = caps_model_spec_format(need);
-    json_t *a = x ? json_loads(x, 0, NULL) : NULL, *b = y ? json_loads(y, 0, NULL) : NULL;
+    json_t *a = NULL, *b = NULL;
     char text[256] = "it is of another network";
-    if (a && b)
+    if (x && y && caps_json_parse(&a, x, strlen(x), "", CAPS_ERR_SPEC, NULL) == CAPS_OK &&
+        caps_json_parse(&b, y, strlen(y), "", CAPS_ERR_SPEC, NULL) == CAPS_OK)
         first_difference(a, b, "", text, sizeof text);
     json_decref(a);
     json_decref(b);
