@@ -142,7 +142,7 @@ static void note_colours(const noting *n)
     if (c->coloured)
         put_line(n,
             "%s in colour, which becomes grey: only a network of 3 channels sees colour (--arch "
-            "FILE with \"input\": [3,%zu,%zu])",
+            "cifar10, or FILE with \"input\": [3,%zu,%zu])",
             subject(text, n, c->coloured), n->o->height, n->o->width);
     if (c->repeated)
         put_line(n,

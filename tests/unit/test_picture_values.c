@@ -331,7 +331,7 @@ START_TEST(notes_count_and_name)
     enum { N = sizeof facts / sizeof facts[0] };
     static const char expected[] =
         "1 of 10 training pictures is in colour, which becomes grey: only a network of 3 channels "
-        "sees colour (--arch FILE with \"input\": [3,28,20])\n"
+        "sees colour (--arch cifar10, or FILE with \"input\": [3,28,20])\n"
         "1 of 10 training pictures is CMYK and becomes RGB by the plain formula, without a colour "
         "profile\n"
         "1 of 10 training pictures is turned as EXIF says\n"
