@@ -64,8 +64,8 @@ typedef enum caps_path_kind {
     CAPS_PATH_FILE, /* also a pipe or a device */
 } caps_path_kind;
 
-/* Errors: `unreadable` (CAPS_ERR_NOT_FOUND for what is read, CAPS_ERR_IO for what is written), where
- * the system cannot look there; CAPS_ERR_MEMORY. */
+/* Errors: `unreadable` (CAPS_ERR_NOT_FOUND for what is read, CAPS_ERR_IO for what is written)
+ * where the system cannot look there; CAPS_ERR_MEMORY. */
 caps_status caps_path_look(
     caps_path_kind *kind, const char *path, caps_status unreadable, caps_error *err);
 /* The same as yes or no, which is no also where the system cannot look: only where a wrong no costs

@@ -531,12 +531,59 @@ START_TEST(threads_writing_one_file)
 }
 END_TEST
 
+/* Only what the system calls missing is nothing; what it cannot look at is an error. */
+START_TEST(looks_at_paths)
+{
+    caps_error err = {0};
+    caps_path_kind kind;
+    char *dir = test_directory(), *file = caps_path_join(dir, "file");
+    char *below = caps_path_join(file, "x"), *loop = caps_path_join(dir, "loop");
+    char *nothing = caps_path_join(dir, "nothing"), *dangling = caps_path_join(dir, "dangling");
+    char name[300];
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    char *longest = caps_path_join(dir, name);
+    test_ok(caps_file_write(file, "x", 1, &err));
+    ck_assert_int_eq(symlink("loop", loop), 0);
+    ck_assert_int_eq(symlink("nothing", dangling), 0);
+    const struct {
+        const char *path;
+        caps_path_kind kind;
+    } found[] = {{dir, CAPS_PATH_DIRECTORY}, {file, CAPS_PATH_FILE}, {nothing, CAPS_PATH_NOTHING},
+        {dangling, CAPS_PATH_NOTHING}, {"/dev/null", CAPS_PATH_FILE}};
+    for (size_t i = 0; i < sizeof found / sizeof found[0]; i++) {
+        test_ok(caps_path_look(&kind, found[i].path, CAPS_ERR_IO, &err));
+        ck_assert_int_eq(kind, found[i].kind);
+    }
+    const struct {
+        const char *path, *why;
+    } refused[] = {{below, ": cannot look there: Not a directory"},
+        {loop, ": cannot look there: Too many levels of symbolic links"},
+        {longest, ": cannot look there: File name too long"}};
+    static const caps_status statuses[] = {CAPS_ERR_NOT_FOUND, CAPS_ERR_IO};
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        for (size_t k = 0; k < 2; k++) {
+            ck_assert_int_eq(
+                caps_path_look(&kind, refused[i].path, statuses[k], &err), statuses[k]);
+            ck_assert_ptr_nonnull(strstr(err.message, refused[i].why));
+        }
+    free(longest);
+    free(dangling);
+    free(nothing);
+    free(loop);
+    free(below);
+    free(file);
+    free(dir);
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("file");
     TCase *files = tcase_create("files");
     tcase_set_timeout(files, 60);
     tcase_add_test(files, paths_and_hash);
+    tcase_add_test(files, looks_at_paths);
     tcase_add_test(files, directories);
     tcase_add_test(files, read_whole_files);
     tcase_add_test(files, read_from_a_pipe);
