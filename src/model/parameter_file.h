@@ -40,4 +40,7 @@ caps_status caps_parameter_check(const caps_st_tensor *t, const char *name, cons
 caps_status caps_parameter_read(float *flat, const caps_st_tensor *t, const caps_parameter *p,
     const char *path, caps_error *err);
 
+/* caps_model_save of a file of a run directory: links are not followed (caps_atomic_init_own). */
+caps_status caps_model_save_own(caps_model *m, const char *path, caps_error *err);
+
 #endif

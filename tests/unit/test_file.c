@@ -326,6 +326,52 @@ START_TEST(atomic_refusals)
 END_TEST
 
 /* An output is checked before long work; nothing is left behind, and what is there stays. */
+static void make_link(const char *target, const char *path)
+{
+    unlink(path);
+    ck_assert_int_eq(symlink(target, path), 0);
+}
+
+/* What a program writes in a directory of its own goes nowhere else. */
+START_TEST(own_files_are_not_written_through_links)
+{
+    caps_error err = {0};
+    struct stat st;
+    char *root = test_directory(), *own = caps_path_join(root, "own");
+    char *victim = caps_path_join(root, "victim"), *missing = caps_path_join(root, "missing");
+    put(victim, "precious");
+    ck_assert_int_eq(chmod(victim, 0400), 0);
+    const char *const targets[] = {victim, missing, "/dev/null", root, own};
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+        make_link(targets[i], own);
+        test_ok(caps_file_write_own(own, "new", 3, &err));
+        ck_assert_int_eq(lstat(own, &st), 0);
+        ck_assert_msg(S_ISREG(st.st_mode), "target %zu", i);
+        expect_content(own, "new");
+        expect_content(victim, "precious");
+        ck_assert(!caps_path_exists(missing));
+    }
+    ck_assert_int_eq(unlink(own), 0);
+    ck_assert_int_eq(mkfifo(own, 0600), 0);
+    char *message = caps_format("%s: is a pipe or a device, need a regular file", own);
+    unsigned char *data;
+    size_t n;
+    ck_assert_int_eq(caps_file_write_own(own, "x", 1, &err), CAPS_ERR_IO);
+    ck_assert_str_eq(err.message, message);
+    ck_assert_int_eq(caps_file_check_own(own, CAPS_ERR_FORMAT, &err), CAPS_ERR_FORMAT);
+    ck_assert_str_eq(err.message, message);
+    const int writer = open(own, O_RDWR | O_NONBLOCK); /* one that says nothing */
+    ck_assert_int_eq(caps_file_read_own(&data, &n, own, 100, &err), CAPS_ERR_FORMAT);
+    ck_assert_str_eq(err.message, message);
+    close(writer);
+    free(message);
+    free(missing);
+    free(victim);
+    free(own);
+    free(root);
+}
+END_TEST
+
 START_TEST(outputs_are_checked)
 {
     caps_error err = {0};
@@ -546,6 +592,7 @@ Suite *suite(void)
     tcase_add_test(files, atomic_names);
     tcase_add_test(files, atomic_refusals);
     tcase_add_test(files, outputs_are_checked);
+    tcase_add_test(files, own_files_are_not_written_through_links);
     tcase_add_test(files, atomic_write_that_fails_half_way);
     tcase_add_test(files, killed_writers_leave_the_old_file);
     tcase_add_test(files, threads_writing_one_file);
