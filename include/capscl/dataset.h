@@ -2,6 +2,7 @@
 #ifndef CAPSCL_DATASET_H
 #define CAPSCL_DATASET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,7 +15,7 @@ extern "C" {
 typedef enum caps_split {
     CAPS_SPLIT_TRAIN,
     CAPS_SPLIT_TEST,
-    CAPS_SPLIT_VALIDATION, /* only what caps_dataset_split_off makes */
+    CAPS_SPLIT_VALIDATION, /* a folder val/ of pictures, or what caps_dataset_split_off makes */
 } caps_split;
 
 /* Caller's storage; init by caps_dataset_open, freed by caps_dataset_release. */
@@ -32,6 +33,7 @@ typedef struct caps_dataset {
     uint8_t *labels;          /* [n]; pairs: [base images] */
     struct caps_pairs *pairs; /* NULL, or how pairs are drawn */
     size_t view[2];           /* height and width of caps_dataset_set_view, or 0, 0 */
+    char **files;             /* [n] or NULL, see caps_dataset_file; one allocation */
 } caps_dataset;
 
 /* Turns a name into the place of a data set. With a '/' in it, it is a path and taken as it is. A
@@ -45,10 +47,17 @@ typedef struct caps_dataset {
  * pairs of pairs). */
 CAPS_API caps_status caps_dataset_find(char **path, const char *name_or_dir, caps_error *err);
 
+/* How images are drawn. */
+typedef enum caps_ground {
+    CAPS_GROUND_ANY,
+    CAPS_GROUND_DARK,  /* light on dark */
+    CAPS_GROUND_LIGHT, /* dark on light */
+} caps_ground;
+
 /* Begin with {CAPS_OPTIONS(caps_dataset_options), ...}. */
 typedef struct caps_dataset_options {
     size_t size;      /* of this struct: CAPS_OPTIONS */
-    caps_split split; /* train or test */
+    caps_split split; /* validation: only of sets that have it (caps_dataset_has_split) */
     size_t limit;     /* 0: all, else the first `limit` images */
     /* What pictures of a folder are converted to (see docs/data.md); 0: as the first training
      * picture has it. Of pairs this is the size of a pair. Images of other formats have
@@ -61,6 +70,15 @@ typedef struct caps_dataset_options {
     /* NULL, or called for what is worth saying of the images that were read and is no failure: one
      * line of text a call, after reading, from the thread that opens the set; with `user`. */
     void (*note)(void *user, const char *text);
+    /* Of files of pictures, and of those only: any other format is refused with one of them.
+     * What transparent ones are laid on: NULL, "" or "auto": white where the ink is dark, else
+     * black; or "black", "white", or a grey level "0" to "255". */
+    const char *background;
+    bool invert;  /* dark becomes light */
+    bool stretch; /* the range of values in each picture, least to greatest, becomes the whole */
+    /* What a network that these images are for was trained on. A transparent picture whose
+     * background nobody chose is turned round to it; and notes compare with it. Any format. */
+    caps_ground ground;
 } caps_dataset_options;
 
 /* Reads a data set (options NULL: all of the training split). Its format is recognised by what the
@@ -68,9 +86,9 @@ typedef struct caps_dataset_options {
  * - IDX: {train,t10k}-{images-idx3|images-idx4,labels-idx1}-ubyte, with a dash or a dot before
  *   idx, plain or .gz; EMNIST's file names too, whose images are turned upright;
  * - CIFAR-10's binary version: data_batch_1.bin to data_batch_5.bin, test_batch.bin;
- * - pictures (PNG, JPEG): train/<class>/<name>.png and test/<class>/<name>.png, or <class>/<name>.png
- * alone,
- *   which has no test split. Label = place of the class among the names of the training split in
+ * - pictures (PNG, JPEG): train/<class>/<name>.png, test/<class>/<name>.png and, where it is there,
+ *   val/<class>/<name>.png; or <class>/<name>.png alone, which has no test split. Also training,
+ *   testing, valid and validation, in any case. Label = place of the class among the names of the training split in
  *   byte order. The set begins with the first picture of every class, then the second of every
  *   class, and so on, so that its first images are of all classes;
  * - "multi:D" for any D with one channel: pairs (see caps_dataset_draw).
@@ -80,6 +98,16 @@ typedef struct caps_dataset_options {
 CAPS_API caps_status caps_dataset_open(caps_dataset *ds, const char *name_or_dir,
     const caps_dataset_options *options, caps_error *err);
 CAPS_API void caps_dataset_release(caps_dataset *ds);
+
+/* The file that an image was read from: a path that can be opened from where the program stands, as
+ * the set's own path can. Borrowed. NULL for sets that keep many images in a file, for pairs, and
+ * for an index that is not there. */
+CAPS_API const char *caps_dataset_file(const caps_dataset *ds, size_t index);
+
+/* Whether the set has files of its own for a split: only folders of pictures have some for
+ * validation. Errors as those of caps_dataset_open. */
+CAPS_API caps_status caps_dataset_has_split(
+    bool *has, const char *name_or_dir, caps_split split, caps_error *err);
 
 /* The names of a set's classes, where it has some, without reading its images: *names [*count],
  * freed with free(), or NULL and 0. Errors as those of caps_dataset_open. */

@@ -51,6 +51,9 @@ typedef struct caps_train_config {
     size_t validation;   /* of them, drawn from the seed, are held out to choose by; 0: none */
     uint64_t eval_every; /* epochs; 0: only at the end */
     uint64_t save_every; /* steps; 0: only each epoch and at the end */
+    /* How files of pictures are read; see caps_dataset_options. */
+    char background[8]; /* "" (chosen for each), "black", "white", "0" to "255" */
+    bool invert, stretch;
 } caps_train_config;
 
 /* The three functions that fill a config need its `size` and write no more than so many bytes; what

@@ -11,6 +11,7 @@
 #include "file.h"
 #include "json.h"
 #include "formats.h"
+#include "picture.h"
 #include "progress.h"
 
 /* How much stderr gets: -1 errors only, 0, 1 details too. A program has one stderr. */
@@ -168,6 +169,15 @@ void caps_cli_on_note(void *user, const char *text)
 {
     (void)user;
     caps_cli_note("%s", text);
+}
+
+caps_status caps_cli_check_pictures(const caps_picture_flags *flags, caps_error *err)
+{
+    int background;
+    if (caps_background_parse(&background, flags->background))
+        return CAPS_OK;
+    return caps_cli_usage(err, "--background: '%s', need auto, black, white or a grey level 0..255",
+        flags->background);
 }
 
 caps_status caps_cli_print_json(json_t *value, caps_error *err)

@@ -52,6 +52,32 @@ typedef struct caps_common {
     bool json, quiet, verbose;
 } caps_common;
 
+/* How files of pictures are read. */
+typedef struct caps_picture_flags {
+    const char *background; /* NULL: not given */
+    bool invert, stretch;
+} caps_picture_flags;
+
+/* Rows for a table whose options struct has a member `caps_picture_flags pictures`. */
+#define CAPS_ROW_BACKGROUND(type)                                                                  \
+    CAPS_ROW_TEXT("--background", type, pictures.background, "G",                                  \
+        "lay transparent pictures on black, white, a grey level 0..255, or auto:\n"                \
+        "white where the ink is dark, else black")
+#define CAPS_ROW_INVERT(type)                                                                      \
+    CAPS_ROW_SWITCH("--invert", type, pictures.invert,                                             \
+        "turn pictures round, dark to light: the usual data sets are light on\n"                   \
+        "dark, scans and drawings dark on light")
+#define CAPS_ROW_STRETCH(type)                                                                     \
+    CAPS_ROW_SWITCH("--stretch", type, pictures.stretch,                                           \
+        "stretch the range of values found in each picture to the whole one")
+/* Of commands that look at a model: its run's choices are the defaults. */
+#define CAPS_ROWS_PICTURES(type)                                                                   \
+    CAPS_ROW_BACKGROUND(type), CAPS_ROW_INVERT(type),                                              \
+        CAPS_ROW_OFF("--no-invert", type, pictures.invert,                                         \
+            "do not, also where the model's run did; of both flags the last wins"),                \
+        CAPS_ROW_STRETCH(type),                                                                    \
+        CAPS_ROW_OFF("--no-stretch", type, pictures.stretch, "do not, likewise")
+
 /* Rows for a table whose options struct `type` has a member `caps_common common`. */
 #define CAPS_ROW_DEVICE(type)                                                                      \
     CAPS_ROW_TEXT("--device", type, common.device, "S",                                            \
@@ -119,6 +145,9 @@ void caps_cli_note(const char *format, ...) CAPS_PRINTF(1, 2);
 /* The same for options that have `note` and `user`. */
 void caps_cli_on_note(void *user, const char *text);
 bool caps_cli_is_quiet(void);
+
+/* --background is one. CAPS_ERR_ARGUMENT. */
+caps_status caps_cli_check_pictures(const caps_picture_flags *flags, caps_error *err);
 
 /* Prints the document (one line, 9 digits: enough for the same float32) and frees it. NULL counts
  * as out of memory. */

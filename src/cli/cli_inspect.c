@@ -2,8 +2,10 @@
 #include "cli_inspect.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "fail.h"
+#include "formats.h"
 #include "progress.h"
 
 const char *const caps_cli_splits[] = {"test", "train", "validation", NULL};
@@ -42,11 +44,53 @@ static void cli_on_pictures(void *user, size_t done, size_t total)
     caps_cli_gallery_progress(user, CAPS_GALLERY_READING, done, total);
 }
 
+/* "--invert --background white": the choices of a run that no flag replaced. */
+static void note_run_pictures(
+    const caps_subset_pictures *run, bool background, bool invert, bool stretch, const char *model)
+{
+    char text[64] = "", off[64] = "";
+    if (background)
+        snprintf(text, sizeof text, " --background %s", run->background);
+    if (invert)
+        strcat(text, " --invert");
+    if (stretch)
+        strcat(text, " --stretch");
+    if (!*text)
+        return;
+    snprintf(off, sizeof off, "%s%s%s", background ? " --background auto" : "",
+        invert ? " --no-invert" : "", stretch ? " --no-stretch" : "");
+    caps_cli_note(
+        "pictures are read as the run of %s read them:%s (otherwise with%s)", model, text, off);
+}
+
+void caps_cli_choose_pictures(caps_subset_pictures *pictures, const caps_picture_flags *flags,
+    const caps_args *args, const char *model, const char *data, const caps_model_spec *spec)
+{
+    caps_subset_pictures run;
+    caps_subset_find_pictures(&run, model, spec);
+    *pictures = (caps_subset_pictures){.ground = run.ground};
+    const bool background = caps_args_given(args, "--background");
+    const bool invert = caps_args_given(args, "--invert") || caps_args_given(args, "--no-invert");
+    const bool stretch =
+        caps_args_given(args, "--stretch") || caps_args_given(args, "--no-stretch");
+    const bool of_run = !data || caps_dataset_is_pictures(data);
+    if (background && strcmp(flags->background, "auto") != 0)
+        snprintf(pictures->background, sizeof pictures->background, "%s", flags->background);
+    else if (!background && of_run)
+        memcpy(pictures->background, run.background, sizeof run.background);
+    pictures->invert = invert ? flags->invert : of_run && run.invert;
+    pictures->stretch = stretch ? flags->stretch : of_run && run.stretch;
+    note_run_pictures(&run, of_run && !background && run.background[0],
+        of_run && !invert && run.invert, of_run && !stretch && run.stretch, model);
+}
+
 caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, const char *model,
-    size_t limit, const caps_model_spec *spec, caps_error *err)
+    size_t limit, const caps_subset_pictures *pictures, const caps_model_spec *spec,
+    caps_error *err)
 {
     const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options), .limit = limit,
-        .progress = cli_on_pictures, .note = caps_cli_on_note};
+        .progress = cli_on_pictures, .note = caps_cli_on_note, .background = pictures->background,
+        .invert = pictures->invert, .stretch = pictures->stretch, .ground = pictures->ground};
     caps_status status = caps_subset_open(ds, data, (caps_subset)split, model, &options, spec, err);
     caps_progress_clear();
     return status;

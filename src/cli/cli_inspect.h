@@ -12,8 +12,8 @@ extern const char *const caps_cli_splits[];
 
 #define CAPS_ROW_SPLIT(type)                                                                       \
     CAPS_ROW_CHOICE("--split", type, split, caps_cli_splits, "S",                                  \
-        "test, train, or validation: the images that the model's run held out with\n"              \
-        "--validation (default: test)")
+        "test, train, or validation: the folder val/ of the data, or the images that\n"            \
+        "the model's run held out with --validation (default: test)")
 
 /* caps_model_open of a checkpoint; batch 0: `usual` images at once, or fewer where memory is short.
  * *options gets the batch. Where the model does not fit the device, says whose fault it is:
@@ -24,9 +24,15 @@ caps_status caps_cli_model_open(caps_model **out, caps_runtime *rt, const char *
 caps_status caps_cli_explain_model(caps_status status, caps_runtime *rt, const char *path,
     const caps_model_options *options, bool fitting, caps_error *err);
 
-/* caps_subset_open, with progress. */
+/* How pictures are read for a model: as the flags say, else as its run did, which a note tells.
+ * data: the set that they are of, where it may be one without pictures; NULL: they are files. */
+void caps_cli_choose_pictures(caps_subset_pictures *pictures, const caps_picture_flags *flags,
+    const caps_args *args, const char *model, const char *data, const caps_model_spec *spec);
+
+/* caps_subset_open, with progress and notes. */
 caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, const char *model,
-    size_t limit, const caps_model_spec *spec, caps_error *err);
+    size_t limit, const caps_subset_pictures *pictures, const caps_model_spec *spec,
+    caps_error *err);
 /* Every --index is an image of the data. CAPS_ERR_ARGUMENT. */
 caps_status caps_cli_check_indices(
     const caps_counts *index, const char *data, int split, size_t n, caps_error *err);

@@ -18,6 +18,8 @@ typedef struct options {
     const char *data, *predictions;
     uint64_t limit, batch;
     int split;
+    caps_picture_flags pictures;
+    const caps_args *args;
     caps_robust_options robust;
 } options;
 
@@ -37,7 +39,9 @@ static const caps_flag flags[] = {
         "write a row for each image: index, true_label, label, and the\n"
         "length of every class capsule; of several models the ensemble's:\n"
         "the mean of their lengths, and the label that follows from it;\n"
+        "last, of pictures in folders, the file it was read from;\n"
         "classes by number (\"classes\" of --json has their names)"),
+    CAPS_ROWS_PICTURES(options),
     CAPS_ROWS_ROBUST(options),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
@@ -53,6 +57,7 @@ static const caps_flag flags[] = {
 
 /* What a run prints from, model by model. */
 typedef struct report {
+    const caps_dataset *ds;
     caps_textbuf rows;
     bool wants_rows;             /* --predictions */
     const caps_model_spec *spec; /* of the first model, a copy */
@@ -69,7 +74,20 @@ static void put_header(report *r)
                                              : "index,true_label,label");
     for (size_t j = 0; j < r->classes; j++)
         caps_textbuf_put(&r->rows, ",length_%zu", j);
-    caps_textbuf_put(&r->rows, "\n");
+    caps_textbuf_put(&r->rows, "%s\n", caps_dataset_file(r->ds, 0) ? ",file" : "");
+}
+
+/* A column of text: in quotes where it needs them. */
+static void put_file(caps_textbuf *rows, const char *file)
+{
+    const char *const quote = strpbrk(file, ",\"\r\n") ? "\"" : "";
+    caps_textbuf_put(rows, ",%s", quote);
+    for (const char *c = file; *c; c++) {
+        if (*c == '"')
+            caps_textbuf_append(rows, c, 1);
+        caps_textbuf_append(rows, c, 1);
+    }
+    caps_textbuf_put(rows, "%s", quote);
 }
 
 static void put_row(void *user, const caps_evaluated *image)
@@ -84,6 +102,8 @@ static void put_row(void *user, const caps_evaluated *image)
         caps_textbuf_put(&r->rows, ",%d", (int)image->label[t]);
     for (size_t j = 0; j < r->classes; j++)
         caps_textbuf_put(&r->rows, ",%.9g", (double)image->lengths[j]);
+    if (caps_dataset_file(r->ds, image->index))
+        put_file(&r->rows, caps_dataset_file(r->ds, image->index));
     caps_textbuf_put(&r->rows, "\n");
 }
 
@@ -180,7 +200,10 @@ static caps_status open_one(caps_runtime *rt, const options *o, size_t m, bool r
     if (m == 0) {
         CAPS_TRY(caps_model_spec_copy(first, spec, err));
         caps_trace_begin(rt, "load data");
-        status = caps_cli_data_open(ds, o->data, o->split, name, (size_t)o->limit, spec, err);
+        caps_subset_pictures pictures;
+        caps_cli_choose_pictures(&pictures, &o->pictures, o->args, name, o->data, spec);
+        status =
+            caps_cli_data_open(ds, o->data, o->split, name, (size_t)o->limit, &pictures, spec, err);
         caps_trace_end(rt);
         CAPS_TRY(status);
     } else if (!caps_data_is_shared(spec, *first)) {
@@ -189,7 +212,7 @@ static caps_status open_one(caps_runtime *rt, const options *o, size_t m, bool r
             name, o->models.values[0]));
     }
     if (m > 0 && o->split == CAPS_SUBSET_VALIDATION)
-        CAPS_TRY(caps_subset_check_same(o->models.values[0], name, err));
+        CAPS_TRY(caps_subset_check_same(o->data, o->models.values[0], name, err));
     caps_cli_detail("%s: %zu images of %s, %zu at a time", name, ds->n, ds->path,
         caps_model_get_max_batch(*model));
 done:
@@ -238,7 +261,7 @@ static caps_status evaluate_all(
     caps_runtime *rt, const options *o, caps_dataset *ds, caps_error *err)
 {
     const size_t count = o->models.count;
-    report r = {.wants_rows = o->predictions != NULL};
+    report r = {.ds = ds, .wants_rows = o->predictions != NULL};
     const caps_evaluate_options each = {
         CAPS_OPTIONS(caps_evaluate_options), .each = eval_on_image, .each_user = &r};
     caps_model *model = NULL;
@@ -301,6 +324,7 @@ static caps_status eval_check_usage(options *o, const caps_args *args, caps_erro
     if (!o->models.count || !o->data)
         return caps_cli_usage(err, "eval: %s is missing, need eval --model FILE --data D",
             o->models.count ? "--data" : "--model");
+    CAPS_TRY(caps_cli_check_pictures(&o->pictures, err));
     CAPS_TRY(caps_robust_check(&o->robust, args, err));
     o->robust.conv = o->common.conv;
     if (o->predictions && (o->robust.transforms || o->robust.attacks))
@@ -333,6 +357,7 @@ static int eval_run(const caps_command *command, int argc, char **argv)
     caps_runtime *rt = NULL;
     caps_dataset ds = {0};
 
+    o.args = &args;
     CAPS_TRY(eval_check_usage(&o, &args, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     if (o.robust.transforms || o.robust.attacks)
@@ -365,8 +390,8 @@ const caps_command caps_command_eval = {
         "both are found; the error of single digits stands beside it.\n",
     .flags = flags,
     .notes =
-        "--split validation needs config.json of the run beside the model: it names the\n"
-        "images that the run held out.\n"
+        "--split validation needs a folder val/ in the data, or else config.json of the run\n"
+        "beside the model: it names the images that the run held out.\n"
         "\n"
         "exit codes: 0 done, 1 an output cannot be written, 2 wrong usage, 3 bad data or model,\n"
         "4 device.\n"

@@ -5,8 +5,8 @@
 #include "cli_inspect.h"
 #include "fail.h"
 #include "file.h"
-#include "image.h"
 #include "json.h"
+#include "picture.h"
 #include "progress.h"
 #include "sheet.h"
 
@@ -20,13 +20,14 @@ typedef struct options {
     const char *model, *data, *sheet;
     caps_counts index;
     int split;
-    bool capsules, invert;
+    bool capsules;
+    caps_picture_flags pictures;
 } options;
 
 static const caps_flag flags[] = {
     CAPS_ROW_TEXT("--model", options, model, "FILE", "the checkpoint (required)"),
     CAPS_ROW_TEXT("--data", options, data, "D",
-        "images of a data set (docs/data.md), in place of PNG files: a directory, a\n"
+        "images of a data set (docs/data.md), in place of files: a directory, a\n"
         "name looked for in $CAPSCL_DATA, $XDG_DATA_HOME/capscl and\n"
         "/usr/share/datasets, or multi:D"),
     CAPS_ROW_SPLIT(options),
@@ -38,15 +39,13 @@ static const caps_flag flags[] = {
     CAPS_ROW_TEXT("--reconstruct", options, sheet, "OUT.png",
         "draw a sheet of the inputs beside their reconstructions\n"
         "(the first 100 images)"),
-    CAPS_ROW_SWITCH("--invert", options, invert,
-        "PNG files are dark on light: turn them round, as the data sets are\n"
-        "light on dark"),
+    CAPS_ROWS_PICTURES(options),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
     CAPS_ROW_JSON(options),
     CAPS_ROW_QUIET(options),
     CAPS_ROW_SWITCH(
-        "--verbose", options, common.verbose, "say more on stderr: how each PNG was converted"),
+        "--verbose", options, common.verbose, "say more on stderr: how each picture was converted"),
     {0},
 };
 
@@ -84,17 +83,21 @@ static caps_status batch_init(batch *b, size_t n, const caps_model *model, caps_
     return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory for %zu images", n);
 }
 
-static caps_status read_file(batch *b, size_t i, const char *path, bool invert, caps_error *err)
+static caps_status read_file(batch *b, size_t i, const char *path, const caps_picture_options *how,
+    caps_picture_counts *counts, caps_error *err)
 {
     const size_t *chw = b->info->input;
     caps_image image = {0};
-    char conversion[256] = "";
+    caps_picture_facts facts;
+    char conversion[CAPS_PICTURE_TEXT];
     caps_status status;
-    CAPS_TRY(caps_image_read(&image, path, err));
-    CAPS_TRY(caps_image_convert(
-        b->inputs + i * b->info->pixels, &image, chw[0], chw[1], chw[2], invert, conversion, err));
-    if (conversion[0])
+    CAPS_TRY(caps_picture_read(&image, path, how, &facts, err));
+    CAPS_TRY(caps_picture_convert(
+        b->inputs + i * b->info->pixels, &image, chw[0], chw[1], chw[2], how, &facts, err));
+    caps_picture_describe(conversion, &facts);
+    if (b->n > 1 || !caps_picture_is_changed(&facts)) /* else a note says it */
         caps_cli_detail("%s: %s", path, conversion);
+    caps_picture_count(counts, &facts, i);
     for (size_t t = 0; t < b->info->labels; t++)
         b->true_labels[i * b->info->labels + t] = -1;
     b->sources[i] = caps_format("%s", path);
@@ -105,7 +108,41 @@ done:
     return status;
 }
 
-/* "mnist/test/12": the set's last name, split and index. */
+static char *name_file(void *of, size_t i)
+{
+    char *const *paths = of;
+    return caps_format("%s", paths[i]);
+}
+
+/* The files that were named, with notes of what was done to them. */
+static caps_status read_files(batch *b, const options *o, const caps_args *args, caps_error *err)
+{
+    caps_subset_pictures chosen;
+    caps_picture_options how;
+    caps_picture_counts counts = {0};
+    caps_status status;
+    caps_cli_choose_pictures(&chosen, &o->pictures, args, o->model, NULL, b->spec);
+    const caps_dataset_options wanted = {.background = chosen.background,
+        .invert = chosen.invert,
+        .stretch = chosen.stretch,
+        .ground = chosen.ground};
+    CAPS_TRY(caps_picture_options_of(&how, &wanted, err));
+    for (size_t i = 0; i < b->n; i++)
+        CAPS_TRY(read_file(b, i, args->positional[i], &how, &counts, err));
+    const caps_picture_noting noting = {.what = "pictures",
+        .channels = b->info->input[0],
+        .height = b->info->input[1],
+        .width = b->info->input[2],
+        .options = &how,
+        .file = name_file,
+        .of = args->positional,
+        .note = caps_cli_on_note};
+    caps_picture_notes(&counts, &noting);
+done:
+    return status;
+}
+
+/* "mnist/test/12", where an image has no file of its own: the set's last name, split and index. */
 static char *source_name(const char *data, const char *split, size_t index)
 {
     size_t n = strlen(data);
@@ -120,7 +157,9 @@ static caps_status take_images(batch *b, const options *o, const caps_dataset *d
         size_t index = o->index.count ? (size_t)o->index.values[i] : i;
         caps_dataset_draw(ds, index, CAPS_AUGMENT_NONE, 0, 0, b->inputs + i * b->info->pixels,
             b->true_labels + i * b->info->labels, NULL);
-        b->sources[i] = source_name(o->data, caps_cli_splits[o->split], index);
+        const char *file = caps_dataset_file(ds, index);
+        b->sources[i] =
+            file ? caps_format("%s", file) : source_name(o->data, caps_cli_splits[o->split], index);
         if (!b->sources[i])
             return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory");
     }
@@ -261,6 +300,14 @@ static bool same_labels(const batch *b, const int32_t *x, const int32_t *y)
     return true;
 }
 
+/* Padded; what would steer a terminal becomes '?'. */
+static void print_source(const char *source, int width)
+{
+    for (const char *c = source; *c; c++)
+        putchar((unsigned char)*c < 32 || *c == 127 ? '?' : *c);
+    printf("%*s", width - (int)strlen(source), "");
+}
+
 static void predict_print_text(const batch *b, const options *o)
 {
     int width = 0;
@@ -270,7 +317,8 @@ static void predict_print_text(const batch *b, const options *o)
     for (size_t i = 0; i < b->n; i++) {
         const int32_t *label = b->made.labels + i * b->info->labels;
         const int32_t *truth = b->true_labels + i * b->info->labels;
-        printf("%-*s  label ", width, b->sources[i]);
+        print_source(b->sources[i], width);
+        printf("  label ");
         print_labels(b, label);
         if (truth[0] >= 0) {
             printf("  true ");
@@ -316,7 +364,8 @@ static void fill_cell(caps_sheet_cell *cell, const batch *b, size_t i, bool of_d
         .length = b->made.lengths[i * b->info->classes + (size_t)label]};
 }
 
-static caps_status write_sheet(const batch *b, const options *o, caps_error *err)
+static caps_status write_sheet(
+    const batch *b, const caps_dataset *ds, const options *o, caps_error *err)
 {
     const size_t n = b->n < CAPS_SHEET_MAX ? b->n : CAPS_SHEET_MAX, classes = b->info->classes;
     caps_sheet_cell *cells = calloc(n, sizeof *cells);
@@ -324,16 +373,17 @@ static caps_status write_sheet(const batch *b, const options *o, caps_error *err
     const char **names = calloc(classes, sizeof *names);
     caps_status status = CAPS_OK;
     char data[512];
+    const bool of_files = ds->files && !ds->pairs;
     if (!cells || !texts || !names)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", o->sheet));
     for (size_t j = 0; j < classes; j++)
         names[j] = caps_class_name(b->spec, j, texts[j]);
     for (size_t i = 0; i < n; i++)
-        fill_cell(&cells[i], b, i, o->data != NULL);
+        fill_cell(&cells[i], b, i, o->data && !of_files);
     if (o->data)
         snprintf(data, sizeof data, "%s, %s split", o->data, caps_cli_splits[o->split]);
     else
-        snprintf(data, sizeof data, "%zu PNG file%s", b->n, b->n == 1 ? "" : "s");
+        snprintf(data, sizeof data, "%zu file%s", b->n, b->n == 1 ? "" : "s");
     const caps_sheet sheet = {.model = o->model,
         .data = data,
         .names = names,
@@ -359,16 +409,14 @@ static caps_status predict_check_usage(const options *o, const caps_args *args, 
         return caps_cli_usage(err, "predict: --model is missing, need a checkpoint (--model FILE)");
     if (o->data && args->positional_count > 0)
         return caps_cli_usage(
-            err, "predict: PNG files and --data exclude each other (%s)", args->positional[0]);
+            err, "predict: files and --data exclude each other (%s)", args->positional[0]);
     if (!o->data && args->positional_count == 0)
-        return caps_cli_usage(err, "predict: no images, need PNG files or --data D");
+        return caps_cli_usage(err, "predict: no images, need PNG or JPEG files, or --data D");
     static const char *const with_data[] = {"--split", "--index"};
     for (size_t i = 0; i < 2; i++)
         if (!o->data && caps_args_given(args, with_data[i]))
             return caps_cli_usage(err, "predict: %s without --data, need --data D", with_data[i]);
-    if (o->data && o->invert)
-        return caps_cli_usage(err, "predict: --invert with --data, it is for PNG files");
-    return CAPS_OK;
+    return caps_cli_check_pictures(&o->pictures, err);
 }
 
 /* No output replaces an input, and each can be written. */
@@ -409,8 +457,11 @@ static caps_status read_images(batch *b, caps_dataset *ds, const caps_model *mod
     size_t n = args->positional_count;
     if (o->data) {
         /* Of a split without --index only the start is read. */
+        const caps_model_spec *spec = caps_model_get_spec(model);
+        caps_subset_pictures pictures;
+        caps_cli_choose_pictures(&pictures, &o->pictures, args, o->model, o->data, spec);
         CAPS_TRY(caps_cli_data_open(ds, o->data, o->split, o->model,
-            o->index.count ? 0 : DEFAULT_IMAGES, caps_model_get_spec(model), err));
+            o->index.count ? 0 : DEFAULT_IMAGES, &pictures, spec, err));
         CAPS_TRY(caps_cli_check_indices(&o->index, o->data, o->split, ds->n, err));
         n = o->index.count ? o->index.count : ds->n;
     }
@@ -418,8 +469,7 @@ static caps_status read_images(batch *b, caps_dataset *ds, const caps_model *mod
     if (o->data)
         CAPS_TRY(take_images(b, o, ds, err));
     else
-        for (size_t i = 0; i < n; i++)
-            CAPS_TRY(read_file(b, i, args->positional[i], o->invert, err));
+        CAPS_TRY(read_files(b, o, args, err));
     if (o->data && o->index.count == 0)
         caps_cli_log("the first %zu images of %s (--index N... chooses others)", n, o->data);
 done:
@@ -454,7 +504,7 @@ static int predict_run(const caps_command *command, int argc, char **argv)
     CAPS_TRY(read_images(&b, &ds, model, &o, &args, &err));
     CAPS_TRY(predict_images(&b, model, &o, &err));
     if (o.sheet)
-        CAPS_TRY(write_sheet(&b, &o, &err));
+        CAPS_TRY(write_sheet(&b, &ds, &o, &err));
     if (o.common.json)
         CAPS_TRY(predict_print_json(&b, &o, &err));
     else
@@ -474,14 +524,15 @@ const caps_command caps_command_predict = {
     .name = "predict",
     .run = predict_run,
     .summary = "classify images, look into capsules, draw reconstructions",
-    .usage = "capscl predict --model FILE IMAGE.png... [--invert] [flags]\n"
-             "capscl predict --model FILE --data D [--split test|train] [--index N...] [flags]",
+    .usage = "capscl predict --model FILE IMAGE... [--invert] [flags]\n"
+             "capscl predict --model FILE --data D [--split test|train|validation] [--index N...]\n"
+             "               [flags]",
     .about =
         "Prints for every image the class of the longest capsule and the lengths of the three\n"
-        "longest, and whether that is right where the true class is known. PNG files of any size\n"
-        "and colour are converted to what the model takes: scaled with their proportions kept,\n"
-        "centred, grey or colour. The networks of the usual data sets expect a light thing on a\n"
-        "dark ground.\n",
+        "longest, and whether that is right where the true class is known. PNG and JPEG files of\n"
+        "any size and colour are converted to what the model takes: scaled with their proportions\n"
+        "kept, centred, grey or colour; notes say what was done. The networks of the usual data\n"
+        "sets expect a light thing on a dark ground.\n",
     .flags = flags,
     .notes =
         "exit codes: 0 done, 1 OUT.png cannot be written, 2 wrong usage (an --index that is not\n"

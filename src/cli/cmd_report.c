@@ -16,6 +16,7 @@ typedef struct options {
     caps_common common;
     const char *data;
     uint64_t limit;
+    caps_picture_flags pictures;
 } options;
 
 static const caps_flag flags[] = {
@@ -24,6 +25,7 @@ static const caps_flag flags[] = {
     CAPS_ROW_COUNT("--limit", options, limit, 1, UINT32_MAX, "N",
         "evaluate on the first N images only (default: all of the test split, or of the\n"
         "images held out with --validation where there is no test split)"),
+    CAPS_ROWS_PICTURES(options),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
     CAPS_ROW_QUIET(options),
@@ -39,7 +41,7 @@ static caps_status open_images(
     const size_t limit = (size_t)o->limit;
     caps_error why = {0};
     caps_status status = caps_gallery_open_data(g, data, CAPS_SUBSET_TEST, limit, &why);
-    if (status == CAPS_ERR_NOT_FOUND && run->config.validation > 0 &&
+    if (status == CAPS_ERR_NOT_FOUND &&
         caps_gallery_open_data(g, data, CAPS_SUBSET_VALIDATION, limit, NULL) == CAPS_OK) {
         caps_cli_log("report: %s has no test split: this is about the validation split", data);
         return CAPS_OK;
@@ -51,7 +53,7 @@ static caps_status open_images(
 
 /* The run's checkpoint and images, all classified. */
 static caps_status open_gallery(caps_gallery *g, caps_runtime *rt, const caps_run_record *run,
-    const options *o, caps_error *err)
+    const options *o, const caps_args *args, caps_error *err)
 {
     caps_status status;
     const caps_model_options model = {CAPS_OPTIONS(caps_model_options), .max_batch = BATCH,
@@ -61,6 +63,8 @@ static caps_status open_gallery(caps_gallery *g, caps_runtime *rt, const caps_ru
     g->note = caps_cli_on_note;
     status = caps_gallery_open_model(g, rt, run->model, &model, true, err);
     CAPS_TRY(caps_cli_explain_model(status, rt, run->model, &model, true, err));
+    caps_cli_choose_pictures(&g->pictures, &o->pictures, args, run->model,
+        o->data ? o->data : run->config.data, g->spec);
     CAPS_TRY(open_images(g, run, o, err));
     CAPS_TRY(caps_gallery_evaluate(g, err));
 done:
@@ -87,6 +91,7 @@ static int report_run(const caps_command *command, int argc, char **argv)
         status = caps_cli_usage(&err, "report: no run given, need its directory (report RUN)");
         goto done;
     }
+    CAPS_TRY(caps_cli_check_pictures(&o.pictures, &err));
     uint64_t seed;
     if (caps_repeat_first(args.positional[0], &seed))
         CAPS_TRY(caps_fail(&err, CAPS_ERR_NOT_FOUND,
@@ -99,7 +104,7 @@ static int report_run(const caps_command *command, int argc, char **argv)
     CAPS_TRY(caps_cli_check_apart(REPORT, path, run.model, &err));
     CAPS_TRY(caps_file_check_output(path, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
-    CAPS_TRY(open_gallery(&g, rt, &run, &o, &err));
+    CAPS_TRY(open_gallery(&g, rt, &run, &o, &args, &err));
     CAPS_TRY(caps_page_put(&page, &run, &g, &err));
     CAPS_TRY(caps_file_write(path, page.text, page.used, &err));
     caps_cli_log("report: %s", path);

@@ -15,6 +15,7 @@ typedef struct options {
     caps_counts index;
     uint64_t limit, batch, scale;
     int split;
+    caps_picture_flags pictures;
 } options;
 
 static const caps_flag flags[] = {
@@ -34,6 +35,7 @@ static const caps_flag flags[] = {
         "1, or 2: twice the resolution, for print and dense screens (default: 1)"),
     CAPS_ROW_COUNT("--batch", options, batch, 1, 1000000, "N",
         "images at a time (default: 100, or fewer where memory is short)"),
+    CAPS_ROWS_PICTURES(options),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
     CAPS_ROW_QUIET(options),
@@ -72,6 +74,9 @@ static caps_status choose_figure(
 static caps_status show_check_usage(
     const options *o, const caps_gallery_figure *figure, caps_error *err)
 {
+    caps_status status = caps_cli_check_pictures(&o->pictures, err);
+    if (status != CAPS_OK)
+        return status;
     if (!o->model)
         return caps_cli_usage(err, "show: --model is missing, need a checkpoint (--model FILE)");
     if (!o->data && figure->needs & CAPS_NEEDS_DATA)
@@ -92,7 +97,8 @@ static caps_status show_check_usage(
 static caps_status note_no_data(
     const options *o, const caps_args *args, const caps_gallery_figure *figure, caps_error *err)
 {
-    static const char *const names[] = {"--data", "--split", "--limit"};
+    static const char *const names[] = {
+        "--data", "--split", "--limit", "--background", "--invert", "--stretch"};
     char *path = NULL;
     if (o->data) {
         caps_status status = caps_dataset_find(&path, o->data, err);
@@ -107,7 +113,7 @@ static caps_status note_no_data(
 }
 
 static caps_status open_gallery(caps_gallery *g, caps_runtime *rt, const options *o,
-    const caps_gallery_figure *figure, caps_error *err)
+    const caps_args *args, const caps_gallery_figure *figure, caps_error *err)
 {
     caps_status status;
     const caps_model_options model = {CAPS_OPTIONS(caps_model_options),
@@ -122,6 +128,7 @@ static caps_status open_gallery(caps_gallery *g, caps_runtime *rt, const options
     CAPS_TRY(caps_cli_explain_model(status, rt, o->model, &model, o->batch == 0, err));
     CAPS_TRY(caps_gallery_check(g, figure, err));
     if (figure->needs & CAPS_NEEDS_DATA) {
+        caps_cli_choose_pictures(&g->pictures, &o->pictures, args, o->model, o->data, g->spec);
         CAPS_TRY(caps_gallery_open_data(g, o->data, (caps_subset)o->split, (size_t)o->limit, err));
         CAPS_TRY(caps_cli_check_indices(&o->index, o->data, o->split, g->data.n, err));
     }
@@ -154,7 +161,7 @@ static int show_run(const caps_command *command, int argc, char **argv)
     if (!(figure->needs & CAPS_NEEDS_DATA))
         CAPS_TRY(note_no_data(&o, &args, figure, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
-    CAPS_TRY(open_gallery(&g, rt, &o, figure, &err));
+    CAPS_TRY(open_gallery(&g, rt, &o, &args, figure, &err));
     CAPS_TRY(figure->draw(&g, &d, &err));
     CAPS_TRY(caps_image_write_png(&d.image, o.out, &err));
     caps_cli_log("%s: %s, %zux%zu pixels", figure->name, o.out, d.image.width, d.image.height);

@@ -93,6 +93,9 @@ static void put_mean(json_t *to, const caps_repeat *r, const char *name, caps_re
 static caps_status print_json(const caps_repeat *r, caps_runtime *rt, caps_error *err)
 {
     const bool pairs = caps_model_spec_info(r->config.spec)->labels > 1;
+    double mean, sd;
+    const bool validated =
+        r->config.validation > 0 || caps_repeat_mean(r, validation_error, &mean, &sd) > 0;
     json_t *all = json_object(), *runs = json_array();
     for (size_t i = 0; i < r->count; i++)
         if (r->results[i].trained) {
@@ -107,9 +110,9 @@ static caps_status print_json(const caps_repeat *r, caps_runtime *rt, caps_error
     put_mean(all, r, "test", test_error);
     if (pairs)
         put_mean(all, r, "test_label", test_label_error);
-    if (r->config.validation > 0)
+    if (validated)
         put_mean(all, r, "validation", validation_error);
-    if (r->config.validation > 0 && pairs)
+    if (validated && pairs)
         put_mean(all, r, "validation_label", validation_label_error);
     return caps_cli_print_json(all, err);
 }

@@ -23,7 +23,7 @@ static const char *profile_name(size_t i, const void *context)
 
 const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_TEXT("--data", caps_train_flags, data, "D",
-        "a directory with IDX files, PNG folders or CIFAR-10 (docs/data.md), or\n"
+        "a directory with IDX files, folders of pictures or CIFAR-10 (docs/data.md), or\n"
         "a name looked for in $CAPSCL_DATA, $XDG_DATA_HOME/capscl and\n"
         "/usr/share/datasets; multi:D for overlapping pairs of D (required)"),
     CAPS_ROW_TEXT("--out", caps_train_flags, out, "RUN", "the run directory to write (required)"),
@@ -110,7 +110,11 @@ const caps_flag caps_train_flag_table[] = {
         "train on the first N images only (default: all)"),
     CAPS_ROW_COUNT("--validation", caps_train_flags, validation, 1, UINT32_MAX, "N",
         "hold out N training images, drawn from the seed, to choose by: they are\n"
-        "evaluated as training goes on, the test split at the end only"),
+        "evaluated as training goes on, the test split at the end only (a folder\n"
+        "val/ of the data is used so without this flag)"),
+    CAPS_ROW_BACKGROUND(caps_train_flags),
+    CAPS_ROW_INVERT(caps_train_flags),
+    CAPS_ROW_STRETCH(caps_train_flags),
     CAPS_ROW_TEXT("--init", caps_train_flags, init, "FILE",
         "first parameters from a checkpoint (and the spec, unless --arch is\n"
         "given: then both must agree)"),
@@ -142,6 +146,9 @@ caps_status caps_train_check_usage(
     static const char *const with_resume[] = {"--out", "--resume", "--epochs", "--max-steps",
         "--device", "--time-limit", "--kernel-times", "--trace", "--trace-events", "--json",
         "--quiet", "--verbose", NULL};
+    caps_status status = caps_cli_check_pictures(&o->pictures, err);
+    if (status != CAPS_OK)
+        return status;
     if (!o->out)
         return caps_cli_usage(err, "train: --out is missing, need a run directory (--out RUN)");
     if (o->resume && o->overwrite)
@@ -376,6 +383,11 @@ caps_status caps_train_new_config(caps_train_session *s, caps_train_config *conf
     config->eval_every = o->eval_every;
     config->save_every = o->save_every;
     config->memory_limit_bytes = o->memory_limit;
+    config->invert = o->pictures.invert;
+    config->stretch = o->pictures.stretch;
+    if (o->pictures.background && strcmp(o->pictures.background, "auto") != 0)
+        CAPS_TRY(copy_text(config->background, sizeof config->background, o->pictures.background,
+            "--background", err));
     change_numbers(o, args, config);
     CAPS_TRY(check_numbers(config, err));
     CAPS_TRY(copy_text(config->conv, sizeof config->conv, o->common.conv, "--conv", err));

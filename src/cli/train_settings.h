@@ -15,6 +15,7 @@ typedef struct caps_train_flags {
     int optimizer, augment, routing_grad, initialiser;
     bool leaky, class_bias, primary_average, no_decoder, lr_staircase, class_mean;
     bool no_shuffle, resume, overwrite, kernel_times;
+    caps_picture_flags pictures;
 } caps_train_flags;
 
 extern const caps_flag caps_train_flag_table[];

@@ -24,6 +24,24 @@ char *caps_cifar_path(const char *directory, int part)
     return caps_path_join(directory, part == CAPS_CIFAR_NAMES ? "batches.meta.txt" : name);
 }
 
+caps_status caps_cifar_has(bool *has, const caps_location *l, caps_split split, caps_error *err)
+{
+    const int first = split == CAPS_SPLIT_TRAIN ? 1 : CAPS_CIFAR_TEST;
+    const int last = split == CAPS_SPLIT_TRAIN ? CAPS_CIFAR_TEST - 1 : CAPS_CIFAR_TEST;
+    *has = false;
+    for (int batch = first; batch <= last && !*has && split != CAPS_SPLIT_VALIDATION; batch++) {
+        caps_path_kind kind = CAPS_PATH_NOTHING;
+        char *path = caps_cifar_path(l->directory, batch);
+        caps_status status = path ? caps_path_look(&kind, path, CAPS_ERR_NOT_FOUND, err)
+                                  : caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", l->path);
+        free(path);
+        if (status != CAPS_OK)
+            return status;
+        *has = kind != CAPS_PATH_NOTHING;
+    }
+    return CAPS_OK;
+}
+
 /* One name a line; lines without anything at the end do not count. */
 caps_status caps_cifar_name(caps_dataset *ds, const caps_location *l, caps_error *err)
 {

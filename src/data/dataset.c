@@ -9,6 +9,7 @@
 #include "formats.h"
 #include "options.h"
 #include "pairs.h"
+#include "picture.h"
 
 char **caps_class_names_copy(const char *const *names, size_t n)
 {
@@ -37,6 +38,12 @@ bool caps_is_text(const char *name)
 static caps_status dataset_read(
     caps_dataset *ds, const caps_location *l, const caps_dataset_options *o, caps_error *err)
 {
+    if (o->split == CAPS_SPLIT_VALIDATION && l->format != CAPS_DATA_FOLDER &&
+        l->format != CAPS_DATA_NONE)
+        return caps_fail(err, CAPS_ERR_NOT_FOUND,
+            "%s: has no validation split of its own, need one held out of training "
+            "(train --validation N)",
+            l->path);
     switch (l->format) {
     case CAPS_DATA_IDX:
         return caps_idx_set_read(ds, l, o, err);
@@ -45,10 +52,7 @@ static caps_status dataset_read(
     case CAPS_DATA_FOLDER:
         return caps_folder_read(ds, l, o, err);
     default:
-        return caps_fail(err, CAPS_ERR_NOT_FOUND,
-            "%s: holds no data set: no %s-images-idx3-ubyte (or .gz), no data_batch_1.bin, no "
-            "folders with PNG or JPEG files",
-            l->path, o->split == CAPS_SPLIT_TRAIN ? "train" : "t10k");
+        return caps_location_explain_nothing(l, o->split, err);
     }
 }
 
@@ -114,6 +118,35 @@ static caps_status options_of_base(caps_dataset_options *o, const char *name, ca
     return CAPS_OK;
 }
 
+static void note_within(const caps_location *l, const caps_dataset_options *o)
+{
+    char *text =
+        caps_format("%s: holds no data set itself, but %s does, which is used", l->within, l->path);
+    if (text)
+        o->note(o->user, text);
+    free(text);
+}
+
+/* What is for files of pictures goes with no other format; a background must be one. */
+static caps_status check_pictures_only(
+    const caps_location *l, const caps_dataset_options *o, caps_error *err)
+{
+    caps_picture_options how;
+    caps_status status = caps_picture_options_of(&how, o, err);
+    if (status != CAPS_OK)
+        return status;
+    const char *asked = how.invert       ? "invert"
+                        : how.stretch    ? "stretch"
+                        : how.background ? "background"
+                                         : NULL;
+    if (!asked || l->format == CAPS_DATA_NONE || l->format == CAPS_DATA_FOLDER)
+        return CAPS_OK;
+    return caps_fail(err, CAPS_ERR_ARGUMENT,
+        "%s: holds no files of pictures, need some for '%s': images of other formats are taken as "
+        "they are",
+        l->path, asked);
+}
+
 caps_status caps_dataset_open(
     caps_dataset *ds, const char *name_or_dir, const caps_dataset_options *options, caps_error *err)
 {
@@ -125,12 +158,13 @@ caps_status caps_dataset_open(
         &o, sizeof o, options, options ? options->size : 0, "caps_dataset_options", err);
     if (status != CAPS_OK)
         return status;
-    if (o.split != CAPS_SPLIT_TRAIN && o.split != CAPS_SPLIT_TEST)
+    if ((int)o.split < 0 || o.split > CAPS_SPLIT_VALIDATION)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "data set: split is %d, need 0 (train) or 1 (test)", (int)o.split);
+            "data set: split is %d, need 0 (train), 1 (test) or 2 (validation)", (int)o.split);
     status = caps_location_init(&l, name_or_dir, err);
     if (status != CAPS_OK)
         return status;
+    CAPS_TRY(check_pictures_only(&l, &o, err));
     const size_t limit = o.limit; /* of pairs, not of the images that they are made of */
     if (l.pairs)
         CAPS_TRY(options_of_base(&o, name_or_dir, err));
@@ -140,6 +174,8 @@ caps_status caps_dataset_open(
     ds->split = o.split;
     ds->labels_per_image = 1;
     CAPS_TRY(dataset_read(ds, &l, &o, err));
+    if (l.within && o.note)
+        note_within(&l, &o);
     if (l.pairs) {
         CAPS_TRY(caps_pairs_make(ds, err));
         if (limit && limit < ds->n)
@@ -152,6 +188,29 @@ done:
     return status;
 }
 
+const char *caps_dataset_file(const caps_dataset *ds, size_t index)
+{
+    return ds->files && !ds->pairs && index < ds->n ? ds->files[index] : NULL;
+}
+
+caps_status caps_dataset_has_split(
+    bool *has, const char *name_or_dir, caps_split split, caps_error *err)
+{
+    caps_location l;
+    *has = false;
+    caps_status status = caps_location_init(&l, name_or_dir, err);
+    if (status != CAPS_OK)
+        return status;
+    if (l.format == CAPS_DATA_IDX)
+        status = caps_idx_set_has(has, &l, split, err);
+    else if (l.format == CAPS_DATA_CIFAR)
+        status = caps_cifar_has(has, &l, split, err);
+    else if (l.format == CAPS_DATA_FOLDER)
+        status = caps_folder_has(has, &l, split, err);
+    caps_location_release(&l);
+    return status;
+}
+
 void caps_dataset_release(caps_dataset *ds)
 {
     if (!ds)
@@ -161,6 +220,7 @@ void caps_dataset_release(caps_dataset *ds)
     free(ds->images);
     free(ds->labels);
     free(ds->pairs);
+    free(ds->files);
     memset(ds, 0, sizeof *ds);
 }
 

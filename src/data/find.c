@@ -10,6 +10,7 @@
 
 #include "fail.h"
 #include "file.h"
+#include "folder.h"
 
 #define CIFAR_FOLDER "cifar-10-batches-bin"
 
@@ -193,7 +194,10 @@ static caps_status find_recognise(caps_location *l, const char *path, caps_error
         CAPS_TRY(recognise_emnist(l, path, last, n, err));
     if (l->format == CAPS_DATA_NONE)
         CAPS_TRY(recognise_cifar(l, path, err));
-    if (l->format == CAPS_DATA_NONE && caps_folder_holds_pictures(path))
+    if (l->format != CAPS_DATA_NONE)
+        goto done;
+    CAPS_TRY(caps_folder_holds_pictures(&holds, path, err));
+    if (holds)
         l->format = CAPS_DATA_FOLDER;
 done:
     return status;
@@ -277,6 +281,7 @@ static caps_status find_name(caps_location *l, const char *name, caps_error *err
     caps_status status;
     places p = {{NULL}, {0}, 0};
     char *candidate = NULL, *directory = NULL;
+    caps_path_kind own = CAPS_PATH_NOTHING; /* of ./NAME */
     const bool emnist = strncmp(name, "emnist-", 7) == 0;
     const bool cifar = strcmp(name, "cifar10") == 0 || strcmp(name, "cifar-10") == 0;
     l->format = CAPS_DATA_NONE;
@@ -287,6 +292,7 @@ static caps_status find_name(caps_location *l, const char *name, caps_error *err
         if (p.closed[i])
             continue;
         CAPS_TRY(find_try(l, &candidate, p.path[i], "", name, err));
+        own = i == 0 ? l->kind : own;
         if (l->format == CAPS_DATA_NONE && !directory && l->kind == CAPS_PATH_DIRECTORY) {
             directory = candidate;
             candidate = NULL;
@@ -297,6 +303,8 @@ static caps_status find_name(caps_location *l, const char *name, caps_error *err
             CAPS_TRY(find_try(l, &candidate, p.path[i], "", CIFAR_FOLDER, err));
     }
     if (l->format == CAPS_DATA_NONE) {
+        if (!directory && own == CAPS_PATH_FILE)
+            CAPS_TRY(caps_location_explain_file(name, err));
         if (!directory)
             CAPS_TRY(find_not_found(&p, name, err));
         free(candidate);
@@ -322,10 +330,66 @@ static caps_status find_path(caps_location *l, const char *path, caps_error *err
     if (l->format == CAPS_DATA_NONE && l->kind == CAPS_PATH_NOTHING)
         return caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: no such directory", path);
     if (l->format == CAPS_DATA_NONE && l->kind == CAPS_PATH_FILE)
-        return caps_fail(
-            err, CAPS_ERR_FORMAT, "%s: is a file, need the directory of a data set", path);
+        return caps_location_explain_file(path, err);
     l->path = strdup(path);
     return l->path ? CAPS_OK : find_out_of_memory(err, path);
+}
+
+/* The one folder in a directory, hidden ones and what macOS adds to archives aside; NULL: there are
+ * several, or none. */
+static caps_status find_only_folder(char **only, const char *directory, caps_error *err)
+{
+    caps_listing l = {0};
+    caps_status status;
+    size_t count = 0;
+    *only = NULL;
+    CAPS_TRY(caps_listing_read(&l, directory, err));
+    for (size_t i = 0; i < l.n; i++) {
+        bool is;
+        CAPS_TRY(caps_folder_is_directory(&is, directory, l.names[i], err));
+        if (!is || strcmp(l.names[i], "__MACOSX") == 0 || count++ > 0)
+            continue;
+        *only = caps_path_join(directory, l.names[i]);
+        if (!*only)
+            CAPS_TRY(find_out_of_memory(err, directory));
+    }
+done:
+    caps_listing_release(&l);
+    if (status != CAPS_OK || count != 1) {
+        free(*only);
+        *only = NULL;
+    }
+    return status;
+}
+
+/* An unpacked archive often lies in a folder of its own: the set in the one folder of a directory
+ * that holds none itself, two deep. */
+static caps_status find_within(caps_location *l, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    char *at = strdup(l->path), *inner = NULL;
+    if (!at)
+        return find_out_of_memory(err, l->path);
+    for (int depth = 0; depth < 2 && l->format == CAPS_DATA_NONE; depth++) {
+        CAPS_TRY(find_only_folder(&inner, at, err));
+        free(at);
+        at = inner;
+        inner = NULL;
+        if (!at)
+            break;
+        CAPS_TRY(find_recognise(l, at, err));
+    }
+    if (l->format != CAPS_DATA_NONE) {
+        l->within = l->path;
+        l->path = at;
+        at = NULL;
+    } else {
+        CAPS_TRY(find_recognise(l, l->path, err));
+    }
+done:
+    free(inner);
+    free(at);
+    return status;
 }
 
 caps_status caps_location_init(caps_location *l, const char *name_or_dir, caps_error *err)
@@ -334,6 +398,7 @@ caps_status caps_location_init(caps_location *l, const char *name_or_dir, caps_e
     const size_t n = sizeof multi - 1;
     const char *name = name_or_dir ? name_or_dir : "";
     caps_status status;
+    bool folders = false;
     memset(l, 0, sizeof *l);
     l->pairs = strncmp(name, multi, n) == 0;
     if (l->pairs)
@@ -346,8 +411,12 @@ caps_status caps_location_init(caps_location *l, const char *name_or_dir, caps_e
         return caps_fail(err, CAPS_ERR_FORMAT,
             "%s: pairs of pairs, need a data set of single images after multi:", name_or_dir);
     CAPS_TRY(strchr(name, '/') ? find_path(l, name, err) : find_name(l, name, err));
+    if (l->format == CAPS_DATA_NONE)
+        CAPS_TRY(find_within(l, err));
     /* Folders without a picture so far: what is wrong with them will be the message. */
-    if (l->format == CAPS_DATA_NONE && caps_folder_holds_directory(l->path))
+    if (l->format == CAPS_DATA_NONE)
+        CAPS_TRY(caps_folder_holds_directory(&folders, l->path, err));
+    if (folders)
         l->format = CAPS_DATA_FOLDER;
 done:
     if (status != CAPS_OK)
@@ -358,6 +427,7 @@ done:
 void caps_location_release(caps_location *l)
 {
     free(l->path);
+    free(l->within);
     free(l->directory);
     *l = (caps_location){0};
 }
@@ -372,65 +442,4 @@ caps_status caps_dataset_find(char **path, const char *name_or_dir, caps_error *
     *path = caps_format("%s%s", l.pairs ? "multi:" : "", l.path);
     caps_location_release(&l);
     return *path ? CAPS_OK : find_out_of_memory(err, name_or_dir);
-}
-
-/* ---- whose file is it? ---------------------------------------------------------------------- */
-
-static bool idx_owns(const caps_location *l, const char *file)
-{
-    bool owns = false;
-    for (int i = 0; i < 2 * CAPS_IDX_PARTS && !owns; i++) {
-        char *path = NULL;
-        caps_error ignored = {0};
-        owns = caps_idx_set_pick(&path, l->directory, l->prefix,
-                   i < CAPS_IDX_PARTS ? CAPS_SPLIT_TRAIN : CAPS_SPLIT_TEST,
-                   (caps_idx_part)(i % CAPS_IDX_PARTS), &ignored) == CAPS_OK &&
-               path && caps_path_is_same(path, file);
-        free(path);
-    }
-    return owns;
-}
-
-static bool cifar_owns(const caps_location *l, const char *file)
-{
-    bool owns = false;
-    for (int part = 1; part <= CAPS_CIFAR_NAMES && !owns; part++) {
-        char *path = caps_cifar_path(l->directory, part);
-        owns = path && caps_path_is_same(path, file);
-        free(path);
-    }
-    return owns;
-}
-
-/* A picture below one of its folders. */
-static bool folder_owns(const caps_location *l, const char *file)
-{
-    char *whole = realpath(file, NULL), *root = realpath(l->directory, NULL);
-    size_t n;
-    bool owns = false;
-    if (whole && root && caps_is_picture_name(caps_path_last(whole, &n))) {
-        const size_t length = strcmp(root, "/") == 0 ? 0 : strlen(root);
-        owns = strncmp(whole, root, length) == 0 && whole[length] == '/' &&
-               strchr(whole + length + 1, '/') != NULL;
-    }
-    free(whole);
-    free(root);
-    return owns;
-}
-
-bool caps_dataset_owns(const char *name_or_dir, const char *file)
-{
-    caps_location l;
-    caps_error ignored = {0};
-    bool owns = false;
-    if (!caps_path_exists(file) || caps_location_init(&l, name_or_dir, &ignored) != CAPS_OK)
-        return false;
-    if (l.format == CAPS_DATA_IDX)
-        owns = idx_owns(&l, file);
-    else if (l.format == CAPS_DATA_CIFAR)
-        owns = cifar_owns(&l, file);
-    else if (l.format == CAPS_DATA_FOLDER)
-        owns = folder_owns(&l, file);
-    caps_location_release(&l);
-    return owns;
 }

@@ -1,128 +1,55 @@
-/* folder.c: folders of pictures, one for each class: which there are, and in what order. */
+/* folder.c: folders of pictures: which classes there are, and in what order their pictures are. */
 #include "folder.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "fail.h"
 #include "file.h"
 
 #define MOST_CLASSES 256
 
-/* ---- directories ---------------------------------------------------------------------------- */
-
-static void listing_release(caps_listing *l)
+static caps_status folder_no_memory(caps_error *err, const char *path)
 {
-    for (size_t i = 0; i < l->n; i++)
-        free(l->names[i]);
-    free(l->names);
-    *l = (caps_listing){0};
+    return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path);
 }
 
-static int folder_compare(const void *a, const void *b)
+static caps_status split_holds_pictures(
+    bool *holds, const char *directory, const char *split, caps_error *err)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static caps_status listing_read(caps_listing *l, const char *path, caps_error *err)
-{
-    caps_status status = CAPS_OK;
-    size_t capacity = 0;
-    struct dirent *entry;
-    DIR *directory = opendir(path);
-    if (!directory)
-        return caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot open", path);
-    while (errno = 0, (entry = readdir(directory)) != NULL) {
-        if (entry->d_name[0] == '.')
-            continue;
-        if (l->n == capacity) {
-            capacity = capacity ? 2 * capacity : 64;
-            char **names = realloc(l->names, capacity * sizeof *names);
-            if (names)
-                l->names = names;
-            else
-                CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
-        }
-        l->names[l->n] = strdup(entry->d_name);
-        if (!l->names[l->n])
-            CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
-        l->n++;
-    }
-    if (errno)
-        CAPS_TRY(caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot read", path));
-    if (l->n)
-        qsort(l->names, l->n, sizeof *l->names, folder_compare);
-done:
-    closedir(directory);
+    char *path = caps_path_join(directory, split);
+    caps_status status = path ? caps_folder_holds(holds, path, caps_folder_is_class, err)
+                              : folder_no_memory(err, directory);
+    free(path);
     return status;
 }
 
-bool caps_is_picture_name(const char *name)
+/* Where there are splits, nothing beside them matters, not even whether it can be opened. */
+caps_status caps_folder_holds_pictures(bool *holds, const char *directory, caps_error *err)
 {
-    static const char *const ends[] = {".png", ".jpg", ".jpeg"};
-    const size_t n = strlen(name);
-    for (size_t i = 0; i < sizeof ends / sizeof ends[0] && name[0] != '.'; i++)
-        if (n > strlen(ends[i]) && strcasecmp(name + n - strlen(ends[i]), ends[i]) == 0)
-            return true;
-    return false;
+    caps_folder_splits splits;
+    caps_status status;
+    *holds = false;
+    CAPS_TRY(caps_folder_splits_find(&splits, directory, err));
+    for (size_t i = 0; i < CAPS_FOLDER_SPLITS && !*holds; i++)
+        if (splits.names[i])
+            CAPS_TRY(split_holds_pictures(holds, directory, splits.names[i], err));
+    if (!splits.any)
+        CAPS_TRY(caps_folder_holds(holds, directory, caps_folder_is_class, err));
+done:
+    caps_folder_splits_release(&splits);
+    return status;
 }
 
-static bool is_directory_in(const char *path, const char *name)
+caps_status caps_folder_has(bool *has, const caps_location *l, caps_split split, caps_error *err)
 {
-    char *inner = caps_path_join(path, name);
-    const bool is = inner && caps_path_is_directory(inner);
-    free(inner);
-    return is;
-}
-
-/* Whether some entry of a directory that is not hidden passes `test`. */
-static bool folder_holds(const char *path, bool (*test)(const char *path, const char *name))
-{
-    DIR *directory = opendir(path);
-    bool found = false;
-    const struct dirent *entry;
-    while (directory && !found && (entry = readdir(directory)) != NULL)
-        found = entry->d_name[0] != '.' && test(path, entry->d_name);
-    if (directory)
-        closedir(directory);
-    return found;
-}
-
-static bool is_picture_in(const char *path, const char *name)
-{
-    (void)path;
-    return caps_is_picture_name(name);
-}
-
-static bool is_class_in(const char *path, const char *name)
-{
-    char *inner = caps_path_join(path, name);
-    const bool is = inner && folder_holds(inner, is_picture_in);
-    free(inner);
-    return is;
-}
-
-bool caps_folder_holds_directory(const char *directory)
-{
-    return folder_holds(directory, is_directory_in);
-}
-
-static bool split_holds_pictures(const char *directory, const char *split)
-{
-    char *path = caps_path_join(directory, split);
-    const bool is = path && folder_holds(path, is_class_in);
-    free(path);
-    return is;
-}
-
-bool caps_folder_holds_pictures(const char *directory)
-{
-    return folder_holds(directory, is_class_in) || split_holds_pictures(directory, "train") ||
-           split_holds_pictures(directory, "test");
+    caps_folder_splits splits;
+    caps_status status = caps_folder_splits_find(&splits, l->directory, err);
+    *has =
+        status == CAPS_OK && (splits.any ? splits.names[split] != NULL : split == CAPS_SPLIT_TRAIN);
+    caps_folder_splits_release(&splits);
+    return status;
 }
 
 /* ---- classes and files ---------------------------------------------------------------------- */
@@ -130,9 +57,9 @@ bool caps_folder_holds_pictures(const char *directory)
 static void folder_release(caps_folder *f)
 {
     for (size_t c = 0; f->files && c < f->classes.n; c++)
-        listing_release(&f->files[c]);
+        caps_listing_release(&f->files[c]);
     free(f->files);
-    listing_release(&f->classes);
+    caps_listing_release(&f->classes);
     free(f->path);
     *f = (caps_folder){0};
 }
@@ -140,47 +67,79 @@ static void folder_release(caps_folder *f)
 /* Takes what is no directory out of the listing; a picture among it is a fault. */
 static caps_status keep_classes(caps_folder *f, bool has_splits, caps_error *err)
 {
+    caps_status status = CAPS_OK;
     size_t count = 0;
     caps_listing *l = &f->classes;
     for (size_t i = 0; i < l->n; i++) {
         char *name = l->names[i];
-        if (is_directory_in(f->path, name)) {
+        bool is;
+        CAPS_TRY(caps_folder_is_directory(&is, f->path, name, err));
+        if (is) {
             l->names[i] = l->names[count];
             l->names[count++] = name;
         } else if (caps_is_picture_name(name)) {
-            return caps_fail(err, CAPS_ERR_FORMAT,
+            CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
                 "%s/%s: a picture outside the folders of classes, need %s<class>/%s", f->path, name,
-                has_splits ? "train/ or test/" : "", name);
+                has_splits ? "train/ or test/" : "", name));
+        } else {
+            caps_unused_add(&f->loose, "", name);
         }
     }
     while (l->n > count)
         free(l->names[--l->n]);
     for (size_t c = 0; c < count; c++)
         if (!caps_is_text(l->names[c]))
-            return caps_fail(err, CAPS_ERR_FORMAT,
-                "%s: the name of class folder %zu is not printable UTF-8, need text", f->path, c);
-    return CAPS_OK;
+            CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
+                "%s: the name of class folder %zu is not printable UTF-8, need text", f->path, c));
+done:
+    return status;
 }
 
-/* The pictures of class c. */
+/* No pictures, or only in folders below: the message says which. */
+static caps_status empty_class(const char *path, const caps_unused *folders, caps_error *err)
+{
+    const size_t below = caps_folder_count_pictures(path, 8);
+    if (below > 0)
+        return caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: no PNG or JPEG files, need at least one; the folders in it hold %zu, need them in "
+            "the folder of the class itself (%s%s)",
+            path, below, folders->names, caps_unused_rest(folders));
+    return caps_fail(err, CAPS_ERR_FORMAT, "%s: no PNG or JPEG files, need at least one", path);
+}
+
+/* The pictures of class c; what else is there is kept in mind. */
 static caps_status list_class(caps_folder *f, size_t c, caps_error *err)
 {
     caps_status status;
     caps_listing *files = &f->files[c];
-    char *path = caps_path_join(f->path, f->classes.names[c]);
+    const char *class = f->classes.names[c];
+    size_t count = 0;
+    char *path = caps_path_join(f->path, class), *inner = NULL;
     if (!path)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", f->path));
-    CAPS_TRY(listing_read(files, path, err));
-    for (size_t i = 0; i < files->n; i++)
-        if (!caps_is_picture_name(files->names[i]))
-            CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s/%s: is %s, need PNG or JPEG files only",
-                path, files->names[i],
-                is_directory_in(path, files->names[i]) ? "a directory" : "no picture by its name"));
-    if (files->n == 0)
-        CAPS_TRY(
-            caps_fail(err, CAPS_ERR_FORMAT, "%s: no PNG or JPEG files, need at least one", path));
-    f->total += files->n;
+        CAPS_TRY(folder_no_memory(err, f->path));
+    CAPS_TRY(caps_listing_read(files, path, err));
+    for (size_t i = 0; i < files->n; i++) {
+        char *name = files->names[i];
+        bool is;
+        if (caps_is_picture_name(name)) {
+            files->names[i] = files->names[count];
+            files->names[count++] = name;
+            continue;
+        }
+        CAPS_TRY(caps_folder_is_directory(&is, path, name, err));
+        caps_unused_add(is ? &f->folders : &f->loose, class, name);
+        free(inner);
+        inner = caps_path_join(path, name);
+        if (is && inner)
+            f->folders.pictures += caps_folder_count_pictures(inner, 8);
+    }
+    while (files->n > count)
+        free(files->names[--files->n]);
+    if (count == 0)
+        CAPS_TRY(empty_class(path, &f->folders, err));
+    f->total += count;
 done:
+    free(inner);
     free(path);
     return status;
 }
@@ -192,14 +151,14 @@ static caps_status folder_read(
     caps_status status;
     f->path = split ? caps_path_join(directory, split) : strdup(directory);
     if (!f->path)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", directory));
-    CAPS_TRY(listing_read(&f->classes, f->path, err));
+        CAPS_TRY(folder_no_memory(err, directory));
+    CAPS_TRY(caps_listing_read(&f->classes, f->path, err));
     CAPS_TRY(keep_classes(f, split != NULL, err));
     if (!files)
         goto done;
     f->files = calloc(f->classes.n + 1, sizeof *f->files);
     if (!f->files)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", directory));
+        CAPS_TRY(folder_no_memory(err, directory));
     for (size_t c = 0; c < f->classes.n; c++)
         CAPS_TRY(list_class(f, c, err));
 done:
@@ -268,6 +227,29 @@ char *caps_folder_file(const caps_folder *f, caps_folder_picture picture)
         f->classes.names[picture.folder], f->files[picture.folder].names[picture.file]);
 }
 
+/* The path of every image. */
+static caps_status name_files(
+    caps_dataset *ds, const caps_folder *f, const caps_folder_picture *pictures, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    char **paths = calloc(ds->n, sizeof *paths);
+    if (!paths)
+        return folder_no_memory(err, f->path);
+    for (size_t i = 0; i < ds->n && status == CAPS_OK; i++) {
+        paths[i] = caps_folder_file(f, pictures[i]);
+        if (!paths[i])
+            status = folder_no_memory(err, f->path);
+    }
+    if (status == CAPS_OK)
+        ds->files = caps_class_names_copy((const char *const *)paths, ds->n);
+    if (status == CAPS_OK && !ds->files)
+        status = folder_no_memory(err, f->path);
+    for (size_t i = 0; i < ds->n; i++)
+        free(paths[i]);
+    free(paths);
+    return status;
+}
+
 /* The first picture of the first class, whose files need not be listed. */
 static caps_status find_first(char **path, const caps_folder *train, caps_error *err)
 {
@@ -276,8 +258,8 @@ static caps_status find_first(char **path, const caps_folder *train, caps_error 
     char *folder = caps_path_join(train->path, train->classes.names[0]);
     *path = NULL;
     if (!folder)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", train->path));
-    CAPS_TRY(listing_read(&files, folder, err));
+        CAPS_TRY(folder_no_memory(err, train->path));
+    CAPS_TRY(caps_listing_read(&files, folder, err));
     size_t i = 0;
     while (i < files.n && !caps_is_picture_name(files.names[i]))
         i++;
@@ -286,23 +268,11 @@ static caps_status find_first(char **path, const caps_folder *train, caps_error 
             caps_fail(err, CAPS_ERR_FORMAT, "%s: no PNG or JPEG files, need at least one", folder));
     *path = caps_path_join(folder, files.names[i]);
     if (!*path)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", folder));
+        CAPS_TRY(folder_no_memory(err, folder));
 done:
-    listing_release(&files);
+    caps_listing_release(&files);
     free(folder);
     return status;
-}
-
-/* A folder "train" with pictures in it, not folders, is a class of that name. */
-static bool has_splits(const char *directory)
-{
-    char *train = caps_path_join(directory, "train"), *test = caps_path_join(directory, "test");
-    const bool has = train && test &&
-                     ((caps_path_is_directory(train) && !folder_holds(train, is_picture_in)) ||
-                         (caps_path_is_directory(test) && caps_folder_holds_directory(test)));
-    free(train);
-    free(test);
-    return has;
 }
 
 static caps_status folder_name_classes(caps_dataset *ds, const caps_folder *train, caps_error *err)
@@ -310,63 +280,124 @@ static caps_status folder_name_classes(caps_dataset *ds, const caps_folder *trai
     ds->classes = train->classes.n;
     ds->class_names =
         caps_class_names_copy((const char *const *)train->classes.names, train->classes.n);
-    return ds->class_names ? CAPS_OK
-                           : caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", train->path);
+    return ds->class_names ? CAPS_OK : folder_no_memory(err, train->path);
 }
+
+/* ---- notes ---------------------------------------------------------------------------------- */
+
+/* "12 files that are no PNG or JPEG by name are not used: cat/a.txt, ..." */
+static void folder_note(const caps_dataset_options *o, const char *path, const caps_unused *u,
+    const char *one, const char *several, const char *within)
+{
+    char *text = u->count && o->note
+                     ? caps_format("%s: %zu %s not used%s: %s%s", path, u->count,
+                           u->count == 1 ? one : several, within, u->names, caps_unused_rest(u))
+                     : NULL;
+    if (text)
+        o->note(o->user, text);
+    free(text);
+}
+
+static void folder_note_unused(const caps_folder_splits *splits, const caps_folder *f,
+    const char *directory, const caps_dataset_options *o)
+{
+    char pictures[64];
+    snprintf(pictures, sizeof pictures, ", with %zu picture%s in all", f->folders.pictures,
+        f->folders.pictures == 1 ? "" : "s");
+    folder_note(o, directory, &splits->others, "entry beside the folders of the splits is",
+        "entries beside the folders of the splits are", "");
+    folder_note(o, f->path, &f->loose, "file that is no PNG or JPEG by its name is",
+        "files that are no PNG or JPEG by their names are", "");
+    folder_note(o, f->path, &f->folders, "folder within a class folder is",
+        "folders within class folders are", pictures);
+}
+
+/* ---- a set ---------------------------------------------------------------------------------- */
 
 caps_status caps_folder_name(caps_dataset *ds, const caps_location *l, caps_error *err)
 {
     caps_folder train = {0};
+    caps_folder_splits splits;
     caps_status status;
-    CAPS_TRY(
-        folder_read(&train, l->directory, has_splits(l->directory) ? "train" : NULL, false, err));
+    CAPS_TRY(caps_folder_splits_find(&splits, l->directory, err));
+    if (splits.any && !splits.names[CAPS_SPLIT_TRAIN])
+        goto done; /* what it lacks is reported when it is read */
+    CAPS_TRY(folder_read(&train, l->directory, splits.names[CAPS_SPLIT_TRAIN], false, err));
     CAPS_TRY(check_classes(&train, err));
     CAPS_TRY(folder_name_classes(ds, &train, err));
 done:
+    caps_folder_splits_release(&splits);
     folder_release(&train);
+    return status;
+}
+
+/* The folders that a split needs: that of the training split names the classes. */
+static caps_status check_splits(
+    const caps_folder_splits *splits, const char *directory, caps_split split, caps_error *err)
+{
+    const caps_split needed[] = {CAPS_SPLIT_TRAIN, split};
+    const char *const or_held_out =
+        ", or a validation split of the training images (train --validation N)";
+    if (!splits->any && split != CAPS_SPLIT_TRAIN)
+        return caps_fail(err, CAPS_ERR_NOT_FOUND,
+            "%s: has no %s split, need %s/<class>/ beside train/<class>/%s", directory,
+            split == CAPS_SPLIT_TEST ? "test" : "validation", caps_folder_split_name(split),
+            or_held_out);
+    for (size_t i = 0; splits->any && i < 2; i++)
+        if (!splits->names[needed[i]])
+            return caps_fail(err, CAPS_ERR_NOT_FOUND,
+                "%s: no folder %s, need %s with folders of classes in it%s", directory,
+                caps_folder_split_name(needed[i]), caps_folder_split_names(needed[i]),
+                i ? or_held_out : "");
+    return CAPS_OK;
+}
+
+/* The pictures of a split, listed: *f is `train` or `other`. */
+static caps_status list_split(const caps_folder **f, caps_folder *train, caps_folder *other,
+    const caps_folder_splits *splits, const char *directory, caps_split split, caps_error *err)
+{
+    const bool training = split == CAPS_SPLIT_TRAIN;
+    caps_status status;
+    CAPS_TRY(check_splits(splits, directory, split, err));
+    CAPS_TRY(folder_read(train, directory, splits->names[CAPS_SPLIT_TRAIN], training, err));
+    CAPS_TRY(check_classes(train, err));
+    if (!training)
+        CAPS_TRY(folder_read(other, directory, splits->names[split], true, err));
+    *f = training ? train : other;
+    if ((*f)->total == 0)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: no folders of classes, need at least one with PNG or JPEG files in it",
+            (*f)->path));
+    if ((*f)->classes.n > MOST_CLASSES) /* some of them are not of the training split */
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: %zu folders of classes, need <= %d",
+            (*f)->path, (*f)->classes.n, MOST_CLASSES));
+done:
     return status;
 }
 
 caps_status caps_folder_read(
     caps_dataset *ds, const caps_location *l, const caps_dataset_options *o, caps_error *err)
 {
-    const char *directory = l->directory;
-    const bool splits = has_splits(directory), training = o->split == CAPS_SPLIT_TRAIN;
-    static const char or_validation[] =
-        ", or a validation split of the training images (train --validation N)";
     caps_status status;
-    caps_folder train = {0}, test = {0};
+    caps_folder train = {0}, other = {0};
+    const caps_folder *f = NULL;
+    caps_folder_splits splits;
     caps_folder_picture *pictures = NULL;
     char *first = NULL;
-    for (int i = 0; splits && i <= !training; i++)
-        if (!is_directory_in(directory, i ? "test" : "train"))
-            CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND,
-                "%s: no folder %s, need %s/<class>/ with pictures%s", directory,
-                i ? "test" : "train", i ? "test" : "train", i ? or_validation : ""));
-    CAPS_TRY(folder_read(&train, directory, splits ? "train" : NULL, training, err));
-    CAPS_TRY(check_classes(&train, err));
-    if (!training && !splits)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND,
-            "%s: has no test split, need test/<class>/ beside train/<class>/%s", directory,
-            or_validation));
-    if (!training)
-        CAPS_TRY(folder_read(&test, directory, "test", true, err));
-    const caps_folder *f = training ? &train : &test;
-    if (f->total == 0)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
-            "%s: no folders of classes, need at least one with PNG or JPEG files in it", f->path));
-    if (f->classes.n > MOST_CLASSES) /* some of them are not of the training split */
-        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT, "%s: %zu folders of classes, need <= %d", f->path,
-            f->classes.n, MOST_CLASSES));
+    CAPS_TRY(caps_folder_splits_find(&splits, l->directory, err));
+    CAPS_TRY(list_split(&f, &train, &other, &splits, l->directory, o->split, err));
     CAPS_TRY(find_first(&first, &train, err));
     CAPS_TRY(caps_pictures_size(ds, first, o, err));
     CAPS_TRY(folder_name_classes(ds, &train, err));
     CAPS_TRY(put_in_order(ds, &pictures, &train, f, o->limit, err));
     CAPS_TRY(caps_pictures_read(ds, f, pictures, o, err));
+    CAPS_TRY(name_files(ds, f, pictures, err));
+    folder_note_unused(&splits, f, l->directory, o);
 done:
     free(first);
     free(pictures);
-    folder_release(&test);
+    caps_folder_splits_release(&splits);
+    folder_release(&other);
     folder_release(&train);
     return status;
 }

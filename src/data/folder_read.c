@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "fail.h"
-#include "image.h"
+#include "picture.h"
 #include "parallel.h"
 
 typedef struct reading {
@@ -14,15 +14,17 @@ typedef struct reading {
     const caps_folder_picture *pictures; /* [ds->n] */
     const caps_dataset *ds;
     const caps_dataset_options *o;
+    caps_picture_options how;
     pthread_mutex_t mutex; /* guards the rest */
+    caps_picture_counts counts;
     size_t done;
     size_t failed; /* the first picture that cannot be read, or SIZE_MAX */
     caps_status status;
     caps_error err;
 } reading;
 
-static caps_status read_one(
-    const reading *r, caps_folder_picture picture, uint8_t *out, float *values, caps_error *err)
+static caps_status read_one(const reading *r, caps_folder_picture picture, uint8_t *out,
+    float *values, caps_picture_facts *facts, caps_error *err)
 {
     caps_status status;
     const caps_dataset *ds = r->ds;
@@ -30,9 +32,9 @@ static caps_status read_one(
     char *path = caps_folder_file(r->f, picture);
     if (!path || !values)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", r->f->path));
-    CAPS_TRY(caps_image_read(&image, path, err));
-    status =
-        caps_image_convert(values, &image, ds->channels, ds->height, ds->width, false, NULL, err);
+    CAPS_TRY(caps_picture_read(&image, path, &r->how, facts, err));
+    status = caps_picture_convert(
+        values, &image, ds->channels, ds->height, ds->width, &r->how, facts, err);
     if (status != CAPS_OK)
         CAPS_TRY(caps_fail_prefix(err, status, "%s", path));
     for (size_t i = 0; i < ds->channels * ds->height * ds->width; i++)
@@ -48,11 +50,14 @@ static void read_part(void *context, size_t first, size_t end)
     reading *r = context;
     const size_t bytes = r->ds->channels * r->ds->height * r->ds->width;
     float *values = malloc(bytes * sizeof *values);
+    caps_picture_facts facts;
     caps_error err = {0};
     caps_status status = CAPS_OK;
     for (size_t i = first; i < end && status == CAPS_OK; i++) {
-        status = read_one(r, r->pictures[i], r->ds->images + i * bytes, values, &err);
+        status = read_one(r, r->pictures[i], r->ds->images + i * bytes, values, &facts, &err);
         pthread_mutex_lock(&r->mutex);
+        if (status == CAPS_OK)
+            caps_picture_count(&r->counts, &facts, i);
         /* Of several faults the one that a single thread would have met is reported. */
         if (status != CAPS_OK && i < r->failed) {
             r->failed = i;
@@ -88,11 +93,35 @@ done:
     return status;
 }
 
+static char *name_picture(void *of, size_t index)
+{
+    const reading *r = of;
+    return caps_folder_file(r->f, r->pictures[index]);
+}
+
+static void note_pictures(reading *r)
+{
+    const caps_picture_noting noting = {
+        .what = r->ds->split == CAPS_SPLIT_TRAIN ? "training pictures" : "test pictures",
+        .channels = r->ds->channels,
+        .height = r->ds->height,
+        .width = r->ds->width,
+        .options = &r->how,
+        .file = name_picture,
+        .of = r,
+        .note = r->o->note,
+        .user = r->o->user};
+    caps_picture_notes(&r->counts, &noting);
+}
+
 caps_status caps_pictures_read(caps_dataset *ds, const caps_folder *f,
     const caps_folder_picture *pictures, const caps_dataset_options *o, caps_error *err)
 {
     reading r = {.f = f, .pictures = pictures, .ds = ds, .o = o, .failed = SIZE_MAX};
     const size_t bytes = ds->channels * ds->height * ds->width;
+    caps_status status = caps_picture_options_of(&r.how, o, err);
+    if (status != CAPS_OK)
+        return status;
     if (ds->height <= SIZE_MAX / ds->width / 12 && bytes <= SIZE_MAX / 4 / ds->n)
         ds->images = malloc(ds->n * bytes);
     if (!ds->images)
@@ -104,5 +133,7 @@ caps_status caps_pictures_read(caps_dataset *ds, const caps_folder *f,
     pthread_mutex_destroy(&r.mutex);
     if (r.status != CAPS_OK && err)
         *err = r.err;
+    if (r.status == CAPS_OK)
+        note_pictures(&r);
     return r.status;
 }

@@ -18,10 +18,11 @@ typedef enum caps_data_format {
 #define CAPS_PREFIX_BYTES 48
 
 typedef struct caps_location {
-    char *path;      /* what was requested, without "multi:"; may be requested again */
+    char *path; /* what was requested, without "multi:", or the folder in it; may be requested */
     char *directory; /* that holds the files */
     bool pairs;
     caps_path_kind kind; /* of what lies at `path` */
+    char *within; /* what was requested, where the set lies in the one folder in it; or NULL */
     caps_data_format format;
     char prefix[CAPS_PREFIX_BYTES]; /* of IDX files: "" or "emnist-letters-" and the like */
 } caps_location;
@@ -29,9 +30,16 @@ typedef struct caps_location {
 /* find.c. CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT, CAPS_ERR_MEMORY. */
 caps_status caps_location_init(caps_location *l, const char *name_or_dir, caps_error *err);
 void caps_location_release(caps_location *l);
+/* find_reason.c. Why a file, and what a directory holds, is no data set: CAPS_ERR_FORMAT and
+ * CAPS_ERR_NOT_FOUND. */
+caps_status caps_location_explain_file(const char *path, caps_error *err);
+caps_status caps_location_explain_nothing(
+    const caps_location *l, caps_split split, caps_error *err);
 /* Whether a file that is there is one of that data set's: of its IDX files, of CIFAR-10's, or a
- * picture below one of its folders. False where no such data set is found (find.c). */
+ * picture below one of its folders. False where no such data set is found. */
 bool caps_dataset_owns(const char *name_or_dir, const char *file);
+/* Whether a data set is files of pictures; false where there is none (find.c). */
+bool caps_dataset_is_pictures(const char *name_or_dir);
 /* The last part of a path, without slashes at its end: *n bytes. */
 const char *caps_path_last(const char *path, size_t *n);
 
@@ -44,6 +52,11 @@ caps_status caps_cifar_read(
 caps_status caps_folder_read(
     caps_dataset *ds, const caps_location *l, const caps_dataset_options *o, caps_error *err);
 
+/* Whether the set has files of its own for a split; of folders also where they lack pictures. */
+caps_status caps_idx_set_has(bool *has, const caps_location *l, caps_split split, caps_error *err);
+caps_status caps_cifar_has(bool *has, const caps_location *l, caps_split split, caps_error *err);
+caps_status caps_folder_has(bool *has, const caps_location *l, caps_split split, caps_error *err);
+
 /* Count and name classes without reading images; as above. IDX: names are left out where the
  * training split has more classes than names. */
 caps_status caps_idx_set_name(caps_dataset *ds, const caps_location *l, caps_error *err);
@@ -51,9 +64,9 @@ caps_status caps_cifar_name(caps_dataset *ds, const caps_location *l, caps_error
 caps_status caps_folder_name(caps_dataset *ds, const caps_location *l, caps_error *err);
 
 /* Whether a directory holds pictures of classes, at either depth (folder.c). */
-bool caps_folder_holds_pictures(const char *directory);
+caps_status caps_folder_holds_pictures(bool *holds, const char *directory, caps_error *err);
 /* Whether a directory holds a directory, one whose name begins with '.' aside. */
-bool caps_folder_holds_directory(const char *directory);
+caps_status caps_folder_holds_directory(bool *holds, const char *directory, caps_error *err);
 /* Whether a name ends in .png, .jpg or .jpeg, case ignored, and is not hidden. */
 bool caps_is_picture_name(const char *name);
 /* The files of a split of an IDX set. */

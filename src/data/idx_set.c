@@ -114,6 +114,21 @@ done:
     return status;
 }
 
+caps_status caps_idx_set_has(bool *has, const caps_location *l, caps_split split, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    *has = false;
+    for (int part = 0; part < CAPS_IDX_PARTS && !*has && split != CAPS_SPLIT_VALIDATION; part++) {
+        char *path = NULL;
+        CAPS_TRY(
+            caps_idx_set_pick(&path, l->directory, l->prefix, split, (caps_idx_part)part, err));
+        *has = path != NULL;
+        free(path);
+    }
+done:
+    return status;
+}
+
 /* ---- names of classes ----------------------------------------------------------------------- */
 
 static const char *const characters[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "A", "B",

@@ -1,4 +1,4 @@
-/* image.h: pictures from and to PNG (libpng), converted for a model. */
+/* image.h: pictures in memory: read from files, written as PNG, converted for a model. */
 #ifndef CAPS_IMAGE_H
 #define CAPS_IMAGE_H
 
@@ -13,8 +13,7 @@ typedef struct caps_image {
     uint8_t *pixels;                /* [height, width, channels] */
 } caps_image;
 
-/* Any size up to 16384 x 16384, any colour type and depth; transparency is laid over black.
- * CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT (not a PNG, damaged, too large). */
+/* A PNG or JPEG file, by its first bytes: caps_picture_read (picture.h) with its defaults. */
 caps_status caps_image_read(caps_image *image, const char *path, caps_error *err);
 /* A PNG file in memory: *n bytes, freed with free(). */
 caps_status caps_image_encode_png(
@@ -28,10 +27,8 @@ void caps_image_release(caps_image *image);
 /* Picture to network input [C,H,W], 0..1: colour to grey by Rec. 601 luma or grey to colour by
  * repeating; inverted where requested; scaled with its proportions kept (area average when
  * shrinking, bilinear when growing), centred, the rest 0. channels 1 or 3 (others:
- * CAPS_ERR_MISMATCH). `changes` (NULL allowed, at least 256 bytes) gets one line of what was done:
- * "colour to grey, 100x80 to 28x22, 3 rows of black above and below". An image of the right size
- * passes unscaled. */
+ * CAPS_ERR_MISMATCH). An image of the right size passes unscaled. */
 caps_status caps_image_convert(float *out, const caps_image *image, size_t channels, size_t height,
-    size_t width, bool invert, char *changes, caps_error *err);
+    size_t width, bool invert, caps_error *err);
 
 #endif

@@ -36,6 +36,7 @@ typedef struct split_part {
     size_t n;
     uint8_t *images, *labels;
     struct caps_pairs *pairs;
+    char **files;
 } split_part;
 
 static void split_part_release(split_part *p)
@@ -43,6 +44,22 @@ static void split_part_release(split_part *p)
     free(p->images);
     free(p->labels);
     free(p->pairs);
+    free(p->files);
+}
+
+/* The files of the images that are chosen. */
+static char **split_files(const caps_dataset *from, const bool *chosen, bool which, size_t n)
+{
+    const char **paths = malloc(n * sizeof *paths);
+    char **files = NULL;
+    size_t at = 0;
+    for (size_t i = 0; paths && at < n; i++)
+        if (chosen[i] == which)
+            paths[at++] = from->files[i];
+    if (paths)
+        files = caps_class_names_copy(paths, n);
+    free(paths);
+    return files;
 }
 
 static bool split_part_init(
@@ -60,17 +77,20 @@ static bool split_part_init(
     }
     if (from->pairs)
         p->pairs = caps_pairs_index(p->labels, n);
-    return !from->pairs || p->pairs;
+    if (from->files)
+        p->files = split_files(from, chosen, which, n);
+    return (!from->pairs || p->pairs) && (!from->files || p->files);
 }
 
 /* Exchanges a set's arrays with those of a part. */
 static void split_swap(caps_dataset *ds, split_part *p)
 {
-    const split_part before = {ds->n, ds->images, ds->labels, ds->pairs};
+    const split_part before = {ds->n, ds->images, ds->labels, ds->pairs, ds->files};
     ds->n = p->n;
     ds->images = p->images;
     ds->labels = p->labels;
     ds->pairs = p->pairs;
+    ds->files = p->files;
     *p = before;
 }
 

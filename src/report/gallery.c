@@ -55,7 +55,9 @@ caps_status caps_gallery_open_data(
     caps_gallery *g, const char *data, caps_subset subset, size_t limit, caps_error *err)
 {
     const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options), .limit = limit,
-        .progress = gallery_on_pictures, .user = g, .note = g->note ? gallery_on_note : NULL};
+        .progress = gallery_on_pictures, .user = g, .note = g->note ? gallery_on_note : NULL,
+        .background = g->pictures.background, .invert = g->pictures.invert,
+        .stretch = g->pictures.stretch, .ground = g->pictures.ground};
     g->data_name = data;
     g->subset_name = caps_subset_name(subset);
     return caps_subset_open(&g->data, data, subset, g->model_name, &options, g->spec, err);
@@ -171,7 +173,10 @@ static caps_status sample_init(
         caps_dataset_draw(&g->data, s->index[i], CAPS_AUGMENT_NONE, 0, 0,
             s->inputs + i * g->info->pixels, s->true_labels + i * g->info->labels, NULL);
         /* The split stands in the heading: in a small cell its name would leave no room. */
-        snprintf(s->sources[i], sizeof s->sources[i], "#%zu", s->index[i]);
+        const char *file = caps_dataset_file(&g->data, s->index[i]);
+        const char *slash = file ? strrchr(file, '/') : NULL;
+        snprintf(s->sources[i], sizeof s->sources[i], "#%zu%s%s", s->index[i], slash ? " " : "",
+            slash ? slash + 1 : "");
     }
     return CAPS_OK;
 }

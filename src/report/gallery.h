@@ -30,6 +30,7 @@ typedef struct caps_gallery {
     caps_gallery_progress *progress;
     void *user;
     void (*note)(void *user, const char *text); /* NULL, or as caps_dataset_options.note */
+    caps_subset_pictures pictures;              /* how files of pictures are read */
 
     bool evaluated;
     caps_evaluation evaluation;
@@ -40,7 +41,7 @@ typedef struct caps_gallery {
 } caps_gallery;
 
 /* The checkpoint `path`; see caps_model_open. Begin with a struct that is zeroed but for what the
- * caller sets: scale, index, progress, note. */
+ * caller sets: scale, index, progress, note, pictures. */
 caps_status caps_gallery_open_model(caps_gallery *g, caps_runtime *rt, const char *path,
     const caps_model_options *options, bool fitting, caps_error *err);
 /* Images for it, the first `limit` of them (0: all). */
@@ -90,7 +91,7 @@ caps_picture_context caps_gallery_context(const caps_gallery *g, char *text);
 typedef struct caps_sample {
     size_t n;
     size_t *index;        /* [n] within the data */
-    char (*sources)[48];  /* [n] "#12" */
+    char (*sources)[48];  /* [n] "#12", of a file "#12 3.png" */
     float *inputs;        /* [n, C*H*W] */
     int32_t *true_labels; /* [n, L] */
     caps_predictions predictions;

@@ -89,7 +89,13 @@ static caps_status put_mistake(caps_textbuf *h, const caps_gallery *g, size_t i,
     put_lengths(h, g, i, truth);
     caps_textbuf_put(h, " &rarr; ");
     put_lengths(h, g, i, labels);
-    caps_textbuf_put(h, "<br><span class=\"muted\">%zu</span></div></div>\n", i);
+    caps_textbuf_put(h, "<br><span class=\"muted\">%zu", i);
+    const char *file = caps_dataset_file(&g->data, i);
+    if (file) {
+        caps_textbuf_put(h, "<br>");
+        caps_html_text(h, file);
+    }
+    caps_textbuf_put(h, "</span></div></div>\n");
     return CAPS_OK;
 }
 

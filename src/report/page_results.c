@@ -66,13 +66,16 @@ static void put_logged(caps_textbuf *h, const caps_run_record *run, size_t label
 {
     const caps_metric *epoch = caps_run_record_last_epoch(run);
     const char *images = caps_images_name(labels_per_image);
-    const double held_out = (double)run->config.validation, labels = (double)labels_per_image;
+    const double labels = (double)labels_per_image;
+    double held_out = (double)run->config.validation;
     char text[48];
     caps_textbuf_put(h, "<div><h3>Training, as logged</h3>\n");
     if (!epoch) {
         caps_textbuf_put(h, "<p class=\"muted\">No epoch has ended yet.</p>\n</div>\n");
         return;
     }
+    if (isfinite(epoch->validation_images))
+        held_out = epoch->validation_images;
     caps_textbuf_put(h, "<table class=\"pair\">\n");
     put_row(h, "last line of an epoch", "epoch %.0f, step %.0f", epoch->epoch_number, epoch->step);
     put_error(h, "training error", epoch->train_error, epoch->images_done, images);

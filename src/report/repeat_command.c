@@ -43,6 +43,9 @@ static const struct {
     {"eval_every", "--eval-every", FLAG_VALUE},
     {"save_every", "--save-every", FLAG_VALUE},
     {"memory_limit_bytes", "--memory-limit", FLAG_VALUE},
+    {"background", "--background", FLAG_VALUE},
+    {"invert", "--invert", FLAG_IF_TRUE},
+    {"stretch", "--stretch", FLAG_IF_TRUE},
 };
 
 static void put_quoted(caps_textbuf *out, const char *text)

@@ -32,6 +32,7 @@ static bool parse_line(caps_metric *m, const char *line, size_t n)
         .images_done = read_number(object, "images_done"),
         .images_total = read_number(object, "images_total"),
         .test_images = read_number(object, "test_images"),
+        .validation_images = read_number(object, "validation_images"),
         .loss = read_number(object, "loss"),
         .class_loss = read_number(object, "margin_loss"),
         .sse = read_number(object, "reconstruction_sse"),

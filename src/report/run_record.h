@@ -11,6 +11,7 @@ typedef struct caps_metric {
     bool epoch; /* an epoch has ended here, or the run; else in its midst */
     double epoch_number, step, images_done, images_total, test_images;
     double loss, class_loss, sse, train_error, test_error, validation_error, lr;
+    double validation_images; /* NaN: the run's log is older, and its settings say */
     double test_label_error, validation_label_error; /* of single labels, where there are several */
     double images_per_second, seconds, total_seconds, peak_bytes;
 } caps_metric;

@@ -7,6 +7,7 @@
 
 #include "config_table.h"
 #include "fail.h"
+#include "picture.h"
 
 /* ---- storage -------------------------------------------------------------------------------- */
 
@@ -129,6 +130,7 @@ static caps_status check_loss(const caps_loss *loss, caps_error *err)
 caps_status caps_config_check(const caps_train_config *config, caps_error *err)
 {
     caps_status status;
+    int background;
     if (!config->spec)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "train: there is no spec, need one");
     if (config->epochs == 0 && config->max_steps == 0)
@@ -153,5 +155,8 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: least learning rate is %g, need 0 to the first one, %g", config->lr_min,
             config->lr);
+    if (!caps_background_parse(&background, config->background))
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: background is '%s', need black, white, 0 to 255, or none", config->background);
     return check_loss(&config->loss, err);
 }

@@ -25,10 +25,13 @@ caps_status caps_run_check_writable(const char *out, caps_error *err);
  * are in the cache now. CAPS_ERR_FORMAT. */
 caps_status caps_run_restore_choices(caps_runtime *rt, const char *out, caps_error *err);
 
-/* What a run was trained on: how many images (without those that are held out), and their hash.
- * images 0: its config.json does not say, as runs of before did not. */
+/* What a run was trained on: how many images (without those that are held out), their hash, and
+ * whether they are light on dark. images 0: its config.json does not say, as runs of before did
+ * not. */
 typedef struct caps_run_data {
     uint64_t images, hash;
+    caps_ground ground;
+    bool has_ground; /* config.json says; else ANY */
 } caps_run_data;
 
 /* caps_train_config_load, with what it was trained on where data is not NULL. */

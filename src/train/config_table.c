@@ -85,6 +85,9 @@ const caps_setting caps_settings[] = {
         .value = table_initialiser),
     SIZE("validation", validation, .optional = true, .decides = true),
     {"loss", CAPS_SETTING_LOSS, MEMBER(loss), .optional = true, .decides = true},
+    TEXT("background", background, .optional = true, .decides = true),
+    SWITCH("invert", invert, .optional = true, .decides = true),
+    SWITCH("stretch", stretch, .optional = true, .decides = true),
 };
 const size_t caps_setting_count = sizeof caps_settings / sizeof caps_settings[0];
 

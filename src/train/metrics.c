@@ -114,6 +114,8 @@ static json_t *line_of(caps_metrics_type type, const caps_train_metrics *m)
         {"images_total", caps_config_json_u64(m->images_total), true},
         {"test_images", caps_config_json_u64(m->test_images),
             type == CAPS_METRICS_EPOCH && !isnan(m->test_error_percent)},
+        {"validation_images", caps_config_json_u64(m->validation_images),
+            type == CAPS_METRICS_EPOCH && m->validation_images > 0},
         {"loss", caps_json_double(m->loss), true},
         {"margin_loss", caps_json_double(m->class_loss), true},
         {"reconstruction_sse", caps_json_double(m->reconstruction_sse), true},

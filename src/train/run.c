@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "fail.h"
+#include "picture.h"
 #include "file.h"
 #include "json.h"
 #include "safetensors.h"
@@ -216,6 +217,12 @@ static caps_status data_from_json(
             !caps_config_get_u64(object, "data_hash", &data->hash)))
         return caps_fail(err, CAPS_ERR_FORMAT,
             "%s: data_images or data_hash is no whole number, need the settings of a run", where);
+    const char *ground = json_string_value(json_object_get(object, "data_ground"));
+    for (int i = 0; ground && caps_ground_name(i); i++)
+        if (strcmp(ground, caps_ground_name(i)) == 0) {
+            data->ground = (caps_ground)i;
+            data->has_ground = true;
+        }
     return CAPS_OK;
 }
 

@@ -27,6 +27,25 @@ static char *run_of(const char *model)
                           : strdup(".");
 }
 
+void caps_subset_find_pictures(
+    caps_subset_pictures *pictures, const char *model, const caps_model_spec *spec)
+{
+    caps_train_config config = {CAPS_OPTIONS(caps_train_config)};
+    caps_run_data data = {0};
+    char *run = run_of(model);
+    *pictures = (caps_subset_pictures){0};
+    if (run && caps_run_load(&config, &data, run, NULL) == CAPS_OK) {
+        memcpy(pictures->background, config.background, sizeof pictures->background);
+        pictures->invert = config.invert;
+        pictures->stretch = config.stretch;
+        pictures->ground = data.ground;
+    }
+    if (!data.has_ground && caps_model_spec_info(spec)->input[0] == 1)
+        pictures->ground = CAPS_GROUND_DARK;
+    caps_train_config_release(&config);
+    free(run);
+}
+
 caps_status caps_subset_held_out(
     caps_train_config *config, caps_run_data *data, const char *model, caps_error *err)
 {
@@ -39,15 +58,22 @@ caps_status caps_subset_held_out(
         caps_fail_prefix(err, status, "--split validation");
     else if (config->validation == 0)
         status = caps_fail(err, CAPS_ERR_MISMATCH,
-            "%s: its run held out no images, need one trained with --validation N", model);
+            "%s: its run held out no images, need one trained with --validation N, or data with a "
+            "folder val",
+            model);
     free(run);
     return status;
 }
 
-caps_status caps_subset_check_same(const char *first, const char *second, caps_error *err)
+caps_status caps_subset_check_same(
+    const char *data, const char *first, const char *second, caps_error *err)
 {
     caps_train_config a = {CAPS_OPTIONS(caps_train_config)}, b = a;
     caps_status status;
+    bool has;
+    CAPS_TRY(caps_dataset_has_split(&has, data, CAPS_SPLIT_VALIDATION, err));
+    if (has)
+        return CAPS_OK;
     CAPS_TRY(caps_subset_held_out(&a, NULL, first, err));
     CAPS_TRY(caps_subset_held_out(&b, NULL, second, err));
     if (a.validation != b.validation || a.seed != b.seed || a.limit != b.limit)
@@ -105,10 +131,16 @@ caps_status caps_subset_open(caps_dataset *ds, const char *data, caps_subset sub
     const size_t *size = info->source[0] ? info->source : info->input;
     caps_dataset_options own;
     caps_status status;
+    bool has = subset != CAPS_SUBSET_VALIDATION;
+    *ds = (caps_dataset){0};
     CAPS_TRY(caps_options_read(
         &own, sizeof own, options, options ? options->size : 0, "caps_dataset_options", err));
-    own.split = subset == CAPS_SUBSET_TEST ? CAPS_SPLIT_TEST : CAPS_SPLIT_TRAIN;
-    if (subset != CAPS_SUBSET_VALIDATION)
+    own.split = subset == CAPS_SUBSET_TEST    ? CAPS_SPLIT_TEST
+                : subset == CAPS_SUBSET_TRAIN ? CAPS_SPLIT_TRAIN
+                                              : CAPS_SPLIT_VALIDATION;
+    if (subset == CAPS_SUBSET_VALIDATION)
+        CAPS_TRY(caps_dataset_has_split(&has, data, CAPS_SPLIT_VALIDATION, err));
+    if (has)
         return caps_data_open(ds, data, &own, spec, err);
     own.channels = size[0];
     own.height = size[1];

@@ -1,6 +1,6 @@
 /* subset.h: the images of a data set that are evaluated: its test images, its training images, or
- * those that the run of a checkpoint held out for validation, found again by the config.json beside
- * it. */
+ * those for validation: the set's own, where it has some, else those that the run of a checkpoint
+ * held out, found again by the config.json beside it. */
 #ifndef CAPS_SUBSET_H
 #define CAPS_SUBSET_H
 
@@ -11,7 +11,7 @@
 typedef enum caps_subset {
     CAPS_SUBSET_TEST,
     CAPS_SUBSET_TRAIN,
-    CAPS_SUBSET_VALIDATION, /* needs the checkpoint's run */
+    CAPS_SUBSET_VALIDATION, /* needs the checkpoint's run, or data that has them */
     CAPS_SUBSET_COUNT
 } caps_subset;
 
@@ -26,9 +26,22 @@ caps_status caps_subset_open(caps_dataset *ds, const char *data, caps_subset sub
     const char *model, const caps_dataset_options *options, const caps_model_spec *spec,
     caps_error *err);
 
-/* The runs of both checkpoints held out the same images. CAPS_ERR_MISMATCH, and those of
- * caps_subset_held_out. */
-caps_status caps_subset_check_same(const char *first, const char *second, caps_error *err);
+/* How the run of a checkpoint read pictures, and what its images were. */
+typedef struct caps_subset_pictures {
+    char background[8]; /* as in caps_train_config */
+    bool invert, stretch;
+    caps_ground ground;
+} caps_subset_pictures;
+
+/* From the config.json beside the checkpoint; the defaults where there is none. What it does not say
+ * of the ground is that of the usual data sets: with one channel light on dark. */
+void caps_subset_find_pictures(
+    caps_subset_pictures *pictures, const char *model, const caps_model_spec *spec);
+
+/* The validation images of the data are the same for both checkpoints: its own, or those that the
+ * runs of both held out. CAPS_ERR_MISMATCH, and those of caps_subset_held_out. */
+caps_status caps_subset_check_same(
+    const char *data, const char *first, const char *second, caps_error *err);
 
 /* The settings of the run that a checkpoint lies in, which held out images, and, where data is not
  * NULL, what it was trained on. Errors: CAPS_ERR_* of caps_run_load, CAPS_ERR_MISMATCH (it held out

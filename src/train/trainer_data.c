@@ -39,6 +39,11 @@ static void on_pictures(void *user, size_t done, size_t total)
 static void on_note(void *user, const char *text)
 {
     reader *r = user;
+    char *line = caps_format("%s\n", text);
+    const bool known = line && r->notes && strstr(r->notes, line); /* of another split */
+    free(line);
+    if (known)
+        return;
     char *notes = caps_format("%s%s\n", r->notes ? r->notes : "", text);
     if (!notes)
         return;
@@ -53,23 +58,33 @@ static caps_status read_split(
     const size_t *size = info->source[0] ? info->source : info->input;
     const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options), .split = split,
         .limit = limit, .channels = size[0], .height = size[1], .width = size[2],
-        .progress = on_pictures, .user = r, .note = on_note};
+        .progress = on_pictures, .user = r, .note = on_note, .background = r->t->config.background,
+        .invert = r->t->config.invert, .stretch = r->t->config.stretch};
     return caps_dataset_open(ds, r->t->config.data, &options, err);
 }
 
-/* Images to choose by, without which the data must have a test split. */
-static caps_status hold_out(reader *r, caps_status tested, const caps_error *why)
+/* Images to choose by: those of the data's own split, or held out of training. Without any, the
+ * data must have a test split. */
+static caps_status read_validation(reader *r)
 {
     caps_trainer *t = r->t;
     const caps_train_config *config = &t->config;
-    caps_status status = tested;
-    if (tested == CAPS_OK || (tested == CAPS_ERR_NOT_FOUND && config->validation > 0))
-        status = CAPS_OK;
-    else
-        r->err = *why;
-    if (status == CAPS_OK && config->validation > 0)
-        status = caps_dataset_split_off(
-            &t->train, config->validation, config->seed, &t->validation, &r->err);
+    caps_status status;
+    bool own, tested;
+    CAPS_TRY(caps_dataset_has_split(&own, config->data, CAPS_SPLIT_VALIDATION, &r->err));
+    if (own && config->validation > 0)
+        CAPS_TRY(caps_fail(&r->err, CAPS_ERR_ARGUMENT,
+            "%s: has a validation split of its own, which is used; need no --validation %zu",
+            config->data, config->validation));
+    CAPS_TRY(caps_dataset_has_split(&tested, config->data, CAPS_SPLIT_TEST, &r->err));
+    if (tested || (!own && config->validation == 0))
+        CAPS_TRY(read_split(r, &t->test, CAPS_SPLIT_TEST, 0, &r->err));
+    if (own)
+        CAPS_TRY(read_split(r, &t->validation, CAPS_SPLIT_VALIDATION, 0, &r->err));
+    else if (config->validation > 0)
+        CAPS_TRY(caps_dataset_split_off(
+            &t->train, config->validation, config->seed, &t->validation, &r->err));
+done:
     return status;
 }
 
@@ -78,11 +93,9 @@ static void *read_splits(void *context)
     reader *r = context;
     caps_trainer *t = r->t;
     const caps_train_config *config = &t->config;
-    caps_error why = {0};
     caps_status status;
     CAPS_TRY(read_split(r, &t->train, CAPS_SPLIT_TRAIN, config->limit, &r->err));
-    status = read_split(r, &t->test, CAPS_SPLIT_TEST, 0, &why);
-    CAPS_TRY(hold_out(r, status, &why));
+    CAPS_TRY(read_validation(r));
     caps_dataset *sets[] = {&t->train, &t->test, &t->validation};
     for (size_t i = 0; i < 3; i++) {
         size_t size[3];
@@ -154,9 +167,11 @@ static void report_data(caps_trainer *t)
             caps_trainer_log(t, "data: %s, %zu %s %s of %zux%zux%zu%s", sets[i]->path, sets[i]->n,
                 names[i], sets[i]->labels_per_image > 1 ? "pairs" : "images", sets[i]->channels,
                 sets[i]->height, sets[i]->width,
-                i == 2 ? t->test.n > 0 ? " (held out of training)"
-                                       : " (held out of training; there is no test split)"
-                       : "");
+                i < 2                                       ? ""
+                : t->config.validation > 0 && t->test.n > 0 ? " (held out of training)"
+                : t->config.validation > 0 ? " (held out of training; there is no test split)"
+                : t->test.n > 0            ? ""
+                                           : " (there is no test split)");
 }
 
 /* A built-in network with another number of classes than it is known for. */

@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "config.h"
 #include "fail.h"
+#include "picture.h"
 #include "trainer.h"
 
 static void report_memory(caps_trainer *t, const caps_model_memory *m, size_t batch)
@@ -99,7 +100,9 @@ static caps_status format_config(caps_trainer *t, caps_error *err)
     json_t *record = NULL;
     CAPS_TRY(caps_config_describe(&record, &t->config, t->rt, err));
     if (json_object_set_new(record, "data_images", caps_config_json_u64(t->train.n)) != 0 ||
-        json_object_set_new(record, "data_hash", caps_config_json_u64(t->data_hash)) != 0)
+        json_object_set_new(record, "data_hash", caps_config_json_u64(t->data_hash)) != 0 ||
+        json_object_set_new(record, "data_ground",
+            json_string(caps_ground_name(caps_dataset_ground(&t->train)))) != 0)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the settings"));
     CAPS_TRY(caps_config_format(&t->config_text, record, 2, err));
 done:

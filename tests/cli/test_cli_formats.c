@@ -387,12 +387,12 @@ START_TEST(bad_folders)
     char *dir = make_folders("empty class", 2);
     cli_make_directory(dir, "train/fox");
     expect_bad(dir, "train/fox", "no PNG or JPEG files");
-    dir = make_folders("text", 2);
-    cli_write_text(dir, "train/bee/notes.txt", "bees");
-    expect_bad(dir, "train/bee/notes.txt", "is no picture by its name");
+    dir = make_folders("two names", 2);
+    cli_make_directory(dir, "training");
+    expect_bad(dir, "two names", "holds train and training, need one of them");
     dir = make_folders("no picture", 2);
     cli_write_text(dir, "test/cow/1.png", "moo");
-    expect_bad(dir, "test/cow/1.png", "is not a PNG file");
+    expect_bad(dir, "test/cow/1.png", "is neither a PNG nor a JPEG file");
     dir = make_folders("piped", 2);
     char *piped = cli_path(dir, "train/bee/f.png");
     ck_assert_int_eq(mkfifo(piped, 0600), 0);

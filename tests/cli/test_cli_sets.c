@@ -1,6 +1,7 @@
 /* test_cli_sets.c: the command line on data sets as people have them: names of files, folders of
  * splits, any number of classes, files beside the pictures. */
 #include "cli_support.h"
+#include "image.h"
 
 static char *work;
 
@@ -88,6 +89,181 @@ START_TEST(idx_names_with_a_dot)
 }
 END_TEST
 
+/* ---- folders -------------------------------------------------------------------------------- */
+
+#define SPEC                                                                                       \
+    "{\"input\": [1,12,12], \"classes\": 3, \"conv1\": {\"channels\": 8, \"kernel\": 3, "          \
+    "\"stride\": 1},"                                                                              \
+    " \"primary\": {\"types\": 4, \"dim\": 4, \"kernel\": 3, \"stride\": 2},"                      \
+    " \"class_caps\": {\"dim\": 6, \"iterations\": 2}, \"decoder\": {\"hidden\": [16]}}"
+
+static void put_picture(const char *path, unsigned seed)
+{
+    caps_error err = {0};
+    caps_image image;
+    test_ok(caps_image_init(&image, 12, 12, 1, &err));
+    for (size_t i = 0; i < 144; i++)
+        image.pixels[i] = (uint8_t)((i * 37 + seed * 91 + i * i * seed) % 251);
+    test_ok(caps_image_write_png(&image, path, &err));
+    caps_image_release(&image);
+}
+
+/* `each` pictures for each of three classes in dir/split. */
+static void put_split(const char *dir, const char *split, unsigned each, unsigned seed)
+{
+    static const char *const classes[] = {"ant", "b, \"ee\"", "cow"};
+    char *at = cli_make_directory(dir, split);
+    for (unsigned c = 0; c < 3; c++) {
+        char *class = cli_make_directory(at, classes[c]), name[32];
+        for (unsigned i = 0; i < each; i++) {
+            snprintf(name, sizeof name, "%u.png", i);
+            put_picture(cli_path(class, name), seed + 7 * i + c);
+        }
+    }
+}
+
+static json_t *results_of(const char *data, const char *model, const char *split)
+{
+    test_process p = cli_run("eval", "--data", (char *)data, "--model", (char *)model, "--split",
+        (char *)split, "--json");
+    cli_expect_ok(p);
+    json_t *value = cli_json(&p);
+    test_process_release(&p);
+    return value;
+}
+
+static void expect_size(const char *data, const char *model, const char *split, double n)
+{
+    json_t *value = results_of(data, model, split);
+    ck_assert_double_eq(cli_number(value, "n"), n);
+    json_decref(value);
+}
+
+/* A validation folder is evaluated as training goes on, the test split at the end; with it, there
+ * need not be a test split; other commands take it without the run's settings. */
+START_TEST(validation_folders)
+{
+    char *dir = cli_make_directory(work, "sets"), *run = cli_path(work, "validated");
+    char *model = cli_path(run, "model.safetensors"), *spec = cli_write_text(work, "3.json", SPEC);
+    put_split(dir, "Training", 4, 1);
+    put_split(dir, "valid", 3, 50);
+    put_split(dir, "testing", 2, 90);
+    cli_write_text(dir, "Training/ant/Thumbs.db", "x");
+    cli_make_directory(dir, "extra");
+    test_process p = cli_run("train", "--data", dir, "--arch", spec, "--out", run, "--epochs", "2",
+        "--batch", "4", "--json");
+    cli_expect_ok(p);
+    json_t *value = cli_json(&p);
+    const double error = cli_number(value, "validation_error_percent");
+    json_decref(value);
+    static const char *const lines[] = {", 12 training images", ", 6 test images",
+        ", 9 validation images of 1x12x12\n",
+        "sets: 1 entry beside the folders of the splits is not used: extra\n",
+        "Training: 1 file that is no PNG or JPEG by its name is not used: ant/Thumbs.db\n"};
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        const char *at = strstr(p.err, lines[i]);
+        ck_assert_msg(at != NULL, "'%s' is not in %s", lines[i], p.err);
+        ck_assert_msg(!strstr(at + 1, lines[i]), "'%s' is twice in %s", lines[i], p.err);
+    }
+    const char *test_error = strstr(p.err, "test error");
+    ck_assert_ptr_nonnull(strstr(p.err, "epoch 1/2"));
+    ck_assert_ptr_nonnull(test_error);
+    ck_assert(test_error > strstr(p.err, "epoch 2/2"));
+    test_process_release(&p);
+
+    ck_assert_int_eq(unlink(cli_path(run, "config.json")), 0);
+    value = results_of(dir, model, "validation");
+    ck_assert(cli_number(value, "n") == 9 && cli_number(value, "error_percent") == error);
+    json_decref(value);
+    expect_size(dir, model, "test", 6);
+    expect_size(dir, model, "train", 12);
+    cli_expect_error(cli_run("train", "--data", dir, "--arch", spec, "--out",
+                         cli_path(work, "never"), "--validation", "3"),
+        2, "sets: has a validation split of its own, which is used; need no --validation 3",
+        "both");
+
+    rename_in(dir, "testing", "other");
+    p = cli_run("train", "--data", dir, "--arch", spec, "--out", run, "--overwrite", "--epochs",
+        "1", "--json");
+    cli_expect_ok(p);
+    ck_assert_ptr_nonnull(strstr(p.err, "9 validation images of 1x12x12 (there is no test split)"));
+    ck_assert_ptr_nonnull(strstr(p.err, "not used: extra, other\n"));
+    test_process_release(&p);
+    p = cli_run("report", run);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    cli_expect_error(cli_run("eval", "--data", dir, "--model", model), 3, "no folder test", "test");
+
+    rename_in(dir, "valid", "another");
+    cli_expect_error(
+        cli_run("train", "--data", dir, "--arch", spec, "--out", cli_path(work, "never")), 3,
+        "no folder test, need test or testing", "neither");
+    ck_assert(!caps_path_exists(cli_path(work, "never")));
+}
+END_TEST
+
+/* Predictions name the files that images were read from. */
+START_TEST(files_in_predictions)
+{
+    char *dir = cli_make_directory(work, "files"), *run = cli_path(work, "run files");
+    char *model = cli_path(run, "model.safetensors"), *csv = cli_path(work, "p.csv");
+    char *spec = cli_write_text(work, "f.json", SPEC);
+    put_split(dir, "train", 3, 1);
+    put_split(dir, "test", 2, 9);
+    test_process p = cli_run(
+        "train", "--data", dir, "--arch", spec, "--out", run, "--max-steps", "1", "--quiet");
+    cli_expect_ok(p);
+    test_process_release(&p);
+
+    p = cli_run("predict", "--data", dir, "--model", model, "--index", "5", "0", "--json");
+    cli_expect_ok(p);
+    json_t *value = cli_json(&p);
+    static const char *const sources[] = {"/test/cow/1.png", "/test/ant/0.png"};
+    for (size_t i = 0; i < 2; i++) {
+        json_t *row = json_array_get(value, i), *one;
+        char *path = caps_format("%s%s", dir, sources[i]);
+        ck_assert_str_eq(json_string_value(json_object_get(row, "source")), path);
+        /* The file alone is predicted alike. */
+        test_process q = cli_run("predict", path, "--model", model, "--json");
+        cli_expect_ok(q);
+        one = cli_json(&q);
+        ck_assert_int_eq(json_equal(json_object_get(row, "lengths"),
+                             json_object_get(json_array_get(one, 0), "lengths")),
+            1);
+        json_decref(one);
+        test_process_release(&q);
+    }
+    json_decref(value);
+    test_process_release(&p);
+
+    p = cli_run("eval", "--data", dir, "--model", model, "--predictions", csv);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    size_t n;
+    char *text = (char *)cli_read(csv, &n);
+    const char *head = "index,true_label,label,length_0,length_1,length_2,file\n0,0,";
+    ck_assert_msg(strncmp(text, head, strlen(head)) == 0, "%s", text);
+    char *quoted = caps_format(",\"%s/test/b, \"\"ee\"\"/0.png\"\n2,2,", dir);
+    char *plain = caps_format(",%s/test/cow/1.png\n", dir);
+    ck_assert_msg(strstr(text, quoted) != NULL, "%s", text);
+    ck_assert_str_eq(strstr(text, plain), plain); /* the last row */
+
+    /* A set without files has the columns it always had. */
+    char *idx = cli_make_data(work, "idx", 6, 4, 1, 12, 12, 3);
+    p = cli_run("eval", "--data", idx, "--model", model, "--predictions", csv);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    text = (char *)cli_read(csv, &n);
+    ck_assert_ptr_nonnull(strstr(text, ",length_2\n"));
+    ck_assert_ptr_null(strstr(text, "file"));
+    p = cli_run("report", run);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    text = (char *)cli_read(cli_path(run, "report.html"), &n);
+    ck_assert_ptr_nonnull(strstr(text, "/test/"));
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("command line: sets");
@@ -96,6 +272,8 @@ Suite *suite(void)
     tcase_set_timeout(sets, 600);
     tcase_add_test(sets, built_in_networks_take_the_classes_of_the_data);
     tcase_add_test(sets, idx_names_with_a_dot);
+    tcase_add_test(sets, validation_folders);
+    tcase_add_test(sets, files_in_predictions);
     suite_add_tcase(s, sets);
     return s;
 }

@@ -8,6 +8,7 @@
 #include <zlib.h>
 
 #include "file.h"
+#include "image.h"
 #include "pairs.h"
 #include "rng.h"
 
@@ -145,6 +146,23 @@ void test_make_directory(const char *dir, const char *name)
     caps_error err = {0};
     char *path = caps_path_join(dir, name);
     test_ok(caps_directory_make(path, &err));
+    free(path);
+}
+
+void test_put_png(
+    const char *dir, const char *name, unsigned which, size_t w, size_t h, size_t channels)
+{
+    caps_error err = {0};
+    caps_image image;
+    char *path = caps_path_join(dir, name), *parent = strdup(path);
+    *strrchr(parent, '/') = '\0';
+    test_ok(caps_directory_make(parent, &err));
+    test_ok(caps_image_init(&image, w, h, channels, &err));
+    for (size_t i = 0; i < w * h * channels; i++)
+        image.pixels[i] = test_pixel_of(which, i);
+    test_ok(caps_image_write_png(&image, path, &err));
+    caps_image_release(&image);
+    free(parent);
     free(path);
 }
 

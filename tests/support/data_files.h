@@ -10,6 +10,9 @@ char *test_new_directory(void);
 void test_put(const char *directory, const char *name, const void *data, size_t n);
 void test_drop(const char *directory, const char *name);
 void test_make_directory(const char *directory, const char *name);
+/* A PNG file of w x h pixels, those of picture `which`; its folders are made. */
+void test_put_png(
+    const char *directory, const char *name, unsigned which, size_t w, size_t h, size_t channels);
 /* Pixel i of picture `which`, any fixed value. */
 uint8_t test_pixel_of(unsigned which, size_t i);
 

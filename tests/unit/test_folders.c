@@ -19,36 +19,19 @@ static const caps_dataset_options testing = {
 
 /* ---- folders of pictures -------------------------------------------------------------------- */
 
-static void put_png(
-    const char *dir, const char *name, unsigned which, size_t w, size_t h, size_t channels)
-{
-    caps_error err = {0};
-    caps_image image;
-    char *path = caps_path_join(dir, name), *parent = strdup(path);
-    *strrchr(parent, '/') = '\0';
-    test_ok(caps_directory_make(parent, &err));
-    test_ok(caps_image_init(&image, w, h, channels, &err));
-    for (size_t i = 0; i < w * h * channels; i++)
-        image.pixels[i] = test_pixel_of(which, i);
-    test_ok(caps_image_write_png(&image, path, &err));
-    caps_image_release(&image);
-    free(parent);
-    free(path);
-}
-
 /* train/: cat 3, dog 1, eel 2 pictures; test/: eel 1, cat 2. Names in another order than numbers,
  * hidden files and loose notes between them. */
 static void put_animals(const char *dir)
 {
-    put_png(dir, "train/dog/a.png", 10, 5, 4, 1);
-    put_png(dir, "train/cat/b.PNG", 2, 5, 4, 1);
-    put_png(dir, "train/cat/B.png", 1, 5, 4, 1);
-    put_png(dir, "train/cat/c.Png", 3, 5, 4, 1);
-    put_png(dir, "train/eel/1.png", 20, 5, 4, 1);
-    put_png(dir, "train/eel/2.png", 21, 5, 4, 1);
-    put_png(dir, "test/eel/x.png", 30, 5, 4, 1);
-    put_png(dir, "test/cat/x.png", 31, 5, 4, 1);
-    put_png(dir, "test/cat/y.png", 32, 5, 4, 1);
+    test_put_png(dir, "train/dog/a.png", 10, 5, 4, 1);
+    test_put_png(dir, "train/cat/b.PNG", 2, 5, 4, 1);
+    test_put_png(dir, "train/cat/B.png", 1, 5, 4, 1);
+    test_put_png(dir, "train/cat/c.Png", 3, 5, 4, 1);
+    test_put_png(dir, "train/eel/1.png", 20, 5, 4, 1);
+    test_put_png(dir, "train/eel/2.png", 21, 5, 4, 1);
+    test_put_png(dir, "test/eel/x.png", 30, 5, 4, 1);
+    test_put_png(dir, "test/cat/x.png", 31, 5, 4, 1);
+    test_put_png(dir, "test/cat/y.png", 32, 5, 4, 1);
     test_put(dir, "train/cat/.hidden.txt", "no picture", 10);
     test_put(dir, "train/.cache/x.txt", "no class", 8);
     test_put(dir, "train/notes.txt", "where they are from", 19);
@@ -107,10 +90,10 @@ START_TEST(folders_without_splits)
     caps_error err = {0};
     caps_dataset ds, validation;
     char *dir = test_new_directory(), *slashed = caps_format("%s//", dir);
-    put_png(dir, "b/1.png", 1, 3, 3, 1);
-    put_png(dir, "a/1.png", 2, 3, 3, 1);
-    put_png(dir, "train/1.png", 3, 3, 3, 1); /* a class of trains */
-    put_png(dir, "train/2.png", 4, 3, 3, 1);
+    test_put_png(dir, "b/1.png", 1, 3, 3, 1);
+    test_put_png(dir, "a/1.png", 2, 3, 3, 1);
+    test_put_png(dir, "train/1.png", 3, 3, 3, 1); /* a class of trains */
+    test_put_png(dir, "train/2.png", 4, 3, 3, 1);
     test_ok(caps_dataset_open(&ds, slashed, &training, &err));
     ck_assert_uint_eq(ds.classes, 3);
     ck_assert_str_eq(ds.class_names[2], "train");
@@ -134,10 +117,10 @@ START_TEST(folders_are_converted)
     caps_error err = {0};
     caps_dataset ds;
     char *dir = test_new_directory();
-    put_png(dir, "train/a/1.png", 1, 6, 4, 3);
-    put_png(dir, "train/a/2.png", 2, 9, 9, 1);
-    put_png(dir, "train/b/1.png", 3, 40, 2, 3);
-    put_png(dir, "test/b/1.png", 4, 8, 8, 1);
+    test_put_png(dir, "train/a/1.png", 1, 6, 4, 3);
+    test_put_png(dir, "train/a/2.png", 2, 9, 9, 1);
+    test_put_png(dir, "train/b/1.png", 3, 40, 2, 3);
+    test_put_png(dir, "test/b/1.png", 4, 8, 8, 1);
     static const caps_dataset_options requested[] = {
         {CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_TRAIN},
         {CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_TEST},
@@ -159,7 +142,7 @@ START_TEST(folders_are_converted)
             float values[3 * 7 * 7];
             char *path = caps_path_join(dir, files[requested[k].split][i]);
             test_ok(caps_image_read(&image, path, &err));
-            test_ok(caps_image_convert(values, &image, s[0], s[1], s[2], false, NULL, &err));
+            test_ok(caps_image_convert(values, &image, s[0], s[1], s[2], false, &err));
             for (size_t p = 0; p < s[0] * s[1] * s[2]; p++)
                 ck_assert_double_le(
                     fabs(ds.images[i * s[0] * s[1] * s[2] + p] - 255.0 * (double)values[p]),
@@ -200,7 +183,7 @@ START_TEST(folders_in_parallel)
     uint8_t labels[2 * EACH];
     for (unsigned i = 0; i < 2 * EACH; i++) {
         snprintf(name, sizeof name, "train/%c/%03u.png", i % 2 ? 'b' : 'a', i);
-        put_png(dir, name, i, 4, 4, 1);
+        test_put_png(dir, name, i, 4, 4, 1);
         which[i] = i;
         labels[i] = i % 2;
     }
@@ -213,10 +196,12 @@ START_TEST(folders_in_parallel)
     caps_dataset_release(&ds);
 
     test_put(dir, "train/a/110.png", "not a picture", 13);
-    test_expect_refused(dir, &training, CAPS_ERR_FORMAT, NULL, "a/110.png: is not a PNG file");
+    test_expect_refused(
+        dir, &training, CAPS_ERR_FORMAT, NULL, "a/110.png: is neither a PNG nor a JPEG file");
     test_put(dir, "train/b/041.png", "", 0);
     for (int i = 0; i < 5; i++)
-        test_expect_refused(dir, &training, CAPS_ERR_FORMAT, NULL, "b/041.png: is not a PNG file");
+        test_expect_refused(
+            dir, &training, CAPS_ERR_FORMAT, NULL, "b/041.png: is neither a PNG nor a JPEG file");
     free(dir);
 }
 END_TEST
@@ -233,19 +218,48 @@ static void expect_bad_folder(void (*spoil)(const char *dir), const caps_dataset
     free(dir);
 }
 
-static void spoil_with_text(const char *dir)
+static void spoil_with_nested_class(const char *dir)
 {
-    test_put(dir, "train/dog/notes.txt", "a", 1);
+    test_put_png(dir, "train/fox/2024/1.png", 1, 2, 2, 1);
+    test_put_png(dir, "train/fox/2024/12/2.png", 1, 2, 2, 1);
 }
 
-static void spoil_with_directory(const char *dir)
+static void spoil_with_two_names(const char *dir)
 {
-    test_make_directory(dir, "train/dog/more");
+    test_put_png(dir, "Training/fox/1.png", 1, 2, 2, 1);
+}
+
+static void spoil_with_two_names_of_test(const char *dir)
+{
+    test_make_directory(dir, "testing");
+}
+
+static void loop_link(const char *dir, const char *name)
+{
+    char *path = caps_path_join(dir, name);
+    const char *last = strrchr(name, '/');
+    ck_assert_int_eq(symlink(last ? last + 1 : name, path), 0);
+    free(path);
+}
+
+static void spoil_with_loop_of_split(const char *dir)
+{
+    loop_link(dir, "val");
+}
+
+static void spoil_with_loop_of_class(const char *dir)
+{
+    loop_link(dir, "train/fox");
+}
+
+static void spoil_with_loop_in_class(const char *dir)
+{
+    loop_link(dir, "train/cat/notes");
 }
 
 static void spoil_with_loose_picture(const char *dir)
 {
-    put_png(dir, "test/loose.png", 1, 2, 2, 1);
+    test_put_png(dir, "test/loose.png", 1, 2, 2, 1);
 }
 
 static void spoil_with_empty_class(const char *dir)
@@ -260,7 +274,7 @@ static void spoil_with_hidden_class(const char *dir)
 
 static void spoil_with_new_class(const char *dir)
 {
-    put_png(dir, "test/fox/1.png", 1, 2, 2, 1);
+    test_put_png(dir, "test/fox/1.png", 1, 2, 2, 1);
 }
 
 static void spoil_test(const char *dir)
@@ -299,20 +313,31 @@ static void spoil_with_directory_named_png(const char *dir)
 
 static void spoil_name(const char *dir)
 {
-    put_png(dir, "train/two\nlines/1.png", 1, 2, 2, 1);
+    test_put_png(dir, "train/two\nlines/1.png", 1, 2, 2, 1);
 }
 
 static void spoil_utf8(const char *dir)
 {
-    put_png(dir, "train/\xff\xfe/1.png", 1, 2, 2, 1);
+    test_put_png(dir, "train/\xff\xfe/1.png", 1, 2, 2, 1);
 }
 
 START_TEST(bad_folders)
 {
-    expect_bad_folder(spoil_with_text, &training, CAPS_ERR_FORMAT, "/train/dog/notes.txt",
-        "is no picture by its name, need PNG or JPEG files only");
-    expect_bad_folder(spoil_with_directory, &training, CAPS_ERR_FORMAT, "/train/dog/more",
-        "is a directory, need PNG or JPEG files only");
+    expect_bad_folder(spoil_with_nested_class, &training, CAPS_ERR_FORMAT, "/train/fox",
+        "the folders in it hold 2, need them in the folder of the class itself (fox/2024)");
+    for (int split = 0; split < 2; split++) {
+        const caps_dataset_options *o = split ? &testing : &training;
+        expect_bad_folder(spoil_with_two_names, o, CAPS_ERR_FORMAT, "",
+            "holds Training and train, need one of them");
+        expect_bad_folder(spoil_with_two_names_of_test, o, CAPS_ERR_FORMAT, "",
+            "holds test and testing, need one of them");
+        expect_bad_folder(
+            spoil_with_loop_of_split, o, CAPS_ERR_NOT_FOUND, "/val", "cannot look there: Too many");
+        expect_bad_folder(spoil_with_loop_of_class, o, CAPS_ERR_NOT_FOUND, "/train/fox",
+            "cannot look there: Too many");
+    }
+    expect_bad_folder(spoil_with_loop_in_class, &training, CAPS_ERR_NOT_FOUND, "/train/cat/notes",
+        "cannot look there: Too many");
     expect_bad_folder(spoil_with_loose_picture, &testing, CAPS_ERR_FORMAT, "/test/loose.png",
         "a picture outside the folders of classes");
     expect_bad_folder(spoil_with_empty_class, &training, CAPS_ERR_FORMAT, "/train/fox",
@@ -326,7 +351,7 @@ START_TEST(bad_folders)
         spoil_picture, &testing, CAPS_ERR_FORMAT, "/test/cat/y.png", "damaged PNG file");
     for (int split = 0; split < 2; split++)
         expect_bad_folder(spoil_first_picture, split ? &testing : &training, CAPS_ERR_FORMAT,
-            "/train/cat/B.png", "is not a PNG file");
+            "/train/cat/B.png", "is neither a PNG nor a JPEG file");
     expect_bad_folder(
         spoil_with_dangling_link, &training, CAPS_ERR_NOT_FOUND, "/train/dog/z.png", "cannot open");
     expect_bad_folder(spoil_with_directory_named_png, &training, CAPS_ERR_FORMAT,
@@ -343,9 +368,9 @@ START_TEST(folders_of_too_few_classes)
     test_make_directory(dir, "train");
     test_expect_refused(dir, &training, CAPS_ERR_FORMAT, train, "no folders of classes");
     test_expect_refused(dir, &testing, CAPS_ERR_NOT_FOUND, dir, "no folder test");
-    put_png(dir, "train/a/1.png", 1, 2, 2, 1);
+    test_put_png(dir, "train/a/1.png", 1, 2, 2, 1);
     test_expect_refused(dir, &training, CAPS_ERR_FORMAT, train, "one folder of a class, a, need");
-    put_png(dir, "train/b/1.png", 1, 2, 2, 1);
+    test_put_png(dir, "train/b/1.png", 1, 2, 2, 1);
     test_make_directory(dir, "test");
     char *test = caps_path_join(dir, "test");
     test_expect_refused(dir, &testing, CAPS_ERR_FORMAT, test, "no folders of classes");
@@ -354,12 +379,12 @@ START_TEST(folders_of_too_few_classes)
     free(dir);
 
     dir = test_new_directory();
-    put_png(dir, "a/1.png", 1, 2, 2, 1);
+    test_put_png(dir, "a/1.png", 1, 2, 2, 1);
     test_expect_refused(dir, &training, CAPS_ERR_FORMAT, dir, "one folder of a class, a, need");
     free(dir);
 
     dir = test_new_directory();
-    put_png(dir, "test/a/1.png", 1, 2, 2, 1);
+    test_put_png(dir, "test/a/1.png", 1, 2, 2, 1);
     test_expect_refused(dir, &training, CAPS_ERR_NOT_FOUND, dir, "no folder train");
     test_expect_refused(dir, &testing, CAPS_ERR_NOT_FOUND, dir, "no folder train");
     free(dir);
@@ -368,7 +393,7 @@ START_TEST(folders_of_too_few_classes)
     for (int i = 0; i < 257; i++) {
         char name[32];
         snprintf(name, sizeof name, "class %d/1.png", i);
-        put_png(dir, name, 1, 1, 1, 1);
+        test_put_png(dir, name, 1, 1, 1, 1);
     }
     test_expect_refused(
         dir, &training, CAPS_ERR_FORMAT, dir, "257 folders of classes, need <= 256");

@@ -130,8 +130,11 @@ START_TEST(bad_cifar)
     test_expect_refused(dir, &(caps_dataset_options){.split = CAPS_SPLIT_TEST}, CAPS_ERR_ARGUMENT,
         "caps_dataset_options", "size is 0");
     test_expect_refused(dir,
+        &(caps_dataset_options){CAPS_OPTIONS(caps_dataset_options), .split = (caps_split)3},
+        CAPS_ERR_ARGUMENT, "data set: split is 3", "need 0 (train), 1 (test) or 2 (validation)");
+    test_expect_refused(dir,
         &(caps_dataset_options){CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_VALIDATION},
-        CAPS_ERR_ARGUMENT, "data set: split is 2", "need 0 (train) or 1 (test)");
+        CAPS_ERR_NOT_FOUND, dir, "has no validation split of its own");
     free(bytes);
     free(meta);
     free(test);

@@ -13,7 +13,7 @@
 #include <zlib.h>
 
 #include "file.h"
-#include "image.h"
+#include "picture.h"
 #include "rng.h"
 
 /* ---- PNG of every kind, written with libpng's own classic functions ------------------------- */
@@ -104,8 +104,9 @@ static void write_kind(const char *path, const kind *k)
         free(rows[y]);
 }
 
-/* What capscl should make of channel c (0 to 2) of pixel (x, y), 0 to 255, not yet rounded. */
-static double expected_value(const kind *k, int x, int y, int c)
+/* What capscl should make of channel c (0 to 2) of pixel (x, y) on a ground of that level, 0 to 255,
+ * not yet rounded. */
+static double expected_value(const kind *k, int x, int y, int c, double ground)
 {
     double most = (double)((1u << k->depth) - 1), alpha = 1, value;
     if (k->colour == PNG_COLOR_TYPE_PALETTE) {
@@ -126,7 +127,7 @@ static double expected_value(const kind *k, int x, int y, int c)
             alpha = same ? 0 : 1;
         }
     }
-    return value * alpha * 255;
+    return value * alpha * 255 + ground * (1 - alpha);
 }
 
 START_TEST(read_every_kind)
@@ -152,19 +153,20 @@ START_TEST(read_every_kind)
                     caps_error err = {0};
                     caps_image image;
                     write_kind(path, &k);
-                    test_ok(caps_image_read(&image, path, &err));
+                    const unsigned ground = (unsigned)pictures * 37 % 256;
+                    const caps_picture_options o = {.background = 1 + (int)ground};
+                    test_ok(caps_picture_read(&image, path, &o, NULL, &err));
                     ck_assert_uint_eq(image.width, PW);
                     ck_assert_uint_eq(image.height, PH);
                     bool colours = k.colour & PNG_COLOR_MASK_COLOR;
                     ck_assert_uint_eq(image.channels, colours ? 3 : 1);
-                    /* Of 16 bits, value and alpha are rounded to 8 and then their product. */
-                    bool thrice = k.depth == 16 && k.colour & PNG_COLOR_MASK_ALPHA;
-                    double tolerance = thrice ? 1.501 : 0.501;
+                    /* Rounded once; of 16 bits to 16 and then to 8. */
+                    double tolerance = k.depth == 16 ? 0.503 : 0.501;
                     for (int y = 0; y < PH; y++)
                         for (int x = 0; x < PW; x++)
                             for (int c = 0; c < (int)image.channels; c++) {
                                 int got = image.pixels[((size_t)y * PW + x) * image.channels + c];
-                                double want = expected_value(&k, x, y, c);
+                                double want = expected_value(&k, x, y, c, ground);
                                 ck_assert_msg(fabs(got - want) <= tolerance,
                                     "colour type %d, depth %d, interlace %d, tRNS %d, (%d, %d) "
                                     "channel %d: %d, need %g",
@@ -264,9 +266,9 @@ START_TEST(bad_pictures_are_refused_in_silence)
     expect_bad(path, CAPS_ERR_NOT_FOUND, "cannot open: No such file or directory");
     expect_bad(dir, CAPS_ERR_FORMAT, "is a directory, need a file");
     put(path, "", 0);
-    expect_bad(path, CAPS_ERR_FORMAT, "is not a PNG file (0 bytes");
+    expect_bad(path, CAPS_ERR_FORMAT, "is neither a PNG nor a JPEG file (0 bytes");
     put(path, "GIF89a and so on", 16);
-    expect_bad(path, CAPS_ERR_FORMAT, "is not a PNG file (16 bytes");
+    expect_bad(path, CAPS_ERR_FORMAT, "is neither a PNG nor a JPEG file (16 bytes");
 
     kind k = {PNG_COLOR_TYPE_RGB, 8, 0, false};
     unsigned char *file;
@@ -293,9 +295,12 @@ START_TEST(bad_pictures_are_refused_in_silence)
             sizes[i][1]);
         expect_bad(path, CAPS_ERR_FORMAT, text);
     }
-    patch_header(file, 16384, 16384); /* 768 MB out of a few hundred bytes */
+    patch_header(file, 8192, 8193);
     put(path, file, n);
-    expect_bad(path, CAPS_ERR_FORMAT, "damaged PNG file: ");
+    expect_bad(path, CAPS_ERR_FORMAT, "picture of 8192x8193, need <= 67108864 pixels");
+    patch_header(file, 8192, 8192); /* 192 MB out of a few hundred bytes */
+    put(path, file, n);
+    expect_bad(path, CAPS_ERR_FORMAT, "damaged PNG file: it is too small for a picture");
     static const uint32_t none[][2] = {{0, 5}, {5, 0}, {UINT32_MAX, 5}, {1u << 31, 1u << 31}};
     for (size_t i = 0; i < 4; i++) {
         patch_header(file, none[i][0], none[i][1]);
@@ -340,7 +345,12 @@ static float *converted(
     float *out = malloc(channels * height * width * sizeof *out);
     for (size_t i = 0; i < channels * height * width; i++)
         out[i] = NAN; /* what is not written shows */
-    test_ok(caps_image_convert(out, image, channels, height, width, invert, said, &err));
+    const caps_picture_options options = {.invert = invert};
+    caps_picture_facts facts = {
+        .width = image->width, .height = image->height, .coloured = image->channels == 3};
+    test_ok(caps_picture_convert(out, image, channels, height, width, &options, &facts, &err));
+    if (said)
+        caps_picture_describe(said, &facts);
     for (size_t i = 0; i < channels * height * width; i++)
         ck_assert(out[i] >= 0 && out[i] <= 1);
     return out;
@@ -348,7 +358,7 @@ static float *converted(
 
 START_TEST(right_size_passes_exactly)
 {
-    char said[256];
+    char said[CAPS_PICTURE_TEXT];
     for (int invert = 0; invert < 2; invert++)
         for (size_t from = 1; from <= 3; from += 2)
             for (size_t to = 1; to <= 3; to += 2) {
@@ -394,7 +404,7 @@ START_TEST(what_was_done_is_said)
         {32, 32, 3, 3, 32, 32, false, "32x32 as it is"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char said[256];
+        char said[CAPS_PICTURE_TEXT];
         caps_image image = made(cases[i].width, cases[i].height, cases[i].channels);
         float *out = converted(&image, cases[i].to_channels, cases[i].to_height, cases[i].to_width,
             cases[i].invert, said);
@@ -503,8 +513,7 @@ START_TEST(proportions_are_kept_and_the_rest_is_black)
 
     image = made(4, 4, 1);
     float unused[64];
-    ck_assert_int_eq(
-        caps_image_convert(unused, &image, 2, 4, 4, false, NULL, &err), CAPS_ERR_MISMATCH);
+    ck_assert_int_eq(caps_image_convert(unused, &image, 2, 4, 4, false, &err), CAPS_ERR_MISMATCH);
     ck_assert_str_eq(err.message, "image: the model takes 2 channels, a picture gives 1 or 3");
     caps_image_release(&image);
 }
