@@ -189,8 +189,7 @@ caps_status caps_file_take(int fd, void *data, size_t n, const char *path, caps_
         if (got < 0)
             return caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot read", path);
         if (got == 0)
-            return caps_fail(
-                err, CAPS_ERR_FORMAT, "%s: ends %zu bytes too early", path, n - used);
+            return caps_fail(err, CAPS_ERR_FORMAT, "%s: ends %zu bytes too early", path, n - used);
         used += (size_t)got;
     }
     return CAPS_OK;

@@ -120,8 +120,7 @@ static caps_status check_tensors(
 }
 
 /* "12 tensors are float16, converted to float32", once for each type. */
-static void note_types(
-    caps_textbuf *notes, const caps_checkpoint *c, const caps_safetensors *st,
+static void note_types(caps_textbuf *notes, const caps_checkpoint *c, const caps_safetensors *st,
     const caps_network *network, const char *path)
 {
     static const char *const dtypes[] = {"F16", "BF16", "F64"};
@@ -242,8 +241,7 @@ static size_t count_classes(const caps_safetensors *st, const caps_model_spec *s
         caps_network_init(&a, spec, NULL) == CAPS_OK &&
         caps_network_init(&b, more, NULL) == CAPS_OK)
         for (size_t i = 0; i < a.parameter_count && count == 0; i++) {
-            const caps_parameter *p = &a.parameters[i].parameter,
-                                 *q = &b.parameters[i].parameter;
+            const caps_parameter *p = &a.parameters[i].parameter, *q = &b.parameters[i].parameter;
             const caps_st_tensor *t = caps_safetensors_get(st, p->name);
             for (int d = 0; t && t->ndim == p->ndim && d < p->ndim; d++)
                 if (p->shape[d] == classes && q->shape[d] != classes)
@@ -269,8 +267,8 @@ static caps_status fit_classes(const caps_checkpoint *c, const caps_safetensors 
     if (status != CAPS_OK)
         return caps_fail_prefix(err, CAPS_ERR_FORMAT, "%s", path);
     if (!c->spec)
-        caps_textbuf_put(notes, "%s: of %zu classes (%s by itself: %zu)\n", path, classes, arch,
-            usual);
+        caps_textbuf_put(
+            notes, "%s: of %zu classes (%s by itself: %zu)\n", path, classes, arch, usual);
     return CAPS_OK;
 }
 
@@ -360,8 +358,8 @@ static void compare_layers(
     for (size_t i = 0, end; i < network->parameter_count; i = end) {
         const char *name = network->parameters[i].name;
         const caps_parameter *bad = NULL;
-        for (end = i; end < network->parameter_count &&
-                      is_same_layer(name, network->parameters[end].name);
+        for (end = i;
+             end < network->parameter_count && is_same_layer(name, network->parameters[end].name);
              end++) {
             const caps_parameter *p = &network->parameters[end].parameter;
             const caps_st_tensor *t = caps_safetensors_get(st, p->name);

@@ -134,7 +134,8 @@ const char *caps_parameter_type_name(const char *dtype)
 
 bool caps_parameter_fits(const caps_st_tensor *t, const caps_parameter *p)
 {
-    return t->ndim == p->ndim && memcmp(t->shape, p->shape, (size_t)p->ndim * sizeof *p->shape) == 0;
+    return t->ndim == p->ndim &&
+           memcmp(t->shape, p->shape, (size_t)p->ndim * sizeof *p->shape) == 0;
 }
 
 caps_status caps_parameter_check(const caps_st_tensor *t, const char *name, const caps_parameter *p,

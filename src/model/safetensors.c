@@ -171,8 +171,8 @@ static caps_status check_cover(const caps_safetensors *st, const char *where, ca
 }
 
 /* The header's length, of a file of n bytes that begins with these. */
-static caps_status read_length(size_t *length, const unsigned char *begin, size_t n,
-    const char *where, caps_error *err)
+static caps_status read_length(
+    size_t *length, const unsigned char *begin, size_t n, const char *where, caps_error *err)
 {
     uint64_t value = 0;
     if (n < LENGTH_BYTES)
@@ -248,9 +248,9 @@ static caps_status open_regular(caps_safetensors *st, const char *path, caps_err
     st->is_open = true;
     if (fstat(st->fd, &file) != 0)
         CAPS_TRY(caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot read", path));
-    const size_t n = file.st_size < 0                         ? 0
+    const size_t n = file.st_size < 0                     ? 0
                      : (uint64_t)file.st_size > MOST_FILE ? MOST_FILE
-                                                              : (size_t)file.st_size;
+                                                          : (size_t)file.st_size;
     CAPS_TRY(caps_file_take(st->fd, begin, n < LENGTH_BYTES ? 0 : LENGTH_BYTES, path, err));
     CAPS_TRY(read_length(&length, begin, n, path, err));
     st->file = malloc(length + 1);
