@@ -189,15 +189,6 @@ static void report_classes(caps_trainer *t)
     caps_model_spec_free(own);
 }
 
-static void report_notes(caps_trainer *t, const char *notes)
-{
-    for (const char *line = notes; line && *line;) {
-        const size_t n = strcspn(line, "\n");
-        caps_trainer_note(t, "%.*s", (int)n, line);
-        line += n + (line[n] == '\n');
-    }
-}
-
 /* What is wrong with the data is reported first. */
 caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *err)
 {
@@ -232,7 +223,7 @@ caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *e
     CAPS_TRY(caps_schedule_check(config, t->steps_per_epoch, err));
     report_data(t);
     report_classes(t);
-    report_notes(t, r.notes);
+    caps_trainer_note_lines(t, r.notes);
 done:
     free(r.notes);
     return status;
