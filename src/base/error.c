@@ -1,5 +1,6 @@
 /* error.c: names of codes, and the writing of error reports. */
 #include "fail.h"
+#include "text.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -119,14 +120,13 @@ static int is_continuation(char c)
     return ((unsigned char)c & 0xc0) == 0x80;
 }
 
-/* Stores `text` as the message: one line (a path may hold any byte, and a parser may quote a line
- * break), and where it is too long the middle goes, because the thing stands at the start and the
- * need at the end. */
-static void message_set(caps_error *err, char *text)
+/* Stores `from` as the message: one line that can be shown (a path may hold any byte, and a parser
+ * may quote a line break), and where it is too long the middle goes, because the thing stands at
+ * the start and the need at the end. */
+static void message_set(caps_error *err, const char *from)
 {
-    for (char *p = text; *p; p++)
-        if ((unsigned char)*p < 32 || *p == 127)
-            *p = ' ';
+    char text[SCRATCH_BYTES];
+    caps_text_clean(text, sizeof text, from);
     size_t n = strlen(text);
     if (n < sizeof err->message) {
         memcpy(err->message, text, n + 1);

@@ -71,8 +71,8 @@ static json_t *results_peak(const caps_bench_peak *peak)
     json_t *memory = json_array();
     uint64_t bytes = CAPS_BENCH_LEAST_BYTES;
     for (size_t i = 0; i < peak->sizes; i++, bytes *= CAPS_BENCH_MEMORY_FACTOR)
-        json_array_append_new(memory, json_pack("{s:I, s:o}", "bytes", (json_int_t)bytes,
-                                          "gbytes_per_s", caps_json_double(peak->gbytes_per_s[i])));
+        caps_json_append(&memory, json_pack("{s:I, s:o}", "bytes", (json_int_t)bytes,
+                                      "gbytes_per_s", caps_json_double(peak->gbytes_per_s[i])));
     return json_pack("{s:o, s:o}", "gflops", caps_json_double(peak->gflops), "memory", memory);
 }
 

@@ -13,6 +13,7 @@
 #include "formats.h"
 #include "picture.h"
 #include "progress.h"
+#include "text.h"
 
 /* How much stderr gets: -1 errors only, 0, 1 details too. A program has one stderr. */
 static int log_level;
@@ -50,29 +51,22 @@ int caps_cli_exit_code(caps_status status)
     return CAPS_EXIT_FAILED;
 }
 
-/* One line stays one line, whatever is in a file's name. */
-static void flatten(char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < 32 || *text == 127)
-            *text = '?';
-}
-
 int caps_cli_end(caps_status status, const caps_error *err)
 {
     caps_progress_clear();
     if (status == CAPS_OK)
         return CAPS_EXIT_DONE;
     char message[sizeof err->message];
-    snprintf(
-        message, sizeof message, "%s", err->message[0] ? err->message : caps_status_text(status));
-    flatten(message);
+    caps_text_clean(
+        message, sizeof message, err->message[0] ? err->message : caps_status_text(status));
     fprintf(stderr, "capscl: %s\n", message);
     if (err->build_log[0] && log_level > 0) {
         fputs("build log:\n", stderr);
         for (const char *line = err->build_log; *line;) {
             size_t n = strcspn(line, "\n");
-            fprintf(stderr, "    %.*s\n", (int)n, line);
+            char raw[sizeof err->build_log], text[sizeof err->build_log];
+            snprintf(raw, sizeof raw, "%.*s", (int)n, line);
+            fprintf(stderr, "    %s\n", caps_text_clean(text, sizeof text, raw));
             line += n + (line[n] == '\n');
         }
     }
@@ -115,6 +109,12 @@ bool caps_cli_begin(const caps_command *command, caps_args *args, void *options,
 
 /* ---- log and results ------------------------------------------------------------------------ */
 
+const char *caps_cli_shown(const char *text)
+{
+    static char shown[8192]; /* two paths of PATH_MAX */
+    return caps_text_clean(shown, sizeof shown, text);
+}
+
 bool caps_cli_is_quiet(void)
 {
     return log_level < 0;
@@ -122,9 +122,9 @@ bool caps_cli_is_quiet(void)
 
 static void log_line(const char *before, const char *format, va_list arguments)
 {
-    char text[1024];
-    vsnprintf(text, sizeof text, format, arguments);
-    flatten(text);
+    char raw[1024], text[2048];
+    vsnprintf(raw, sizeof raw, format, arguments);
+    caps_text_clean(text, sizeof text, raw);
     caps_progress_clear();
     fprintf(stderr, "%s%s\n", before, text);
 }

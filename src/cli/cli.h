@@ -122,6 +122,10 @@ extern const caps_command caps_command_devices, caps_command_train, caps_command
     caps_command_predict, caps_command_show, caps_command_report, caps_command_selftest,
     caps_command_bench, caps_command_tune, caps_command_version, caps_command_help;
 
+/* A path or another text from outside as it is shown (text.h), up to the next call. Messages and the
+ * log are cleaned already; what printf gets is not. */
+const char *caps_cli_shown(const char *text);
+
 /* The table: the i-th command, NULL past the last; by name, NULL where there is none. */
 const caps_command *caps_command_at(size_t i);
 const caps_command *caps_command_find(const char *name);

@@ -31,6 +31,11 @@ caps_status caps_cli_explain_model(caps_status status, caps_runtime *rt, const c
 void caps_cli_choose_pictures(caps_subset_pictures *pictures, const caps_picture_flags *flags,
     const caps_args *args, const char *model, const char *data, const caps_model_spec *spec);
 
+/* n files of pictures, with notes of what was done to them: inputs [n, C*H*W] of the network. Errors
+ * are those of caps_picture_read. (picture_files.c) */
+caps_status caps_cli_read_pictures(float *inputs, const caps_model_info *info, char **paths,
+    size_t n, const caps_subset_pictures *chosen, caps_error *err);
+
 /* caps_subset_open, with progress and notes. */
 caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, const char *model,
     size_t limit, const caps_subset_pictures *pictures, const caps_model_spec *spec,

@@ -86,13 +86,12 @@ static void bench_add_json(bench_report *p, const caps_bench_row *r)
         "gbytes_per_s", caps_json_double(bench_gbytes(r)), "fraction_of_peak",
         caps_json_double(bench_fraction(p, r)), "device", caps_json_text(p->device));
     if (row && r->whole) {
-        json_object_set_new(row, "batch", json_integer((json_int_t)r->batch));
-        json_object_set_new(
-            row, "images_per_second", caps_json_double((double)r->batch / r->seconds_median));
-        json_object_set_new(row, "routing_grad", json_string(r->routing_grad));
-        json_object_set_new(row, "conv", json_string(r->conv));
-        json_object_set_new(
-            row, "peak_device_bytes", json_integer((json_int_t)r->peak_device_bytes));
+        caps_json_set(&row, "batch", json_integer((json_int_t)r->batch));
+        caps_json_set(
+            &row, "images_per_second", caps_json_double((double)r->batch / r->seconds_median));
+        caps_json_set(&row, "routing_grad", json_string(r->routing_grad));
+        caps_json_set(&row, "conv", json_string(r->conv));
+        caps_json_set(&row, "peak_device_bytes", json_integer((json_int_t)r->peak_device_bytes));
     }
     if (!row || json_array_append_new(p->rows, row) != 0)
         p->out_of_memory = true;

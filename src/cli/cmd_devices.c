@@ -34,10 +34,7 @@ static caps_status devices_print_json(
                 (json_int_t)d->compute_units, "global_mem_bytes", (json_int_t)d->global_mem_bytes,
                 "max_alloc_bytes", (json_int_t)d->max_alloc_bytes, "local_mem_bytes",
                 (json_int_t)d->local_mem_bytes, "selected", i == selected);
-        if (!row || json_array_append_new(all, row) != 0) {
-            json_decref(all);
-            all = NULL;
-        }
+        caps_json_append(&all, row);
     }
     return caps_cli_print_json(all, err);
 }

@@ -129,9 +129,10 @@ static void print_several(const options *o, const report *r, const caps_evaluati
     double mean, sd;
     for (size_t m = 0; m < models; m++) {
         const caps_evaluation *one = &r->results[m];
-        printf("%s: %s error %.2f %% (%zu of %zu %s; 95 %% interval %s", o->models.values[m],
-            caps_cli_splits[o->split], one->error_percent, one->errors, one->n,
-            caps_images_name(one->labels), caps_interval_text(interval, one->errors, one->n));
+        printf("%s: %s error %.2f %% (%zu of %zu %s; 95 %% interval %s",
+            caps_cli_shown(o->models.values[m]), caps_cli_splits[o->split], one->error_percent,
+            one->errors, one->n, caps_images_name(one->labels),
+            caps_interval_text(interval, one->errors, one->n));
         if (one->labels > 1)
             printf("; of single digits %.2f %%, %s", one->label_error_percent,
                 caps_interval_text(interval, one->label_errors, one->n * one->labels));
@@ -157,8 +158,8 @@ static caps_status print_several_json(const caps_runtime *rt, const options *o, 
     json_t *models = json_array();
     for (size_t m = 0; m < o->models.count; m++) {
         json_t *one = caps_eval_json(&r->results[m]);
-        json_object_set_new(one, "model", caps_json_text(o->models.values[m]));
-        json_array_append_new(models, one);
+        caps_json_set(&one, "model", caps_json_text(o->models.values[m]));
+        caps_json_append(&models, one);
     }
     caps_mean_sd(r->percents, o->models.count, &mean, &sd);
     return caps_cli_print_json(
@@ -177,8 +178,8 @@ static caps_status print_one(
         return CAPS_OK;
     }
     json_t *one = caps_eval_json(&r->results[0]);
-    json_object_set_new(one, "classes", caps_eval_classes_json(r->spec));
-    json_object_set_new(one, "device", caps_json_text(caps_runtime_device(rt)->name));
+    caps_json_set(&one, "classes", caps_eval_classes_json(r->spec));
+    caps_json_set(&one, "device", caps_json_text(caps_runtime_device(rt)->name));
     return caps_cli_print_json(one, err);
 }
 

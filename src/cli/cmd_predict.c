@@ -6,7 +6,6 @@
 #include "fail.h"
 #include "file.h"
 #include "json.h"
-#include "picture.h"
 #include "progress.h"
 #include "sheet.h"
 
@@ -84,63 +83,17 @@ static caps_status batch_init(batch *b, size_t n, const caps_model *model, caps_
     return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory for %zu images", n);
 }
 
-static caps_status read_file(batch *b, size_t i, const char *path, const caps_picture_options *how,
-    caps_picture_counts *counts, caps_error *err)
-{
-    const size_t *chw = b->info->input;
-    caps_image image = {0};
-    caps_picture_facts facts;
-    char conversion[CAPS_PICTURE_TEXT];
-    caps_status status;
-    CAPS_TRY(caps_picture_read(&image, path, how, &facts, err));
-    CAPS_TRY(caps_picture_convert(
-        b->inputs + i * b->info->pixels, &image, chw[0], chw[1], chw[2], how, &facts, err));
-    caps_picture_describe(conversion, &facts);
-    if (b->n > 1 || !caps_picture_is_changed(&facts)) /* else a note says it */
-        caps_cli_detail("%s: %s", path, conversion);
-    caps_picture_count(counts, &facts, i);
-    for (size_t t = 0; t < b->info->labels; t++)
-        b->true_labels[i * b->info->labels + t] = -1;
-    b->sources[i] = caps_format("%s", path);
-    if (!b->sources[i])
-        status = caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory");
-done:
-    caps_image_release(&image);
-    return status;
-}
-
-static char *name_file(void *of, size_t i)
-{
-    char *const *paths = of;
-    return caps_format("%s", paths[i]);
-}
-
-/* The files that were named, with notes of what was done to them. */
+/* The files that were named. */
 static caps_status read_files(batch *b, const options *o, const caps_args *args, caps_error *err)
 {
-    caps_subset_pictures chosen;
-    caps_picture_options how;
-    caps_picture_counts counts = {0};
-    caps_status status;
-    caps_cli_choose_pictures(&chosen, &o->pictures, args, o->model, NULL, b->spec);
-    const caps_dataset_options wanted = {.background = chosen.background,
-        .invert = chosen.invert,
-        .stretch = chosen.stretch,
-        .ground = chosen.ground};
-    CAPS_TRY(caps_picture_options_of(&how, &wanted, err));
+    caps_subset_pictures how;
+    caps_cli_choose_pictures(&how, &o->pictures, args, o->model, NULL, b->spec);
+    for (size_t i = 0; i < b->n * b->info->labels; i++)
+        b->true_labels[i] = -1;
     for (size_t i = 0; i < b->n; i++)
-        CAPS_TRY(read_file(b, i, args->positional[i], &how, &counts, err));
-    const caps_picture_noting noting = {.what = "pictures",
-        .channels = b->info->input[0],
-        .height = b->info->input[1],
-        .width = b->info->input[2],
-        .options = &how,
-        .file = name_file,
-        .of = args->positional,
-        .note = caps_cli_on_note};
-    caps_picture_notes(&counts, &noting);
-done:
-    return status;
+        if ((b->sources[i] = caps_format("%s", args->positional[i])) == NULL)
+            return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory");
+    return caps_cli_read_pictures(b->inputs, b->info, args->positional, b->n, &how, err);
 }
 
 /* "mnist/test/12", where an image has no file of its own: the set's last name, split and index. */
@@ -190,28 +143,28 @@ static caps_status predict_images(batch *b, caps_model *model, const options *o,
 static json_t *json_floats(const float *values, size_t n)
 {
     json_t *list = json_array();
-    for (size_t i = 0; list && i < n; i++)
-        json_array_append_new(list, caps_json_float(values[i]));
+    for (size_t i = 0; i < n; i++)
+        caps_json_append(&list, caps_json_float(values[i]));
     return list;
 }
 
 static json_t *json_labels(const int32_t *labels, size_t n)
 {
     json_t *list = json_array();
-    for (size_t i = 0; list && i < n; i++)
-        json_array_append_new(list, json_integer(labels[i]));
+    for (size_t i = 0; i < n; i++)
+        caps_json_append(&list, json_integer(labels[i]));
     return list;
 }
 
 /* The capsules and what the decoder makes of the longest. */
-static void add_capsules(json_t *row, const batch *b, size_t i)
+static void add_capsules(json_t **row, const batch *b, size_t i)
 {
     json_t *capsules = json_array();
     for (size_t j = 0; j < b->info->classes; j++)
-        json_array_append_new(
-            capsules, json_floats(b->made.capsules + (i * b->info->classes + j) * b->info->dim,
-                          b->info->dim));
-    json_object_set_new(row, "capsules", capsules);
+        caps_json_append(
+            &capsules, json_floats(b->made.capsules + (i * b->info->classes + j) * b->info->dim,
+                           b->info->dim));
+    caps_json_set(row, "capsules", capsules);
     const size_t one = b->info->pixels, all = b->info->labels * one;
     json_t *reconstruction = json_null();
     if (b->made.reconstruction && b->info->labels == 1) {
@@ -219,10 +172,10 @@ static void add_capsules(json_t *row, const batch *b, size_t i)
     } else if (b->made.reconstruction) {
         reconstruction = json_array(); /* one for each label */
         for (size_t t = 0; t < b->info->labels; t++)
-            json_array_append_new(
-                reconstruction, json_floats(b->made.reconstruction + i * all + t * one, one));
+            caps_json_append(
+                &reconstruction, json_floats(b->made.reconstruction + i * all + t * one, one));
     }
-    json_object_set_new(row, "reconstruction", reconstruction);
+    caps_json_set(row, "reconstruction", reconstruction);
 }
 
 static caps_status predict_print_json(const batch *b, const options *o, caps_error *err)
@@ -234,27 +187,22 @@ static caps_status predict_print_json(const batch *b, const options *o, caps_err
         json_t *row = json_pack(
             "{s:o, s:i}", "source", caps_json_text(b->sources[i]), "label", (int)label[0]);
         if (truth[0] >= 0)
-            json_object_set_new(row, "true_label", json_integer(truth[0]));
+            caps_json_set(&row, "true_label", json_integer(truth[0]));
         if (b->info->labels > 1) {
-            json_object_set_new(row, "labels", json_labels(label, b->info->labels));
+            caps_json_set(&row, "labels", json_labels(label, b->info->labels));
             if (truth[0] >= 0)
-                json_object_set_new(row, "true_labels", json_labels(truth, b->info->labels));
+                caps_json_set(&row, "true_labels", json_labels(truth, b->info->labels));
         }
         if (b->info->has_class_names) {
             char name[CAPS_CLASS_NAME];
-            json_object_set_new(
-                row, "class", json_string(caps_class_name(b->spec, (size_t)label[0], name)));
+            caps_json_set(
+                &row, "class", json_string(caps_class_name(b->spec, (size_t)label[0], name)));
         }
-        json_object_set_new(
-            row, "lengths", json_floats(b->made.lengths + i * b->info->classes, b->info->classes));
+        caps_json_set(
+            &row, "lengths", json_floats(b->made.lengths + i * b->info->classes, b->info->classes));
         if (o->capsules)
-            add_capsules(row, b, i);
-        /* A row that could not be made is refused here: the document never lacks one in silence. */
-        if (json_array_append_new(all, row) != 0) {
-            json_decref(all);
-            all = NULL;
-            break;
-        }
+            add_capsules(&row, b, i);
+        caps_json_append(&all, row);
     }
     return caps_cli_print_json(all, err);
 }
@@ -301,25 +249,16 @@ static bool same_labels(const batch *b, const int32_t *x, const int32_t *y)
     return true;
 }
 
-/* Padded; what would steer a terminal becomes '?'. */
-static void print_source(const char *source, int width)
-{
-    for (const char *c = source; *c; c++)
-        putchar((unsigned char)*c < 32 || *c == 127 ? '?' : *c);
-    printf("%*s", width - (int)strlen(source), "");
-}
-
 static void predict_print_text(const batch *b, const options *o)
 {
     int width = 0;
     for (size_t i = 0; i < b->n; i++)
-        if ((int)strlen(b->sources[i]) > width)
-            width = (int)strlen(b->sources[i]);
+        if ((int)strlen(caps_cli_shown(b->sources[i])) > width)
+            width = (int)strlen(caps_cli_shown(b->sources[i]));
     for (size_t i = 0; i < b->n; i++) {
         const int32_t *label = b->made.labels + i * b->info->labels;
         const int32_t *truth = b->true_labels + i * b->info->labels;
-        print_source(b->sources[i], width);
-        printf("  label ");
+        printf("%-*s  label ", width, caps_cli_shown(b->sources[i]));
         print_labels(b, label);
         if (truth[0] >= 0) {
             printf("  true ");

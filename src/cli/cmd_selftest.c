@@ -50,10 +50,7 @@ static void on_result(void *user, const caps_selftest_result *r)
             "shape", r->shape, "direction", r->direction, "variant", r->algorithm, "error",
             caps_json_double(r->error), "tolerance", caps_json_double(r->tolerance), "passed",
             r->passed);
-        if (g->rows && (!row || json_array_append_new(g->rows, row) != 0)) {
-            json_decref(g->rows);
-            g->rows = NULL;
-        }
+        caps_json_append(&g->rows, row);
         return;
     }
     if (!g->operation || strcmp(g->operation, r->operation) != 0) {

@@ -88,15 +88,12 @@ static void tune_add_json(tune_report *p, const caps_tune_result *r)
 {
     json_t *all = json_array();
     for (size_t a = 0; a < r->count; a++)
-        json_array_append_new(all, json_pack("{s:s, s:o}", "variant", r->algorithms[a], "seconds",
-                                       caps_json_double(r->seconds[a])));
+        caps_json_append(&all, json_pack("{s:s, s:o}", "variant", r->algorithms[a], "seconds",
+                                   caps_json_double(r->seconds[a])));
     json_t *row = json_pack("{s:s, s:s, s:s, s:o, s:o}", "choice", r->choice->key, "variant",
         r->algorithms[r->best], "before", r->choice->algorithm, "seconds",
         caps_json_double(r->seconds[r->best]), "measured", all);
-    if (p->rows && (!row || json_array_append_new(p->rows, row) != 0)) {
-        json_decref(p->rows);
-        p->rows = NULL;
-    }
+    caps_json_append(&p->rows, row);
 }
 
 static void tune_print_row(tune_report *p, const caps_tune_result *r)

@@ -16,7 +16,7 @@ char *caps_interval_text(char *text, size_t errors, size_t n)
     return text;
 }
 
-void caps_interval_json(json_t *to, const char *prefix, size_t errors, size_t n)
+void caps_interval_json(json_t **to, const char *prefix, size_t errors, size_t n)
 {
     char key[64];
     double ends[] = {NAN, NAN};
@@ -24,19 +24,19 @@ void caps_interval_json(json_t *to, const char *prefix, size_t errors, size_t n)
         caps_wilson(errors, n, CAPS_Z95, &ends[0], &ends[1]);
     for (int i = 0; i < 2; i++) {
         snprintf(key, sizeof key, "%serror_%s_percent", prefix, i ? "high" : "low");
-        json_object_set_new(to, key, caps_json_double(100 * ends[i]));
+        caps_json_set(to, key, caps_json_double(100 * ends[i]));
     }
 }
 
 static json_t *confusion_json(const caps_evaluation *result)
 {
     json_t *confusion = json_array();
-    for (size_t i = 0; confusion && i < result->classes; i++) {
+    for (size_t i = 0; i < result->classes; i++) {
         json_t *row = json_array();
-        for (size_t j = 0; row && j < result->classes; j++)
-            json_array_append_new(
-                row, json_integer((json_int_t)result->confusion[i * result->classes + j]));
-        json_array_append_new(confusion, row);
+        for (size_t j = 0; j < result->classes; j++)
+            caps_json_append(
+                &row, json_integer((json_int_t)result->confusion[i * result->classes + j]));
+        caps_json_append(&confusion, row);
     }
     return confusion;
 }
@@ -46,8 +46,8 @@ json_t *caps_eval_classes_json(const caps_model_spec *spec)
     char name[CAPS_CLASS_NAME];
     const size_t classes = caps_model_spec_info(spec)->classes;
     json_t *list = json_array();
-    for (size_t j = 0; list && j < classes; j++)
-        json_array_append_new(list, json_string(caps_class_name(spec, j, name)));
+    for (size_t j = 0; j < classes; j++)
+        caps_json_append(&list, json_string(caps_class_name(spec, j, name)));
     return list;
 }
 
@@ -56,12 +56,11 @@ json_t *caps_eval_short_json(const caps_evaluation *result)
     json_t *all = json_pack("{s:I, s:I, s:o, s:o}", "n", (json_int_t)result->n, "errors",
         (json_int_t)result->errors, "error_percent", caps_json_double(result->error_percent),
         "confusion", confusion_json(result));
-    caps_interval_json(all, "", result->errors, result->n);
+    caps_interval_json(&all, "", result->errors, result->n);
     if (result->labels > 1) {
-        json_object_set_new(all, "label_errors", json_integer((json_int_t)result->label_errors));
-        json_object_set_new(
-            all, "label_error_percent", caps_json_double(result->label_error_percent));
-        caps_interval_json(all, "label_", result->label_errors, result->n * result->labels);
+        caps_json_set(&all, "label_errors", json_integer((json_int_t)result->label_errors));
+        caps_json_set(&all, "label_error_percent", caps_json_double(result->label_error_percent));
+        caps_interval_json(&all, "label_", result->label_errors, result->n * result->labels);
     }
     return all;
 }
@@ -69,9 +68,9 @@ json_t *caps_eval_short_json(const caps_evaluation *result)
 json_t *caps_eval_json(const caps_evaluation *result)
 {
     json_t *all = caps_eval_short_json(result);
-    json_object_set_new(all, "margin_loss", caps_json_double(result->class_loss));
-    json_object_set_new(all, "reconstruction_sse", caps_json_double(result->reconstruction_sse));
-    json_object_set_new(all, "seconds", caps_json_double(result->seconds));
+    caps_json_set(&all, "margin_loss", caps_json_double(result->class_loss));
+    caps_json_set(&all, "reconstruction_sse", caps_json_double(result->reconstruction_sse));
+    caps_json_set(&all, "seconds", caps_json_double(result->seconds));
     return all;
 }
 

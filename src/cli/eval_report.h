@@ -9,7 +9,7 @@
  */
 char *caps_interval_text(char *text, size_t errors, size_t n);
 /* Adds <prefix>error_low_percent and _high_percent; n = 0: null. */
-void caps_interval_json(json_t *to, const char *prefix, size_t errors, size_t n);
+void caps_interval_json(json_t **to, const char *prefix, size_t errors, size_t n);
 
 /* One model's document, without the device. */
 json_t *caps_eval_json(const caps_evaluation *result);

@@ -126,14 +126,14 @@ static json_t *json_cell(const caps_robustness_cell *c, const char *name, bool a
         (json_int_t)c->n, "errors", (json_int_t)c->errors, "error_percent",
         caps_json_double(error.percent), "error_low_percent", caps_json_double(error.low),
         "error_high_percent", caps_json_double(error.high));
-    if (value && c->labels > 1) {
-        json_object_set_new(value, "label_errors", json_integer((json_int_t)c->label_errors));
-        json_object_set_new(value, "label_error_percent", caps_json_double(labels.percent));
-        json_object_set_new(value, "label_error_low_percent", caps_json_double(labels.low));
-        json_object_set_new(value, "label_error_high_percent", caps_json_double(labels.high));
+    if (c->labels > 1) {
+        caps_json_set(&value, "label_errors", json_integer((json_int_t)c->label_errors));
+        caps_json_set(&value, "label_error_percent", caps_json_double(labels.percent));
+        caps_json_set(&value, "label_error_low_percent", caps_json_double(labels.low));
+        caps_json_set(&value, "label_error_high_percent", caps_json_double(labels.high));
     }
-    if (value && attacks)
-        json_object_set_new(value, "unchanged", json_integer((json_int_t)c->unchanged));
+    if (attacks)
+        caps_json_set(&value, "unchanged", json_integer((json_int_t)c->unchanged));
     return value;
 }
 
@@ -141,13 +141,13 @@ static caps_status robust_print_json(const caps_runtime *rt, const robust *r, ca
 {
     const caps_robust_options *o = r->o;
     json_t *rows = json_array();
-    for (size_t i = 0; rows && i < r->levels->count; i++) {
+    for (size_t i = 0; i < r->levels->count; i++) {
         json_t *models = json_array();
-        for (size_t m = 0; models && m < r->models; m++)
-            json_array_append_new(
-                models, json_cell(&r->cells[i * r->models + m], r->names[m], o->attacks));
-        json_array_append_new(rows, json_pack("{s:o, s:o}", o->attacks ? "epsilon" : "severity",
-                                        caps_json_double(r->levels->values[i]), "models", models));
+        for (size_t m = 0; m < r->models; m++)
+            caps_json_append(
+                &models, json_cell(&r->cells[i * r->models + m], r->names[m], o->attacks));
+        caps_json_append(&rows, json_pack("{s:o, s:o}", o->attacks ? "epsilon" : "severity",
+                                    caps_json_double(r->levels->values[i]), "models", models));
     }
     return caps_cli_print_json(
         json_pack("{s:s, s:I, s:o, s:o}", o->attacks ? "attack" : "transform",
@@ -210,7 +210,7 @@ static void robust_print_text(const robust *r)
         printf(", %llu steps", (unsigned long long)o->steps);
     printf(": error of %zu %s (95 %% interval)\n", first->n, caps_images_name(first->labels));
     for (size_t m = 0; m < r->models; m++)
-        printf("model %zu: %s\n", m + 1, r->names[m]);
+        printf("model %zu: %s\n", m + 1, caps_cli_shown(r->names[m]));
     print_table(r, false);
     if (first->labels > 1) {
         printf("\nof single digits");

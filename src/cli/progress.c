@@ -11,6 +11,7 @@
 
 #include "cli.h"
 #include "clock.h"
+#include "text.h"
 
 /* There is one terminal, so there is one line. */
 static struct {
@@ -37,11 +38,12 @@ void caps_progress_show(const char *format, ...)
 {
     if (!caps_progress_enabled())
         return;
-    char text[512];
+    char raw[512], text[1024];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    vsnprintf(raw, sizeof raw, format, arguments);
     va_end(arguments);
+    caps_text_clean(text, sizeof text, raw);
     struct winsize size;
     int columns = 80;
     if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1)

@@ -186,7 +186,7 @@ char *caps_train_error_text(
 }
 
 /* NaN: there is none. */
-static void put_interval(json_t *to, const char *prefix, double percent, uint64_t n)
+static void put_interval(json_t **to, const char *prefix, double percent, uint64_t n)
 {
     if (isnan(percent))
         caps_interval_json(to, prefix, 0, 0);
@@ -205,21 +205,21 @@ json_t *caps_train_json(caps_runtime *rt, const caps_train_metrics *m)
         caps_json_double(m->images_per_second), "seconds", caps_json_double(m->seconds),
         "peak_device_bytes", (json_int_t)m->peak_device_bytes, "resumed_from_step",
         (json_int_t)m->resumed_from_step, "device", caps_json_text(caps_runtime_device(rt)->name));
-    put_interval(all, "", m->test_error_percent, m->test_images);
+    put_interval(&all, "", m->test_error_percent, m->test_images);
     if (m->validation_images > 0) {
-        json_object_set_new(
-            all, "validation_error_percent", caps_json_double(m->validation_error_percent));
-        put_interval(all, "validation_", m->validation_error_percent, m->validation_images);
+        caps_json_set(
+            &all, "validation_error_percent", caps_json_double(m->validation_error_percent));
+        put_interval(&all, "validation_", m->validation_error_percent, m->validation_images);
     }
     if (m->labels > 1) {
-        json_object_set_new(
-            all, "test_label_error_percent", caps_json_double(m->test_label_error_percent));
-        put_interval(all, "test_label_", m->test_label_error_percent, m->test_images * m->labels);
+        caps_json_set(
+            &all, "test_label_error_percent", caps_json_double(m->test_label_error_percent));
+        put_interval(&all, "test_label_", m->test_label_error_percent, m->test_images * m->labels);
     }
     if (m->labels > 1 && m->validation_images > 0) {
-        json_object_set_new(all, "validation_label_error_percent",
+        caps_json_set(&all, "validation_label_error_percent",
             caps_json_double(m->validation_label_error_percent));
-        put_interval(all, "validation_label_", m->validation_label_error_percent,
+        put_interval(&all, "validation_label_", m->validation_label_error_percent,
             m->validation_images * m->labels);
     }
     return all;
@@ -251,5 +251,5 @@ void caps_train_print(const caps_train_config *config, const char *out, const ca
         printf("speed: %.1f images/s\n", m->images_per_second);
     if (m->peak_device_bytes > 0)
         printf("peak device memory: %s\n", caps_bytes_text(bytes, m->peak_device_bytes));
-    printf("model: %s/model.safetensors\n", out);
+    printf("model: %s/model.safetensors\n", caps_cli_shown(out));
 }

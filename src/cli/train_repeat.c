@@ -79,15 +79,15 @@ static double validation_label_error(const caps_train_metrics *m)
 }
 
 /* mean_<name>_error_percent and sd_... */
-static void put_mean(json_t *to, const caps_repeat *r, const char *name, caps_repeat_error *error)
+static void put_mean(json_t **to, const caps_repeat *r, const char *name, caps_repeat_error *error)
 {
     double mean, sd;
     char key[64];
     (void)caps_repeat_mean(r, error, &mean, &sd);
     snprintf(key, sizeof key, "mean_%s_error_percent", name);
-    json_object_set_new(to, key, caps_json_double(mean));
+    caps_json_set(to, key, caps_json_double(mean));
     snprintf(key, sizeof key, "sd_%s_error_percent", name);
-    json_object_set_new(to, key, caps_json_double(sd));
+    caps_json_set(to, key, caps_json_double(sd));
 }
 
 static caps_status print_json(const caps_repeat *r, caps_runtime *rt, caps_error *err)
@@ -101,19 +101,19 @@ static caps_status print_json(const caps_repeat *r, caps_runtime *rt, caps_error
         if (r->results[i].trained) {
             json_t *run = caps_train_json(rt, &r->results[i].metrics);
             char *directory = caps_repeat_directory(r, i);
-            json_object_set_new(run, "seed", caps_config_json_u64(r->seeds[i]));
-            json_object_set_new(run, "out", caps_json_text(directory ? directory : ""));
+            caps_json_set(&run, "seed", caps_config_json_u64(r->seeds[i]));
+            caps_json_set(&run, "out", caps_json_text(directory ? directory : ""));
             free(directory);
-            json_array_append_new(runs, run);
+            caps_json_append(&runs, run);
         }
-    json_object_set_new(all, "runs", runs);
-    put_mean(all, r, "test", test_error);
+    caps_json_set(&all, "runs", runs);
+    put_mean(&all, r, "test", test_error);
     if (pairs)
-        put_mean(all, r, "test_label", test_label_error);
+        put_mean(&all, r, "test_label", test_label_error);
     if (validated)
-        put_mean(all, r, "validation", validation_error);
+        put_mean(&all, r, "validation", validation_error);
     if (validated && pairs)
-        put_mean(all, r, "validation_label", validation_label_error);
+        put_mean(&all, r, "validation_label", validation_label_error);
     return caps_cli_print_json(all, err);
 }
 
@@ -162,10 +162,10 @@ static void print_text(const caps_repeat *r)
     if (pairs)
         print_mean(r, "test error of single digits", test_label_error);
     char *data = caps_shell_quoted(r->config.data), *out = caps_shell_quoted(r->out);
-    if (data && out)
-        printf("all of them and their ensemble: capscl eval --data %s --model "
-               "%s/seed-*/model.safetensors\n",
-            data, out);
+    if (data && out) {
+        printf("all of them and their ensemble: capscl eval --data %s", caps_cli_shown(data));
+        printf(" --model %s/seed-*/model.safetensors\n", caps_cli_shown(out));
+    }
     free(data);
     free(out);
 }

@@ -8,6 +8,7 @@
 
 #include "fail.h"
 #include "file.h"
+#include "text.h"
 
 enum { CLASSES = 10, SIDE = 32, PIXELS = 3 * SIDE * SIDE, ROW = 1 + PIXELS };
 

@@ -1,7 +1,7 @@
 /* dataset.c: labelled images of every format. */
 #include <capscl/dataset.h>
 
-#include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,16 +23,6 @@ char **caps_class_names_copy(const char *const *names, size_t n)
         text += strlen(text) + 1;
     }
     return copy;
-}
-
-bool caps_is_text(const char *name)
-{
-    for (const char *c = name; *c; c++)
-        if ((unsigned char)*c < 32 || *c == 127)
-            return false;
-    json_t *text = json_string(name); /* NULL for what is not UTF-8 */
-    json_decref(text);
-    return text != NULL;
 }
 
 static caps_status dataset_read(

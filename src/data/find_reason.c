@@ -6,6 +6,7 @@
 
 #include "fail.h"
 #include "file.h"
+#include "text.h"
 #include "folder.h"
 
 /* ---- what is there instead ------------------------------------------------------------------ */

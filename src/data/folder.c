@@ -7,6 +7,7 @@
 
 #include "fail.h"
 #include "file.h"
+#include "text.h"
 
 #define MOST_CLASSES 256
 

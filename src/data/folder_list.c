@@ -8,6 +8,7 @@
 
 #include "fail.h"
 #include "file.h"
+#include "text.h"
 #include "folder.h"
 
 /* ---- listings ------------------------------------------------------------------------------- */

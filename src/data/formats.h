@@ -88,8 +88,6 @@ bool caps_idx_set_prefix(char prefix[CAPS_PREFIX_BYTES], const char *file);
 enum { CAPS_CIFAR_TEST = 6, CAPS_CIFAR_NAMES };
 char *caps_cifar_path(const char *directory, int part);
 
-/* Whether a name is UTF-8 without control characters: it goes into lines, tables and JSON. */
-bool caps_is_text(const char *name);
 /* A copy of n names in one allocation, freed with free(). NULL: out of memory. */
 char **caps_class_names_copy(const char *const *names, size_t n);
 

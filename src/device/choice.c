@@ -316,15 +316,14 @@ void caps_choices_truncate(const caps_runtime *rt, size_t count)
 char *caps_choices_format(const caps_runtime *rt)
 {
     json_t *object = json_object();
-    bool stored = object != NULL;
-    for (size_t i = 0; stored && i < rt->choices.count; i++) {
+    for (size_t i = 0; i < rt->choices.count; i++) {
         const caps_choice *c = &rt->choices.list[i];
         const char *before = json_string_value(json_object_get(object, c->key));
         char *all = caps_format("%s%s%s", before ? before : "", before ? "," : "", c->algorithm);
-        stored = all && json_object_set_new(object, c->key, json_string(all)) == 0;
+        caps_json_set(&object, c->key, all ? json_string(all) : NULL);
         free(all);
     }
-    char *text = stored ? caps_json_format(object, 0, 6) : NULL;
+    char *text = caps_json_format(object, 0, 6);
     json_decref(object);
     return text;
 }

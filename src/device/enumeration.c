@@ -8,6 +8,7 @@
 
 #include "fail.h"
 #include "prepare.h"
+#include "text.h"
 
 #define PLATFORM_NOT_FOUND_KHR (-1001)
 
@@ -26,66 +27,132 @@ void caps_prepare_drivers(void)
     setenv("POCL_AFFINITY", "1", 0);
 }
 
+enum { MOST_TEXT = 4096 }; /* bytes of a text that a driver may give */
+
 /* Drivers pad names with blanks; tables and messages are better without. */
-static void tidy(char *text)
+static void put_tidy(char *to, size_t capacity, char *text)
 {
-    size_t first = 0, n;
-    while (isspace((unsigned char)text[first]))
-        first++;
-    n = strlen(text + first);
-    memmove(text, text + first, n + 1);
+    while (isspace((unsigned char)*text))
+        text++;
+    size_t n = strlen(text);
     while (n > 0 && isspace((unsigned char)text[n - 1]))
         text[--n] = 0;
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)text[i] < ' ')
-            text[i] = ' ';
+    for (char *c = text; *c; c++)
+        if (isspace((unsigned char)*c))
+            *c = ' ';
+    caps_text_clean(to, capacity, text);
 }
 
-static void device_text(cl_device_id device, cl_device_info what, char *to, size_t capacity)
+/* What a driver does not say, or says in no reasonable size, is not the caller's to guess. */
+static cl_int device_text(cl_device_id device, cl_device_info what, char *to, size_t capacity)
 {
+    char text[MOST_TEXT + 1];
     size_t n = 0;
     to[0] = 0;
-    if (clGetDeviceInfo(device, what, 0, NULL, &n) != CL_SUCCESS || n == 0)
-        return;
-    char *text = malloc(n + 1);
-    if (!text)
-        return;
-    if (clGetDeviceInfo(device, what, n, text, NULL) == CL_SUCCESS) {
-        text[n] = 0;
-        snprintf(to, capacity, "%s", text);
-        tidy(to);
-    }
-    free(text);
+    cl_int code = clGetDeviceInfo(device, what, 0, NULL, &n);
+    if (code == CL_SUCCESS && n > MOST_TEXT)
+        code = CL_INVALID_VALUE;
+    if (code == CL_SUCCESS && n > 0)
+        code = clGetDeviceInfo(device, what, n, text, NULL);
+    if (code != CL_SUCCESS)
+        return code;
+    text[n] = 0;
+    put_tidy(to, capacity, text);
+    return CL_SUCCESS;
 }
 
-void caps_device_describe(caps_device_info *info, cl_platform_id platform, cl_device_id device,
-    int platform_index, int device_index)
+static cl_int platform_text(cl_platform_id platform, char *to, size_t capacity)
 {
-    memset(info, 0, sizeof *info);
-    info->platform_handle = platform;
-    info->handle = device;
-    info->platform_index = platform_index;
-    info->device_index = device_index;
-    snprintf(info->id, sizeof info->id, "%d:%d", platform_index, device_index);
-    if (clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof info->platform - 1, info->platform,
-            NULL) != CL_SUCCESS)
-        info->platform[0] = 0;
-    tidy(info->platform);
-    device_text(device, CL_DEVICE_VENDOR, info->vendor, sizeof info->vendor);
-    device_text(device, CL_DEVICE_NAME, info->name, sizeof info->name);
-    device_text(device, CL_DEVICE_VERSION, info->version, sizeof info->version);
-    device_text(device, CL_DRIVER_VERSION, info->driver, sizeof info->driver);
+    char text[MOST_TEXT + 1];
+    size_t n = 0;
+    to[0] = 0;
+    cl_int code = clGetPlatformInfo(platform, CL_PLATFORM_NAME, 0, NULL, &n);
+    if (code == CL_SUCCESS && n > MOST_TEXT)
+        code = CL_INVALID_VALUE;
+    if (code == CL_SUCCESS && n > 0)
+        code = clGetPlatformInfo(platform, CL_PLATFORM_NAME, n, text, NULL);
+    if (code != CL_SUCCESS)
+        return code;
+    text[n] = 0;
+    put_tidy(to, capacity, text);
+    return CL_SUCCESS;
+}
+
+/* Beyond these a number is a driver's fault, and what is computed from it would be wrong. */
+#define MOST_UNITS 1000000u
+#define MOST_BYTES ((cl_ulong)1 << 50)
+
+static caps_status describe_failed(
+    caps_error *err, const caps_device_info *info, cl_int code, const char *what)
+{
+    return caps_fail_cl(err, code, "device %s (%s): asking its driver for the %s", info->id,
+        info->name[0] ? info->name : "no name", what);
+}
+
+static caps_status describe_texts(
+    caps_device_info *info, cl_platform_id platform, cl_device_id device, caps_error *err)
+{
+    const struct {
+        const char *what;
+        cl_device_info which;
+        char *to;
+        size_t bytes;
+    } rows[] = {
+        {"name", CL_DEVICE_NAME, info->name, sizeof info->name},
+        {"vendor", CL_DEVICE_VENDOR, info->vendor, sizeof info->vendor},
+        {"version", CL_DEVICE_VERSION, info->version, sizeof info->version},
+        {"driver version", CL_DRIVER_VERSION, info->driver, sizeof info->driver},
+    };
+    cl_int code = platform_text(platform, info->platform, sizeof info->platform);
+    if (code != CL_SUCCESS)
+        return describe_failed(err, info, code, "name of its platform");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        code = device_text(device, rows[i].which, rows[i].to, rows[i].bytes);
+        if (code != CL_SUCCESS)
+            return describe_failed(err, info, code, rows[i].what);
+    }
+    if (!info->name[0])
+        return caps_fail(err, CAPS_ERR_OPENCL, "device %s (%s): its driver gives no name, need one",
+            info->id, info->platform);
+    return CAPS_OK;
+}
+
+static caps_status describe_number(
+    const caps_device_info *info, const char *what, cl_ulong value, cl_ulong most, caps_error *err)
+{
+    if (value >= 1 && value <= most)
+        return CAPS_OK;
+    return caps_fail(err, CAPS_ERR_OPENCL,
+        "device %s (%s): its driver says that the %s is %llu, need 1 to %llu", info->id, info->name,
+        what, (unsigned long long)value, (unsigned long long)most);
+}
+
+static caps_status describe_numbers(caps_device_info *info, cl_device_id device, caps_error *err)
+{
     cl_device_type type = 0;
     cl_uint units = 0;
     cl_ulong global = 0, alloc = 0, local = 0;
     cl_bool available = CL_FALSE, compiler = CL_FALSE;
-    clGetDeviceInfo(device, CL_DEVICE_TYPE, sizeof type, &type, NULL);
-    clGetDeviceInfo(device, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof units, &units, NULL);
-    clGetDeviceInfo(device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof global, &global, NULL);
-    clGetDeviceInfo(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof alloc, &alloc, NULL);
-    clGetDeviceInfo(device, CL_DEVICE_LOCAL_MEM_SIZE, sizeof local, &local, NULL);
-    clGetDeviceInfo(device, CL_DEVICE_AVAILABLE, sizeof available, &available, NULL);
-    clGetDeviceInfo(device, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler, NULL);
+    const struct {
+        const char *what;
+        cl_device_info which;
+        void *to;
+        size_t bytes;
+    } rows[] = {
+        {"type", CL_DEVICE_TYPE, &type, sizeof type},
+        {"number of compute units", CL_DEVICE_MAX_COMPUTE_UNITS, &units, sizeof units},
+        {"size of its memory", CL_DEVICE_GLOBAL_MEM_SIZE, &global, sizeof global},
+        {"size of its largest buffer", CL_DEVICE_MAX_MEM_ALLOC_SIZE, &alloc, sizeof alloc},
+        {"size of its local memory", CL_DEVICE_LOCAL_MEM_SIZE, &local, sizeof local},
+        {"state", CL_DEVICE_AVAILABLE, &available, sizeof available},
+        {"compiler", CL_DEVICE_COMPILER_AVAILABLE, &compiler, sizeof compiler},
+    };
+    caps_status status;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const cl_int code = clGetDeviceInfo(device, rows[i].which, rows[i].bytes, rows[i].to, NULL);
+        if (code != CL_SUCCESS)
+            return describe_failed(err, info, code, rows[i].what);
+    }
     info->type = type & CL_DEVICE_TYPE_GPU           ? CAPS_DEVICE_GPU
                  : type & CL_DEVICE_TYPE_CPU         ? CAPS_DEVICE_CPU
                  : type & CL_DEVICE_TYPE_ACCELERATOR ? CAPS_DEVICE_ACCELERATOR
@@ -94,7 +161,33 @@ void caps_device_describe(caps_device_info *info, cl_platform_id platform, cl_de
     info->global_mem_bytes = global;
     info->max_alloc_bytes = alloc;
     info->local_mem_bytes = local;
+    if (type == 0)
+        return caps_fail(err, CAPS_ERR_OPENCL,
+            "device %s (%s): its driver says that its type is 0, need a type", info->id,
+            info->name);
+    CAPS_TRY(describe_number(info, rows[1].what, units, MOST_UNITS, err));
+    CAPS_TRY(describe_number(info, rows[2].what, global, MOST_BYTES, err));
+    CAPS_TRY(describe_number(info, rows[3].what, alloc, MOST_BYTES, err));
+    CAPS_TRY(describe_number(info, rows[4].what, local, MOST_BYTES, err));
     info->available = available && compiler;
+done:
+    return status;
+}
+
+caps_status caps_device_describe(caps_device_info *info, cl_platform_id platform,
+    cl_device_id device, int platform_index, int device_index, caps_error *err)
+{
+    caps_status status;
+    memset(info, 0, sizeof *info);
+    info->platform_handle = platform;
+    info->handle = device;
+    info->platform_index = platform_index;
+    info->device_index = device_index;
+    snprintf(info->id, sizeof info->id, "%d:%d", platform_index, device_index);
+    CAPS_TRY(describe_texts(info, platform, device, err));
+    CAPS_TRY(describe_numbers(info, device, err));
+done:
+    return status;
 }
 
 caps_status caps_device_list(caps_device_info **list, size_t *n, caps_error *err)
@@ -137,7 +230,9 @@ caps_status caps_device_list(caps_device_info **list, size_t *n, caps_error *err
         if (clGetDeviceIDs(handles[p], CL_DEVICE_TYPE_ALL, count, devices, NULL) != CL_SUCCESS)
             continue;
         for (cl_uint d = 0; d < count; d++)
-            caps_device_describe(*list + (*n)++, handles[p], devices[d], (int)p, (int)d);
+            /* One that gives no answer is listed as not available: others may serve. */
+            (void)caps_device_describe(
+                *list + (*n)++, handles[p], devices[d], (int)p, (int)d, NULL);
     }
 done:
     free(devices);
@@ -148,6 +243,19 @@ done:
         *n = 0;
     }
     return status;
+}
+
+caps_status caps_device_explain(const caps_device_info *info, caps_error *err)
+{
+    caps_device_info again;
+    caps_status status = CAPS_OK;
+    if (info->handle) /* else it is of a list that no driver made */
+        status = caps_device_describe(&again, info->platform_handle, info->handle,
+            info->platform_index, info->device_index, err);
+    return status != CAPS_OK ? status
+                             : caps_fail(err, CAPS_ERR_NO_DEVICE,
+                                   "device %s (%s) is not available or has no OpenCL compiler",
+                                   info->id, info->name[0] ? info->name : "no name");
 }
 
 void caps_device_list_free(caps_device_info *list)

@@ -5,6 +5,10 @@
 /* Sets what drivers read from the environment when the loader opens them; before any OpenCL
  * call. */
 void caps_prepare_drivers(void);
-void caps_device_describe(caps_device_info *info, cl_platform_id platform, cl_device_id device,
-    int platform_index, int device_index);
+/* What the driver says of a device. On failure *info is what was heard before, and not available.
+ * Errors: CAPS_ERR_OPENCL, also for what cannot be (no compute units, no memory, no name). */
+caps_status caps_device_describe(caps_device_info *info, cl_platform_id platform,
+    cl_device_id device, int platform_index, int device_index, caps_error *err);
+/* Why the device of a list cannot be used: asks its driver again. Fills *err. */
+caps_status caps_device_explain(const caps_device_info *info, caps_error *err);
 #endif

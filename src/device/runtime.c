@@ -89,7 +89,17 @@ static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_
         status = caps_fail_cl(err, code, "reading the largest work-group");
         goto done;
     }
+    if (group < 1)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_OPENCL,
+            "device %s (%s): its driver says that its largest work-group is 0, need >= 1",
+            rt->device.id, rt->device.name));
     rt->max_group = group;
+    cl_uint width = 0;
+    code = clGetDeviceInfo(
+        rt->device.handle, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL);
+    if (code != CL_SUCCESS)
+        CAPS_TRY(caps_fail_cl(err, code, "reading the width of the native vectors"));
+    rt->vector_width = width;
     if (o->trace)
         CAPS_TRY(caps_trace_open(rt, o->trace, o->trace_events, err));
 done:
@@ -101,6 +111,16 @@ static caps_status read_options(
 {
     return caps_options_read(
         o, sizeof *o, options, options ? options->size : 0, "caps_runtime_options", err);
+}
+
+/* A device that its driver does not describe might have been the better choice. */
+static void warn_of_silent(caps_runtime *rt, const caps_device_info *list, size_t n)
+{
+    for (size_t i = 0; i < n && !rt->warning[0]; i++) {
+        caps_error err = {0};
+        if (!list[i].available && caps_device_explain(&list[i], &err) == CAPS_ERR_OPENCL)
+            snprintf(rt->warning, sizeof rt->warning, "%.400s; it is passed over", err.message);
+    }
 }
 
 caps_status caps_runtime_create(
@@ -119,6 +139,7 @@ caps_status caps_runtime_create(
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a runtime");
     CAPS_TRY(caps_device_list(&list, &n, err));
     CAPS_TRY(caps_device_select(list, n, selector, &index, rt->reason, err));
+    warn_of_silent(rt, list, n);
     rt->device = list[index];
     rt->profile = o.profile;
     const cl_context_properties properties[] = {
@@ -166,8 +187,7 @@ static caps_status describe_own(caps_device_info *info, cl_device_id device, cap
     cl_int code = clGetDeviceInfo(device, CL_DEVICE_PLATFORM, sizeof platform, &platform, NULL);
     if (code != CL_SUCCESS)
         return caps_fail_cl(err, code, "reading the platform of the caller's device");
-    caps_device_describe(info, platform, device, -1, -1);
-    return CAPS_OK;
+    return caps_device_describe(info, platform, device, -1, -1, err);
 }
 
 caps_status caps_runtime_create_from(caps_runtime **out, cl_context context, cl_device_id device,
@@ -273,6 +293,11 @@ cl_context caps_runtime_context(const caps_runtime *rt)
 cl_command_queue caps_runtime_queue(const caps_runtime *rt)
 {
     return rt->queue;
+}
+
+size_t caps_runtime_vector_width(const caps_runtime *rt)
+{
+    return rt->vector_width;
 }
 
 size_t caps_group_size(const caps_runtime *rt, size_t requested)

@@ -35,6 +35,7 @@ struct caps_runtime {
     cl_command_queue queue;
     caps_family family;
     size_t max_group;
+    size_t vector_width;       /* floats in a native vector */
     char *cache_dir, *cl_path; /* NULL: none */
     char warning[512];         /* "" : none */
     caps_program_slot *programs;

@@ -7,6 +7,7 @@
 #include <capscl/device.h>
 
 #include "fail.h"
+#include "prepare.h"
 
 #define REASON_BYTES 256
 
@@ -135,6 +136,8 @@ static caps_status select_best(const caps_device_info *list, size_t n, size_t *i
             : t == 1 ? "no GPU found: the CPU"
                      : "neither GPU nor CPU found: what there is");
     }
+    if (best == n && n == 1)
+        return caps_device_explain(&list[0], err);
     if (best == n)
         return caps_fail(err, CAPS_ERR_NO_DEVICE,
             "none of the %zu OpenCL devices is available with a compiler", n);
@@ -196,9 +199,7 @@ caps_status caps_device_select(const caps_device_info *list, size_t n, const cha
         snprintf(because, sizeof because, "requested%s by the name \"%.64s\"", source, selector);
     }
     if (!list[*index].available)
-        return caps_fail(err, CAPS_ERR_NO_DEVICE,
-            "device %s (%s) is not available or has no OpenCL compiler", list[*index].id,
-            list[*index].name);
+        return caps_device_explain(&list[*index], err);
     if (reason)
         snprintf(reason, REASON_BYTES, "%s", because);
 done:

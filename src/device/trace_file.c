@@ -1,12 +1,12 @@
 /* trace_file.c: see trace_file.h. */
 #include "trace_file.h"
 
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
 #include "trace.h"
 
 void caps_trace_file_flush(caps_trace_file *out)
@@ -42,16 +42,8 @@ void caps_trace_file_put(caps_trace_file *out, const char *format, ...)
 
 char *caps_trace_quote(const char *text)
 {
-    json_t *value = json_string(text);
-    if (!value) {
-        char *plain = strdup(text);
-        for (char *at = plain; at && *at; at++)
-            if ((unsigned char)*at > 126)
-                *at = '?';
-        value = plain ? json_string(plain) : NULL;
-        free(plain);
-    }
-    char *quoted = value ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
+    json_t *value = caps_json_text(text);
+    char *quoted = caps_json_format(value, 0, 17);
     json_decref(value);
     return quoted;
 }

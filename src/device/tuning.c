@@ -170,7 +170,7 @@ caps_status caps_tuning_save(caps_runtime *rt, caps_error *err)
     }
     if (device && path && rt->tuning->choices)
         root = json_pack("{s:i, s:s, s:o, s:O}", "capscl_tuning", FORMAT, "kernels", kernels,
-            "device", json_string(device), "choices", rt->tuning->choices);
+            "device", caps_json_text(device), "choices", rt->tuning->choices);
     text = root ? caps_json_format(root, 2, 6) : NULL;
     if (!text) {
         status = caps_fail(err, CAPS_ERR_MEMORY, "tuning: out of memory");
@@ -193,12 +193,11 @@ char *caps_tuning_format(const caps_runtime *rt)
     json_t *all = json_object(), *choice;
     const char *key;
     caps_tuning_get(rt, ""); /* reads the file */
-    bool stored = all != NULL;
     json_object_foreach(rt->tuning->choices, key, choice)
     {
-        stored = stored && json_object_set(all, key, json_object_get(choice, "variant")) == 0;
+        caps_json_set(&all, key, json_incref(json_object_get(choice, "variant")));
     }
-    char *text = stored ? caps_json_format(all, 0, 6) : NULL;
+    char *text = caps_json_format(all, 0, 6);
     json_decref(all);
     return text;
 }

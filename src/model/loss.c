@@ -38,14 +38,10 @@ json_t *caps_loss_to_json(const caps_loss *loss)
 {
     double numbers[NUMBERS];
     json_t *object = json_object();
-    bool good = object != NULL;
     get_numbers(loss, numbers);
-    for (size_t i = 0; good && i < NUMBERS; i++)
-        good = json_object_set_new(object, keys[i], caps_json_double(numbers[i])) == 0;
-    if (good)
-        return object;
-    json_decref(object);
-    return NULL;
+    for (size_t i = 0; i < NUMBERS; i++)
+        caps_json_set(&object, keys[i], caps_json_double(numbers[i]));
+    return object;
 }
 
 static caps_status from_json(
@@ -97,8 +93,13 @@ char *caps_loss_format(const caps_loss *loss)
         caps_loss again = {0};
         free(text);
         text = caps_json_format(object, 0, digits[i]);
-        same = !text || (caps_loss_parse(&again, text, "loss", NULL) == CAPS_OK &&
-                            caps_loss_equal(&again, loss));
+        const caps_status status = text ? caps_loss_parse(&again, text, "loss", NULL) : CAPS_OK;
+        same = !text || (status == CAPS_OK && caps_loss_equal(&again, loss));
+        if (status == CAPS_ERR_MEMORY) {
+            free(text);
+            text = NULL;
+            break;
+        }
     }
     json_decref(object);
     return text;

@@ -329,24 +329,18 @@ static json_t *header_of(const caps_st_tensor *tensors, size_t count, const caps
     size_t metadata_count)
 {
     json_t *header = json_object(), *pairs = json_object();
-    bool good = header && pairs;
-    for (size_t i = 0; good && i < metadata_count; i++)
-        good = json_object_set_new(pairs, metadata[i].key, json_string(metadata[i].value)) == 0;
-    good = good && json_object_set(header, "__metadata__", pairs) == 0;
+    for (size_t i = 0; i < metadata_count; i++)
+        caps_json_set(&pairs, metadata[i].key, json_string(metadata[i].value));
+    caps_json_set(&header, "__metadata__", pairs);
     size_t at = 0;
-    for (size_t i = 0; good && i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         json_t *shape = json_array();
         for (int d = 0; d < tensors[i].ndim; d++)
-            json_array_append_new(shape, json_integer((json_int_t)tensors[i].shape[d]));
-        json_t *entry = json_pack("{s:s, s:o, s:[I,I]}", "dtype", tensors[i].dtype, "shape", shape,
-            "data_offsets", (json_int_t)at, (json_int_t)(at + tensors[i].bytes));
-        good = json_object_set_new(header, tensors[i].name, entry) == 0;
+            caps_json_append(&shape, json_integer((json_int_t)tensors[i].shape[d]));
+        caps_json_set(&header, tensors[i].name,
+            json_pack("{s:s, s:o, s:[I,I]}", "dtype", tensors[i].dtype, "shape", shape,
+                "data_offsets", (json_int_t)at, (json_int_t)(at + tensors[i].bytes)));
         at += tensors[i].bytes;
-    }
-    json_decref(pairs);
-    if (!good) {
-        json_decref(header);
-        header = NULL;
     }
     return header;
 }

@@ -6,6 +6,7 @@
 #include "fail.h"
 #include "json.h"
 #include "spec.h"
+#include "text.h"
 
 static void names_forget(caps_model_spec *spec)
 {
@@ -44,6 +45,10 @@ caps_status caps_class_names_set(
             return caps_fail(err, CAPS_ERR_FORMAT,
                 "the name of class %zu has %zu bytes, need at most %d", j, strlen(names[j]),
                 CAPS_CLASS_NAME - 1);
+        else if (!caps_is_text(names[j]))
+            return caps_fail(err, CAPS_ERR_FORMAT,
+                "the name of class %zu, '%s', has control characters or is not UTF-8, need text", j,
+                names[j]);
     caps_status status = names_make(spec, err);
     for (size_t j = 0; status == CAPS_OK && j < count; j++)
         memcpy(spec->class_names[j], names[j], strlen(names[j]) + 1);
@@ -55,8 +60,8 @@ char *caps_class_names_format(const caps_model_spec *spec)
     json_t *list = json_array();
     char text[CAPS_CLASS_NAME];
     for (size_t j = 0; j < spec->classes; j++)
-        json_array_append_new(list, json_string(caps_class_name(spec, j, text)));
-    char *json = list ? caps_json_format(list, 0, 9) : NULL;
+        caps_json_append(&list, json_string(caps_class_name(spec, j, text)));
+    char *json = caps_json_format(list, 0, 9);
     json_decref(list);
     return json;
 }
@@ -77,6 +82,10 @@ caps_status caps_class_names_parse(
             CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
                 "%s: name %zu of the classes is no text of 1 to %d bytes", where, j,
                 CAPS_CLASS_NAME - 1));
+        if (!caps_is_text(name))
+            CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
+                "%s: name %zu of the classes, '%s', has control characters, need text", where, j,
+                name));
     }
     CAPS_TRY(names_make(spec, err));
     for (size_t j = 0; j < spec->classes; j++) {

@@ -242,24 +242,20 @@ static json_t *write_field(const caps_field *f, const void *from, bool all)
     case CAPS_FIELD_OBJECT:
         object = json_object();
         const caps_field_variant *variant = &f->variants[*(const int *)member];
-        json_object_set_new(object, "kind", json_string(variant->kind));
-        if (caps_fields_write(object, variant->fields, from, all))
-            return object;
-        json_decref(object);
-        break;
+        caps_json_set(&object, "kind", json_string(variant->kind));
+        caps_fields_write(&object, variant->fields, from, all);
+        return object;
     }
     return NULL;
 }
 
-bool caps_fields_write(json_t *to, const caps_field *fields, const void *from, bool all)
+void caps_fields_write(json_t **to, const caps_field *fields, const void *from, bool all)
 {
     for (const caps_field *f = fields; f && f->name; f++) {
         if (!all && !f->required && has_default(f, (const char *)from + f->offset))
             continue;
-        if (json_object_set_new(to, f->name, write_field(f, from, all)) != 0)
-            return false;
+        caps_json_set(to, f->name, write_field(f, from, all));
     }
-    return true;
 }
 
 bool caps_fields_know(const caps_field *fields, const json_t *object, const char *path)

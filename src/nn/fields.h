@@ -93,8 +93,8 @@ caps_status caps_section_sizes(size_t *out, size_t *count, const caps_section *s
 /* Reads all fields of the table into the struct. The caller has checked the keys. */
 caps_status caps_fields_read(
     void *to, const caps_field *fields, const caps_section *s, caps_error *err);
-/* Writes them into the object: all, or those that have not their default. False: out of memory. */
-bool caps_fields_write(json_t *to, const caps_field *fields, const void *from, bool all);
+/* Writes them into the object, as caps_json_set does: all, or those that have not their default. */
+void caps_fields_write(json_t **to, const caps_field *fields, const void *from, bool all);
 /* Has a layer with this object the field "routing.iterations"? */
 bool caps_fields_know(const caps_field *fields, const json_t *object, const char *path);
 

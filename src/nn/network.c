@@ -310,12 +310,9 @@ static caps_status network_add_class_head(
 static caps_status network_normalise(json_t *to, const caps_layer *layer, caps_error *err)
 {
     json_t *object = json_pack("{s:s, s:s}", "kind", layer->kind->name, "name", layer->name);
-    if (object && caps_fields_write(object, layer->kind->fields, layer, false) &&
-        json_array_append(to, object) == 0) {
-        json_decref(object);
+    caps_fields_write(&object, layer->kind->fields, layer, false);
+    if (json_array_append_new(to, object) == 0)
         return CAPS_OK;
-    }
-    json_decref(object);
     return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", layer->name);
 }
 

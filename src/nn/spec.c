@@ -306,7 +306,7 @@ json_t *caps_spec_sizes_list(const size_t *sizes, size_t count)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, json_integer((json_int_t)sizes[i]));
+        caps_json_append(&list, json_integer((json_int_t)sizes[i]));
     return list;
 }
 
@@ -320,22 +320,21 @@ json_t *caps_spec_decoder_json(const caps_model_spec *spec)
 char *caps_model_spec_format(const caps_model_spec *spec)
 {
     json_t *value = json_object();
-    bool good = value != NULL;
     if (spec->form == CAPS_SPEC_CNN)
-        json_object_set_new(value, "kind", json_string("cnn"));
-    json_object_set_new(value, "input", caps_spec_sizes_list(spec->input, 3));
+        caps_json_set(&value, "kind", json_string("cnn"));
+    caps_json_set(&value, "input", caps_spec_sizes_list(spec->input, 3));
     if (spec->source[0])
-        json_object_set_new(value, "source", caps_spec_sizes_list(spec->source, 3));
-    json_object_set_new(value, "classes", json_integer((json_int_t)spec->classes));
+        caps_json_set(&value, "source", caps_spec_sizes_list(spec->source, 3));
+    caps_json_set(&value, "classes", json_integer((json_int_t)spec->classes));
     if (spec->labels != 1)
-        json_object_set_new(value, "labels", json_integer((json_int_t)spec->labels));
+        caps_json_set(&value, "labels", json_integer((json_int_t)spec->labels));
     if (spec->form == CAPS_SPEC_LIST) {
-        good = good && json_object_set(value, "layers", spec->layers) == 0 &&
-               json_object_set_new(value, "decoder", caps_spec_decoder_json(spec)) == 0;
+        caps_json_set(&value, "layers", json_incref(spec->layers));
+        caps_json_set(&value, "decoder", caps_spec_decoder_json(spec));
     } else {
-        good = good && caps_shorthand_write(value, spec);
+        caps_shorthand_write(&value, spec);
     }
-    char *text = good ? caps_json_format(value, 0, 9) : NULL;
+    char *text = caps_json_format(value, 0, 9);
     json_decref(value);
     return text;
 }

@@ -54,8 +54,8 @@ json_t *caps_spec_decoder_json(const caps_model_spec *spec);
 /* spec_shorthand.c: layers from the shorthand in `top`, whose kind is in spec->form, and back: into
  * an object that has the members before. */
 caps_status caps_shorthand_read(caps_model_spec *spec, const caps_section *top, caps_error *err);
-bool caps_shorthand_write(json_t *to, const caps_model_spec *spec);
+void caps_shorthand_write(json_t **to, const caps_model_spec *spec);
 /* Does the shorthand say all of this network? */
-bool caps_shorthand_fits(const caps_model_spec *spec);
+caps_status caps_shorthand_fits(bool *fits, const caps_model_spec *spec, caps_error *err);
 
 #endif

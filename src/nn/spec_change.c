@@ -11,8 +11,11 @@
 static caps_status change_take(caps_model_spec *spec, caps_model_spec *copy, caps_error *err)
 {
     caps_status status = caps_spec_refresh(copy, "network", err);
+    bool fits = true;
+    if (status == CAPS_OK && copy->form != CAPS_SPEC_LIST)
+        status = caps_shorthand_fits(&fits, copy, err);
     if (status == CAPS_OK) {
-        if (copy->form != CAPS_SPEC_LIST && !caps_shorthand_fits(copy))
+        if (!fits)
             copy->form = CAPS_SPEC_LIST;
         const caps_model_spec old = *spec;
         *spec = *copy;
@@ -47,12 +50,13 @@ caps_status caps_model_spec_set(caps_model_spec *spec, const char *kind, const c
     const char *json, size_t *changed, caps_error *err)
 {
     caps_model_spec *copy = NULL;
-    json_t *value = json_loads(json, JSON_DECODE_ANY, NULL), *layer;
+    json_t *value, *layer;
     size_t i, count = 0;
-    caps_status status = CAPS_OK;
-    if (!value)
+    caps_status status = caps_json_parse(&value, json, strlen(json), "network", CAPS_ERR_SPEC, err);
+    if (status == CAPS_ERR_SPEC)
         return caps_fail(
             err, CAPS_ERR_SPEC, "network: %s is '%.60s', need a JSON value", field, json);
+    CAPS_TRY(status);
     CAPS_TRY(caps_model_spec_copy(&copy, spec, err));
     json_array_foreach(copy->layers, i, layer)
     {
@@ -89,11 +93,10 @@ char *caps_model_spec_get(const caps_model_spec *spec, const char *kind, const c
         if (layer->decodes || strcmp(layer->kind->name, kind) != 0)
             continue;
         json_t *all = json_object();
-        if (all && caps_fields_write(all, layer->kind->fields, layer, true)) {
-            const json_t *object = change_object_of(all, field, &name);
-            const json_t *value = json_object_get(object, name);
-            text = value && !json_is_object(value) ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
-        }
+        caps_fields_write(&all, layer->kind->fields, layer, true);
+        const json_t *object = change_object_of(all, field, &name);
+        const json_t *value = json_object_get(object, name);
+        text = value && !json_is_object(value) ? caps_json_format(value, 0, 17) : NULL;
         json_decref(all);
     }
     caps_network_release(&network);
@@ -114,10 +117,13 @@ caps_status caps_model_spec_set_classes(caps_model_spec *spec, size_t classes, c
     copy->class_names = NULL;
     copy->classes = classes;
     json_t *last = json_array_get(copy->layers, json_array_size(copy->layers) - 1);
-    json_object_set_new(
-        last, change_kind_of(last)->classes_field, json_integer((json_int_t)classes));
+    if (json_object_set_new(
+            last, change_kind_of(last)->classes_field, json_integer((json_int_t)classes)) != 0)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "network: out of memory"));
     status = change_take(spec, copy, err);
+    copy = NULL;
 done:
+    caps_model_spec_free(copy);
     return status;
 }
 

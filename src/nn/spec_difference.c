@@ -1,6 +1,7 @@
 /* spec_difference.c: where two networks differ, in words. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "json.h"
 #include "spec.h"
@@ -58,8 +59,11 @@ void caps_spec_difference(
     char *text, size_t bytes, const caps_model_spec *have, const caps_model_spec *need)
 {
     char *x = caps_model_spec_format(have), *y = caps_model_spec_format(need);
-    json_t *a = x ? json_loads(x, 0, NULL) : NULL, *b = y ? json_loads(y, 0, NULL) : NULL;
-    if (!a || !b || !first_difference(a, b, "", text, bytes))
+    json_t *a = NULL, *b = NULL;
+    const bool read = x && y &&
+                      caps_json_parse(&a, x, strlen(x), "", CAPS_ERR_SPEC, NULL) == CAPS_OK &&
+                      caps_json_parse(&b, y, strlen(y), "", CAPS_ERR_SPEC, NULL) == CAPS_OK;
+    if (!read || !first_difference(a, b, "", text, bytes))
         snprintf(text, bytes, "it is of another network");
     json_decref(a);
     json_decref(b);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "json.h"
 #include "spec.h"
 
 static caps_status shorthand_out_of_memory(caps_error *err)
@@ -99,19 +100,18 @@ static caps_status shorthand_read_section(
     CAPS_TRY(caps_section_check_keys(&s, known, NULL, err));
     layer = json_pack("{s:s, s:s}", "kind", sections[n].kind, "name", sections[n].name);
     routing = json_pack("{s:s}", "kind", "dynamic");
-    if (!layer || !routing)
-        CAPS_TRY(shorthand_out_of_memory(err));
     for (const shorthand_field *f = sections[n].fields; f->name; f++) {
         json_t *value = json_object_get(object, f->name);
         CAPS_TRY(shorthand_check_field(&s, f, value, err));
         if (value)
-            json_object_set(f->in_routing ? routing : layer, f->there ? f->there : f->name, value);
+            caps_json_set(f->in_routing ? &routing : &layer, f->there ? f->there : f->name,
+                json_incref(value));
     }
     if (n == CLASS_CAPS) {
-        json_object_set_new(layer, "capsules", json_integer((json_int_t)classes));
-        json_object_set(layer, "routing", routing);
+        caps_json_set(&layer, "capsules", json_integer((json_int_t)classes));
+        caps_json_set(&layer, "routing", json_incref(routing));
     }
-    if (json_array_append(layers, layer) != 0)
+    if (!routing || json_array_append(layers, layer) != 0)
         CAPS_TRY(shorthand_out_of_memory(err));
 done:
     json_decref(layer);
@@ -154,8 +154,8 @@ static caps_status shorthand_read_convs(json_t *layers, const caps_section *top,
                 0, CAPS_FIELD_MOST_SIZE, err));
         snprintf(name, sizeof name, "conv%zu", i + 1);
         json_t *layer = json_pack("{s:s, s:s}", "kind", "conv", "name", name);
-        json_object_update(layer, (json_t *)object);
-        if (!layer || json_array_append_new(layers, layer) != 0)
+        const bool whole = json_object_update(layer, (json_t *)object) == 0;
+        if (json_array_append_new(layers, layer) != 0 || !whole)
             CAPS_TRY(shorthand_out_of_memory(err));
     }
 done:
@@ -180,15 +180,16 @@ static caps_status shorthand_read_cnn(
         const bool last = i == count;
         char name[24];
         if (last && rate > 0)
-            json_array_append_new(spec->layers,
+            caps_json_append(&spec->layers,
                 json_pack("{s:s, s:s, s:f}", "kind", "dropout", "name", "dropout", "rate", rate));
         snprintf(name, sizeof name, "fc%zu", i + 1);
-        if (json_array_append_new(
-                spec->layers, json_pack("{s:s, s:s, s:I, s:s}", "kind", "linear", "name", name,
-                                  "out", (json_int_t)(last ? spec->classes : hidden[i]),
-                                  "activation", last ? "none" : "relu")) != 0)
-            CAPS_TRY(shorthand_out_of_memory(err));
+        caps_json_append(
+            &spec->layers, json_pack("{s:s, s:s, s:I, s:s}", "kind", "linear", "name", name, "out",
+                               (json_int_t)(last ? spec->classes : hidden[i]), "activation",
+                               last ? "none" : "relu"));
     }
+    if (!spec->layers)
+        status = shorthand_out_of_memory(err);
 done:
     return status;
 }
@@ -231,37 +232,35 @@ static json_t *shorthand_size(const json_t *layer, const char *field, json_int_t
 }
 
 /* The fields that were never optional first: what has come later is written where it is set. */
-static bool shorthand_write_capsnet(json_t *to, const caps_model_spec *spec)
+static void shorthand_write_capsnet(json_t **to, const caps_model_spec *spec)
 {
     static const char *const conv1[] = {"channels", "kernel", "stride", NULL};
     static const char *const primary[] = {"types", "dim", "kernel", "stride", NULL};
     static const char *const *const sizes[] = {conv1, primary};
-    bool good = true;
     for (size_t n = CONV1; n <= PRIMARY; n++) {
         const json_t *layer = shorthand_layer(spec, sections[n].name);
         json_t *object = json_object();
         for (size_t i = 0; sizes[n][i]; i++)
-            json_object_set_new(object, sizes[n][i], shorthand_size(layer, sizes[n][i], 1));
+            caps_json_set(&object, sizes[n][i], shorthand_size(layer, sizes[n][i], 1));
         if (json_is_true(json_object_get(layer, "average")))
-            json_object_set_new(object, "average", json_true());
-        good = json_object_set_new(to, sections[n].name, object) == 0 && good;
+            caps_json_set(&object, "average", json_true());
+        caps_json_set(to, sections[n].name, object);
     }
     const json_t *caps = shorthand_layer(spec, "class_caps");
     const json_t *routing = json_object_get(caps, "routing");
     const json_t *grad = json_object_get(routing, "grad");
     json_t *object = json_object();
-    json_object_set_new(object, "dim", shorthand_size(caps, "dim", 0));
-    json_object_set_new(object, "iterations", shorthand_size(routing, "iterations", 0));
-    json_object_set_new(
-        object, "routing_grad", json_string(grad ? json_string_value(grad) : "full"));
-    json_object_set_new(object, "bias", json_boolean(json_is_true(json_object_get(caps, "bias"))));
+    caps_json_set(&object, "dim", shorthand_size(caps, "dim", 0));
+    caps_json_set(&object, "iterations", shorthand_size(routing, "iterations", 0));
+    caps_json_set(&object, "routing_grad", json_string(grad ? json_string_value(grad) : "full"));
+    caps_json_set(&object, "bias", json_boolean(json_is_true(json_object_get(caps, "bias"))));
     if (json_is_true(json_object_get(routing, "leaky")))
-        json_object_set_new(object, "leaky", json_true());
-    good = json_object_set_new(to, "class_caps", object) == 0 && good;
-    return json_object_set_new(to, "decoder", caps_spec_decoder_json(spec)) == 0 && good;
+        caps_json_set(&object, "leaky", json_true());
+    caps_json_set(to, "class_caps", object);
+    caps_json_set(to, "decoder", caps_spec_decoder_json(spec));
 }
 
-static bool shorthand_write_cnn(json_t *to, const caps_model_spec *spec)
+static void shorthand_write_cnn(json_t **to, const caps_model_spec *spec)
 {
     static const char *const sizes[] = {"channels", "kernel", "stride"};
     json_t *conv = json_array(), *hidden = json_array();
@@ -275,33 +274,36 @@ static bool shorthand_write_cnn(json_t *to, const caps_model_spec *spec)
         if (strcmp(kind, "conv") == 0) {
             json_t *object = json_object();
             for (size_t k = 0; k < 3; k++)
-                json_object_set_new(object, sizes[k], shorthand_size(layer, sizes[k], 1));
-            json_object_set_new(object, "padding", shorthand_size(layer, "padding", 0));
-            json_array_append_new(conv, object);
+                caps_json_set(&object, sizes[k], shorthand_size(layer, sizes[k], 1));
+            caps_json_set(&object, "padding", shorthand_size(layer, "padding", 0));
+            caps_json_append(&conv, object);
         } else if (strcmp(kind, "dropout") == 0) {
             rate = json_number_value(json_object_get(layer, "rate"));
         } else if (!last) {
-            json_array_append_new(hidden, shorthand_size(layer, "out", 0));
+            caps_json_append(&hidden, shorthand_size(layer, "out", 0));
         }
     }
-    bool good = json_object_set_new(to, "conv", conv) == 0;
-    good = json_object_set_new(to, "hidden", hidden) == 0 && good;
-    return json_object_set_new(to, "dropout", json_real(rate)) == 0 && good;
+    caps_json_set(to, "conv", conv);
+    caps_json_set(to, "hidden", hidden);
+    caps_json_set(to, "dropout", json_real(rate));
 }
 
-bool caps_shorthand_write(json_t *to, const caps_model_spec *spec)
+void caps_shorthand_write(json_t **to, const caps_model_spec *spec)
 {
-    return spec->form == CAPS_SPEC_CNN ? shorthand_write_cnn(to, spec)
-                                       : shorthand_write_capsnet(to, spec);
+    if (spec->form == CAPS_SPEC_CNN)
+        shorthand_write_cnn(to, spec);
+    else
+        shorthand_write_capsnet(to, spec);
 }
 
-bool caps_shorthand_fits(const caps_model_spec *spec)
+caps_status caps_shorthand_fits(bool *fits, const caps_model_spec *spec, caps_error *err)
 {
     caps_model_spec *again = NULL;
     char *text = caps_model_spec_format(spec);
-    const bool fits = text && caps_model_spec_parse(&again, text, "spec", NULL) == CAPS_OK &&
-                      caps_model_spec_equal(again, spec);
+    const caps_status status =
+        text ? caps_model_spec_parse(&again, text, "spec", NULL) : CAPS_ERR_MEMORY;
+    *fits = status == CAPS_OK && caps_model_spec_equal(again, spec);
     caps_model_spec_free(again);
     free(text);
-    return fits;
+    return status == CAPS_ERR_MEMORY ? shorthand_out_of_memory(err) : CAPS_OK;
 }

@@ -26,7 +26,7 @@ enum {
 
 /* A tile and the kernel that has it, by the floats of a vector register. */
 struct tile {
-    cl_uint vector;
+    size_t vector;
     size_t rows, columns;
     const char *kernel;
 };
@@ -38,11 +38,8 @@ static const struct tile tiles[] = {
 
 static const struct tile *tile_of(const caps_runtime *rt)
 {
-    cl_uint width = 0;
-    clGetDeviceInfo(caps_runtime_device(rt)->handle, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT,
-        sizeof width, &width, NULL);
     const struct tile *t = tiles;
-    while (width < t->vector)
+    while (caps_runtime_vector_width(rt) < t->vector)
         t++;
     return t;
 }

@@ -2,39 +2,17 @@
 #include "html.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "fail.h"
-
-/* Bytes of the character of UTF-8 that text begins with; 0: it is none. */
-static size_t utf8_bytes(const unsigned char *text)
-{
-    static const struct {
-        unsigned char mask, lead;
-        unsigned least; /* a smaller one has a shorter form */
-    } forms[] = {{0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
-    if (text[0] < 0x80)
-        return 1;
-    for (size_t i = 0; i < 3; i++) {
-        if ((text[0] & forms[i].mask) != forms[i].lead)
-            continue;
-        unsigned code = text[0] & (unsigned char)~forms[i].mask;
-        for (size_t k = 1; k <= i + 1; k++) {
-            if ((text[k] & 0xc0) != 0x80)
-                return 0;
-            code = code << 6 | (text[k] & 0x3f);
-        }
-        const bool whole = code >= forms[i].least && code <= 0x10ffff &&
-                           (code < 0xd800 || code > 0xdfff) && (code < 0x80 || code > 0x9f);
-        return whole ? i + 2 : 0;
-    }
-    return 0;
-}
+#include "text.h"
 
 void caps_html_text(caps_textbuf *h, const char *text)
 {
-    for (const unsigned char *c = (const unsigned char *)text; *c;) {
-        const size_t n = utf8_bytes(c);
-        if (n == 0 || (*c < 32 && *c != '\n') || *c == 127)
+    for (const char *c = text, *end = text + strlen(text); c < end;) {
+        uint32_t code;
+        const size_t n = caps_utf8_decode(&code, c, (size_t)(end - c));
+        if (n == 0 || (caps_is_control(code) && *c != '\n'))
             caps_textbuf_append(h, "?", 1);
         else if (*c == '&')
             caps_textbuf_append(h, "&amp;", 5);
@@ -47,7 +25,7 @@ void caps_html_text(caps_textbuf *h, const char *text)
         else if (*c == '\'')
             caps_textbuf_append(h, "&#39;", 5);
         else
-            caps_textbuf_append(h, (const char *)c, n);
+            caps_textbuf_append(h, c, n);
         c += n ? n : 1;
     }
 }

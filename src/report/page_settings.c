@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
 #include "page.h"
 
 /* What describes the machine and not the training. */
@@ -72,9 +73,13 @@ static void put_rows(caps_textbuf *h, const json_t *object, bool device)
 
 static void put_details(caps_textbuf *h, const json_t *value, const char *summary)
 {
-    char *text = value ? json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(10)) : NULL;
-    if (!text)
+    if (!value)
         return;
+    char *text = caps_json_format(value, 2, 10);
+    if (!text) {
+        h->out_of_memory = true;
+        return;
+    }
     caps_textbuf_put(h, "<details><summary>%s</summary><pre>", summary);
     caps_html_text(h, text);
     caps_textbuf_put(h, "</pre></details>\n");

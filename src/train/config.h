@@ -71,6 +71,7 @@ caps_status caps_config_describe(
 
 /* A whole number of 64 bits: JSON's integers end at 2^63, larger ones are text. */
 json_t *caps_config_json_u64(uint64_t x);
+bool caps_config_u64(const json_t *value, uint64_t *out);
 bool caps_config_get_u64(const json_t *object, const char *key, uint64_t *out);
 
 #endif

@@ -9,6 +9,7 @@
 #include "fail.h"
 #include "json.h"
 #include "loss.h"
+#include "text.h"
 
 static caps_status json_no_memory(caps_error *err)
 {
@@ -24,7 +25,7 @@ json_t *caps_config_json_u64(uint64_t x)
     return json_string(text);
 }
 
-static bool json_u64(const json_t *value, uint64_t *out)
+bool caps_config_u64(const json_t *value, uint64_t *out)
 {
     if (json_is_integer(value) && json_integer_value(value) >= 0) {
         *out = (uint64_t)json_integer_value(value);
@@ -41,25 +42,13 @@ static bool json_u64(const json_t *value, uint64_t *out)
 
 bool caps_config_get_u64(const json_t *object, const char *key, uint64_t *out)
 {
-    return json_u64(json_object_get(object, key), out);
+    return caps_config_u64(json_object_get(object, key), out);
 }
 
 caps_status caps_config_format(char **text, const json_t *object, size_t indent, caps_error *err)
 {
-    static const int digits[] = {6, 15, 17};
-    *text = NULL;
-    for (size_t i = 0; i < sizeof digits / sizeof digits[0]; i++) {
-        free(*text);
-        *text = caps_json_format(object, indent, digits[i]);
-        if (!*text)
-            return json_no_memory(err);
-        json_t *again = json_loads(*text, JSON_DECODE_ANY, NULL);
-        bool same = json_equal(again, object);
-        json_decref(again);
-        if (same)
-            break;
-    }
-    return CAPS_OK;
+    *text = caps_json_format_exact(object, indent);
+    return *text ? CAPS_OK : json_no_memory(err);
 }
 
 /* ---- to JSON -------------------------------------------------------------------------------- */
@@ -67,18 +56,20 @@ caps_status caps_config_format(char **text, const json_t *object, size_t indent,
 /* The value of JSON text, which is freed. */
 static json_t *json_of_text(char *text)
 {
-    json_t *value = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+    json_t *value = NULL;
+    if (text)
+        (void)caps_json_parse(&value, text, strlen(text), "settings", CAPS_ERR_FORMAT, NULL);
     free(text);
     return value;
 }
 
-/* NULL: out of memory, or a text that is not UTF-8. */
+/* NULL: out of memory. */
 static json_t *json_of_setting(const caps_setting *s, const caps_train_config *config)
 {
     const void *at = caps_setting_at(s, config);
     switch (s->type) {
     case CAPS_SETTING_TEXT:
-        return json_string(at);
+        return json_string_nocheck(at);
     case CAPS_SETTING_COUNT:
         return caps_config_json_u64(*(const uint64_t *)at);
     case CAPS_SETTING_SIZE:
@@ -104,20 +95,18 @@ caps_status caps_config_to_json(json_t **out, const caps_train_config *config, c
     caps_status status = CAPS_OK;
     json_t *object = json_object();
     *out = NULL;
-    if (!object)
-        CAPS_TRY(json_no_memory(err));
     for (size_t i = 0; i < caps_setting_count; i++) {
         const caps_setting *s = &caps_settings[i];
         if (s->type == CAPS_SETTING_NAMES && !caps_model_spec_info(config->spec)->has_class_names)
             continue;
-        json_t *value = json_of_setting(s, config);
-        if (!value && s->type == CAPS_SETTING_TEXT)
+        const char *text = s->type == CAPS_SETTING_TEXT ? caps_setting_at(s, config) : "";
+        if (!caps_is_utf8(text))
             CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT,
-                "train: %s '%s' is not UTF-8, need a name that is", s->key,
-                (const char *)caps_setting_at(s, config)));
-        if (!value || json_object_set_new(object, s->key, value) != 0)
-            CAPS_TRY(json_no_memory(err));
+                "train: %s '%s' is not UTF-8, need a name that is", s->key, text));
+        caps_json_set(&object, s->key, json_of_setting(s, config));
     }
+    if (!object)
+        CAPS_TRY(json_no_memory(err));
     *out = json_incref(object);
 done:
     json_decref(object);
@@ -168,7 +157,7 @@ static caps_status json_read_number(
     const caps_setting *s, void *to, const json_t *value, const char *where, caps_error *err)
 {
     uint64_t number;
-    if (!json_u64(value, &number))
+    if (!caps_config_u64(value, &number))
         return json_bad_setting(s, where, "a whole number", err);
     if (s->type == CAPS_SETTING_SIZE && number > SIZE_MAX)
         return json_bad_setting(s, where, "small enough", err);
@@ -187,7 +176,7 @@ static caps_status json_read_object(const caps_setting *s, caps_train_config *co
     if (!right)
         return json_bad_setting(
             s, where, s->type == CAPS_SETTING_NAMES ? "a list" : "an object", err);
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *text = caps_json_format(value, 0, 17);
     if (!text)
         return json_no_memory(err);
     caps_status status = CAPS_OK;
@@ -274,9 +263,11 @@ caps_status caps_config_check_same(
             continue;
         x = json_of_setting(s, have);
         y = json_of_setting(s, need);
-        if (!json_equal(x, y)) {
-            a = json_dumps(x, JSON_ENCODE_ANY | JSON_COMPACT);
-            b = json_dumps(y, JSON_ENCODE_ANY | JSON_COMPACT);
+        if (!x || !y) {
+            status = json_no_memory(err);
+        } else if (!json_equal(x, y)) {
+            a = caps_json_format(x, 0, 17);
+            b = caps_json_format(y, 0, 17);
             status = caps_fail(err, CAPS_ERR_MISMATCH,
                 "%s: %s of its run is %.256s, of these settings %.256s: need the same to go on",
                 path, s->key, a ? a : "?", b ? b : "?");

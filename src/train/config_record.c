@@ -10,24 +10,12 @@
 #include "json.h"
 #include "tuning.h"
 
-/* Device and driver names come from outside and may hold anything. */
-static json_t *record_foreign_text(const char *text)
-{
-    json_t *value = json_string(text);
-    if (value)
-        return value;
-    char plain[256];
-    size_t n = 0;
-    for (; text[n] && n + 1 < sizeof plain; n++)
-        plain[n] = (unsigned char)text[n] < 128 ? text[n] : '?';
-    plain[n] = 0;
-    return json_string(plain);
-}
-
 /* The value of JSON text, which is freed; NULL: out of memory. */
 static json_t *record_of_text(char *text)
 {
-    json_t *value = text ? json_loads(text, 0, NULL) : NULL;
+    json_t *value = NULL;
+    if (text)
+        (void)caps_json_parse(&value, text, strlen(text), "choices", CAPS_ERR_FORMAT, NULL);
     free(text);
     return value;
 }
@@ -37,17 +25,16 @@ static json_t *record_gemm(const caps_runtime *rt)
 {
     json_t *all = record_of_text(caps_choices_format(rt)), *products = json_object(), *algorithm;
     const char *key;
-    bool stored = all && products;
-    json_object_foreach(all, key, algorithm)
-    {
-        if (stored && strncmp(key, "gemm ", 5) == 0)
-            stored = json_object_set(products, key, algorithm) == 0;
-    }
-    json_decref(all);
-    if (!stored) {
+    if (!all) {
         json_decref(products);
         return NULL;
     }
+    json_object_foreach(all, key, algorithm)
+    {
+        if (strncmp(key, "gemm ", 5) == 0)
+            caps_json_set(&products, key, json_incref(algorithm));
+    }
+    json_decref(all);
     return products;
 }
 
@@ -64,21 +51,20 @@ caps_status caps_config_describe(
         json_t *value;
     } rows[] = {
         {"capscl_version", json_string(caps_version())},
-        {"device", record_foreign_text(device->name)},
+        {"device", caps_json_text(device->name)},
         {"device_id", json_string(device->id)},
         {"device_type", json_string(caps_device_type_name(device->type))},
-        {"device_version", record_foreign_text(device->version)},
-        {"driver_version", record_foreign_text(device->driver)},
-        {"platform", record_foreign_text(device->platform)},
-        {"vendor", record_foreign_text(device->vendor)},
+        {"device_version", caps_json_text(device->version)},
+        {"driver_version", caps_json_text(device->driver)},
+        {"platform", caps_json_text(device->platform)},
+        {"vendor", caps_json_text(device->vendor)},
         {"kernels", json_string(caps_family_name(caps_runtime_family(rt)))},
         {"gemm", record_gemm(rt)},
         {"tuned", record_of_text(caps_tuning_format(rt))},
     };
-    bool stored = true;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        stored = json_object_set_new(object, rows[i].key, rows[i].value) == 0 && stored;
-    if (!stored)
+        caps_json_set(&object, rows[i].key, rows[i].value);
+    if (!object)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the settings"));
     *out = json_incref(object);
 done:

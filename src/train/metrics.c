@@ -26,34 +26,38 @@ static caps_status cannot_write(caps_error *err, const char *path)
 
 /* ---- cutting back --------------------------------------------------------------------------- */
 
-static bool metrics_keep(const char *line, size_t n, uint64_t step, bool ended)
+/* A line that is no JSON is not kept; one for which there is no memory is CAPS_ERR_MEMORY. */
+static caps_status metrics_keep(bool *kept, const char *line, size_t n, uint64_t step, bool ended)
 {
     uint64_t at;
     json_t *object = NULL;
-    bool kept = caps_json_parse(&object, line, n, "", CAPS_ERR_FORMAT, NULL) == CAPS_OK &&
-                caps_config_get_u64(object, "step", &at) && at <= step;
-    if (kept && at == step && !ended) {
+    const caps_status status = caps_json_parse(&object, line, n, "", CAPS_ERR_FORMAT, NULL);
+    *kept = status == CAPS_OK && caps_config_get_u64(object, "step", &at) && at <= step;
+    if (*kept && at == step && !ended) {
         const char *type = json_string_value(json_object_get(object, "type"));
-        kept = !type || strcmp(type, types[CAPS_METRICS_EPOCH]) != 0;
+        *kept = !type || strcmp(type, types[CAPS_METRICS_EPOCH]) != 0;
     }
     json_decref(object);
-    return kept;
+    return status == CAPS_ERR_MEMORY ? status : CAPS_OK;
 }
 
 /* Bytes of the leading lines that stay. */
-static size_t kept_bytes(const char *text, size_t n, uint64_t step, bool ended)
+static caps_status kept_bytes(off_t *bytes, const char *text, size_t n, uint64_t step, bool ended)
 {
     size_t first = 0;
-    while (first < n) {
+    bool kept = true;
+    caps_status status = CAPS_OK;
+    while (first < n && kept && status == CAPS_OK) {
         const char *end = memchr(text + first, '\n', n - first);
         if (!end)
             break;
         size_t length = (size_t)(end - (text + first));
-        if (!metrics_keep(text + first, length, step, ended))
-            break;
-        first += length + 1;
+        status = metrics_keep(&kept, text + first, length, step, ended);
+        if (kept)
+            first += length + 1;
     }
-    return first;
+    *bytes = (off_t)first;
+    return status;
 }
 
 static caps_status cut_back(caps_metrics_log *log, uint64_t step, bool ended, caps_error *err)
@@ -63,8 +67,10 @@ static caps_status cut_back(caps_metrics_log *log, uint64_t step, bool ended, ca
     caps_status status = caps_file_read(&text, &n, log->path, MOST_METRICS, err);
     if (status != CAPS_OK)
         return status;
-    log->bytes = (off_t)kept_bytes((const char *)text, n, step, ended);
+    status = kept_bytes(&log->bytes, (const char *)text, n, step, ended);
     free(text);
+    if (status != CAPS_OK)
+        return caps_fail(err, status, "%s: out of memory", log->path);
     /* The length alone changes: at every instant the file holds whole lines, or those of before. */
     if ((size_t)log->bytes < n && ftruncate(log->fd, log->bytes) != 0)
         return cannot_write(err, log->path);
@@ -134,16 +140,11 @@ static json_t *line_of(caps_metrics_type type, const caps_train_metrics *m)
         {"peak_device_bytes", caps_config_json_u64(m->peak_device_bytes),
             type == CAPS_METRICS_EPOCH},
     };
-    bool stored = line != NULL;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (rows[i].wanted)
-            stored = json_object_set_new(line, rows[i].key, rows[i].value) == 0 && stored;
+            caps_json_set(&line, rows[i].key, rows[i].value);
         else
             json_decref(rows[i].value);
-    }
-    if (!stored) {
-        json_decref(line);
-        return NULL;
     }
     return line;
 }

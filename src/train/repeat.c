@@ -53,10 +53,7 @@ static caps_status parse_seeds(
         return repeat_no_memory(path, err);
     *count = n;
     for (size_t i = 0; i < n; i++) {
-        json_t *one = json_pack("{s:O}", "seed", json_array_get(list, i));
-        const bool good = one && caps_config_get_u64(one, "seed", &(*seeds)[i]);
-        json_decref(one);
-        if (!good)
+        if (!caps_config_u64(json_array_get(list, i), &(*seeds)[i]))
             return caps_fail(
                 err, CAPS_ERR_FORMAT, "%s: seed %zu is no whole number, need one", path, i);
     }
@@ -102,12 +99,11 @@ static caps_status repeat_write(const caps_repeat *r, caps_error *err)
     caps_status status;
     json_t *config = NULL, *object = NULL, *seeds = json_array();
     char *text = NULL, *path = caps_path_join(r->out, CAPS_REPEAT_FILE);
-    bool kept = seeds && path;
-    for (size_t i = 0; i < r->count && kept; i++)
-        kept = json_array_append_new(seeds, caps_config_json_u64(r->seeds[i])) == 0;
+    for (size_t i = 0; i < r->count; i++)
+        caps_json_append(&seeds, caps_config_json_u64(r->seeds[i]));
     CAPS_TRY(caps_config_to_json(&config, &r->config, err));
-    object = kept ? json_pack("{s:O, s:O}", "seeds", seeds, "config", config) : NULL;
-    if (!object)
+    object = json_pack("{s:O, s:O}", "seeds", seeds, "config", config);
+    if (!object || !path)
         CAPS_TRY(repeat_no_memory(r->out, err));
     CAPS_TRY(caps_config_format(&text, object, 2, err));
     CAPS_TRY(caps_file_write(path, text, strlen(text), err));

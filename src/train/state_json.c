@@ -57,10 +57,9 @@ caps_status caps_state_format(
         {"images_per_second", caps_json_double(s->images_per_second)},
         {"peak_device_bytes", caps_config_json_u64(s->peak_device_bytes)},
     };
-    bool stored = object != NULL;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        stored = json_object_set_new(object, rows[i].key, rows[i].value) == 0 && stored;
-    if (!stored)
+        caps_json_set(&object, rows[i].key, rows[i].value);
+    if (!object)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the state"));
     CAPS_TRY(caps_config_format(text, object, 0, err));
 done:

@@ -12,6 +12,7 @@
 
 #include "file.h"
 #include "image.h"
+#include "jpeg_files.h"
 #include "rng.h"
 #include "safetensors.h"
 
@@ -306,6 +307,50 @@ static bytes png_bytes(uint32_t format)
     return b;
 }
 
+static uint8_t jpeg_sample(size_t x, size_t y, size_t c)
+{
+    return (uint8_t)(x * 17 + y * 29 + c * 50);
+}
+
+/* Also of EXIF data, which we read ourselves. */
+START_TEST(jpeg_files)
+{
+    static const test_jpeg kinds[] = {{12, 9, 1, jpeg_sample, .orientation = 5},
+        {9, 12, 3, jpeg_sample, .progressive = true, .orientation = 8, .big_endian = true},
+        {16, 16, 4, jpeg_sample, .ycck = true}, {8, 20, 3, jpeg_sample, .separate = true},
+        {11, 11, 4, jpeg_sample, .no_adobe = true, .progressive = true}};
+    enum { KINDS = sizeof kinds / sizeof kinds[0] };
+    char *dir = test_directory(), *path = caps_path_join(dir, "x.jpg");
+    bytes good[KINDS];
+    for (int i = 0; i < KINDS; i++)
+        good[i].data = test_jpeg_make(&good[i].n, &kinds[i]);
+    uint64_t refused = 0, count = rounds(3000);
+    for (uint64_t round = 0; round < count; round++) {
+        dice d = {15, round, 0};
+        bytes b = damaged(&good[round % KINDS], &d);
+        put(path, b);
+        caps_error err = {0};
+        caps_image image;
+        caps_status status = caps_image_read(&image, path, &err);
+        if (status == CAPS_OK) {
+            sink = sum_of(image.pixels, image.width * image.height * image.channels);
+        } else {
+            expect_report(status, &err, path);
+            ck_assert_ptr_null(image.pixels);
+            refused++;
+        }
+        caps_image_release(&image);
+        free(b.data);
+    }
+    ck_assert_uint_gt(refused, count / 3);
+    ck_assert_uint_lt(refused, count); /* some damage leaves a picture */
+    for (int i = 0; i < KINDS; i++)
+        free(good[i].data);
+    free(path);
+    free(dir);
+}
+END_TEST
+
 START_TEST(png_files)
 {
     static const uint32_t formats[] = {PNG_FORMAT_GRAY, PNG_FORMAT_GA, PNG_FORMAT_RGB,
@@ -511,6 +556,7 @@ Suite *suite(void)
     tcase_add_test(readers, idx_gz);
     tcase_add_test(readers, idx_within_gz);
     tcase_add_test(readers, png_files);
+    tcase_add_test(readers, jpeg_files);
     tcase_add_test(readers, folders_of_pictures);
     tcase_add_test(readers, cifar_files);
     tcase_add_test(readers, safetensors_files);

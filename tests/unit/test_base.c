@@ -79,7 +79,7 @@ START_TEST(messages_are_one_line_and_keep_both_ends)
 {
     caps_error err = {0};
     caps_fail(&err, CAPS_ERR_IO, "a\nb\tc\x01 d\x7f: need");
-    ck_assert_str_eq(err.message, "a b c  d : need");
+    ck_assert_str_eq(err.message, "a\\x0ab\\x09c\\x01 d\\x7f: need");
 
     /* Two-byte characters: a cut must not leave half of one. Each length shifts the cut. */
     for (size_t n = 700; n < 900; n++) {
