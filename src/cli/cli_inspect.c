@@ -45,6 +45,20 @@ caps_status caps_cli_model_open(caps_model **out, caps_runtime *rt, const char *
 
 /* ---- data ----------------------------------------------------------------------------------- */
 
+void caps_cli_note_other_pictures(
+    const char *first, const char *other, const char *data, const caps_model_spec *spec)
+{
+    caps_subset_pictures a, b;
+    caps_subset_find_pictures(&a, first, spec);
+    caps_subset_find_pictures(&b, other, spec);
+    const bool same = strcmp(a.background, b.background) == 0 && a.invert == b.invert &&
+                      a.stretch == b.stretch && a.ground == b.ground;
+    if (!same && caps_dataset_is_pictures(data))
+        caps_cli_note("the runs of %s and %s read pictures in other ways (background, invert, "
+                      "stretch): here they are read as for the first",
+            first, other);
+}
+
 static void cli_on_pictures(void *user, size_t done, size_t total)
 {
     caps_cli_gallery_progress(user, CAPS_GALLERY_READING, done, total);

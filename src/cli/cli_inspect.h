@@ -31,6 +31,11 @@ caps_status caps_cli_explain_model(caps_status status, caps_runtime *rt, const c
 void caps_cli_choose_pictures(caps_subset_pictures *pictures, const caps_picture_flags *flags,
     const caps_args *args, const char *model, const char *data, const caps_model_spec *spec);
 
+/* A note where the data is pictures, which are read as the run of the first model read them, and
+ * that of another read them otherwise. */
+void caps_cli_note_other_pictures(
+    const char *first, const char *other, const char *data, const caps_model_spec *spec);
+
 /* n files of pictures, with notes of what was done to them: inputs [n, C*H*W] of the network. Errors
  * are those of caps_picture_read. (picture_files.c) */
 caps_status caps_cli_read_pictures(float *inputs, const caps_model_info *info, char **paths,

@@ -214,6 +214,8 @@ static caps_status open_one(caps_runtime *rt, const options *o, size_t m, bool r
             "%s: takes other images or has other classes than %s, need models of the same data",
             name, o->models.values[0]));
     }
+    if (m > 0)
+        caps_cli_note_other_pictures(o->models.values[0], name, o->data, spec);
     if (m > 0 && o->split == CAPS_SUBSET_VALIDATION)
         CAPS_TRY(caps_subset_check_same(o->data, o->models.values[0], name, err));
     caps_cli_detail("%s: %zu images of %s, %zu at a time", name, ds->n, ds->path,

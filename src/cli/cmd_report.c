@@ -104,11 +104,11 @@ static int report_run(const caps_command *command, int argc, char **argv)
     if (!path)
         CAPS_TRY(caps_fail(&err, CAPS_ERR_MEMORY, "report: out of memory"));
     CAPS_TRY(caps_cli_check_apart(REPORT, path, run.model, &err));
-    CAPS_TRY(caps_file_check_output(path, &err));
+    CAPS_TRY(caps_file_check_own_output(path, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     CAPS_TRY(open_gallery(&g, rt, &run, &o, &args, &err));
     CAPS_TRY(caps_page_put(&page, &run, &g, &err));
-    CAPS_TRY(caps_file_write(path, page.text, page.used, &err));
+    CAPS_TRY(caps_file_write_own(path, page.text, page.used, &err));
     caps_cli_log("report: %s", path);
 done:
     caps_progress_clear();

@@ -14,7 +14,10 @@
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
-caps_status caps_model_save(caps_model *m, const char *path, caps_error *err)
+typedef caps_status save_file(const char *path, const caps_st_tensor *tensors, size_t count,
+    const caps_st_pair *metadata, size_t metadata_count, caps_error *err);
+
+static caps_status save_by(save_file *save, caps_model *m, const char *path, caps_error *err)
 {
     caps_st_tensor tensors[CAPS_MOST_PARAMETERS];
     caps_status status = CAPS_OK;
@@ -28,12 +31,21 @@ caps_status caps_model_save(caps_model *m, const char *path, caps_error *err)
         tensors[i] = caps_parameter_tensor(p, p->name, flat);
     }
     const size_t pairs = caps_network_texts_list(metadata, &texts, NULL, 0);
-    CAPS_TRY(
-        caps_safetensors_save(path, tensors, m->network.parameter_count, metadata, pairs, err));
+    CAPS_TRY(save(path, tensors, m->network.parameter_count, metadata, pairs, err));
 done:
     caps_tensor_unmap(m->rt, &m->parameters, &flat, NULL);
     caps_network_texts_release(&texts);
     return status;
+}
+
+caps_status caps_model_save(caps_model *m, const char *path, caps_error *err)
+{
+    return save_by(caps_safetensors_save, m, path, err);
+}
+
+caps_status caps_model_save_own(caps_model *m, const char *path, caps_error *err)
+{
+    return save_by(caps_safetensors_save_own, m, path, err);
 }
 
 /* ---- what the file is of -------------------------------------------------------------------- */

@@ -51,4 +51,7 @@ caps_status caps_parameter_read(float *values, const caps_st_tensor *t, const ca
 /* "1152, 10, 16, 8" */
 void caps_shape_text(char *text, size_t bytes, int ndim, const size_t *shape);
 
+/* caps_model_save of a file of a run directory: links are not followed (caps_atomic_init_own). */
+caps_status caps_model_save_own(caps_model *m, const char *path, caps_error *err);
+
 #endif

@@ -345,8 +345,10 @@ static json_t *header_of(const caps_st_tensor *tensors, size_t count, const caps
     return header;
 }
 
-caps_status caps_safetensors_save(const char *path, const caps_st_tensor *tensors, size_t count,
-    const caps_st_pair *metadata, size_t metadata_count, caps_error *err)
+typedef caps_status file_begin(caps_atomic_file *f, const char *path, caps_error *err);
+
+static caps_status save_to(const char *path, file_begin *begin, const caps_st_tensor *tensors,
+    size_t count, const caps_st_pair *metadata, size_t metadata_count, caps_error *err)
 {
     static const char spaces[LENGTH_BYTES + 1] = "        ";
     caps_atomic_file file = {0};
@@ -361,7 +363,7 @@ caps_status caps_safetensors_save(const char *path, const caps_st_tensor *tensor
     unsigned char size[LENGTH_BYTES];
     for (int i = 0; i < LENGTH_BYTES; i++)
         size[i] = (unsigned char)((uint64_t)(length + pad) >> (8 * i));
-    CAPS_TRY(caps_atomic_init(&file, path, err));
+    CAPS_TRY(begin(&file, path, err));
     CAPS_TRY(caps_atomic_write(&file, size, sizeof size, err));
     CAPS_TRY(caps_atomic_write(&file, text, length, err));
     CAPS_TRY(caps_atomic_write(&file, spaces, pad, err));
@@ -373,4 +375,16 @@ done:
     free(text);
     json_decref(header);
     return status;
+}
+
+caps_status caps_safetensors_save(const char *path, const caps_st_tensor *tensors, size_t count,
+    const caps_st_pair *metadata, size_t metadata_count, caps_error *err)
+{
+    return save_to(path, caps_atomic_init, tensors, count, metadata, metadata_count, err);
+}
+
+caps_status caps_safetensors_save_own(const char *path, const caps_st_tensor *tensors, size_t count,
+    const caps_st_pair *metadata, size_t metadata_count, caps_error *err)
+{
+    return save_to(path, caps_atomic_init_own, tensors, count, metadata, metadata_count, err);
 }

@@ -56,5 +56,8 @@ const char *caps_safetensors_get_metadata(const caps_safetensors *st, const char
  * bytes. */
 caps_status caps_safetensors_save(const char *path, const caps_st_tensor *tensors, size_t count,
     const caps_st_pair *metadata, size_t metadata_count, caps_error *err);
+/* A file of a run directory: links are not followed (caps_atomic_init_own). */
+caps_status caps_safetensors_save_own(const char *path, const caps_st_tensor *tensors, size_t count,
+    const caps_st_pair *metadata, size_t metadata_count, caps_error *err);
 
 #endif

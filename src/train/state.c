@@ -109,7 +109,7 @@ static caps_status write_file(const caps_state *s, const char *path, const caps_
             tensors[n] = caps_parameter_tensor(p, names[n], copy_of(s, copy));
             n++;
         }
-    CAPS_TRY(caps_safetensors_save(path, tensors, n, metadata, metadata_count, err));
+    CAPS_TRY(caps_safetensors_save_own(path, tensors, n, metadata, metadata_count, err));
 done:
     free(names);
     free(tensors);
@@ -243,6 +243,7 @@ caps_status caps_state_load(caps_state *s, const char *path, const caps_model *m
     caps_safetensors st = {0};
     caps_status status;
     memset(s, 0, sizeof *s);
+    CAPS_TRY(caps_file_check_own(path, CAPS_ERR_FORMAT, err));
     CAPS_TRY(caps_safetensors_load(&st, path, err));
     CAPS_TRY(read_metadata(s, &st, path, config, err));
     float *parameters = malloc(caps_model_flat_count(m) * sizeof *parameters);
