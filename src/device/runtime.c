@@ -69,7 +69,8 @@ static caps_status choose_family(caps_runtime *rt, const char *option, caps_erro
         }
     }
     return caps_fail(err, CAPS_ERR_ARGUMENT,
-        "kernel family \"%s\" is unknown, need auto, cpu or gpu", requested);
+        "%skernel family \"%s\" is unknown, need auto, cpu or gpu",
+        requested == option ? "" : "CAPSCL_KERNELS: ", requested);
 }
 
 /* Everything after context and queue are there. */
