@@ -175,6 +175,21 @@ caps_status caps_file_open(int *fd, const char *path, caps_error *err)
     return open_file(fd, &st, path, false, err);
 }
 
+caps_status caps_file_take(int fd, void *data, size_t n, const char *path, caps_error *err)
+{
+    for (size_t used = 0; used < n;) {
+        /* No system reads more than 2 GiB at once. */
+        const size_t most = (size_t)1 << 30, left = n - used;
+        const ssize_t got = read_some(fd, (char *)data + used, left < most ? left : most);
+        if (got < 0)
+            return caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot read", path);
+        if (got == 0)
+            return caps_fail(err, CAPS_ERR_FORMAT, "%s: ends %zu bytes too early", path, n - used);
+        used += (size_t)got;
+    }
+    return CAPS_OK;
+}
+
 static caps_status read_file(
     unsigned char **data, size_t *n, const char *path, size_t limit, bool pipes, caps_error *err)
 {

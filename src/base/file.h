@@ -18,6 +18,10 @@ caps_status caps_file_open(int *fd, const char *path, caps_error *err);
 caps_status caps_file_read(
     unsigned char **data, size_t *n, const char *path, size_t limit, caps_error *err);
 
+/* Reads exactly n bytes on from where fd stands. CAPS_ERR_FORMAT where the file ends before;
+ * CAPS_ERR_NOT_FOUND where it cannot be read. */
+caps_status caps_file_take(int fd, void *data, size_t n, const char *path, caps_error *err);
+
 /* A file that appears at `path` only when it is whole: written to a temporary file in the same
  * directory, synced, renamed over `path`, and the directory synced. Until commit, or after abort,
  * the old file is untouched. init/commit/abort; abort of a committed or zeroed one does nothing. */

@@ -25,6 +25,7 @@ typedef struct options {
 
 static const caps_flag flags[] = {
     CAPS_ROW_TEXT("--model", options, model, "FILE", "the checkpoint (required)"),
+    CAPS_ROW_ARCH(options),
     CAPS_ROW_TEXT("--data", options, data, "D",
         "images of a data set (docs/data.md), in place of files: a directory, a\n"
         "name looked for in $CAPSCL_DATA, $XDG_DATA_HOME/capscl and\n"
@@ -436,8 +437,8 @@ static int predict_run(const caps_command *command, int argc, char **argv)
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     caps_model_options model_options = {CAPS_OPTIONS(caps_model_options),
         .reconstruct = o.capsules || o.sheet, .conv = o.common.conv};
-    CAPS_TRY(
-        caps_cli_model_open(&model, rt, o.model, &model_options, 0, n < BATCH ? n : BATCH, &err));
+    CAPS_TRY(caps_cli_model_open(
+        &model, rt, o.model, o.common.arch, &model_options, 0, n < BATCH ? n : BATCH, &err));
     CAPS_TRY(check_model(&o, caps_model_get_info(model), &err));
     CAPS_TRY(read_images(&b, &ds, model, &o, &args, &err));
     CAPS_TRY(predict_images(&b, model, &o, &err));

@@ -224,7 +224,7 @@ static caps_status read_tensors(caps_state *s, const caps_safetensors *st, const
             const caps_st_tensor *t = caps_safetensors_get(st, name);
             caps_status status = caps_parameter_check(t, name, p, path, err);
             if (status == CAPS_OK)
-                status = caps_parameter_read(s->arrays[copy], t, p, path, err);
+                status = caps_parameter_read(s->arrays[copy] + p->first, t, p, path, err);
             if (status != CAPS_OK)
                 return status;
             const float *values = copy_of(s, copy) + p->first; /* [count] */
