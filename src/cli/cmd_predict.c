@@ -25,6 +25,7 @@ typedef struct options {
 
 static const caps_flag flags[] = {
     CAPS_ROW_TEXT("--model", options, model, "FILE", "the checkpoint (required)"),
+    CAPS_ROW_ARCH(options),
     CAPS_ROW_TEXT("--data", options, data, "D",
         "images of a data set (docs/data.md), in place of files: a directory, a\n"
         "name looked for in $CAPSCL_DATA, $XDG_DATA_HOME/capscl and\n"
@@ -278,7 +279,8 @@ static void predict_print_text(const batch *b, const options *o)
     }
 }
 
-/* Of a path the last name is enough in a small cell; of a data set, split and index. */
+/* Of a path the last name is enough in a small cell; of a data set, split and index,
+ * or class and file. */
 static const char *short_source(const char *source, bool of_data)
 {
     const char *slash = strrchr(source, '/');
@@ -303,8 +305,7 @@ static void fill_cell(caps_sheet_cell *cell, const batch *b, size_t i, bool of_d
         .length = b->made.lengths[i * b->info->classes + (size_t)label]};
 }
 
-static caps_status write_sheet(
-    const batch *b, const caps_dataset *ds, const options *o, caps_error *err)
+static caps_status write_sheet(const batch *b, const options *o, caps_error *err)
 {
     const size_t n = b->n < CAPS_SHEET_MAX ? b->n : CAPS_SHEET_MAX, classes = b->info->classes;
     caps_sheet_cell *cells = calloc(n, sizeof *cells);
@@ -312,13 +313,12 @@ static caps_status write_sheet(
     const char **names = calloc(classes, sizeof *names);
     caps_status status = CAPS_OK;
     char data[512];
-    const bool of_files = ds->files && !ds->pairs;
     if (!cells || !texts || !names)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", o->sheet));
     for (size_t j = 0; j < classes; j++)
         names[j] = caps_class_name(b->spec, j, texts[j]);
     for (size_t i = 0; i < n; i++)
-        fill_cell(&cells[i], b, i, o->data && !of_files);
+        fill_cell(&cells[i], b, i, o->data != NULL);
     if (o->data)
         snprintf(data, sizeof data, "%s, %s split", o->data, caps_cli_splits[o->split]);
     else
@@ -437,13 +437,13 @@ static int predict_run(const caps_command *command, int argc, char **argv)
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     caps_model_options model_options = {CAPS_OPTIONS(caps_model_options),
         .reconstruct = o.capsules || o.sheet, .conv = o.common.conv};
-    CAPS_TRY(
-        caps_cli_model_open(&model, rt, o.model, &model_options, 0, n < BATCH ? n : BATCH, &err));
+    CAPS_TRY(caps_cli_model_open(
+        &model, rt, o.model, o.common.arch, &model_options, 0, n < BATCH ? n : BATCH, &err));
     CAPS_TRY(check_model(&o, caps_model_get_info(model), &err));
     CAPS_TRY(read_images(&b, &ds, model, &o, &args, &err));
     CAPS_TRY(predict_images(&b, model, &o, &err));
     if (o.sheet)
-        CAPS_TRY(write_sheet(&b, &ds, &o, &err));
+        CAPS_TRY(write_sheet(&b, &o, &err));
     if (o.common.json)
         CAPS_TRY(predict_print_json(&b, &o, &err));
     else

@@ -26,6 +26,7 @@ static const caps_flag flags[] = {
         "evaluate on the first N images only (default: all of the test split, or of the\n"
         "images held out with --validation where there is no test split)"),
     CAPS_ROWS_PICTURES(options),
+    CAPS_ROW_ARCH(options),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
     CAPS_ROW_QUIET(options),
@@ -61,8 +62,9 @@ static caps_status open_gallery(caps_gallery *g, caps_runtime *rt, const caps_ru
     g->scale = 2;
     g->progress = caps_cli_gallery_progress;
     g->note = caps_cli_on_note;
-    status = caps_gallery_open_model(g, rt, run->model, &model, true, err);
-    CAPS_TRY(caps_cli_explain_model(status, rt, run->model, &model, true, err));
+    const caps_open_options how = caps_cli_open_options(o->common.arch, true);
+    status = caps_gallery_open_model(g, rt, run->model, &model, &how, err);
+    CAPS_TRY(caps_cli_explain_model(status, rt, run->model, &model, &how, err));
     caps_cli_choose_pictures(&g->pictures, &o->pictures, args, run->model,
         o->data ? o->data : run->config.data, g->spec);
     CAPS_TRY(open_images(g, run, o, err));
@@ -102,11 +104,11 @@ static int report_run(const caps_command *command, int argc, char **argv)
     if (!path)
         CAPS_TRY(caps_fail(&err, CAPS_ERR_MEMORY, "report: out of memory"));
     CAPS_TRY(caps_cli_check_apart(REPORT, path, run.model, &err));
-    CAPS_TRY(caps_file_check_output(path, &err));
+    CAPS_TRY(caps_file_check_own_output(path, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     CAPS_TRY(open_gallery(&g, rt, &run, &o, &args, &err));
     CAPS_TRY(caps_page_put(&page, &run, &g, &err));
-    CAPS_TRY(caps_file_write(path, page.text, page.used, &err));
+    CAPS_TRY(caps_file_write_own(path, page.text, page.used, &err));
     caps_cli_log("report: %s", path);
 done:
     caps_progress_clear();

@@ -20,6 +20,7 @@ typedef struct options {
 
 static const caps_flag flags[] = {
     CAPS_ROW_TEXT("--model", options, model, "FILE", "the checkpoint (required)"),
+    CAPS_ROW_ARCH(options),
     CAPS_ROW_TEXT("--data", options, data, "D",
         "a data set (docs/data.md): a directory, a name looked for in $CAPSCL_DATA,\n"
         "$XDG_DATA_HOME/capscl and /usr/share/datasets, or multi:D (required, but\n"
@@ -124,8 +125,9 @@ static caps_status open_gallery(caps_gallery *g, caps_runtime *rt, const options
     g->index_count = o->index.count;
     g->progress = caps_cli_gallery_progress;
     g->note = caps_cli_on_note;
-    status = caps_gallery_open_model(g, rt, o->model, &model, o->batch == 0, err);
-    CAPS_TRY(caps_cli_explain_model(status, rt, o->model, &model, o->batch == 0, err));
+    const caps_open_options how = caps_cli_open_options(o->common.arch, o->batch == 0);
+    status = caps_gallery_open_model(g, rt, o->model, &model, &how, err);
+    CAPS_TRY(caps_cli_explain_model(status, rt, o->model, &model, &how, err));
     CAPS_TRY(caps_gallery_check(g, figure, err));
     if (figure->needs & CAPS_NEEDS_DATA) {
         caps_cli_choose_pictures(&g->pictures, &o->pictures, args, o->model, o->data, g->spec);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "clock.h"
 #include "fail.h"
@@ -112,6 +113,15 @@ void caps_trainer_note(caps_trainer *t, const char *format, ...)
     va_start(arguments, format);
     report_line(t, CAPS_TRAIN_NOTE, format, arguments);
     va_end(arguments);
+}
+
+void caps_trainer_note_lines(caps_trainer *t, const char *lines)
+{
+    for (const char *line = lines; line && *line;) {
+        const size_t n = strcspn(line, "\n");
+        caps_trainer_note(t, "%.*s", (int)n, line);
+        line += n + (line[n] == '\n');
+    }
 }
 
 /* ---- a step --------------------------------------------------------------------------------- */

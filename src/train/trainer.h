@@ -91,6 +91,7 @@ void caps_trainer_report_progress(caps_trainer *t);
 /* A line for the log, and one that the user should read. */
 void caps_trainer_log(caps_trainer *t, const char *format, ...) CAPS_PRINTF(2, 3);
 void caps_trainer_note(caps_trainer *t, const char *format, ...) CAPS_PRINTF(2, 3);
+void caps_trainer_note_lines(caps_trainer *t, const char *lines); /* NULL: none */
 
 /* Enqueues one step and, where CAPS_STEPS_AT_ONCE are then in flight, takes the oldest: the device
  * has always a step to go on with. CAPS_ERR_NOT_FINITE names step and layer. */

@@ -30,6 +30,18 @@ static void report_memory(caps_trainer *t, const caps_model_memory *m, size_t ba
         (double)m->moments * mib, (double)m->activations * mib, (double)m->workspace * mib, split);
 }
 
+/* What is worth saying of a checkpoint, and its parameters; those that it has not are as they were
+ * drawn. */
+static void take_init(caps_trainer *t, const caps_checkpoint *init, float *values)
+{
+    caps_trainer_note_lines(t, init->notes);
+    for (size_t i = 0; i < caps_model_parameter_count(t->model); i++) {
+        const caps_parameter *p = caps_model_parameter(t->model, i);
+        if (!init->fresh || !init->fresh[i])
+            memcpy(values + p->first, init->parameters + p->first, p->count * sizeof *values);
+    }
+}
+
 /* *drawn: NULL, or parameters, which the state takes over. */
 static caps_status first_parameters(caps_trainer *t, float **drawn, caps_error *err)
 {
@@ -37,19 +49,23 @@ static caps_status first_parameters(caps_trainer *t, float **drawn, caps_error *
     const caps_checkpoint *init = t->control->init;
     const size_t count = caps_model_flat_count(t->model);
     caps_status status = CAPS_OK;
-    if (!*drawn && !init) {
-        CAPS_TRY(caps_checkpoint_load(&read, t->config.init, t->config.spec, err));
+    if (t->config.init[0] && !init) {
+        CAPS_TRY(caps_checkpoint_load_fitting(&read, t->config.init, t->config.spec, err));
         init = &read;
     }
-    if (!*drawn) {
-        if (init->count != count)
-            CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: %zu parameters, need %zu",
-                t->config.init, init->count, count));
+    if (init && init->count != count)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: %zu parameters, need %zu", t->config.init,
+            init->count, count));
+    if (!*drawn && init->fresh) {
+        CAPS_TRY(
+            caps_model_draw(drawn, t->config.spec, t->config.initialiser, t->config.seed, err));
+    } else if (!*drawn) {
         *drawn = malloc(count * sizeof **drawn);
         if (!*drawn)
             CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the state"));
-        memcpy(*drawn, init->parameters, count * sizeof **drawn);
     }
+    if (init)
+        take_init(t, init, *drawn);
     CAPS_TRY(caps_model_begin(t->model, *drawn, err));
     float *taken = *drawn;
     *drawn = NULL;

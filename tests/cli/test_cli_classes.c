@@ -155,6 +155,13 @@ START_TEST(resumed_with_weights)
     test_process_release(&p);
     ck_assert(
         cli_same_file(cli_path(whole, "model.safetensors"), cli_path(parts, "model.safetensors")));
+    snprintf(line, sizeof line, "train --resume --out %s --class-weights 0.5,4", parts);
+    p = cli_run_text(line);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    snprintf(line, sizeof line, "train --resume --out %s --class-weights none", parts);
+    cli_expect_error(cli_run_text(line), 2,
+        "train: --class-weights none with --resume: the run has 0.5,4", line);
     json_decref(cli_train(cli_path(work, "ones"), spec, uneven, "--class-weights 1,1"));
     json_decref(cli_train(cli_path(work, "none"), spec, uneven, ""));
     ck_assert(cli_same_file(
