@@ -20,8 +20,8 @@ typedef struct caps_step_report {
     caps_model_totals totals;
     bool finite;    /* both losses' sums and every gradient */
     char where[64]; /* not finite: what caps_model_first_not_finite found right after the step */
-    /* [scored, J] of the step's last micro-batch: lengths or probabilities. Borrowed, until the next
-     * step is enqueued in its slot. */
+    /* [scored, J] of the step's last micro-batch: lengths or probabilities. Borrowed, until a step
+     * is enqueued in its slot. */
     const float *scores;
     size_t scored;
 } caps_step_report;

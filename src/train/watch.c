@@ -13,8 +13,8 @@
  * of ordinary trainings stays for some tens of steps. */
 #define LEAST_STEPS 50
 /* Windows in a row before anything is said of a run that goes on: of those whose loss stays and
- * whose error is a guess, or whose capsules are short; and of those whose error is a guess, whatever
- * the loss does. */
+ * whose error is a guess, or whose capsules are short; and of those whose error is a guess,
+ * whatever the loss does. */
 #define BAD_WINDOWS      2
 #define GUESSING_WINDOWS 3
 /* A squashed vector below 0.1 says "not there" (m- of the paper), above 0.9 "there" (m+). At the
