@@ -43,6 +43,7 @@ static const struct {
     {"--no-class-mean", "loss.margin_scale"},
     {"--reconstruction-weight", "loss.reconstruction_weight"},
     {"--reconstruction-mean", "loss.reconstruction_weight"},
+    {"--class-weights", "class_weights"},
     {"--seed", "seed"},
     {"--augment", "augment"},
     {"--no-shuffle", "shuffle"},
@@ -121,9 +122,10 @@ static const json_t *look_up(const json_t *object, const char *key)
  * they have. */
 static char *shown(const json_t *value, int digits)
 {
-    return json_is_string(value) ? strdup(json_string_value(value))
-           : digits              ? caps_json_format(value, 0, digits)
-                                 : caps_json_format_exact(value, 0);
+    return json_is_string(value) && json_string_length(value) == 0 ? strdup("none")
+           : json_is_string(value) ? strdup(json_string_value(value))
+           : digits                ? caps_json_format(value, 0, digits)
+                                   : caps_json_format_exact(value, 0);
 }
 
 static caps_status compare_setting(

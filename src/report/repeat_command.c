@@ -47,6 +47,7 @@ static const struct {
     {"background", "--background", FLAG_VALUE},
     {"invert", "--invert", FLAG_IF_TRUE},
     {"stretch", "--stretch", FLAG_IF_TRUE},
+    {"class_weights", "--class-weights", FLAG_VALUE},
 };
 
 static void put_quoted(caps_textbuf *out, const char *text)
