@@ -156,6 +156,13 @@ typedef struct caps_evaluate_options {
 CAPS_API caps_status caps_evaluate(caps_model *m, const caps_dataset *ds,
     const caps_evaluate_options *options, caps_evaluation *result, caps_error *err);
 CAPS_API void caps_evaluation_release(caps_evaluation *result);
+/* Of class j < classes: how many images it has (of several labels: how many labels), and how many
+ * of them were predicted as another class. */
+CAPS_API void caps_evaluation_class(
+    const caps_evaluation *result, size_t j, uint64_t *images, uint64_t *errors);
+/* The balanced error, in percent: the mean of the classes' own errors, over those that have images.
+ * NaN: none has. */
+CAPS_API double caps_evaluation_balanced_percent(const caps_evaluation *result);
 
 /* Every image's result of an evaluation, kept. */
 typedef struct caps_image_results {

@@ -39,6 +39,10 @@ typedef struct caps_model_options {
                                    "primary=0.1,decoder.fc1.bias=2", each 0 or more, 1 for those not
                                    named; of two names for a parameter the longer one counts. NULL:
                                    all 1. Read by create only */
+    const float *class_weights; /* [J], of the spec's classes, each finite and 0 or more: the class
+                                   loss of an image, and its gradient, times the weight of its
+                                   label (of several labels: the mean of their weights). The
+                                   reconstruction loss has none. NULL: none. Read by create only */
 } caps_model_options;
 
 /* Device memory by purpose, before anything is allocated. */

@@ -9,6 +9,7 @@
 #include "config.h"
 #include "fail.h"
 #include "file.h"
+#include "json.h"
 #include "progress.h"
 #include "train_repeat.h"
 #include "train_session.h"
@@ -164,10 +165,14 @@ static caps_status train_single(
         caps_cli_log(
             "time limit reached at step %llu; saved; go on with: capscl train --resume --out %s",
             (unsigned long long)metrics.step, o->out);
-    if (o->common.json)
-        CAPS_TRY(caps_cli_print_json(caps_train_json(s->rt, &metrics), err));
-    else
-        caps_train_print(config, o->out, &metrics);
+    if (o->common.json) {
+        json_t *all = caps_train_json(s->rt, &metrics);
+        caps_json_set(
+            &all, "class_errors", s->class_errors ? json_incref(s->class_errors) : json_null());
+        CAPS_TRY(caps_cli_print_json(all, err));
+    } else {
+        caps_train_print(config, o->out, &metrics, s->class_line);
+    }
     if (end == CAPS_TRAIN_STOPPED)
         CAPS_TRY(caps_fail(err, CAPS_ERR_INTERRUPTED,
             "stopped by %s at step %llu, saved; go on with: capscl train --resume --out %s",
@@ -264,6 +269,7 @@ done:
     caps_cli_show_warnings(s.rt);
     caps_runtime_free(s.rt);
     caps_checkpoint_release(&s.init);
+    caps_train_release_classes(&s);
     caps_train_config_release(&config);
     caps_repeat_release(&repeat);
     caps_args_release(&args);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "class_weights.h"
 #include "fail.h"
 #include "train_session.h"
 
@@ -93,6 +94,9 @@ const caps_flag caps_train_flag_table[] = {
         "X", "of the squared error, summed over pixels (default: 0.0005)"),
     CAPS_ROW_AMOUNT("--reconstruction-mean", caps_train_flags, reconstruction_mean, FLT_MAX, "X",
         "of the squared error averaged over pixels, in its place"),
+    CAPS_ROW_TEXT("--class-weights", caps_train_flags, class_weights, "W",
+        "of the classes in the loss: balanced (inversely to how many training\n"
+        "images they have), or a number for each: 1,2.5,...; none (default)"),
     CAPS_ROW_COUNT("--seed", caps_train_flags, seed, 0, UINT64_MAX, "N",
         "of weights, order and shifts (default: 1)"),
     CAPS_ROW_COUNT("--repeat", caps_train_flags, repeat, 1, 1000, "N",
@@ -344,6 +348,24 @@ static caps_status check_numbers(const caps_train_config *config, caps_error *er
     return CAPS_OK;
 }
 
+/* text NULL: not given. */
+static caps_status take_class_weights(caps_train_config *config, const char *text, caps_error *err)
+{
+    const size_t classes = caps_model_spec_info(config->spec)->classes;
+    if (!text)
+        return CAPS_OK;
+    caps_status status =
+        *text ? CAPS_OK
+              : caps_fail(err, CAPS_ERR_ARGUMENT, "there is none, need balanced, none or numbers");
+    text = strcmp(text, "none") == 0 ? "" : text;
+    if (status == CAPS_OK)
+        status = caps_class_weights_check(text, classes, err);
+    if (status != CAPS_OK)
+        return caps_fail_prefix(err, status, "--class-weights");
+    return copy_text(
+        config->class_weights, sizeof config->class_weights, text, "--class-weights", err);
+}
+
 caps_status caps_train_take_settings(
     const caps_train_flags *o, const caps_args *args, caps_train_config *config, caps_error *err)
 {
@@ -377,6 +399,7 @@ caps_status caps_train_take_settings(
     CAPS_TRY(copy_text(config->conv, sizeof config->conv, o->common.conv, "--conv", err));
     CAPS_TRY(copy_text(config->lr_multipliers, sizeof config->lr_multipliers, o->lr_multipliers,
         "--layer-lr", err));
+    CAPS_TRY(take_class_weights(config, o->class_weights, err));
 done:
     return status;
 }

@@ -7,7 +7,7 @@
 
 typedef struct caps_train_flags {
     caps_common common;
-    const char *data, *out, *arch, *init, *profile, *lr_multipliers;
+    const char *data, *out, *arch, *init, *profile, *lr_multipliers, *class_weights;
     uint64_t epochs, max_steps, batch, seed, limit, validation, eval_every, save_every;
     uint64_t repeat, memory_limit, iterations, lr_decay_steps, lr_linear_epochs;
     double lr, lr_decay, lr_min, time_limit_seconds;

@@ -49,6 +49,7 @@ void caps_state_forget_errors(caps_state *s)
 {
     s->test_error_percent = s->validation_error_percent = NAN;
     s->test_label_error_percent = s->validation_label_error_percent = NAN;
+    s->test_balanced_error_percent = s->validation_balanced_error_percent = NAN;
 }
 
 void caps_state_drop(caps_state *s)

@@ -26,7 +26,12 @@ typedef struct caps_trainer {
     char *state_path, *config_path, *metrics_path, *model_path, *config_text;
     /* Of the last two one may have no image, not both. */
     caps_dataset train, test, validation;
-    uint64_t data_hash; /* of train */
+    uint64_t data_hash;     /* of train */
+    uint64_t *class_images; /* of train, [J] */
+    float *class_weights;   /* [J]; NULL: none */
+    bool classes_uneven;
+    uint64_t *evaluated; /* [2 J]: images and errors by class of the last evaluation */
+    bool has_evaluated;  /* there was one at this step */
     uint64_t steps_per_epoch, last_step;
     caps_model *model;
     size_t choices_before; /* recorded for the runtime when this run began: not this run's */
