@@ -8,6 +8,7 @@
 #include "fail.h"
 #include "file.h"
 #include "json.h"
+#include "places.h"
 #include "progress.h"
 #include "textbuf.h"
 #include "trace.h"
@@ -25,8 +26,9 @@ typedef struct options {
 
 static const caps_flag flags[] = {
     CAPS_ROW_TEXTS("--model", options, models, "FILE",
-        "the checkpoint (required); of several, given one after the other, each\n"
-        "is evaluated, and then their mean, spread and ensemble"),
+        "the checkpoint, or a run directory for the one in it (required); of\n"
+        "several, given one after the other, each is evaluated, and then their\n"
+        "mean, spread and ensemble; so are the seeds of a run with --repeat"),
     CAPS_ROW_ARCH(options),
     CAPS_ROW_TEXT("--data", options, data, "D",
         "a data set (docs/data.md): a directory, a name looked for in $CAPSCL_DATA,\n"
@@ -363,6 +365,7 @@ static int eval_run(const caps_command *command, int argc, char **argv)
     caps_dataset ds = {0};
 
     o.args = &args;
+    CAPS_TRY(caps_place_models(&args, &o.models, &err));
     CAPS_TRY(eval_check_usage(&o, &args, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     if (o.robust.transforms || o.robust.attacks)

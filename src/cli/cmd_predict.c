@@ -6,6 +6,7 @@
 #include "fail.h"
 #include "file.h"
 #include "json.h"
+#include "places.h"
 #include "progress.h"
 #include "sheet.h"
 
@@ -24,16 +25,17 @@ typedef struct options {
 } options;
 
 static const caps_flag flags[] = {
-    CAPS_ROW_TEXT("--model", options, model, "FILE", "the checkpoint (required)"),
+    CAPS_ROW_TEXT("--model", options, model, "FILE",
+        "the checkpoint, or a run directory for the one in it (required)"),
     CAPS_ROW_ARCH(options),
     CAPS_ROW_TEXT("--data", options, data, "D",
         "images of a data set (docs/data.md), in place of files: a directory, a\n"
         "name looked for in $CAPSCL_DATA, $XDG_DATA_HOME/capscl and\n"
         "/usr/share/datasets, or multi:D"),
     CAPS_ROW_SPLIT(options),
-    CAPS_ROW_COUNTS("--index", options, index, 0, UINT32_MAX, "N...",
-        "which images of the split, from 0: numbers up to the next flag\n"
-        "(default: the first 10)"),
+    CAPS_ROW_INDICES("--index", options, index, "N...",
+        "which images of the split, from 0: numbers, or ranges like 0-9, up to\n"
+        "the next flag (default: the first 10)"),
     CAPS_ROW_SWITCH("--capsules", options, capsules,
         "also the class capsules' values, and with --json the reconstruction"),
     CAPS_ROW_TEXT("--reconstruct", options, sheet, "OUT.png",
@@ -430,6 +432,8 @@ static int predict_run(const caps_command *command, int argc, char **argv)
     batch b = {0};
 
     CAPS_TRY(predict_check_usage(&o, &args, &err));
+    CAPS_TRY(caps_place_model(&args, &o.model, &err));
+    CAPS_TRY(caps_place_pictures(&args, &err));
     CAPS_TRY(check_outputs(&o, &args, &err));
     const size_t n = !o.data         ? args.positional_count
                      : o.index.count ? o.index.count
@@ -463,14 +467,15 @@ const caps_command caps_command_predict = {
     .name = "predict",
     .run = predict_run,
     .summary = "classify images, look into capsules, draw reconstructions",
-    .usage = "capscl predict --model FILE IMAGE... [--invert] [flags]\n"
+    .usage = "capscl predict --model FILE IMAGE|FOLDER... [--invert] [flags]\n"
              "capscl predict --model FILE --data D [--split test|train|validation] [--index N...]\n"
              "               [flags]",
     .about =
         "Prints for every image the class of the longest capsule and the lengths of the three\n"
         "longest, and whether that is right where the true class is known. PNG and JPEG files of\n"
         "any size and colour are converted to what the model takes: scaled with their proportions\n"
-        "kept, centred, grey or colour; notes say what was done. The networks of the usual data\n"
+        "kept, centred, grey or colour; notes say what was done. A folder stands for the pictures\n"
+        "in it. The networks of the usual data\n"
         "sets expect a light thing on a dark ground.\n",
     .flags = flags,
     .notes =
@@ -478,9 +483,9 @@ const caps_command caps_command_predict = {
         "there, too), 3 a bad model, image or data set, 4 device.\n"
         "\n"
         "examples:\n"
-        "  capscl predict --model run1/model.safetensors drawing.png --invert --verbose\n"
+        "  capscl predict --model run1 drawing.png --invert --verbose\n"
         "  capscl predict --model run1/model.safetensors --data mnist --index 3 7 9 --json\n"
         "  capscl predict --model run1/model.safetensors --data fashion-mnist \\\n"
-        "      --index $(seq 0 29) --reconstruct sheet.png\n",
+        "      --index 0-29 --reconstruct sheet.png\n",
     .positional_max = SIZE_MAX,
 };

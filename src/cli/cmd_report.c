@@ -74,6 +74,40 @@ done:
     return status;
 }
 
+static caps_status report_one(
+    caps_runtime **rt, const char *name, const options *o, const caps_args *args, caps_error *err)
+{
+    caps_status status;
+    caps_run_record run = {0};
+    caps_gallery g = {0};
+    caps_textbuf page = {0};
+    char *path = NULL;
+    uint64_t seed;
+    if (caps_repeat_first(name, &seed))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND,
+            "%s: holds repeated runs, need one of them (report %s/seed-%llu)", name, name,
+            (unsigned long long)seed));
+    CAPS_TRY(caps_run_record_read(&run, name, err));
+    path = caps_path_join(run.path, REPORT);
+    if (!path)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "report: out of memory"));
+    CAPS_TRY(caps_cli_check_apart(REPORT, path, run.model, err));
+    CAPS_TRY(caps_file_check_own_output(path, err));
+    if (!*rt)
+        CAPS_TRY(caps_cli_open(rt, &o->common, false, err));
+    CAPS_TRY(open_gallery(&g, *rt, &run, o, args, err));
+    CAPS_TRY(caps_page_put(&page, &run, &g, err));
+    CAPS_TRY(caps_file_write_own(path, page.text, page.used, err));
+    caps_cli_log("report: %s", path);
+done:
+    caps_progress_clear();
+    caps_textbuf_release(&page);
+    caps_gallery_release(&g);
+    caps_run_record_release(&run);
+    free(path);
+    return status;
+}
+
 static int report_run(const caps_command *command, int argc, char **argv)
 {
     options o = {0};
@@ -84,40 +118,16 @@ static int report_run(const caps_command *command, int argc, char **argv)
     caps_error err = {0};
     caps_status status = CAPS_OK;
     caps_runtime *rt = NULL;
-    caps_run_record run = {0};
-    caps_gallery g = {0};
-    caps_textbuf page = {0};
-    char *path = NULL;
-
     if (args.positional_count == 0) {
         status = caps_cli_usage(&err, "report: no run given, need its directory (report RUN)");
         goto done;
     }
     CAPS_TRY(caps_cli_check_pictures(&o.pictures, &err));
-    uint64_t seed;
-    if (caps_repeat_first(args.positional[0], &seed))
-        CAPS_TRY(caps_fail(&err, CAPS_ERR_NOT_FOUND,
-            "%s: holds repeated runs, need one of them (report %s/seed-%llu)", args.positional[0],
-            args.positional[0], (unsigned long long)seed));
-    CAPS_TRY(caps_run_record_read(&run, args.positional[0], &err));
-    path = caps_path_join(run.path, REPORT);
-    if (!path)
-        CAPS_TRY(caps_fail(&err, CAPS_ERR_MEMORY, "report: out of memory"));
-    CAPS_TRY(caps_cli_check_apart(REPORT, path, run.model, &err));
-    CAPS_TRY(caps_file_check_own_output(path, &err));
-    CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
-    CAPS_TRY(open_gallery(&g, rt, &run, &o, &args, &err));
-    CAPS_TRY(caps_page_put(&page, &run, &g, &err));
-    CAPS_TRY(caps_file_write_own(path, page.text, page.used, &err));
-    caps_cli_log("report: %s", path);
+    for (size_t i = 0; i < args.positional_count; i++)
+        CAPS_TRY(report_one(&rt, args.positional[i], &o, &args, &err));
 done:
-    caps_progress_clear();
     caps_cli_show_warnings(rt);
-    caps_textbuf_release(&page);
-    caps_gallery_release(&g);
-    caps_run_record_release(&run);
     caps_runtime_free(rt);
-    free(path);
     caps_args_release(&args);
     return caps_cli_end(status, &err);
 }
@@ -126,7 +136,7 @@ const caps_command caps_command_report = {
     .name = "report",
     .run = report_run,
     .summary = "one HTML page about a run: curves, numbers, pictures, how to repeat it",
-    .usage = "capscl report RUN [--data D] [--limit N] [--device S] [flags]",
+    .usage = "capscl report RUN... [--data D] [--limit N] [--device S] [flags]",
     .about =
         "Writes RUN/report.html: settings, device, curves of loss and error, throughput, the test\n"
         "error with its interval, confusion, the worst mistakes, all pictures of 'capscl show', "
@@ -140,6 +150,7 @@ const caps_command caps_command_report = {
         "\n"
         "examples:\n"
         "  capscl report run1\n"
+        "  capscl report three/seed-*\n"
         "  capscl report run1 --data /mnt/mnist\n",
-    .positional_max = 1,
+    .positional_max = SIZE_MAX,
 };

@@ -7,6 +7,7 @@
 #include "file.h"
 #include "json.h"
 #include "train_settings.h"
+#include "spec.h"
 
 /* Flags that may say something else than the run has, or that say nothing of it. */
 static const char *const free_flags[] = {"--out", "--resume", "--data", "--epochs", "--max-steps",
@@ -192,8 +193,9 @@ static caps_status compare_network(const caps_train_flags *o, const caps_args *a
     caps_status status = CAPS_OK;
     for (size_t i = 0; i < n && status == CAPS_OK; i++) {
         const caps_spec_request *r = &requests[i];
-        char *has = caps_model_spec_get(config->spec, r->kind, r->field);
-        if (!has || strcmp(has, r->json) != 0)
+        char *has;
+        status = caps_spec_field_read(&has, config->spec, r->kind, r->field, err);
+        if (status == CAPS_OK && (!has || strcmp(has, r->json) != 0))
             status = is_switch(r->option)
                          ? refuse_switch(err, r->option)
                          : refuse(err, r->option, r->json, has ? has : "no such layer");

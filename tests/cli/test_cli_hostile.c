@@ -3,6 +3,7 @@
 #include "cli_support.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 
 #include "safetensors.h"
 #include "text.h"
@@ -178,6 +179,55 @@ START_TEST(a_log_of_odd_numbers_gives_a_page)
 }
 END_TEST
 
+/* ---- sizes ---------------------------------------------------------------------------------- */
+
+/* What a file says of its size is compared before memory is taken for it. */
+START_TEST(what_is_too_large_is_refused_before_it_is_read)
+{
+    enum { MOST_MIB = 1000 }; /* a hundred with its driver; more under the sanitizers */
+    const size_t gib = (size_t)1 << 30;
+    /* 3 GiB, of which the disk holds nothing: zeros, and a header that says they are one tensor. */
+    char *zeros = cli_path(place, "zeros.safetensors"), *header;
+    cli_write(zeros, "", 0);
+    ck_assert_int_eq(truncate(zeros, (off_t)(3 * gib)), 0);
+    char *one = cli_path(place, "one.safetensors");
+    header = caps_format("{\"conv1.weight\": {\"dtype\": \"F32\", \"shape\": [%zu], "
+                         "\"data_offsets\": [0, %zu]}}",
+        3 * gib / 4, 3 * gib);
+    unsigned char file[256] = {(unsigned char)strlen(header)};
+    memcpy(file + 8, header, strlen(header));
+    cli_write(one, file, 8 + strlen(header));
+    ck_assert_int_eq(truncate(one, (off_t)(8 + strlen(header) + 3 * gib)), 0);
+    free(header);
+    /* A picture of 16384 x 16384 in its head. */
+    static const unsigned char png[] = {0x89, 'P', 'N', 'G', 13, 10, 26, 10, 0, 0, 0, 13, 'I', 'H',
+        'D', 'R', 0, 0, 0x40, 0, 0, 0, 0x40, 0, 8, 6, 0, 0, 0, 0xe9, 0x4a, 0xee, 0x0e};
+    char *picture = cli_path(place, "large.png");
+    cli_write(picture, png, sizeof png);
+    /* A network for other images, with 1.6 GB of weights. */
+    char *wide = cli_write_text(place, "wide.json",
+        "{\"input\": [1,14,65536], \"classes\": 4,"
+        " \"conv1\": {\"channels\": 8, \"kernel\": 3, \"stride\": 1},"
+        " \"primary\": {\"types\": 4, \"dim\": 4, \"kernel\": 3, \"stride\": 2},"
+        " \"class_caps\": {\"dim\": 16, \"iterations\": 2}, \"decoder\": {\"hidden\": [256]}}");
+    char *model = cli_path(run, "model.safetensors"), *out = cli_path(place, "never");
+    char *const lines[][10] = {
+        {"predict", "--model", model, picture, "--quiet"},
+        {"eval", "--model", zeros, "--data", data, "--quiet"},
+        {"eval", "--model", one, "--data", data, "--quiet"},
+        {"train", "--init", one, "--data", data, "--out", out, "--quiet"},
+        {"train", "--arch", wide, "--data", data, "--out", out, "--quiet"},
+    };
+    char *const *l = lines[_i];
+    cli_expect_error(
+        cli_run(l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7], l[8], l[9]), 3, ": ", "a size");
+    struct rusage used;
+    ck_assert_int_eq(getrusage(RUSAGE_CHILDREN, &used), 0);
+    ck_assert_msg(
+        used.ru_maxrss / 1024 < MOST_MIB, "case %d took %ld MiB", _i, used.ru_maxrss / 1024);
+}
+END_TEST
+
 /* ---- text ----------------------------------------------------------------------------------- */
 
 /* Nothing that acts on a terminal but the ends of lines. */
@@ -299,6 +349,7 @@ Suite *suite(void)
     tcase_add_loop_test(t, nothing_is_written_through_a_link, 0, 5);
     tcase_add_test(t, links_that_the_user_names_are_followed);
     tcase_add_loop_test(t, a_log_of_odd_numbers_gives_a_page, 0, 17);
+    tcase_add_loop_test(t, what_is_too_large_is_refused_before_it_is_read, 0, 5);
     tcase_add_test(t, names_on_the_command_line_are_shown_not_obeyed);
     tcase_add_test(t, text_of_files_is_shown_not_obeyed);
     suite_add_tcase(s, t);
