@@ -21,6 +21,8 @@ typedef struct caps_checked_tensor {
 /* A copy of `record` on its way to the host. */
 typedef struct caps_reading {
     int32_t words[CAPS_NOT_FINITE_RECORD];
+    float *scores;  /* [micro, J], its own */
+    size_t scored;  /* images in them */
     cl_event event; /* NULL: none */
 } caps_reading;
 

@@ -181,6 +181,9 @@ static caps_status take_step(caps_trainer *t, caps_error *err)
     caps_state_forget_errors(s);
     t->has_evaluated = false;
     s->peak_device_bytes = caps_runtime_peak_bytes(t->rt);
+    char text[1024];
+    if (caps_watch_step(&t->watch, &r, text, sizeof text))
+        caps_trainer_note(t, "%s", text);
     const double now = caps_clock_seconds();
     count_time(t, r.images, now - t->lap);
     t->lap = now;

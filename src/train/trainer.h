@@ -15,6 +15,7 @@
 #include "metrics.h"
 #include "state.h"
 #include "stepper.h"
+#include "watch.h"
 
 typedef struct caps_trainer {
     caps_runtime *rt;
@@ -42,6 +43,7 @@ typedef struct caps_trainer {
     caps_state state;
     uint64_t resumed_from_step, saved_step;
     caps_stepper stepper;
+    caps_watch watch;
 
     /* Training steps of this process, their time alone. */
     double lap; /* when the last step came back, or the first after a pause was begun */

@@ -212,6 +212,8 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
     if (caps_trainer_is_finished(t))
         goto done;
     CAPS_TRY(make_batcher(t, err));
+    CAPS_TRY(caps_watch_init(
+        &t->watch, &t->config, &t->train, t->class_images, t->steps_per_epoch, t->last_step, err));
     caps_stepper_init(
         &t->stepper, t->model, t->config.optimizer, t->config.seed, t->state.step + 1);
 done:
@@ -233,6 +235,7 @@ void caps_trainer_release(caps_trainer *t)
     caps_dataset_release(&t->train);
     caps_dataset_release(&t->test);
     caps_dataset_release(&t->validation);
+    caps_watch_release(&t->watch);
     free(t->class_images);
     free(t->class_weights);
     free(t->evaluated);

@@ -188,6 +188,22 @@ START_TEST(wrong_weights)
 }
 END_TEST
 
+/* The note of a class that is left out, where weights would help and are not there yet. */
+START_TEST(a_class_that_is_never_predicted_is_named)
+{
+    test_process p = cli_run("train", "--data", uneven, "--arch", spec, "--out",
+        cli_path(work, "named"), "--epochs", "4", "--batch", "20");
+    cli_expect_ok(p);
+    const char *note =
+        strstr(p.err, "note: class 1 (20 of 400 training images) was never predicted "
+                      "in the last 3 epochs: classes are uneven: try --class-weights "
+                      "balanced");
+    ck_assert_msg(note != NULL, "%s", p.err);
+    ck_assert_ptr_null(strstr(note + 1, "note: class"));
+    test_process_release(&p);
+}
+END_TEST
+
 /* ---- errors by class ------------------------------------------------------------------------ */
 
 static test_process train_text(const char *name, const char *from)
@@ -234,6 +250,7 @@ Suite *suite(void)
     tcase_add_test(tc, balanced_over_the_images_that_are_trained_on);
     tcase_add_test(tc, resumed_with_weights);
     tcase_add_test(tc, wrong_weights);
+    tcase_add_test(tc, a_class_that_is_never_predicted_is_named);
     tcase_add_test(tc, errors_by_class_where_classes_are_uneven);
     suite_add_tcase(s, tc);
     return s;
