@@ -135,10 +135,10 @@ const caps_command caps_command_selftest = {
     .run = selftest_run,
     .summary = "check every operation on a device against a reference in double",
     .usage = "capscl selftest [OPERATION...] [--device S] [--small] [--json]",
-    .about = "Runs every operation, or those that are named, forward and backward, on small random "
-             "inputs, and compares "
-             "with the\n"
-             "plain C reference in double precision. The error is relative, in norm.",
+    .about =
+        "Runs every operation, or those that are named, forward and backward, on small random\n"
+        "inputs, and compares with the plain C reference in double precision. The error is\n"
+        "relative, in norm.\n",
     .flags = flags,
     .notes = "Exit code 1: a case failed.\n",
     .positional_max = SIZE_MAX,
