@@ -125,7 +125,7 @@ static void explain_driver(const caps_driver *driver, char *text, size_t bytes)
     if (!library) {
         const char *reason = dlerror();
         char clean[256];
-        caps_text_clean(clean, sizeof clean, reason ? reason : "no reason is given");
+        caps_text_clean(clean, sizeof clean, reason ? reason : "unknown");
         snprintf(text, bytes,
             "driver %.60s names the library %.100s, which cannot be loaded (%s): "
             "install the driver again, or remove that file",

@@ -36,7 +36,8 @@ bool caps_driver_cache_is_bad(char *text, size_t bytes);
 /* Files can be made in the directory, or in it once it was made. */
 bool caps_cache_is_writable(const char *directory);
 /* The directory of this process, made at the first call; NULL: it cannot be made. `place`, which
- * cannot be written (NULL: HOME is not set), and the variable that would name another are for the note. */
+ * cannot be written (NULL: HOME is not set), and the variable that would name another are for the
+ * note. */
 const char *caps_cache_fallback(const char *place, const char *variable);
 /* One line on what was done, at the first call after it; NULL: nothing (more). */
 const char *caps_cache_take_note(void);
