@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drivers.h"
 #include "fail.h"
 #include "file.h"
 #include "json.h"
@@ -194,12 +195,20 @@ caps_status caps_cli_print_json(json_t *value, caps_error *err)
 
 /* ---- devices -------------------------------------------------------------------------------- */
 
+void caps_cli_show_cache_note(void)
+{
+    const char *text = caps_cache_take_note();
+    if (text)
+        caps_cli_note("%s", text);
+}
+
 caps_status caps_cli_open(
     caps_runtime **rt, const caps_common *common, bool profile, caps_error *err)
 {
     const caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .profile = profile,
         .trace = common->trace, .trace_events = common->trace_events};
     caps_status status = caps_runtime_create(rt, common->device, &options, err);
+    caps_cli_show_cache_note();
     if (status == CAPS_OK) {
         const caps_device_info *device = caps_runtime_device(*rt);
         caps_cli_log("device: %s %s (%s), kernels %s: %s", device->id, device->name,

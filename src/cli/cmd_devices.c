@@ -84,6 +84,7 @@ static int devices_run(const caps_command *command, int argc, char **argv)
     size_t n = 0, selected = 0;
     char reason[256] = "";
     CAPS_TRY(caps_device_list(&list, &n, &err));
+    caps_cli_show_cache_note();
     caps_error choice = {0};
     if (caps_device_select(list, n, NULL, &selected, reason, &choice) != CAPS_OK)
         selected = n;

@@ -6,6 +6,7 @@
 
 #include <capscl/device.h>
 
+#include "drivers.h"
 #include "fail.h"
 #include "prepare.h"
 #include "text.h"
@@ -25,6 +26,7 @@ const char *caps_device_type_name(caps_device_type type)
 void caps_prepare_drivers(void)
 {
     setenv("POCL_AFFINITY", "1", 0);
+    caps_driver_cache_prepare();
 }
 
 enum { MOST_TEXT = 4096 }; /* bytes of a text that a driver may give */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "drivers.h"
 #include "fail.h"
 #include "file.h"
 #include "options.h"
@@ -44,14 +45,25 @@ caps_status caps_cache_directory(char **to, const char *option, caps_error *err)
     if (place)
         return copy_text(to, place, err);
     const char *below = "capscl";
+    caps_driver_cache_prepare(); /* a child that is forked after this shares its directory */
     place = option_or_environment(NULL, "XDG_CACHE_HOME");
     if (!place) {
         place = option_or_environment(NULL, "HOME");
         below = ".cache/capscl";
     }
-    if (!place)
+    if (place) {
+        *to = caps_path_join(place, below);
+        if (!*to)
+            return caps_fail(err, CAPS_ERR_MEMORY, "out of memory");
+        if (caps_cache_is_writable(*to))
+            return CAPS_OK;
+    }
+    const char *own = caps_cache_fallback(*to, "CAPSCL_CACHE");
+    free(*to);
+    *to = NULL;
+    if (!own)
         return CAPS_OK;
-    *to = caps_path_join(place, below);
+    *to = caps_path_join(own, "capscl");
     return *to ? CAPS_OK : caps_fail(err, CAPS_ERR_MEMORY, "out of memory");
 }
 

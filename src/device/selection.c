@@ -6,6 +6,7 @@
 
 #include <capscl/device.h>
 
+#include "drivers.h"
 #include "fail.h"
 #include "prepare.h"
 
@@ -185,9 +186,7 @@ caps_status caps_device_select(const caps_device_info *list, size_t n, const cha
         source = selector && *selector ? " by CAPSCL_DEVICE" : "";
     }
     if (n == 0)
-        return caps_fail(err, CAPS_ERR_NO_DEVICE,
-            "no OpenCL platform with a device found; install a driver, for instance "
-            "pocl-opencl-icd for the CPU");
+        return caps_drivers_explain(err);
 
     if (!selector || !*selector) {
         CAPS_TRY(select_best(list, n, index, because, err));

@@ -200,10 +200,12 @@ END_TEST
 START_TEST(no_platform_at_all)
 {
     static const char *const selectors[] = {NULL, "", "gpu", "0:0", "any name"};
+    setenv("OCL_ICD_VENDORS", "/nowhere/at-all", 1);
     for (size_t i = 0; i < sizeof selectors / sizeof *selectors; i++)
         expect_refusal(NULL, 0, selectors[i], CAPS_ERR_NO_DEVICE,
-            "no OpenCL platform with a device found; install a driver, for instance "
-            "pocl-opencl-icd for the CPU");
+            "no OpenCL driver: OCL_ICD_VENDORS is '/nowhere/at-all', where there is none (*.icd); "
+            "unset it, or set it to the directory that has them, usually /etc/OpenCL/vendors");
+    unsetenv("OCL_ICD_VENDORS");
 }
 END_TEST
 
