@@ -32,7 +32,8 @@
 /* "No better than a guess": the error of a guess times this, as learning shows first where classes
  * are easily told apart. */
 #define GUESS 0.95
-/* A class of the usual size that is left out for a while is on its way; a small one is not. */
+/* A class of the usual size that is left out is on its way while the loss falls; a small one is
+ * not, as it weighs too little in the loss. */
 #define MISSED_EPOCHS       2
 #define MISSED_STEPS        100
 #define MISSED_SMALL_EPOCHS 3
@@ -354,8 +355,10 @@ static bool is_left_out(const caps_watch *w, size_t j, bool last)
     const uint64_t missed = w->missed[j], seen = missed * w->class_images[j];
     if (missed == 0 || seen < MISSED_IMAGES)
         return false;
-    return is_small(w, j) ? last || missed >= MISSED_SMALL_EPOCHS
-                          : missed >= MISSED_EPOCHS && missed * w->steps_per_epoch >= MISSED_STEPS;
+    if (is_small(w, j))
+        return last || missed >= MISSED_SMALL_EPOCHS;
+    return w->still_windows > 0 && missed >= MISSED_EPOCHS &&
+           missed * w->steps_per_epoch >= MISSED_STEPS;
 }
 
 /* At the end of an epoch of which every step was seen. */
