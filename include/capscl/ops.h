@@ -96,8 +96,8 @@ CAPS_API size_t caps_conv2d_output(size_t size, size_t kernel, size_t stride, si
  * (the whole batch at once); anything between serves, in chunks of the batch, and more is faster up
  * to the cap of `limit_bytes`. Returns the recommended number: as many images as fit limit_bytes,
  * never fewer than one. backward: enough for both directions. x: [B,C,H,W], w: [M,C,k1,k2]. */
-CAPS_API size_t caps_conv2d_workspace(const size_t x_shape[4], const size_t w_shape[4],
-    const caps_conv2d *conv, bool backward, size_t limit_bytes);
+CAPS_API size_t caps_conv2d_workspace(const caps_runtime *rt, const size_t x_shape[4],
+    const size_t w_shape[4], const caps_conv2d *conv, bool backward, size_t limit_bytes);
 
 /* The algorithm for these shapes on the runtime's device: `requested`, where it is not AUTO (where
  * it cannot serve, CAPS_ERR_ARGUMENT has the reason), else what `capscl tune` measured, else the

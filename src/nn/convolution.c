@@ -93,7 +93,7 @@ caps_status caps_convolution_plan(
     const size_t x_shape[] = {plan->batch, in[0], in[1], in[2]};
     caps_status status;
     CAPS_TRY(convolution_choose(c, layer, plan, x_shape, w_shape, err));
-    c->workspace = caps_conv2d_workspace(x_shape, w_shape, &c->conv, plan->training,
+    c->workspace = caps_conv2d_workspace(plan->rt, x_shape, w_shape, &c->conv, plan->training,
         c->conv.algorithm == CAPS_CONV_IM2COL ? plan->conv_limit_bytes : plan->conv_most_bytes);
     c->version = 0;
     /* Weights that do not change are transformed once, where nobody writes over them. */
@@ -102,7 +102,7 @@ caps_status caps_convolution_plan(
     if (c->first + c->workspace > plan->workspace)
         plan->workspace = c->first + c->workspace;
     const size_t cached =
-        c->first + caps_conv2d_cached_elements(x_shape, w_shape, &c->conv, c->workspace);
+        c->first + caps_conv2d_cached_elements(plan->rt, x_shape, w_shape, &c->conv, c->workspace);
     if (cached > plan->workspace_cached)
         plan->workspace_cached = cached;
     if (plan->rt) {

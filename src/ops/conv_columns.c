@@ -129,8 +129,10 @@ static const char *columns_unsupported(
     return NULL;
 }
 
-static size_t columns_workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
+static size_t columns_workspace_of(
+    const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward)
 {
+    (void)rt;
     (void)backward;
     if (n > 1 && n > most_at_once(z))
         return SIZE_MAX;
@@ -166,12 +168,13 @@ static void columns_plan(const caps_runtime *rt, const caps_conv_sizes *z, size_
 }
 
 /* Columns are written, packed and read; the product is written and copied. */
-static double columns_cost(const caps_conv_sizes *z)
+static double columns_cost(const caps_runtime *rt, const caps_conv_sizes *z)
 {
+    const double byte = caps_conv_byte(rt);
     const double pixels = (double)z->b * (double)z->pixels, taps = (double)z->taps;
     const double m = (double)z->m;
     return 1.1 * m * taps * pixels +
-           CAPS_CONV_BYTE * 4 * (3 * taps * pixels + 2 * m * taps + 3 * m * pixels);
+           byte * 4 * (3 * taps * pixels + 2 * m * taps + 3 * m * pixels);
 }
 
 static caps_status columns_forward(caps_runtime *rt, const caps_conv_sizes *z,

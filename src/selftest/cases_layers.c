@@ -116,7 +116,7 @@ static caps_status conv(caps_selftest *t, const size_t *z, caps_error *err)
     const size_t xs[] = {b, c, h, w}, ws[] = {m, c, k, k}, ys[] = {b, m, oh, ow};
     const size_t nx = b * c * h * w, nw = m * c * k * k, ny = b * m * oh * ow;
     const size_t one[] = {z[8] ? z[8] : b, c, h, w};
-    const size_t room = caps_conv2d_workspace(one, ws, &p, true, (size_t)1 << 30);
+    const size_t room = caps_conv2d_workspace(t->rt, one, ws, &p, true, (size_t)1 << 30);
     snprintf(t->shape, sizeof t->shape, "B=%zu C=%zu %zux%zu M=%zu k=%zu stride=%zu pad=%zu", b, c,
         h, w, m, k, p.stride, p.padding);
     snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_conv_algorithm_name(p.algorithm));
