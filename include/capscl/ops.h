@@ -73,7 +73,8 @@ typedef enum caps_conv_algorithm {
     CAPS_CONV_IM2COL,    /* columns and a matrix product: any device, any shape */
     CAPS_CONV_DIRECT,    /* sums over few taps: CPU family, no gradient of the input */
     CAPS_CONV_WINOGRAD,  /* rows by F(4, 3): as DIRECT, and stride 1 */
-    CAPS_CONV_TOOM_COOK, /* Toom-Cook in tiles: CPU family, at most 9 taps a phase of the stride */
+    CAPS_CONV_TOOM_COOK, /* Toom-Cook in tiles: at most 9 taps a phase of the stride */
+    CAPS_CONV_IMPLICIT,  /* a matrix product whose columns are never stored: GPU family */
 } caps_conv_algorithm;
 
 typedef struct caps_conv2d {
@@ -83,7 +84,7 @@ typedef struct caps_conv2d {
     caps_conv_algorithm algorithm;
 } caps_conv2d;
 
-/* "auto", "im2col", "direct", "winograd", "toom-cook" */
+/* "auto", "im2col", "direct", "winograd", "toom-cook", "implicit" */
 CAPS_API const char *caps_conv_algorithm_name(caps_conv_algorithm algorithm);
 /* false: there is none of this name. */
 CAPS_API bool caps_conv_algorithm_find(caps_conv_algorithm *out, const char *name);

@@ -99,8 +99,8 @@ static caps_status conv_by_all(const caps_bench *b, const conv_case *c, caps_err
     memcpy(problem.w_shape, c->w, sizeof problem.w_shape);
     if (b->conv && !caps_conv_algorithm_find(&requested, b->conv))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "bench conv: algorithm '%s' is unknown, need auto, im2col, direct, winograd or "
-            "toom-cook",
+            "bench conv: algorithm '%s' is unknown, need auto, im2col, direct, winograd, "
+            "toom-cook or implicit",
             b->conv);
     const size_t n_full = caps_conv_candidates(b->rt, &problem, full);
     problem.needs_input_gradient = c->needs_input_gradient && !b->shape;

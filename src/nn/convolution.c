@@ -70,7 +70,8 @@ static caps_status convolution_choose(caps_convolution *c, const caps_layer *lay
     snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), text);
     if (n > 0 && !caps_conv_algorithm_find(&requested, name))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "conv: algorithm '%s' is unknown, need auto, im2col, direct, winograd or toom-cook",
+            "conv: algorithm '%s' is unknown, need auto, im2col, direct, winograd, toom-cook "
+            "or implicit",
             name);
     caps_status status = caps_conv2d_choose(&c->conv.algorithm, plan->rt, x_shape, w_shape,
         &c->conv, plan->training, needs_input_gradient, requested, plan->conv_most_bytes, err);

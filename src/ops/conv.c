@@ -13,7 +13,8 @@
 
 /* By caps_conv_algorithm. */
 static const caps_conv_implementation *const implementations[] = {&caps_conv_columns,
-    &caps_conv_columns, &caps_conv_direct, &caps_conv_winograd, &caps_conv_toom_cook};
+    &caps_conv_columns, &caps_conv_direct, &caps_conv_winograd, &caps_conv_toom_cook,
+    &caps_conv_implicit};
 enum { ALGORITHMS = sizeof implementations / sizeof implementations[0] };
 
 /* See caps_conv_column_bytes. */
@@ -53,8 +54,8 @@ static caps_conv_sizes conv_sizes_of(
 /* ---- choice --------------------------------------------------------------------------------- */
 
 /* The table has no row for AUTO: its positions are those of caps_conv_algorithm less one. */
-static const caps_algorithm conv_names[] = {
-    {"im2col", NULL}, {"direct", NULL}, {"winograd", NULL}, {"toom-cook", "spectral"}};
+static const caps_algorithm conv_names[] = {{"im2col", NULL}, {"direct", NULL}, {"winograd", NULL},
+    {"toom-cook", "spectral"}, {"implicit", NULL}};
 _Static_assert(sizeof conv_names / sizeof *conv_names == ALGORITHMS - 1, "a name an algorithm");
 
 static caps_conv_sizes problem_sizes(const void *problem)
@@ -261,8 +262,9 @@ size_t caps_conv2d_cached_elements(const caps_runtime *rt, const size_t x_shape[
 {
     const caps_conv_sizes z = conv_sizes_of(x_shape, w_shape, conv);
     const caps_conv_implementation *algorithm = implementations[conv->algorithm];
-    const size_t chunk =
-        algorithm->cached && z.b && z.pixels ? caps_conv_chunk(algorithm, rt, &z, workspace, false) : 0;
+    const size_t chunk = algorithm->cached && z.b && z.pixels
+                             ? caps_conv_chunk(algorithm, rt, &z, workspace, false)
+                             : 0;
     return chunk ? algorithm->cached(rt, &z, chunk) : 0;
 }
 

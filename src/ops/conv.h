@@ -5,6 +5,7 @@
  *     conv_columns.c    im2col and a matrix product: any device, any shape
  *     conv_direct.c     sums over the taps, images in lanes: CPU family, few taps, first layers
  *     conv_winograd.c   the same at stride 1, rows of the kernel by F(4, 3)
+ *     conv_implicit.c   a matrix product whose columns are never stored: GPU family, any shape
  *     conv_toom_cook.c  short transforms of tiles: kernels of 2 to 9 taps a phase
  */
 #ifndef CAPS_CONV_H
@@ -44,8 +45,7 @@ typedef struct caps_conv_implementation {
     double (*cost)(const caps_runtime *rt, const caps_conv_sizes *z);
     /* Elements of workspace for n of the z->b images at once; SIZE_MAX: no number is large
      * enough. rt NULL, here and above and below: the CPU family. */
-    size_t (*workspace)(
-        const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward);
+    size_t (*workspace)(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward);
     /* See caps_conv2d_cached_elements; NULL: 0. */
     size_t (*cached)(const caps_runtime *rt, const caps_conv_sizes *z, size_t n);
     /* Bytes of caps_gemm_scratch_get for the same. NULL: none. */
@@ -60,7 +60,7 @@ typedef struct caps_conv_implementation {
 } caps_conv_implementation;
 
 extern const caps_conv_implementation caps_conv_columns, caps_conv_direct, caps_conv_winograd,
-    caps_conv_toom_cook;
+    caps_conv_toom_cook, caps_conv_implicit;
 
 /* Images that the workspace (elements) takes at once, in equal chunks; 0: not even one. */
 size_t caps_conv_chunk(const caps_conv_implementation *algorithm, const caps_runtime *rt,

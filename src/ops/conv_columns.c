@@ -173,8 +173,7 @@ static double columns_cost(const caps_runtime *rt, const caps_conv_sizes *z)
     const double byte = caps_conv_byte(rt);
     const double pixels = (double)z->b * (double)z->pixels, taps = (double)z->taps;
     const double m = (double)z->m;
-    return 1.1 * m * taps * pixels +
-           byte * 4 * (3 * taps * pixels + 2 * m * taps + 3 * m * pixels);
+    return 1.1 * m * taps * pixels + byte * 4 * (3 * taps * pixels + 2 * m * taps + 3 * m * pixels);
 }
 
 static caps_status columns_forward(caps_runtime *rt, const caps_conv_sizes *z,

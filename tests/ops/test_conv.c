@@ -124,8 +124,8 @@ static void check_shape(caps_runtime *rt, const caps_ref_conv *p, caps_conv_algo
     for (size_t images = 1; images <= 4; images++) {
         if (test_small() && images % 2 == 1)
             continue;
-        const size_t some =
-            caps_conv2d_workspace(rt, (size_t[]){images, p->c, p->h, p->w}, z.w, &conv, true, SIZE_MAX);
+        const size_t some = caps_conv2d_workspace(
+            rt, (size_t[]){images, p->c, p->h, p->w}, z.w, &conv, true, SIZE_MAX);
         const size_t most = images == 4 ? whole : some > one ? some : one;
         const size_t room = most + one / 3;
         caps_tensor workspace = test_tensor(NULL, 1, &room);
@@ -249,6 +249,25 @@ START_TEST(winograd_agrees_with_the_reference)
 }
 END_TEST
 
+/* The shapes of im2col, and several tiles of outputs, channels and pixels, begun and full, sums of
+ * several runs, dw in several parts. */
+static const shape implicit_shapes[] = {
+    {{2, 5, 9, 12, 70, 3, 2, 2, 1, 2}, false},
+    {{3, 67, 11, 8, 6, 3, 3, 1, 1, 1}, false},
+    {{40, 3, 15, 17, 5, 5, 4, 3, 2, 0}, false},
+};
+
+START_TEST(implicit_agrees_with_the_reference)
+{
+    caps_runtime *gpu = families[CAPS_FAMILY_GPU];
+    for (size_t i = 0; i < SHAPES; i++)
+        if (shapes[i].small || !test_small())
+            check_shape(gpu, &shapes[i].p, CAPS_CONV_IMPLICIT, 2e-6, 5e-6, i + 100);
+    for (size_t i = 0; i < sizeof implicit_shapes / sizeof *implicit_shapes && !test_small(); i++)
+        check_shape(gpu, &implicit_shapes[i].p, CAPS_CONV_IMPLICIT, 2e-6, 5e-6, i + 120);
+}
+END_TEST
+
 /* ---- sizes ---------------------------------------------------------------------------------- */
 
 START_TEST(output_sizes)
@@ -338,6 +357,7 @@ Suite *suite(void)
     families_add(tc, toom_cook_agrees_with_the_reference);
     tcase_add_test(tc, direct_agrees_with_the_reference);
     tcase_add_test(tc, winograd_agrees_with_the_reference);
+    tcase_add_test(tc, implicit_agrees_with_the_reference);
     tcase_add_test(tc, output_sizes);
     tcase_add_test(tc, workspace_sizes);
     families_add(tc, wrong_sizes_are_refused);
