@@ -20,7 +20,7 @@ enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 
 /* Those of the CPU family. A case whose algorithm cannot serve is left out: that none is left out
  * without need is for this test to see. */
-static const char *const convolutions[] = {"im2col", "direct", "winograd", "toom-cook"};
+static const char *const convolutions[] = {"im2col", "direct", "winograd", "toom-cook", "implicit"};
 
 enum { CONVOLUTIONS = sizeof convolutions / sizeof convolutions[0] };
 
