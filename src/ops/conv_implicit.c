@@ -3,6 +3,7 @@
  *
  * The workspace holds dw's parts, [splits, M, C kh kw], where its sum over pixels goes in several:
  * of few filters with few taps there are too few tiles for a device. */
+#include <math.h>
 #include <stdio.h>
 
 #include "bias_act.h"
@@ -77,14 +78,17 @@ static size_t implicit_workspace_of(
     return splits > 1 ? caps_conv_times(splits, z->m * z->taps) : 1;
 }
 
-/* Tiles that stick out are computed all the same; a step's address costs what a fifth of its
- * multiply-adds does. x is read again for every tile of channels, from a cache. */
+/* Tiles that stick out are computed all the same, and as if there were one for each compute unit: a
+ * sum over taps is not split. A step's address costs what half of its multiply-adds does. x is read
+ * again for every tile of channels, from a cache. */
 static double implicit_cost(const caps_runtime *rt, const caps_conv_sizes *z)
 {
     const double pixels = (double)z->b * (double)z->pixels, taps = (double)z->taps;
     const double m = (double)caps_round_up(z->m, TILE * MOST_GROUP);
     const double x = (double)z->b * (double)z->c * (double)z->h * (double)z->w;
-    return 1.5 * m * taps * pixels +
+    const double side = TILE * MOST_GROUP, tiles = m / side * ceil(pixels / side);
+    const double units = rt ? (double)caps_runtime_device(rt)->compute_units : 1;
+    return 1.5 * m * taps * pixels * fmax(1, units / tiles) +
            caps_conv_byte(rt) * 4 * (2 * x + (double)z->m * (taps + pixels));
 }
 

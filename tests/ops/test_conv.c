@@ -289,6 +289,37 @@ START_TEST(output_sizes)
 }
 END_TEST
 
+/* Of a network's layers at batch 100, in the GPU family: Toom-Cook where there are channels enough
+ * for the planes to be worth writing, never for a first layer or a few channels. */
+START_TEST(choices_of_the_gpu_family)
+{
+    static const struct {
+        size_t x[4], w[4];
+        caps_conv2d conv;
+        caps_conv_algorithm algorithm;
+    } layers[] = {
+        {{100, 1, 28, 28}, {256, 1, 9, 9}, {1, 0, 1, 0}, CAPS_CONV_IMPLICIT}, /* mnist: conv1 */
+        {{100, 256, 20, 20}, {256, 256, 9, 9}, {2, 0, 0, 0}, CAPS_CONV_TOOM_COOK}, /* primary */
+        {{100, 48, 20, 20}, {64, 48, 9, 9}, {2, 0, 0, 0}, CAPS_CONV_TOOM_COOK}, /* small */
+        {{100, 3, 24, 24}, {256, 3, 9, 9}, {1, 0, 1, 0}, CAPS_CONV_IMPLICIT},   /* cifar10 */
+        {{100, 256, 16, 16}, {512, 256, 9, 9}, {2, 0, 0, 0}, CAPS_CONV_TOOM_COOK},
+        {{100, 256, 28, 28}, {256, 256, 5, 5}, {1, 2, 1, 0}, CAPS_CONV_TOOM_COOK}, /* cnn */
+        {{100, 4, 28, 28}, {8, 4, 3, 3}, {1, 1, 1, 0}, CAPS_CONV_IMPLICIT},
+        {{100, 64, 28, 28}, {64, 64, 1, 1}, {1, 0, 1, 0}, CAPS_CONV_IMPLICIT},
+    };
+    caps_runtime *gpu = families[CAPS_FAMILY_GPU];
+    for (size_t i = 0; i < sizeof layers / sizeof *layers && !test_small(); i++)
+        for (int training = 0; training < 2; training++) {
+            caps_error err = {0};
+            caps_conv_algorithm chosen;
+            test_ok(caps_conv2d_choose(&chosen, gpu, layers[i].x, layers[i].w, &layers[i].conv,
+                training, training, CAPS_CONV_AUTO, (size_t)4 << 30, &err));
+            ck_assert_msg(chosen == layers[i].algorithm, "layer %zu: %s, not %s", i,
+                caps_conv_algorithm_name(chosen), caps_conv_algorithm_name(layers[i].algorithm));
+        }
+}
+END_TEST
+
 /* The recommendation: what fits the limit, in equal chunks, never less than an image. */
 START_TEST(workspace_sizes)
 {
@@ -358,6 +389,7 @@ Suite *suite(void)
     tcase_add_test(tc, direct_agrees_with_the_reference);
     tcase_add_test(tc, winograd_agrees_with_the_reference);
     tcase_add_test(tc, implicit_agrees_with_the_reference);
+    tcase_add_test(tc, choices_of_the_gpu_family);
     tcase_add_test(tc, output_sizes);
     tcase_add_test(tc, workspace_sizes);
     families_add(tc, wrong_sizes_are_refused);
