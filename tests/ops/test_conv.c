@@ -300,8 +300,8 @@ START_TEST(choices_of_the_gpu_family)
     } layers[] = {
         {{100, 1, 28, 28}, {256, 1, 9, 9}, {1, 0, 1, 0}, CAPS_CONV_IMPLICIT}, /* mnist: conv1 */
         {{100, 256, 20, 20}, {256, 256, 9, 9}, {2, 0, 0, 0}, CAPS_CONV_TOOM_COOK}, /* primary */
-        {{100, 48, 20, 20}, {64, 48, 9, 9}, {2, 0, 0, 0}, CAPS_CONV_TOOM_COOK}, /* small */
-        {{100, 3, 24, 24}, {256, 3, 9, 9}, {1, 0, 1, 0}, CAPS_CONV_IMPLICIT},   /* cifar10 */
+        {{100, 48, 20, 20}, {64, 48, 9, 9}, {2, 0, 0, 0}, CAPS_CONV_TOOM_COOK},    /* small */
+        {{100, 3, 24, 24}, {256, 3, 9, 9}, {1, 0, 1, 0}, CAPS_CONV_IMPLICIT},      /* cifar10 */
         {{100, 256, 16, 16}, {512, 256, 9, 9}, {2, 0, 0, 0}, CAPS_CONV_TOOM_COOK},
         {{100, 256, 28, 28}, {256, 256, 5, 5}, {1, 2, 1, 0}, CAPS_CONV_TOOM_COOK}, /* cnn */
         {{100, 4, 28, 28}, {8, 4, 3, 3}, {1, 1, 1, 0}, CAPS_CONV_IMPLICIT},
