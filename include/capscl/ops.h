@@ -93,7 +93,8 @@ CAPS_API bool caps_conv_algorithm_find(caps_conv_algorithm *out, const char *nam
  * kernel does not fit. */
 CAPS_API size_t caps_conv2d_output(size_t size, size_t kernel, size_t stride, size_t padding);
 
-/* Elements of workspace that the functions below need at least (one image at a time) and at most
+/* For the kernel family of the runtime (NULL: the CPU's): elements of workspace that the functions
+ * below need at least (one image at a time) and at most
  * (the whole batch at once); anything between serves, in chunks of the batch, and more is faster up
  * to the cap of `limit_bytes`. Returns the recommended number: as many images as fit limit_bytes,
  * never fewer than one. backward: enough for both directions. x: [B,C,H,W], w: [M,C,k1,k2]. */
