@@ -122,7 +122,7 @@ static char *put_utf8(char *to, unsigned long code)
     return to;
 }
 
-/* What stands behind a backslash, which takes no more bytes than it is written with. NULL: wrong. */
+/* What stands behind a backslash: never more bytes than it is written with. NULL: wrong. */
 static char *reader_escape(json_reader *r, char *to)
 {
     static const char letters[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";

@@ -21,6 +21,8 @@ typedef struct caps_checked_tensor {
 /* A copy of `record` on its way to the host. */
 typedef struct caps_reading {
     int32_t words[CAPS_NOT_FINITE_RECORD];
+    float *scores;  /* [micro, J], its own */
+    size_t scored;  /* images in them */
     cl_event event; /* NULL: none */
 } caps_reading;
 
@@ -41,6 +43,7 @@ struct caps_model {
     caps_tensor labels;  /* int32 [batch], or [batch, L] */
     caps_tensor targets; /* [batch * L, C*H*W]; L > 1 only, else the images */
     caps_loss loss;
+    caps_tensor class_weights;  /* [J]; no buffer: none */
     caps_tensor workspace;      /* of convolutions */
     const void *workspace_user; /* see caps_pass */
     uint64_t version;           /* of the parameters, from 1; see caps_pass */

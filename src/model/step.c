@@ -78,6 +78,10 @@ caps_status caps_checks_init(caps_model *m, caps_error *err)
     }
     m->totals = caps_tensor_wrap(m->record.buffer, m->record.offset, CAPS_F32, 1, (size_t[]){3});
     m->flag = caps_tensor_wrap(m->record.buffer, m->record.offset + 3, CAPS_I32, 1, (size_t[]){1});
+    const size_t scores = m->micro * caps_model_get_info(m)->classes;
+    for (size_t i = 0; m->options.training && i < CAPS_STEPS_AT_ONCE; i++)
+        if (!(m->readings[i].scores = malloc(scores * sizeof(float))))
+            return caps_fail(err, CAPS_ERR_MEMORY, "model: out of memory for %zu scores", scores);
     caps_status status = caps_tensor_zero(m->rt, &m->record, err);
     return status == CAPS_OK ? caps_tensor_upload(m->rt, &m->check_table, table, err) : status;
 }
@@ -175,8 +179,13 @@ caps_status caps_step_begin(caps_model *m, caps_error *err)
 caps_status caps_step_end(caps_model *m, size_t slot, caps_error *err)
 {
     caps_reading *reading = &m->readings[slot];
+    const caps_tensor scores = caps_model_output(m, "lengths");
     caps_status status;
     CAPS_TRY(enqueue_check(m, false, err));
+    if (reading->scores && scores.buffer) {
+        CAPS_TRY(caps_model_read(m, &scores, reading->scores, NULL, err));
+        reading->scored = m->b;
+    }
     CAPS_TRY(caps_model_read(m, &m->record, reading->words, &reading->event, err));
     cl_int code = clFlush(caps_runtime_queue(m->rt));
     if (code != CL_SUCCESS)
@@ -197,6 +206,8 @@ caps_status caps_step_wait(caps_model *m, size_t slot, caps_step_report *report,
     if (code != CL_SUCCESS)
         return caps_fail_cl(err, code, "waiting for a training step");
     memcpy(sums, reading->words, sizeof sums);
+    report->scores = reading->scores;
+    report->scored = reading->scored;
     report->totals = (caps_model_totals){(double)sums[0], (double)sums[1], (double)sums[2]};
     report->finite = reading->words[3] == 0 && isfinite(sums[0]) && isfinite(sums[1]);
     name_of(m, reading->words[4], report->where, sizeof report->where);
@@ -210,11 +221,12 @@ void caps_readings_release(caps_model *m)
 {
     for (size_t i = 0; i < CAPS_STEPS_AT_ONCE; i++) {
         cl_event event = m->readings[i].event;
-        if (!event)
-            continue;
-        /* The driver still writes into the model. */
-        clWaitForEvents(1, &event);
-        clReleaseEvent(event);
-        m->readings[i].event = NULL;
+        if (event) {
+            /* The driver still writes into the model. */
+            clWaitForEvents(1, &event);
+            clReleaseEvent(event);
+        }
+        free(m->readings[i].scores);
+        m->readings[i] = (caps_reading){0};
     }
 }

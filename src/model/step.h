@@ -20,6 +20,10 @@ typedef struct caps_step_report {
     caps_model_totals totals;
     bool finite;    /* both losses' sums and every gradient */
     char where[64]; /* not finite: what caps_model_first_not_finite found right after the step */
+    /* [scored, J] of the step's last micro-batch: lengths or probabilities. Borrowed, until a step
+     * is enqueued in its slot. */
+    const float *scores;
+    size_t scored;
 } caps_step_report;
 
 /* What caps_model_initialise puts into a model of this spec, drawn without one; freed

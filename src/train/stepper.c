@@ -87,7 +87,9 @@ caps_status caps_stepper_take(caps_stepper *s, caps_step_result *result, caps_er
         .images = s->slots[slot].images,
         .lr = s->slots[slot].lr,
         .totals = report.totals,
-        .finite = report.finite};
+        .finite = report.finite,
+        .scores = report.scores,
+        .scored = report.scored};
     memcpy(result->where, report.where, sizeof result->where);
     return status;
 }

@@ -33,6 +33,9 @@ typedef struct caps_step_result {
     caps_model_totals totals; /* over its images */
     bool finite;              /* losses and gradients */
     char where[64];           /* not finite: the first layer or gradient that is not */
+    /* [scored, J] of its last micro-batch; until the next step but one is enqueued. */
+    const float *scores;
+    size_t scored;
 } caps_step_result;
 
 typedef struct caps_stepper {
