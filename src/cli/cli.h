@@ -87,8 +87,8 @@ typedef struct caps_picture_flags {
         "else the CPU)")
 #define CAPS_ROW_CONV(type)                                                                        \
     CAPS_ROW_TEXT("--conv", type, common.conv, "A",                                                \
-        "how to convolve: auto, im2col, direct, winograd, toom-cook; by layer:\n"                  \
-        "conv1=direct,primary=auto (default: $CAPSCL_CONV, else auto)")
+        "how to convolve: auto, im2col, direct, winograd, toom-cook, implicit;\n"                  \
+        "by layer: conv1=direct,primary=auto (default: $CAPSCL_CONV, else auto)")
 #define CAPS_ROW_ARCH(type)                                                                        \
     CAPS_ROW_TEXT("--arch", type, common.arch, "FILE",                                             \
         "the network of a --model file that does not have its spec: a JSON file\n"                 \

@@ -116,7 +116,7 @@ static caps_status conv(caps_selftest *t, const size_t *z, caps_error *err)
     const size_t xs[] = {b, c, h, w}, ws[] = {m, c, k, k}, ys[] = {b, m, oh, ow};
     const size_t nx = b * c * h * w, nw = m * c * k * k, ny = b * m * oh * ow;
     const size_t one[] = {z[8] ? z[8] : b, c, h, w};
-    const size_t room = caps_conv2d_workspace(one, ws, &p, true, (size_t)1 << 30);
+    const size_t room = caps_conv2d_workspace(t->rt, one, ws, &p, true, (size_t)1 << 30);
     snprintf(t->shape, sizeof t->shape, "B=%zu C=%zu %zux%zu M=%zu k=%zu stride=%zu pad=%zu", b, c,
         h, w, m, k, p.stride, p.padding);
     snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_conv_algorithm_name(p.algorithm));
@@ -278,6 +278,9 @@ const caps_selftest_case caps_selftest_layers[] = {
     {"conv", conv, true, {3, 2, 9, 11, 5, 3, 1, 1, 0, CAPS_CONV_TOOM_COOK}},
     {"conv", conv, false, {19, 5, 17, 23, 21, 9, 2, 3, 0, CAPS_CONV_TOOM_COOK}},
     {"conv", conv, false, {3, 7, 31, 37, 33, 5, 1, 2, 0, CAPS_CONV_TOOM_COOK}},
+    {"conv", conv, true, {3, 2, 9, 11, 5, 3, 2, 1, 0, CAPS_CONV_IMPLICIT}},
+    {"conv", conv, false, {5, 7, 17, 23, 33, 9, 2, 3, 2, CAPS_CONV_IMPLICIT}},
+    {"conv", conv, false, {3, 35, 13, 11, 70, 5, 1, 2, 0, CAPS_CONV_IMPLICIT}},
     {"class_weights", class_weights, true, {3, 7, 5, 1}},
     {"class_weights", class_weights, true, {4, 3, 2, 3}},
     {"class_weights", class_weights, false, {101, 160, 10, 1}},

@@ -210,8 +210,8 @@ static caps_status conv_open(
     size_t workspace = 0;
     for (size_t i = caps_conv_candidates(rt, s, can); i-- > 0;) {
         s->conv.algorithm = can[i];
-        const size_t need =
-            caps_conv2d_workspace(s->x_shape, s->w_shape, &s->conv, s->backward, s->limit_bytes);
+        const size_t need = caps_conv2d_workspace(
+            rt, s->x_shape, s->w_shape, &s->conv, s->backward, s->limit_bytes);
         workspace = need > workspace ? need : workspace;
     }
     const size_t y[] = {s->x_shape[0], s->w_shape[0],

@@ -66,7 +66,8 @@ START_TEST(creation_says_why_it_fails)
         {{CAPS_OPTIONS(caps_runtime_options), .algorithms = "routing=kept"},
             "routing variant \"kept\" is unknown, need auto, stored or fused"},
         {{CAPS_OPTIONS(caps_runtime_options), .algorithms = "gemm=direct,conv=fast"},
-            "conv: algorithm 'fast' is unknown, need auto, im2col, direct, winograd or toom-cook"},
+            "conv: algorithm 'fast' is unknown, need auto, im2col, direct, winograd, toom-cook or "
+            "implicit"},
         {{CAPS_OPTIONS(caps_runtime_options), .algorithms = "gemm=direct,gem=auto"},
             "algorithms: \"gem=auto\" is not CHOICE=ALGORITHM, need a choice of gemm, conv or "
             "routing"},
@@ -132,8 +133,9 @@ START_TEST(algorithms_are_requested)
     setenv("CAPSCL_CONV", "conv1=direct,primary=fast", 1);
     ck_assert_int_eq(caps_runtime_create(&rt, NULL, NULL, &err), CAPS_ERR_ARGUMENT);
     expect_message(&err, CAPS_ERR_ARGUMENT,
-        "CAPSCL_CONV: conv: algorithm 'fast' is unknown, need auto, im2col, direct, winograd or "
-        "toom-cook");
+        "CAPSCL_CONV: conv: algorithm 'fast' is unknown, need auto, im2col, direct, winograd, "
+        "toom-cook "
+        "or implicit");
     ck_assert_ptr_null(caps_runtime_requested(NULL, "conv"));
 }
 END_TEST
