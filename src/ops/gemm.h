@@ -35,6 +35,7 @@ typedef struct caps_gemm_implementation {
 
 extern const caps_gemm_implementation
     caps_gemm_packed; /* CPU family: panels of B and a register tile */
+extern const caps_gemm_implementation caps_gemm_tiled;   /* GPU family: tiles in local memory */
 extern const caps_gemm_implementation caps_gemm_clblast; /* the CLBlast library */
 extern const caps_gemm_implementation caps_gemm_direct;  /* plain kernels that run anywhere */
 

@@ -22,7 +22,7 @@ static const char *const activations[] = {"none", "relu", "sigmoid"};
 /* ---- gemm: m, n, k, trans_a, trans_b, count, algorithm -------------------------------------- */
 
 static const caps_gemm_implementation *const methods[] = {
-    &caps_gemm_direct, &caps_gemm_packed, &caps_gemm_clblast};
+    &caps_gemm_direct, &caps_gemm_packed, &caps_gemm_clblast, &caps_gemm_tiled};
 
 static caps_status gemm(caps_selftest *t, const size_t *z, caps_error *err)
 {
