@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "choice.h"
@@ -66,9 +67,9 @@ static const struct tile {
     {"8x64", GPUS, 4, 16, 2, 4, 4, 16, 8},
     {"16x8", GPUS, 4, 2, 4, 4, 4, 8, 4},
     {"8x8", GPUS, 1, 1, 8, 8, 4, 8, 0},
-    {"64x2 vectors", LANES, 8, 1, 8, 2, 0, 64, 0},
-    {"32x1 vectors", LANES, 4, 1, 8, 1, 0, 64, 0},
-    {"8x2 vectors", LANES, 1, 1, 8, 2, 0, 64, 0},
+    {"64x2 vectors", LANES, 8, 1, 8, 2, 0, 128, 0},
+    {"32x1 vectors", LANES, 4, 1, 8, 1, 0, 128, 0},
+    {"8x2 vectors", LANES, 1, 1, 8, 2, 0, 128, 0},
 };
 enum { TILES = sizeof tiles / sizeof tiles[0] };
 
@@ -110,8 +111,6 @@ static caps_gemm_cut cut_of(const caps_runtime *rt, size_t tile, size_t m)
     /* As many tiles as the full ones would be, and no more rows in them than needed. */
     const size_t down = caps_div_up(m, (size_t)t->lm * t->wm);
     c.wm = caps_div_up(m, down * t->lm);
-    while (c.lm * c.wm % 4 != 0)
-        c.wm++;
     c.items = c.lm * c.ln;
     c.tm = c.lm * c.wm;
     c.tn = c.ln * c.wn;
@@ -121,9 +120,8 @@ static caps_gemm_cut cut_of(const caps_runtime *rt, size_t tile, size_t m)
 /* As cl/gemm_tiled.clt has it. */
 static size_t local_bytes(const caps_gemm_cut *c)
 {
-    const size_t gap = c->vector == 4 ? 4 : c->vector;
-    const size_t pitches = caps_round_up(c->tm, 8) + gap + caps_round_up(c->tn, 8) + gap;
-    return (c->first ? 2 : 1) * c->kc * pitches * sizeof(float);
+    const size_t pitches = caps_round_up(c->tm, 8) + 4 + caps_round_up(c->tn, 8) + 4;
+    return c->kc * (c->first ? 2 * pitches : c->tn) * sizeof(float);
 }
 
 const char *caps_gemm_tile_reason(const caps_runtime *rt, size_t tile, const caps_gemm_shape *s)
@@ -275,7 +273,7 @@ caps_status caps_gemm_cut_choose(caps_gemm_cut *cut, const caps_runtime *rt,
     size_t tile;
     caps_status status = caps_choose(&tile, &tile_chooser, rt, s, CAPS_CHOICE_FREE, record, err);
     if (status == CAPS_OK)
-        *cut = caps_gemm_cut_by(rt, tile, s, 0);
+        { *cut = caps_gemm_cut_by(rt, tile, s, 0); if (getenv("CUTS")) fprintf(stderr,"%zux%zux%zu %s wm %zu parts %zu chunk %zu cycles %g\n",s->m,s->n,s->k,names[tile].name,cut->wm,cut->parts,cut->chunk,cut->cycles);}
     return status;
 }
 
