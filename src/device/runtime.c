@@ -1,5 +1,6 @@
 /* runtime.c: a context, an in-order queue, and what hangs on them. */
 #include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +94,12 @@ static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_
         CAPS_TRY(caps_fail(err, CAPS_ERR_OPENCL,
             "device %s (%s): its driver says that its largest work-group is 0, need >= 1",
             rt->device.id, rt->device.name));
+    /* Most groups have one dimension, the first. */
+    size_t sizes[16] = {0};
+    if (clGetDeviceInfo(rt->device.handle, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof sizes, sizes,
+            NULL) == CL_SUCCESS &&
+        sizes[0] > 0 && sizes[0] < group)
+        group = sizes[0];
     rt->max_group = group;
     cl_uint width = 0;
     code = clGetDeviceInfo(
@@ -306,6 +313,19 @@ size_t caps_group_size(const caps_runtime *rt, size_t requested)
     while (size * 2 <= requested && size * 2 <= rt->max_group)
         size *= 2;
     return size;
+}
+
+void caps_runtime_warn(caps_runtime *rt, const char *format, ...)
+{
+    va_list list;
+    size_t at = strlen(rt->warning);
+    if (at > 0 && at + 2 < sizeof rt->warning) {
+        memcpy(rt->warning + at, "; ", 3);
+        at += 2;
+    }
+    va_start(list, format);
+    vsnprintf(rt->warning + at, sizeof rt->warning - at, format, list);
+    va_end(list);
 }
 
 const char *caps_runtime_take_warning(caps_runtime *rt)

@@ -1,12 +1,14 @@
 /* gemm.c: caps_gemm checks a product and passes it to one of the algorithms of a table. */
 #include "gemm.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fail.h"
+#include "gemm_tiles.h"
 #include "launch.h"
 #include "require.h"
 #include "slots.h"
@@ -47,6 +49,8 @@ static double gemm_cost(const caps_runtime *rt, size_t algorithm, const void *pr
     static const double ranks[ALGORITHMS] = {
         [DIRECT] = 1, [TILED] = 2, [CLBLAST] = 3, [PACKED] = 4};
     const caps_gemm_problem *p = problem;
+    if (algorithm == CLBLAST && caps_clblast_has_failed(rt, &p->shape))
+        return (double)INFINITY;
     return algorithm == gemm_preferred(rt, &p->shape) ? 0 : ranks[algorithm];
 }
 
@@ -106,6 +110,13 @@ static size_t gemm_planned(const caps_runtime *rt, const caps_gemm_shape *shape,
     return algorithm;
 }
 
+const caps_gemm_implementation *caps_gemm_own(const caps_runtime *rt, const caps_gemm_shape *shape)
+{
+    if (!caps_gemm_tiled.unsupported_reason(rt, shape, 0))
+        return &caps_gemm_tiled;
+    return &caps_gemm_direct;
+}
+
 const char *caps_gemm_algorithm(const caps_runtime *rt, const caps_gemm_shape *shape)
 {
     return implementations[gemm_planned(rt, shape, false)]->name;
@@ -121,6 +132,8 @@ size_t caps_gemm_plan(const caps_runtime *rt, const caps_gemm_shape *shape)
     const size_t algorithm = gemm_planned(rt, shape, true);
     if (algorithm == CLBLAST)
         caps_clblast_plan(rt);
+    if (algorithm == TILED)
+        caps_gemm_tiled_plan(rt, shape);
     return implementations[algorithm]->scratch(rt, shape);
 }
 

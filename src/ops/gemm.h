@@ -61,6 +61,14 @@ size_t caps_clblast_candidates(const caps_runtime *rt, const char **names, size_
 caps_status caps_clblast_apply(caps_runtime *rt, const char *name, caps_error *err);
 void caps_clblast_plan(const caps_runtime *rt);
 
+/* Where CLBlast fails, at run time, for a shape (by its key) on a runtime, our own product takes its
+ * place: there is one warning, and CLBlast is not tried again. */
+bool caps_clblast_has_failed(const caps_runtime *rt, const caps_gemm_shape *shape);
+/* Why the CLBlast in a file is not used (versions that compute wrong products), or NULL. */
+const char *caps_clblast_version_reason(const char *file);
+/* The one of our own algorithms that serves the shape. */
+const caps_gemm_implementation *caps_gemm_own(const caps_runtime *rt, const caps_gemm_shape *shape);
+
 /* A buffer of at least `bytes` for panels or padded copies. One a runtime, grown to the largest
  * need seen, freed with the runtime; its content lasts until the next product. Not the caller's to
  * free. */

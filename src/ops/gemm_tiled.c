@@ -28,13 +28,12 @@ static bool lies_in_fours(
 
 /* ---- a product ------------------------------------------------------------------------------ */
 
-/* Registers an item may have, so that as many groups fit a multiprocessor as the tile is made for:
- * NVIDIA's compiler takes what it likes without. */
-static const char *register_limit(const caps_runtime *rt, const caps_gemm_cut *c)
+/* Registers that NVIDIA's compiler may give an item of the largest tile, so that three groups fit a
+ * multiprocessor. Operands that need more registers to be read are better off with two groups. */
+static const char *register_limit(const caps_runtime *rt, const caps_gemm_cut *c, bool plain)
 {
-    if (!strstr(caps_runtime_device(rt)->platform, "NVIDIA"))
-        return "";
-    return c->items >= 256 ? " -cl-nv-maxrregcount=128" : " -cl-nv-maxrregcount=168";
+    const bool nvidia = strstr(caps_runtime_device(rt)->platform, "NVIDIA") != NULL;
+    return nvidia && plain && c->items == 128 ? " -cl-nv-maxrregcount=168" : "";
 }
 
 size_t caps_gemm_tiled_partial(const caps_gemm_cut *c, const caps_gemm_shape *s)
@@ -109,7 +108,8 @@ caps_status caps_gemm_tiled_run(caps_runtime *rt, const caps_gemm_cut *cut, cons
 {
     char options[256];
     caps_status status;
-    const bool parts = cut->parts > 1;
+    const bool finished = s->beta != 0 || (e && (e->bias || e->act != CAPS_ACT_NONE));
+    const bool parts = cut->parts > 1, tail = s->k % cut->kc != 0;
     const bool a_fours = lies_in_fours(
         a, s->trans_a ? s->k : s->m, s->trans_a ? s->m : s->k, s->lda, s->stride_a, s->count);
     const bool b_fours = lies_in_fours(
@@ -119,8 +119,8 @@ caps_status caps_gemm_tiled_run(caps_runtime *rt, const caps_gemm_cut *cut, cons
         "-DTILED_FIRST=%zu -DTILED_A_ALONG=%d -DTILED_B_ALONG=%d -DTILED_A_FOURS=%d "
         "-DTILED_B_FOURS=%d -DTILED_TAIL=%d -DTILED_FINISH=%d%s",
         cut->lm, cut->ln, cut->wm, cut->wn, cut->vector, cut->kc, cut->first, !s->trans_a,
-        s->trans_b, a_fours, b_fours, s->k % cut->kc != 0, !parts && (e || s->beta != 0),
-        register_limit(rt, cut));
+        s->trans_b, a_fours, b_fours, tail, !parts && finished,
+        register_limit(rt, cut, a_fours && b_fours && !tail));
     if (!parts)
         return launch_tiles(rt, cut, options, c, a, b, s, e, err);
 

@@ -8,7 +8,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "choice.h"
@@ -61,7 +60,7 @@ static const struct tile {
     {"104x128", NVIDIA, 8, 16, 13, 8, 4, 8, 4},
     {"104x128 late", AMD, 8, 16, 13, 8, 4, 8, 6},
     {"112x128", AMD | INTEL | OTHER, 16, 16, 7, 8, 4, 8, 4},
-    {"128x128", GPUS, 16, 16, 8, 8, 4, 8, 4},
+    {"128x128", AMD | INTEL | OTHER, 16, 16, 8, 8, 4, 8, 4},
     {"64x64", GPUS, 8, 8, 8, 8, 4, 8, 4},
     {"32x32", GPUS, 8, 8, 4, 4, 4, 8, 4},
     {"8x64", GPUS, 4, 16, 2, 4, 4, 16, 8},
@@ -87,6 +86,14 @@ size_t caps_gemm_tiles_count(void)
 const char *caps_gemm_tile_name(size_t tile)
 {
     return tiles[tile].name;
+}
+
+size_t caps_gemm_tile_find(const char *name)
+{
+    size_t tile = 0;
+    while (tile < TILES && strcmp(tiles[tile].name, name) != 0)
+        tile++;
+    return tile;
 }
 
 static size_t vector_of(const caps_runtime *rt)
@@ -273,8 +280,14 @@ caps_status caps_gemm_cut_choose(caps_gemm_cut *cut, const caps_runtime *rt,
     size_t tile;
     caps_status status = caps_choose(&tile, &tile_chooser, rt, s, CAPS_CHOICE_FREE, record, err);
     if (status == CAPS_OK)
-        { *cut = caps_gemm_cut_by(rt, tile, s, 0); if (getenv("CUTS")) fprintf(stderr,"%zux%zux%zu %s wm %zu parts %zu chunk %zu cycles %g\n",s->m,s->n,s->k,names[tile].name,cut->wm,cut->parts,cut->chunk,cut->cycles);}
+        *cut = caps_gemm_cut_by(rt, tile, s, 0);
     return status;
+}
+
+void caps_gemm_tiled_plan(const caps_runtime *rt, const caps_gemm_shape *s)
+{
+    size_t tile;
+    (void)caps_choose(&tile, &tile_chooser, rt, s, CAPS_CHOICE_FREE, true, NULL);
 }
 
 size_t caps_gemm_tile_candidates(

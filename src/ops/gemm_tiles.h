@@ -14,9 +14,10 @@ typedef struct caps_gemm_cut {
     double cycles;                 /* what it should take: a model, for comparisons alone */
 } caps_gemm_cut;
 
-/* Rows of the table. A name says how large a tile of C is. */
+/* Rows of the table, and that of a name (their number, where there is none). A name says how large a tile of C is. */
 size_t caps_gemm_tiles_count(void);
 const char *caps_gemm_tile_name(size_t tile);
+size_t caps_gemm_tile_find(const char *name);
 
 /* Why the device cannot run a tile, or the tile not this shape; NULL: it can. */
 const char *caps_gemm_tile_reason(
@@ -30,6 +31,9 @@ caps_gemm_cut caps_gemm_cut_by(
  * should be. `record`: the choice is recorded (choice.h), under the key "tile 100x512x160 nt". */
 caps_status caps_gemm_cut_choose(caps_gemm_cut *cut, const caps_runtime *rt,
     const caps_gemm_shape *shape, bool record, caps_error *err);
+
+/* Records that choice. */
+void caps_gemm_tiled_plan(const caps_runtime *rt, const caps_gemm_shape *shape);
 
 /* For tuning: the tiles that are worth measuring (at most `capacity`; their number). */
 size_t caps_gemm_tile_candidates(

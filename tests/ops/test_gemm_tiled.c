@@ -25,8 +25,12 @@ static void check_cut(caps_runtime *rt, size_t tile, const caps_gemm_shape *s, s
     check_way(rt, &(product_way){&cut, offset}, s, bias, act, caps_gemm_tile_name(tile));
 }
 
+/* Elements after which a test's tensor lies at a multiple of 16 bytes: there are 37 before it. */
+enum { ALIGNED = 3, ODD = 0 };
+
 /* Where everything lies at multiples of 16 bytes, and where nothing does: other code. More than one
- * tile both ways, with a rest each; k of several rounds, with a rest, and of whole rounds. */
+ * tile both ways, with a rest each; k of whole rounds, and with a rest. Each operand lies along and
+ * across; the code for one does not see the other. */
 START_TEST(every_tile)
 {
     caps_runtime *rt = tile_runtime((size_t)_i);
@@ -34,17 +38,16 @@ START_TEST(every_tile)
         return;
     const caps_gemm_shape one = shaped(1000, 1, 1, false, false, 1, 0);
     const caps_gemm_cut full = caps_gemm_cut_by(rt, (size_t)_i, &one, 1);
-    const size_t m = full.tm + 12, n = full.tn + 4, k = 3 * full.kc;
-    const bool small = test_small();
-    for (int t = small ? 1 : 0; t < (small ? 2 : 4); t++) {
-        caps_gemm_shape fours = shaped(small ? 8 : m, small ? 12 : n, k, t & 1, t & 2, 1, 0);
-        check_cut(rt, (size_t)_i, &fours, 1, 4, 0, CAPS_ACT_NONE);
-        caps_gemm_shape odd =
-            shaped(small ? 5 : m + 1, small ? 7 : n + 3, k - 5, t & 1, t & 2, 2, 3);
-        odd.alpha = 0.5f;
-        odd.beta = 0.25f;
-        check_cut(rt, (size_t)_i, &odd, 1, 1, 1, CAPS_ACT_RELU);
-        check_cut(rt, (size_t)_i, &odd, 2, 1, 2, CAPS_ACT_SIGMOID);
+    const size_t m = test_small() ? 8 : full.tm + 12, n = test_small() ? 12 : full.tn + 4;
+    const size_t k = (test_small() ? 2 : 3) * full.kc;
+    for (int t = 0; t < 2; t++) {
+        caps_gemm_shape s = shaped(m, n, k, t, !t, 1, 0);
+        check_cut(rt, (size_t)_i, &s, 1, ALIGNED, 0, CAPS_ACT_NONE);
+        check_cut(rt, (size_t)_i, &s, 2, ALIGNED, 1 + t, CAPS_ACT_SIGMOID);
+        s = shaped(m + 1, n + 3, k - 5, t, !t, 2, 3);
+        s.alpha = 0.5f;
+        s.beta = 0.25f;
+        check_cut(rt, (size_t)_i, &s, 1, ODD, 2 - t, CAPS_ACT_RELU);
     }
     caps_runtime_free(rt);
 }
@@ -57,13 +60,13 @@ START_TEST(filled_rows)
     caps_runtime *rt = tile_runtime((size_t)_i);
     if (!rt)
         return;
-    for (int t = 0; t < 4; t++) {
-        caps_gemm_shape s = shaped(10, 9, 21, t & 1, t & 2, 2, 0);
+    for (int t = 0; t < 2; t++) {
+        caps_gemm_shape s = shaped(10, 9, 21, t, !t, 2, 0);
         s.lda = s.ldb = 24;
         s.ldc = 12;
         s.stride_a = s.stride_b = 24 * 24;
         s.stride_c = 12 * 12;
-        check_cut(rt, (size_t)_i, &s, 1, 0, 0, CAPS_ACT_NONE);
+        check_cut(rt, (size_t)_i, &s, 1, ALIGNED, 0, CAPS_ACT_NONE);
     }
     caps_runtime_free(rt);
 }
@@ -72,7 +75,7 @@ END_TEST
 /* An item has as many rows as the matrix needs. */
 START_TEST(any_number_of_rows)
 {
-    static const size_t rows[] = {1, 7, 25, 51, 100, 108};
+    static const size_t rows[] = {1, 25, 51, 108};
     caps_runtime *rt = family_runtime("gpu", "tiled");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const caps_gemm_shape s = shaped(rows[i], 36, 40, false, true, 1, 0);
@@ -82,7 +85,7 @@ START_TEST(any_number_of_rows)
         const caps_gemm_cut cut = caps_gemm_cut_by(rt, 0, &s, 1);
         ck_assert_uint_lt(
             cut.tm * caps_div_up(s.m, cut.tm), s.m + cut.lm * caps_div_up(s.m, cut.tm));
-        check_cut(rt, 0, &s, 1, 0, 0, CAPS_ACT_NONE);
+        check_cut(rt, 0, &s, 1, ALIGNED, 0, CAPS_ACT_NONE);
     }
     caps_runtime_free(rt);
 }
@@ -104,7 +107,7 @@ START_TEST(shapes_of_networks)
             cases[i].trans_b, cases[i].count, 0);
         check_way(rt, &(product_way){NULL, 0}, &s, 1, CAPS_ACT_RELU, "chosen");
         if (s.count == 1)
-            for (size_t parts = 2; parts < 16; parts += 5) {
+            for (size_t parts = 2; parts < 10; parts += 5) {
                 caps_gemm_cut cut;
                 test_ok(caps_gemm_cut_choose(&cut, rt, &s, false, &err));
                 cut = caps_gemm_cut_by(rt, cut.tile, &s, parts);
