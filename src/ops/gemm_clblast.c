@@ -333,11 +333,13 @@ bool caps_clblast_has_failed(const caps_runtime *rt, const caps_gemm_shape *s)
     return false;
 }
 
-/* Out of memory: it will be tried again. */
-static void failure_keep(caps_runtime *rt, const caps_gemm_shape *s)
+/* Warns at the first one. Out of memory: the shape will be tried again. */
+static void failure_keep(caps_runtime *rt, const caps_gemm_shape *s, const char *why)
 {
     void **slot = caps_runtime_slot(rt, &failures_slot, failures_release);
     failures *f = slot ? *slot : NULL;
+    if (!f || f->count == 0)
+        caps_runtime_warn(rt, "%.200s; our own product takes its place", why);
     if (slot && !f)
         *slot = f = calloc(1, sizeof *f);
     char(*keys)[CAPS_TUNING_KEY] = f ? realloc(f->keys, (f->count + 1) * sizeof *keys) : NULL;
@@ -413,8 +415,7 @@ static caps_status clblast_run(caps_runtime *rt, const caps_tensor *c, const cap
             (void)fail(&why, code, s, "CLBlast");
     }
     if (failed) {
-        caps_runtime_warn(rt, "%.200s; our own product takes its place", why.message);
-        failure_keep(rt, s);
+        failure_keep(rt, s, why.message);
         status = fall_back(rt, c, a, b, s, i, err);
     }
 done:

@@ -58,8 +58,6 @@ static const struct tile {
     unsigned lm, ln, wm, wn, vector, kc, first;
 } tiles[] = {
     {"104x128", NVIDIA, 8, 16, 13, 8, 4, 8, 4},
-    {"104x128 late", AMD, 8, 16, 13, 8, 4, 8, 6},
-    {"112x128", AMD | INTEL | OTHER, 16, 16, 7, 8, 4, 8, 4},
     {"128x128", AMD | INTEL | OTHER, 16, 16, 8, 8, 4, 8, 4},
     {"64x64", GPUS, 8, 8, 8, 8, 4, 8, 4},
     {"32x32", GPUS, 8, 8, 4, 4, 4, 8, 4},
@@ -72,10 +70,9 @@ static const struct tile {
 };
 enum { TILES = sizeof tiles / sizeof tiles[0] };
 
-static const caps_algorithm names[TILES] = {{"104x128", NULL}, {"104x128 late", NULL},
-    {"112x128", NULL}, {"128x128", NULL}, {"64x64", NULL}, {"32x32", NULL}, {"8x64", NULL},
-    {"16x8", NULL}, {"8x8", NULL}, {"64x2 vectors", NULL}, {"32x1 vectors", NULL},
-    {"8x2 vectors", NULL}};
+static const caps_algorithm names[TILES] = {{"104x128", NULL}, {"128x128", NULL}, {"64x64", NULL},
+    {"32x32", NULL}, {"8x64", NULL}, {"16x8", NULL}, {"8x8", NULL}, {"64x2 vectors", NULL},
+    {"32x1 vectors", NULL}, {"8x2 vectors", NULL}};
 _Static_assert((int)TILES <= (int)CAPS_ALGORITHMS, "a chooser has room for all tiles");
 
 size_t caps_gemm_tiles_count(void)

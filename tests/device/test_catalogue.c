@@ -14,6 +14,7 @@ static caps_runtime *runtimes[2]; /* by family, each with its program built */
 static const caps_template toom_cook = {"toom_cook.clt",
     " -DTOOM_COOK_POINTS=4 -DTOOM_COOK_TAPS_Y=2 -DTOOM_COOK_TAPS_X=3 -DTOOM_COOK_OUT_Y=3 "
     "-DTOOM_COOK_OUT_X=2 -DTOOM_COOK_STRIDE=1"};
+static const caps_template gemm_tiled = {"gemm_tiled.clt", " -DTILED_WM=4"};
 
 static void set_up(void)
 {
@@ -59,8 +60,13 @@ static char *program_names(int family, const caps_template *template)
 static char *kernel_names(int family)
 {
     char *own = program_names(family, NULL);
-    if (family != CAPS_FAMILY_CPU)
-        return own;
+    if (family != CAPS_FAMILY_CPU) {
+        char *tiled = program_names(family, &gemm_tiled), *both = caps_format("%s;%s", own, tiled);
+        ck_assert_ptr_nonnull(both);
+        free(own);
+        free(tiled);
+        return both;
+    }
     char *rarely = program_names(family, &caps_rarely_used_program);
     char *more = program_names(family, &toom_cook),
          *all = caps_format("%s;%s;%s", own, rarely, more);

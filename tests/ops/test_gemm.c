@@ -268,6 +268,19 @@ START_TEST(scratch_is_forecast)
 }
 END_TEST
 
+START_TEST(versions_of_clblast)
+{
+    static const char *const wrong[] = {
+        "/usr/lib/libclblast.so.1.6.0", "libclblast.so.1.6.1", "/a/libclblast.so.1.6.2"};
+    static const char *const right[] = {"/usr/lib/libclblast.so.1.5.3", "libclblast.so.1.6.3",
+        "libclblast.so.1.7.0", "libclblast.so.2.6.1", "libclblast.so.1", "/usr/bin/capscl", NULL};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        ck_assert_msg(caps_clblast_version_reason(wrong[i]) != NULL, "%s", wrong[i]);
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++)
+        ck_assert_msg(!caps_clblast_version_reason(right[i]), "%s", right[i]);
+}
+END_TEST
+
 static void expect_refusal(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
     const caps_tensor *b, const caps_gemm_shape *s, const char *message)
 {
@@ -331,6 +344,7 @@ Suite *suite(void)
         tcase_add_test(t, same_bits_however_cut);
     }
     tcase_add_test(t, choice);
+    tcase_add_test(t, versions_of_clblast);
     tcase_add_loop_test(t, scratch_is_forecast, 0, VARIANTS);
     tcase_add_test(t, refusals);
     suite_add_tcase(s, t);
