@@ -99,7 +99,7 @@ static caps_status evaluate_saved(
         CAPS_OPTIONS(caps_dataset_options), .split = CAPS_SPLIT_TEST};
     const caps_model_options options = {
         CAPS_OPTIONS(caps_model_options), .max_batch = 50, .reconstruct = true};
-    caps_status status = caps_model_open(&model, rt, path, &options, false, err);
+    caps_status status = caps_model_open(&model, rt, path, &options, NULL, err);
     if (status == CAPS_OK)
         status = caps_data_open(&test, directory, &of_test, caps_model_get_spec(model), err);
     if (status == CAPS_OK)

@@ -3,7 +3,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 build_packages="gcc libc6-dev cmake make pkg-config ocl-icd-opencl-dev opencl-headers libclblast-dev zlib1g-dev libpng-dev libjpeg-dev libjansson-dev"
-test_packages="check oclgrind"
+test_packages="check oclgrind python3"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }

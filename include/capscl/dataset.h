@@ -86,11 +86,11 @@ typedef struct caps_dataset_options {
  * - IDX: {train,t10k}-{images-idx3|images-idx4,labels-idx1}-ubyte, with a dash or a dot before
  *   idx, plain or .gz; EMNIST's file names too, whose images are turned upright;
  * - CIFAR-10's binary version: data_batch_1.bin to data_batch_5.bin, test_batch.bin;
- * - pictures (PNG, JPEG): train/<class>/<name>.png, test/<class>/<name>.png and, where it is there,
- *   val/<class>/<name>.png; or <class>/<name>.png alone, which has no test split. Also training,
- *   testing, valid and validation, in any case. Label = place of the class among the names of the training split in
- *   byte order. The set begins with the first picture of every class, then the second of every
- *   class, and so on, so that its first images are of all classes;
+ * - pictures (PNG, JPEG): train/<class>/<name>.png, test/<class>/<name>.png and, where it is
+ *   there, val/<class>/<name>.png; or <class>/<name>.png alone, which has no test split. Also
+ *   training, testing, valid and validation, in any case. Label = place of the class among the
+ *   names of the training split in byte order. The set begins with the first picture of every
+ *   class, then the second of every class, and so on, so that its first images are of all classes;
  * - "multi:D" for any D with one channel: pairs (see caps_dataset_draw).
  * On failure *ds is released. Errors: CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT (damaged, truncated, too
  * long, no images, counts that disagree, one class only), CAPS_ERR_MISMATCH (channels of a

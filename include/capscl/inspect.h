@@ -33,11 +33,21 @@ typedef struct caps_inspect_progress {
 CAPS_API caps_status caps_model_create_fitting(caps_model **out, caps_runtime *rt,
     const caps_model_spec *spec, const caps_model_options *options, caps_error *err);
 
+/* Begin with {CAPS_OPTIONS(caps_open_options), ...}. */
+typedef struct caps_open_options {
+    size_t size;      /* of this struct: CAPS_OPTIONS */
+    const char *arch; /* the network of a file without its spec; see caps_checkpoint_load_as */
+    bool fitting;     /* with a smaller batch where memory is short: caps_model_create_fitting */
+    /* NULL, or called with each line that is worth saying of the file: caps_checkpoint.notes. */
+    void (*note)(void *user, const char *text);
+    void *user;
+} caps_open_options;
+
 /* A checkpoint as a model that holds its parameters. The loss is the one that it was trained with,
- * in place of options->loss. fitting: see caps_model_create_fitting. Errors: those of
- * caps_checkpoint_load and caps_model_create. */
+ * in place of options->loss. `how` may be NULL. Errors: those of caps_checkpoint_load_as and
+ * caps_model_create. */
 CAPS_API caps_status caps_model_open(caps_model **out, caps_runtime *rt, const char *path,
-    const caps_model_options *options, bool fitting, caps_error *err);
+    const caps_model_options *options, const caps_open_options *how, caps_error *err);
 
 /* The data set can feed a network of this spec: sizes, classes, labels of an image.
  * CAPS_ERR_MISMATCH, CAPS_ERR_FORMAT. */
@@ -146,6 +156,13 @@ typedef struct caps_evaluate_options {
 CAPS_API caps_status caps_evaluate(caps_model *m, const caps_dataset *ds,
     const caps_evaluate_options *options, caps_evaluation *result, caps_error *err);
 CAPS_API void caps_evaluation_release(caps_evaluation *result);
+/* Of class j < classes: how many images it has (of several labels: how many labels), and how many
+ * of them were predicted as another class. */
+CAPS_API void caps_evaluation_class(
+    const caps_evaluation *result, size_t j, uint64_t *images, uint64_t *errors);
+/* The balanced error, in percent: the mean of the classes' own errors, over those that have images.
+ * NaN: none has. */
+CAPS_API double caps_evaluation_balanced_percent(const caps_evaluation *result);
 
 /* Every image's result of an evaluation, kept. */
 typedef struct caps_image_results {

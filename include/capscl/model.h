@@ -39,6 +39,10 @@ typedef struct caps_model_options {
                                    "primary=0.1,decoder.fc1.bias=2", each 0 or more, 1 for those not
                                    named; of two names for a parameter the longer one counts. NULL:
                                    all 1. Read by create only */
+    const float *class_weights; /* [J], of the spec's classes, each finite and 0 or more: the class
+                                   loss of an image, and its gradient, times the weight of its
+                                   label (of several labels: the mean of their weights). The
+                                   reconstruction loss has none. NULL: none. Read by create only */
 } caps_model_options;
 
 /* Device memory by purpose, before anything is allocated. */
@@ -201,11 +205,27 @@ typedef struct caps_checkpoint {
                           the file names none */
     float *parameters; /* flat, the contract's order; NULL before load */
     size_t count;
+    bool *fresh; /* NULL, or by parameter: the file has none that fits, its elements are 0 here
+                    (caps_checkpoint_load_fitting alone) */
+    char *notes; /* NULL, or what is worth saying, in lines ended by '\n': numbers that were converted,
+                    layers that were not taken */
 } caps_checkpoint;
 
-/* Reads and checks every offset, shape and dtype. `spec` says what it must hold; NULL: the file's
- * own. Errors: CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT, CAPS_ERR_SPEC, CAPS_ERR_MISMATCH. */
+/* Reads a checkpoint. The header is read and checked first, every offset, shape and type, and the
+ * data only where they are of use. float16, bfloat16 and float64 are converted to float32. `spec`
+ * says what the file must hold; NULL: its own. Errors: CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT,
+ * CAPS_ERR_SPEC, CAPS_ERR_MISMATCH. */
 CAPS_API caps_status caps_checkpoint_load(
+    caps_checkpoint *c, const char *path, const caps_model_spec *spec, caps_error *err);
+/* The same with the network's name or file beside it (caps_model_spec_load), for files that do not
+ * have their spec; where one has, both must agree: CAPS_ERR_MISMATCH. Of a built-in network the
+ * number of classes is that of the file. arch NULL: the file's own spec. */
+CAPS_API caps_status caps_checkpoint_load_as(
+    caps_checkpoint *c, const char *path, const char *arch, caps_error *err);
+/* What a file has for a network of this spec: layers of the same name and shapes, each whole or not
+ * at all; the others are `fresh`. CAPS_ERR_MISMATCH: there is none; or all fit, but the file's own
+ * spec is another (the number of iterations, say). */
+CAPS_API caps_status caps_checkpoint_load_fitting(
     caps_checkpoint *c, const char *path, const caps_model_spec *spec, caps_error *err);
 CAPS_API void caps_checkpoint_release(caps_checkpoint *c);
 

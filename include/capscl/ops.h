@@ -317,6 +317,12 @@ CAPS_API caps_status caps_sse_forward(caps_runtime *rt, const caps_tensor *sse,
 CAPS_API caps_status caps_sse_backward(caps_runtime *rt, const caps_tensor *dy,
     const caps_tensor *y, const caps_tensor *x, float scale, caps_error *err);
 
+/* x[b,...] *= the mean of weights[labels[b,l]] over l: the loss of every image, or the gradient of
+ * any such loss, times the weight of its class. In place. x: [B, ...], weights: [J], labels: int32
+ * [B] or [B,L]; a label that is no class weighs 1, and a weight of 1 changes no bit. */
+CAPS_API caps_status caps_class_weights_apply(caps_runtime *rt, const caps_tensor *x,
+    const caps_tensor *weights, const caps_tensor *labels, caps_error *err);
+
 /* totals[0] += sum_b margin[b]; totals[1] += the sum of sse (0 where it is NULL); totals[2] +=
  * number of b whose best are not its labels, in any order. margin: [B], best, labels: int32 [B] or
  * [B,L], sse: [B*L]. In the order of b. totals: float32 [3]. */

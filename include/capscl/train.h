@@ -54,6 +54,9 @@ typedef struct caps_train_config {
     /* How files of pictures are read; see caps_dataset_options. */
     char background[8]; /* "" (chosen for each), "black", "white", "0" to "255" */
     bool invert, stretch;
+    /* Of the classes in the class loss (caps_model_options.class_weights): "" (none), "balanced"
+     * (inversely to how many training images they have), or a number for each, "1,2.5". */
+    char class_weights[1024];
 } caps_train_config;
 
 /* The three functions that fill a config need its `size` and write no more than so many bytes; what
@@ -125,6 +128,14 @@ typedef struct caps_train_metrics {
     uint64_t images_done, images_total; /* within the epoch */
     uint64_t peak_device_bytes;
     uint64_t resumed_from_step;
+    /* The mean of the classes' own errors; NaN where not evaluated. */
+    double test_balanced_error_percent, validation_balanced_error_percent;
+    size_t classes;      /* J */
+    bool classes_uneven; /* of those that have training images, one has twice as many as another */
+    /* [J], with CAPS_TRAIN_EPOCH alone, where the epoch was evaluated (else NULL), and until the
+     * event's function returns: images of each class, and those predicted as another; of the test
+     * split where it was evaluated, else of the images that are held out. */
+    const uint64_t *class_images, *class_errors;
 } caps_train_metrics;
 
 typedef enum caps_train_event {

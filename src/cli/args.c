@@ -214,20 +214,47 @@ static void *member(const caps_args *args, const caps_flag *flag)
     return (char *)args->options + flag->offset;
 }
 
+#define MOST_IN_RANGE 1000000
+
+/* "7", or "3-7" where the flag takes ranges: the first and the last. */
+static caps_status parse_range(
+    uint64_t *first, uint64_t *last, const caps_flag *flag, const char *text, caps_error *err)
+{
+    const size_t digits = strspn(text, "0123456789");
+    char begin[24];
+    caps_status status;
+    if (!flag->ranges || digits == 0 || digits >= sizeof begin || text[digits] != '-') {
+        status = caps_parse_count(first, text, flag->min, flag->max, flag->name, err);
+        *last = *first;
+        return status;
+    }
+    snprintf(begin, sizeof begin, "%.*s", (int)digits, text);
+    CAPS_TRY(caps_parse_count(first, begin, flag->min, flag->max, flag->name, err));
+    CAPS_TRY(caps_parse_count(last, text + digits + 1, flag->min, flag->max, flag->name, err));
+    if (*last < *first || *last - *first >= MOST_IN_RANGE)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT,
+            "%s: '%s' is no range, need the smaller number first and at most %d of them",
+            flag->name, text, MOST_IN_RANGE));
+done:
+    return status;
+}
+
 static caps_status add_count(
     caps_args *args, const caps_flag *flag, const char *text, caps_error *err)
 {
     caps_counts *list = member(args, flag);
-    uint64_t value;
-    caps_status status = caps_parse_count(&value, text, flag->min, flag->max, flag->name, err);
+    uint64_t first, last;
+    caps_status status = parse_range(&first, &last, flag, text, err);
     if (status != CAPS_OK)
         return status;
-    uint64_t *more = realloc(list->values, (list->count + 1) * sizeof *more);
+    const size_t count = (size_t)(last - first) + 1;
+    uint64_t *more = realloc(list->values, (list->count + count) * sizeof *more);
     if (!more)
         return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", flag->name);
-    more[list->count] = value;
+    for (size_t i = 0; i < count; i++)
+        more[list->count + i] = first + i;
     list->values = more;
-    list->count++;
+    list->count += count;
     return CAPS_OK;
 }
 
@@ -412,7 +439,22 @@ void caps_args_release(caps_args *args)
     for (const caps_flag *flag = args->flags; flag && flag->name; flag++)
         clear_list(args, flag);
     free(args->positional);
+    for (size_t i = 0; i < args->kept_count; i++)
+        free(args->kept[i]);
+    free(args->kept);
     *args = (caps_args){0};
+}
+
+caps_status caps_args_keep(caps_args *args, char *text, caps_error *err)
+{
+    char **more = text ? realloc(args->kept, (args->kept_count + 1) * sizeof *more) : NULL;
+    if (!more) {
+        free(text);
+        return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for names of files");
+    }
+    args->kept = more;
+    args->kept[args->kept_count++] = text;
+    return CAPS_OK;
 }
 
 bool caps_args_given(const caps_args *args, const char *name)

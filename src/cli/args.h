@@ -25,7 +25,8 @@ typedef enum caps_flag_kind {
     CAPS_FLAG_SECONDS, /* double > 0: "90", "90s", "30m", "1.5h" */
     CAPS_FLAG_BYTES,   /* uint64_t > 0: "1048576", "300M", "1.5G" */
     CAPS_FLAG_TEXTS,   /* caps_texts: all that were given, one or more after each flag */
-    CAPS_FLAG_COUNTS,  /* caps_counts: numbers up to the next flag, each min..max */
+    CAPS_FLAG_COUNTS,  /* caps_counts: numbers up to the next flag, each min..max; with `ranges`
+                          also "3-7", both ends counted */
     CAPS_FLAG_REALS,   /* caps_reals: the same, each 0..most */
 } caps_flag_kind;
 
@@ -55,6 +56,7 @@ typedef struct caps_flag {
     uint64_t min, max;
     double above, most;
     const char *const *choices; /* NULL-terminated */
+    bool ranges;
 } caps_flag;
 
 /* Rows of a table. */
@@ -85,6 +87,11 @@ typedef struct caps_flag {
     {                                                                                              \
         .name = (flag), .kind = CAPS_FLAG_COUNTS, .offset = offsetof(type, member),                \
         .min = (least), .max = (greatest), .value = (called), .help = (text)                       \
+    }
+#define CAPS_ROW_INDICES(flag, type, member, called, text)                                         \
+    {                                                                                              \
+        .name = (flag), .kind = CAPS_FLAG_COUNTS, .offset = offsetof(type, member),                \
+        .max = UINT32_MAX, .ranges = true, .value = (called), .help = (text)                       \
     }
 #define CAPS_ROW_REALS(flag, type, member, at_most, called, text)                                  \
     {                                                                                              \
@@ -122,8 +129,10 @@ typedef struct caps_args {
     const caps_flag *flags;
     void *options;
     uint64_t given;    /* bit n: flags[n] was given; a table has at most 64 rows */
-    char **positional; /* what is no flag, in order; the strings are argv's */
+    char **positional; /* what is no flag, in order; the strings are argv's, or kept */
     size_t positional_count;
+    char **kept; /* strings that live as long as this */
+    size_t kept_count;
     bool help; /* --help or -h: parsing stopped there */
 } caps_args;
 
@@ -133,6 +142,9 @@ typedef struct caps_args {
 caps_status caps_args_parse(caps_args *args, const caps_flag *flags, void *options, int argc,
     char **argv, size_t positional_max, caps_error *err);
 void caps_args_release(caps_args *args); /* a zeroed one is allowed */
+
+/* Keeps a string (malloc'd, NULL: out of memory) until the release. CAPS_ERR_MEMORY: it is freed. */
+caps_status caps_args_keep(caps_args *args, char *text, caps_error *err);
 
 /* Was the flag (a name of the table) on the command line? */
 bool caps_args_given(const caps_args *args, const char *name);

@@ -214,7 +214,7 @@ caps_status caps_cli_check_trace(const caps_common *common, caps_error *err)
     if (common->trace)
         return caps_file_check_output(common->trace, err);
     return common->trace_events
-               ? caps_cli_usage(err, "--trace-events says nothing without --trace FILE")
+               ? caps_cli_usage(err, "--trace-events without --trace, need --trace FILE")
                : CAPS_OK;
 }
 

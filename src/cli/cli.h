@@ -47,6 +47,7 @@ enum {
 typedef struct caps_common {
     const char *device; /* NULL: the default choice */
     const char *conv;   /* NULL: $CAPSCL_CONV, else auto; see caps_model_options */
+    const char *arch;   /* of a checkpoint without its spec; NULL: see caps_open_options */
     const char *trace;  /* NULL: none; see caps_runtime_options */
     uint64_t trace_events;
     bool json, quiet, verbose;
@@ -88,6 +89,10 @@ typedef struct caps_picture_flags {
     CAPS_ROW_TEXT("--conv", type, common.conv, "A",                                                \
         "how to convolve: auto, im2col, direct, winograd, toom-cook; by layer:\n"                  \
         "conv1=direct,primary=auto (default: $CAPSCL_CONV, else auto)")
+#define CAPS_ROW_ARCH(type)                                                                        \
+    CAPS_ROW_TEXT("--arch", type, common.arch, "FILE",                                             \
+        "the network of a --model file that does not have its spec: a JSON file\n"                 \
+        "or a built-in name (see train)")
 #define CAPS_ROW_TRACE(type)                                                                       \
     CAPS_ROW_TEXT("--trace", type, common.trace, "FILE",                                           \
         "write a timeline of the OpenCL queue and the host, for Perfetto\n"                        \

@@ -12,16 +12,22 @@ const char *const caps_cli_splits[] = {"test", "train", "validation", NULL};
 
 /* ---- models --------------------------------------------------------------------------------- */
 
+caps_open_options caps_cli_open_options(const char *arch, bool fitting)
+{
+    return (caps_open_options){CAPS_OPTIONS(caps_open_options), .arch = arch, .fitting = fitting,
+        .note = caps_cli_on_note};
+}
+
 caps_status caps_cli_explain_model(caps_status status, caps_runtime *rt, const char *path,
-    const caps_model_options *options, bool fitting, caps_error *err)
+    const caps_model_options *options, const caps_open_options *how, caps_error *err)
 {
     if (status != CAPS_ERR_DEVICE_MEMORY)
         return status;
     caps_model_options tried = *options;
     caps_checkpoint checkpoint = {0};
-    if (fitting)
+    if (how->fitting)
         tried.max_batch = 1; /* it was tried down to that */
-    else if (caps_checkpoint_load(&checkpoint, path, NULL, NULL) != CAPS_OK)
+    else if (caps_checkpoint_load_as(&checkpoint, path, how->arch, NULL) != CAPS_OK)
         return status;
     status = caps_cli_explain_memory(status, rt, checkpoint.spec, &tried, err);
     caps_checkpoint_release(&checkpoint);
@@ -29,15 +35,29 @@ caps_status caps_cli_explain_model(caps_status status, caps_runtime *rt, const c
 }
 
 caps_status caps_cli_model_open(caps_model **out, caps_runtime *rt, const char *path,
-    caps_model_options *options, uint64_t batch, size_t usual, caps_error *err)
+    const char *arch, caps_model_options *options, uint64_t batch, size_t usual, caps_error *err)
 {
-    const bool fitting = batch == 0;
-    options->max_batch = fitting ? usual : (size_t)batch;
-    caps_status status = caps_model_open(out, rt, path, options, fitting, err);
-    return caps_cli_explain_model(status, rt, path, options, fitting, err);
+    const caps_open_options how = caps_cli_open_options(arch, batch == 0);
+    options->max_batch = how.fitting ? usual : (size_t)batch;
+    caps_status status = caps_model_open(out, rt, path, options, &how, err);
+    return caps_cli_explain_model(status, rt, path, options, &how, err);
 }
 
 /* ---- data ----------------------------------------------------------------------------------- */
+
+void caps_cli_note_other_pictures(
+    const char *first, const char *other, const char *data, const caps_model_spec *spec)
+{
+    caps_subset_pictures a, b;
+    caps_subset_find_pictures(&a, first, spec);
+    caps_subset_find_pictures(&b, other, spec);
+    const bool same = strcmp(a.background, b.background) == 0 && a.invert == b.invert &&
+                      a.stretch == b.stretch && a.ground == b.ground;
+    if (!same && caps_dataset_is_pictures(data))
+        caps_cli_note("the runs of %s and %s read pictures in other ways (background, invert, "
+                      "stretch): here they are read as for the first",
+            first, other);
+}
 
 static void cli_on_pictures(void *user, size_t done, size_t total)
 {

@@ -19,15 +19,22 @@ extern const char *const caps_cli_splits[];
  * *options gets the batch. Where the model does not fit the device, says whose fault it is:
  * CAPS_ERR_SPEC where not even a batch of 1 fits, else CAPS_ERR_ARGUMENT that names --batch. */
 caps_status caps_cli_model_open(caps_model **out, caps_runtime *rt, const char *path,
-    caps_model_options *options, uint64_t batch, size_t usual, caps_error *err);
-/* The same message for what failed with `status` elsewhere. fitting: no batch was too large. */
+    const char *arch, caps_model_options *options, uint64_t batch, size_t usual, caps_error *err);
+/* How a model is opened: its notes are shown. */
+caps_open_options caps_cli_open_options(const char *arch, bool fitting);
+/* The same message for what failed with `status` elsewhere. `how`: as the model was opened. */
 caps_status caps_cli_explain_model(caps_status status, caps_runtime *rt, const char *path,
-    const caps_model_options *options, bool fitting, caps_error *err);
+    const caps_model_options *options, const caps_open_options *how, caps_error *err);
 
 /* How pictures are read for a model: as the flags say, else as its run did, which a note tells.
  * data: the set that they are of, where it may be one without pictures; NULL: they are files. */
 void caps_cli_choose_pictures(caps_subset_pictures *pictures, const caps_picture_flags *flags,
     const caps_args *args, const char *model, const char *data, const caps_model_spec *spec);
+
+/* A note where the data is pictures, which are read as the run of the first model read them, and
+ * that of another read them otherwise. */
+void caps_cli_note_other_pictures(
+    const char *first, const char *other, const char *data, const caps_model_spec *spec);
 
 /* n files of pictures, with notes of what was done to them: inputs [n, C*H*W] of the network. Errors
  * are those of caps_picture_read. (picture_files.c) */

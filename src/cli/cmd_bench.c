@@ -170,10 +170,12 @@ static void bench_on_row(void *user, const caps_bench_row *r)
 
 /* ---- running -------------------------------------------------------------------------------- */
 
-/* What the command line names: one operation, all of them, or neither, which is the whole network.
- * */
+/* What the command line names: operations, all of them, or neither, which is the whole network. */
+enum { MOST_OPERATIONS = 32 };
 typedef struct bench_choice {
-    const caps_bench_operation *one;
+    bool chosen[MOST_OPERATIONS]; /* by caps_bench_operation_at */
+    size_t count;
+    const caps_bench_operation *one; /* where there is just one */
     bool all;
 } bench_choice;
 
@@ -186,24 +188,34 @@ static const char *bench_name(size_t i, const void *context)
     return i == 0 || caps_bench_operation_at(i - 1) ? "all" : NULL;
 }
 
-static caps_status bench_choose(
-    bench_choice *choice, const options *o, const caps_args *args, caps_error *err)
+static caps_status bench_choose_one(bench_choice *choice, const char *name, caps_error *err)
 {
-    *choice = (bench_choice){0};
-    if (o->common.json && o->csv)
-        return caps_cli_usage(err, "bench: --json and --csv exclude each other");
-    if (args->positional_count == 0)
-        return CAPS_OK;
-    const char *name = args->positional[0];
-    for (size_t i = 0; bench_name(i, NULL); i++)
+    for (size_t i = 0; i < MOST_OPERATIONS && bench_name(i, NULL); i++)
         if (strcmp(name, bench_name(i, NULL)) == 0) {
             choice->one = caps_bench_operation_at(i);
-            choice->all = !choice->one;
+            choice->all = choice->all || !choice->one;
+            choice->count += choice->one && !choice->chosen[i];
+            choice->chosen[i] = true;
             return CAPS_OK;
         }
     const char *near = caps_nearest(name, bench_name, NULL);
     return caps_cli_usage(err, "bench: unknown operation '%s'%s%s%s (see 'capscl bench --help')",
         name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+static caps_status bench_choose(
+    bench_choice *choice, const options *o, const caps_args *args, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    *choice = (bench_choice){0};
+    if (o->common.json && o->csv)
+        return caps_cli_usage(err, "bench: --json and --csv exclude each other");
+    for (size_t i = 0; i < args->positional_count; i++)
+        CAPS_TRY(bench_choose_one(choice, args->positional[i], err));
+    if (choice->count != 1 || choice->all)
+        choice->one = NULL;
+done:
+    return status;
 }
 
 /* A shape of the user's is for the operations that have one of their own. */
@@ -273,14 +285,37 @@ static caps_status bench_run_all(
         p->peak.gbytes_per_s[p->peak.sizes - 1], caps_bench_peak_memory(&p->peak, 0));
     caps_runtime_profile_reset(b->rt);
     for (size_t i = 0; (operation = caps_bench_operation_at(i)) != NULL; i++)
-        if (choice->one ? choice->one == operation
-                        : operation->whole ||
-                              (choice->all && caps_bench_operation_applies(operation, b->network)))
+        if (choice->all ? operation->whole || caps_bench_operation_applies(operation, b->network)
+            : choice->count > 0 ? choice->chosen[i]
+                                : operation->whole)
             CAPS_TRY(bench_run_one(operation, b, o, err));
     if (p->out_of_memory)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "bench: out of memory for the results"));
 done:
     return status;
+}
+
+/* Every operation that was named is one of the network's. */
+static caps_status bench_check_network(const bench_choice *choice,
+    const caps_bench_network *network, const char *arch, caps_error *err)
+{
+    const caps_bench_operation *operation;
+    for (size_t i = 0; !choice->all && (operation = caps_bench_operation_at(i)) != NULL; i++)
+        if (choice->chosen[i] && !caps_bench_operation_applies(operation, network))
+            return caps_cli_usage(err, "bench: %s is measured on layers of capsules, %s has none",
+                operation->name, arch);
+    return CAPS_OK;
+}
+
+/* For the name of a file of results: "conv-squash"; "network" where nothing is named, "" for all. */
+static void bench_describe(char *text, size_t bytes, const bench_choice *choice)
+{
+    const caps_bench_operation *operation;
+    size_t at = 0;
+    snprintf(text, bytes, "%s", choice->all || choice->count > 0 ? "" : "network");
+    for (size_t i = 0; !choice->all && (operation = caps_bench_operation_at(i)) != NULL; i++)
+        if (choice->chosen[i] && at < bytes)
+            at += (size_t)snprintf(text + at, bytes - at, "%s%s", at ? "-" : "", operation->name);
 }
 
 static int bench_run(const caps_command *command, int argc, char **argv)
@@ -298,7 +333,7 @@ static int bench_run(const caps_command *command, int argc, char **argv)
     bench_report p = {.o = &o};
     bench_choice choice;
     caps_bench_shape shape;
-    char *path = NULL;
+    char *path = NULL, what[256];
     CAPS_TRY(bench_choose(&choice, &o, &args, &err));
     CAPS_TRY(bench_choose_shape(&shape, &choice, &o, &args, &err));
     const char *arch = o.arch ? o.arch : "mnist";
@@ -306,14 +341,12 @@ static int bench_run(const caps_command *command, int argc, char **argv)
     CAPS_TRY(caps_bench_network_init(&network, spec, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, o.kernel_times, &err));
     p.device = caps_runtime_device(rt)->name;
-    const char *what = choice.one ? choice.one->name : choice.all ? "" : "network";
+    bench_describe(what, sizeof what, &choice);
     if (o.results)
         CAPS_TRY(caps_bench_results_path(&path, o.results, rt, arch, what, &err));
     if ((o.common.json || o.results) && !(p.rows = json_array()))
         CAPS_TRY(caps_fail(&err, CAPS_ERR_MEMORY, "bench: out of memory for the results"));
-    if (choice.one && !caps_bench_operation_applies(choice.one, &network))
-        CAPS_TRY(caps_cli_usage(&err, "bench: %s is measured on layers of capsules, %s has none",
-            choice.one->name, arch));
+    CAPS_TRY(bench_check_network(&choice, &network, arch, &err));
     caps_bench b = {.rt = rt,
         .spec = spec,
         .network = &network,
@@ -347,15 +380,15 @@ const caps_command caps_command_bench = {
     .summary = "time operations, and the whole network, at a network's shapes",
     .usage =
         "capscl bench [gemm|conv|bias|linear|group|squash|votes|routing|losses|adam|sgd|forward|\n"
-        "              step|all] [flags]",
+        "              step|all]... [flags]",
     .about =
-        "Times an operation, forward and backward, at the shapes that a network has; forward: the\n"
-        "whole network; step: forward, backward and Adam. Without a name: forward and step.\n"
+        "Times operations, forward and backward, at the shapes that a network has; forward: the\n"
+        "whole network; step: forward, backward and Adam. Without names: forward and step.\n"
         "A row for every algorithm that can serve, where there are several. \"spread\" is half of\n"
         "what the middle half of the measurements covers, as a share of their median.\n"
         "\"of peak\" compares with what kernels reach on this device that do nothing but multiply\n"
         "and add, or read or write as much memory: with whichever the row is nearer to.",
     .flags = flags,
     .notes = "Timings of a busy machine say little: compare within one run.\n",
-    .positional_max = 1,
+    .positional_max = SIZE_MAX,
 };

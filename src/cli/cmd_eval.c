@@ -8,6 +8,7 @@
 #include "fail.h"
 #include "file.h"
 #include "json.h"
+#include "places.h"
 #include "progress.h"
 #include "textbuf.h"
 #include "trace.h"
@@ -25,8 +26,10 @@ typedef struct options {
 
 static const caps_flag flags[] = {
     CAPS_ROW_TEXTS("--model", options, models, "FILE",
-        "the checkpoint (required); of several, given one after the other, each\n"
-        "is evaluated, and then their mean, spread and ensemble"),
+        "the checkpoint, or a run directory for the one in it (required); of\n"
+        "several, given one after the other, each is evaluated, and then their\n"
+        "mean, spread and ensemble; so are the seeds of a run with --repeat"),
+    CAPS_ROW_ARCH(options),
     CAPS_ROW_TEXT("--data", options, data, "D",
         "a data set (docs/data.md): a directory, a name looked for in $CAPSCL_DATA,\n"
         "$XDG_DATA_HOME/capscl and /usr/share/datasets, or multi:D (required)"),
@@ -194,7 +197,8 @@ static caps_status open_one(caps_runtime *rt, const options *o, size_t m, bool r
     const char *name = o->models.values[m];
     caps_status status;
     caps_trace_begin(rt, "load model");
-    status = caps_cli_model_open(model, rt, name, &model_options, o->batch, 100, err);
+    status =
+        caps_cli_model_open(model, rt, name, o->common.arch, &model_options, o->batch, 100, err);
     caps_trace_end(rt);
     CAPS_TRY(status);
     const caps_model_spec *spec = caps_model_get_spec(*model);
@@ -212,6 +216,8 @@ static caps_status open_one(caps_runtime *rt, const options *o, size_t m, bool r
             "%s: takes other images or has other classes than %s, need models of the same data",
             name, o->models.values[0]));
     }
+    if (m > 0)
+        caps_cli_note_other_pictures(o->models.values[0], name, o->data, spec);
     if (m > 0 && o->split == CAPS_SUBSET_VALIDATION)
         CAPS_TRY(caps_subset_check_same(o->data, o->models.values[0], name, err));
     caps_cli_detail("%s: %zu images of %s, %zu at a time", name, ds->n, ds->path,
@@ -359,6 +365,7 @@ static int eval_run(const caps_command *command, int argc, char **argv)
     caps_dataset ds = {0};
 
     o.args = &args;
+    CAPS_TRY(caps_place_models(&args, &o.models, &err));
     CAPS_TRY(eval_check_usage(&o, &args, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     if (o.robust.transforms || o.robust.attacks)

@@ -6,6 +6,7 @@
 #include "fail.h"
 #include "file.h"
 #include "json.h"
+#include "places.h"
 #include "progress.h"
 #include "sheet.h"
 
@@ -24,15 +25,17 @@ typedef struct options {
 } options;
 
 static const caps_flag flags[] = {
-    CAPS_ROW_TEXT("--model", options, model, "FILE", "the checkpoint (required)"),
+    CAPS_ROW_TEXT("--model", options, model, "FILE",
+        "the checkpoint, or a run directory for the one in it (required)"),
+    CAPS_ROW_ARCH(options),
     CAPS_ROW_TEXT("--data", options, data, "D",
         "images of a data set (docs/data.md), in place of files: a directory, a\n"
         "name looked for in $CAPSCL_DATA, $XDG_DATA_HOME/capscl and\n"
         "/usr/share/datasets, or multi:D"),
     CAPS_ROW_SPLIT(options),
-    CAPS_ROW_COUNTS("--index", options, index, 0, UINT32_MAX, "N...",
-        "which images of the split, from 0: numbers up to the next flag\n"
-        "(default: the first 10)"),
+    CAPS_ROW_INDICES("--index", options, index, "N...",
+        "which images of the split, from 0: numbers, or ranges like 0-9, up to\n"
+        "the next flag (default: the first 10)"),
     CAPS_ROW_SWITCH("--capsules", options, capsules,
         "also the class capsules' values, and with --json the reconstruction"),
     CAPS_ROW_TEXT("--reconstruct", options, sheet, "OUT.png",
@@ -278,7 +281,8 @@ static void predict_print_text(const batch *b, const options *o)
     }
 }
 
-/* Of a path the last name is enough in a small cell; of a data set, split and index. */
+/* Of a path the last name is enough in a small cell; of a data set, split and index,
+ * or class and file. */
 static const char *short_source(const char *source, bool of_data)
 {
     const char *slash = strrchr(source, '/');
@@ -303,8 +307,7 @@ static void fill_cell(caps_sheet_cell *cell, const batch *b, size_t i, bool of_d
         .length = b->made.lengths[i * b->info->classes + (size_t)label]};
 }
 
-static caps_status write_sheet(
-    const batch *b, const caps_dataset *ds, const options *o, caps_error *err)
+static caps_status write_sheet(const batch *b, const options *o, caps_error *err)
 {
     const size_t n = b->n < CAPS_SHEET_MAX ? b->n : CAPS_SHEET_MAX, classes = b->info->classes;
     caps_sheet_cell *cells = calloc(n, sizeof *cells);
@@ -312,13 +315,12 @@ static caps_status write_sheet(
     const char **names = calloc(classes, sizeof *names);
     caps_status status = CAPS_OK;
     char data[512];
-    const bool of_files = ds->files && !ds->pairs;
     if (!cells || !texts || !names)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", o->sheet));
     for (size_t j = 0; j < classes; j++)
         names[j] = caps_class_name(b->spec, j, texts[j]);
     for (size_t i = 0; i < n; i++)
-        fill_cell(&cells[i], b, i, o->data && !of_files);
+        fill_cell(&cells[i], b, i, o->data != NULL);
     if (o->data)
         snprintf(data, sizeof data, "%s, %s split", o->data, caps_cli_splits[o->split]);
     else
@@ -430,6 +432,8 @@ static int predict_run(const caps_command *command, int argc, char **argv)
     batch b = {0};
 
     CAPS_TRY(predict_check_usage(&o, &args, &err));
+    CAPS_TRY(caps_place_model(&args, &o.model, &err));
+    CAPS_TRY(caps_place_pictures(&args, &err));
     CAPS_TRY(check_outputs(&o, &args, &err));
     const size_t n = !o.data         ? args.positional_count
                      : o.index.count ? o.index.count
@@ -437,13 +441,13 @@ static int predict_run(const caps_command *command, int argc, char **argv)
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     caps_model_options model_options = {CAPS_OPTIONS(caps_model_options),
         .reconstruct = o.capsules || o.sheet, .conv = o.common.conv};
-    CAPS_TRY(
-        caps_cli_model_open(&model, rt, o.model, &model_options, 0, n < BATCH ? n : BATCH, &err));
+    CAPS_TRY(caps_cli_model_open(
+        &model, rt, o.model, o.common.arch, &model_options, 0, n < BATCH ? n : BATCH, &err));
     CAPS_TRY(check_model(&o, caps_model_get_info(model), &err));
     CAPS_TRY(read_images(&b, &ds, model, &o, &args, &err));
     CAPS_TRY(predict_images(&b, model, &o, &err));
     if (o.sheet)
-        CAPS_TRY(write_sheet(&b, &ds, &o, &err));
+        CAPS_TRY(write_sheet(&b, &o, &err));
     if (o.common.json)
         CAPS_TRY(predict_print_json(&b, &o, &err));
     else
@@ -463,14 +467,15 @@ const caps_command caps_command_predict = {
     .name = "predict",
     .run = predict_run,
     .summary = "classify images, look into capsules, draw reconstructions",
-    .usage = "capscl predict --model FILE IMAGE... [--invert] [flags]\n"
+    .usage = "capscl predict --model FILE IMAGE|FOLDER... [--invert] [flags]\n"
              "capscl predict --model FILE --data D [--split test|train|validation] [--index N...]\n"
              "               [flags]",
     .about =
         "Prints for every image the class of the longest capsule and the lengths of the three\n"
         "longest, and whether that is right where the true class is known. PNG and JPEG files of\n"
         "any size and colour are converted to what the model takes: scaled with their proportions\n"
-        "kept, centred, grey or colour; notes say what was done. The networks of the usual data\n"
+        "kept, centred, grey or colour; notes say what was done. A folder stands for the pictures\n"
+        "in it. The networks of the usual data\n"
         "sets expect a light thing on a dark ground.\n",
     .flags = flags,
     .notes =
@@ -478,9 +483,9 @@ const caps_command caps_command_predict = {
         "there, too), 3 a bad model, image or data set, 4 device.\n"
         "\n"
         "examples:\n"
-        "  capscl predict --model run1/model.safetensors drawing.png --invert --verbose\n"
+        "  capscl predict --model run1 drawing.png --invert --verbose\n"
         "  capscl predict --model run1/model.safetensors --data mnist --index 3 7 9 --json\n"
         "  capscl predict --model run1/model.safetensors --data fashion-mnist \\\n"
-        "      --index $(seq 0 29) --reconstruct sheet.png\n",
+        "      --index 0-29 --reconstruct sheet.png\n",
     .positional_max = SIZE_MAX,
 };

@@ -26,6 +26,7 @@ static const caps_flag flags[] = {
         "evaluate on the first N images only (default: all of the test split, or of the\n"
         "images held out with --validation where there is no test split)"),
     CAPS_ROWS_PICTURES(options),
+    CAPS_ROW_ARCH(options),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
     CAPS_ROW_QUIET(options),
@@ -61,14 +62,49 @@ static caps_status open_gallery(caps_gallery *g, caps_runtime *rt, const caps_ru
     g->scale = 2;
     g->progress = caps_cli_gallery_progress;
     g->note = caps_cli_on_note;
-    status = caps_gallery_open_model(g, rt, run->model, &model, true, err);
-    CAPS_TRY(caps_cli_explain_model(status, rt, run->model, &model, true, err));
+    const caps_open_options how = caps_cli_open_options(o->common.arch, true);
+    status = caps_gallery_open_model(g, rt, run->model, &model, &how, err);
+    CAPS_TRY(caps_cli_explain_model(status, rt, run->model, &model, &how, err));
     caps_cli_choose_pictures(&g->pictures, &o->pictures, args, run->model,
         o->data ? o->data : run->config.data, g->spec);
     CAPS_TRY(open_images(g, run, o, err));
     CAPS_TRY(caps_gallery_evaluate(g, err));
 done:
     caps_progress_clear();
+    return status;
+}
+
+static caps_status report_one(
+    caps_runtime **rt, const char *name, const options *o, const caps_args *args, caps_error *err)
+{
+    caps_status status;
+    caps_run_record run = {0};
+    caps_gallery g = {0};
+    caps_textbuf page = {0};
+    char *path = NULL;
+    uint64_t seed;
+    if (caps_repeat_first(name, &seed))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_NOT_FOUND,
+            "%s: holds repeated runs, need one of them (report %s/seed-%llu)", name, name,
+            (unsigned long long)seed));
+    CAPS_TRY(caps_run_record_read(&run, name, err));
+    path = caps_path_join(run.path, REPORT);
+    if (!path)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "report: out of memory"));
+    CAPS_TRY(caps_cli_check_apart(REPORT, path, run.model, err));
+    CAPS_TRY(caps_file_check_own_output(path, err));
+    if (!*rt)
+        CAPS_TRY(caps_cli_open(rt, &o->common, false, err));
+    CAPS_TRY(open_gallery(&g, *rt, &run, o, args, err));
+    CAPS_TRY(caps_page_put(&page, &run, &g, err));
+    CAPS_TRY(caps_file_write_own(path, page.text, page.used, err));
+    caps_cli_log("report: %s", path);
+done:
+    caps_progress_clear();
+    caps_textbuf_release(&page);
+    caps_gallery_release(&g);
+    caps_run_record_release(&run);
+    free(path);
     return status;
 }
 
@@ -82,40 +118,16 @@ static int report_run(const caps_command *command, int argc, char **argv)
     caps_error err = {0};
     caps_status status = CAPS_OK;
     caps_runtime *rt = NULL;
-    caps_run_record run = {0};
-    caps_gallery g = {0};
-    caps_textbuf page = {0};
-    char *path = NULL;
-
     if (args.positional_count == 0) {
         status = caps_cli_usage(&err, "report: no run given, need its directory (report RUN)");
         goto done;
     }
     CAPS_TRY(caps_cli_check_pictures(&o.pictures, &err));
-    uint64_t seed;
-    if (caps_repeat_first(args.positional[0], &seed))
-        CAPS_TRY(caps_fail(&err, CAPS_ERR_NOT_FOUND,
-            "%s: holds repeated runs, need one of them (report %s/seed-%llu)", args.positional[0],
-            args.positional[0], (unsigned long long)seed));
-    CAPS_TRY(caps_run_record_read(&run, args.positional[0], &err));
-    path = caps_path_join(run.path, REPORT);
-    if (!path)
-        CAPS_TRY(caps_fail(&err, CAPS_ERR_MEMORY, "report: out of memory"));
-    CAPS_TRY(caps_cli_check_apart(REPORT, path, run.model, &err));
-    CAPS_TRY(caps_file_check_output(path, &err));
-    CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
-    CAPS_TRY(open_gallery(&g, rt, &run, &o, &args, &err));
-    CAPS_TRY(caps_page_put(&page, &run, &g, &err));
-    CAPS_TRY(caps_file_write(path, page.text, page.used, &err));
-    caps_cli_log("report: %s", path);
+    for (size_t i = 0; i < args.positional_count; i++)
+        CAPS_TRY(report_one(&rt, args.positional[i], &o, &args, &err));
 done:
-    caps_progress_clear();
     caps_cli_show_warnings(rt);
-    caps_textbuf_release(&page);
-    caps_gallery_release(&g);
-    caps_run_record_release(&run);
     caps_runtime_free(rt);
-    free(path);
     caps_args_release(&args);
     return caps_cli_end(status, &err);
 }
@@ -124,7 +136,7 @@ const caps_command caps_command_report = {
     .name = "report",
     .run = report_run,
     .summary = "one HTML page about a run: curves, numbers, pictures, how to repeat it",
-    .usage = "capscl report RUN [--data D] [--limit N] [--device S] [flags]",
+    .usage = "capscl report RUN... [--data D] [--limit N] [--device S] [flags]",
     .about =
         "Writes RUN/report.html: settings, device, curves of loss and error, throughput, the test\n"
         "error with its interval, confusion, the worst mistakes, all pictures of 'capscl show', "
@@ -138,6 +150,7 @@ const caps_command caps_command_report = {
         "\n"
         "examples:\n"
         "  capscl report run1\n"
+        "  capscl report three/seed-*\n"
         "  capscl report run1 --data /mnt/mnist\n",
-    .positional_max = 1,
+    .positional_max = SIZE_MAX,
 };

@@ -66,6 +66,32 @@ static void on_result(void *user, const caps_selftest_result *r)
             r->operation, r->direction, r->algorithm, r->shape, r->error, r->tolerance);
 }
 
+static const char *operation_name(size_t i, const void *context)
+{
+    (void)context;
+    return caps_selftest_operation_at(i);
+}
+
+static caps_status check_names(const caps_args *args, caps_error *err)
+{
+    for (size_t i = 0; i < args->positional_count; i++) {
+        const char *name = args->positional[i], *operation;
+        bool known = false;
+        for (size_t k = 0; !known && (operation = caps_selftest_operation_at(k)) != NULL; k++)
+            known = strcmp(name, operation) == 0;
+        if (known)
+            continue;
+        char all[256] = "";
+        for (size_t k = 0, at = 0; (operation = caps_selftest_operation_at(k)) && at < sizeof all;
+             k++)
+            at += (size_t)snprintf(all + at, sizeof all - at, "%s%s", k ? ", " : "", operation);
+        const char *near = caps_nearest(name, operation_name, NULL);
+        return caps_cli_usage(err, "selftest: unknown operation '%s'%s%s%s; there are %s", name,
+            near ? "; did you mean " : "", near ? near : "", near ? "?" : "", all);
+    }
+    return CAPS_OK;
+}
+
 static int selftest_run(const caps_command *command, int argc, char **argv)
 {
     options o = {0};
@@ -79,8 +105,10 @@ static int selftest_run(const caps_command *command, int argc, char **argv)
     gathering g = {.json = o.common.json, .verbose = o.common.verbose};
     if (g.json)
         g.rows = json_array();
+    CAPS_TRY(check_names(&args, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
-    CAPS_TRY(caps_selftest_run(rt, o.small, on_result, &g, &err));
+    CAPS_TRY(caps_selftest_run(
+        rt, o.small, args.positional, args.positional_count, on_result, &g, &err));
     summarise(&g);
     if (g.json) {
         json_t *rows = g.rows;
@@ -106,10 +134,12 @@ const caps_command caps_command_selftest = {
     .name = "selftest",
     .run = selftest_run,
     .summary = "check every operation on a device against a reference in double",
-    .usage = "capscl selftest [--device S] [--small] [--json]",
-    .about = "Runs every operation, forward and backward, on small random inputs, and compares "
+    .usage = "capscl selftest [OPERATION...] [--device S] [--small] [--json]",
+    .about = "Runs every operation, or those that are named, forward and backward, on small random "
+             "inputs, and compares "
              "with the\n"
              "plain C reference in double precision. The error is relative, in norm.",
     .flags = flags,
     .notes = "Exit code 1: a case failed.\n",
+    .positional_max = SIZE_MAX,
 };

@@ -4,6 +4,7 @@
 
 #include "cli_inspect.h"
 #include "fail.h"
+#include "places.h"
 #include "file.h"
 #include "progress.h"
 
@@ -19,7 +20,9 @@ typedef struct options {
 } options;
 
 static const caps_flag flags[] = {
-    CAPS_ROW_TEXT("--model", options, model, "FILE", "the checkpoint (required)"),
+    CAPS_ROW_TEXT("--model", options, model, "FILE",
+        "the checkpoint, or a run directory for the one in it (required)"),
+    CAPS_ROW_ARCH(options),
     CAPS_ROW_TEXT("--data", options, data, "D",
         "a data set (docs/data.md): a directory, a name looked for in $CAPSCL_DATA,\n"
         "$XDG_DATA_HOME/capscl and /usr/share/datasets, or multi:D (required, but\n"
@@ -28,9 +31,9 @@ static const caps_flag flags[] = {
     CAPS_ROW_SPLIT(options),
     CAPS_ROW_COUNT(
         "--limit", options, limit, 1, UINT32_MAX, "N", "the first N images only (default: all)"),
-    CAPS_ROW_COUNTS("--index", options, index, 0, UINT32_MAX, "N...",
-        "these images of the split, from 0: numbers up to the next flag, at\n"
-        "most 20; reconstruct, perturb, couplings and overlap only"),
+    CAPS_ROW_INDICES("--index", options, index, "N...",
+        "these images of the split, from 0: numbers, or ranges like 0-9, up to\n"
+        "the next flag, at most 20; reconstruct, perturb, couplings and overlap only"),
     CAPS_ROW_COUNT("--scale", options, scale, 1, 2, "N",
         "1, or 2: twice the resolution, for print and dense screens (default: 1)"),
     CAPS_ROW_COUNT("--batch", options, batch, 1, 1000000, "N",
@@ -124,8 +127,9 @@ static caps_status open_gallery(caps_gallery *g, caps_runtime *rt, const options
     g->index_count = o->index.count;
     g->progress = caps_cli_gallery_progress;
     g->note = caps_cli_on_note;
-    status = caps_gallery_open_model(g, rt, o->model, &model, o->batch == 0, err);
-    CAPS_TRY(caps_cli_explain_model(status, rt, o->model, &model, o->batch == 0, err));
+    const caps_open_options how = caps_cli_open_options(o->common.arch, o->batch == 0);
+    status = caps_gallery_open_model(g, rt, o->model, &model, &how, err);
+    CAPS_TRY(caps_cli_explain_model(status, rt, o->model, &model, &how, err));
     CAPS_TRY(caps_gallery_check(g, figure, err));
     if (figure->needs & CAPS_NEEDS_DATA) {
         caps_cli_choose_pictures(&g->pictures, &o->pictures, args, o->model, o->data, g->spec);
@@ -155,6 +159,7 @@ static int show_run(const caps_command *command, int argc, char **argv)
 
     CAPS_TRY(choose_figure(&args, &figure, &err));
     CAPS_TRY(show_check_usage(&o, figure, &err));
+    CAPS_TRY(caps_place_model(&args, &o.model, &err));
     CAPS_TRY(caps_cli_check_apart("--out", o.out, o.model, &err));
     CAPS_TRY(caps_cli_check_data_apart("--out", o.out, o.data, &err));
     CAPS_TRY(caps_file_check_output(o.out, &err));

@@ -9,6 +9,7 @@
 #include "config.h"
 #include "fail.h"
 #include "file.h"
+#include "json.h"
 #include "progress.h"
 #include "train_repeat.h"
 #include "train_session.h"
@@ -134,6 +135,7 @@ caps_status caps_train_one(caps_train_session *s, const caps_train_config *confi
             o->time_limit_seconds > spent ? o->time_limit_seconds - spent : 1e-6;
     }
     status = caps_train_run(s->rt, config, &control, end, m, err);
+    status = caps_train_explain_data(status, o, config, err);
     if (s->begun_status != CAPS_OK) {
         *err = s->begun_error;
         status = s->begun_status;
@@ -163,10 +165,14 @@ static caps_status train_single(
         caps_cli_log(
             "time limit reached at step %llu; saved; go on with: capscl train --resume --out %s",
             (unsigned long long)metrics.step, o->out);
-    if (o->common.json)
-        CAPS_TRY(caps_cli_print_json(caps_train_json(s->rt, &metrics), err));
-    else
-        caps_train_print(config, o->out, &metrics);
+    if (o->common.json) {
+        json_t *all = caps_train_json(s->rt, &metrics);
+        caps_json_set(
+            &all, "class_errors", s->class_errors ? json_incref(s->class_errors) : json_null());
+        CAPS_TRY(caps_cli_print_json(all, err));
+    } else {
+        caps_train_print(config, o->out, &metrics, s->class_line);
+    }
     if (end == CAPS_TRAIN_STOPPED)
         CAPS_TRY(caps_fail(err, CAPS_ERR_INTERRUPTED,
             "stopped by %s at step %llu, saved; go on with: capscl train --resume --out %s",
@@ -213,17 +219,18 @@ static caps_status read_settings(caps_train_session *s, caps_train_config *confi
 {
     const caps_train_flags *o = s->flags;
     caps_status status;
-    CAPS_TRY(caps_train_check_usage(o, s->args, err));
+    CAPS_TRY(caps_train_check_usage(o, err));
     CAPS_TRY(caps_cli_check_trace(&o->common, err));
     if (o->resume)
         CAPS_TRY(caps_repeat_exists(several, o->out, err));
-    *several = *several || o->repeat > 0;
+    *several = *several || (!o->resume && o->repeat > 0);
     if (*several) {
         CAPS_TRY(caps_train_repeat_settings(s, repeat, err));
     } else if (o->resume) {
         CAPS_TRY(check_run_free(o, err));
         CAPS_TRY(caps_train_config_load(config, o->out, err));
-        caps_train_change_end(o, s->args, config);
+        CAPS_TRY(caps_train_check_resumed(o, s->args, config, 0, err));
+        caps_train_change_resumed(o, s->args, config);
     } else {
         CAPS_TRY(check_run_free(o, err));
         CAPS_TRY(caps_train_new_config(s, config, err));
@@ -262,6 +269,7 @@ done:
     caps_cli_show_warnings(s.rt);
     caps_runtime_free(s.rt);
     caps_checkpoint_release(&s.init);
+    caps_train_release_classes(&s);
     caps_train_config_release(&config);
     caps_repeat_release(&repeat);
     caps_args_release(&args);
@@ -273,7 +281,7 @@ const caps_command caps_command_train = {
     .run = train_run,
     .summary = "train a network into a run directory",
     .usage = "capscl train --data D --out RUN [--repeat N] [flags]\n"
-             "capscl train --resume --out RUN [--epochs N] [--max-steps N] [--device S]",
+             "capscl train --resume --out RUN [--epochs N] [--max-steps N] [--device S] [--data D]",
     .about =
         "Trains with the margin loss and 0.0005 times the squared reconstruction error, and\n"
         "writes RUN/config.json, metrics.jsonl, model.safetensors and state.safetensors. The\n"
@@ -281,9 +289,11 @@ const caps_command caps_command_train = {
         "and ends with the same bytes as one that was never stopped. The first Ctrl-C finishes\n"
         "the step and saves, the second stops at once.\n",
     .flags = caps_train_flag_table,
-    .notes = "With --resume, the end that is named replaces the run's own: --epochs 20 alone goes "
-             "on to\n"
-             "20 epochs whatever --max-steps was.\n"
+    .notes = "With --resume, flags that say what the run has may stand, so the same command line "
+             "with\n"
+             "--resume goes on. The end that is named replaces the run's own: --epochs 20 alone "
+             "goes on to\n"
+             "20 epochs whatever --max-steps was. --data says where the same images lie now.\n"
              "\n"
              "exit codes: 0 done (also at the time limit), 1 failed while running or an output "
              "cannot be\n"

@@ -2,6 +2,7 @@
 #include "eval_report.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "json.h"
@@ -51,12 +52,52 @@ json_t *caps_eval_classes_json(const caps_model_spec *spec)
     return list;
 }
 
+json_t *caps_class_errors_json(const uint64_t *images, const uint64_t *errors, size_t classes)
+{
+    json_t *list = json_array();
+    for (size_t j = 0; j < classes; j++)
+        caps_json_append(&list,
+            json_pack("{s:I, s:I, s:o}", "n", (json_int_t)images[j], "errors",
+                (json_int_t)errors[j], "error_percent",
+                caps_json_double(images[j] ? 100 * (double)errors[j] / (double)images[j] : NAN)));
+    return list;
+}
+
+static json_t *class_errors_json(const caps_evaluation *result)
+{
+    uint64_t *images = calloc(2 * result->classes, sizeof *images);
+    if (!images)
+        return NULL;
+    for (size_t j = 0; j < result->classes; j++)
+        caps_evaluation_class(result, j, &images[j], &images[result->classes + j]);
+    json_t *list = caps_class_errors_json(images, images + result->classes, result->classes);
+    free(images);
+    return list;
+}
+
+/* The greatest class has at least twice the images of the least. */
+static bool is_uneven(const caps_evaluation *result)
+{
+    uint64_t least = UINT64_MAX, most = 0, images, errors;
+    for (size_t j = 0; j < result->classes; j++) {
+        caps_evaluation_class(result, j, &images, &errors);
+        if (images == 0)
+            continue;
+        least = images < least ? images : least;
+        most = images > most ? images : most;
+    }
+    return most > 0 && most / 2 >= least;
+}
+
 json_t *caps_eval_short_json(const caps_evaluation *result)
 {
     json_t *all = json_pack("{s:I, s:I, s:o, s:o}", "n", (json_int_t)result->n, "errors",
         (json_int_t)result->errors, "error_percent", caps_json_double(result->error_percent),
         "confusion", confusion_json(result));
     caps_interval_json(&all, "", result->errors, result->n);
+    caps_json_set(&all, "class_errors", class_errors_json(result));
+    caps_json_set(
+        &all, "balanced_error_percent", caps_json_double(caps_evaluation_balanced_percent(result)));
     if (result->labels > 1) {
         caps_json_set(&all, "label_errors", json_integer((json_int_t)result->label_errors));
         caps_json_set(&all, "label_error_percent", caps_json_double(result->label_error_percent));
@@ -165,6 +206,9 @@ void caps_eval_print(const char *split, const caps_model_spec *spec, const caps_
             result->label_error_percent, result->label_errors, labels,
             caps_interval_text(interval, result->label_errors, labels));
     }
+    if (is_uneven(result))
+        printf("balanced error: %.2f %% (the mean of the classes' own errors)\n",
+            caps_evaluation_balanced_percent(result));
     printf("%s: %.5f an image\n", caps_model_spec_info(spec)->class_loss, result->class_loss);
     if (!isnan(result->reconstruction_sse))
         printf("squared reconstruction error: %.3f an image\n", result->reconstruction_sse);

@@ -11,6 +11,9 @@ char *caps_interval_text(char *text, size_t errors, size_t n);
 /* Adds <prefix>error_low_percent and _high_percent; n = 0: null. */
 void caps_interval_json(json_t **to, const char *prefix, size_t errors, size_t n);
 
+/* [classes] of {n, errors, error_percent}; null where a class has no images. */
+json_t *caps_class_errors_json(const uint64_t *images, const uint64_t *errors, size_t classes);
+
 /* One model's document, without the device. */
 json_t *caps_eval_json(const caps_evaluation *result);
 /* The names of the classes, or their numbers as texts. */

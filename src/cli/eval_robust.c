@@ -238,8 +238,9 @@ caps_status caps_eval_robust(caps_runtime *rt, caps_model *const *models, const 
     status =
         caps_robustness(models, count, ds, r.levels->values, r.levels->count, &options, cells, err);
     caps_progress_clear();
-    CAPS_TRY(caps_cli_explain_model(
-        status, rt, names[0], &(caps_model_options){CAPS_OPTIONS(caps_model_options)}, true, err));
+    CAPS_TRY(caps_cli_explain_model(status, rt, names[0],
+        &(caps_model_options){CAPS_OPTIONS(caps_model_options)},
+        &(caps_open_options){CAPS_OPTIONS(caps_open_options), .fitting = true}, err));
     if (json)
         CAPS_TRY(robust_print_json(rt, &r, err));
     else

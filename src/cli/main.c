@@ -88,6 +88,7 @@ static const char general[] =
     "    3  data, a model or an arch that cannot be found or is not what it should be\n"
     "    4  no device matches, or the device failed\n"
     "  130  stopped by Ctrl-C or SIGTERM; what was trained is saved\n"
+    "docs/troubleshooting.md explains every message, and what to do.\n"
     "\n"
     "first steps:\n"
     "  capscl devices\n"

@@ -140,6 +140,7 @@ void caps_train_on_event(
         break;
     case CAPS_TRAIN_EPOCH:
         on_epoch(w, m);
+        caps_train_keep_classes(w, m);
         break;
     case CAPS_TRAIN_SAVED:
         if (m)
@@ -206,6 +207,11 @@ json_t *caps_train_json(caps_runtime *rt, const caps_train_metrics *m)
         "peak_device_bytes", (json_int_t)m->peak_device_bytes, "resumed_from_step",
         (json_int_t)m->resumed_from_step, "device", caps_json_text(caps_runtime_device(rt)->name));
     put_interval(&all, "", m->test_error_percent, m->test_images);
+    caps_json_set(
+        &all, "test_balanced_error_percent", caps_json_double(m->test_balanced_error_percent));
+    if (m->validation_images > 0)
+        caps_json_set(&all, "validation_balanced_error_percent",
+            caps_json_double(m->validation_balanced_error_percent));
     if (m->validation_images > 0) {
         caps_json_set(
             &all, "validation_error_percent", caps_json_double(m->validation_error_percent));
@@ -234,7 +240,14 @@ static void print_error(const char *name, double percent, double label_percent, 
             caps_train_error_text(text, percent, label_percent, images, m->labels));
 }
 
-void caps_train_print(const caps_train_config *config, const char *out, const caps_train_metrics *m)
+static void print_balanced(const char *name, double percent, const caps_train_metrics *m)
+{
+    if (m->classes_uneven && !isnan(percent))
+        printf("%s balanced error: %.2f %% (the mean of the classes' own errors)\n", name, percent);
+}
+
+void caps_train_print(const caps_train_config *config, const char *out, const caps_train_metrics *m,
+    const char *class_line)
 {
     char took[32], bytes[32];
     printf("epoch %llu, step %llu, %s\n", (unsigned long long)m->epoch, (unsigned long long)m->step,
@@ -246,7 +259,11 @@ void caps_train_print(const caps_train_config *config, const char *out, const ca
     printf("train error: %.2f %%\n", m->train_error_percent);
     print_error("validation", m->validation_error_percent, m->validation_label_error_percent,
         m->validation_images, m);
+    print_balanced("validation", m->validation_balanced_error_percent, m);
     print_error("test", m->test_error_percent, m->test_label_error_percent, m->test_images, m);
+    print_balanced("test", m->test_balanced_error_percent, m);
+    if (class_line)
+        printf("%s\n", class_line);
     if (m->images_per_second > 0)
         printf("speed: %.1f images/s\n", m->images_per_second);
     if (m->peak_device_bytes > 0)

@@ -13,8 +13,11 @@ caps_status caps_train_repeat_settings(caps_train_session *s, caps_repeat *r, ca
 {
     const caps_train_flags *o = s->flags;
     caps_status status;
-    if (o->resume)
-        return caps_repeat_load(r, o->out, err);
+    if (o->resume) {
+        CAPS_TRY(caps_repeat_load(r, o->out, err));
+        r->config.seed = r->seeds[0];
+        return caps_train_check_resumed(o, s->args, &r->config, r->count, err);
+    }
     if (o->seed > UINT64_MAX - (o->repeat - 1))
         CAPS_TRY(caps_cli_usage(err, "train: --repeat %llu from --seed %llu on: seeds end at %llu",
             (unsigned long long)o->repeat, (unsigned long long)o->seed,
@@ -38,10 +41,10 @@ static caps_status on_started(void *user, caps_error *err)
     return caps_repeat_started(user, err);
 }
 
-static void change_end(void *user, caps_train_config *config)
+static void change_resumed(void *user, caps_train_config *config)
 {
     const caps_train_session *s = ((repeat_user *)user)->session;
-    caps_train_change_end(s->flags, s->args, config);
+    caps_train_change_resumed(s->flags, s->args, config);
 }
 
 static caps_status train_seed(void *user, const caps_repeat_run *run,
@@ -173,13 +176,11 @@ static void print_text(const caps_repeat *r)
 caps_status caps_train_repeat(caps_train_session *s, caps_repeat *r, caps_error *err)
 {
     const caps_train_flags *o = s->flags;
-    const bool ends =
-        caps_args_given(s->args, "--epochs") || caps_args_given(s->args, "--max-steps");
     repeat_user user = {s, r};
     caps_train_end end = CAPS_TRAIN_FINISHED;
     caps_status status;
     size_t at = 0;
-    CAPS_TRY(caps_repeat_train_all(r, train_seed, ends ? change_end : NULL, &user, &at, &end, err));
+    CAPS_TRY(caps_repeat_train_all(r, train_seed, change_resumed, &user, &at, &end, err));
     if (o->common.json)
         CAPS_TRY(print_json(r, s->rt, err));
     else

@@ -19,6 +19,9 @@ struct caps_train_session {
     void *begun_user;
     caps_status begun_status; /* what it gave */
     caps_error begun_error;
+    /* Of the last evaluation; NULL: none in this process. */
+    char *class_line;     /* "error by class: ...", freed with free(); NULL too: classes are even */
+    json_t *class_errors; /* [J] of {n, errors, error_percent} */
 };
 
 /* Trains with these settings into `out`, or goes on there. Errors as caps_train_run; a usage error
@@ -46,11 +49,16 @@ void caps_train_show_model(const caps_train_config *config);
 void caps_train_on_event(
     void *user, caps_train_event event, const caps_train_metrics *m, const char *text);
 
+/* train_classes.c: errors by class of an epoch's event into the session, which is logged where
+ * classes are uneven. */
+void caps_train_keep_classes(caps_train_watch *w, const caps_train_metrics *m);
+void caps_train_release_classes(caps_train_session *s);
+
 /* A run's document. */
 json_t *caps_train_json(caps_runtime *rt, const caps_train_metrics *m);
-/* A run's results as text; out: its directory. */
-void caps_train_print(
-    const caps_train_config *config, const char *out, const caps_train_metrics *m);
+/* A run's results as text; out: its directory; class_line: see caps_train_session, NULL: none. */
+void caps_train_print(const caps_train_config *config, const char *out, const caps_train_metrics *m,
+    const char *class_line);
 #define CAPS_TRAIN_ERROR_BYTES 192
 /* "0.54 % (54 of 10000 images; 95 % interval 0.41 to 0.70 %)" in text of that many bytes, which is
  * returned; of pairs with ", of single digits ...", where label_percent is not NaN. */

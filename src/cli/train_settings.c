@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "class_weights.h"
 #include "fail.h"
-#include "start.h"
 #include "train_session.h"
 
 static const char *const optimizers[] = {"adam", "sgd", NULL};
@@ -94,6 +94,9 @@ const caps_flag caps_train_flag_table[] = {
         "X", "of the squared error, summed over pixels (default: 0.0005)"),
     CAPS_ROW_AMOUNT("--reconstruction-mean", caps_train_flags, reconstruction_mean, FLT_MAX, "X",
         "of the squared error averaged over pixels, in its place"),
+    CAPS_ROW_TEXT("--class-weights", caps_train_flags, class_weights, "W",
+        "of the classes in the loss: balanced (inversely to how many training\n"
+        "images they have), or a number for each: 1,2.5,...; none (default)"),
     CAPS_ROW_COUNT("--seed", caps_train_flags, seed, 0, UINT64_MAX, "N",
         "of weights, order and shifts (default: 1)"),
     CAPS_ROW_COUNT("--repeat", caps_train_flags, repeat, 1, 1000, "N",
@@ -116,11 +119,11 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_INVERT(caps_train_flags),
     CAPS_ROW_STRETCH(caps_train_flags),
     CAPS_ROW_TEXT("--init", caps_train_flags, init, "FILE",
-        "first parameters from a checkpoint (and the spec, unless --arch is\n"
-        "given: then both must agree)"),
+        "first parameters from a checkpoint, and its network, unless --arch is\n"
+        "given; layers that do not fit (other classes, say) begin anew"),
     CAPS_ROW_SWITCH("--resume", caps_train_flags, resume,
         "go on with the run in RUN; its settings stay, only --epochs,\n"
-        "--max-steps and --device may be given anew"),
+        "--max-steps, --device and the place of --data may be given anew"),
     CAPS_ROW_SWITCH("--overwrite", caps_train_flags, overwrite,
         "remove the files of an earlier run in RUN first"),
     CAPS_ROW_COUNT("--eval-every", caps_train_flags, eval_every, 1, 1000000000, "N",
@@ -140,12 +143,8 @@ const caps_flag caps_train_flag_table[] = {
     {0},
 };
 
-caps_status caps_train_check_usage(
-    const caps_train_flags *o, const caps_args *args, caps_error *err)
+caps_status caps_train_check_usage(const caps_train_flags *o, caps_error *err)
 {
-    static const char *const with_resume[] = {"--out", "--resume", "--epochs", "--max-steps",
-        "--device", "--time-limit", "--kernel-times", "--trace", "--trace-events", "--json",
-        "--quiet", "--verbose", NULL};
     caps_status status = caps_cli_check_pictures(&o->pictures, err);
     if (status != CAPS_OK)
         return status;
@@ -153,16 +152,6 @@ caps_status caps_train_check_usage(
         return caps_cli_usage(err, "train: --out is missing, need a run directory (--out RUN)");
     if (o->resume && o->overwrite)
         return caps_cli_usage(err, "train: --resume and --overwrite exclude each other");
-    for (const caps_flag *flag = caps_train_flag_table; o->resume && flag->name; flag++) {
-        bool allowed = !caps_args_given(args, flag->name);
-        for (size_t i = 0; with_resume[i]; i++)
-            allowed = allowed || strcmp(flag->name, with_resume[i]) == 0;
-        if (!allowed)
-            return caps_cli_usage(err,
-                "train: %s with --resume: a run keeps its settings, only --epochs, --max-steps and "
-                "--device may change",
-                flag->name);
-    }
     if (!o->resume && !o->data)
         return caps_cli_usage(err, "train: --data is missing, need a data set (--data D)");
     return CAPS_OK;
@@ -194,10 +183,8 @@ static bool switch_given(const caps_args *args, const char *on, const char *off)
 
 /* ---- the network ---------------------------------------------------------------------------- */
 
-/* What the flags request of the network; returns how many. */
-enum { MOST_REQUESTS = 5 };
-static size_t list_requests(const caps_train_flags *o, const caps_args *args,
-    caps_spec_request requests[MOST_REQUESTS], char iterations[32])
+size_t caps_train_requests(const caps_train_flags *o, const caps_args *args,
+    caps_spec_request requests[CAPS_TRAIN_REQUESTS], char iterations[32])
 {
     const struct {
         const char *flag, *kind, *field, *json;
@@ -324,7 +311,7 @@ static caps_status start_config(caps_train_session *s, caps_train_config *config
 {
     const caps_train_flags *o = s->flags;
     const caps_args *args = s->args;
-    caps_spec_request requests[MOST_REQUESTS];
+    caps_spec_request requests[CAPS_TRAIN_REQUESTS];
     char iterations[32];
     caps_start start = {.data = o->data,
         .arch = o->arch,
@@ -339,7 +326,7 @@ static caps_status start_config(caps_train_session *s, caps_train_config *config
     CAPS_TRY(check_length(o->data, sizeof config->data, "--data", err));
     CAPS_TRY(check_length(o->arch, sizeof config->arch, "--arch", err));
     CAPS_TRY(check_length(o->init, sizeof config->init, "--init", err));
-    start.request_count = list_requests(o, args, requests, iterations);
+    start.request_count = caps_train_requests(o, args, requests, iterations);
     CAPS_TRY(caps_train_config_init(config, err));
     CAPS_TRY(caps_train_config_start(config, &start, &s->init, err));
     s->lacks_profile = caps_start_lacks_profile(&start, config->spec);
@@ -361,6 +348,62 @@ static caps_status check_numbers(const caps_train_config *config, caps_error *er
     return CAPS_OK;
 }
 
+/* text NULL: not given. */
+static caps_status take_class_weights(caps_train_config *config, const char *text, caps_error *err)
+{
+    const size_t classes = caps_model_spec_info(config->spec)->classes;
+    if (!text)
+        return CAPS_OK;
+    caps_status status =
+        *text ? CAPS_OK
+              : caps_fail(err, CAPS_ERR_ARGUMENT, "there is none, need balanced, none or numbers");
+    text = strcmp(text, "none") == 0 ? "" : text;
+    if (status == CAPS_OK)
+        status = caps_class_weights_check(text, classes, err);
+    if (status != CAPS_OK)
+        return caps_fail_prefix(err, status, "--class-weights");
+    return copy_text(
+        config->class_weights, sizeof config->class_weights, text, "--class-weights", err);
+}
+
+caps_status caps_train_take_settings(
+    const caps_train_flags *o, const caps_args *args, caps_train_config *config, caps_error *err)
+{
+    const struct {
+        const char *flag;
+        uint64_t from, *to;
+    } counts[] = {{"--seed", o->seed, &config->seed},
+        {"--eval-every", o->eval_every, &config->eval_every},
+        {"--save-every", o->save_every, &config->save_every},
+        {"--memory-limit", o->memory_limit, &config->memory_limit_bytes}};
+    const char *background = o->pictures.background;
+    caps_status status;
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        if (caps_args_given(args, counts[i].flag))
+            *counts[i].to = counts[i].from;
+    if (caps_args_given(args, "--optimizer"))
+        config->optimizer = o->optimizer == 0 ? CAPS_OPTIMIZER_ADAM : CAPS_OPTIMIZER_SGD;
+    if (caps_args_given(args, "--no-shuffle"))
+        config->shuffle = false;
+    if (caps_args_given(args, "--limit"))
+        config->limit = (size_t)o->limit;
+    if (caps_args_given(args, "--validation"))
+        config->validation = (size_t)o->validation;
+    if (caps_args_given(args, "--invert"))
+        config->invert = o->pictures.invert;
+    if (caps_args_given(args, "--stretch"))
+        config->stretch = o->pictures.stretch;
+    change_numbers(o, args, config);
+    CAPS_TRY(copy_text(config->background, sizeof config->background,
+        background && strcmp(background, "auto") == 0 ? "" : background, "--background", err));
+    CAPS_TRY(copy_text(config->conv, sizeof config->conv, o->common.conv, "--conv", err));
+    CAPS_TRY(copy_text(config->lr_multipliers, sizeof config->lr_multipliers, o->lr_multipliers,
+        "--layer-lr", err));
+    CAPS_TRY(take_class_weights(config, o->class_weights, err));
+done:
+    return status;
+}
+
 caps_status caps_train_new_config(caps_train_session *s, caps_train_config *config, caps_error *err)
 {
     const caps_train_flags *o = s->flags;
@@ -373,36 +416,10 @@ caps_status caps_train_new_config(caps_train_session *s, caps_train_config *conf
     else if (caps_args_given(args, "--max-steps"))
         config->epochs = 0;
     config->max_steps = o->max_steps;
-    config->optimizer = o->optimizer == 0 ? CAPS_OPTIMIZER_ADAM : CAPS_OPTIMIZER_SGD;
+    CAPS_TRY(caps_train_take_settings(o, args, config, err));
     if (config->optimizer == CAPS_OPTIMIZER_SGD)
         CAPS_TRY(check_schedule(o, args, err));
-    config->seed = o->seed;
-    config->shuffle = !o->no_shuffle;
-    config->limit = (size_t)o->limit;
-    config->validation = (size_t)o->validation;
-    config->eval_every = o->eval_every;
-    config->save_every = o->save_every;
-    config->memory_limit_bytes = o->memory_limit;
-    config->invert = o->pictures.invert;
-    config->stretch = o->pictures.stretch;
-    if (o->pictures.background && strcmp(o->pictures.background, "auto") != 0)
-        CAPS_TRY(copy_text(config->background, sizeof config->background, o->pictures.background,
-            "--background", err));
-    change_numbers(o, args, config);
     CAPS_TRY(check_numbers(config, err));
-    CAPS_TRY(copy_text(config->conv, sizeof config->conv, o->common.conv, "--conv", err));
-    CAPS_TRY(copy_text(config->lr_multipliers, sizeof config->lr_multipliers, o->lr_multipliers,
-        "--layer-lr", err));
 done:
     return status;
-}
-
-void caps_train_change_end(
-    const caps_train_flags *o, const caps_args *args, caps_train_config *config)
-{
-    bool epochs = caps_args_given(args, "--epochs"), steps = caps_args_given(args, "--max-steps");
-    if (epochs || steps) {
-        config->epochs = epochs ? o->epochs : 0;
-        config->max_steps = steps ? o->max_steps : 0;
-    }
 }

@@ -3,10 +3,11 @@
 #define CAPS_TRAIN_SETTINGS_H
 
 #include "cli.h"
+#include "start.h"
 
 typedef struct caps_train_flags {
     caps_common common;
-    const char *data, *out, *arch, *init, *profile, *lr_multipliers;
+    const char *data, *out, *arch, *init, *profile, *lr_multipliers, *class_weights;
     uint64_t epochs, max_steps, batch, seed, limit, validation, eval_every, save_every;
     uint64_t repeat, memory_limit, iterations, lr_decay_steps, lr_linear_epochs;
     double lr, lr_decay, lr_min, time_limit_seconds;
@@ -21,8 +22,7 @@ typedef struct caps_train_flags {
 extern const caps_flag caps_train_flag_table[];
 
 /* Flags that contradict each other or lack another. CAPS_ERR_ARGUMENT. */
-caps_status caps_train_check_usage(
-    const caps_train_flags *o, const caps_args *args, caps_error *err);
+caps_status caps_train_check_usage(const caps_train_flags *o, caps_error *err);
 
 typedef struct caps_train_session caps_train_session; /* train_session.h */
 
@@ -31,9 +31,31 @@ typedef struct caps_train_session caps_train_session; /* train_session.h */
 caps_status caps_train_new_config(
     caps_train_session *s, caps_train_config *config, caps_error *err);
 
-/* Of a run that is continued: the end that this command line names replaces the old one whole, as
- * it would in a new run, so that "--max-steps 500" alone means 500 steps. */
-void caps_train_change_end(
+/* The settings that are given as flags, but for the run's end, into a config that has its network.
+ * CAPS_ERR_ARGUMENT (a text is too long). */
+caps_status caps_train_take_settings(
+    const caps_train_flags *o, const caps_args *args, caps_train_config *config, caps_error *err);
+
+/* What the flags request of the network; returns how many. */
+enum { CAPS_TRAIN_REQUESTS = 5 };
+size_t caps_train_requests(const caps_train_flags *o, const caps_args *args,
+    caps_spec_request requests[CAPS_TRAIN_REQUESTS], char iterations[32]);
+
+/* ---- train_resume.c: a run that is continued ------------------------------------------------ */
+
+/* Every flag that is given says what the run has, which `config` holds, or is one that may say
+ * something else: where it ends, where its data lie, its device, what is printed. seeds: how many
+ * a repetition has, 0 for a single run. CAPS_ERR_ARGUMENT has both values. */
+caps_status caps_train_check_resumed(const caps_train_flags *o, const caps_args *args,
+    const caps_train_config *config, size_t seeds, caps_error *err);
+
+/* The end that this command line names replaces the old one whole, as it would in a new run, so
+ * that "--max-steps 500" alone means 500 steps; so does the place of the data. */
+void caps_train_change_resumed(
     const caps_train_flags *o, const caps_args *args, caps_train_config *config);
+
+/* Where the run's data are no longer where they were, the error says what to do. */
+caps_status caps_train_explain_data(
+    caps_status status, const caps_train_flags *o, const caps_train_config *config, caps_error *err);
 
 #endif

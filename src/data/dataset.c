@@ -254,6 +254,7 @@ caps_status caps_dataset_check_labels(const caps_dataset *ds, size_t labels, cap
     const size_t own = ds->pairs ? 2 : 1;
     if (own == labels)
         return CAPS_OK;
-    return caps_fail(err, CAPS_ERR_MISMATCH, "%s: an image has %zu label%s, the model gives %zu",
-        ds->path, own, own == 1 ? "" : "s", labels);
+    return caps_fail(err, CAPS_ERR_MISMATCH,
+        "%s: an image has %zu label%s, the model gives %zu, need %s", ds->path, own,
+        own == 1 ? "" : "s", labels, own == 1 ? "pairs (multi:D)" : "single images");
 }

@@ -37,9 +37,10 @@ static bool is_idx(const char *path)
 
 caps_status caps_location_explain_file(const char *path, caps_error *err)
 {
+    size_t n;
     const char *need = is_archive(path) ? "the one that this archive unpacks to"
                        : is_idx(path)   ? "the one that holds this file and those beside it"
-                       : caps_is_picture_name(path)
+                       : caps_is_picture_name(caps_path_last(path, &n))
                            ? "one with a folder of pictures for each class"
                            : "IDX files, CIFAR-10's binary batches, or folders of pictures";
     return caps_fail(

@@ -101,8 +101,10 @@ static char *name_picture(void *of, size_t index)
 
 static void note_pictures(reading *r)
 {
-    const caps_picture_noting noting = {
-        .what = r->ds->split == CAPS_SPLIT_TRAIN ? "training pictures" : "test pictures",
+    static const char *const whats[] = {[CAPS_SPLIT_TRAIN] = "training pictures",
+        [CAPS_SPLIT_TEST] = "test pictures",
+        [CAPS_SPLIT_VALIDATION] = "validation pictures"};
+    const caps_picture_noting noting = {.what = whats[r->ds->split],
         .channels = r->ds->channels,
         .height = r->ds->height,
         .width = r->ds->width,

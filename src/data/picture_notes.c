@@ -142,7 +142,7 @@ static void note_colours(const noting *n)
     if (c->coloured)
         put_line(n,
             "%s in colour, which becomes grey: only a network of 3 channels sees colour (--arch "
-            "FILE with \"input\": [3,%zu,%zu])",
+            "cifar10, or FILE with \"input\": [3,%zu,%zu])",
             subject(text, n, c->coloured), n->o->height, n->o->width);
     if (c->repeated)
         put_line(n,
@@ -253,13 +253,13 @@ static void note_narrow(const noting *n)
             subject_of(text, n, c->narrow, "uses", "use"), range);
 }
 
-/* One odd picture in many is no news. */
+/* A few odd pictures in very many are no news. */
 static void note_other_ground(const noting *n)
 {
     const caps_picture_counts *c = n->c;
     const caps_picture_options *how = n->o->options;
     char text[SUBJECT], files[SUBJECT];
-    if (c->other_ground == 0 || 10 * c->other_ground < c->n)
+    if (c->other_ground == 0 || (c->n > 100 && 10 * c->other_ground < c->n))
         return;
     put_line(n, "%s %s, but the network was trained on %s (%s)%s",
         subject(text, n, c->other_ground), ground_words(how->ground, true),

@@ -230,8 +230,9 @@ caps_status caps_choices_init(caps_choices *choices, const char *algorithms, cap
     }
     for (size_t i = 0; caps_choosers[i]; i++) {
         const char *text = named[i] ? NULL : getenv(caps_choosers[i]->variable);
-        if (text)
-            CAPS_TRY(request_set(&choices->requested[i], caps_choosers[i], text, err));
+        status = text ? request_set(&choices->requested[i], caps_choosers[i], text, err) : CAPS_OK;
+        if (status != CAPS_OK) /* who set the variable long ago must learn where this comes from */
+            CAPS_TRY(caps_fail_prefix(err, status, "%s", caps_choosers[i]->variable));
     }
 done:
     return status;

@@ -3,8 +3,8 @@
  *
  * A cache file is: magic, length of the key text, key text, length and CRC-32 of the binary,
  * binary. Its name is a hash of the key text; the text itself is compared too. Whatever is wrong
- * with a file, it is as if it were not there. Files appear whole (file.h), so two processes may
- * write the same one. */
+ * with a file, it is as if it were not there; whose files are taken is said in cache.c. Files appear
+ * whole (file.h), so two processes may write the same one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,7 +198,8 @@ static void registry_load(cl_program *out, const caps_runtime *rt, const source_
     size_t n = 0, bytes = 0;
     cl_int code = CL_SUCCESS, binary_code = CL_SUCCESS;
     cl_program program = NULL;
-    if (caps_file_read(&file, &n, path, BINARY_LIMIT, NULL) != CAPS_OK)
+    file = caps_cache_read(&n, path, BINARY_LIMIT);
+    if (!file)
         return;
     const unsigned char *binary = find_binary(file, n, key, &bytes);
     if (binary && driver_caches(rt)) {
@@ -246,10 +247,10 @@ static void registry_store(caps_runtime *rt, cl_program program, const char *pat
     memcpy(file + MAGIC_BYTES + 8, key, key_bytes);
     put64(file + MAGIC_BYTES + 8 + key_bytes, bytes);
     put64(file + MAGIC_BYTES + 16 + key_bytes, crc32_z(0, binary, bytes));
-    if (caps_directory_make(rt->cache_dir, &err) != CAPS_OK ||
-        caps_file_write(path, file, head + bytes, &err) != CAPS_OK)
-        snprintf(rt->warning, sizeof rt->warning,
-            "kernels are not cached, every start will build them again: %.400s", err.message);
+    if (caps_cache_write(rt->cache_dir, path, file, head + bytes, &err) != CAPS_OK &&
+        !rt->warning[0])
+        caps_runtime_warn(
+            rt, "kernels are not cached, every start will build them again: %.400s", err.message);
 done:
     free(file);
 }

@@ -69,7 +69,8 @@ static caps_status choose_family(caps_runtime *rt, const char *option, caps_erro
         }
     }
     return caps_fail(err, CAPS_ERR_ARGUMENT,
-        "kernel family \"%s\" is unknown, need auto, cpu or gpu", requested);
+        "%skernel family \"%s\" is unknown, need auto, cpu or gpu",
+        requested == option ? "" : "CAPSCL_KERNELS: ", requested);
 }
 
 /* Everything after context and queue are there. */
@@ -82,6 +83,15 @@ static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_
     CAPS_TRY(choose_family(rt, o->kernels, err));
     CAPS_TRY(caps_choices_init(&rt->choices, o->algorithms, err));
     CAPS_TRY(caps_cache_directory(&rt->cache_dir, o->cache_dir, err));
+    const char *refusal = rt->cache_dir ? caps_cache_refuse(rt->cache_dir) : NULL;
+    if (refusal) {
+        caps_runtime_warn(rt,
+            "the cache %.200s is not used, kernels are built at every start: %s; or set "
+            "CAPSCL_CACHE to a directory of your own",
+            rt->cache_dir, refusal);
+        free(rt->cache_dir);
+        rt->cache_dir = NULL;
+    }
     CAPS_TRY(copy_text(&rt->cl_path, option_or_environment(o->cl_path, "CAPSCL_CL_PATH"), err));
     size_t group = 1;
     cl_int code = clGetDeviceInfo(
@@ -126,7 +136,7 @@ static void warn_of_silent(caps_runtime *rt, const caps_device_info *list, size_
     for (size_t i = 0; i < n && !rt->warning[0]; i++) {
         caps_error err = {0};
         if (!list[i].available && caps_device_explain(&list[i], &err) == CAPS_ERR_OPENCL)
-            snprintf(rt->warning, sizeof rt->warning, "%.400s; it is passed over", err.message);
+            caps_runtime_warn(rt, "%.400s; it is passed over", err.message);
     }
 }
 
@@ -317,15 +327,15 @@ size_t caps_group_size(const caps_runtime *rt, size_t requested)
 
 void caps_runtime_warn(caps_runtime *rt, const char *format, ...)
 {
-    va_list list;
+    va_list arguments;
     size_t at = strlen(rt->warning);
-    if (at > 0 && at + 2 < sizeof rt->warning) {
-        memcpy(rt->warning + at, "; ", 3);
-        at += 2;
-    }
-    va_start(list, format);
-    vsnprintf(rt->warning + at, sizeof rt->warning - at, format, list);
-    va_end(list);
+    if (at > 0)
+        at += (size_t)snprintf(rt->warning + at, sizeof rt->warning - at, "; ");
+    if (at >= sizeof rt->warning)
+        return;
+    va_start(arguments, format);
+    vsnprintf(rt->warning + at, sizeof rt->warning - at, format, arguments);
+    va_end(arguments);
 }
 
 const char *caps_runtime_take_warning(caps_runtime *rt)

@@ -68,6 +68,14 @@ bool caps_registry_is_cached(const caps_runtime *rt);
 /* $CAPSCL_CACHE, else $XDG_CACHE_HOME/capscl, else ~/.cache/capscl (option: in place of them all);
  * NULL where there is no home. Freed with free(). */
 caps_status caps_cache_directory(char **to, const char *option, caps_error *err);
+/* cache.c: why the directory is not to be used, or NULL. */
+const char *caps_cache_refuse(const char *directory);
+/* A file of the cache, a zero byte behind it, freed with free(); NULL: there is none, or none that
+ * only this user could have written. */
+unsigned char *caps_cache_read(size_t *n, const char *path, size_t limit);
+/* Makes the directory too. CAPS_ERR_IO, CAPS_ERR_MEMORY. */
+caps_status caps_cache_write(
+    const char *directory, const char *path, const void *data, size_t n, caps_error *err);
 /* During a warm-up (kernel_warmup.h): is this kernel to be launched, on one work-group? */
 caps_status caps_warmup_should_launch(bool *launch, caps_runtime *rt, const caps_template *template,
     const char *kernel, caps_error *err);

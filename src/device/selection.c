@@ -86,9 +86,13 @@ static caps_status select_id(const caps_device_info *list, size_t n, const char 
             return CAPS_OK;
         }
     }
+    if (on_platform == 1)
+        return caps_fail(err, CAPS_ERR_NO_DEVICE,
+            "device \"%s\": platform %lu has 1 device, need %lu:0", selector, platform, platform);
     if (on_platform)
-        return caps_fail(err, CAPS_ERR_NO_DEVICE, "device \"%s\": platform %lu has %zu device%s",
-            selector, platform, on_platform, on_platform == 1 ? "" : "s");
+        return caps_fail(err, CAPS_ERR_NO_DEVICE,
+            "device \"%s\": platform %lu has %zu devices, need %lu:0 to %lu:%zu", selector,
+            platform, on_platform, platform, platform, on_platform - 1);
     return caps_fail(err, CAPS_ERR_NO_DEVICE,
         "device \"%s\": there is no platform %lu with a device", selector, platform);
 }
@@ -178,7 +182,7 @@ caps_status caps_device_select(const caps_device_info *list, size_t n, const cha
     unsigned long platform, device;
     if (!selector || !*selector) {
         selector = getenv("CAPSCL_DEVICE");
-        source = " by CAPSCL_DEVICE";
+        source = selector && *selector ? " by CAPSCL_DEVICE" : "";
     }
     if (n == 0)
         return caps_fail(err, CAPS_ERR_NO_DEVICE,
@@ -203,5 +207,7 @@ caps_status caps_device_select(const caps_device_info *list, size_t n, const cha
     if (reason)
         snprintf(reason, REASON_BYTES, "%s", because);
 done:
+    if (status != CAPS_OK && *source) /* who set the variable may have forgotten it */
+        return caps_fail_prefix(err, status, "CAPSCL_DEVICE");
     return status;
 }

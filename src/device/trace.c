@@ -131,7 +131,8 @@ static void leave_out(caps_runtime *rt)
     t->warned = true;
     const size_t at = strlen(rt->warning);
     snprintf(rt->warning + at, sizeof rt->warning - at,
-        "%sthe trace has its %" PRIu64 " events, what comes after them is not in it",
+        "%sthe trace has its %" PRIu64 " events, what comes after them is not in it "
+        "(--trace-events takes more)",
         at ? "; " : "", t->most);
 }
 

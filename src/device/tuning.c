@@ -68,13 +68,10 @@ char *caps_tuning_path(const caps_runtime *rt)
     return path;
 }
 
-/* A warning that waits to be shown is not lost to this one. */
 static void tuning_warn(caps_runtime *rt, const char *path, const char *why)
 {
-    const size_t at = strlen(rt->warning);
-    snprintf(rt->warning + at, sizeof rt->warning - at,
-        "%s%.200s is ignored, the next 'capscl tune' writes it anew: %.150s", at ? "; " : "", path,
-        why);
+    caps_runtime_warn(
+        rt, "%.200s is ignored, the next 'capscl tune' writes it anew: %.150s", path, why);
 }
 
 /* Why the file says nothing about this runtime, or NULL. */
@@ -115,8 +112,8 @@ static void tuning_load(caps_runtime *rt)
     if (!device || !path || !caps_path_exists(path))
         goto done;
     const char *why = NULL;
-    if (caps_file_read(&text, &n, path, FILE_LIMIT, &err) != CAPS_OK)
-        why = "it cannot be read";
+    if (!(text = caps_cache_read(&n, path, FILE_LIMIT)))
+        why = "it cannot be read, or others may write to it";
     else if (caps_json_parse(&root, (const char *)text, n, "it", CAPS_ERR_FORMAT, &err) != CAPS_OK)
         why = "it is no JSON";
     else
@@ -176,8 +173,7 @@ caps_status caps_tuning_save(caps_runtime *rt, caps_error *err)
         status = caps_fail(err, CAPS_ERR_MEMORY, "tuning: out of memory");
         goto done;
     }
-    CAPS_TRY(caps_directory_make(rt->cache_dir, err));
-    CAPS_TRY(caps_file_write(path, text, strlen(text), err));
+    CAPS_TRY(caps_cache_write(rt->cache_dir, path, text, strlen(text), err));
 done:
     json_decref(root);
     free(device);

@@ -245,6 +245,31 @@ done:
     return status;
 }
 
+void caps_evaluation_class(
+    const caps_evaluation *result, size_t j, uint64_t *images, uint64_t *errors)
+{
+    const uint64_t *row = result->confusion + j * result->classes;
+    *images = 0;
+    for (size_t k = 0; k < result->classes; k++)
+        *images += row[k];
+    *errors = *images - row[j];
+}
+
+double caps_evaluation_balanced_percent(const caps_evaluation *result)
+{
+    double sum = 0;
+    size_t present = 0;
+    for (size_t j = 0; j < result->classes; j++) {
+        uint64_t images, errors;
+        caps_evaluation_class(result, j, &images, &errors);
+        if (images == 0)
+            continue;
+        sum += 100 * (double)errors / (double)images;
+        present++;
+    }
+    return present > 0 ? sum / (double)present : NAN;
+}
+
 void caps_evaluation_release(caps_evaluation *result)
 {
     free(result->confusion);

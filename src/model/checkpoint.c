@@ -10,10 +10,14 @@
 #include "fail.h"
 #include "json.h"
 #include "launch.h"
+#include "textbuf.h"
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
-caps_status caps_model_save(caps_model *m, const char *path, caps_error *err)
+typedef caps_status save_file(const char *path, const caps_st_tensor *tensors, size_t count,
+    const caps_st_pair *metadata, size_t metadata_count, caps_error *err);
+
+static caps_status save_by(save_file *save, caps_model *m, const char *path, caps_error *err)
 {
     caps_st_tensor tensors[CAPS_MOST_PARAMETERS];
     caps_status status = CAPS_OK;
@@ -27,165 +31,424 @@ caps_status caps_model_save(caps_model *m, const char *path, caps_error *err)
         tensors[i] = caps_parameter_tensor(p, p->name, flat);
     }
     const size_t pairs = caps_network_texts_list(metadata, &texts, NULL, 0);
-    CAPS_TRY(
-        caps_safetensors_save(path, tensors, m->network.parameter_count, metadata, pairs, err));
+    CAPS_TRY(save(path, tensors, m->network.parameter_count, metadata, pairs, err));
 done:
     caps_tensor_unmap(m->rt, &m->parameters, &flat, NULL);
     caps_network_texts_release(&texts);
     return status;
 }
 
-/* ---- reading -------------------------------------------------------------------------------- */
-
-static bool first_difference(
-    const json_t *have, const json_t *need, const char *path, char *text, size_t bytes);
-
-/* Of lists of layers, which are called by their names. */
-static bool first_difference_in_list(
-    const json_t *have, const json_t *need, const char *path, char *text, size_t bytes)
+caps_status caps_model_save(caps_model *m, const char *path, caps_error *err)
 {
-    if (json_array_size(have) != json_array_size(need)) {
-        snprintf(text, bytes, "%s has %zu entries, need %zu", path, json_array_size(have),
-            json_array_size(need));
-        return true;
-    }
-    for (size_t i = 0; i < json_array_size(have); i++) {
-        const json_t *x = json_array_get(have, i), *y = json_array_get(need, i);
-        const char *name = json_string_value(json_object_get(x, "name"));
-        if (!json_equal(x, y) && json_is_object(x) && json_is_object(y))
-            return first_difference(x, y, name ? name : path, text, bytes);
-    }
-    return false;
+    return save_by(caps_safetensors_save, m, path, err);
 }
 
-/* The first field in which two specs differ: "class_caps.iterations is 3, need 2". */
-static bool first_difference(
-    const json_t *have, const json_t *need, const char *path, char *text, size_t bytes)
+caps_status caps_model_save_own(caps_model *m, const char *path, caps_error *err)
 {
-    const char *key;
-    const json_t *value;
-    json_object_foreach((json_t *)have, key, value)
-    {
-        const json_t *other = json_object_get(need, key);
-        if (json_equal(value, other))
-            continue;
-        char field[64];
-        snprintf(field, sizeof field, "%.30s%s%.30s", path, *path ? "." : "", key);
-        if (json_is_object(value) && json_is_object(other) &&
-            first_difference(value, other, field, text, bytes))
-            return true;
-        if (json_is_array(value) && json_is_array(other) &&
-            first_difference_in_list(value, other, field, text, bytes))
-            return true;
-        char *x = caps_json_format(value, 0, 9), *y = other ? caps_json_format(other, 0, 9) : NULL;
-        snprintf(text, bytes, "%s is %s, need %s", field, x ? x : "?", y ? y : "none");
-        free(x);
-        free(y);
-        return true;
-    }
-    return false;
+    return save_by(caps_safetensors_save_own, m, path, err);
 }
+
+/* ---- what the file is of -------------------------------------------------------------------- */
 
 static caps_status mismatch(
     const char *path, const caps_model_spec *have, const caps_model_spec *need, caps_error *err)
 {
-    char *x = caps_model_spec_format(have), *y = caps_model_spec_format(need);
-    json_t *a = NULL, *b = NULL;
-    char text[256] = "it is of another network";
-    if (x && y && caps_json_parse(&a, x, strlen(x), "", CAPS_ERR_SPEC, NULL) == CAPS_OK &&
-        caps_json_parse(&b, y, strlen(y), "", CAPS_ERR_SPEC, NULL) == CAPS_OK)
-        first_difference(a, b, "", text, sizeof text);
-    json_decref(a);
-    json_decref(b);
-    free(x);
-    free(y);
+    char text[256];
+    caps_spec_difference(text, sizeof text, have, need);
     return caps_fail(err, CAPS_ERR_MISMATCH, "%s: %s", path, text);
 }
 
-/* The spec of the file, which must be the one that is required, if one is; its loss and the names
- * of its classes. */
-static caps_status read_spec(caps_checkpoint *c, const caps_safetensors *st, const char *path,
-    const caps_model_spec *required, caps_error *err)
+/* The file's own spec, or none; its loss. */
+static caps_status read_own(
+    caps_checkpoint *c, const caps_safetensors *st, const char *path, caps_error *err)
 {
     const char *format = caps_safetensors_get_metadata(st, "capscl.format");
     const char *spec = caps_safetensors_get_metadata(st, "capscl.spec");
     const char *loss = caps_safetensors_get_metadata(st, "capscl.loss");
-    const char *names = caps_safetensors_get_metadata(st, "capscl.classes");
     caps_status status = CAPS_OK;
+    c->loss = CAPS_LOSS_DEFAULT;
     if (format && strcmp(format, CAPS_FORMAT_VERSION) != 0)
         return caps_fail(err, CAPS_ERR_FORMAT, "%s: capscl.format is '%.16s', need '%s'", path,
             format, CAPS_FORMAT_VERSION);
-    if (!spec && !required)
-        return caps_fail(err, CAPS_ERR_FORMAT,
-            "%s: no capscl.spec in its metadata, need one (or --arch FILE with train --init)",
-            path);
-    if (spec) {
+    if (spec)
         CAPS_TRY(caps_model_spec_parse(&c->spec, spec, path, err));
-        c->has_spec = true;
-        if (required && !caps_model_spec_equal(c->spec, required))
-            CAPS_TRY(mismatch(path, c->spec, required, err));
-    }
-    if (required) {
-        caps_model_spec_free(c->spec);
-        CAPS_TRY(caps_model_spec_copy(&c->spec, required, err));
-    }
-    c->loss = CAPS_LOSS_DEFAULT;
+    c->has_spec = spec != NULL;
     if (loss)
         CAPS_TRY(caps_loss_parse(&c->loss, loss, path, err));
-    if (names && !caps_model_spec_info(c->spec)->has_class_names)
-        CAPS_TRY(caps_class_names_parse(c->spec, names, path, err));
 done:
     return status;
 }
 
-/* Names that are none of the network's. A state holds the optimizer's moments too. */
-static caps_status check_extras(
+/* `spec` takes the place of the file's own. */
+static caps_status replace_spec(caps_checkpoint *c, const caps_model_spec *spec, caps_error *err)
+{
+    caps_model_spec_free(c->spec);
+    c->spec = NULL;
+    return caps_model_spec_copy(&c->spec, spec, err);
+}
+
+static caps_status read_class_names(
+    caps_checkpoint *c, const caps_safetensors *st, const char *path, caps_error *err)
+{
+    const char *names = caps_safetensors_get_metadata(st, "capscl.classes");
+    if (!names || caps_model_spec_info(c->spec)->has_class_names)
+        return CAPS_OK;
+    return caps_class_names_parse(c->spec, names, path, err);
+}
+
+/* ---- tensors -------------------------------------------------------------------------------- */
+
+/* Tensors of the optimizer, which a state has beside the parameters. */
+static bool is_moment(const caps_safetensors *st, const char *name)
+{
+    return caps_safetensors_get_metadata(st, "capscl.state") &&
+           strncmp(name, "optimizer.", 10) == 0;
+}
+
+static bool is_parameter(const caps_network *network, const char *name)
+{
+    bool is = false;
+    for (size_t i = 0; !is && i < network->parameter_count; i++)
+        is = strcmp(network->parameters[i].name, name) == 0;
+    return is;
+}
+
+/* The file holds the network's parameters and nothing else. */
+static caps_status check_tensors(
     const caps_safetensors *st, const caps_network *network, const char *path, caps_error *err)
 {
-    const bool is_state = caps_safetensors_get_metadata(st, "capscl.state") != NULL;
+    caps_status status = CAPS_OK;
     for (size_t t = 0; t < st->count; t++) {
         const char *name = st->tensors[t].name;
-        bool known = is_state && strncmp(name, "optimizer.", 10) == 0;
-        for (size_t i = 0; !known && i < network->parameter_count; i++)
-            known = strcmp(network->parameters[i].name, name) == 0;
-        if (!known)
+        if (!is_moment(st, name) && !is_parameter(network, name))
             return caps_fail(err, CAPS_ERR_FORMAT,
                 "%s: tensor %.64s is none of the network's, need only its parameters", path, name);
     }
+    for (size_t i = 0; i < network->parameter_count && status == CAPS_OK; i++) {
+        const caps_parameter *p = &network->parameters[i].parameter;
+        status = caps_parameter_check(caps_safetensors_get(st, p->name), p->name, p, path, err);
+    }
+    return status;
+}
+
+/* "12 tensors are float16, converted to float32", once for each type. */
+static void note_types(caps_textbuf *notes, const caps_checkpoint *c, const caps_safetensors *st,
+    const caps_network *network, const char *path)
+{
+    static const char *const dtypes[] = {"F16", "BF16", "F64"};
+    for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++) {
+        size_t count = 0;
+        for (size_t i = 0; i < network->parameter_count; i++) {
+            const caps_st_tensor *t = caps_safetensors_get(st, network->parameters[i].name);
+            count += (!c->fresh || !c->fresh[i]) && strcmp(t->dtype, dtypes[d]) == 0;
+        }
+        if (count > 0)
+            caps_textbuf_put(notes, "%s: %zu of %zu tensors %s %s, converted to float32\n", path,
+                count, network->parameter_count, count == 1 ? "is" : "are",
+                caps_parameter_type_name(dtypes[d]));
+    }
+}
+
+/* All that is not fresh, which is 0. Only now memory is taken for it: a file that holds less than
+ * the network cannot make us allocate the network. */
+static caps_status read_parameters(caps_checkpoint *c, caps_safetensors *st,
+    const caps_network *network, const char *path, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(caps_safetensors_read(st, path, err));
+    c->count = network->elements;
+    c->parameters = calloc(c->count, sizeof *c->parameters);
+    if (!c->parameters)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for its parameters", path));
+    for (size_t i = 0; i < network->parameter_count; i++) {
+        const caps_parameter *p = &network->parameters[i].parameter;
+        if (!c->fresh || !c->fresh[i])
+            CAPS_TRY(caps_parameter_read(
+                c->parameters + p->first, caps_safetensors_get(st, p->name), p, path, err));
+    }
+done:
+    return status;
+}
+
+/* Takes over what was noted. */
+static caps_status keep_notes(
+    caps_checkpoint *c, caps_textbuf *notes, const char *path, caps_error *err)
+{
+    if (notes->out_of_memory)
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path);
+    c->notes = notes->text;
+    *notes = (caps_textbuf){0};
     return CAPS_OK;
+}
+
+/* ---- a whole checkpoint --------------------------------------------------------------------- */
+
+/* The network is c->spec. */
+static caps_status load_tensors(caps_checkpoint *c, caps_safetensors *st, caps_textbuf *notes,
+    const char *path, caps_error *err)
+{
+    caps_network network = {0};
+    caps_status status;
+    CAPS_TRY(caps_network_init(&network, c->spec, err));
+    CAPS_TRY(check_tensors(st, &network, path, err));
+    CAPS_TRY(read_parameters(c, st, &network, path, err));
+    note_types(notes, c, st, &network, path);
+    CAPS_TRY(keep_notes(c, notes, path, err));
+done:
+    caps_network_release(&network);
+    return status;
 }
 
 caps_status caps_checkpoint_load(
     caps_checkpoint *c, const char *path, const caps_model_spec *spec, caps_error *err)
 {
     caps_safetensors st;
-    caps_network network = {0};
+    caps_textbuf notes = {0};
     caps_status status;
     memset(c, 0, sizeof *c);
-    status = caps_safetensors_load(&st, path, err);
+    status = caps_safetensors_open(&st, path, err);
     if (status != CAPS_OK)
         return status;
-    CAPS_TRY(read_spec(c, &st, path, spec, err));
+    CAPS_TRY(read_own(c, &st, path, err));
+    if (!c->spec && !spec)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: no capscl.spec in its metadata, so its network is not known: need it beside the "
+            "file (--arch FILE, or a built-in name)",
+            path));
+    if (c->spec && spec && !caps_model_spec_equal(c->spec, spec))
+        CAPS_TRY(mismatch(path, c->spec, spec, err));
+    if (spec)
+        CAPS_TRY(replace_spec(c, spec, err));
+    CAPS_TRY(read_class_names(c, &st, path, err));
+    CAPS_TRY(load_tensors(c, &st, &notes, path, err));
+done:
+    caps_textbuf_release(&notes);
+    caps_safetensors_release(&st);
+    if (status != CAPS_OK)
+        caps_checkpoint_release(c);
+    return status;
+}
+
+/* ---- a checkpoint beside its network -------------------------------------------------------- */
+
+static bool is_builtin(const char *arch)
+{
+    bool is = false;
+    for (size_t i = 0; !is && caps_model_spec_builtin(i); i++)
+        is = strcmp(arch, caps_model_spec_builtin(i)) == 0;
+    return is;
+}
+
+/* The number of classes by which the network gets the file's shapes, or 0: the one size by which
+ * networks of this number of classes and one more differ is looked up in the file. */
+static size_t count_classes(const caps_safetensors *st, const caps_model_spec *spec)
+{
+    const size_t classes = caps_model_spec_info(spec)->classes;
+    caps_model_spec *more = NULL;
+    caps_network a = {0}, b = {0};
+    size_t count = 0;
+    if (caps_model_spec_copy(&more, spec, NULL) == CAPS_OK &&
+        caps_model_spec_set_classes(
+            more, classes < CAPS_MAX_CLASSES ? classes + 1 : classes - 1, NULL) == CAPS_OK &&
+        caps_network_init(&a, spec, NULL) == CAPS_OK &&
+        caps_network_init(&b, more, NULL) == CAPS_OK)
+        for (size_t i = 0; i < a.parameter_count && count == 0; i++) {
+            const caps_parameter *p = &a.parameters[i].parameter, *q = &b.parameters[i].parameter;
+            const caps_st_tensor *t = caps_safetensors_get(st, p->name);
+            for (int d = 0; t && t->ndim == p->ndim && d < p->ndim; d++)
+                if (p->shape[d] == classes && q->shape[d] != classes)
+                    count = t->shape[d];
+        }
+    caps_network_release(&a);
+    caps_network_release(&b);
+    caps_model_spec_free(more);
+    return count;
+}
+
+/* A built-in network with as many classes as the file's, which is the file's own or what its
+ * shapes ask for. */
+static caps_status fit_classes(const caps_checkpoint *c, const caps_safetensors *st,
+    caps_model_spec *spec, const char *arch, const char *path, caps_textbuf *notes, caps_error *err)
+{
+    const size_t usual = caps_model_spec_info(spec)->classes;
+    const size_t classes =
+        c->spec ? caps_model_spec_info(c->spec)->classes : count_classes(st, spec);
+    if (!is_builtin(arch) || classes == 0 || classes == usual)
+        return CAPS_OK;
+    caps_status status = caps_model_spec_set_classes(spec, classes, err);
+    if (status != CAPS_OK)
+        return caps_fail_prefix(err, CAPS_ERR_FORMAT, "%s", path);
+    if (!c->spec)
+        caps_textbuf_put(
+            notes, "%s: of %zu classes (%s by itself: %zu)\n", path, classes, arch, usual);
+    return CAPS_OK;
+}
+
+caps_status caps_checkpoint_load_as(
+    caps_checkpoint *c, const char *path, const char *arch, caps_error *err)
+{
+    caps_safetensors st;
+    caps_model_spec *spec = NULL;
+    caps_textbuf notes = {0};
+    caps_status status;
+    if (!arch)
+        return caps_checkpoint_load(c, path, NULL, err);
+    memset(c, 0, sizeof *c);
+    status = caps_safetensors_open(&st, path, err);
+    if (status != CAPS_OK)
+        return status;
+    CAPS_TRY(read_own(c, &st, path, err));
+    CAPS_TRY(caps_model_spec_load(&spec, arch, err));
+    CAPS_TRY(fit_classes(c, &st, spec, arch, path, &notes, err));
+    if (c->spec && !caps_model_spec_equal(c->spec, spec)) {
+        char text[256];
+        caps_spec_difference(text, sizeof text, c->spec, spec);
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: is of its own network, not of %s (%s): leave --arch out, or name what it is of",
+            path, arch, text));
+    }
+    CAPS_TRY(replace_spec(c, spec, err));
+    CAPS_TRY(read_class_names(c, &st, path, err));
+    CAPS_TRY(load_tensors(c, &st, &notes, path, err));
+done:
+    caps_textbuf_release(&notes);
+    caps_model_spec_free(spec);
+    caps_safetensors_release(&st);
+    if (status != CAPS_OK)
+        caps_checkpoint_release(c);
+    return status;
+}
+
+/* ---- what fits of a checkpoint -------------------------------------------------------------- */
+
+/* "decoder.fc1" of "decoder.fc1.weight": its length. */
+static size_t layer_length(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot ? (size_t)(dot - name) : strlen(name);
+}
+
+static bool is_same_layer(const char *a, const char *b)
+{
+    const size_t n = layer_length(a);
+    return n == layer_length(b) && strncmp(a, b, n) == 0;
+}
+
+/* Adds ", "-separated words. */
+static void add_word(caps_textbuf *to, const char *word, size_t n)
+{
+    if (to->used > 0)
+        caps_textbuf_put(to, ", ");
+    caps_textbuf_append(to, word, n);
+}
+
+/* Why tensor t is not that of p, behind its layer's name: " ([1152, 10, 16, 8], need [...])". */
+static void add_reason(caps_textbuf *to, const caps_st_tensor *t, const caps_parameter *p)
+{
+    char have[192], need[192];
+    if (!t) {
+        caps_textbuf_put(to, " (no %s in the file)", p->name);
+    } else if (!caps_parameter_type_name(t->dtype)) {
+        caps_textbuf_put(to, " (%s is %s)", p->name, t->dtype);
+    } else {
+        caps_shape_text(have, sizeof have, t->ndim, t->shape);
+        caps_shape_text(need, sizeof need, p->ndim, p->shape);
+        caps_textbuf_put(to, " (%s is [%s] in the file, need [%s])",
+            p->name + layer_length(p->name) + 1, have, need);
+    }
+}
+
+typedef struct fitting {
+    caps_textbuf taken, fresh, unused;
+} fitting;
+
+/* A layer is taken whole or not at all: weights of one network with biases of another are of no
+ * use. Parameters of a layer follow each other. */
+static void compare_layers(
+    caps_checkpoint *c, const caps_safetensors *st, const caps_network *network, fitting *f)
+{
+    for (size_t i = 0, end; i < network->parameter_count; i = end) {
+        const char *name = network->parameters[i].name;
+        const caps_parameter *bad = NULL;
+        for (end = i;
+             end < network->parameter_count && is_same_layer(name, network->parameters[end].name);
+             end++) {
+            const caps_parameter *p = &network->parameters[end].parameter;
+            const caps_st_tensor *t = caps_safetensors_get(st, p->name);
+            if (!bad && !(t && caps_parameter_type_name(t->dtype) && caps_parameter_fits(t, p)))
+                bad = p;
+        }
+        for (size_t k = i; k < end; k++)
+            c->fresh[k] = bad != NULL;
+        add_word(bad ? &f->fresh : &f->taken, name, layer_length(name));
+        if (bad)
+            add_reason(&f->fresh, caps_safetensors_get(st, bad->name), bad);
+    }
+    for (size_t t = 0; t < st->count; t++) {
+        const char *name = st->tensors[t].name;
+        if (!is_moment(st, name) && !is_parameter(network, name))
+            add_word(&f->unused, name, strnlen(name, 64));
+    }
+}
+
+/* The lines that say what was taken, or the error: nothing was, or all was of another network. */
+static caps_status judge_fitting(const caps_checkpoint *c, const caps_model_spec *own,
+    const fitting *f, caps_textbuf *notes, const char *path, caps_error *err)
+{
+    if (f->taken.out_of_memory || f->fresh.out_of_memory || f->unused.out_of_memory)
+        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path);
+    if (f->taken.used == 0)
+        return caps_fail(err, CAPS_ERR_MISMATCH, "%s: no layer of it fits the network: %.700s",
+            path, f->fresh.text);
+    if (f->fresh.used == 0 && f->unused.used == 0)
+        return own && !caps_model_spec_equal(own, c->spec) ? mismatch(path, own, c->spec, err)
+                                                           : CAPS_OK;
+    caps_textbuf_put(notes, "%s: taken: %s", path, f->taken.text);
+    if (f->fresh.used > 0)
+        caps_textbuf_put(notes, "; begun anew: %s", f->fresh.text);
+    if (f->unused.used > 0)
+        caps_textbuf_put(notes, "; not used: %s", f->unused.text);
+    caps_textbuf_put(notes, "\n");
+    return CAPS_OK;
+}
+
+caps_status caps_checkpoint_load_fitting(
+    caps_checkpoint *c, const char *path, const caps_model_spec *spec, caps_error *err)
+{
+    caps_safetensors st;
+    caps_model_spec *own = NULL;
+    caps_network network = {0};
+    caps_textbuf notes = {0};
+    fitting f = {0};
+    caps_status status;
+    memset(c, 0, sizeof *c);
+    status = caps_safetensors_open(&st, path, err);
+    if (status != CAPS_OK)
+        return status;
+    CAPS_TRY(read_own(c, &st, path, err));
+    own = c->spec;
+    c->spec = NULL;
+    CAPS_TRY(replace_spec(c, spec, err));
     CAPS_TRY(caps_network_init(&network, c->spec, err));
-    CAPS_TRY(check_extras(&st, &network, path, err));
-    /* A file that holds less than the network cannot make us allocate the network. */
-    for (size_t i = 0; i < network.parameter_count; i++) {
-        const caps_parameter *p = &network.parameters[i].parameter;
-        CAPS_TRY(caps_parameter_check(caps_safetensors_get(&st, p->name), p->name, p, path, err));
-    }
-    c->count = network.elements;
-    c->parameters = malloc(c->count * sizeof *c->parameters);
-    if (!c->parameters) {
-        status = caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for its parameters", path);
-        goto done;
-    }
-    for (size_t i = 0; i < network.parameter_count; i++) {
-        const caps_parameter *p = &network.parameters[i].parameter;
-        CAPS_TRY(
-            caps_parameter_read(c->parameters, caps_safetensors_get(&st, p->name), p, path, err));
+    c->fresh = calloc(network.parameter_count, sizeof *c->fresh);
+    if (!c->fresh)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
+    compare_layers(c, &st, &network, &f);
+    CAPS_TRY(judge_fitting(c, own, &f, &notes, path, err));
+    CAPS_TRY(read_parameters(c, &st, &network, path, err));
+    note_types(&notes, c, &st, &network, path);
+    CAPS_TRY(keep_notes(c, &notes, path, err));
+    if (f.fresh.used == 0) {
+        free(c->fresh);
+        c->fresh = NULL;
     }
 done:
+    caps_textbuf_release(&f.taken);
+    caps_textbuf_release(&f.fresh);
+    caps_textbuf_release(&f.unused);
+    caps_textbuf_release(&notes);
     caps_network_release(&network);
+    caps_model_spec_free(own);
     caps_safetensors_release(&st);
     if (status != CAPS_OK)
         caps_checkpoint_release(c);
@@ -195,6 +458,8 @@ done:
 void caps_checkpoint_release(caps_checkpoint *c)
 {
     free(c->parameters);
+    free(c->fresh);
+    free(c->notes);
     caps_model_spec_free(c->spec);
     memset(c, 0, sizeof *c);
 }

@@ -63,6 +63,9 @@ caps_status caps_model_create(caps_model **out, caps_runtime *rt, const caps_mod
     m->options.conv = NULL; /* what the caller lends need not outlive this call */
     m->options.loss = NULL;
     m->options.lr_multipliers = NULL;
+    if (m->class_weights.buffer)
+        CAPS_TRY(caps_tensor_upload(rt, &m->class_weights, m->options.class_weights, err));
+    m->options.class_weights = NULL;
     CAPS_TRY(caps_tensor_zero(rt, &m->parameters, err));
     CAPS_TRY(caps_checks_init(m, err));
     if (m->options.training && m->options.input_gradient) /* the decoder's are never computed */

@@ -41,6 +41,7 @@ struct caps_model {
     caps_tensor labels;  /* int32 [batch], or [batch, L] */
     caps_tensor targets; /* [batch * L, C*H*W]; L > 1 only, else the images */
     caps_loss loss;
+    caps_tensor class_weights;  /* [J]; no buffer: none */
     caps_tensor workspace;      /* of convolutions */
     const void *workspace_user; /* see caps_pass */
     uint64_t version;           /* of the parameters, from 1; see caps_pass */

@@ -32,12 +32,26 @@ size_t caps_network_texts_list(
 /* Points into `flat` and at `name`. */
 caps_st_tensor caps_parameter_tensor(const caps_parameter *p, const char *name, const float *flat);
 
-/* t (NULL: it is missing) has the parameter's type and shape. */
+/* Types of numbers that are converted to float32 as they are read. "float32", "float16", "bfloat16",
+ * "float64"; NULL: another type. */
+const char *caps_parameter_type_name(const char *dtype);
+
+/* Does t have the parameter's shape? */
+bool caps_parameter_fits(const caps_st_tensor *t, const caps_parameter *p);
+
+/* t (NULL: it is missing) has the parameter's shape, and a type that can be read. */
 caps_status caps_parameter_check(const caps_st_tensor *t, const char *name, const caps_parameter *p,
     const char *path, caps_error *err);
 
-/* Copies a tensor that was checked, and refuses numbers that are not finite. */
-caps_status caps_parameter_read(float *flat, const caps_st_tensor *t, const caps_parameter *p,
+/* Copies a tensor that was checked into `values` [count], converted to float32 (rounded to nearest,
+ * ties to even), and refuses numbers that are not finite or too large for float32. */
+caps_status caps_parameter_read(float *values, const caps_st_tensor *t, const caps_parameter *p,
     const char *path, caps_error *err);
+
+/* "1152, 10, 16, 8" */
+void caps_shape_text(char *text, size_t bytes, int ndim, const size_t *shape);
+
+/* caps_model_save of a file of a run directory: links are not followed (caps_atomic_init_own). */
+caps_status caps_model_save_own(caps_model *m, const char *path, caps_error *err);
 
 #endif

@@ -101,6 +101,16 @@ static bool pass_has_loss(const caps_model *m, const caps_head *head)
     return head == m->network.reconstruction_head ? caps_model_compares(m) : m->labelled;
 }
 
+/* What a classifying head left of every image, [b, ...], times the weight of its class. */
+static caps_status pass_weigh(
+    caps_model *m, const caps_head *head, const caps_tensor *x, caps_error *err)
+{
+    const caps_tensor rows = caps_batch_of(x, m->b), labels = caps_batch_of(&m->labels, m->b);
+    if (!m->class_weights.buffer || head != m->network.class_head)
+        return CAPS_OK;
+    return caps_class_weights_apply(m->rt, &rows, &m->class_weights, &labels, err);
+}
+
 caps_status caps_model_forward(caps_model *m, caps_mask mask, caps_error *err)
 {
     caps_head *const classes = m->network.class_head;
@@ -122,8 +132,10 @@ caps_status caps_model_forward(caps_model *m, caps_mask mask, caps_error *err)
     }
     for (size_t i = 0; caps_model_head(m, i); i++) {
         caps_head *head = caps_model_head(m, i);
-        if (pass_has_loss(m, head))
-            CAPS_TRY(head->kind->loss_forward(head, &pass, err));
+        if (!pass_has_loss(m, head))
+            continue;
+        CAPS_TRY(head->kind->loss_forward(head, &pass, err));
+        CAPS_TRY(pass_weigh(m, head, &pass_classifier(m)->loss, err));
     }
     m->forwarded = true;
 done:
@@ -175,8 +187,10 @@ static caps_status pass_backward(caps_model *m, double mean, bool add, caps_erro
     const caps_pass pass = pass_of(m);
     for (size_t i = 0; caps_model_head(m, i); i++) {
         caps_head *head = caps_model_head(m, i);
-        if (pass_has_loss(m, head))
-            CAPS_TRY(head->kind->backward(head, &pass, &m->loss, mean, err));
+        if (!pass_has_loss(m, head))
+            continue;
+        CAPS_TRY(head->kind->backward(head, &pass, &m->loss, mean, err));
+        CAPS_TRY(pass_weigh(m, head, &head->input->dy, err));
     }
     for (size_t l = m->network.layer_count; l-- > 0;) {
         caps_layer *layer = m->network.layers[l];

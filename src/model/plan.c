@@ -1,4 +1,5 @@
 /* plan.c: what a model needs of the device, laid out before anything is allocated. */
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,9 @@ static caps_status plan_results(caps_model *m, caps_plan *plan, caps_error *err)
         head->loss = &m->loss;
         CAPS_TRY(head->kind->plan(head, plan, err));
     }
+    if (m->options.class_weights)
+        CAPS_TRY(caps_arena_add(
+            m->arena, &m->class_weights, CAPS_PURPOSE_WORKSPACE, CAPS_F32, 1, &info->classes, err));
     const size_t workspace = plan->workspace ? plan->workspace : 1; /* no tensor is empty */
     CAPS_TRY(caps_arena_add(
         m->arena, &m->workspace, CAPS_PURPOSE_WORKSPACE, CAPS_F32, 1, &workspace, err));
@@ -237,6 +241,12 @@ static caps_status plan_begin(
     if (m->options.max_batch < 1 || m->options.max_batch > INT32_MAX)
         CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT, "model: max_batch is %zu, need 1 to %d",
             m->options.max_batch, INT32_MAX));
+    const float *weights = m->options.class_weights;
+    for (size_t j = 0; weights && j < caps_model_spec_info(spec)->classes; j++)
+        if (!(weights[j] >= 0 && weights[j] <= FLT_MAX))
+            CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT,
+                "model: the weight of class %zu is %g, need a number from 0 on", j,
+                (double)weights[j]));
 done:
     return status;
 }

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "fail.h"
 #include "file.h"
@@ -37,6 +39,8 @@ void caps_safetensors_release(caps_safetensors *st)
     free(st->metadata);
     json_decref(st->header);
     free(st->file);
+    if (st->is_open)
+        close(st->fd);
     memset(st, 0, sizeof *st);
 }
 
@@ -79,9 +83,9 @@ static caps_status read_metadata(
     return CAPS_OK;
 }
 
-/* A tensor's entry; `data`, `bytes`: all of the file behind the header. */
+/* A tensor's entry; `bytes`: all of the file behind the header. */
 static caps_status read_tensor(caps_st_tensor *t, const char *name, const json_t *entry,
-    const unsigned char *data, size_t bytes, const char *where, caps_error *err)
+    size_t bytes, const char *where, caps_error *err)
 {
     const json_t *shape = json_object_get(entry, "shape");
     const json_t *offsets = json_object_get(entry, "data_offsets");
@@ -123,7 +127,7 @@ static caps_status read_tensor(caps_st_tensor *t, const char *name, const json_t
         return caps_fail(err, CAPS_ERR_FORMAT,
             "%s: tensor %.64s: has %zu bytes of data, need %zu for its shape", where, name,
             t->bytes, count * element);
-    t->data = data + from;
+    t->first = (size_t)from;
     return CAPS_OK;
 }
 
@@ -131,15 +135,13 @@ static int by_place(const void *a, const void *b)
 {
     const caps_st_tensor *x = *(const caps_st_tensor *const *)a;
     const caps_st_tensor *y = *(const caps_st_tensor *const *)b;
-    const unsigned char *p = x->data, *q = y->data;
-    if (p != q)
-        return p < q ? -1 : 1;
+    if (x->first != y->first)
+        return x->first < y->first ? -1 : 1;
     return x->bytes < y->bytes ? -1 : x->bytes > y->bytes; /* the empty ones first */
 }
 
 /* Every byte of the data belongs to exactly one tensor. */
-static caps_status check_cover(const caps_safetensors *st, const unsigned char *data, size_t bytes,
-    const char *where, caps_error *err)
+static caps_status check_cover(const caps_safetensors *st, const char *where, caps_error *err)
 {
     caps_status status = CAPS_OK;
     const caps_st_tensor **order = calloc(st->count + 1, sizeof *order);
@@ -150,7 +152,7 @@ static caps_status check_cover(const caps_safetensors *st, const unsigned char *
     qsort(order, st->count, sizeof *order, by_place);
     size_t at = 0;
     for (size_t i = 0; i < st->count && status == CAPS_OK; i++) {
-        size_t begin = (size_t)((const unsigned char *)order[i]->data - data);
+        const size_t begin = order[i]->first;
         if (begin < at)
             status = caps_fail(err, CAPS_ERR_FORMAT,
                 "%s: tensor %.64s: its data overlaps that of tensor %.64s", where, order[i]->name,
@@ -161,33 +163,40 @@ static caps_status check_cover(const caps_safetensors *st, const unsigned char *
                 begin - at);
         at = begin + order[i]->bytes;
     }
-    if (status == CAPS_OK && at != bytes)
+    if (status == CAPS_OK && at != st->data_bytes)
         status = caps_fail(err, CAPS_ERR_FORMAT, "%s: %zu bytes after the last tensor, need none",
-            where, bytes - at);
+            where, st->data_bytes - at);
     free(order);
     return status;
 }
 
-/* st->file is the whole file and st's already. */
-static caps_status read_all(caps_safetensors *st, size_t n, const char *where, caps_error *err)
+/* The header's length, of a file of n bytes that begins with these. */
+static caps_status read_length(
+    size_t *length, const unsigned char *begin, size_t n, const char *where, caps_error *err)
 {
-    caps_status status = CAPS_OK;
-    uint64_t length = 0;
+    uint64_t value = 0;
     if (n < LENGTH_BYTES)
         return caps_fail(err, CAPS_ERR_FORMAT,
             "%s: has %zu bytes, need a safetensors file (8 bytes at least)", where, n);
     for (int i = LENGTH_BYTES - 1; i >= 0; i--)
-        length = length << 8 | st->file[i];
-    if (length > MOST_HEADER || length > n - LENGTH_BYTES)
+        value = value << 8 | begin[i];
+    if (value > MOST_HEADER || value > n - LENGTH_BYTES)
         return caps_fail(err, CAPS_ERR_FORMAT,
             "%s: header of %llu bytes in a file of %zu, need one that fits (is it a safetensors "
             "file?)",
-            where, (unsigned long long)length, n);
-    const char *text = (const char *)st->file + LENGTH_BYTES;
-    const unsigned char *data = st->file + LENGTH_BYTES + length;
-    const size_t bytes = n - LENGTH_BYTES - (size_t)length;
+            where, (unsigned long long)value, n);
+    *length = (size_t)value;
+    return CAPS_OK;
+}
+
+/* Everything that the header says, of a file of n bytes. */
+static caps_status read_header(caps_safetensors *st, const char *text, size_t length, size_t n,
+    const char *where, caps_error *err)
+{
+    caps_status status;
     json_t *header = NULL;
-    CAPS_TRY(caps_json_parse(&header, text, (size_t)length, where, CAPS_ERR_FORMAT, err));
+    st->data_bytes = n - LENGTH_BYTES - length;
+    CAPS_TRY(caps_json_parse(&header, text, length, where, CAPS_ERR_FORMAT, err));
     st->header = header;
     if (!json_is_object(header))
         return caps_fail(
@@ -202,20 +211,98 @@ static caps_status read_all(caps_safetensors *st, size_t n, const char *where, c
         if (strcmp(name, "__metadata__") == 0)
             CAPS_TRY(read_metadata(st, entry, where, err));
         else
-            CAPS_TRY(read_tensor(&st->tensors[st->count++], name, entry, data, bytes, where, err));
+            CAPS_TRY(
+                read_tensor(&st->tensors[st->count++], name, entry, st->data_bytes, where, err));
     }
-    CAPS_TRY(check_cover(st, data, bytes, where, err));
+    CAPS_TRY(check_cover(st, where, err));
 done:
+    return status;
+}
+
+static void place_data(caps_safetensors *st, const unsigned char *data)
+{
+    for (size_t i = 0; i < st->count; i++)
+        st->tensors[i].data = data + st->tensors[i].first;
+}
+
+/* st->file is the whole file and st's already. */
+static caps_status read_all(caps_safetensors *st, size_t n, const char *where, caps_error *err)
+{
+    size_t length = 0;
+    caps_status status = read_length(&length, st->file, n, where, err);
+    if (status == CAPS_OK)
+        status = read_header(st, (const char *)st->file + LENGTH_BYTES, length, n, where, err);
+    if (status == CAPS_OK)
+        place_data(st, st->file + LENGTH_BYTES + length);
+    return status;
+}
+
+/* The file's size and header, while its data wait. */
+static caps_status open_regular(caps_safetensors *st, const char *path, caps_error *err)
+{
+    unsigned char begin[LENGTH_BYTES];
+    struct stat file;
+    size_t length = 0;
+    caps_status status;
+    CAPS_TRY(caps_file_open(&st->fd, path, err));
+    st->is_open = true;
+    if (fstat(st->fd, &file) != 0)
+        CAPS_TRY(caps_fail_errno(err, CAPS_ERR_NOT_FOUND, "%s: cannot read", path));
+    const size_t n = file.st_size < 0                     ? 0
+                     : (uint64_t)file.st_size > MOST_FILE ? MOST_FILE
+                                                          : (size_t)file.st_size;
+    CAPS_TRY(caps_file_take(st->fd, begin, n < LENGTH_BYTES ? 0 : LENGTH_BYTES, path, err));
+    CAPS_TRY(read_length(&length, begin, n, path, err));
+    st->file = malloc(length + 1);
+    if (!st->file)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for its header", path));
+    CAPS_TRY(caps_file_take(st->fd, st->file, length, path, err));
+    CAPS_TRY(read_header(st, (const char *)st->file, length, n, path, err));
+done:
+    return status;
+}
+
+caps_status caps_safetensors_open(caps_safetensors *st, const char *path, caps_error *err)
+{
+    struct stat file;
+    caps_status status;
+    memset(st, 0, sizeof *st);
+    if (stat(path, &file) == 0 && S_ISFIFO(file.st_mode)) {
+        size_t n = 0; /* a pipe has no size, and cannot be read twice */
+        status = caps_file_read(&st->file, &n, path, MOST_FILE, err);
+        if (status == CAPS_OK)
+            status = read_all(st, n, path, err);
+    } else {
+        status = open_regular(st, path, err);
+    }
+    if (status != CAPS_OK)
+        caps_safetensors_release(st);
+    return status;
+}
+
+caps_status caps_safetensors_read(caps_safetensors *st, const char *path, caps_error *err)
+{
+    caps_status status;
+    if (!st->is_open)
+        return CAPS_OK;
+    free(st->file);
+    st->file = malloc(st->data_bytes + 1);
+    if (!st->file)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for %zu bytes of tensors", path,
+            st->data_bytes));
+    CAPS_TRY(caps_file_take(st->fd, st->file, st->data_bytes, path, err));
+    place_data(st, st->file);
+done:
+    close(st->fd);
+    st->is_open = false;
     return status;
 }
 
 caps_status caps_safetensors_load(caps_safetensors *st, const char *path, caps_error *err)
 {
-    memset(st, 0, sizeof *st);
-    size_t n = 0;
-    caps_status status = caps_file_read(&st->file, &n, path, MOST_FILE, err);
+    caps_status status = caps_safetensors_open(st, path, err);
     if (status == CAPS_OK)
-        status = read_all(st, n, path, err);
+        status = caps_safetensors_read(st, path, err);
     if (status != CAPS_OK)
         caps_safetensors_release(st);
     return status;
@@ -258,8 +345,10 @@ static json_t *header_of(const caps_st_tensor *tensors, size_t count, const caps
     return header;
 }
 
-caps_status caps_safetensors_save(const char *path, const caps_st_tensor *tensors, size_t count,
-    const caps_st_pair *metadata, size_t metadata_count, caps_error *err)
+typedef caps_status file_begin(caps_atomic_file *f, const char *path, caps_error *err);
+
+static caps_status save_to(const char *path, file_begin *begin, const caps_st_tensor *tensors,
+    size_t count, const caps_st_pair *metadata, size_t metadata_count, caps_error *err)
 {
     static const char spaces[LENGTH_BYTES + 1] = "        ";
     caps_atomic_file file = {0};
@@ -274,7 +363,7 @@ caps_status caps_safetensors_save(const char *path, const caps_st_tensor *tensor
     unsigned char size[LENGTH_BYTES];
     for (int i = 0; i < LENGTH_BYTES; i++)
         size[i] = (unsigned char)((uint64_t)(length + pad) >> (8 * i));
-    CAPS_TRY(caps_atomic_init(&file, path, err));
+    CAPS_TRY(begin(&file, path, err));
     CAPS_TRY(caps_atomic_write(&file, size, sizeof size, err));
     CAPS_TRY(caps_atomic_write(&file, text, length, err));
     CAPS_TRY(caps_atomic_write(&file, spaces, pad, err));
@@ -286,4 +375,16 @@ done:
     free(text);
     json_decref(header);
     return status;
+}
+
+caps_status caps_safetensors_save(const char *path, const caps_st_tensor *tensors, size_t count,
+    const caps_st_pair *metadata, size_t metadata_count, caps_error *err)
+{
+    return save_to(path, caps_atomic_init, tensors, count, metadata, metadata_count, err);
+}
+
+caps_status caps_safetensors_save_own(const char *path, const caps_st_tensor *tensors, size_t count,
+    const caps_st_pair *metadata, size_t metadata_count, caps_error *err)
+{
+    return save_to(path, caps_atomic_init_own, tensors, count, metadata, metadata_count, err);
 }

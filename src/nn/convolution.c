@@ -75,15 +75,18 @@ static caps_status convolution_choose(caps_convolution *c, const caps_layer *lay
     caps_status status = caps_conv2d_choose(&c->conv.algorithm, plan->rt, x_shape, w_shape,
         &c->conv, plan->training, needs_input_gradient, requested, plan->conv_most_bytes, err);
     if (status != CAPS_OK) {
-        caps_fail_prefix(err, status, layer->name);
+        caps_fail_prefix(err, status, "%s", layer->name);
         return status;
     }
     const size_t used = strlen(plan->conv_chosen), room = sizeof plan->conv_chosen - used;
     const int more = snprintf(plan->conv_chosen + used, room, "%s%s=%s", used ? "," : "",
         layer->name, caps_conv_algorithm_name(c->conv.algorithm));
-    return more > 0 && (size_t)more < room ? CAPS_OK
-                                           : caps_fail(err, CAPS_ERR_INTERNAL,
-                                                 "conv: more layers than their choices have room");
+    if (more > 0 && (size_t)more < room)
+        return CAPS_OK;
+    return caps_fail(err, CAPS_ERR_SPEC,
+        "%s: the names of the convolutions up to it, with their algorithms, have more than %zu "
+        "bytes, need shorter names or fewer layers",
+        layer->name, sizeof plan->conv_chosen - 1);
 }
 
 caps_status caps_convolution_plan(

@@ -170,6 +170,10 @@ struct caps_network {
 caps_status caps_network_init(caps_network *network, const caps_model_spec *spec, caps_error *err);
 void caps_network_release(caps_network *network);
 
+/* The first field in which two specs differ: "class_caps.iterations is 3, need 2". */
+void caps_spec_difference(
+    char *text, size_t bytes, const caps_model_spec *have, const caps_model_spec *need);
+
 /* By caps_squash: "paper", "exp". */
 extern const char *const caps_squash_names[];
 

@@ -58,4 +58,8 @@ void caps_shorthand_write(json_t **to, const caps_model_spec *spec);
 /* Does the shorthand say all of this network? */
 caps_status caps_shorthand_fits(bool *fits, const caps_model_spec *spec, caps_error *err);
 
+/* caps_model_spec_get, which tells a field that no layer has (*text NULL) from CAPS_ERR_MEMORY. */
+caps_status caps_spec_field_read(
+    char **text, const caps_model_spec *spec, const char *kind, const char *field, caps_error *err);
+
 #endif

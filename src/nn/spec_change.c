@@ -81,13 +81,15 @@ done:
     return status;
 }
 
-char *caps_model_spec_get(const caps_model_spec *spec, const char *kind, const char *field)
+caps_status caps_spec_field_read(
+    char **text, const caps_model_spec *spec, const char *kind, const char *field, caps_error *err)
 {
     caps_network network;
-    char *text = NULL;
-    if (caps_network_init(&network, spec, NULL) != CAPS_OK)
-        return NULL;
-    for (size_t i = network.layer_count; i-- > 0 && !text;) {
+    *text = NULL;
+    caps_status status = caps_network_init(&network, spec, err);
+    if (status != CAPS_OK)
+        return status;
+    for (size_t i = network.layer_count; i-- > 0 && !*text && status == CAPS_OK;) {
         const caps_layer *layer = network.layers[i];
         const char *name;
         if (layer->decodes || strcmp(layer->kind->name, kind) != 0)
@@ -96,10 +98,20 @@ char *caps_model_spec_get(const caps_model_spec *spec, const char *kind, const c
         caps_fields_write(&all, layer->kind->fields, layer, true);
         const json_t *object = change_object_of(all, field, &name);
         const json_t *value = json_object_get(object, name);
-        text = value && !json_is_object(value) ? caps_json_format(value, 0, 17) : NULL;
+        if (value && !json_is_object(value))
+            *text = caps_json_format(value, 0, 17);
+        if (!all || (value && !json_is_object(value) && !*text))
+            status = caps_fail(err, CAPS_ERR_MEMORY, "network: out of memory");
         json_decref(all);
     }
     caps_network_release(&network);
+    return status;
+}
+
+char *caps_model_spec_get(const caps_model_spec *spec, const char *kind, const char *field)
+{
+    char *text;
+    (void)caps_spec_field_read(&text, spec, kind, field, NULL);
     return text;
 }
 

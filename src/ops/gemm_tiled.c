@@ -38,7 +38,7 @@ static const char *register_limit(const caps_runtime *rt, const caps_gemm_cut *c
 
 size_t caps_gemm_tiled_partial(const caps_gemm_cut *c, const caps_gemm_shape *s)
 {
-    return c->parts > 1 ? c->parts * s->count * s->m * caps_round_up(s->n, 4) : 0;
+    return c->parts > 1 || c->apart ? c->parts * s->count * s->m * caps_round_up(s->n, 4) : 0;
 }
 
 static caps_status launch_tiles(caps_runtime *rt, const caps_gemm_cut *cut, const char *options,
@@ -109,7 +109,7 @@ caps_status caps_gemm_tiled_run(caps_runtime *rt, const caps_gemm_cut *cut, cons
     char options[256];
     caps_status status;
     const bool finished = s->beta != 0 || (e && (e->bias || e->act != CAPS_ACT_NONE));
-    const bool parts = cut->parts > 1, tail = s->k % cut->kc != 0;
+    const bool parts = cut->parts > 1 || (cut->apart && finished), tail = s->k % cut->kc != 0;
     const bool a_fours = lies_in_fours(
         a, s->trans_a ? s->k : s->m, s->trans_a ? s->m : s->k, s->lda, s->stride_a, s->count);
     const bool b_fours = lies_in_fours(

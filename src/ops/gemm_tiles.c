@@ -116,6 +116,8 @@ static caps_gemm_cut cut_of(const caps_runtime *rt, size_t tile, size_t m)
     const size_t down = caps_div_up(m, (size_t)t->lm * t->wm);
     c.wm = caps_div_up(m, down * t->lm);
     c.items = c.lm * c.ln;
+    /* Intel's compiler keeps the sums in memory where anything is done to so many. */
+    c.apart = class_of(rt)->bit == INTEL && c.wm * c.wn > 32;
     c.tm = c.lm * c.wm;
     c.tn = c.ln * c.wn;
     return c;

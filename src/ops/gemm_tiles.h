@@ -11,6 +11,7 @@ typedef struct caps_gemm_cut {
     size_t kc, first;              /* steps of a round, and those before its loads */
     size_t items, tm, tn;          /* of a group */
     size_t chunk, parts;           /* steps of a part of k, and how many parts */
+    bool apart;                    /* what becomes of sums is for a kernel of its own */
     double cycles;                 /* what it should take: a model, for comparisons alone */
 } caps_gemm_cut;
 

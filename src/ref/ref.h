@@ -93,6 +93,10 @@ void caps_ref_sse_forward(
 void caps_ref_sse_backward(
     double *dy, const double *y, const double *x, double scale, size_t b, size_t p);
 
+/* class_weights_ref.c; x: [B,N], weights: [J], labels: [B,L] */
+void caps_ref_class_weights(double *x, const double *weights, const int32_t *labels, size_t b,
+    size_t n, size_t j, size_t l);
+
 /* optimizer_ref.c */
 void caps_ref_adam_step(double *w, double *m, double *v, const double *g, double learning_rate,
     double beta1, double beta2, double epsilon, uint64_t t, size_t n);

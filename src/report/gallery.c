@@ -22,10 +22,10 @@ static void report_progress(
 /* ---- opening -------------------------------------------------------------------------------- */
 
 caps_status caps_gallery_open_model(caps_gallery *g, caps_runtime *rt, const char *path,
-    const caps_model_options *options, bool fitting, caps_error *err)
+    const caps_model_options *options, const caps_open_options *how, caps_error *err)
 {
     g->model_name = path;
-    caps_status status = caps_model_open(&g->model, rt, path, options, fitting, err);
+    caps_status status = caps_model_open(&g->model, rt, path, options, how, err);
     if (status != CAPS_OK)
         return status;
     g->spec = caps_model_get_spec(g->model);

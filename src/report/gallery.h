@@ -43,7 +43,7 @@ typedef struct caps_gallery {
 /* The checkpoint `path`; see caps_model_open. Begin with a struct that is zeroed but for what the
  * caller sets: scale, index, progress, note, pictures. */
 caps_status caps_gallery_open_model(caps_gallery *g, caps_runtime *rt, const char *path,
-    const caps_model_options *options, bool fitting, caps_error *err);
+    const caps_model_options *options, const caps_open_options *how, caps_error *err);
 /* Images for it, the first `limit` of them (0: all). */
 caps_status caps_gallery_open_data(
     caps_gallery *g, const char *data, caps_subset subset, size_t limit, caps_error *err);

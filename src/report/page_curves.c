@@ -13,8 +13,14 @@ enum {
     TOP = 14,
     BOTTOM = 38,
     MOST_POINTS = 700,
-    MOST_SERIES = 3
+    MOST_SERIES = 3,
+    MOST_TICKS = 64,  /* of an axis; round steps give 16 at most */
+    MOST_DECADES = 12 /* with a line each */
 };
+
+/* What a log may hold by accident or on purpose, but no training: it is not drawn. Within these no
+ * axis overflows, and none has steps too small to count in. */
+static const double smallest = 1e-100, largest = 1e100, longest = 1e12 /* epochs */;
 
 typedef struct series {
     const char *name;
@@ -60,7 +66,8 @@ static double round_step(double range, double most)
 /* What is drawn of y: with a log scale, only what is more than 0. */
 static bool drawn(const chart *c, double y)
 {
-    return isfinite(y) && (!c->log || y > 0);
+    const double size = fabs(y);
+    return size <= largest && (size >= smallest || !(c->log || size > 0)) && (!c->log || y > 0);
 }
 
 static bool make_frame(frame *f, const chart *c)
@@ -102,16 +109,20 @@ static size_t put_log_grid(caps_textbuf *h, const frame *f, bool steps)
     const size_t each = log10(f->y1 / f->y0) > 3 ? 1 : 3;
     const double step = round_step(f->y1 - f->y0, 8);
     size_t count = 0;
-    for (double i = ceil(f->y0 / step); steps && i * step <= f->y1; i++, count++)
+    const double first = ceil(f->y0 / step);
+    for (int i = 0; steps && i < MOST_TICKS && (first + i) * step <= f->y1; i++, count++)
         if (h)
-            put_grid(h, f, i * step);
-    for (double power = pow(10, floor(log10(f->y0))); !steps && power <= f->y1; power *= 10)
-        for (size_t i = 0; i < each; i++)
-            if (power * parts[i] >= f->y0 && power * parts[i] <= f->y1) {
+            put_grid(h, f, (first + i) * step);
+    const int low = (int)floor(log10(f->y0)), high = (int)floor(log10(f->y1));
+    for (int k = low; !steps && k <= high; k += 1 + (high - low) / MOST_DECADES)
+        for (size_t i = 0; i < each; i++) {
+            const double y = pow(10, k) * parts[i];
+            if (y >= f->y0 && y <= f->y1) {
                 count++;
                 if (h)
-                    put_grid(h, f, power * parts[i]);
+                    put_grid(h, f, y);
             }
+        }
     return count;
 }
 
@@ -121,11 +132,11 @@ static void put_axes(caps_textbuf *h, const chart *c, const frame *f)
         put_log_grid(h, f, put_log_grid(NULL, f, false) < 3);
     } else {
         const double step = round_step(f->y1, 5);
-        for (int i = 0; i * step <= f->y1; i++)
+        for (int i = 0; i < MOST_TICKS && i * step <= f->y1; i++)
             put_grid(h, f, i * step);
     }
     const double step = fmax(round_step(f->x1, 8), f->x1 >= 3 ? 1 : 0);
-    for (int i = 0; i * step <= f->x1 * 1.0001; i++)
+    for (int i = 0; i < MOST_TICKS && i * step <= f->x1 * 1.0001; i++)
         caps_textbuf_put(h,
             "<text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%d\">%g</text>",
             at_x(f, i * step), HEIGHT - BOTTOM + 16, i * step);
@@ -230,9 +241,11 @@ static void add_series(chart *c, const caps_run_record *run, const char *name, i
         if (epochs && !m->epoch)
             continue;
         const double y = faint ? between(i ? m - 1 : NULL, m, value) : value(m);
-        if (!isfinite(y) || (faint && m->epoch && i && m->step == m[-1].step))
+        const double x = m->step / run->steps_per_epoch;
+        if (!isfinite(y) || (faint && m->epoch && i && m->step == m[-1].step) || !(x >= 0) ||
+            x > longest)
             continue;
-        s.x[s.n] = m->step / run->steps_per_epoch;
+        s.x[s.n] = x;
         s.y[s.n++] = y;
     }
     if (s.n && c->count < MOST_SERIES) {

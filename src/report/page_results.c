@@ -23,7 +23,7 @@ static void put_row(caps_textbuf *h, const char *name, const char *format, ...)
 static void put_error(caps_textbuf *h, const char *name, double percent, double n, const char *of)
 {
     double low, high;
-    if (!isfinite(percent))
+    if (!(percent >= 0 && percent <= 100))
         return;
     if (!(n > 0)) {
         put_row(h, name, "%.2f %%", percent);

@@ -90,8 +90,12 @@ static void put_details(caps_textbuf *h, const json_t *value, const char *summar
 static void put_command(caps_textbuf *h, const caps_run_record *run)
 {
     char *command = caps_repeat_command(run);
+    if (!command) {
+        h->out_of_memory = true;
+        return;
+    }
     caps_textbuf_put(h, "<h2>How to repeat it</h2>\n<pre>");
-    caps_html_text(h, command ? command : "");
+    caps_html_text(h, command);
     caps_textbuf_put(h, "</pre>\n");
     free(command);
     if (!run->config.conv[0])

@@ -7,6 +7,7 @@
 #include "fail.h"
 #include "file.h"
 #include "run_record.h"
+#include "spec.h"
 #include "textbuf.h"
 
 typedef enum flag_kind {
@@ -46,6 +47,7 @@ static const struct {
     {"background", "--background", FLAG_VALUE},
     {"invert", "--invert", FLAG_IF_TRUE},
     {"stretch", "--stretch", FLAG_IF_TRUE},
+    {"class_weights", "--class-weights", FLAG_VALUE},
 };
 
 static void put_quoted(caps_textbuf *out, const char *text)
@@ -110,11 +112,16 @@ static caps_status load_plain_spec(
         caps_checkpoint_release(&init);
         *known = status == CAPS_OK;
     }
-    if (status == CAPS_OK &&
-        caps_model_spec_set_input(*out, info->input, source, NULL) == CAPS_OK &&
-        caps_model_spec_set_classes(*out, info->classes, NULL) == CAPS_OK)
+    if (status == CAPS_OK)
+        status = caps_model_spec_set_input(*out, info->input, source, NULL);
+    if (status == CAPS_OK)
+        status = caps_model_spec_set_classes(*out, info->classes, NULL);
+    if (status == CAPS_OK)
         return CAPS_OK;
     caps_model_spec_free(*out);
+    *out = NULL;
+    if (status == CAPS_ERR_MEMORY)
+        return caps_fail(err, status, "report: out of memory");
     return caps_model_spec_copy(out, c->spec, err);
 }
 
@@ -172,21 +179,26 @@ static void put_field(caps_textbuf *out, size_t i, const char *have, const char 
 }
 
 /* What of the run's network differs from the named one. */
-static void put_network(
+static caps_status put_network(
     caps_textbuf *out, const caps_model_spec *spec, const caps_model_spec *plain, bool known)
 {
     for (size_t i = 0; i < sizeof field_flags / sizeof field_flags[0]; i++) {
         const char *kind = field_flags[i].kind, *field = field_flags[i].field;
-        char *have = caps_model_spec_get(spec, kind, field);
-        char *need = known ? caps_model_spec_get(plain, kind, field) : NULL;
-        if (have && (need || !known))
+        char *have, *need = NULL;
+        caps_status status = caps_spec_field_read(&have, spec, kind, field, NULL);
+        if (known && status == CAPS_OK)
+            status = caps_spec_field_read(&need, plain, kind, field, NULL);
+        if (status == CAPS_OK && have && (need || !known))
             put_field(out, i, have, need);
         free(have);
         free(need);
+        if (status != CAPS_OK)
+            return status;
     }
     const bool decoder = !known || caps_model_spec_info(plain)->has_decoder;
     if (decoder && !caps_model_spec_info(spec)->has_decoder)
         caps_textbuf_put(out, " --no-decoder");
+    return CAPS_OK;
 }
 
 static void put_loss(caps_textbuf *out, const caps_train_config *c, const caps_train_config *plain)
@@ -269,7 +281,7 @@ char *caps_repeat_command(const caps_run_record *run)
     if (c->epochs && (c->epochs != plain.epochs || c->max_steps))
         caps_textbuf_put(&out, " --epochs %llu", (unsigned long long)c->epochs);
     put_settings(&out, c, run->json, defaults);
-    put_network(&out, c->spec, plain.spec, known);
+    CAPS_TRY(put_network(&out, c->spec, plain.spec, known));
     put_loss(&out, c, &plain);
 done:
     json_decref(defaults);

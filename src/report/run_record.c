@@ -19,20 +19,29 @@ static double read_number(const json_t *object, const char *key)
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
-/* False: no line of metrics. */
-static bool parse_line(caps_metric *m, const char *line, size_t n)
+/* Where it is a whole number that a double counts exactly; what is computed from others is
+ * nonsense. */
+static double read_count(const json_t *object, const char *key)
+{
+    const double x = read_number(object, key);
+    return x >= 0 && x <= 0x1p53 ? x : NAN;
+}
+
+/* CAPS_ERR_FORMAT: no line of metrics. */
+static caps_status parse_line(caps_metric *m, const char *line, size_t n)
 {
     json_t *object = NULL;
-    if (caps_json_parse(&object, line, n, "", CAPS_ERR_FORMAT, NULL) != CAPS_OK)
-        return false;
+    const caps_status status = caps_json_parse(&object, line, n, "", CAPS_ERR_FORMAT, NULL);
+    if (status != CAPS_OK)
+        return status;
     const char *type = json_string_value(json_object_get(object, "type"));
     *m = (caps_metric){.epoch = type && strcmp(type, "epoch") == 0,
-        .epoch_number = read_number(object, "epoch"),
-        .step = read_number(object, "step"),
-        .images_done = read_number(object, "images_done"),
-        .images_total = read_number(object, "images_total"),
-        .test_images = read_number(object, "test_images"),
-        .validation_images = read_number(object, "validation_images"),
+        .epoch_number = read_count(object, "epoch"),
+        .step = read_count(object, "step"),
+        .images_done = read_count(object, "images_done"),
+        .images_total = read_count(object, "images_total"),
+        .test_images = read_count(object, "test_images"),
+        .validation_images = read_count(object, "validation_images"),
         .loss = read_number(object, "loss"),
         .class_loss = read_number(object, "margin_loss"),
         .sse = read_number(object, "reconstruction_sse"),
@@ -45,9 +54,10 @@ static bool parse_line(caps_metric *m, const char *line, size_t n)
         .images_per_second = read_number(object, "images_per_second"),
         .seconds = read_number(object, "seconds"),
         .total_seconds = read_number(object, "total_seconds"),
-        .peak_bytes = read_number(object, "peak_device_bytes")};
+        .peak_bytes = read_count(object, "peak_device_bytes")};
+    const bool is_line = type && !isnan(m->step);
     json_decref(object);
-    return type && !isnan(m->step);
+    return is_line ? CAPS_OK : CAPS_ERR_FORMAT;
 }
 
 /* An incomplete line ends the reading: a run that still goes on may be at it. */
@@ -56,11 +66,14 @@ static caps_status read_metrics(caps_run_record *run, const char *path, caps_err
     caps_status status;
     unsigned char *text = NULL;
     size_t n = 0, size = 0;
-    CAPS_TRY(caps_file_read(&text, &n, path, MOST_METRICS, err));
+    CAPS_TRY(caps_file_read_own(&text, &n, path, MOST_METRICS, err));
     for (const char *at = (const char *)text, *end = at + n; at < end;) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         caps_metric m;
-        if (!stop || !parse_line(&m, at, (size_t)(stop - at)))
+        const caps_status read = stop ? parse_line(&m, at, (size_t)(stop - at)) : CAPS_ERR_FORMAT;
+        if (read == CAPS_ERR_MEMORY)
+            CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
+        if (read != CAPS_OK)
             break;
         if (run->count == size) {
             size = 2 * size + 256;
@@ -110,6 +123,8 @@ static caps_status look_for_file(char **path, const char *run, const char *name,
     if (!*path)
         return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", run);
     caps_status status = caps_path_look(&kind, *path, CAPS_ERR_NOT_FOUND, err);
+    if (status == CAPS_OK)
+        status = caps_file_check_own(*path, CAPS_ERR_FORMAT, err);
     if (status != CAPS_OK || kind == CAPS_PATH_NOTHING) {
         free(*path);
         *path = NULL;
@@ -141,7 +156,7 @@ caps_status caps_run_record_read(caps_run_record *run, const char *path, caps_er
             caps_fail(err, CAPS_ERR_NOT_FOUND, "%s: is no directory, need that of a run", path));
     CAPS_TRY(find_file(&config, path, CAPS_RUN_CONFIG, err));
     CAPS_TRY(find_file(&metrics, path, CAPS_RUN_METRICS, err));
-    CAPS_TRY(caps_file_read(&text, &n, config, MOST_CONFIG, err));
+    CAPS_TRY(caps_file_read_own(&text, &n, config, MOST_CONFIG, err));
     CAPS_TRY(caps_json_parse(&run->json, (const char *)text, n, config, CAPS_ERR_FORMAT, err));
     CAPS_TRY(caps_train_config_load(&run->config, path, err));
     CAPS_TRY(read_metrics(run, metrics, err));

@@ -146,6 +146,26 @@ done:
     return status;
 }
 
+/* ---- class_weights: b, n, j, l -------------------------------------------------------------- */
+
+static caps_status class_weights(caps_selftest *t, const size_t *z, caps_error *err)
+{
+    const size_t b = z[0], n = z[1], j = z[2], l = z[3], shape[] = {b, n}, labels_shape[] = {b, l};
+    snprintf(t->shape, sizeof t->shape, "B=%zu N=%zu J=%zu L=%zu", b, n, j, l);
+    double *x = draw(t, b * n, -1, 1), *weights = draw(t, j, 0, 3);
+    int32_t *labels = caps_selftest_labels(t, b * l, j);
+    const caps_tensor *tx = put(t, x, 2, shape), *tweights = put(t, weights, 1, &j);
+    const caps_tensor *flat = caps_selftest_put_labels(t, labels, b * l);
+    caps_status status;
+    CAPS_TRY(t->status);
+    const caps_tensor tlabels = caps_tensor_reshape(flat, 2, labels_shape);
+    CAPS_TRY(caps_class_weights_apply(t->rt, tx, tweights, &tlabels, err));
+    caps_ref_class_weights(x, weights, labels, b, n, j, l);
+    CAPS_TRY(compare(t, FORWARD, tx, x, err));
+done:
+    return status;
+}
+
 /* ---- linear: b, in, out, activation --------------------------------------------------------- */
 
 static caps_status linear(caps_selftest *t, const size_t *z, caps_error *err)
@@ -262,6 +282,9 @@ const caps_selftest_case caps_selftest_layers[] = {
     {"conv", conv, true, {3, 2, 9, 11, 5, 3, 1, 1, 0, CAPS_CONV_TOOM_COOK}},
     {"conv", conv, false, {19, 5, 17, 23, 21, 9, 2, 3, 0, CAPS_CONV_TOOM_COOK}},
     {"conv", conv, false, {3, 7, 31, 37, 33, 5, 1, 2, 0, CAPS_CONV_TOOM_COOK}},
+    {"class_weights", class_weights, true, {3, 7, 5, 1}},
+    {"class_weights", class_weights, true, {4, 3, 2, 3}},
+    {"class_weights", class_weights, false, {101, 160, 10, 1}},
     {"linear", linear, true, {3, 7, 5, 1}},
     {"linear", linear, true, {4, 6, 9, 2}},
     {"linear", linear, false, {37, 161, 67, 1}},

@@ -157,10 +157,33 @@ static caps_status run_case(caps_selftest *t, const caps_selftest_case *c,
     return CAPS_OK;
 }
 
-caps_status caps_selftest_run(caps_runtime *rt, bool small,
+static const caps_selftest_case *const tables[] = {caps_selftest_layers, caps_selftest_capsules};
+
+const char *caps_selftest_operation_at(size_t i)
+{
+    const char *last = "";
+    for (size_t n = 0; n < sizeof tables / sizeof tables[0]; n++)
+        for (const caps_selftest_case *c = tables[n]; c->operation; c++) {
+            if (strcmp(c->operation, last) == 0)
+                continue;
+            last = c->operation;
+            if (i-- == 0)
+                return last;
+        }
+    return NULL;
+}
+
+static bool is_named(const char *operation, char *const *names, size_t count)
+{
+    bool is = count == 0;
+    for (size_t i = 0; i < count; i++)
+        is = is || strcmp(names[i], operation) == 0;
+    return is;
+}
+
+caps_status caps_selftest_run(caps_runtime *rt, bool small, char *const *names, size_t count,
     void (*each)(void *user, const caps_selftest_result *result), void *user, caps_error *err)
 {
-    const caps_selftest_case *const tables[] = {caps_selftest_layers, caps_selftest_capsules};
     caps_status status = CAPS_OK;
     caps_selftest *t = calloc(1, sizeof *t);
     if (!t)
@@ -168,7 +191,7 @@ caps_status caps_selftest_run(caps_runtime *rt, bool small,
     t->rt = rt;
     for (size_t n = 0; n < sizeof tables / sizeof tables[0]; n++)
         for (const caps_selftest_case *c = tables[n]; c->operation; c++)
-            if (c->small || !small)
+            if ((c->small || !small) && is_named(c->operation, names, count))
                 CAPS_TRY(run_case(t, c, each, user, err));
 done:
     free(t);

@@ -15,9 +15,13 @@ typedef struct caps_selftest_result {
     bool passed;
 } caps_selftest_result;
 
-/* Runs all cases (`small`: only tiny shapes, for simulators), calling `each` after each. A case
+/* The operations that there are cases of: the i-th, NULL past the last. */
+const char *caps_selftest_operation_at(size_t i);
+
+/* Runs all cases (`small`: only tiny shapes, for simulators), or those of the `count` operations
+ * in names (0: of all), calling `each` after each. A case
  * that fails is a result, not an error; an OpenCL failure is an error. */
-caps_status caps_selftest_run(caps_runtime *rt, bool small,
+caps_status caps_selftest_run(caps_runtime *rt, bool small, char *const *names, size_t count,
     void (*each)(void *user, const caps_selftest_result *result), void *user, caps_error *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "class_weights.h"
 #include "config_table.h"
 #include "fail.h"
 #include "picture.h"
@@ -158,5 +159,9 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err)
     if (!caps_background_parse(&background, config->background))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: background is '%s', need black, white, 0 to 255, or none", config->background);
+    status = caps_class_weights_check(
+        config->class_weights, caps_model_spec_info(config->spec)->classes, err);
+    if (status != CAPS_OK)
+        return caps_fail_prefix(err, status, "train: class weights");
     return check_loss(&config->loss, err);
 }

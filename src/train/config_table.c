@@ -88,6 +88,7 @@ const caps_setting caps_settings[] = {
     TEXT("background", background, .optional = true, .decides = true),
     SWITCH("invert", invert, .optional = true, .decides = true),
     SWITCH("stretch", stretch, .optional = true, .decides = true),
+    TEXT("class_weights", class_weights, .optional = true, .decides = true),
 };
 const size_t caps_setting_count = sizeof caps_settings / sizeof caps_settings[0];
 

@@ -64,7 +64,7 @@ static caps_status cut_back(caps_metrics_log *log, uint64_t step, bool ended, ca
 {
     unsigned char *text = NULL;
     size_t n = 0;
-    caps_status status = caps_file_read(&text, &n, log->path, MOST_METRICS, err);
+    caps_status status = caps_file_read_own(&text, &n, log->path, MOST_METRICS, err);
     if (status != CAPS_OK)
         return status;
     status = kept_bytes(&log->bytes, (const char *)text, n, step, ended);
@@ -88,17 +88,22 @@ caps_status caps_metrics_open(
     log->path = strdup(path);
     if (!log->path)
         return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path);
-    log->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    CAPS_TRY(caps_file_check_own(path, CAPS_ERR_IO, err));
+    /* Neither through a link, nor waiting for a pipe's reader. */
+    log->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+    if (log->fd < 0 && errno == ELOOP)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_IO, "%s: is a symbolic link, need a regular file", path));
     if (log->fd < 0 || fstat(log->fd, &st) != 0)
         CAPS_TRY(cannot_write(err, path));
+    if (!S_ISREG(st.st_mode))
+        CAPS_TRY(
+            caps_fail(err, CAPS_ERR_IO, "%s: is a pipe or a device, need a regular file", path));
     /* Two processes in one run would undo each other's work. A file system without locks gives
      * another code: there it is the user's care. */
     if (flock(log->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         CAPS_TRY(caps_fail(
             err, CAPS_ERR_IO, "%s: another process is training into this directory", path));
-    log->regular = S_ISREG(st.st_mode);
-    if (log->regular)
-        CAPS_TRY(cut_back(log, step, ended, err));
+    CAPS_TRY(cut_back(log, step, ended, err));
 done:
     if (status != CAPS_OK)
         caps_metrics_close(log);
@@ -133,6 +138,11 @@ static json_t *line_of(caps_metrics_type type, const caps_train_metrics *m)
             type == CAPS_METRICS_EPOCH && m->labels > 1},
         {"validation_label_error_percent", caps_json_double(m->validation_label_error_percent),
             type == CAPS_METRICS_EPOCH && m->labels > 1 && m->validation_images > 0},
+        {"test_balanced_error_percent", caps_json_double(m->test_balanced_error_percent),
+            type == CAPS_METRICS_EPOCH && m->classes_uneven},
+        {"validation_balanced_error_percent",
+            caps_json_double(m->validation_balanced_error_percent),
+            type == CAPS_METRICS_EPOCH && m->classes_uneven && m->validation_images > 0},
         {"rate", caps_json_double(m->lr), true},
         {"images_per_second", caps_json_double(m->images_per_second), true},
         {"seconds", caps_json_double(m->seconds), true},
@@ -162,7 +172,7 @@ static caps_status write_whole(caps_metrics_log *log, const char *text, size_t n
         if (put == 0)
             errno = EIO;
         caps_status status = cannot_write(err, log->path);
-        if (log->regular && done > 0) {
+        if (done > 0) {
             /* A full disk took a part of the line. Where this fails too, the next resume cuts it.
              */
             int cut = ftruncate(log->fd, log->bytes);
@@ -200,8 +210,7 @@ caps_status caps_metrics_sync(caps_metrics_log *log, caps_error *err)
     do
         result = fsync(log->fd);
     while (result != 0 && errno == EINTR);
-    /* EINVAL: not a kind of file that can be synced. */
-    return result == 0 || errno == EINVAL ? CAPS_OK : cannot_write(err, log->path);
+    return result == 0 ? CAPS_OK : cannot_write(err, log->path);
 }
 
 void caps_metrics_close(caps_metrics_log *log)

@@ -15,8 +15,7 @@
 typedef struct caps_metrics_log {
     char *path;
     int fd;
-    bool regular; /* a file with an end, which can be cut */
-    off_t bytes;  /* of whole lines */
+    off_t bytes; /* of whole lines */
 } caps_metrics_log;
 
 typedef enum caps_metrics_type {

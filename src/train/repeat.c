@@ -71,7 +71,7 @@ static caps_status repeat_read(
     char *path = caps_path_join(out, CAPS_REPEAT_FILE);
     if (!path)
         return repeat_no_memory(out, err);
-    CAPS_TRY(caps_file_read(&text, &n, path, MOST_BYTES, err));
+    CAPS_TRY(caps_file_read_own(&text, &n, path, MOST_BYTES, err));
     CAPS_TRY(caps_json_parse(&object, (const char *)text, n, path, CAPS_ERR_FORMAT, err));
     CAPS_TRY(parse_seeds(seeds, count, object, path, err));
     if (config)
@@ -106,7 +106,7 @@ static caps_status repeat_write(const caps_repeat *r, caps_error *err)
     if (!object || !path)
         CAPS_TRY(repeat_no_memory(r->out, err));
     CAPS_TRY(caps_config_format(&text, object, 2, err));
-    CAPS_TRY(caps_file_write(path, text, strlen(text), err));
+    CAPS_TRY(caps_file_write_own(path, text, strlen(text), err));
 done:
     json_decref(object);
     json_decref(config);

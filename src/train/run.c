@@ -95,15 +95,19 @@ caps_status caps_run_check_writable(const char *out, caps_error *err)
 {
     caps_status status;
     char *where = NULL, *path = NULL;
+    struct stat st;
     bool exists;
     CAPS_TRY(find_directory(&where, out, &exists, err));
     if (access(where, W_OK | X_OK) != 0)
         CAPS_TRY(caps_fail_errno(err, CAPS_ERR_IO, "%s: cannot write there", where));
     for (size_t i = 0; exists && i < RUN_FILES; i++) {
         CAPS_TRY(caps_run_path(&path, out, run_files[i], err));
-        if (caps_path_is_directory(path))
-            CAPS_TRY(caps_fail(err, CAPS_ERR_IO, "%s: is a directory, need a file", path));
-        if (access(path, W_OK) != 0 && errno != ENOENT)
+        CAPS_TRY(caps_file_check_own(path, CAPS_ERR_IO, err));
+        const bool is_link = lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+        if (is_link && strcmp(run_files[i], CAPS_RUN_METRICS) == 0)
+            CAPS_TRY(caps_fail(err, CAPS_ERR_IO,
+                "%s: is a symbolic link, need a regular file: lines are appended to it", path));
+        if (!is_link && access(path, W_OK) != 0 && errno != ENOENT)
             CAPS_TRY(caps_fail_errno(err, CAPS_ERR_IO, "%s: cannot write", path));
         free(path);
         path = NULL;
@@ -161,6 +165,7 @@ static caps_status parse_copy(json_t **object, const char *path, caps_error *err
 {
     caps_safetensors st = {0};
     caps_status status;
+    CAPS_TRY(caps_file_check_own(path, CAPS_ERR_FORMAT, err));
     CAPS_TRY(caps_safetensors_load(&st, path, err));
     const char *text = caps_safetensors_get_metadata(&st, "capscl.config");
     if (!text)
@@ -187,7 +192,7 @@ static caps_status read_config(json_t **object, char **where, const char *out, c
     CAPS_TRY(caps_path_look(&config, path, CAPS_ERR_NOT_FOUND, err));
     CAPS_TRY(caps_path_look(&copy, state, CAPS_ERR_NOT_FOUND, err));
     if (config != CAPS_PATH_NOTHING) {
-        CAPS_TRY(caps_file_read(&text, &n, path, MOST_CONFIG, err));
+        CAPS_TRY(caps_file_read_own(&text, &n, path, MOST_CONFIG, err));
         CAPS_TRY(caps_json_parse(object, (const char *)text, n, path, CAPS_ERR_FORMAT, err));
         *where = path;
         path = NULL;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "layer.h"
 
 /* ---- augmentation --------------------------------------------------------------------------- */
 
@@ -77,18 +78,16 @@ static caps_status start_check_classes(
     const size_t classes = caps_model_spec_info(spec)->classes;
     if (classes <= count || !named)
         return CAPS_OK;
-    if (!start->arch) /* the network of a checkpoint: its class capsules are trained */
-        return caps_fail(err, CAPS_ERR_MISMATCH,
-            "%s: has %zu classes, the network %zu (%s): need data of the same classes", start->data,
-            count, classes, start->init);
     return caps_fail(err, CAPS_ERR_MISMATCH,
         "%s: has %zu classes, the network %zu: need \"classes\": %zu in %s, or a built-in network, "
         "which takes the number from the data",
         start->data, count, classes, count, start->arch);
 }
 
-/* Classes of the data, with their names where they have some; those of --init are of its own data.
- * A built-in network gets as many classes as the data has; another must have them. */
+/* Classes of the data, with their names where they have some. A built-in network gets as many
+ * classes as the data has. The network of --init does too, where it has too few of them, or where
+ * the classes of the data have names: its last layer then begins anew. (Labels without names may be
+ * some of those that it knows.) Another network must have them. */
 static caps_status start_adopt_classes(
     const caps_start *start, caps_model_spec *spec, caps_error *err)
 {
@@ -103,7 +102,7 @@ static caps_status start_adopt_classes(
     if (builtin && count == 1)
         CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
             "%s: every label of the training split is 0, need at least two classes", start->data));
-    if (builtin)
+    if (builtin || (!start->arch && (names || count > caps_model_spec_info(spec)->classes)))
         CAPS_TRY(caps_model_spec_set_classes(spec, count, err));
     CAPS_TRY(start_check_classes(start, spec, count, names != NULL, err));
     if (names && caps_class_names_set(spec, names, count, err) != CAPS_OK)
@@ -176,6 +175,23 @@ done:
     return status;
 }
 
+/* Its parameters are those of the network, whatever else was changed of that. */
+static bool start_has_parameters(const caps_checkpoint *c, const caps_model_spec *spec)
+{
+    caps_network a = {0}, b = {0};
+    bool same = caps_network_init(&a, c->spec, NULL) == CAPS_OK &&
+                caps_network_init(&b, spec, NULL) == CAPS_OK &&
+                a.parameter_count == b.parameter_count;
+    for (size_t i = 0; same && i < a.parameter_count; i++) {
+        const caps_parameter *p = &a.parameters[i].parameter, *q = &b.parameters[i].parameter;
+        same = strcmp(p->name, q->name) == 0 && p->ndim == q->ndim &&
+               memcmp(p->shape, q->shape, (size_t)p->ndim * sizeof *p->shape) == 0;
+    }
+    caps_network_release(&a);
+    caps_network_release(&b);
+    return same;
+}
+
 caps_status caps_train_config_start(caps_train_config *config, const caps_start *start,
     caps_checkpoint *checkpoint, caps_error *err)
 {
@@ -190,11 +206,10 @@ caps_status caps_train_config_start(caps_train_config *config, const caps_start 
     if (!start->init)
         goto done;
     CAPS_TRY(start_copy_text(config->init, sizeof config->init, start->init, "init", err));
-    if (!own)
-        CAPS_TRY(caps_checkpoint_load(checkpoint, start->init, config->spec, err));
-    if (!own && checkpoint->has_spec && !caps_model_spec_equal(checkpoint->spec, config->spec))
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
-            "%s: its spec is not that of %s, need both to agree", start->init, start->arch));
+    if (own && start_has_parameters(checkpoint, config->spec))
+        goto done;
+    caps_checkpoint_release(checkpoint);
+    CAPS_TRY(caps_checkpoint_load_fitting(checkpoint, start->init, config->spec, err));
 done:
     return status;
 }

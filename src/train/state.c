@@ -49,6 +49,7 @@ void caps_state_forget_errors(caps_state *s)
 {
     s->test_error_percent = s->validation_error_percent = NAN;
     s->test_label_error_percent = s->validation_label_error_percent = NAN;
+    s->test_balanced_error_percent = s->validation_balanced_error_percent = NAN;
 }
 
 void caps_state_drop(caps_state *s)
@@ -109,7 +110,7 @@ static caps_status write_file(const caps_state *s, const char *path, const caps_
             tensors[n] = caps_parameter_tensor(p, names[n], copy_of(s, copy));
             n++;
         }
-    CAPS_TRY(caps_safetensors_save(path, tensors, n, metadata, metadata_count, err));
+    CAPS_TRY(caps_safetensors_save_own(path, tensors, n, metadata, metadata_count, err));
 done:
     free(names);
     free(tensors);
@@ -224,7 +225,7 @@ static caps_status read_tensors(caps_state *s, const caps_safetensors *st, const
             const caps_st_tensor *t = caps_safetensors_get(st, name);
             caps_status status = caps_parameter_check(t, name, p, path, err);
             if (status == CAPS_OK)
-                status = caps_parameter_read(s->arrays[copy], t, p, path, err);
+                status = caps_parameter_read(s->arrays[copy] + p->first, t, p, path, err);
             if (status != CAPS_OK)
                 return status;
             const float *values = copy_of(s, copy) + p->first; /* [count] */
@@ -243,6 +244,7 @@ caps_status caps_state_load(caps_state *s, const char *path, const caps_model *m
     caps_safetensors st = {0};
     caps_status status;
     memset(s, 0, sizeof *s);
+    CAPS_TRY(caps_file_check_own(path, CAPS_ERR_FORMAT, err));
     CAPS_TRY(caps_safetensors_load(&st, path, err));
     CAPS_TRY(read_metadata(s, &st, path, config, err));
     float *parameters = malloc(caps_model_flat_count(m) * sizeof *parameters);

@@ -15,6 +15,7 @@ typedef struct caps_state {
     double test_error_percent; /* of the evaluation at `step`; NaN: none */
     double validation_error_percent;
     double test_label_error_percent, validation_label_error_percent; /* of single labels */
+    double test_balanced_error_percent, validation_balanced_error_percent;
     double lr, images_per_second;
     double seconds; /* of all processes that trained, when it was saved; NaN: not known */
     uint64_t peak_device_bytes;

@@ -49,7 +49,7 @@ static bool evaluation_is_off(void *user, size_t done, size_t total)
 }
 
 static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *percent,
-    double *label_percent, caps_error *err)
+    double *label_percent, double *balanced_percent, caps_error *err)
 {
     caps_evaluation result = {0};
     const caps_evaluate_options options = {
@@ -58,6 +58,10 @@ static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *
     if (status == CAPS_OK) {
         *percent = result.error_percent;
         *label_percent = result.label_error_percent;
+        *balanced_percent = caps_evaluation_balanced_percent(&result);
+        t->has_evaluated = true;
+        for (size_t j = 0; j < result.classes; j++)
+            caps_evaluation_class(&result, j, &t->evaluated[j], &t->evaluated[result.classes + j]);
     }
     caps_evaluation_release(&result);
     return status;
@@ -72,10 +76,10 @@ static caps_status evaluate_epoch(caps_trainer *t, caps_error *err)
     caps_trainer_report(t, CAPS_TRAIN_EVALUATING);
     if (validates)
         CAPS_TRY(evaluate_on(t, &t->validation, &s->validation_error_percent,
-            &s->validation_label_error_percent, err));
+            &s->validation_label_error_percent, &s->validation_balanced_error_percent, err));
     if (t->test.n > 0 && (!validates || s->step >= t->last_step))
-        CAPS_TRY(
-            evaluate_on(t, &t->test, &s->test_error_percent, &s->test_label_error_percent, err));
+        CAPS_TRY(evaluate_on(t, &t->test, &s->test_error_percent, &s->test_label_error_percent,
+            &s->test_balanced_error_percent, err));
 done:
     s->peak_device_bytes = caps_runtime_peak_bytes(t->rt);
     return status;

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "clock.h"
 #include "fail.h"
@@ -56,6 +57,10 @@ caps_train_metrics caps_trainer_metrics(const caps_trainer *t)
         .images_total = t->train.n,
         .peak_device_bytes = s->peak_device_bytes,
         .resumed_from_step = t->resumed_from_step,
+        .test_balanced_error_percent = s->test_balanced_error_percent,
+        .validation_balanced_error_percent = s->validation_balanced_error_percent,
+        .classes = info->classes,
+        .classes_uneven = t->classes_uneven,
     };
     const caps_loss *loss = &t->config.loss;
     m.loss = loss->margin_scale * m.class_loss + loss->reconstruction_weight * s->totals.sse / n;
@@ -67,6 +72,10 @@ void caps_trainer_report(caps_trainer *t, caps_train_event event)
     if (!t->control->event)
         return;
     caps_train_metrics m = caps_trainer_metrics(t);
+    if (event == CAPS_TRAIN_EPOCH && t->has_evaluated) {
+        m.class_images = t->evaluated;
+        m.class_errors = t->evaluated + m.classes;
+    }
     t->control->event(t->control->user, event, &m, NULL);
 }
 
@@ -104,6 +113,15 @@ void caps_trainer_note(caps_trainer *t, const char *format, ...)
     va_start(arguments, format);
     report_line(t, CAPS_TRAIN_NOTE, format, arguments);
     va_end(arguments);
+}
+
+void caps_trainer_note_lines(caps_trainer *t, const char *lines)
+{
+    for (const char *line = lines; line && *line;) {
+        const size_t n = strcspn(line, "\n");
+        caps_trainer_note(t, "%.*s", (int)n, line);
+        line += n + (line[n] == '\n');
+    }
 }
 
 /* ---- a step --------------------------------------------------------------------------------- */
@@ -161,6 +179,7 @@ static caps_status take_step(caps_trainer *t, caps_error *err)
     s->lr = r.lr;
     s->ended = false;
     caps_state_forget_errors(s);
+    t->has_evaluated = false;
     s->peak_device_bytes = caps_runtime_peak_bytes(t->rt);
     const double now = caps_clock_seconds();
     count_time(t, r.images, now - t->lap);

@@ -26,7 +26,12 @@ typedef struct caps_trainer {
     char *state_path, *config_path, *metrics_path, *model_path, *config_text;
     /* Of the last two one may have no image, not both. */
     caps_dataset train, test, validation;
-    uint64_t data_hash; /* of train */
+    uint64_t data_hash;     /* of train */
+    uint64_t *class_images; /* of train, [J] */
+    float *class_weights;   /* [J]; NULL: none */
+    bool classes_uneven;
+    uint64_t *evaluated; /* [2 J]: images and errors by class of the last evaluation */
+    bool has_evaluated;  /* there was one at this step */
     uint64_t steps_per_epoch, last_step;
     caps_model *model;
     size_t choices_before; /* recorded for the runtime when this run began: not this run's */
@@ -86,6 +91,7 @@ void caps_trainer_report_progress(caps_trainer *t);
 /* A line for the log, and one that the user should read. */
 void caps_trainer_log(caps_trainer *t, const char *format, ...) CAPS_PRINTF(2, 3);
 void caps_trainer_note(caps_trainer *t, const char *format, ...) CAPS_PRINTF(2, 3);
+void caps_trainer_note_lines(caps_trainer *t, const char *lines); /* NULL: none */
 
 /* Enqueues one step and, where CAPS_STEPS_AT_ONCE are then in flight, takes the oldest: the device
  * has always a step to go on with. CAPS_ERR_NOT_FINITE names step and layer. */

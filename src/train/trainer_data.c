@@ -189,14 +189,23 @@ static void report_classes(caps_trainer *t)
     caps_model_spec_free(own);
 }
 
-static void report_notes(caps_trainer *t, const char *notes)
+/* Labels without names may be some of those that the checkpoint's network knows: it keeps all its
+ * classes, and the user may have meant something else. */
+static void report_init_classes(caps_trainer *t)
 {
-    for (const char *line = notes; line && *line;) {
-        const size_t n = strcspn(line, "\n");
-        caps_trainer_note(t, "%.*s", (int)n, line);
-        line += n + (line[n] == '\n');
-    }
+    const caps_train_config *config = &t->config;
+    const size_t classes = caps_model_spec_info(config->spec)->classes;
+    if (!t->control->resume && config->init[0] && strcmp(config->arch, config->init) == 0 &&
+        config->limit == 0 && t->train.classes < classes)
+        caps_trainer_note(t,
+            "the network of %s has %zu classes, the data %zu: their labels are taken as the first "
+            "of its classes (--arch begins with as many classes as the data have)",
+            config->init, classes, t->train.classes);
 }
+
+/* Networks of more parameters are drawn when the data were read and fit: they take memory, and
+ * cost more than a wrong spec should. */
+#define DRAWN_EARLY 16000000
 
 /* What is wrong with the data is reported first. */
 caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *err)
@@ -206,15 +215,18 @@ caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *e
     drawer d = {.config = config};
     pthread_t reading, drawing;
     const bool reads = begin_thread(&reading, read_splits, &r);
-    const bool draws =
-        !t->control->resume && !config->init[0] && begin_thread(&drawing, draw_first, &d);
+    const bool draws = !t->control->resume && !config->init[0];
+    const bool early = draws && caps_model_spec_info(config->spec)->parameters <= DRAWN_EARLY;
+    const bool beside = early && begin_thread(&drawing, draw_first, &d);
     caps_status status = caps_runtime_build(t->rt, err);
     if (reads) {
         watch_reader(t, &r);
         pthread_join(reading, NULL);
     }
-    if (draws)
+    if (beside)
         pthread_join(drawing, NULL);
+    if (draws && !early && r.status == CAPS_OK && status == CAPS_OK)
+        draw_first(&d);
     *first = d.first;
     if (status == CAPS_OK && d.status != CAPS_OK) {
         status = d.status;
@@ -232,7 +244,8 @@ caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *e
     CAPS_TRY(caps_schedule_check(config, t->steps_per_epoch, err));
     report_data(t);
     report_classes(t);
-    report_notes(t, r.notes);
+    report_init_classes(t);
+    caps_trainer_note_lines(t, r.notes);
 done:
     free(r.notes);
     return status;

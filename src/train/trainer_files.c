@@ -5,6 +5,7 @@
 #include "config.h"
 #include "fail.h"
 #include "file.h"
+#include "parameter_file.h"
 #include "trace.h"
 #include "trainer.h"
 
@@ -49,7 +50,7 @@ static caps_status write_config(const caps_trainer *t, caps_error *err)
     char *text = caps_format("%s\n", t->config_text);
     if (!text)
         return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", t->config_path);
-    caps_status status = caps_file_write(t->config_path, text, strlen(text), err);
+    caps_status status = caps_file_write_own(t->config_path, text, strlen(text), err);
     free(text);
     return status;
 }
@@ -115,7 +116,7 @@ caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err)
     CAPS_TRY(caps_metrics_sync(&t->log, err));
     t->state.seconds = caps_trainer_metrics(t).total_seconds;
     if (model)
-        CAPS_TRY(caps_model_save(t->model, t->model_path, err));
+        CAPS_TRY(caps_model_save_own(t->model, t->model_path, err));
     CAPS_TRY(caps_state_save(&t->state, t->state_path, t->model, &t->config, t->config_text, err));
     CAPS_TRY(caps_state_give_back(&t->state, t->model, err));
     t->saved_step = t->state.step;

@@ -7,9 +7,11 @@
 #include <capscl/inspect.h>
 
 #include "choice.h"
+#include "class_weights.h"
 #include "clock.h"
 #include "config.h"
 #include "fail.h"
+#include "json.h"
 #include "picture.h"
 #include "trainer.h"
 
@@ -28,6 +30,18 @@ static void report_memory(caps_trainer *t, const caps_model_memory *m, size_t ba
         (double)m->moments * mib, (double)m->activations * mib, (double)m->workspace * mib, split);
 }
 
+/* What is worth saying of a checkpoint, and its parameters; those that it has not are as they were
+ * drawn. */
+static void take_init(caps_trainer *t, const caps_checkpoint *init, float *values)
+{
+    caps_trainer_note_lines(t, init->notes);
+    for (size_t i = 0; i < caps_model_parameter_count(t->model); i++) {
+        const caps_parameter *p = caps_model_parameter(t->model, i);
+        if (!init->fresh || !init->fresh[i])
+            memcpy(values + p->first, init->parameters + p->first, p->count * sizeof *values);
+    }
+}
+
 /* *drawn: NULL, or parameters, which the state takes over. */
 static caps_status first_parameters(caps_trainer *t, float **drawn, caps_error *err)
 {
@@ -35,19 +49,23 @@ static caps_status first_parameters(caps_trainer *t, float **drawn, caps_error *
     const caps_checkpoint *init = t->control->init;
     const size_t count = caps_model_flat_count(t->model);
     caps_status status = CAPS_OK;
-    if (!*drawn && !init) {
-        CAPS_TRY(caps_checkpoint_load(&read, t->config.init, t->config.spec, err));
+    if (t->config.init[0] && !init) {
+        CAPS_TRY(caps_checkpoint_load_fitting(&read, t->config.init, t->config.spec, err));
         init = &read;
     }
-    if (!*drawn) {
-        if (init->count != count)
-            CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: %zu parameters, need %zu",
-                t->config.init, init->count, count));
+    if (init && init->count != count)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH, "%s: %zu parameters, need %zu", t->config.init,
+            init->count, count));
+    if (!*drawn && init->fresh) {
+        CAPS_TRY(
+            caps_model_draw(drawn, t->config.spec, t->config.initialiser, t->config.seed, err));
+    } else if (!*drawn) {
         *drawn = malloc(count * sizeof **drawn);
         if (!*drawn)
             CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the state"));
-        memcpy(*drawn, init->parameters, count * sizeof **drawn);
     }
+    if (init)
+        take_init(t, init, *drawn);
     CAPS_TRY(caps_model_begin(t->model, *drawn, err));
     float *taken = *drawn;
     *drawn = NULL;
@@ -93,6 +111,14 @@ static void keep_algorithms(caps_trainer *t)
         config->routing[0] ? "; routing: " : "", config->routing);
 }
 
+static json_t *weights_json(const caps_trainer *t)
+{
+    json_t *list = json_array();
+    for (size_t c = 0; c < caps_model_spec_info(t->config.spec)->classes; c++)
+        caps_json_append(&list, caps_json_double((double)t->class_weights[c]));
+    return list;
+}
+
 /* The content of config.json. */
 static caps_status format_config(caps_trainer *t, caps_error *err)
 {
@@ -104,9 +130,37 @@ static caps_status format_config(caps_trainer *t, caps_error *err)
         json_object_set_new(record, "data_ground",
             json_string(caps_ground_name(caps_dataset_ground(&t->train)))) != 0)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the settings"));
+    if (t->class_weights)
+        caps_json_set(&record, "class_weight_values", weights_json(t));
+    if (!record)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the settings"));
     CAPS_TRY(caps_config_format(&t->config_text, record, 2, err));
 done:
     json_decref(record);
+    return status;
+}
+
+/* Counts the training images by class, and weighs the classes as the settings request it. */
+static caps_status weigh_classes(caps_trainer *t, caps_error *err)
+{
+    const size_t classes = caps_model_spec_info(t->config.spec)->classes;
+    caps_status status;
+    CAPS_TRY(caps_class_images_count(&t->class_images, &t->train, classes, err));
+    CAPS_TRY(caps_class_weights_make(
+        &t->class_weights, t->config.class_weights, t->class_images, classes, err));
+    t->classes_uneven = caps_class_images_uneven(t->class_images, classes);
+    t->evaluated = calloc(2 * classes, sizeof *t->evaluated);
+    if (!t->evaluated)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu classes", classes));
+    if (!t->class_weights)
+        return CAPS_OK;
+    float least = t->class_weights[0], most = least;
+    for (size_t c = 0; c < classes; c++) {
+        least = t->class_weights[c] < least ? t->class_weights[c] : least;
+        most = t->class_weights[c] > most ? t->class_weights[c] : most;
+    }
+    caps_trainer_log(t, "class weights: %.4g to %.4g", (double)least, (double)most);
+done:
     return status;
 }
 
@@ -146,7 +200,9 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
     if (control->resume)
         CAPS_TRY(caps_run_restore_choices(rt, control->out, err));
     CAPS_TRY(caps_trainer_read_data(t, &first, err));
-    const caps_model_options options = caps_config_model_options(&t->config, t->train.n);
+    CAPS_TRY(weigh_classes(t, err));
+    caps_model_options options = caps_config_model_options(&t->config, t->train.n);
+    options.class_weights = t->class_weights;
     CAPS_TRY(caps_model_forecast(rt, t->config.spec, &options, &memory, err));
     report_memory(t, &memory, options.max_batch);
     CAPS_TRY(caps_model_create(&t->model, rt, t->config.spec, &options, err));
@@ -177,6 +233,9 @@ void caps_trainer_release(caps_trainer *t)
     caps_dataset_release(&t->train);
     caps_dataset_release(&t->test);
     caps_dataset_release(&t->validation);
+    free(t->class_images);
+    free(t->class_weights);
+    free(t->evaluated);
     free(t->config_text);
     free(t->state_path);
     free(t->config_path);

@@ -295,7 +295,7 @@ END_TEST
 START_TEST(wrong_usage)
 {
     cli_expect_error(cli_run("bench", "gem", "--arch", spec), 2, "did you mean gemm", "bench");
-    cli_expect_error(cli_run("bench", "gemm", "conv"), 2, "conv", "bench");
+    cli_expect_error(cli_run("bench", "gemm", "convs"), 2, "conv", "bench");
     cli_expect_error(cli_run("bench", "--batch", "0"), 2, "--batch", "bench");
     cli_expect_error(cli_run("bench", "--batch", "1e3"), 2, "--batch", "bench");
     /* The paper's network: 74 MB of votes for each hundred images. */

@@ -93,7 +93,7 @@ START_TEST(a_limit_trains_in_parts)
     cli_expect_ok(p);
     test_process_release(&p);
     cli_expect_error(cli_run("train", "--resume", "--out", pieces, "--memory-limit", "1G"), 2,
-        "--memory-limit with --resume", "train");
+        "--memory-limit 1073741824 with --resume: the run has", "train");
     p = cli_run("train", "--resume", "--out", pieces, "--epochs", "2");
     cli_expect_ok(p);
     test_process_release(&p);

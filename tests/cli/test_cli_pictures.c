@@ -481,8 +481,18 @@ START_TEST(choices_stay_with_the_run)
     ck_assert_ptr_null(strstr(p.err, "inverted"));
     test_process_release(&p);
     free(chosen);
+    /* A run that read them otherwise, evaluated beside it. */
+    char *plain = cli_path(work, "of-plain-scans");
+    json_decref(cli_train(plain, spec, dir, "--max-steps 1"));
+    p = cli_run("eval", "--data", dir, "--model", model, cli_path(plain, "model.safetensors"));
+    cli_expect_ok(p);
+    char *others = caps_format(
+        "the runs of %s and %s/model.safetensors read pictures in other ways", model, plain);
+    expect_note(&p, others);
+    free(others);
+    test_process_release(&p);
     /* Of a set without pictures they are nothing. */
-    p = cli_run("eval", "--data", idx, "--model", idx_model, "--quiet");
+    p = cli_run("predict", "--data", idx, "--model", model, "--quiet");
     cli_expect_ok(p);
     test_process_release(&p);
 

@@ -346,18 +346,13 @@ static const struct {
     {"--augment place", "place40"},
     {"--layer-lr primary=fast", "'primary=fast' is not LAYER=X"},
     {"--layer-lr primal=0.1", "need one of conv1, primary, class_caps, decoder"},
-    {"--resume --layer-lr primary=1", "--layer-lr with --resume"},
-    {"--resume --profile paper", "--profile with --resume"},
 };
 
 START_TEST(wrong_settings)
 {
     char line[2048], *out = cli_path(work, "wrong");
-    const bool resumes = strncmp(wrong[_i].flags, "--resume", 8) == 0;
-    snprintf(line, sizeof line, "train %s%s --arch %s --out %s %s", resumes ? "" : "--data ",
-        resumes ? "" : data, spec, out, wrong[_i].flags);
-    if (resumes)
-        snprintf(line, sizeof line, "train --out %s %s", out, wrong[_i].flags);
+    snprintf(line, sizeof line, "train --data %s --arch %s --out %s %s", data, spec, out,
+        wrong[_i].flags);
     cli_expect_error(cli_run_text(line), 2, wrong[_i].needle, line);
     ck_assert(!caps_path_exists(out));
 }

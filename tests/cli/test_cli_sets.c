@@ -97,13 +97,18 @@ END_TEST
     " \"primary\": {\"types\": 4, \"dim\": 4, \"kernel\": 3, \"stride\": 2},"                      \
     " \"class_caps\": {\"dim\": 6, \"iterations\": 2}, \"decoder\": {\"hidden\": [16]}}"
 
+static uint8_t pixel_of(unsigned seed, size_t i)
+{
+    return (uint8_t)((i * 37 + seed * 91 + i * i * seed) % 251);
+}
+
 static void put_picture(const char *path, unsigned seed)
 {
     caps_error err = {0};
     caps_image image;
     test_ok(caps_image_init(&image, 12, 12, 1, &err));
     for (size_t i = 0; i < 144; i++)
-        image.pixels[i] = (uint8_t)((i * 37 + seed * 91 + i * i * seed) % 251);
+        image.pixels[i] = pixel_of(seed, i);
     test_ok(caps_image_write_png(&image, path, &err));
     caps_image_release(&image);
 }
@@ -264,6 +269,65 @@ START_TEST(files_in_predictions)
 }
 END_TEST
 
+/* The pictures of a split, in the order of its folders, as IDX files. */
+static void put_as_idx(const char *dir, const char *split, unsigned each, unsigned seed)
+{
+    const size_t n = 3 * each;
+    unsigned char images[16 + 36 * 144] = {0}, labels[8 + 36] = {0};
+    char name[64];
+    ck_assert_uint_le(n, 36);
+    cli_put_word(images, 0x803);
+    cli_put_word(images + 4, n);
+    cli_put_word(images + 8, 12);
+    cli_put_word(images + 12, 12);
+    cli_put_word(labels, 0x801);
+    cli_put_word(labels + 4, n);
+    for (unsigned i = 0; i < n; i++) {
+        labels[8 + i] = (unsigned char)(i % 3);
+        for (size_t p = 0; p < 144; p++)
+            images[16 + i * 144 + p] = pixel_of(seed + 7 * (i / 3) + i % 3, p);
+    }
+    snprintf(name, sizeof name, "%s-images.idx3-ubyte", split);
+    cli_write(cli_path(dir, name), images, 16 + n * 144);
+    snprintf(name, sizeof name, "%s-labels.idx1-ubyte", split);
+    cli_write(cli_path(dir, name), labels, 8 + n);
+}
+
+/* The same images in both formats give the same training. */
+START_TEST(folders_and_idx_train_alike)
+{
+    char *dir = cli_make_directory(work, "alike"), *idx = cli_make_directory(work, "alike idx");
+    char *spec = cli_write_text(work, "a.json", SPEC), *data[] = {dir, idx};
+    static const char *const keys[] = {
+        "loss", "margin_loss", "reconstruction_sse", "train_error_percent", "test_error_percent"};
+    json_t *results[2], *evaluations[2];
+    put_split(dir, "train", 8, 1);
+    put_split(dir, "test", 4, 70);
+    put_as_idx(idx, "train", 8, 1);
+    put_as_idx(idx, "t10k", 4, 70);
+    for (int i = 0; i < 2; i++) {
+        char *run = cli_path(work, i ? "run alike idx" : "run alike");
+        test_process p = cli_run("train", "--data", data[i], "--arch", spec, "--out", run,
+            "--epochs", "3", "--batch", "5", "--json");
+        cli_expect_ok(p);
+        results[i] = cli_json(&p);
+        test_process_release(&p);
+        evaluations[i] = results_of(data[i], cli_path(run, "model.safetensors"), "test");
+    }
+    for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
+        ck_assert_msg(cli_number(results[0], keys[k]) == cli_number(results[1], keys[k]),
+            "%s differs", keys[k]);
+    ck_assert(json_equal(json_object_get(evaluations[0], "confusion"),
+        json_object_get(evaluations[1], "confusion")));
+    ck_assert(
+        cli_number(evaluations[0], "margin_loss") == cli_number(evaluations[1], "margin_loss"));
+    for (int i = 0; i < 2; i++) {
+        json_decref(results[i]);
+        json_decref(evaluations[i]);
+    }
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("command line: sets");
@@ -274,6 +338,7 @@ Suite *suite(void)
     tcase_add_test(sets, idx_names_with_a_dot);
     tcase_add_test(sets, validation_folders);
     tcase_add_test(sets, files_in_predictions);
+    tcase_add_test(sets, folders_and_idx_train_alike);
     suite_add_tcase(s, sets);
     return s;
 }

@@ -13,7 +13,7 @@
 #define TRAIN_KEYS                                                                                 \
     "epoch step loss margin_loss reconstruction_sse train_error_percent test_error_percent "       \
     "images_per_second seconds peak_device_bytes resumed_from_step device error_low_percent "      \
-    "error_high_percent"
+    "error_high_percent test_balanced_error_percent class_errors"
 
 enum {
     TRAIN_IMAGES = 90,
@@ -473,7 +473,8 @@ START_TEST(eval_prints_what_it_should)
     json_t *value = cli_json(&p);
     cli_expect_keys(value,
         "n errors error_percent margin_loss reconstruction_sse confusion seconds "
-        "device error_low_percent error_high_percent classes");
+        "device error_low_percent error_high_percent class_errors "
+        "balanced_error_percent classes");
     ck_assert(cli_number(value, "n") == TEST_IMAGES);
     double errors = cli_number(value, "errors"), sum = 0, diagonal = 0;
     ck_assert_double_eq_tol(cli_number(value, "error_percent"), 100 * errors / TEST_IMAGES, 1e-6);

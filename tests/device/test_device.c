@@ -86,10 +86,10 @@ START_TEST(numbers_name_one_device)
     expect_choice("0:1", 1, "requested as 0:1");
     expect_choice("1:0", 3, "requested as 1:0");
     expect_choice("3:11", 5, "requested as 3:11");
-    expect_refusal(
-        machine, DEVICES, "1:1", CAPS_ERR_NO_DEVICE, "device \"1:1\": platform 1 has 1 device");
-    expect_refusal(
-        machine, DEVICES, "0:3", CAPS_ERR_NO_DEVICE, "device \"0:3\": platform 0 has 3 devices");
+    expect_refusal(machine, DEVICES, "1:1", CAPS_ERR_NO_DEVICE,
+        "device \"1:1\": platform 1 has 1 device, need 1:0");
+    expect_refusal(machine, DEVICES, "0:3", CAPS_ERR_NO_DEVICE,
+        "device \"0:3\": platform 0 has 3 devices, need 0:0 to 0:2");
     expect_refusal(machine, DEVICES, "2:0", CAPS_ERR_NO_DEVICE,
         "device \"2:0\": there is no platform 2 with a device");
     expect_refusal(machine, DEVICES, "99999999999999999999:0", CAPS_ERR_NO_DEVICE,
@@ -190,6 +190,10 @@ START_TEST(the_environment_stands_in)
     setenv("CAPSCL_DEVICE", "zinc", 1);
     ck_assert_int_eq(
         caps_device_select(machine, DEVICES, NULL, &(size_t){0}, NULL, NULL), CAPS_ERR_NO_DEVICE);
+    /* The message says where the request comes from. */
+    setenv("CAPSCL_DEVICE", "2:0", 1);
+    expect_refusal(machine, DEVICES, NULL, CAPS_ERR_NO_DEVICE,
+        "CAPSCL_DEVICE: device \"2:0\": there is no platform 2 with a device");
 }
 END_TEST
 

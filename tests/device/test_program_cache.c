@@ -263,6 +263,97 @@ START_TEST(a_cache_that_cannot_be_written_is_a_warning)
 }
 END_TEST
 
+/* ---- whose cache it is ---------------------------------------------------------------------- */
+
+static mode_t mode_of(const char *path)
+{
+    struct stat st;
+    ck_assert_int_eq(stat(path, &st), 0);
+    return st.st_mode & 07777;
+}
+
+/* A file that others could have written goes to no driver: it is built anew. */
+START_TEST(only_files_of_this_user_are_loaded)
+{
+    char *root = test_directory(), *cache = caps_path_join(root, "cache");
+    const mode_t before = umask(0);
+    use_cache(cache);
+    umask(before);
+    char *file = only_file(cache), *aside = caps_path_join(root, "aside");
+    ck_assert_uint_eq(mode_of(file), 0600);
+    ck_assert_uint_eq(mode_of(cache), 0700);
+    const mode_t modes[] = {0620, 0602, 0666};
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        const ino_t first = inode(file);
+        ck_assert_int_eq(chmod(file, modes[i]), 0);
+        use_cache(cache);
+        ck_assert_msg(inode(file) != first, "a file of mode %o was loaded", modes[i]);
+        ck_assert_uint_eq(mode_of(file), 0600);
+    }
+    ck_assert_int_eq(rename(file, aside), 0);
+    ck_assert_int_eq(symlink(aside, file), 0);
+    use_cache(cache);
+    struct stat st;
+    ck_assert_int_eq(lstat(file, &st), 0);
+    ck_assert_msg(S_ISREG(st.st_mode), "a link was loaded");
+    ck_assert_int_eq(unlink(file), 0);
+    ck_assert_int_eq(mkfifo(file, 0600), 0); /* which must not wait for a writer */
+    caps_error err = {0};
+    caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .cache_dir = cache};
+    caps_runtime *rt = open_runtime(&options);
+    test_ok(squash_runs(rt, &err));
+    const char *warning = caps_runtime_take_warning(rt);
+    ck_assert_msg(warning && strstr(warning, "is a pipe or a device"), "%s", warning);
+    caps_runtime_free(rt);
+    ck_assert_int_eq(unlink(file), 0);
+    use_cache(cache);
+    if (geteuid() == 0) { /* only root can give a file away */
+        const ino_t first = inode(file);
+        ck_assert_int_eq(chown(file, 12345, 12345), 0);
+        use_cache(cache);
+        ck_assert_msg(inode(file) != first, "a file of another user was loaded");
+    }
+    free(aside);
+    free(file);
+    free(cache);
+    free(root);
+}
+END_TEST
+
+START_TEST(a_directory_of_others_is_not_used)
+{
+    static const struct {
+        mode_t mode;
+        uid_t owner;
+        const char *why;
+    } rows[] = {{0777, 0, "everybody may write to it"}, {01777, 0, NULL}, {0775, 0, NULL},
+        {0755, 12345, "it belongs to another user"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        caps_error err = {0};
+        char *cache = test_directory();
+        ck_assert_int_eq(chmod(cache, rows[i].mode), 0);
+        if (rows[i].owner && chown(cache, rows[i].owner, rows[i].owner) != 0) {
+            free(cache); /* only root can */
+            continue;
+        }
+        caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .cache_dir = cache};
+        caps_runtime *rt = open_runtime(&options);
+        test_ok(squash_runs(rt, &err));
+        const char *warning = caps_runtime_take_warning(rt);
+        if (rows[i].why)
+            ck_assert_msg(warning && strstr(warning, rows[i].why) && strstr(warning, cache) &&
+                              strstr(warning, "CAPSCL_CACHE"),
+                "mode %o: %s", rows[i].mode, warning ? warning : "no warning");
+        else
+            ck_assert_msg(!warning, "mode %o: %s", rows[i].mode, warning);
+        caps_runtime_free(rt);
+        if (rows[i].why)
+            ck_assert_int_eq(rmdir(cache), 0); /* nothing was written there */
+        free(cache);
+    }
+}
+END_TEST
+
 /* ---- where the cache is --------------------------------------------------------------------- */
 
 START_TEST(the_place_is_chosen)
@@ -474,6 +565,8 @@ Suite *suite(void)
     tcase_add_test(tc, other_sources_are_another_program);
     tcase_add_test(tc, damaged_files_are_written_anew);
     tcase_add_test(tc, a_cache_that_cannot_be_written_is_a_warning);
+    tcase_add_test(tc, only_files_of_this_user_are_loaded);
+    tcase_add_test(tc, a_directory_of_others_is_not_used);
     tcase_add_test(tc, the_place_is_chosen);
     tcase_add_test(tc, two_processes_share_a_cold_cache);
     tcase_add_test(tc, sources_come_from_the_directory);

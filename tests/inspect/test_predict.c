@@ -336,7 +336,8 @@ START_TEST(opened_checkpoints)
     test_ok(caps_model_save(m, path, &err));
     const caps_model_options options = {
         CAPS_OPTIONS(caps_model_options), .max_batch = 3, .reconstruct = true};
-    test_ok(caps_model_open(&opened, families[_i], path, &options, true, &err));
+    test_ok(caps_model_open(&opened, families[_i], path, &options,
+        &(caps_open_options){CAPS_OPTIONS(caps_open_options), .fitting = true}, &err));
     float *images = floats(N * PIXELS, 5, 0, 1);
     caps_predictions a, b;
     test_ok(caps_predict(m, images, N, ALL, NULL, &a, &err));
@@ -348,7 +349,9 @@ START_TEST(opened_checkpoints)
     caps_predictions_release(&b);
     caps_model_free(opened);
     ck_assert_int_eq(
-        caps_model_open(&opened, families[_i], directory, &options, true, &err), CAPS_ERR_FORMAT);
+        caps_model_open(&opened, families[_i], directory, &options,
+            &(caps_open_options){CAPS_OPTIONS(caps_open_options), .fitting = true}, &err),
+        CAPS_ERR_FORMAT);
     ck_assert_ptr_null(opened);
     free(images);
     free(directory);

@@ -157,6 +157,30 @@ START_TEST(plans_that_are_given_up_leave_none)
 }
 END_TEST
 
+/* Names of layers are valid one by one; a run records them all together. */
+START_TEST(names_that_are_too_long_together)
+{
+    caps_error err = {0};
+    char json[8192];
+    int n = snprintf(json, sizeof json, "{\"input\": [1, 9, 9], \"classes\": 2, \"layers\": [");
+    for (int i = 0; i < 40; i++)
+        n += snprintf(json + n, sizeof json - (size_t)n,
+            "{\"kind\": \"conv\", \"name\": \"a_convolution_with_a_long_name_%02d\", "
+            "\"channels\": 1, \"kernel\": 1}, ",
+            i);
+    snprintf(json + n, sizeof json - (size_t)n,
+        "{\"kind\": \"linear\", \"out\": 2, \"activation\": \"none\"}]}");
+    OWNED_SPEC(spec) = spec_of(json);
+    const caps_model_options options = {CAPS_OPTIONS(caps_model_options), .max_batch = 1};
+    caps_model_memory memory;
+    ck_assert_int_eq(
+        caps_model_forecast(test_runtime(), spec, &options, &memory, &err), CAPS_ERR_SPEC);
+    ck_assert_msg(strstr(err.message, "the names of the convolutions up to it") &&
+                      strstr(err.message, "more than 1023 bytes, need shorter names"),
+        "%s", err.message);
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("choices");
@@ -166,6 +190,7 @@ Suite *suite(void)
         t, a_plan_records_what_runs, 0, FAMILIES * (int)(sizeof cases / sizeof *cases));
     tcase_add_loop_test(t, nothing_else_is_recorded, 0, FAMILIES);
     tcase_add_loop_test(t, plans_that_are_given_up_leave_none, 0, FAMILIES);
+    tcase_add_test(t, names_that_are_too_long_together);
     suite_add_tcase(s, t);
     return s;
 }

@@ -18,11 +18,14 @@ static caps_runtime *tile_runtime(size_t tile)
 static void check_cut(caps_runtime *rt, size_t tile, const caps_gemm_shape *s, size_t parts,
     size_t offset, int bias, caps_activation act)
 {
-    const caps_gemm_cut cut = caps_gemm_cut_by(rt, tile, s, parts);
+    caps_gemm_cut cut = caps_gemm_cut_by(rt, tile, s, parts);
     ck_assert_uint_eq(cut.chunk % cut.kc, 0);
     ck_assert_uint_ge(cut.chunk * cut.parts, s->k);
     ck_assert_uint_lt(cut.chunk * (cut.parts - 1), s->k); /* no part is empty */
     check_way(rt, &(product_way){&cut, offset}, s, bias, act, caps_gemm_tile_name(tile));
+    cut.apart = !cut.apart;
+    if (s->count > 1)
+        check_way(rt, &(product_way){&cut, offset}, s, bias, act, "apart");
 }
 
 /* Elements after which a test's tensor lies at a multiple of 16 bytes: there are 37 before it. */

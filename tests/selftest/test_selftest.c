@@ -14,7 +14,7 @@ static const struct {
     {"group", true}, {"squash", true}, {"votes", true}, {"routing", true}, {"class_caps", true},
     {"lengths", false}, {"margin", true}, {"argmax", false}, {"mask", true}, {"sse", true},
     {"totals", false}, {"softmax", false}, {"cross_entropy", true}, {"dropout", true},
-    {"scale", false}, {"adam", false}, {"sgd", false}};
+    {"scale", false}, {"class_weights", false}, {"adam", false}, {"sgd", false}};
 
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 
@@ -59,7 +59,7 @@ START_TEST(everything_passes_and_is_there)
 {
     caps_error err = {0};
     seen s = {0};
-    test_ok(caps_selftest_run(families[_i], test_small(), look, &s, &err));
+    test_ok(caps_selftest_run(families[_i], test_small(), NULL, 0, look, &s, &err));
     for (size_t n = 0; n < OPERATIONS; n++) {
         ck_assert_msg(s.forward[n] >= 1, "%s", operations[n].name);
         ck_assert_msg((s.backward[n] >= 1) == operations[n].backward, "%s", operations[n].name);
@@ -78,7 +78,7 @@ START_TEST(everything_passes_and_is_there)
         }
     if (!test_small()) {
         seen tiny = {0};
-        test_ok(caps_selftest_run(families[_i], true, look, &tiny, &err));
+        test_ok(caps_selftest_run(families[_i], true, NULL, 0, look, &tiny, &err));
         ck_assert_int_lt(tiny.all, s.all);
     }
 }
@@ -114,7 +114,7 @@ START_TEST(a_wrong_kernel_is_found)
     test_ok(caps_runtime_create_from(&rt, caps_runtime_context(shared),
         caps_runtime_device(shared)->handle, caps_runtime_queue(shared), &options, &err));
     int failed = 0;
-    test_ok(caps_selftest_run(rt, true, count_failures, &failed, &err));
+    test_ok(caps_selftest_run(rt, true, NULL, 0, count_failures, &failed, &err));
     ck_assert_int_ge(failed, 1);
     caps_runtime_free(rt);
     free(directory);

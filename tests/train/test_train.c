@@ -510,7 +510,8 @@ START_TEST(a_model_that_cannot_be_written)
 }
 END_TEST
 
-START_TEST(a_log_on_a_full_disk)
+/* Lines are appended to it: neither through a link nor to what is no file. */
+START_TEST(a_log_that_is_no_file_of_the_run)
 {
     char *out = fresh("full"), *log = cli_path(out, "metrics.jsonl");
     char *state = cli_path(out, "state.safetensors");
@@ -518,13 +519,20 @@ START_TEST(a_log_on_a_full_disk)
     size_t n = 0, m = 0;
     unsigned char *before = cli_read(state, &n);
     ck_assert_int_eq(unlink(log), 0);
-    ck_assert_int_eq(symlink("/dev/full", log), 0);
-    train_fails((train_watch){.out = out, .resume = true}, &whole, CAPS_ERR_IO, "metrics.jsonl");
-    unsigned char *after = cli_read(state, &m);
-    ck_assert(n == m && memcmp(before, after, n) == 0);
+    for (int kind = 0; kind < 3; kind++) {
+        ck_assert_int_eq(kind == 0   ? symlink("/dev/full", log)
+                         : kind == 1 ? symlink("/nowhere/else", log)
+                                     : mkfifo(log, 0600),
+            0);
+        train_fails((train_watch){.out = out, .resume = true}, &whole, CAPS_ERR_IO,
+            kind == 1 ? "metrics.jsonl: is a symbolic link, need a regular file"
+                      : "metrics.jsonl: is a pipe or a device, need a regular file");
+        unsigned char *after = cli_read(state, &m);
+        ck_assert(n == m && memcmp(before, after, n) == 0);
+        free(after);
+        ck_assert_int_eq(unlink(log), 0);
+    }
     free(before);
-    free(after);
-    ck_assert_int_eq(unlink(log), 0);
     train_watch w = train_ok((train_watch){.out = out, .resume = true}, &whole);
     expect_whole(out, &w);
 }
@@ -720,7 +728,7 @@ Suite *suite(void)
     tcase_add_test(t, logged_steps_are_those_they_say);
     tcase_add_test(t, a_place_that_cannot_be_written);
     tcase_add_test(t, a_model_that_cannot_be_written);
-    tcase_add_test(t, a_log_on_a_full_disk);
+    tcase_add_test(t, a_log_that_is_no_file_of_the_run);
     tcase_add_test(t, two_processes_in_one_directory);
     tcase_add_test(t, evaluation_counts_every_image);
     tcase_add_test(t, evaluation_leaves_totals_and_weights);

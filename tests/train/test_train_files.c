@@ -1,4 +1,5 @@
 /* The files of a run, and what is refused of them; settings; the schedule. */
+#include <fcntl.h>
 #include <stddef.h>
 
 #include "train_support.h"
@@ -340,9 +341,15 @@ START_TEST(lines_are_appended)
 
     err = (caps_error){0};
     ck_assert_int_eq(caps_metrics_open(&log, work, 0, true, &err), CAPS_ERR_IO);
-    test_ok(caps_metrics_open(&log, "/dev/full", 0, true, &err));
+    ck_assert_int_eq(caps_metrics_open(&log, "/dev/full", 0, true, &err), CAPS_ERR_IO);
+    ck_assert_str_eq(err.message, "/dev/full: is a pipe or a device, need a regular file");
+    char *full = cli_path(work, "full.jsonl");
+    test_ok(caps_metrics_open(&log, full, 0, true, &err));
+    const int device = open("/dev/full", O_WRONLY);
+    ck_assert_int_eq(dup2(device, log.fd), log.fd); /* the disk fills up */
+    close(device);
     ck_assert_int_eq(caps_metrics_append(&log, CAPS_METRICS_STEP, &m, &err), CAPS_ERR_IO);
-    ck_assert_ptr_nonnull(strstr(err.message, "/dev/full"));
+    ck_assert_ptr_nonnull(strstr(err.message, "full.jsonl: cannot write: No space left"));
     caps_metrics_close(&log);
 }
 END_TEST

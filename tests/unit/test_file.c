@@ -326,6 +326,52 @@ START_TEST(atomic_refusals)
 END_TEST
 
 /* An output is checked before long work; nothing is left behind, and what is there stays. */
+static void make_link(const char *target, const char *path)
+{
+    unlink(path);
+    ck_assert_int_eq(symlink(target, path), 0);
+}
+
+/* What a program writes in a directory of its own goes nowhere else. */
+START_TEST(own_files_are_not_written_through_links)
+{
+    caps_error err = {0};
+    struct stat st;
+    char *root = test_directory(), *own = caps_path_join(root, "own");
+    char *victim = caps_path_join(root, "victim"), *missing = caps_path_join(root, "missing");
+    put(victim, "precious");
+    ck_assert_int_eq(chmod(victim, 0400), 0);
+    const char *const targets[] = {victim, missing, "/dev/null", root, own};
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+        make_link(targets[i], own);
+        test_ok(caps_file_write_own(own, "new", 3, &err));
+        ck_assert_int_eq(lstat(own, &st), 0);
+        ck_assert_msg(S_ISREG(st.st_mode), "target %zu", i);
+        expect_content(own, "new");
+        expect_content(victim, "precious");
+        ck_assert(!caps_path_exists(missing));
+    }
+    ck_assert_int_eq(unlink(own), 0);
+    ck_assert_int_eq(mkfifo(own, 0600), 0);
+    char *message = caps_format("%s: is a pipe or a device, need a regular file", own);
+    unsigned char *data;
+    size_t n;
+    ck_assert_int_eq(caps_file_write_own(own, "x", 1, &err), CAPS_ERR_IO);
+    ck_assert_str_eq(err.message, message);
+    ck_assert_int_eq(caps_file_check_own(own, CAPS_ERR_FORMAT, &err), CAPS_ERR_FORMAT);
+    ck_assert_str_eq(err.message, message);
+    const int writer = open(own, O_RDWR | O_NONBLOCK); /* one that says nothing */
+    ck_assert_int_eq(caps_file_read_own(&data, &n, own, 100, &err), CAPS_ERR_FORMAT);
+    ck_assert_str_eq(err.message, message);
+    close(writer);
+    free(message);
+    free(missing);
+    free(victim);
+    free(own);
+    free(root);
+}
+END_TEST
+
 START_TEST(outputs_are_checked)
 {
     caps_error err = {0};
@@ -485,12 +531,59 @@ START_TEST(threads_writing_one_file)
 }
 END_TEST
 
+/* Only what the system calls missing is nothing; what it cannot look at is an error. */
+START_TEST(looks_at_paths)
+{
+    caps_error err = {0};
+    caps_path_kind kind;
+    char *dir = test_directory(), *file = caps_path_join(dir, "file");
+    char *below = caps_path_join(file, "x"), *loop = caps_path_join(dir, "loop");
+    char *nothing = caps_path_join(dir, "nothing"), *dangling = caps_path_join(dir, "dangling");
+    char name[300];
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    char *longest = caps_path_join(dir, name);
+    test_ok(caps_file_write(file, "x", 1, &err));
+    ck_assert_int_eq(symlink("loop", loop), 0);
+    ck_assert_int_eq(symlink("nothing", dangling), 0);
+    const struct {
+        const char *path;
+        caps_path_kind kind;
+    } found[] = {{dir, CAPS_PATH_DIRECTORY}, {file, CAPS_PATH_FILE}, {nothing, CAPS_PATH_NOTHING},
+        {dangling, CAPS_PATH_NOTHING}, {"/dev/null", CAPS_PATH_FILE}};
+    for (size_t i = 0; i < sizeof found / sizeof found[0]; i++) {
+        test_ok(caps_path_look(&kind, found[i].path, CAPS_ERR_IO, &err));
+        ck_assert_int_eq(kind, found[i].kind);
+    }
+    const struct {
+        const char *path, *why;
+    } refused[] = {{below, ": cannot look there: Not a directory"},
+        {loop, ": cannot look there: Too many levels of symbolic links"},
+        {longest, ": cannot look there: File name too long"}};
+    static const caps_status statuses[] = {CAPS_ERR_NOT_FOUND, CAPS_ERR_IO};
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        for (size_t k = 0; k < 2; k++) {
+            ck_assert_int_eq(
+                caps_path_look(&kind, refused[i].path, statuses[k], &err), statuses[k]);
+            ck_assert_ptr_nonnull(strstr(err.message, refused[i].why));
+        }
+    free(longest);
+    free(dangling);
+    free(nothing);
+    free(loop);
+    free(below);
+    free(file);
+    free(dir);
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("file");
     TCase *files = tcase_create("files");
     tcase_set_timeout(files, 60);
     tcase_add_test(files, paths_and_hash);
+    tcase_add_test(files, looks_at_paths);
     tcase_add_test(files, directories);
     tcase_add_test(files, read_whole_files);
     tcase_add_test(files, read_from_a_pipe);
@@ -499,6 +592,7 @@ Suite *suite(void)
     tcase_add_test(files, atomic_names);
     tcase_add_test(files, atomic_refusals);
     tcase_add_test(files, outputs_are_checked);
+    tcase_add_test(files, own_files_are_not_written_through_links);
     tcase_add_test(files, atomic_write_that_fails_half_way);
     tcase_add_test(files, killed_writers_leave_the_old_file);
     tcase_add_test(files, threads_writing_one_file);

@@ -1,4 +1,4 @@
-/* test_folder_splits.c: which folders are splits, what is not used, and where pictures come from. */
+/* test_folder_splits.c: which folders are splits, what is not used, and the files of pictures. */
 #include "data_files.h"
 
 #include <stdio.h>

@@ -331,7 +331,7 @@ START_TEST(notes_count_and_name)
     enum { N = sizeof facts / sizeof facts[0] };
     static const char expected[] =
         "1 of 10 training pictures is in colour, which becomes grey: only a network of 3 channels "
-        "sees colour (--arch FILE with \"input\": [3,28,20])\n"
+        "sees colour (--arch cifar10, or FILE with \"input\": [3,28,20])\n"
         "1 of 10 training pictures is CMYK and becomes RGB by the plain formula, without a colour "
         "profile\n"
         "1 of 10 training pictures is turned as EXIF says\n"
@@ -385,13 +385,16 @@ START_TEST(notes_of_one_and_of_none)
                          &(caps_picture_options){.ground = CAPS_GROUND_LIGHT, .invert = true}),
         "0.png is light on dark, but the network was trained on dark on light (--no-invert leaves "
         "pictures as they are)\n");
-    /* A few odd ones in many are no news. */
-    caps_picture_counts counts = {.n = 11, .other_ground = 1};
+    /* A few odd ones in very many are no news. */
+    caps_picture_counts counts = {.n = 101, .other_ground = 10};
     const caps_picture_noting noting = {
         "pictures", 1, 28, 20, &dark, name_picture, NULL, on_note, NULL};
     said[0] = '\0';
     caps_picture_notes(&counts, &noting);
     ck_assert_str_eq(said, "");
+    counts.n = 100;
+    caps_picture_notes(&counts, &noting);
+    ck_assert_ptr_nonnull(strstr(said, "10 of 100 pictures are dark on light"));
 }
 END_TEST
 
