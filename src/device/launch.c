@@ -36,7 +36,7 @@ caps_status caps_runtime_build(caps_runtime *rt, caps_error *err)
 static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
     const caps_template *template, const char *kernel, caps_error *err)
 {
-    char full[256];
+    char full[384];
     bool found;
     cl_int code = CL_SUCCESS;
     cl_program program;

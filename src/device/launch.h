@@ -107,6 +107,9 @@ size_t caps_group_size(const caps_runtime *rt, size_t requested);
 /* Floats in a vector of the device; 0: it has none. */
 size_t caps_runtime_vector_width(const caps_runtime *rt);
 
+/* One more line for caps_runtime_take_warning; what waits to be shown is not lost to it. */
+void caps_runtime_warn(caps_runtime *rt, const char *format, ...) CAPS_PRINTF(2, 3);
+
 /* For time spent in a library that enqueues kernels of its own (CLBlast): begin waits for the queue
  * where profiling is on, and end waits again and books the time under `name`. For a trace they
  * enqueue a marker each. Without either both do nothing. */

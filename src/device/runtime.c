@@ -116,6 +116,12 @@ static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_
         CAPS_TRY(caps_fail(err, CAPS_ERR_OPENCL,
             "device %s (%s): its driver says that its largest work-group is 0, need >= 1",
             rt->device.id, rt->device.name));
+    /* Most groups have one dimension, the first. */
+    size_t sizes[16] = {0};
+    if (clGetDeviceInfo(rt->device.handle, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof sizes, sizes,
+            NULL) == CL_SUCCESS &&
+        sizes[0] > 0 && sizes[0] < group)
+        group = sizes[0];
     rt->max_group = group;
     cl_uint width = 0;
     code = clGetDeviceInfo(

@@ -76,8 +76,6 @@ unsigned char *caps_cache_read(size_t *n, const char *path, size_t limit);
 /* Makes the directory too. CAPS_ERR_IO, CAPS_ERR_MEMORY. */
 caps_status caps_cache_write(
     const char *directory, const char *path, const void *data, size_t n, caps_error *err);
-/* Adds to the warning that waits to be shown. */
-void caps_runtime_warn(caps_runtime *rt, const char *format, ...) CAPS_PRINTF(2, 3);
 /* During a warm-up (kernel_warmup.h): is this kernel to be launched, on one work-group? */
 caps_status caps_warmup_should_launch(bool *launch, caps_runtime *rt, const caps_template *template,
     const char *kernel, caps_error *err);

@@ -22,7 +22,7 @@ static const char *const activations[] = {"none", "relu", "sigmoid"};
 /* ---- gemm: m, n, k, trans_a, trans_b, count, algorithm -------------------------------------- */
 
 static const caps_gemm_implementation *const methods[] = {
-    &caps_gemm_direct, &caps_gemm_packed, &caps_gemm_clblast};
+    &caps_gemm_direct, &caps_gemm_packed, &caps_gemm_clblast, &caps_gemm_tiled};
 
 static caps_status gemm(caps_selftest *t, const size_t *z, caps_error *err)
 {
@@ -261,6 +261,10 @@ const caps_selftest_case caps_selftest_layers[] = {
     {"gemm", gemm, false, {67, 129, 301, 0, 1, 1, 2}},
     {"gemm", gemm, false, {1037, 131, 263, 1, 0, 1, 1}},
     {"gemm", gemm, false, {33, 45, 70, 1, 0, 1, 2}},
+    {"gemm", gemm, true, {9, 35, 11, 0, 1, 2, 3}},
+    {"gemm", gemm, true, {13, 17, 26, 1, 0, 1, 3}},
+    {"gemm", gemm, false, {107, 129, 301, 0, 0, 1, 3}},
+    {"gemm", gemm, false, {3, 70, 2000, 1, 1, 2, 3}},
     {"gemm", gemm, false, {31, 45, 23, 0, 0, 3, 2}},
     {"bias_act", bias_act, true, {3, 5, 7, 0}},
     {"bias_act", bias_act, true, {2, 5, 19, 1}},

@@ -23,6 +23,7 @@ static const struct {
                                                       "-DTOOM_COOK_KERNEL_X=3 -DTOOM_COOK_ITEMS=8 "
                                                       "-DTOOM_COOK_LANES=8"}},
     {CAPS_FAMILY_GPU, {"conv_implicit_gpu.clt", " -DIMPLICIT_GROUP=2"}},
+    {CAPS_FAMILY_GPU, {"gemm_tiled_gpu.clt", " -DTILED_WM=4"}},
 };
 
 static void set_up(void)

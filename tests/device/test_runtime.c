@@ -62,7 +62,7 @@ START_TEST(creation_says_why_it_fails)
         {{CAPS_OPTIONS(caps_runtime_options), .kernels = "CPU"},
             "kernel family \"CPU\" is unknown, need auto, cpu or gpu"},
         {{CAPS_OPTIONS(caps_runtime_options), .algorithms = "gemm=blas"},
-            "GEMM algorithm \"blas\" is unknown, need auto, clblast, packed or direct"},
+            "GEMM algorithm \"blas\" is unknown, need auto, tiled, clblast, packed or direct"},
         {{CAPS_OPTIONS(caps_runtime_options), .algorithms = "routing=kept"},
             "routing variant \"kept\" is unknown, need auto, stored or fused"},
         {{CAPS_OPTIONS(caps_runtime_options), .algorithms = "gemm=direct,conv=fast"},
