@@ -59,11 +59,11 @@ static const struct tile {
 } tiles[] = {
     {"104x128", NVIDIA, 8, 16, 13, 8, 4, 8, 4},
     {"128x128", AMD | INTEL | OTHER, 16, 16, 8, 8, 4, 8, 4},
-    {"64x64", GPUS, 8, 8, 8, 8, 4, 8, 4},
+    {"64x64", NVIDIA | AMD | OTHER, 8, 8, 8, 8, 4, 8, 4},
     {"32x32", GPUS, 8, 8, 4, 4, 4, 8, 4},
     {"8x64", GPUS, 4, 16, 2, 4, 4, 16, 8},
     {"16x8", GPUS, 4, 2, 4, 4, 4, 8, 4},
-    {"8x8", GPUS, 1, 1, 8, 8, 4, 8, 0},
+    {"8x8", OTHER, 1, 1, 8, 8, 4, 8, 0},
     {"64x2 vectors", LANES, 8, 1, 8, 2, 0, 128, 0},
     {"32x1 vectors", LANES, 4, 1, 8, 1, 0, 128, 0},
     {"8x2 vectors", LANES, 1, 1, 8, 2, 0, 128, 0},
@@ -99,6 +99,13 @@ static size_t vector_of(const caps_runtime *rt)
     return width >= 16 ? 16 : width >= 8 ? 8 : 4;
 }
 
+/* Intel's compiler keeps so many sums in memory, not in registers, where k has a rest or anything is
+ * done to them. */
+static bool keeps_sums_in_memory(const caps_runtime *rt, const caps_gemm_cut *c)
+{
+    return class_of(rt)->bit == INTEL && c->wm * c->wn > 16;
+}
+
 /* The items and elements of a tile for m rows. */
 static caps_gemm_cut cut_of(const caps_runtime *rt, size_t tile, size_t m)
 {
@@ -116,8 +123,7 @@ static caps_gemm_cut cut_of(const caps_runtime *rt, size_t tile, size_t m)
     const size_t down = caps_div_up(m, (size_t)t->lm * t->wm);
     c.wm = caps_div_up(m, down * t->lm);
     c.items = c.lm * c.ln;
-    /* Intel's compiler keeps the sums in memory where anything is done to so many. */
-    c.apart = class_of(rt)->bit == INTEL && c.wm * c.wn > 32;
+    c.apart = keeps_sums_in_memory(rt, &c);
     c.tm = c.lm * c.wm;
     c.tn = c.ln * c.wn;
     return c;
@@ -240,7 +246,9 @@ static double tile_cost(const caps_runtime *rt, size_t tile, const void *problem
 {
     if (!(tiles[tile].classes & class_of(rt)->bit))
         return (double)INFINITY;
-    return caps_gemm_cut_by(rt, tile, problem, 0).cycles;
+    const caps_gemm_cut c = caps_gemm_cut_by(rt, tile, problem, 0);
+    const caps_gemm_shape *s = problem;
+    return keeps_sums_in_memory(rt, &c) && s->k % c.kc != 0 ? (double)INFINITY : c.cycles;
 }
 
 /* What the model sees far behind is not measured. */

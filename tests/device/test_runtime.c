@@ -84,7 +84,8 @@ START_TEST(creation_says_why_it_fails)
     setenv("CAPSCL_GEMM", "blas", 1);
     ck_assert_int_eq(caps_runtime_create(&rt, NULL, NULL, &err), CAPS_ERR_ARGUMENT);
     expect_message(&err, CAPS_ERR_ARGUMENT,
-        "CAPSCL_GEMM: GEMM algorithm \"blas\" is unknown, need auto, clblast, packed or direct");
+        "CAPSCL_GEMM: GEMM algorithm \"blas\" is unknown, need auto, tiled, clblast, packed or "
+        "direct");
     unsetenv("CAPSCL_GEMM");
     const caps_runtime_options unsized = {.kernels = "cpu"};
     ck_assert_int_eq(caps_runtime_create(&rt, NULL, &unsized, &err), CAPS_ERR_ARGUMENT);
