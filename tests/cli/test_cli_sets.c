@@ -237,6 +237,7 @@ START_TEST(files_in_predictions)
             1);
         json_decref(one);
         test_process_release(&q);
+        free(path);
     }
     json_decref(value);
     test_process_release(&p);
