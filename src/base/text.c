@@ -93,3 +93,14 @@ char *caps_text_clean(char *to, size_t bytes, const char *text)
         to[at] = 0;
     return to;
 }
+
+void caps_text_each_line(const char *text, void (*each)(void *user, const char *line), void *user)
+{
+    char line[2048];
+    while (text && *text) {
+        const size_t n = strcspn(text, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)n, text);
+        each(user, line);
+        text += n + (text[n] == '\n');
+    }
+}

@@ -26,4 +26,8 @@ bool caps_is_text(const char *text);
  * Returns `to`. */
 char *caps_text_clean(char *to, size_t bytes, const char *text);
 
+/* Calls `each` with every line of a text (NULL: it has none), without its '\n'; a line of more than
+ * 2047 bytes is cut. */
+void caps_text_each_line(const char *text, void (*each)(void *user, const char *line), void *user);
+
 #endif

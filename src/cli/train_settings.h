@@ -55,7 +55,7 @@ void caps_train_change_resumed(
     const caps_train_flags *o, const caps_args *args, caps_train_config *config);
 
 /* Where the run's data are no longer where they were, the error says what to do. */
-caps_status caps_train_explain_data(
-    caps_status status, const caps_train_flags *o, const caps_train_config *config, caps_error *err);
+caps_status caps_train_explain_data(caps_status status, const caps_train_flags *o,
+    const caps_train_config *config, caps_error *err);
 
 #endif

@@ -155,7 +155,8 @@ caps_status caps_batcher_create(caps_batcher **out, const caps_dataset *ds,
     b->filled_made = pthread_cond_init(&b->filled, NULL) == 0;
     b->emptied_made = pthread_cond_init(&b->emptied, NULL) == 0;
     if (!b->mutex_made || !b->filled_made || !b->emptied_made || batcher_start(b) != 0)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "data: cannot start the thread that prepares batches"));
+        CAPS_TRY(
+            caps_fail(err, CAPS_ERR_MEMORY, "data: cannot start the thread that prepares batches"));
     *out = b;
     b = NULL;
 done:

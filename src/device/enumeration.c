@@ -45,34 +45,26 @@ static void put_tidy(char *to, size_t capacity, char *text)
     caps_text_clean(to, capacity, text);
 }
 
-/* What a driver does not say, or says in no reasonable size, is not the caller's to guess. */
-static cl_int device_text(cl_device_id device, cl_device_info what, char *to, size_t capacity)
+/* A text of a device, or, where `device` is NULL, of its platform. */
+static cl_int ask_text(
+    cl_platform_id platform, cl_device_id device, cl_uint what, size_t n, char *to, size_t *needed)
 {
-    char text[MOST_TEXT + 1];
-    size_t n = 0;
-    to[0] = 0;
-    cl_int code = clGetDeviceInfo(device, what, 0, NULL, &n);
-    if (code == CL_SUCCESS && n > MOST_TEXT)
-        code = CL_INVALID_VALUE;
-    if (code == CL_SUCCESS && n > 0)
-        code = clGetDeviceInfo(device, what, n, text, NULL);
-    if (code != CL_SUCCESS)
-        return code;
-    text[n] = 0;
-    put_tidy(to, capacity, text);
-    return CL_SUCCESS;
+    return device ? clGetDeviceInfo(device, what, n, to, needed)
+                  : clGetPlatformInfo(platform, what, n, to, needed);
 }
 
-static cl_int platform_text(cl_platform_id platform, char *to, size_t capacity)
+/* What a driver does not say, or says in no reasonable size, is not the caller's to guess. */
+static cl_int describe_text(
+    cl_platform_id platform, cl_device_id device, cl_uint what, char *to, size_t capacity)
 {
     char text[MOST_TEXT + 1];
     size_t n = 0;
     to[0] = 0;
-    cl_int code = clGetPlatformInfo(platform, CL_PLATFORM_NAME, 0, NULL, &n);
+    cl_int code = ask_text(platform, device, what, 0, NULL, &n);
     if (code == CL_SUCCESS && n > MOST_TEXT)
         code = CL_INVALID_VALUE;
     if (code == CL_SUCCESS && n > 0)
-        code = clGetPlatformInfo(platform, CL_PLATFORM_NAME, n, text, NULL);
+        code = ask_text(platform, device, what, n, text, NULL);
     if (code != CL_SUCCESS)
         return code;
     text[n] = 0;
@@ -105,11 +97,12 @@ static caps_status describe_texts(
         {"version", CL_DEVICE_VERSION, info->version, sizeof info->version},
         {"driver version", CL_DRIVER_VERSION, info->driver, sizeof info->driver},
     };
-    cl_int code = platform_text(platform, info->platform, sizeof info->platform);
+    cl_int code =
+        describe_text(platform, NULL, CL_PLATFORM_NAME, info->platform, sizeof info->platform);
     if (code != CL_SUCCESS)
         return describe_failed(err, info, code, "name of its platform");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        code = device_text(device, rows[i].which, rows[i].to, rows[i].bytes);
+        code = describe_text(platform, device, rows[i].which, rows[i].to, rows[i].bytes);
         if (code != CL_SUCCESS)
             return describe_failed(err, info, code, rows[i].what);
     }

@@ -6,6 +6,7 @@
 
 #include "fail.h"
 #include "options.h"
+#include "text.h"
 
 static caps_status read_model_options(
     caps_model_options *own, const caps_model_options *options, caps_error *err)
@@ -29,21 +30,6 @@ caps_status caps_model_create_fitting(caps_model **out, caps_runtime *rt,
     return status;
 }
 
-static caps_status report_notes(
-    const caps_checkpoint *c, const caps_open_options *how, caps_error *err)
-{
-    for (const char *line = how->note ? c->notes : NULL; line && *line;) {
-        const size_t n = strcspn(line, "\n");
-        char *text = strndup(line, n);
-        if (!text)
-            return caps_fail(err, CAPS_ERR_MEMORY, "checkpoint: out of memory");
-        how->note(how->user, text);
-        free(text);
-        line += n + (line[n] == '\n');
-    }
-    return CAPS_OK;
-}
-
 caps_status caps_model_open(caps_model **out, caps_runtime *rt, const char *path,
     const caps_model_options *options, const caps_open_options *how, caps_error *err)
 {
@@ -55,7 +41,8 @@ caps_status caps_model_open(caps_model **out, caps_runtime *rt, const char *path
     CAPS_TRY(read_model_options(&own, options, err));
     CAPS_TRY(caps_options_read(&h, sizeof h, how, how ? how->size : 0, "caps_open_options", err));
     CAPS_TRY(caps_checkpoint_load_as(&checkpoint, path, h.arch, err));
-    CAPS_TRY(report_notes(&checkpoint, &h, err));
+    if (h.note)
+        caps_text_each_line(checkpoint.notes, h.note, h.user);
     own.loss = &checkpoint.loss; /* losses and attacks are by what it was trained with */
     if (h.fitting)
         CAPS_TRY(caps_model_create_fitting(out, rt, checkpoint.spec, &own, err));

@@ -96,6 +96,40 @@ static caps_status read_class_names(
     return caps_class_names_parse(c->spec, names, path, err);
 }
 
+/* ---- a reading ------------------------------------------------------------------------------ */
+
+typedef struct reading {
+    caps_checkpoint *c;
+    const char *path;
+    caps_safetensors st;
+    caps_textbuf notes;
+} reading;
+
+/* The file's header is read and checked, and what it is of. */
+static caps_status reading_begin(reading *r, caps_checkpoint *c, const char *path, caps_error *err)
+{
+    *r = (reading){.c = c, .path = path};
+    memset(c, 0, sizeof *c);
+    caps_status status = caps_safetensors_open(&r->st, path, err);
+    return status == CAPS_OK ? read_own(c, &r->st, path, err) : status;
+}
+
+/* Gives the notes to the checkpoint, or on failure releases it; returns the status. */
+static caps_status reading_end(reading *r, caps_status status, caps_error *err)
+{
+    if (status == CAPS_OK && r->notes.out_of_memory)
+        status = caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", r->path);
+    if (status == CAPS_OK) {
+        r->c->notes = r->notes.text;
+        r->notes = (caps_textbuf){0};
+    } else {
+        caps_checkpoint_release(r->c);
+    }
+    caps_textbuf_release(&r->notes);
+    caps_safetensors_release(&r->st);
+    return status;
+}
+
 /* ---- tensors -------------------------------------------------------------------------------- */
 
 /* Tensors of the optimizer, which a state has beside the parameters. */
@@ -170,30 +204,18 @@ done:
     return status;
 }
 
-/* Takes over what was noted. */
-static caps_status keep_notes(
-    caps_checkpoint *c, caps_textbuf *notes, const char *path, caps_error *err)
-{
-    if (notes->out_of_memory)
-        return caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path);
-    c->notes = notes->text;
-    *notes = (caps_textbuf){0};
-    return CAPS_OK;
-}
-
 /* ---- a whole checkpoint --------------------------------------------------------------------- */
 
-/* The network is c->spec. */
-static caps_status load_tensors(caps_checkpoint *c, caps_safetensors *st, caps_textbuf *notes,
-    const char *path, caps_error *err)
+/* The network is c->spec, and the file has all of it. */
+static caps_status read_whole(reading *r, caps_error *err)
 {
     caps_network network = {0};
     caps_status status;
-    CAPS_TRY(caps_network_init(&network, c->spec, err));
-    CAPS_TRY(check_tensors(st, &network, path, err));
-    CAPS_TRY(read_parameters(c, st, &network, path, err));
-    note_types(notes, c, st, &network, path);
-    CAPS_TRY(keep_notes(c, notes, path, err));
+    CAPS_TRY(read_class_names(r->c, &r->st, r->path, err));
+    CAPS_TRY(caps_network_init(&network, r->c->spec, err));
+    CAPS_TRY(check_tensors(&r->st, &network, r->path, err));
+    CAPS_TRY(read_parameters(r->c, &r->st, &network, r->path, err));
+    note_types(&r->notes, r->c, &r->st, &network, r->path);
 done:
     caps_network_release(&network);
     return status;
@@ -202,14 +224,9 @@ done:
 caps_status caps_checkpoint_load(
     caps_checkpoint *c, const char *path, const caps_model_spec *spec, caps_error *err)
 {
-    caps_safetensors st;
-    caps_textbuf notes = {0};
+    reading r;
     caps_status status;
-    memset(c, 0, sizeof *c);
-    status = caps_safetensors_open(&st, path, err);
-    if (status != CAPS_OK)
-        return status;
-    CAPS_TRY(read_own(c, &st, path, err));
+    CAPS_TRY(reading_begin(&r, c, path, err));
     if (!c->spec && !spec)
         CAPS_TRY(caps_fail(err, CAPS_ERR_FORMAT,
             "%s: no capscl.spec in its metadata, so its network is not known: need it beside the "
@@ -219,25 +236,12 @@ caps_status caps_checkpoint_load(
         CAPS_TRY(mismatch(path, c->spec, spec, err));
     if (spec)
         CAPS_TRY(replace_spec(c, spec, err));
-    CAPS_TRY(read_class_names(c, &st, path, err));
-    CAPS_TRY(load_tensors(c, &st, &notes, path, err));
+    CAPS_TRY(read_whole(&r, err));
 done:
-    caps_textbuf_release(&notes);
-    caps_safetensors_release(&st);
-    if (status != CAPS_OK)
-        caps_checkpoint_release(c);
-    return status;
+    return reading_end(&r, status, err);
 }
 
 /* ---- a checkpoint beside its network -------------------------------------------------------- */
-
-static bool is_builtin(const char *arch)
-{
-    bool is = false;
-    for (size_t i = 0; !is && caps_model_spec_builtin(i); i++)
-        is = strcmp(arch, caps_model_spec_builtin(i)) == 0;
-    return is;
-}
 
 /* The number of classes by which the network gets the file's shapes, or 0: the one size by which
  * networks of this number of classes and one more differ is looked up in the file. */
@@ -270,10 +274,12 @@ static size_t count_classes(const caps_safetensors *st, const caps_model_spec *s
 static caps_status fit_classes(const caps_checkpoint *c, const caps_safetensors *st,
     caps_model_spec *spec, const char *arch, const char *path, caps_textbuf *notes, caps_error *err)
 {
+    if (!caps_model_spec_is_builtin(arch))
+        return CAPS_OK;
     const size_t usual = caps_model_spec_info(spec)->classes;
     const size_t classes =
         c->spec ? caps_model_spec_info(c->spec)->classes : count_classes(st, spec);
-    if (!is_builtin(arch) || classes == 0 || classes == usual)
+    if (classes == 0 || classes == usual)
         return CAPS_OK;
     caps_status status = caps_model_spec_set_classes(spec, classes, err);
     if (status != CAPS_OK)
@@ -287,19 +293,14 @@ static caps_status fit_classes(const caps_checkpoint *c, const caps_safetensors 
 caps_status caps_checkpoint_load_as(
     caps_checkpoint *c, const char *path, const char *arch, caps_error *err)
 {
-    caps_safetensors st;
+    reading r;
     caps_model_spec *spec = NULL;
-    caps_textbuf notes = {0};
     caps_status status;
     if (!arch)
         return caps_checkpoint_load(c, path, NULL, err);
-    memset(c, 0, sizeof *c);
-    status = caps_safetensors_open(&st, path, err);
-    if (status != CAPS_OK)
-        return status;
-    CAPS_TRY(read_own(c, &st, path, err));
+    CAPS_TRY(reading_begin(&r, c, path, err));
     CAPS_TRY(caps_model_spec_load(&spec, arch, err));
-    CAPS_TRY(fit_classes(c, &st, spec, arch, path, &notes, err));
+    CAPS_TRY(fit_classes(c, &r.st, spec, arch, path, &r.notes, err));
     if (c->spec && !caps_model_spec_equal(c->spec, spec)) {
         char text[256];
         caps_spec_difference(text, sizeof text, c->spec, spec);
@@ -308,15 +309,10 @@ caps_status caps_checkpoint_load_as(
             path, arch, text));
     }
     CAPS_TRY(replace_spec(c, spec, err));
-    CAPS_TRY(read_class_names(c, &st, path, err));
-    CAPS_TRY(load_tensors(c, &st, &notes, path, err));
+    CAPS_TRY(read_whole(&r, err));
 done:
-    caps_textbuf_release(&notes);
     caps_model_spec_free(spec);
-    caps_safetensors_release(&st);
-    if (status != CAPS_OK)
-        caps_checkpoint_release(c);
-    return status;
+    return reading_end(&r, status, err);
 }
 
 /* ---- what fits of a checkpoint -------------------------------------------------------------- */
@@ -415,17 +411,12 @@ static caps_status judge_fitting(const caps_checkpoint *c, const caps_model_spec
 caps_status caps_checkpoint_load_fitting(
     caps_checkpoint *c, const char *path, const caps_model_spec *spec, caps_error *err)
 {
-    caps_safetensors st;
+    reading r;
     caps_model_spec *own = NULL;
     caps_network network = {0};
-    caps_textbuf notes = {0};
     fitting f = {0};
     caps_status status;
-    memset(c, 0, sizeof *c);
-    status = caps_safetensors_open(&st, path, err);
-    if (status != CAPS_OK)
-        return status;
-    CAPS_TRY(read_own(c, &st, path, err));
+    CAPS_TRY(reading_begin(&r, c, path, err));
     own = c->spec;
     c->spec = NULL;
     CAPS_TRY(replace_spec(c, spec, err));
@@ -433,11 +424,10 @@ caps_status caps_checkpoint_load_fitting(
     c->fresh = calloc(network.parameter_count, sizeof *c->fresh);
     if (!c->fresh)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
-    compare_layers(c, &st, &network, &f);
-    CAPS_TRY(judge_fitting(c, own, &f, &notes, path, err));
-    CAPS_TRY(read_parameters(c, &st, &network, path, err));
-    note_types(&notes, c, &st, &network, path);
-    CAPS_TRY(keep_notes(c, &notes, path, err));
+    compare_layers(c, &r.st, &network, &f);
+    CAPS_TRY(judge_fitting(c, own, &f, &r.notes, path, err));
+    CAPS_TRY(read_parameters(c, &r.st, &network, path, err));
+    note_types(&r.notes, c, &r.st, &network, path);
     if (f.fresh.used == 0) {
         free(c->fresh);
         c->fresh = NULL;
@@ -446,13 +436,9 @@ done:
     caps_textbuf_release(&f.taken);
     caps_textbuf_release(&f.fresh);
     caps_textbuf_release(&f.unused);
-    caps_textbuf_release(&notes);
     caps_network_release(&network);
     caps_model_spec_free(own);
-    caps_safetensors_release(&st);
-    if (status != CAPS_OK)
-        caps_checkpoint_release(c);
-    return status;
+    return reading_end(&r, status, err);
 }
 
 void caps_checkpoint_release(caps_checkpoint *c)

@@ -170,6 +170,9 @@ struct caps_network {
 caps_status caps_network_init(caps_network *network, const caps_model_spec *spec, caps_error *err);
 void caps_network_release(caps_network *network);
 
+/* Whether that is the name of a built-in network. */
+bool caps_model_spec_is_builtin(const char *name);
+
 /* The first field in which two specs differ: "class_caps.iterations is 3, need 2". */
 void caps_spec_difference(
     char *text, size_t bytes, const caps_model_spec *have, const caps_model_spec *need);

@@ -390,6 +390,14 @@ const char *caps_model_spec_builtin(size_t i)
     return i < sizeof builtins / sizeof builtins[0] ? builtins[i].name : NULL;
 }
 
+bool caps_model_spec_is_builtin(const char *name)
+{
+    for (size_t i = 0; i < sizeof builtins / sizeof builtins[0]; i++)
+        if (strcmp(builtins[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 caps_status caps_model_spec_load(caps_model_spec **out, const char *name_or_file, caps_error *err)
 {
     *out = NULL;

@@ -62,14 +62,6 @@ static caps_status start_choose_augment(
 
 /* ---- the network ---------------------------------------------------------------------------- */
 
-bool caps_start_is_builtin(const char *arch)
-{
-    for (size_t i = 0; caps_model_spec_builtin(i); i++)
-        if (strcmp(arch, caps_model_spec_builtin(i)) == 0)
-            return true;
-    return false;
-}
-
 /* A network of a file has as many classes as those of the data that have names. One with fewer is
  * reported with the label that is too great, after whatever is wrong with the files. */
 static caps_status start_check_classes(
@@ -93,7 +85,7 @@ static caps_status start_adopt_classes(
 {
     char **names = NULL;
     size_t named = 0, count = 0;
-    const bool builtin = start->arch ? caps_start_is_builtin(start->arch) : !start->init;
+    const bool builtin = start->arch ? caps_model_spec_is_builtin(start->arch) : !start->init;
     caps_status status;
     CAPS_TRY(caps_dataset_names(&names, &named, start->data, err));
     CAPS_TRY(caps_dataset_count_classes(&count, start->data, err));

@@ -33,9 +33,6 @@ typedef struct caps_start {
 caps_status caps_train_config_start(caps_train_config *config, const caps_start *start,
     caps_checkpoint *checkpoint, caps_error *err);
 
-/* Whether that is the name of a built-in network. */
-bool caps_start_is_builtin(const char *arch);
-
 /* Something that the profile changes in networks is not so in this one, whose parameters came from
  * a checkpoint, and was not requested otherwise. */
 bool caps_start_lacks_profile(const caps_start *start, const caps_model_spec *spec);

@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "fail.h"
 #include "schedule.h"
+#include "text.h"
 #include "trace.h"
 
 /* ---- numbers -------------------------------------------------------------------------------- */
@@ -115,13 +116,14 @@ void caps_trainer_note(caps_trainer *t, const char *format, ...)
     va_end(arguments);
 }
 
+static void note_line(void *user, const char *line)
+{
+    caps_trainer_note(user, "%s", line);
+}
+
 void caps_trainer_note_lines(caps_trainer *t, const char *lines)
 {
-    for (const char *line = lines; line && *line;) {
-        const size_t n = strcspn(line, "\n");
-        caps_trainer_note(t, "%.*s", (int)n, line);
-        line += n + (line[n] == '\n');
-    }
+    caps_text_each_line(lines, note_line, t);
 }
 
 /* ---- a step --------------------------------------------------------------------------------- */

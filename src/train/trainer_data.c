@@ -12,6 +12,7 @@
 #include "config.h"
 #include "fail.h"
 #include "file.h"
+#include "layer.h"
 #include "pairs.h"
 #include "schedule.h"
 #include "start.h"
@@ -180,7 +181,7 @@ static void report_classes(caps_trainer *t)
     const char *arch = t->config.arch;
     const size_t classes = caps_model_spec_info(t->config.spec)->classes;
     caps_model_spec *own = NULL;
-    if (!caps_start_is_builtin(arch) || caps_model_spec_load(&own, arch, NULL) != CAPS_OK)
+    if (!caps_model_spec_is_builtin(arch) || caps_model_spec_load(&own, arch, NULL) != CAPS_OK)
         return;
     const size_t usual = caps_model_spec_info(own)->classes;
     if (classes != usual)

@@ -167,6 +167,17 @@ static inline test_process cli_run_text(const char *text)
     return p;
 }
 
+/* A line for cli_run_text from its parts; up to the next one. */
+CAPS_PRINTF(1, 2) static inline const char *cli_line(const char *format, ...)
+{
+    static char line[4096];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    return line;
+}
+
 static inline int cli_error_lines(const char *err)
 {
     int count = 0;

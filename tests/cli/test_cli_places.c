@@ -6,17 +6,6 @@
 /* Made once: data of 4 classes, a repetition of two seeds, three pictures beside a text. */
 static char *work, *data, *spec, *three, *folder;
 
-static const char *line_of(const char *format, ...) CAPS_PRINTF(1, 2);
-static const char *line_of(const char *format, ...)
-{
-    static char line[4096];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    return line;
-}
-
 static void put_picture(const char *name, unsigned which)
 {
     caps_error err = {0};
@@ -33,7 +22,7 @@ static void set_up(void)
     data = cli_make_data(work, "data", 60, 24, 1, 12, 12, 4);
     spec = cli_write_text(work, "tiny.json", TINY_SPEC);
     three = cli_path(work, "three");
-    test_process p = cli_run_text(line_of(
+    test_process p = cli_run_text(cli_line(
         "train --data %s --arch %s --batch 20 --max-steps 2 --repeat 2 --seed 3 --quiet --out %s",
         data, spec, three));
     cli_expect_ok(p);
@@ -78,18 +67,18 @@ START_TEST(a_run_for_its_checkpoint)
 {
     char *seed = cli_path(three, "seed-3");
     const char *format = "eval --data %s --model %s%s --json";
-    expect_same(copy_of(line_of(format, data, seed, "/model.safetensors")),
-        copy_of(line_of(format, data, seed, "")));
+    expect_same(copy_of(cli_line(format, data, seed, "/model.safetensors")),
+        copy_of(cli_line(format, data, seed, "")));
     format = "predict --data %s --model %s%s --json --index 1";
-    expect_same(copy_of(line_of(format, data, seed, "/model.safetensors")),
-        copy_of(line_of(format, data, seed, "/")));
+    expect_same(copy_of(cli_line(format, data, seed, "/model.safetensors")),
+        copy_of(cli_line(format, data, seed, "/")));
     test_process p = cli_run_text(
-        line_of("show filters --model %s --out %s", seed, cli_path(work, "filters.png")));
+        cli_line("show filters --model %s --out %s", seed, cli_path(work, "filters.png")));
     cli_expect_ok(p);
     test_process_release(&p);
     /* A run that was stopped before its end has the state alone. */
     ck_assert_int_eq(rename(cli_path(seed, "model.safetensors"), cli_path(work, "away")), 0);
-    p = cli_run_text(line_of("eval --data %s --model %s --quiet", data, seed));
+    p = cli_run_text(cli_line("eval --data %s --model %s --quiet", data, seed));
     cli_expect_ok(p);
     test_process_release(&p);
     ck_assert_int_eq(rename(cli_path(work, "away"), cli_path(seed, "model.safetensors")), 0);
@@ -98,7 +87,7 @@ END_TEST
 
 START_TEST(a_repetition_for_its_seeds)
 {
-    json_t *all = cli_run_json(line_of("eval --data %s --model %s --json", data, three));
+    json_t *all = cli_run_json(cli_line("eval --data %s --model %s --json", data, three));
     const json_t *models = json_object_get(all, "models");
     ck_assert_uint_eq(json_array_size(models), 2);
     for (size_t i = 0; i < 2; i++) {
@@ -106,9 +95,9 @@ START_TEST(a_repetition_for_its_seeds)
         ck_assert_ptr_nonnull(strstr(name, i == 0 ? "/seed-3/model" : "/seed-4/model"));
     }
     json_decref(all);
-    cli_expect_error(cli_run_text(line_of("predict --data %s --model %s", data, three)), 3,
+    cli_expect_error(cli_run_text(cli_line("predict --data %s --model %s", data, three)), 3,
         "holds repeated runs, need one of them", "predict");
-    cli_expect_error(cli_run_text(line_of("predict --data %s --model %s", data, folder)), 3,
+    cli_expect_error(cli_run_text(cli_line("predict --data %s --model %s", data, folder)), 3,
         "is a directory without a checkpoint, need model.safetensors in it", "no run");
 }
 END_TEST
@@ -116,26 +105,26 @@ END_TEST
 START_TEST(a_folder_for_its_pictures)
 {
     char *seed = cli_path(three, "seed-3");
-    char *named = copy_of(line_of(
+    char *named = copy_of(cli_line(
         "predict --model %s %s/a.png %s/b.png %s/c.PNG --json", seed, folder, folder, folder));
-    expect_same(named, copy_of(line_of("predict --model %s %s --json", seed, folder)));
+    expect_same(named, copy_of(cli_line("predict --model %s %s --json", seed, folder)));
     /* Among files, in the order of the line. */
     json_t *list = cli_run_json(
-        line_of("predict --model %s %s/c.PNG %s %s/a.png --json", seed, folder, folder, folder));
+        cli_line("predict --model %s %s/c.PNG %s %s/a.png --json", seed, folder, folder, folder));
     static const char *const order[] = {"c.PNG", "a.png", "b.png", "c.PNG", "a.png"};
     ck_assert_uint_eq(json_array_size(list), 5);
     for (size_t i = 0; i < 5; i++)
         ck_assert_ptr_nonnull(strstr(
             json_string_value(json_object_get(json_array_get(list, i), "source")), order[i]));
     json_decref(list);
-    test_process p = cli_run_text(line_of("predict --model %s %s", seed, folder));
+    test_process p = cli_run_text(cli_line("predict --model %s %s", seed, folder));
     cli_expect_ok(p);
     ck_assert_ptr_nonnull(strstr(
         p.err, "pictures: 1 entry that is no PNG or JPEG by name is not used: readme.txt\n"));
     test_process_release(&p);
-    cli_expect_error(cli_run_text(line_of("predict --model %s %s", seed, data)), 3,
+    cli_expect_error(cli_run_text(cli_line("predict --model %s %s", seed, data)), 3,
         "a folder without PNG or JPEG files in it", "none");
-    cli_expect_error(cli_run_text(line_of("predict --model %s %s/none", seed, folder)), 3,
+    cli_expect_error(cli_run_text(cli_line("predict --model %s %s/none", seed, folder)), 3,
         "pictures/none: cannot open", "not there");
 }
 END_TEST
@@ -144,15 +133,15 @@ START_TEST(ranges_of_images)
 {
     char *seed = cli_path(three, "seed-3");
     const char *format = "predict --data %s --model %s --json --index %s";
-    expect_same(copy_of(line_of(format, data, seed, "4 0 1 2 3 23")),
-        copy_of(line_of(format, data, seed, "4 0-3 23-23")));
+    expect_same(copy_of(cli_line(format, data, seed, "4 0 1 2 3 23")),
+        copy_of(cli_line(format, data, seed, "4 0-3 23-23")));
     static const struct {
         const char *index, *needle;
     } rows[] = {{"3-1", "'3-1' is no range"}, {"0-24", "24 is out of range"}, {"1-", "--index"},
         {"1-2-3", "--index"}, {"1--2", "--index"}, {"0-4294967295", "'0-4294967295' is no range"},
         {"0-x", "--index"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        cli_expect_error(cli_run_text(line_of(format, data, seed, rows[i].index)), 2,
+        cli_expect_error(cli_run_text(cli_line(format, data, seed, rows[i].index)), 2,
             rows[i].needle, rows[i].index);
     cli_expect_error(
         cli_run("bench", "--batch", "1-2"), 2, "--batch", "ranges are for indices alone");
@@ -177,9 +166,9 @@ static void expect_operations(const char *line, const char *expected)
 START_TEST(several_operations)
 {
     const char *format = "bench %s --arch %s --time 0.001 --batch 3 --json";
-    expect_operations(line_of(format, "adam squash", spec), "squash adam");
-    expect_operations(line_of(format, "squash squash", spec), "squash");
-    expect_operations(line_of(format, "step forward", spec), "forward step");
+    expect_operations(cli_line(format, "adam squash", spec), "squash adam");
+    expect_operations(cli_line(format, "squash squash", spec), "squash");
+    expect_operations(cli_line(format, "step forward", spec), "forward step");
     cli_expect_error(cli_run("bench", "squash", "stp"), 2, "did you mean step?", "a typo");
     cli_expect_error(cli_run("bench", "squash", "votes", "--arch", "cnn-small"), 2,
         "bench: squash is measured on layers of capsules, cnn-small has none", "no capsules");
@@ -194,7 +183,7 @@ END_TEST
 /* One row a layer and algorithm, also of a network without capsules. */
 START_TEST(convolutions_of_any_network)
 {
-    char *lines = copy_of(line_of("bench conv --arch %s --time 0.001 --batch 2 --json",
+    char *lines = copy_of(cli_line("bench conv --arch %s --time 0.001 --batch 2 --json",
         cli_write_text(work, "cnn.json",
             "{\"kind\": \"cnn\", \"input\": [1,12,12], \"classes\": 3, \"conv\": [{\"channels\": "
             "4, "

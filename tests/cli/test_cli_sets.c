@@ -237,6 +237,7 @@ START_TEST(files_in_predictions)
             1);
         json_decref(one);
         test_process_release(&q);
+        free(path);
     }
     json_decref(value);
     test_process_release(&p);
@@ -252,6 +253,9 @@ START_TEST(files_in_predictions)
     char *plain = caps_format(",%s/test/cow/1.png\n", dir);
     ck_assert_msg(strstr(text, quoted) != NULL, "%s", text);
     ck_assert_str_eq(strstr(text, plain), plain); /* the last row */
+    free(quoted);
+    free(plain);
+    free(text);
 
     /* A set without files has the columns it always had. */
     char *idx = cli_make_data(work, "idx", 6, 4, 1, 12, 12, 3);
@@ -261,11 +265,13 @@ START_TEST(files_in_predictions)
     text = (char *)cli_read(csv, &n);
     ck_assert_ptr_nonnull(strstr(text, ",length_2\n"));
     ck_assert_ptr_null(strstr(text, "file"));
+    free(text);
     p = cli_run("report", run);
     cli_expect_ok(p);
     test_process_release(&p);
     text = (char *)cli_read(cli_path(run, "report.html"), &n);
     ck_assert_ptr_nonnull(strstr(text, "/test/"));
+    free(text);
 }
 END_TEST
 

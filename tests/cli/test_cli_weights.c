@@ -27,18 +27,6 @@ static void tear_down(void)
     free(work);
 }
 
-/* The line of a command, its parts joined. */
-static const char *line_of(const char *format, ...) CAPS_PRINTF(1, 2);
-static const char *line_of(const char *format, ...)
-{
-    static char line[4096];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    return line;
-}
-
 static char *output_of(const char *line)
 {
     test_process p = cli_run_text(line);
@@ -76,7 +64,7 @@ START_TEST(the_spec_beside_the_file)
     }
     /* Of several models, for those that have no spec. */
     json_t *both = cli_run_json(
-        line_of("eval --data %s --model %s %s --arch %s --json", data, model, plain, spec));
+        cli_line("eval --data %s --model %s %s --arch %s --json", data, model, plain, spec));
     const json_t *models = json_object_get(both, "models");
     ck_assert(json_array_size(models) == 2 &&
               json_equal(json_object_get(json_array_get(models, 0), "errors"),
@@ -88,9 +76,9 @@ END_TEST
 START_TEST(pictures_of_a_file_without_its_spec)
 {
     char *a = cli_path(work, "a.png"), *b = cli_path(work, "b.png");
-    free(output_of(line_of("show couplings --model %s --data %s --out %s", model, data, a)));
+    free(output_of(cli_line("show couplings --model %s --data %s --out %s", model, data, a)));
     free(output_of(
-        line_of("show couplings --model %s --arch %s --data %s --out %s", plain, spec, data, b)));
+        cli_line("show couplings --model %s --arch %s --data %s --out %s", plain, spec, data, b)));
     ck_assert(caps_path_exists(a) && caps_path_exists(b));
     /* A run whose checkpoint lost its metadata. */
     char *copy = cli_path(work, "copy");
@@ -100,7 +88,7 @@ START_TEST(pictures_of_a_file_without_its_spec)
     cli_write(cli_path(copy, "model.safetensors"), bytes, n);
     free(bytes);
     cli_expect_error(cli_run("report", copy), 3, "--arch FILE", "report");
-    free(output_of(line_of("report %s --arch %s", copy, spec)));
+    free(output_of(cli_line("report %s --arch %s", copy, spec)));
     ck_assert(caps_path_exists(cli_path(copy, "report.html")));
 }
 END_TEST
@@ -112,7 +100,7 @@ START_TEST(other_classes_begin_anew)
     char *two = cli_make_data(work, "six", 60, 24, 1, 12, 12, 6);
     char *out = cli_path(work, "six-run");
     test_process p = cli_run_text(
-        line_of("train --data %s --init %s --batch 20 --max-steps 2 --out %s", two, model, out));
+        cli_line("train --data %s --init %s --batch 20 --max-steps 2 --out %s", two, model, out));
     cli_expect_ok(p);
     ck_assert_msg(
         strstr(p.err, "/model.safetensors: taken: conv1, primary, decoder.fc2; begun "
@@ -127,10 +115,10 @@ START_TEST(other_classes_begin_anew)
         char name[16];
         snprintf(name, sizeof name, "seed-%d", i);
         same[i] = cli_path(work, name);
-        test_process q = cli_run_text(
-            line_of("train --data %s --init %s --batch 20 --max-steps 1 --optimizer sgd --lr 1e-30 "
-                    "--seed %d --out %s --quiet",
-                two, model, i == 2 ? 8 : 7, same[i]));
+        test_process q = cli_run_text(cli_line(
+            "train --data %s --init %s --batch 20 --max-steps 1 --optimizer sgd --lr 1e-30 "
+            "--seed %d --out %s --quiet",
+            two, model, i == 2 ? 8 : 7, same[i]));
         cli_expect_ok(q);
         test_process_release(&q);
     }
@@ -164,10 +152,10 @@ START_TEST(a_partial_beginning_is_resumed)
     char *out[2] = {cli_path(work, "whole"), cli_path(work, "parts")};
     for (int i = 0; i < 2; i++)
         free(output_of(
-            line_of("train --data %s --init %s --batch 20 --max-steps %d --out %s --quiet", six,
+            cli_line("train --data %s --init %s --batch 20 --max-steps %d --out %s --quiet", six,
                 model, i == 0 ? 5 : 2, out[i])));
-    free(output_of(line_of("train --resume --data %s --init %s --batch 20 --max-steps 5 --out %s "
-                           "--quiet",
+    free(output_of(cli_line("train --resume --data %s --init %s --batch 20 --max-steps 5 --out %s "
+                            "--quiet",
         six, model, out[1])));
     ck_assert(cli_same_file(
         cli_path(out[0], "model.safetensors"), cli_path(out[1], "model.safetensors")));
@@ -179,7 +167,7 @@ START_TEST(fewer_classes_without_names)
 {
     char *two = cli_make_data(work, "two", 60, 24, 1, 12, 12, 2);
     test_process p =
-        cli_run_text(line_of("train --data %s --init %s --batch 20 --max-steps 1 --out %s", two,
+        cli_run_text(cli_line("train --data %s --init %s --batch 20 --max-steps 1 --out %s", two,
             model, cli_path(work, "two-run")));
     cli_expect_ok(p);
     ck_assert_msg(strstr(p.err, "/model.safetensors has 4 classes, the data 2: their labels are "
@@ -201,16 +189,16 @@ START_TEST(another_network_is_taken_where_it_fits)
         "\"class_caps\": {\"dim\": 6, \"iterations\": 3}, \"decoder\": {\"hidden\": [16]}}");
     char *out = cli_path(work, "wide-run");
     const char *format = "train --data %s --arch %s --init %s --batch 20 --max-steps 2 --out %s";
-    test_process p = cli_run_text(line_of(format, data, wide, plain, out));
+    test_process p = cli_run_text(cli_line(format, data, wide, plain, out));
     cli_expect_ok(p);
     ck_assert_msg(strstr(p.err, "plain.safetensors: taken: conv1, decoder.fc1, decoder.fc2; begun "
                                 "anew: primary (") != NULL,
         "%s", p.err);
     test_process_release(&p);
     char *none = cli_path(work, "none-run");
-    cli_expect_error(cli_run_text(line_of(format, data, "small", model, none)), 3,
+    cli_expect_error(cli_run_text(cli_line(format, data, "small", model, none)), 3,
         "no layer of it fits the network: conv1 (weight is [8, 1, 3, 3] in", "nothing fits");
-    cli_expect_error(cli_run_text(line_of(format, data, routing, model, none)), 3,
+    cli_expect_error(cli_run_text(cli_line(format, data, routing, model, none)), 3,
         "class_caps.iterations is 2, need 3", "another routing");
     ck_assert(!caps_path_exists(none));
 }
@@ -229,14 +217,14 @@ START_TEST(flags_that_say_what_the_run_has)
     json_decref(cli_train(out, spec, data, ""));
     const uint64_t before = cli_tree_hash(out);
     for (size_t i = 0; i < 8; i++) {
-        free(
-            output_of(line_of("train --resume --data %s --arch %s --batch 20 --max-steps 2 --quiet "
-                              "--out %s %s",
+        free(output_of(
+            cli_line("train --resume --data %s --arch %s --batch 20 --max-steps 2 --quiet "
+                     "--out %s %s",
                 data, spec, out, same[i])));
         ck_assert_msg(cli_tree_hash(out) == before, "%s", same[i]);
     }
     for (size_t i = 8; i < sizeof same / sizeof same[0]; i++)
-        free(output_of(line_of("train --resume --data %s --arch %s --batch 20 --quiet --out %s %s",
+        free(output_of(cli_line("train --resume --data %s --arch %s --batch 20 --quiet --out %s %s",
             data, spec, out, same[i])));
 }
 END_TEST
@@ -288,7 +276,7 @@ START_TEST(flags_that_say_something_else)
     const uint64_t before = cli_tree_hash(run);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         cli_expect_error(
-            cli_run_text(line_of("train --resume --out %s --max-steps 4 %s", run, rows[i].flags)),
+            cli_run_text(cli_line("train --resume --out %s --max-steps 4 %s", run, rows[i].flags)),
             2, rows[i].needle, rows[i].flags);
     ck_assert_uint_eq(cli_tree_hash(run), before);
 }
@@ -302,8 +290,8 @@ START_TEST(convolutions_of_the_run)
     static const char *const same[] = {"conv1=direct", "primary=im2col", "auto",
         "im2col,conv1=direct", "conv1=auto,primary=im2col"};
     for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
-        free(output_of(line_of("train --resume --out %s --quiet --conv %s", out, same[i])));
-    cli_expect_error(cli_run_text(line_of("train --resume --out %s --conv im2col", out)), 2,
+        free(output_of(cli_line("train --resume --out %s --quiet --conv %s", out, same[i])));
+    cli_expect_error(cli_run_text(cli_line("train --resume --out %s --conv im2col", out)), 2,
         "--conv im2col with --resume: the run has conv1=direct,primary=im2col;", "im2col");
 }
 END_TEST
@@ -313,11 +301,11 @@ START_TEST(repetitions_are_resumed_with_their_flags)
     char *out = cli_path(work, "three");
     const char *format = "train %s --data %s --arch %s --batch 20 --max-steps 2 --repeat %d --seed "
                          "%d --out %s --quiet";
-    free(output_of(line_of(format, "", data, spec, 2, 5, out)));
-    free(output_of(line_of(format, "--resume", data, spec, 2, 5, out)));
-    cli_expect_error(cli_run_text(line_of(format, "--resume", data, spec, 3, 5, out)), 2,
+    free(output_of(cli_line(format, "", data, spec, 2, 5, out)));
+    free(output_of(cli_line(format, "--resume", data, spec, 2, 5, out)));
+    cli_expect_error(cli_run_text(cli_line(format, "--resume", data, spec, 3, 5, out)), 2,
         "--repeat 3 with --resume: the run has 2 seeds;", "seeds");
-    cli_expect_error(cli_run_text(line_of(format, "--resume", data, spec, 2, 6, out)), 2,
+    cli_expect_error(cli_run_text(cli_line(format, "--resume", data, spec, 2, 6, out)), 2,
         "--seed 6 with --resume: the run has 5;", "seed");
 }
 END_TEST
@@ -330,18 +318,19 @@ START_TEST(data_that_moved)
     json_decref(cli_train(whole, spec, here, "--max-steps 5"));
     json_decref(cli_train(out, spec, here, "--max-steps 2"));
     ck_assert_int_eq(rename(here, there), 0);
-    cli_expect_error(cli_run_text(line_of("train --resume --out %s --max-steps 5", out)), 3,
+    cli_expect_error(cli_run_text(cli_line("train --resume --out %s --max-steps 5", out)), 3,
         "/here: the run's data are not there any more; where they lie now: --data NEW", "gone");
-    free(output_of(line_of("train --resume --out %s --max-steps 5 --quiet --data %s", out, there)));
+    free(
+        output_of(cli_line("train --resume --out %s --max-steps 5 --quiet --data %s", out, there)));
     ck_assert(
         cli_same_file(cli_path(whole, "model.safetensors"), cli_path(out, "model.safetensors")));
     /* The new place is the run's from now on. */
-    free(output_of(line_of("train --resume --out %s --max-steps 6 --quiet", out)));
+    free(output_of(cli_line("train --resume --out %s --max-steps 6 --quiet", out)));
     /* Other images, as many of them; other labels. */
     char *other = cli_make_data(work, "other", 60, 24, 1, 12, 12, 3);
     const uint64_t before = cli_tree_hash(out);
     cli_expect_error(
-        cli_run_text(line_of("train --resume --out %s --max-steps 7 --data %s", out, other)), 3,
+        cli_run_text(cli_line("train --resume --out %s --max-steps 7 --data %s", out, other)), 3,
         "its run has other training images or labels than ", "other");
     ck_assert_uint_eq(cli_tree_hash(out), before);
 }
@@ -357,7 +346,7 @@ START_TEST(a_large_network_waits_for_the_data)
         "\"stride\": 1}, \"primary\": {\"types\": 2, \"dim\": 4, \"kernel\": 5, \"stride\": 2}, "
         "\"class_caps\": {\"dim\": 4, \"iterations\": 3}}");
     cli_expect_error(
-        cli_run_text(line_of("train --data %s --arch %s --batch 1 --max-steps 1 --out %s", data,
+        cli_run_text(cli_line("train --data %s --arch %s --batch 1 --max-steps 1 --out %s", data,
             large, cli_path(work, "never"))),
         3, "images are 1x12x12, the model takes 1x14x1048576", "large");
 }
