@@ -12,6 +12,7 @@
 #include "prepare.h"
 #include "text.h"
 #include "textbuf.h"
+#include "trust.h"
 
 #define PLATFORM_NOT_FOUND_KHR (-1001)
 
@@ -29,6 +30,7 @@ void caps_prepare_drivers(void)
 {
     setenv("POCL_AFFINITY", "1", 0);
     caps_driver_cache_prepare();
+    caps_trust_prepare();
 }
 
 enum { MOST_TEXT = 4096 }; /* bytes of a text that a driver may give */

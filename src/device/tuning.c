@@ -40,11 +40,15 @@ void caps_tuning_free(caps_tuning *t)
 /* ---- the file ------------------------------------------------------------------------------- */
 
 /* A measurement counts for this device, driver and kernel family only. */
+char *caps_tuning_device_text(const caps_device_info *d, caps_family family)
+{
+    return caps_format("%s | %s | %s | %s | driver %s | %u units | %s kernels", d->platform,
+        d->vendor, d->name, d->version, d->driver, d->compute_units, caps_family_name(family));
+}
+
 static char *device_text(const caps_runtime *rt)
 {
-    const caps_device_info *d = &rt->device;
-    return caps_format("%s | %s | %s | %s | driver %s | %u units | %s kernels", d->platform,
-        d->vendor, d->name, d->version, d->driver, d->compute_units, caps_family_name(rt->family));
+    return caps_tuning_device_text(&rt->device, rt->family);
 }
 
 static void kernels_text(char text[17])

@@ -24,6 +24,10 @@ caps_status caps_tuning_save(caps_runtime *rt, caps_error *err);
 /* The file's path, or NULL where there is no cache directory. Freed with free(). */
 char *caps_tuning_path(const caps_runtime *rt);
 
+/* Device, driver and kernel family, for which a measurement counts. Freed with free(); NULL: out of
+ * memory. */
+char *caps_tuning_device_text(const caps_device_info *device, caps_family family);
+
 /* All that was measured, as a JSON object of key: algorithm; freed with free(), NULL: out of
  * memory. */
 char *caps_tuning_format(const caps_runtime *rt);

@@ -148,8 +148,10 @@ static const char *tiled_unsupported(
     (void)extent;
     if (!rt || !caps_is_gpu(rt))
         return "its kernels are of the GPU family";
-    const char *reason = NULL;
+    const char *reason = "the device has no tile of its own";
     for (size_t tile = 0; tile < caps_gemm_tiles_count(); tile++) {
+        if (!caps_gemm_tile_is_for(rt, tile))
+            continue;
         const char *why = caps_gemm_tile_reason(rt, tile, s);
         if (!why)
             return NULL;

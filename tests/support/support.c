@@ -357,6 +357,8 @@ int main(int argc, char **argv)
      * many bytes an assertion. The user's caches are not touched. */
     setenv("CK_MAX_MSG_SIZE", "20000", 0);
     setenv("CAPSCL_CACHE", TEST_BINARY_DIR "/tests/cache", 0);
+    /* Tests look at every variant themselves; test_trust and test_cli_trust set it otherwise. */
+    setenv("CAPSCL_TRUST", "off", 0);
     SRunner *runner = srunner_create(suite());
     const char *fork_requested = getenv("CK_FORK");
     if (!fork_requested || strcmp(fork_requested, "yes") != 0)
