@@ -1,7 +1,7 @@
-/* limits.h: more of what a driver says of its device, for those who look into one. Nothing is
- * computed by it. */
-#ifndef CAPS_LIMITS_H
-#define CAPS_LIMITS_H
+/* device_limits.h: more of what a driver says of its device, for those who look into one. Nothing
+ * is computed by it. */
+#ifndef CAPS_DEVICE_LIMITS_H
+#define CAPS_DEVICE_LIMITS_H
 
 #include <capscl/device.h>
 
@@ -11,8 +11,8 @@ typedef struct caps_device_limits {
     uint64_t item_sizes[3]; /* the same by dimension */
     uint64_t constant_bytes, cache_bytes;
     uint64_t cache_line_bytes;
-    uint64_t float_width;  /* floats in a native vector */
-    uint64_t lanes;        /* float32 multiply-adds of a unit in a cycle; see peak.h */
+    uint64_t float_width; /* floats in a native vector */
+    uint64_t lanes;       /* float32 multiply-adds of a unit in a cycle; see peak.h */
     uint64_t address_bits, alignment_bits;
     uint64_t timer_ns;     /* resolution of the times of commands */
     uint64_t local_is_own; /* 1: local memory is memory of its own, not a part of the global one */

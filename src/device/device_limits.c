@@ -1,5 +1,5 @@
-/* limits.c: see limits.h. */
-#include "limits.h"
+/* device_limits.c: see device_limits.h. */
+#include "device_limits.h"
 
 #include <stdlib.h>
 #include <string.h>
