@@ -2,7 +2,7 @@
  * computes nothing, and writes down what is built and launched: so the programs and launches of a
  * device that is not here come from the code that would serve it.
  *
- *   OFFLINE_RECORD     folder: programs.jsonl, settings.jsonl (kernels with their groups' sizes) and
+ *   OFFLINE_RECORD     folder: programs.jsonl, settings.jsonl (kernels, sizes of their groups),
  *                      launches.jsonl, a line for each; HASH.cl, sources
  *   OFFLINE_LAUNCHES   1: launches are written too
  *   OFFLINE_PLATFORM, _VENDOR, _NAME, _DRIVER, _EXTENSIONS    texts

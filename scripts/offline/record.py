@@ -18,7 +18,7 @@ def environment(device, build, folder, launches=False):
     if os.environ.get("OFFLINE_SOURCES"):
         clean["CAPSCL_CL_PATH"] = os.environ["OFFLINE_SOURCES"]
     return dict(clean, OCL_ICD_VENDORS=vendors, CAPSCL_CACHE=os.path.join(folder, "cache"),
-                CAPSCL_KERNELS="gpu", OFFLINE_RECORD=folder, OFFLINE_LAUNCHES=str(int(launches)),
+                CAPSCL_KERNELS="gpu", CAPSCL_TRUST="off", OFFLINE_RECORD=folder, OFFLINE_LAUNCHES=str(int(launches)),
                 OFFLINE_PLATFORM=device.platform, OFFLINE_VENDOR=device.vendor,
                 OFFLINE_NAME=device.name, OFFLINE_UNITS=str(device.units),
                 OFFLINE_CLOCK=str(device.clock), OFFLINE_MEMORY=str(device.memory),

@@ -1,5 +1,6 @@
-/* sweep.c: what scripts/offline-gpus needs to know of the library. It launches the GPU family's products in every way that the device's tiles may be chosen,
- * so that driver.c, which stands for the device, writes down the programs.
+/* sweep.c: what scripts/offline-gpus needs to know of the library. It launches the GPU family's
+ * products in every way that the device's tiles may be chosen, so that driver.c, which stands for
+ * the device, writes down the programs.
  *
  *     sweep [--all | --archs]
  *

@@ -13,6 +13,7 @@
 #include "choice.h"
 #include "fail.h"
 #include "launch.h"
+#include "trust.h"
 
 /* ---- classes of devices --------------------------------------------------------------------- */
 
@@ -150,7 +151,12 @@ const char *caps_gemm_tile_reason(const caps_runtime *rt, size_t tile, const cap
     const double all = ceil((double)s->m / (double)c.tm) * ceil((double)s->n / (double)c.tn);
     if (all * (double)s->count * (double)c.items > (double)UINT32_MAX)
         return "it needs more than 2^32 work-items";
-    return NULL;
+    return caps_trust_refusal(rt, "tile", tiles[tile].name);
+}
+
+bool caps_gemm_tile_is_for(const caps_runtime *rt, size_t tile)
+{
+    return tiles[tile].classes & class_of(rt)->bit;
 }
 
 /* ---- the model ------------------------------------------------------------------------------ */

@@ -24,6 +24,9 @@ size_t caps_gemm_tile_find(const char *name);
 const char *caps_gemm_tile_reason(
     const caps_runtime *rt, size_t tile, const caps_gemm_shape *shape);
 
+/* May the tile be chosen on the device, for some shape? */
+bool caps_gemm_tile_is_for(const caps_runtime *rt, size_t tile);
+
 /* The shape cut by one tile; parts 0: as many parts of k as should be fastest. */
 caps_gemm_cut caps_gemm_cut_by(
     const caps_runtime *rt, size_t tile, const caps_gemm_shape *shape, size_t parts);
