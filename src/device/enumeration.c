@@ -10,7 +10,7 @@
 #include "fail.h"
 #include "prepare.h"
 #include "text.h"
-#include "trust.h"
+#include "trust_process.h"
 
 #define PLATFORM_NOT_FOUND_KHR (-1001)
 
@@ -28,7 +28,7 @@ void caps_prepare_drivers(void)
 {
     setenv("POCL_AFFINITY", "1", 0);
     caps_driver_cache_prepare();
-    caps_trust_prepare();
+    caps_drivers_check();
 }
 
 enum { MOST_TEXT = 4096 }; /* bytes of a text that a driver may give */
