@@ -202,6 +202,23 @@ char *caps_tuning_format(const caps_runtime *rt)
     return text;
 }
 
+char *caps_tuning_known(const caps_device_info *device, caps_family family)
+{
+    /* Reading the file takes no more of a runtime than this. */
+    caps_runtime rt = {.device = *device, .family = family, .tuning = caps_tuning_create()};
+    char *text = NULL;
+    if (rt.tuning && caps_cache_directory(&rt.cache_dir, NULL, NULL) == CAPS_OK) {
+        if (rt.cache_dir && caps_cache_refuse(rt.cache_dir)) {
+            free(rt.cache_dir);
+            rt.cache_dir = NULL;
+        }
+        text = caps_tuning_format(&rt);
+    }
+    caps_tuning_free(rt.tuning);
+    free(rt.cache_dir);
+    return text;
+}
+
 caps_status caps_tuning_restore(caps_runtime *rt, const char *text, caps_error *err)
 {
     caps_status status;

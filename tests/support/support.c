@@ -30,6 +30,12 @@ bool test_small(void)
     return small && *small && strcmp(small, "0") != 0;
 }
 
+bool test_has_family(const char *family)
+{
+    const char *only = getenv("CAPSCL_TEST_FAMILY");
+    return !only || !*only || strcmp(only, family) == 0;
+}
+
 caps_runtime *test_runtime(void)
 {
     caps_error err = {0};
