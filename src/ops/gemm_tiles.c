@@ -257,6 +257,11 @@ static double tile_cost(const caps_runtime *rt, size_t tile, const void *problem
     return keeps_sums_in_memory(rt, &c) && s->k % c.kc != 0 ? (double)INFINITY : c.cycles;
 }
 
+bool caps_gemm_tile_may_serve(const caps_runtime *rt, size_t tile, const caps_gemm_shape *shape)
+{
+    return !caps_gemm_tile_reason(rt, tile, shape) && !isinf(tile_cost(rt, tile, shape));
+}
+
 /* What the model sees far behind is not measured. */
 static bool tile_tunable(const caps_runtime *rt, size_t tile, const void *problem)
 {

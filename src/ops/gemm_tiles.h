@@ -36,6 +36,9 @@ caps_gemm_cut caps_gemm_cut_by(
 caps_status caps_gemm_cut_choose(caps_gemm_cut *cut, const caps_runtime *rt,
     const caps_gemm_shape *shape, bool record, caps_error *err);
 
+/* May the tile be chosen for the shape, by the model or by a measurement? */
+bool caps_gemm_tile_may_serve(const caps_runtime *rt, size_t tile, const caps_gemm_shape *shape);
+
 /* Records that choice. */
 void caps_gemm_tiled_plan(const caps_runtime *rt, const caps_gemm_shape *shape);
 
