@@ -23,7 +23,7 @@ static char variables[128]; /* that would name other places: "POCL_CACHE_DIR and
 bool caps_cache_is_writable(const char *directory)
 {
     char *path = caps_format("%s", directory);
-    bool writable = false;
+    bool writable = !path; /* out of memory: nothing is known against it */
     for (char *end = path ? path + strlen(path) : NULL; end; end = strrchr(path, '/')) {
         struct stat st;
         *end = 0;

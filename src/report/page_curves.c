@@ -231,11 +231,14 @@ static double between(const caps_metric *before, const caps_metric *m, value_of 
 }
 
 /* Adds a series where there is anything to show; a chart of 3 at most. */
-static void add_series(chart *c, const caps_run_record *run, const char *name, int colour,
-    bool epochs, bool faint, value_of *value)
+/* Out of memory: the page is told. */
+static void add_series(caps_textbuf *h, chart *c, const caps_run_record *run, const char *name,
+    int colour, bool epochs, bool faint, value_of *value)
 {
     series s = {name, colour, faint, calloc(run->count, sizeof(double)),
         calloc(run->count, sizeof(double)), 0};
+    if (!s.x || !s.y)
+        h->out_of_memory = true;
     for (size_t i = 0; s.x && s.y && i < run->count; i++) {
         const caps_metric *m = &run->rows[i];
         if (epochs && !m->epoch)
@@ -274,25 +277,25 @@ void caps_page_put_curves(caps_textbuf *h, const caps_run_record *run, bool deco
     }
     caps_textbuf_put(h, "<div class=\"charts\">\n");
     chart c = {.title = "Loss", .unit = "", .log = true};
-    add_series(&c, run, "between two lines of the log", 0, false, true, loss);
-    add_series(&c, run, "training, mean of the epoch", 0, true, false, loss);
+    add_series(h, &c, run, "between two lines of the log", 0, false, true, loss);
+    add_series(h, &c, run, "training, mean of the epoch", 0, true, false, loss);
     finish_chart(h, &c);
     c = (chart){.title = "Error, %", .unit = "%", .log = true};
-    add_series(&c, run, "training", 0, true, false, train_error);
-    add_series(&c, run, "test", 1, true, false, test_error);
-    add_series(&c, run, "validation", 2, true, false, validation_error);
+    add_series(h, &c, run, "training", 0, true, false, train_error);
+    add_series(h, &c, run, "test", 1, true, false, test_error);
+    add_series(h, &c, run, "validation", 2, true, false, validation_error);
     finish_chart(h, &c);
     if (decoder) {
         c = (chart){.title = "Squared reconstruction error", .unit = ""};
-        add_series(&c, run, "between two lines of the log", 0, false, true, sse);
-        add_series(&c, run, "training, mean of the epoch", 0, true, false, sse);
+        add_series(h, &c, run, "between two lines of the log", 0, false, true, sse);
+        add_series(h, &c, run, "training, mean of the epoch", 0, true, false, sse);
     } else {
         c = (chart){.title = "Learning rate", .unit = ""};
-        add_series(&c, run, "learning rate", 0, true, false, learning_rate);
+        add_series(h, &c, run, "learning rate", 0, true, false, learning_rate);
     }
     finish_chart(h, &c);
     c = (chart){.title = "Throughput, images/s", .unit = "images/s"};
-    add_series(&c, run, "training steps, by epoch", 2, true, false, speed);
+    add_series(h, &c, run, "training steps, by epoch", 2, true, false, speed);
     finish_chart(h, &c);
     caps_textbuf_put(h, "</div>\n");
 }

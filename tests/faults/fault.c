@@ -23,7 +23,10 @@ static pid_t owner;
 
 void fault_begin(fault_counter *counters, size_t count, int default_code)
 {
-    const char *text = getenv("FAULT");
+    const char *text = getenv("FAULT"), *program = getenv("FAULT_PROGRAM");
+    /* Not in what a driver starts: its linker's death would not be our doing. */
+    if (program && strcmp(program, program_invocation_short_name) != 0)
+        return;
     all = counters;
     all_count = count;
     code = default_code;

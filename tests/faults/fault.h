@@ -3,6 +3,7 @@
  *
  *   FAULT=name:n[:code]    the n-th call of `name` fails; name:+n: that one and all that follow
  *   FAULT_MARK=FILE        is made when a call was failed
+ *   FAULT_PROGRAM=NAME     only in processes of this name: not in what a driver starts
  *   FAULT_COUNT=FILE       gets "name calls" for each function at the end
  *
  * Only the first process counts: a child (the warm-up) runs as it is. */
