@@ -23,15 +23,13 @@
 /* The table has no row for AUTO: its positions are those of caps_routing_algorithm less one. */
 static const caps_algorithm routing_names[] = {{"stored", NULL}, {"fused", NULL}};
 
-/* By family and batch; rt NULL: that of the CPU family. A GPU computes votes faster than it reads
- * them; a processor that runs the GPU family has to keep all that items have in registers. */
+/* By family and batch; rt NULL: that of the CPU family. Whoever runs the GPU family computes votes
+ * faster than it reads them. */
 static double routing_cost(const caps_runtime *rt, size_t algorithm, const void *problem)
 {
     const caps_class_caps *shape = problem;
-    const bool fused = rt && caps_is_gpu(rt)
-                           ? caps_runtime_device(rt)->type != CAPS_DEVICE_CPU &&
-                                 !caps_routing_fused_reason(rt, shape)
-                           : shape->b >= FUSED_LEAST_BATCH;
+    const bool fused = rt && caps_is_gpu(rt) ? !caps_routing_fused_reason(rt, shape)
+                                             : shape->b >= FUSED_LEAST_BATCH;
     return algorithm + 1 == (fused ? CAPS_ROUTING_FUSED : CAPS_ROUTING_STORED) ? 0 : 1;
 }
 

@@ -102,8 +102,7 @@ static caps_status launch_rows(caps_runtime *rt, const char *kernel, caps_call *
     caps_put_sizes(c, (size_t[]){rows, chunks, n->j, n->d, width, parts, n->routing.squash}, 7);
     if (first >= 0)
         caps_put_uint(c, (size_t)first);
-    return caps_call_groups(
-        rt, kernel, c, caps_div_up(rows, group / (width * parts)), group, err);
+    return caps_call_groups(rt, kernel, c, caps_div_up(rows, group / (width * parts)), group, err);
 }
 
 /* dbias[j,d] = sum over steps and batch of gs. */
@@ -117,8 +116,7 @@ static caps_status launch_dbias(caps_runtime *rt, const caps_tensor *dbias, cons
     caps_put_tensor(&c, gs);
     caps_put_local(&c, group);
     caps_put_sizes(&c, (size_t[]){steps * n->b, n->j, n->d, columns}, 4);
-    return caps_call_groups(
-        rt, "routing_dbias", &c, caps_div_up(n->j * n->d, columns), group, err);
+    return caps_call_groups(rt, "routing_dbias", &c, caps_div_up(n->j * n->d, columns), group, err);
 }
 
 /* terms: couplings, gs, G and v, of which dvotes are made. */
@@ -130,8 +128,8 @@ static caps_status launch_gradient(caps_runtime *rt, const caps_tensor *du, cons
     const char *reason = caps_routing_gradient_tiles_choose(&t, rt, n);
     if (reason)
         return caps_fail(err, CAPS_ERR_INTERNAL, "class_caps: %s", reason);
-    const bool fours = t.v == 4 && n->k % 4 == 0 && in_fours(terms[1]) && in_fours(terms[3]) &&
-                       in_fours(w);
+    const bool fours =
+        t.v == 4 && n->k % 4 == 0 && in_fours(terms[1]) && in_fours(terms[3]) && in_fours(w);
     char options[OPTIONS];
     snprintf(options, sizeof options,
         " -DROUTING_J=%zu -DROUTING_D=%zu -DROUTING_K=%zu -DROUTING_STEPS=%zu -DROUTING_CI=%zu "
@@ -173,8 +171,8 @@ caps_status caps_routing_fused_gpu_forward(caps_runtime *rt, const caps_tensor *
         caps_put_tensor(&pass, w);
         if (t > 0)
             caps_put_tensor(&pass, &x);
-        CAPS_TRY(launch_pass(rt, t == 0 ? "routing_tiled_first" : "routing_tiled_pass", &pass, u,
-            w, n, n->routing.leaky, err));
+        CAPS_TRY(launch_pass(rt, t == 0 ? "routing_tiled_first" : "routing_tiled_pass", &pass, u, w,
+            n, n->routing.leaky, err));
         caps_put_tensor(&reduce, &s_t);
         caps_put_tensor(&reduce, &v_t);
         caps_put_tensor(&reduce, last ? NULL : &x);

@@ -10,17 +10,19 @@
 #define LANES       32  /* items that run together on most devices */
 #define CHUNK_LEAST 4   /* input capsules of a partial sum, */
 #define CHUNKS      96  /* and how many sums are enough for any device */
-#define TAKE_MOST   32  /* elements of w that an item has on their way */
+#define TAKE_FOURS  16  /* elements of w that an item has on their way: read in fours, */
+#define TAKE_ONES   8   /* and one at a time, an address for each */
 #define BLOCK       4   /* samples of a block of the gradients */
 #define HELD_MOST   64  /* sums of dw in an item's registers */
 /* Local memory of a group of the gradients: four of them where a unit has 64 KiB. */
 #define GRADIENT_LOCAL 16384
 
-/* Votes of an item's tile. Intel's compiler has 128 registers of one float each for an item, and a
- * tile has three of these; others have twice as many. */
+/* Votes of an item's tile. An item has three numbers for each, and half as many registers again for
+ * all else; what the compilers of each vendor make of more is in docs/performance-log.md. */
 static size_t tile_of(const caps_runtime *rt)
 {
-    return strstr(caps_runtime_device(rt)->vendor, "Intel") ? 16 : 32;
+    const caps_device_info *d = caps_runtime_device(rt);
+    return d->type != CAPS_DEVICE_CPU && strstr(d->vendor, "Intel") ? 8 : 16;
 }
 
 static size_t items_most(const caps_runtime *rt)
@@ -81,7 +83,8 @@ static void set_sizes(caps_routing_tiles *t, const caps_fused *n, size_t ln)
     t->items = t->lm * ln;
     t->batch = t->lm * t->wm;
     t->kc = least(n->k, 8);
-    while (t->kc > 1 && caps_div_up(n->j * n->d * t->kc, t->items) > TAKE_MOST)
+    const size_t take = n->k % 4 == 0 ? TAKE_FOURS : TAKE_ONES;
+    while (t->kc > 1 && caps_div_up(n->j * n->d * t->kc, t->items) > take)
         t->kc = t->kc % 4 == 0 ? t->kc / 2 : t->kc - 1;
     /* Rounds of equal length. In fours, where there are any. */
     if (t->kc % 4 != 0 || n->k % 4 != 0)
@@ -110,7 +113,7 @@ const char *caps_routing_tiles_choose(
     t->chunk = caps_routing_chunk(n->i);
     t->chunks = caps_div_up(n->i, t->chunk);
     t->wm = tile > t->wn ? least(power_below(tile / t->wn), 8) : 1;
-    t->wm = least(t->wm, caps_row_width(n->b, 8));
+    t->wm = least(least(t->wm, power_below(ln)), caps_row_width(n->b, 8));
     t->lm = rows_of(ln, most, caps_div_up(n->b, t->wm));
     set_sizes(t, n, ln);
     while (caps_routing_tiles_local(t, n) > local && t->lm * t->wm > 1) {
@@ -135,8 +138,7 @@ static size_t gradient_count(const caps_routing_gradient_tiles *t, const caps_fu
 }
 
 /* As in the kernel. */
-size_t caps_routing_gradient_tiles_local(
-    const caps_routing_gradient_tiles *t, const caps_fused *n)
+size_t caps_routing_gradient_tiles_local(const caps_routing_gradient_tiles *t, const caps_fused *n)
 {
     const size_t e = n->j * n->d, kq = least(n->k, 4), du = t->ci * caps_div_up(n->k, kq);
     const size_t parts = du >= t->items ? 1 : least(t->items / du, e / t->v);
@@ -158,8 +160,8 @@ const char *caps_routing_gradient_tiles_choose(
         const size_t count = gradient_count(t, n), held = caps_div_up(count, most);
         t->items = caps_div_up(count, held);
         t->items = least(caps_round_up(t->items, LANES), most);
-        if (t->ci > 1 ? held == 1 && caps_routing_gradient_tiles_local(t, n) <=
-                                         least(GRADIENT_LOCAL, local)
+        if (t->ci > 1 ? held == 1 &&
+                            caps_routing_gradient_tiles_local(t, n) <= least(GRADIENT_LOCAL, local)
                       : held * t->v * t->kv <= HELD_MOST)
             break;
     }
