@@ -29,8 +29,8 @@ static const caps_algorithm routing_names[] = {{"stored", NULL}, {"fused", NULL}
 static double routing_cost(const caps_runtime *rt, size_t algorithm, const void *problem)
 {
     const caps_class_caps *shape = problem;
-    const bool fused = rt && caps_is_gpu(rt) ? !caps_routing_fused_reason(rt, shape)
-                                             : shape->b >= FUSED_LEAST_BATCH;
+    const bool fused =
+        rt && caps_is_gpu(rt) ? caps_routing_fused_fits(rt, shape) : shape->b >= FUSED_LEAST_BATCH;
     return algorithm + 1 == (fused ? CAPS_ROUTING_FUSED : CAPS_ROUTING_STORED) ? 0 : 1;
 }
 
@@ -77,7 +77,7 @@ static size_t votes_count(const caps_class_caps *n)
 
 static bool is_fused(const caps_runtime *rt, const caps_class_caps *n)
 {
-    return n->algorithm == CAPS_ROUTING_FUSED && !caps_routing_fused_reason(rt, n);
+    return n->algorithm == CAPS_ROUTING_FUSED && caps_routing_fused_fits(rt, n);
 }
 
 caps_class_caps_workspace caps_class_caps_workspace_of(

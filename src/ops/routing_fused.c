@@ -90,9 +90,9 @@ static size_t cpu_workspace(const caps_fused *n, bool training)
     return both + (training && backward > forward ? backward : forward);
 }
 
-const char *caps_routing_fused_reason(const caps_runtime *rt, const caps_fused *n)
+bool caps_routing_fused_fits(const caps_runtime *rt, const caps_fused *n)
 {
-    return rt && caps_is_gpu(rt) ? caps_routing_fused_gpu_reason(rt, n) : NULL;
+    return !rt || !caps_is_gpu(rt) || caps_routing_fused_gpu_fits(rt, n);
 }
 
 size_t caps_routing_fused_workspace(const caps_fused *n, bool gpu, bool training)

@@ -18,8 +18,8 @@ static inline size_t caps_routing_parts(size_t group, size_t width, size_t chunk
     return parts;
 }
 
-/* NULL, or why the runtime's kernels cannot take capsules of these sizes, whatever the batch. */
-const char *caps_routing_fused_reason(const caps_runtime *rt, const caps_fused *n);
+/* Can the runtime's kernels take capsules of these sizes, whatever the batch? */
+bool caps_routing_fused_fits(const caps_runtime *rt, const caps_fused *n);
 
 /* Elements of workspace; gpu: for the GPU family. */
 size_t caps_routing_fused_workspace(const caps_fused *n, bool gpu, bool training);

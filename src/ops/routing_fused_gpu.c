@@ -5,6 +5,7 @@
  * Workspace, in floats. Both directions begin with `partial` [B, chunks, J, D]. Forward: then x
  * [B,J,D]. Backward: then gs [steps, B, J, D], then G [steps - 1, B, I, J] of the iterations but
  * the first that counts. Each begins at a multiple of four floats. */
+#include <assert.h>
 #include <stdio.h>
 
 #include "routing_fused_gpu.h"
@@ -39,12 +40,12 @@ static layout layout_of(const caps_fused *n)
     return l;
 }
 
-const char *caps_routing_fused_gpu_reason(const caps_runtime *rt, const caps_fused *n)
+bool caps_routing_fused_gpu_fits(const caps_runtime *rt, const caps_fused *n)
 {
     caps_routing_tiles tiles;
     caps_routing_gradient_tiles gradient;
-    const char *reason = caps_routing_tiles_choose(&tiles, rt, n);
-    return reason ? reason : caps_routing_gradient_tiles_choose(&gradient, rt, n);
+    return caps_routing_tiles_choose(&tiles, rt, n) &&
+           caps_routing_gradient_tiles_choose(&gradient, rt, n);
 }
 
 /* With three floats more for a workspace that begins between two fours. */
@@ -73,9 +74,9 @@ static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_call *
     const caps_tensor *u, const caps_tensor *w, const caps_fused *n, int leaky, caps_error *err)
 {
     caps_routing_tiles t;
-    const char *reason = caps_routing_tiles_choose(&t, rt, n);
-    if (reason) /* class_caps.c has stored votes then */
-        return caps_fail(err, CAPS_ERR_INTERNAL, "class_caps: %s", reason);
+    const bool fits = caps_routing_tiles_choose(&t, rt, n);
+    assert(fits);
+    (void)fits;
     const bool fours = n->k % 4 == 0 && t.kc % 4 == 0 && in_fours(u) && in_fours(w);
     char options[OPTIONS];
     snprintf(options, sizeof options,
@@ -125,9 +126,9 @@ static caps_status launch_gradient(caps_runtime *rt, const caps_tensor *du, cons
     const caps_fused *n, size_t steps, caps_error *err)
 {
     caps_routing_gradient_tiles t;
-    const char *reason = caps_routing_gradient_tiles_choose(&t, rt, n);
-    if (reason)
-        return caps_fail(err, CAPS_ERR_INTERNAL, "class_caps: %s", reason);
+    const bool fits = caps_routing_gradient_tiles_choose(&t, rt, n);
+    assert(fits);
+    (void)fits;
     const bool fours =
         t.v == 4 && n->k % 4 == 0 && in_fours(terms[1]) && in_fours(terms[3]) && in_fours(w);
     char options[OPTIONS];

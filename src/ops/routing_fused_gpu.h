@@ -4,8 +4,8 @@
 
 #include "routing_fused.h"
 
-/* NULL, or why the device cannot take capsules of these sizes, whatever the batch. */
-const char *caps_routing_fused_gpu_reason(const caps_runtime *rt, const caps_fused *n);
+/* Can the runtime's kernels take capsules of these sizes, whatever the batch? */
+bool caps_routing_fused_gpu_fits(const caps_runtime *rt, const caps_fused *n);
 
 size_t caps_routing_fused_gpu_workspace(const caps_fused *n, bool training);
 

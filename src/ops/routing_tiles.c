@@ -91,12 +91,11 @@ static void set_sizes(caps_routing_tiles *t, const caps_fused *n, size_t ln)
         t->kc = caps_div_up(n->k, caps_div_up(n->k, t->kc));
 }
 
-const char *caps_routing_tiles_choose(
-    caps_routing_tiles *t, const caps_runtime *rt, const caps_fused *n)
+bool caps_routing_tiles_choose(caps_routing_tiles *t, const caps_runtime *rt, const caps_fused *n)
 {
     const size_t most = items_most(rt), local = caps_runtime_device(rt)->local_mem_bytes;
     if (n->b == 0 || n->i == 0 || n->j == 0 || n->d == 0 || n->k == 0)
-        return "a size is 0";
+        return false;
     const size_t tile = tile_of(rt);
     size_t parts = caps_div_up(n->d, 8);
     while (parts > 1 && n->j * parts > most)
@@ -106,10 +105,9 @@ const char *caps_routing_tiles_choose(
     if (t->wn > 4 && t->wn % 4 != 0 && caps_round_up(t->wn, 4) <= t->wn + t->wn / 4)
         t->wn = caps_round_up(t->wn, 4);
     const size_t ln = n->j * caps_div_up(n->d, t->wn);
-    if (ln > most)
-        return "a capsule's outputs are more than a work-group has items for";
-    if (t->wn > 32)
-        return "an output capsule is larger than a work-item can have";
+    /* More outputs than a group has items for, or a capsule has than an item. */
+    if (ln > most || t->wn > 32)
+        return false;
     t->chunk = caps_routing_chunk(n->i);
     t->chunks = caps_div_up(n->i, t->chunk);
     t->wm = tile > t->wn ? least(power_below(tile / t->wn), 8) : 1;
@@ -125,8 +123,7 @@ const char *caps_routing_tiles_choose(
     }
     while (caps_routing_tiles_local(t, n) > local && t->kc > 1)
         t->kc = t->kc % 4 == 0 ? t->kc / 2 : t->kc - 1;
-    return caps_routing_tiles_local(t, n) > local ? "it needs more local memory than the device has"
-                                                  : NULL;
+    return caps_routing_tiles_local(t, n) <= local;
 }
 
 /* ---- gradients ------------------------------------------------------------------------------ */
@@ -149,7 +146,7 @@ size_t caps_routing_gradient_tiles_local(const caps_routing_gradient_tiles *t, c
     return ((dvotes > sums ? dvotes : sums) + coefs + inputs) * sizeof(float);
 }
 
-const char *caps_routing_gradient_tiles_choose(
+bool caps_routing_gradient_tiles_choose(
     caps_routing_gradient_tiles *t, const caps_runtime *rt, const caps_fused *n)
 {
     const size_t most = items_most(rt), local = caps_runtime_device(rt)->local_mem_bytes;
@@ -165,11 +162,9 @@ const char *caps_routing_gradient_tiles_choose(
                       : held * t->v * t->kv <= HELD_MOST)
             break;
     }
-    if (t->ci == 0)
-        return "an input capsule's weights are more than a work-group can have";
+    if (t->ci == 0) /* an input capsule has more weights than a group */
+        return false;
     while (t->sb > 1 && caps_routing_gradient_tiles_local(t, n) > local)
         t->sb /= 2;
-    return caps_routing_gradient_tiles_local(t, n) > local
-               ? "it needs more local memory than the device has"
-               : NULL;
+    return caps_routing_gradient_tiles_local(t, n) <= local;
 }

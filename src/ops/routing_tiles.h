@@ -23,11 +23,11 @@ typedef struct caps_routing_gradient_tiles {
 /* Input capsules of a partial sum. */
 size_t caps_routing_chunk(size_t i);
 
-/* NULL, or why the device cannot take capsules of these sizes; the same for any batch, and for a
- * training and without. */
-const char *caps_routing_tiles_choose(
+/* Can the device take capsules of these sizes? The same for any batch, and for a training and
+ * without. */
+bool caps_routing_tiles_choose(
     caps_routing_tiles *tiles, const caps_runtime *rt, const caps_fused *n);
-const char *caps_routing_gradient_tiles_choose(
+bool caps_routing_gradient_tiles_choose(
     caps_routing_gradient_tiles *tiles, const caps_runtime *rt, const caps_fused *n);
 
 /* Local memory of a group, in bytes: the most that any of the kernels takes. */
