@@ -50,9 +50,9 @@ __kernel void margin_scores(__global float *lengths, const ulong lengths_offset,
         if (caps_given(loss_offset))
             loss[loss_offset + b] = sum;
     }
+    barrier(CLK_GLOBAL_MEM_FENCE);
     if (!caps_given(masked_offset))
         return;
-    barrier(CLK_GLOBAL_MEM_FENCE);
     const uint row = j_count * d_count;
     for (uint e = item; e < l_count * row; e += size) {
         const uint l = e / row, j = e % row / d_count;
