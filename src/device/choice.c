@@ -26,7 +26,10 @@ size_t caps_algorithm_find(const caps_chooser *chooser, const char *name)
 static const char *choice_reason(
     const caps_chooser *chooser, const caps_runtime *rt, size_t algorithm, const void *problem)
 {
-    return chooser->unsupported_reason ? chooser->unsupported_reason(rt, algorithm, problem) : NULL;
+    const char *reason =
+        chooser->unsupported_reason ? chooser->unsupported_reason(rt, algorithm, problem) : NULL;
+    return reason ? reason
+                  : caps_trust_refusal(rt, chooser->name, chooser->algorithms[algorithm].name);
 }
 
 /* Its cost; INFINITY where it may not be taken without a request. */

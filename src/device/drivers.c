@@ -76,6 +76,14 @@ size_t caps_drivers_list(caps_driver *list, size_t most)
     return n;
 }
 
+bool caps_driver_is_loaded(const caps_driver *driver)
+{
+    void *library = dlopen(driver->library, RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
+    if (library)
+        dlclose(library);
+    return library != NULL;
+}
+
 bool caps_drivers_have_pocl(void)
 {
     caps_driver list[CAPS_MOST_DRIVERS];

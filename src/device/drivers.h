@@ -18,6 +18,8 @@ typedef struct caps_driver {
 /* The drivers that the loader looks at: the files *.icd of /etc/OpenCL/vendors, or what
  * $OCL_ICD_VENDORS (or $OPENCL_VENDOR_PATH) names in its place. */
 size_t caps_drivers_list(caps_driver *list, size_t most);
+/* Has this process loaded its library? */
+bool caps_driver_is_loaded(const caps_driver *driver);
 /* Is PoCL among them? */
 bool caps_drivers_have_pocl(void);
 

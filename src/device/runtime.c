@@ -67,9 +67,11 @@ caps_status caps_cache_directory(char **to, const char *option, caps_error *err)
     return *to ? CAPS_OK : caps_fail(err, CAPS_ERR_MEMORY, "out of memory");
 }
 
-static caps_status choose_family(caps_runtime *rt, const char *option, caps_error *err)
+static caps_status choose_family(
+    caps_runtime *rt, bool *is_requested, const char *option, caps_error *err)
 {
     const char *requested = option_or_environment(option, "CAPSCL_KERNELS");
+    *is_requested = false;
     rt->family = rt->device.type == CAPS_DEVICE_CPU ? CAPS_FAMILY_CPU : CAPS_FAMILY_GPU;
     /* A simulator calls itself a device of every type. */
     if (!requested || strcmp(requested, "auto") == 0)
@@ -77,6 +79,7 @@ static caps_status choose_family(caps_runtime *rt, const char *option, caps_erro
     for (int f = 0; f < 2; f++) {
         if (strcmp(requested, family_names[f]) == 0) {
             rt->family = (caps_family)f;
+            *is_requested = true;
             return CAPS_OK;
         }
     }
@@ -92,7 +95,8 @@ static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_
     rt->tuning = caps_tuning_create();
     if (!rt->tuning)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a runtime");
-    CAPS_TRY(choose_family(rt, o->kernels, err));
+    bool requested = false;
+    CAPS_TRY(choose_family(rt, &requested, o->kernels, err));
     CAPS_TRY(caps_choices_init(&rt->choices, o->algorithms, err));
     CAPS_TRY(caps_cache_directory(&rt->cache_dir, o->cache_dir, err));
     const char *refusal = rt->cache_dir ? caps_cache_refuse(rt->cache_dir) : NULL;
@@ -129,6 +133,7 @@ static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_
     if (code != CL_SUCCESS)
         CAPS_TRY(caps_fail_cl(err, code, "reading the width of the native vectors"));
     rt->vector_width = width;
+    CAPS_TRY(caps_trust_establish(rt, requested, err));
     if (o->trace)
         CAPS_TRY(caps_trace_open(rt, o->trace, o->trace_events, err));
 done:
@@ -294,6 +299,7 @@ void caps_runtime_free(caps_runtime *rt)
     caps_tuning_free(rt->tuning);
     caps_warmup_free(rt->warmup);
     caps_choices_release(&rt->choices);
+    caps_trust_release(rt);
     free(rt->cache_dir);
     free(rt->cl_path);
     free(rt);

@@ -8,6 +8,7 @@
 #include "launch.h"
 #include "slots.h"
 #include "trace.h"
+#include "trust.h"
 #include "tuning.h"
 
 typedef struct caps_program_slot {
@@ -53,6 +54,7 @@ struct caps_runtime {
     caps_slots slots;
     caps_tuning *tuning;
     caps_choices choices;
+    caps_trust trust;
     caps_trace *trace;   /* NULL: none */
     caps_warmup *warmup; /* NULL: launches are launches */
 };

@@ -29,11 +29,13 @@ static bool lies_in_fours(
 /* ---- a product ------------------------------------------------------------------------------ */
 
 /* Registers that NVIDIA's compiler may give an item of the largest tile, so that three groups fit a
- * multiprocessor. Operands that need more registers to be read are better off with two groups. */
+ * multiprocessor. Operands that need more registers to be read are better off with two groups. Items
+ * of fewer rows mostly need no limit, and where they do the compiler spills. */
 static const char *register_limit(const caps_runtime *rt, const caps_gemm_cut *c, bool plain)
 {
     const bool nvidia = strstr(caps_runtime_device(rt)->platform, "NVIDIA") != NULL;
-    return nvidia && plain && c->items == 128 ? " -cl-nv-maxrregcount=168" : "";
+    const bool largest = c->items == 128 && c->wm * c->wn > 96;
+    return nvidia && plain && largest ? " -cl-nv-maxrregcount=168" : "";
 }
 
 size_t caps_gemm_tiled_partial(const caps_gemm_cut *c, const caps_gemm_shape *s)
@@ -148,8 +150,10 @@ static const char *tiled_unsupported(
     (void)extent;
     if (!rt || !caps_is_gpu(rt))
         return "its kernels are of the GPU family";
-    const char *reason = NULL;
+    const char *reason = "the device has no tile of its own";
     for (size_t tile = 0; tile < caps_gemm_tiles_count(); tile++) {
+        if (!caps_gemm_tile_is_for(rt, tile))
+            continue;
         const char *why = caps_gemm_tile_reason(rt, tile, s);
         if (!why)
             return NULL;

@@ -13,6 +13,7 @@
 #include "choice.h"
 #include "fail.h"
 #include "launch.h"
+#include "trust.h"
 
 /* ---- classes of devices --------------------------------------------------------------------- */
 
@@ -150,7 +151,12 @@ const char *caps_gemm_tile_reason(const caps_runtime *rt, size_t tile, const cap
     const double all = ceil((double)s->m / (double)c.tm) * ceil((double)s->n / (double)c.tn);
     if (all * (double)s->count * (double)c.items > (double)UINT32_MAX)
         return "it needs more than 2^32 work-items";
-    return NULL;
+    return caps_trust_refusal(rt, "tile", tiles[tile].name);
+}
+
+bool caps_gemm_tile_is_for(const caps_runtime *rt, size_t tile)
+{
+    return tiles[tile].classes & class_of(rt)->bit;
 }
 
 /* ---- the model ------------------------------------------------------------------------------ */
@@ -249,6 +255,11 @@ static double tile_cost(const caps_runtime *rt, size_t tile, const void *problem
     const caps_gemm_cut c = caps_gemm_cut_by(rt, tile, problem, 0);
     const caps_gemm_shape *s = problem;
     return keeps_sums_in_memory(rt, &c) && s->k % c.kc != 0 ? (double)INFINITY : c.cycles;
+}
+
+bool caps_gemm_tile_may_serve(const caps_runtime *rt, size_t tile, const caps_gemm_shape *shape)
+{
+    return !caps_gemm_tile_reason(rt, tile, shape) && !isinf(tile_cost(rt, tile, shape));
 }
 
 /* What the model sees far behind is not measured. */

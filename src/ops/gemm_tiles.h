@@ -24,6 +24,9 @@ size_t caps_gemm_tile_find(const char *name);
 const char *caps_gemm_tile_reason(
     const caps_runtime *rt, size_t tile, const caps_gemm_shape *shape);
 
+/* May the tile be chosen on the device, for some shape? */
+bool caps_gemm_tile_is_for(const caps_runtime *rt, size_t tile);
+
 /* The shape cut by one tile; parts 0: as many parts of k as should be fastest. */
 caps_gemm_cut caps_gemm_cut_by(
     const caps_runtime *rt, size_t tile, const caps_gemm_shape *shape, size_t parts);
@@ -32,6 +35,9 @@ caps_gemm_cut caps_gemm_cut_by(
  * should be. `record`: the choice is recorded (choice.h), under the key "tile 100x512x160 nt". */
 caps_status caps_gemm_cut_choose(caps_gemm_cut *cut, const caps_runtime *rt,
     const caps_gemm_shape *shape, bool record, caps_error *err);
+
+/* May the tile be chosen for the shape, by the model or by a measurement? */
+bool caps_gemm_tile_may_serve(const caps_runtime *rt, size_t tile, const caps_gemm_shape *shape);
 
 /* Records that choice. */
 void caps_gemm_tiled_plan(const caps_runtime *rt, const caps_gemm_shape *shape);

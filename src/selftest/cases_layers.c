@@ -50,7 +50,7 @@ static caps_status gemm(caps_selftest *t, const size_t *z, caps_error *err)
     snprintf(t->algorithm, sizeof t->algorithm, "%s", method->name);
     const size_t extent = na > nb ? (na > nc ? na : nc) : (nb > nc ? nb : nc);
     const bool slow = method == &caps_gemm_clblast && caps_is_simulated(t->rt);
-    if (slow || method->unsupported_reason(t->rt, &s, extent))
+    if (slow || caps_selftest_skips(t, "gemm") || method->unsupported_reason(t->rt, &s, extent))
         return CAPS_OK;
     double *a = draw(t, na, -1, 1), *b = draw(t, nb, -1, 1), *c = draw(t, nc, -1, 1);
     const caps_tensor *ta_ = put(t, a, 1, &na), *tb_ = put(t, b, 1, &nb), *tc = put(t, c, 1, &nc);
@@ -121,7 +121,7 @@ static caps_status conv(caps_selftest *t, const size_t *z, caps_error *err)
         h, w, m, k, p.stride, p.padding);
     snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_conv_algorithm_name(p.algorithm));
     bool needs_input_gradient;
-    if (!can_convolve(&needs_input_gradient, t, xs, ws, &p))
+    if (caps_selftest_skips(t, "conv") || !can_convolve(&needs_input_gradient, t, xs, ws, &p))
         return CAPS_OK;
     double *x = draw(t, nx, -1, 1), *wt = draw(t, nw, -1, 1), *bias = draw(t, m, -1, 1);
     double *dy = draw(t, ny, -1, 1), *y = zeros(t, ny), *dx = zeros(t, nx), *dw = zeros(t, nw);

@@ -386,8 +386,10 @@ Suite *suite(void)
     tcase_add_test(tc, reference_is_cross_correlation);
     families_add(tc, agrees_with_the_reference);
     families_add(tc, toom_cook_agrees_with_the_reference);
-    tcase_add_test(tc, direct_agrees_with_the_reference);
-    tcase_add_test(tc, winograd_agrees_with_the_reference);
+    if (test_has_family("cpu")) {
+        tcase_add_test(tc, direct_agrees_with_the_reference);
+        tcase_add_test(tc, winograd_agrees_with_the_reference);
+    }
     tcase_add_test(tc, implicit_agrees_with_the_reference);
     tcase_add_test(tc, choices_of_the_gpu_family);
     tcase_add_test(tc, output_sizes);

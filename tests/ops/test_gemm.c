@@ -10,7 +10,7 @@ static const struct {
     const char *kernels, *gemm;
 } variants[] = {{"cpu", "packed"}, {"cpu", "direct"}, {"cpu", "clblast"}, {"gpu", "direct"},
     {"gpu", "tiled"}, {"gpu", "clblast"}};
-enum { VARIANTS = sizeof variants / sizeof variants[0] };
+enum { VARIANTS = sizeof variants / sizeof variants[0], OF_GPU = 3 };
 
 /* A simulator takes minutes to run CLBlast's kernels. */
 static bool too_slow(const char *gemm)
@@ -334,18 +334,19 @@ Suite *suite(void)
 {
     Suite *s = suite_create("gemm");
     TCase *t = tcase_create("products");
+    const int first = test_has_family("cpu") ? 0 : OF_GPU;
     tcase_set_timeout(t, 600); /* CLBlast compiles for seconds at first use */
-    tcase_add_loop_test(t, every_transpose, 0, VARIANTS);
-    tcase_add_loop_test(t, alpha_and_beta, 0, VARIANTS);
-    tcase_add_loop_test(t, batches, 0, VARIANTS);
-    tcase_add_loop_test(t, epilogues, 0, VARIANTS);
-    if (!test_small()) {
+    tcase_add_loop_test(t, every_transpose, first, VARIANTS);
+    tcase_add_loop_test(t, alpha_and_beta, first, VARIANTS);
+    tcase_add_loop_test(t, batches, first, VARIANTS);
+    tcase_add_loop_test(t, epilogues, first, VARIANTS);
+    if (!test_small() && test_has_family("cpu")) {
         tcase_add_test(t, cut_into_pieces);
         tcase_add_test(t, same_bits_however_cut);
     }
     tcase_add_test(t, choice);
     tcase_add_test(t, versions_of_clblast);
-    tcase_add_loop_test(t, scratch_is_forecast, 0, VARIANTS);
+    tcase_add_loop_test(t, scratch_is_forecast, first, VARIANTS);
     tcase_add_test(t, refusals);
     suite_add_tcase(s, t);
     return s;

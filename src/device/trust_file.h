@@ -1,0 +1,19 @@
+/* trust_file.h: the file of verdicts; see trust.h. */
+#ifndef CAPS_TRUST_FILE_H
+#define CAPS_TRUST_FILE_H
+
+#include "trust.h"
+
+/* What verdicts are kept for: the device, its driver and limits, the family. Freed with free();
+ * NULL: out of memory. */
+char *caps_trust_device_text(const caps_device_info *device, caps_family family);
+
+/* Those in a cache directory that were made with these kernels; as caps_verdicts_read. `cl_path`:
+ * kernel sources from there, NULL: the library's own. */
+caps_status caps_trust_load(caps_verdict **list, size_t *n, const char *directory,
+    const char *device, const char *cl_path, caps_error *err);
+/* Failing is no error: the checks will be run again. */
+void caps_trust_save(const caps_verdict *list, size_t n, const char *directory, const char *device,
+    const char *cl_path);
+
+#endif

@@ -1,0 +1,387 @@
+/* trust_process.c: see trust_process.h.
+ *
+ * A child is of use only if it was forked before the first OpenCL call: drivers have threads, which
+ * no child inherits. So where a device may turn out to be unknown a helper is forked then, which
+ * waits on a socket. For a task it forks a worker; the worker opens the device, checks, and tells of
+ * each check before and after. When the worker ends before its time, or says nothing for too long,
+ * the check that it had begun is the one that is refused, and the next worker goes on behind it.
+ *
+ * The helper ends when its socket is closed, and so at the latest with the program. */
+#include "trust_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "drivers.h"
+#include "file.h"
+#include "runtime_state.h"
+#include "text.h"
+#include "trust_file.h"
+
+enum { PATIENCE_S = 180, MOST_WORKERS = 2 * CAPS_TRUST_MOST };
+
+/* Set once, before the first OpenCL call; -1: there is no helper. */
+static int helper = -1;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* one task at a time */
+
+/* ---- bytes through a socket or pipe --------------------------------------------------------- */
+
+static bool send_all(int fd, const void *data, size_t n)
+{
+    const char *at = data;
+    while (n > 0) {
+        const ssize_t sent = write(fd, at, n);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent <= 0)
+            return false;
+        at += sent;
+        n -= (size_t)sent;
+    }
+    return true;
+}
+
+static bool receive_all(int fd, void *data, size_t n)
+{
+    char *at = data;
+    while (n > 0) {
+        const ssize_t got = read(fd, at, n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        at += got;
+        n -= (size_t)got;
+    }
+    return true;
+}
+
+/* ---- the worker ----------------------------------------------------------------------------- */
+
+/* Smaller than what a pipe takes in one piece. */
+typedef enum report_kind { BEGUN, ENDED, FINISHED, NO_DEVICE } report_kind;
+typedef struct report {
+    report_kind kind;
+    caps_verdict verdict; /* BEGUN: its name alone */
+} report;
+
+static void worker_begin(void *user, const char *variant)
+{
+    report r = {.kind = BEGUN};
+    snprintf(r.verdict.variant, sizeof r.verdict.variant, "%.*s", CAPS_TRUST_VARIANT - 1, variant);
+    if (!send_all(*(const int *)user, &r, sizeof r))
+        _exit(1);
+}
+
+static void worker_end(void *user, const caps_verdict *verdict)
+{
+    const report r = {.kind = ENDED, .verdict = *verdict};
+    if (!send_all(*(const int *)user, &r, sizeof r))
+        _exit(1);
+}
+
+static void worker_finish(int out, report_kind kind)
+{
+    const report r = {.kind = kind};
+    (void)send_all(out, &r, sizeof r);
+    _exit(0);
+}
+
+/* Is it the device that is meant? */
+static bool is_device(const caps_runtime *rt, const caps_trust_task *task)
+{
+    char *text = caps_trust_device_text(&rt->device, task->family);
+    const bool same = text && caps_hash(CAPS_HASH_START, text, strlen(text)) == task->device;
+    free(text);
+    return same;
+}
+
+static void work(const caps_trust_task *task, const caps_verdict *known, size_t n, int out)
+{
+    char family[CAPS_TRUST_VARIANT];
+    const caps_trust_watch watch = {worker_begin, worker_end, &out};
+    const caps_runtime_options o = {CAPS_OPTIONS(caps_runtime_options),
+        .kernels = caps_family_name(task->family), .algorithms = caps_trust_algorithms(),
+        .cache_dir = task->cache_dir, .cl_path = task->cl_path};
+    caps_runtime *rt = NULL;
+    caps_error err = {0};
+    caps_trust_suspend();
+    snprintf(family, sizeof family, "family %s", caps_family_name(task->family));
+    if (n == 0)
+        worker_begin(&out, family); /* a driver may end here already */
+    if (caps_runtime_create(&rt, task->selector, &o, &err) != CAPS_OK || !is_device(rt, task))
+        worker_finish(out, NO_DEVICE);
+    caps_trust_adopt(rt, known, n);
+    if (caps_trust_check_rest(rt, &watch))
+        worker_finish(out, FINISHED);
+    _exit(0); /* another one goes on */
+}
+
+/* ---- the helper ----------------------------------------------------------------------------- */
+
+typedef struct worker {
+    pid_t id;
+    int reports, words; /* what it tells, and what its driver says on standard error */
+    char said[160];     /* the last line of that */
+    size_t said_bytes;
+} worker;
+
+static bool worker_fork(worker *w, const caps_trust_task *task, const caps_verdict *known, size_t n)
+{
+    int reports[2] = {-1, -1}, words[2] = {-1, -1};
+    const bool piped = pipe(reports) == 0 && pipe(words) == 0;
+    *w = (worker){.id = piped ? fork() : -1, .reports = reports[0], .words = words[0]};
+    if (w->id == 0) {
+        const int nowhere = open("/dev/null", O_RDWR);
+        dup2(nowhere, 0);
+        dup2(nowhere, 1);
+        dup2(words[1], 2);
+        close(reports[0]);
+        close(words[0]);
+        close(words[1]);
+        work(task, known, n, reports[1]);
+        _exit(1);
+    }
+    if (reports[1] >= 0)
+        close(reports[1]);
+    if (words[1] >= 0)
+        close(words[1]);
+    if (w->id > 0)
+        return true;
+    if (reports[0] >= 0)
+        close(reports[0]);
+    if (words[0] >= 0)
+        close(words[0]);
+    return false;
+}
+
+/* Retains the last line that has letters. */
+static void hear(worker *w)
+{
+    char text[512];
+    const ssize_t n = read(w->words, text, sizeof text);
+    if (n <= 0) {
+        if (n == 0 || errno != EINTR) {
+            close(w->words);
+            w->words = -1;
+        }
+        return;
+    }
+    for (ssize_t i = 0; i < n; i++) {
+        if (text[i] == '\n' || text[i] == 0) {
+            w->said_bytes = SIZE_MAX; /* the next byte begins a line */
+            continue;
+        }
+        if (w->said_bytes == SIZE_MAX)
+            w->said_bytes = 0;
+        if (w->said_bytes < sizeof w->said - 1) {
+            w->said[w->said_bytes++] = text[i];
+            w->said[w->said_bytes] = 0;
+        }
+    }
+}
+
+/* How it ended, for people. */
+static void explain_end(char *to, size_t bytes, const worker *w, int state, bool late)
+{
+    char said[sizeof w->said];
+    int used;
+    if (late)
+        used = snprintf(to, bytes, "the driver did not answer in time, and was ended");
+    else if (WIFSIGNALED(state))
+        used = snprintf(to, bytes, "the driver crashed (%s)", strsignal(WTERMSIG(state)));
+    else
+        used =
+            snprintf(to, bytes, "the driver ended the process (exit code %d)", WEXITSTATUS(state));
+    if (w->said[0] && used > 0 && (size_t)used < bytes)
+        snprintf(to + used, bytes - (size_t)used, ", saying: %s",
+            caps_text_clean(said, sizeof said, w->said));
+}
+
+static int patience_ms(void)
+{
+    const char *value = getenv("CAPSCL_TRUST_SECONDS"); /* for tests */
+    const long seconds = value ? strtol(value, NULL, 10) : 0;
+    return 1000 * (int)(seconds > 0 && seconds < 86400 ? seconds : PATIENCE_S);
+}
+
+typedef struct state {
+    caps_verdict list[CAPS_TRUST_MOST];
+    size_t n;
+    char begun[CAPS_TRUST_VARIANT]; /* "": no check is under way */
+    bool finished, failed;
+} state;
+
+static void take_report(state *s, const report *r)
+{
+    if (r->kind == BEGUN)
+        memcpy(s->begun, r->verdict.variant, sizeof s->begun);
+    if (r->kind == ENDED && s->n < CAPS_TRUST_MOST)
+        s->list[s->n++] = r->verdict;
+    if (r->kind != BEGUN)
+        s->begun[0] = 0;
+    s->finished = s->finished || r->kind == FINISHED;
+    s->failed = s->failed || r->kind == NO_DEVICE;
+}
+
+/* Listens until the worker has nothing more to say; *late: it had to be ended. False: whoever gave
+ * the task is gone. */
+static bool worker_attend(worker *w, state *s, int socket, bool *late)
+{
+    bool asked = true;
+    *late = false;
+    for (bool more = true; more;) {
+        struct pollfd at[3] = {{w->reports, POLLIN, 0}, {w->words, POLLIN, 0}, {socket, 0, 0}};
+        const int ready = poll(at, 3, patience_ms());
+        report r;
+        if (ready < 0 && errno == EINTR)
+            continue;
+        if (ready <= 0 || at[2].revents) {
+            *late = ready == 0;
+            asked = !at[2].revents;
+            kill(w->id, SIGKILL);
+            break;
+        }
+        if (at[1].revents)
+            hear(w);
+        if (at[0].revents) {
+            more = receive_all(w->reports, &r, sizeof r);
+            if (more)
+                take_report(s, &r);
+        }
+    }
+    return asked;
+}
+
+static bool worker_run(state *s, const caps_trust_task *task, int socket)
+{
+    worker w;
+    bool late = false;
+    int how = 0;
+    if (!worker_fork(&w, task, s->list, s->n))
+        return false;
+    const bool asked = worker_attend(&w, s, socket, &late);
+    while (waitpid(w.id, &how, 0) < 0 && errno == EINTR)
+        ;
+    if (w.words >= 0) {
+        fcntl(w.words, F_SETFL, O_NONBLOCK);
+        hear(&w);
+        if (w.words >= 0)
+            close(w.words);
+    }
+    close(w.reports);
+    if (s->begun[0] && s->n < CAPS_TRUST_MOST) {
+        caps_verdict *v = &s->list[s->n++];
+        *v = (caps_verdict){0};
+        memcpy(v->variant, s->begun, sizeof v->variant);
+        explain_end(v->why, sizeof v->why, &w, how, late);
+        s->begun[0] = 0;
+        s->finished = s->n == 1; /* the family: nothing is left to be checked */
+    }
+    return asked;
+}
+
+static bool help(state *s, const caps_trust_task *task, int socket)
+{
+    *s = (state){0};
+    for (int i = 0; i < MOST_WORKERS && !s->finished && !s->failed; i++) {
+        const size_t before = s->n;
+        if (!worker_run(s, task, socket) || (s->n == before && !s->finished))
+            s->failed = true;
+    }
+    const uint32_t n = s->failed ? 0 : (uint32_t)s->n;
+    return send_all(socket, &n, sizeof n) && send_all(socket, s->list, n * sizeof *s->list);
+}
+
+static void helper_live(int socket)
+{
+    static state s;
+    caps_trust_task task;
+    const int nowhere = open("/dev/null", O_RDWR);
+    for (int i = 0; i < 3; i++)
+        dup2(nowhere, i); /* who reads what the program writes does not wait for the helper */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN); /* whoever gave the task decides; a worker ends with the helper */
+    signal(SIGTERM, SIG_DFL);
+    while (receive_all(socket, &task, sizeof task) && help(&s, &task, socket))
+        ;
+    _exit(0);
+}
+
+/* ---- for the program ------------------------------------------------------------------------ */
+
+/* Whoever has loaded a driver before may have begun its threads. */
+static bool is_opencl_in_use(void)
+{
+    caps_driver list[CAPS_MOST_DRIVERS];
+    const size_t n = caps_drivers_list(list, CAPS_MOST_DRIVERS);
+    bool loaded = false;
+    for (size_t i = 0; i < n; i++)
+        loaded = loaded || caps_driver_is_loaded(&list[i]);
+    return loaded;
+}
+
+static pid_t helper_id, helper_maker;
+
+/* At the program's end; a child that was forked from it has no part in this. */
+static void helper_end(void)
+{
+    if (helper < 0 || helper_maker != getpid())
+        return;
+    close(helper);
+    helper = -1;
+    while (waitpid(helper_id, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+static void helper_fork(void)
+{
+    int ends[2];
+    if (is_opencl_in_use() || socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0)
+        return;
+    for (int i = 0; i < 2; i++)
+        fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+    helper_id = fork();
+    if (helper_id == 0) {
+        close(ends[0]);
+        helper_live(ends[1]);
+    }
+    close(ends[1]);
+    if (helper_id < 0 || atexit(helper_end) != 0) {
+        close(ends[0]);
+        return;
+    }
+    helper_maker = getpid();
+    helper = ends[0];
+}
+
+static pthread_once_t prepared = PTHREAD_ONCE_INIT;
+
+void caps_trust_prepare(void)
+{
+    if (!caps_trust_is_off())
+        pthread_once(&prepared, helper_fork);
+}
+
+bool caps_trust_process_check(const caps_trust_task *task, caps_verdict *list, size_t *n)
+{
+    uint32_t count = 0;
+    pthread_mutex_lock(&lock);
+    bool got = helper >= 0 &&
+               send(helper, task, sizeof *task, MSG_NOSIGNAL) == (ssize_t)sizeof *task &&
+               receive_all(helper, &count, sizeof count) && count > 0 && count <= CAPS_TRUST_MOST;
+    got = got && receive_all(helper, list, count * sizeof *list);
+    pthread_mutex_unlock(&lock);
+    *n = got ? count : 0;
+    return got;
+}
