@@ -58,9 +58,11 @@ struct _cl_event {
     cl_ulong time_ns;
     int references;
 };
+enum { MOST_ARGUMENTS = 64, NAME = 48 };
 typedef struct entry {
     char name[128];
     unsigned arguments;
+    char names[MOST_ARGUMENTS][NAME]; /* of the arguments */
 } entry;
 struct _cl_program {
     const cl_icd_dispatch *table;
@@ -70,7 +72,6 @@ struct _cl_program {
     uint64_t hash;
     int references;
 };
-enum { MOST_ARGUMENTS = 64 };
 struct _cl_kernel {
     const cl_icd_dispatch *table;
     cl_program program;
@@ -629,24 +630,30 @@ static bool is_word(char c)
     return isalnum((unsigned char)c) || c == '_';
 }
 
-/* Past the group of parentheses that begins at `at`; counts what commas part in it. */
-static const char *pass_parentheses(const char *at, unsigned *parts)
+/* Past the group of parentheses that begins at `at`. Into e, unless it is NULL, go the number and
+ * the names of the arguments in it: the last word before a comma or the end. */
+static const char *pass_parentheses(const char *at, entry *e)
 {
     int depth = 0;
-    bool empty = true;
-    *parts = 1;
+    const char *word = NULL, *end = NULL;
+    unsigned n = 0;
     for (; *at; at++) {
-        if (*at == '(' && depth++ == 0)
-            continue;
-        if (*at == ')' && --depth == 0)
+        const bool closes = *at == ')' && depth == 1, parts = *at == ',' && depth == 1;
+        if ((closes || parts) && word && e && n < MOST_ARGUMENTS)
+            snprintf(e->names[n], NAME, "%.*s", (int)(end - word), word);
+        if ((closes || parts) && word)
+            n++, word = NULL;
+        if (*at == '(')
+            depth++;
+        else if (*at == ')' && --depth == 0)
             break;
-        if (!isspace((unsigned char)*at))
-            empty = false;
-        if (*at == ',' && depth == 1)
-            ++*parts;
+        else if (is_word(*at)) {
+            word = is_word(at[-1]) && word ? word : at;
+            end = at + 1;
+        }
     }
-    if (empty)
-        *parts = 0;
+    if (e)
+        e->arguments = n;
     return *at ? at + 1 : at;
 }
 
@@ -656,14 +663,13 @@ static void find_entries(cl_program p, const char *text)
     static const char word[] = "__kernel";
     for (const char *at = text; (at = strstr(at, word)); at += sizeof word - 1) {
         const char *name = at + sizeof word - 1, *end;
-        unsigned parts;
         if ((at > text && is_word(at[-1])) || is_word(*name))
             continue;
         for (;;) {
             while (isspace((unsigned char)*name))
                 name++;
             if (strncmp(name, "__attribute__", 13) == 0) {
-                name = pass_parentheses(name + 13, &parts);
+                name = pass_parentheses(name + 13, NULL);
             } else if (strncmp(name, "void", 4) == 0 && !is_word(name[4])) {
                 name += 4;
             } else {
@@ -679,8 +685,9 @@ static void find_entries(cl_program p, const char *text)
             continue;
         p->entries = realloc(p->entries, (p->count + 1) * sizeof *p->entries);
         entry *e = &p->entries[p->count++];
+        memset(e, 0, sizeof *e);
         snprintf(e->name, sizeof e->name, "%.*s", (int)(end - name), name);
-        pass_parentheses(open, &e->arguments);
+        pass_parentheses(open, e);
     }
 }
 
@@ -887,7 +894,7 @@ static void put_sizes(FILE *to, const char *name, cl_uint n, const size_t *sizes
     fputc(']', to);
 }
 
-/* An argument is {"buffer", "bytes"} or {"local"} or {"word": 32 bits}. A tensor is a buffer and,
+/* An argument is {"buffer", "bytes"}, {"local"}, {"offset"} or 32 bits as a number. A tensor is a buffer and,
  * of 8 bytes, the offset behind it: a buffer is told from it by where it stands. */
 static void record_launch(
     cl_kernel k, cl_uint dimensions, const size_t *global, const size_t *local)
@@ -898,12 +905,12 @@ static void record_launch(
         k->entry->name, (unsigned long long)k->program->hash);
     put_sizes(l.to, "global", dimensions, global);
     put_sizes(l.to, "local", dimensions, local);
-    fprintf(l.to, ", \"arguments\": [");
+    fprintf(l.to, ", \"arguments\": {");
     bool after_buffer = false;
     for (unsigned i = 0; i < k->entry->arguments && i < MOST_ARGUMENTS; i++) {
         const bool word = k->arguments[i].bytes == 4 && !k->arguments[i].local;
         const bool buffer = k->arguments[i].bytes == 8 && !k->arguments[i].local && !after_buffer;
-        fputs(i ? ", " : "", l.to);
+        fprintf(l.to, "%s\"%s\": ", i ? ", " : "", k->entry->names[i]);
         if (k->arguments[i].local)
             fprintf(l.to, "{\"local\": %zu}", k->arguments[i].bytes);
         else if (word)
@@ -915,7 +922,7 @@ static void record_launch(
             fprintf(l.to, "{\"offset\": %lld}", (long long)k->arguments[i].value.number);
         after_buffer = buffer;
     }
-    fputs("]}", l.to);
+    fputs("}}", l.to);
     line_end(&l, "launches.jsonl");
 }
 

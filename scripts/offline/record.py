@@ -34,14 +34,14 @@ def read_lines(folder, name):
         return [json.loads(x) for x in dict.fromkeys(f)]
 
 
-def write_data(folder):
-    """A data set of 100 small images: no kernel sees them."""
+def write_data(folder, count=100):
+    """A data set of small images: no kernel sees them."""
     os.makedirs(folder, exist_ok=True)
     for name in ("train", "t10k"):
         with gzip.open(os.path.join(folder, name + "-images-idx3-ubyte.gz"), "wb", 1) as f:
-            f.write(struct.pack(">IIII", 0x803, 100, 28, 28) + bytes(i % 251 for i in range(100 * 784)))
+            f.write(struct.pack(">IIII", 0x803, count, 28, 28) + bytes(i % 251 for i in range(count * 784)))
         with gzip.open(os.path.join(folder, name + "-labels-idx1-ubyte.gz"), "wb", 1) as f:
-            f.write(struct.pack(">II", 0x801, 100) + bytes(i % 10 for i in range(100)))
+            f.write(struct.pack(">II", 0x801, count) + bytes(i % 10 for i in range(count)))
 
 
 # Convolutions that no built-in network has: kernels, strides and images that have other programs.

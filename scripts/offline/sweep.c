@@ -2,13 +2,14 @@
  * products in every way that the device's tiles may be chosen, so that driver.c, which stands for
  * the device, writes down the programs.
  *
- *     sweep [--all | --archs]
+ *     sweep [--all | --archs | --spec NAME]
  *
  * For every tile that may be chosen: all four layouts of the operands; everything aligned and
  * without a rest of k, the same with a rest and an epilogue, and nothing aligned with both. With
  * --all for every number of rows that an item may have, not only the tile's own. With --archs it
- * only prints the names of the built-in networks. */
+ * only prints the names of the built-in networks, with --spec one of them. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <capscl/network.h>
@@ -64,6 +65,21 @@ static caps_status sweep(caps_runtime *rt, const caps_tensor *memory, bool all, 
     return CAPS_OK;
 }
 
+static int print_spec(const char *name)
+{
+    caps_error err = {0};
+    caps_model_spec *spec = NULL;
+    if (caps_model_spec_load(&spec, name, &err) != CAPS_OK) {
+        fprintf(stderr, "sweep: %s\n", err.message);
+        return 1;
+    }
+    char *text = caps_model_spec_format(spec);
+    puts(text ? text : "");
+    free(text);
+    caps_model_spec_free(spec);
+    return text == NULL;
+}
+
 int main(int argc, char **argv)
 {
     caps_error err = {0};
@@ -75,6 +91,8 @@ int main(int argc, char **argv)
             puts(caps_model_spec_builtin(i));
         return 0;
     }
+    if (argc > 2 && strcmp(argv[1], "--spec") == 0)
+        return print_spec(argv[2]);
     caps_status status = caps_runtime_create(&rt, NULL, NULL, &err);
     if (status == CAPS_OK)
         status = caps_tensor_init(&memory, rt, CAPS_F32, 1, &floats, &err);

@@ -198,9 +198,10 @@ caps_status caps_cli_print_json(json_t *value, caps_error *err)
 
 void caps_cli_show_cache_note(void)
 {
-    const char *text = caps_cache_take_note();
-    if (text)
-        caps_cli_note("%s", text);
+    const char *const texts[] = {caps_drivers_take_note(), caps_cache_take_note()};
+    for (size_t i = 0; i < 2; i++)
+        if (texts[i])
+            caps_cli_note("%s", texts[i]);
 }
 
 static void show_check(const char *text)

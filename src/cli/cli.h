@@ -162,7 +162,8 @@ caps_status caps_cli_check_pictures(const caps_picture_flags *flags, caps_error 
  * as out of memory. */
 caps_status caps_cli_print_json(json_t *value, caps_error *err);
 
-/* The note that compiled kernels cannot be kept, where it is due; after the first OpenCL call. */
+/* The notes that compiled kernels cannot be kept, or that a driver is passed over, where they are
+ * due; after the first OpenCL call. */
 void caps_cli_show_cache_note(void);
 /* Opens the device that common->device names and shows the runtime's warnings; profile: time
  * every kernel. */

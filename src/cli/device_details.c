@@ -42,18 +42,20 @@ static void print_limits(const caps_device_info *d, const caps_device_limits *l)
         d->shares_host_memory ? "shared with the host" : "its own",
         caps_bytes_text(alloc, d->max_alloc_bytes), caps_bytes_text(local, d->local_mem_bytes),
         caps_bytes_text(cache, l->cache_bytes));
-    printf("    speed     %u units of %llu lanes", d->compute_units, (unsigned long long)l->lanes);
+    printf("    speed     %u unit%s of %llu lane%s", d->compute_units,
+        d->compute_units == 1 ? "" : "s", (unsigned long long)l->lanes, l->lanes == 1 ? "" : "s");
     if (d->clock_mhz)
         printf(" at %.2f GHz", d->clock_mhz * 1e-3);
     else
         printf(", no clock given, as if 1 GHz");
     printf(": at most %.0f Gflop/s (computed)\n", d->peak_gflops);
-    printf("    limits    groups of %llu (%llu x %llu x %llu), vectors of %llu floats, %llu-bit "
-           "addresses, times to %llu ns\n",
+    printf("    limits    groups of %llu (%llu x %llu x %llu), %llu-bit addresses, vectors of %llu",
         (unsigned long long)l->max_group, (unsigned long long)l->item_sizes[0],
         (unsigned long long)l->item_sizes[1], (unsigned long long)l->item_sizes[2],
-        (unsigned long long)l->float_width, (unsigned long long)l->address_bits,
-        (unsigned long long)l->timer_ns);
+        (unsigned long long)l->address_bits, (unsigned long long)l->float_width);
+    if (l->timer_ns)
+        printf(", times to %llu ns", (unsigned long long)l->timer_ns);
+    putchar('\n');
 }
 
 static void print_extensions(const caps_device_info *d)

@@ -12,7 +12,7 @@
 #include "prepare.h"
 #include "text.h"
 #include "textbuf.h"
-#include "trust.h"
+#include "trust_process.h"
 
 #define PLATFORM_NOT_FOUND_KHR (-1001)
 
@@ -30,7 +30,7 @@ void caps_prepare_drivers(void)
 {
     setenv("POCL_AFFINITY", "1", 0);
     caps_driver_cache_prepare();
-    caps_trust_prepare();
+    caps_drivers_check();
 }
 
 enum { MOST_TEXT = 4096 }; /* bytes of a text that a driver may give */

@@ -78,6 +78,7 @@ static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
     if (code == CL_SUCCESS)
         code = clGetKernelInfo(
             slot.kernel, CL_KERNEL_NUM_ARGS, sizeof slot.arguments, &slot.arguments, NULL);
+    slot.most = code == CL_SUCCESS ? caps_kernel_most_items(rt, slot.kernel) : 0;
     if (code != CL_SUCCESS) {
         if (slot.kernel)
             clReleaseKernel(slot.kernel);
@@ -90,6 +91,50 @@ static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
     rt->kernel_count++;
     *out = slot;
     return CAPS_OK;
+}
+
+size_t caps_kernel_most_items(const caps_runtime *rt, cl_kernel kernel)
+{
+    size_t most = 0;
+    const cl_int code = clGetKernelWorkGroupInfo(
+        kernel, rt->device.handle, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most, NULL);
+    return code == CL_SUCCESS && most > 0 ? most : SIZE_MAX;
+}
+
+size_t caps_registry_most_items(caps_runtime *rt)
+{
+    cl_program program;
+    cl_kernel kernels[256];
+    cl_uint n = 0;
+    size_t least = SIZE_MAX;
+    if (caps_registry_get(&program, rt, NULL, NULL) != CAPS_OK ||
+        clCreateKernelsInProgram(program, sizeof kernels / sizeof kernels[0], kernels, &n) !=
+            CL_SUCCESS)
+        return SIZE_MAX;
+    for (cl_uint i = 0; i < n; i++) {
+        size_t required[3] = {0};
+        const size_t most = caps_kernel_most_items(rt, kernels[i]);
+        clGetKernelWorkGroupInfo(kernels[i], rt->device.handle, CL_KERNEL_COMPILE_WORK_GROUP_SIZE,
+            sizeof required, required, NULL);
+        if (required[0] == 0 && most < least)
+            least = most;
+        clReleaseKernel(kernels[i]);
+    }
+    return least;
+}
+
+/* A driver that is told more would say no more than that it is wrong, if anything. */
+static caps_status check_group(
+    const caps_kernel_slot *slot, int ndim, const size_t *local, caps_error *err)
+{
+    size_t items = 1;
+    for (int d = 0; local && d < ndim; d++)
+        items *= local[d];
+    return items <= slot->most
+               ? CAPS_OK
+               : caps_fail(err, CAPS_ERR_OPENCL,
+                     "kernel %.60s: groups of %zu items, need <= %zu, what the device takes of it",
+                     slot->name, items, slot->most);
 }
 
 /* A NULL tensor: drivers differ in what they make of a NULL buffer, so a small one stands for
@@ -179,6 +224,9 @@ caps_status caps_launch_template(caps_runtime *rt, const caps_template *template
         return status;
     if (!local && rt->family == CAPS_FAMILY_CPU)
         local = ones;
+    status = check_group(&slot, ndim, local, err);
+    if (status != CAPS_OK)
+        return status;
     cl_event *traced = caps_trace_request(rt, &event);
     cl_int code = clEnqueueNDRangeKernel(rt->queue, slot.kernel, (cl_uint)ndim, NULL, global, local,
         0, NULL, rt->profile ? &event : traced);

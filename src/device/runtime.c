@@ -157,25 +157,21 @@ static void warn_of_silent(caps_runtime *rt, const caps_device_info *list, size_
     }
 }
 
-caps_status caps_runtime_create(
-    caps_runtime **out, const char *selector, const caps_runtime_options *options, caps_error *err)
+/* On a device of the list; *distrusted: its checks are the reason why not. */
+static caps_status create_on(caps_runtime **out, const caps_device_info *list, size_t n,
+    size_t index, const char *reason, const caps_runtime_options *o, bool *distrusted,
+    caps_error *err)
 {
-    caps_device_info *list = NULL;
-    size_t n = 0, index = 0;
     cl_int code = CL_SUCCESS;
-    caps_runtime_options o;
-    *out = NULL;
-    caps_status status = read_options(&o, options, err);
-    if (status != CAPS_OK)
-        return status;
+    caps_status status = CAPS_OK;
     caps_runtime *rt = calloc(1, sizeof *rt);
+    *distrusted = false;
     if (!rt)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a runtime");
-    CAPS_TRY(caps_device_list(&list, &n, err));
-    CAPS_TRY(caps_device_select(list, n, selector, &index, rt->reason, err));
+    memcpy(rt->reason, reason, sizeof rt->reason);
     warn_of_silent(rt, list, n);
     rt->device = list[index];
-    rt->profile = o.profile;
+    rt->profile = o->profile;
     const cl_context_properties properties[] = {
         CL_CONTEXT_PLATFORM, (cl_context_properties)rt->device.platform_handle, 0};
     rt->context = clCreateContext(properties, 1, &rt->device.handle, NULL, NULL, &code);
@@ -185,18 +181,52 @@ caps_status caps_runtime_create(
         goto done;
     }
     rt->queue = clCreateCommandQueue(rt->context, rt->device.handle,
-        o.profile || o.trace ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
+        o->profile || o->trace ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
     if (code != CL_SUCCESS) {
         status = caps_fail_cl(
             err, code, "device %s (%s): making a queue", rt->device.id, rt->device.name);
         goto done;
     }
-    CAPS_TRY(set_up(rt, &o, err));
+    CAPS_TRY(set_up(rt, o, err));
     *out = rt;
     rt = NULL;
 done:
-    caps_device_list_free(list);
+    *distrusted = rt && rt->trust.hopeless;
     caps_runtime_free(rt);
+    return status;
+}
+
+caps_status caps_runtime_create(
+    caps_runtime **out, const char *selector, const caps_runtime_options *options, caps_error *err)
+{
+    caps_device_info *list = NULL;
+    size_t n = 0, index = 0;
+    char reason[256] = "";
+    bool distrusted, passed_over = false;
+    caps_error first = {0};
+    caps_runtime_options o;
+    *out = NULL;
+    caps_status status = read_options(&o, options, err);
+    if (status != CAPS_OK)
+        return status;
+    CAPS_TRY(caps_device_list(&list, &n, err));
+    CAPS_TRY(caps_device_select(list, n, selector, &index, reason, err));
+    status = create_on(out, list, n, index, reason, &o, &distrusted, &first);
+    /* Where nobody asked for this device, the next best one takes its place. */
+    while (distrusted && !option_or_environment(selector, "CAPSCL_DEVICE")) {
+        caps_error next = {0};
+        passed_over = true;
+        list[index].available = false;
+        if (caps_device_select(list, n, NULL, &index, reason, NULL) != CAPS_OK)
+            break;
+        status = create_on(out, list, n, index, reason, &o, &distrusted, &next);
+    }
+    if (status != CAPS_OK && err)
+        *err = first;
+    if (status == CAPS_OK && passed_over)
+        caps_runtime_warn(*out, "%.300s; it is passed over", first.message);
+done:
+    caps_device_list_free(list);
     return status;
 }
 

@@ -20,6 +20,7 @@ typedef struct caps_kernel_slot {
     char *name; /* a template's: with its options behind */
     cl_kernel kernel;
     cl_uint arguments;
+    size_t most; /* items that a group of it may have */
 } caps_kernel_slot;
 
 typedef struct caps_profile_pending {
@@ -35,7 +36,7 @@ struct caps_runtime {
     cl_context context;
     cl_command_queue queue;
     caps_family family;
-    size_t max_group;
+    size_t max_group;          /* items of a group, for any kernel of the family's program */
     size_t vector_width;       /* floats in a native vector */
     char *cache_dir, *cl_path; /* NULL: none */
     char warning[512];         /* "" : none */
@@ -65,6 +66,12 @@ extern const caps_template caps_rarely_used_program;
  * cache, where this runtime has not got it yet. */
 caps_status caps_registry_get(
     cl_program *out, caps_runtime *rt, const caps_template *template, caps_error *err);
+/* The largest group that every kernel of the family's program takes, but for those that require a
+ * size: which registers a kernel needs is known once it is built. Builds the program; SIZE_MAX where
+ * that fails. */
+size_t caps_registry_most_items(caps_runtime *rt);
+/* The largest group that one kernel takes. */
+size_t caps_kernel_most_items(const caps_runtime *rt, cl_kernel kernel);
 /* Does the disk cache hold the family's program? */
 bool caps_registry_is_cached(const caps_runtime *rt);
 /* $CAPSCL_CACHE, else $XDG_CACHE_HOME/capscl, else ~/.cache/capscl (option: in place of them all);

@@ -60,8 +60,11 @@ static bool trust_append(caps_trust *t, const caps_verdict *v)
 
 void caps_trust_adopt(caps_runtime *rt, const caps_verdict *list, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         (void)trust_append(&rt->trust, &list[i]);
+        if (list[i].group > 0 && list[i].group < rt->max_group)
+            rt->max_group = list[i].group;
+    }
 }
 
 static bool is_known(const caps_runtime *rt, const char *variant)
@@ -102,7 +105,11 @@ bool caps_trust_check_rest(caps_runtime *rt, const caps_trust_watch *watch)
         if (is_known(rt, variants[i]))
             continue;
         watch->begin(watch->user, variants[i]);
+        const size_t group = i == 0 ? caps_registry_most_items(rt) : SIZE_MAX;
+        if (group < rt->max_group)
+            rt->max_group = group;
         const bool whole = check_one(&v, rt, variants[i]);
+        v.group = i == 0 ? rt->max_group : 0;
         (void)trust_append(&rt->trust, &v);
         watch->end(watch->user, &v);
         if (!whole)
@@ -119,13 +126,13 @@ static void begin_nothing(void *user, const char *variant)
 
 static void end_appends(void *user, const caps_verdict *verdict)
 {
-    (void)trust_append(user, verdict);
+    caps_trust_adopt(user, verdict, 1);
 }
 
 /* In this process, on the runtime's context. */
 static caps_status check_here(caps_runtime *rt, caps_error *err)
 {
-    const caps_trust_watch watch = {begin_nothing, end_appends, &rt->trust};
+    const caps_trust_watch watch = {begin_nothing, end_appends, rt};
     const caps_runtime_options o = {CAPS_OPTIONS(caps_runtime_options),
         .kernels = caps_family_name(rt->family), .algorithms = caps_trust_algorithms(),
         .cache_dir = rt->cache_dir, .cl_path = rt->cl_path};
@@ -207,12 +214,14 @@ static caps_status trust_make(caps_runtime *rt, const char *text, caps_error *er
     caps_status status = CAPS_OK;
     caps_trust_task task = {
         .device = caps_hash(CAPS_HASH_START, text, strlen(text)), .family = rt->family};
-    caps_verdict *list = calloc(CAPS_TRUST_MOST, sizeof *list);
-    size_t n = 0;
-    if (!list)
+    caps_trust_answer *answer = calloc(1, sizeof *answer);
+    if (!answer)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for verdicts");
     announce_check(rt);
     snprintf(task.selector, sizeof task.selector, "%s", rt->device.id);
+    const char *vendors = getenv("OCL_ICD_VENDORS");
+    if (vendors && strlen(vendors) < sizeof task.vendors)
+        snprintf(task.vendors, sizeof task.vendors, "%s", vendors);
     const size_t path = rt->cl_path ? strlen(rt->cl_path) : 0;
     const size_t cache = rt->cache_dir ? strlen(rt->cache_dir) : 0;
     if (path)
@@ -220,15 +229,15 @@ static caps_status trust_make(caps_runtime *rt, const char *text, caps_error *er
     if (cache)
         snprintf(task.cache_dir, sizeof task.cache_dir, "%s", rt->cache_dir);
     if (path < sizeof task.cl_path && cache < sizeof task.cache_dir &&
-        caps_trust_process_check(&task, list, &n))
-        caps_trust_adopt(rt, list, n);
+        caps_trust_process_run(&task, answer) && answer->finished && answer->verdicts > 0)
+        caps_trust_adopt(rt, answer->list, answer->verdicts);
     else
         CAPS_TRY(check_here(rt, err));
     if (rt->cache_dir)
         caps_trust_save(rt->trust.list, rt->trust.count, rt->cache_dir, text, rt->cl_path);
     warn_of_refused(rt);
 done:
-    free(list);
+    free(answer);
     return status;
 }
 
@@ -285,6 +294,7 @@ caps_status caps_trust_establish(caps_runtime *rt, bool requested, caps_error *e
         const caps_status status = trust_get(rt, err);
         if (status != CAPS_OK || !family_reason(why[i], rt))
             return status;
+        rt->trust.hopeless = requested || i == 1;
         if (requested)
             return caps_fail(err, CAPS_ERR_OPENCL,
                 "device %s (%s): the %s kernels are refused: %.200s; need other kernels "
@@ -293,7 +303,7 @@ caps_status caps_trust_establish(caps_runtime *rt, bool requested, caps_error *e
                 rt->device.id, rt->device.name, caps_family_name(rt->family), why[i]);
         rt->family = rt->family == CAPS_FAMILY_CPU ? CAPS_FAMILY_GPU : CAPS_FAMILY_CPU;
     }
-    rt->family = first;
+    rt->family = first; /* exchanged twice */
     return caps_fail(err, CAPS_ERR_OPENCL,
         "device %s (%.100s) cannot be trusted: %s kernels: %.200s; %s kernels: %.200s; need "
         "another "

@@ -26,6 +26,7 @@ typedef struct caps_verdict {
      * it is refused unseen, or serves nothing here. */
     double error, tolerance;
     char why[CAPS_TRUST_WHY]; /* it is refused; "": it passed */
+    size_t group; /* of a family: items that its kernels' groups may have; 0: of no other variant */
 } caps_verdict;
 
 /* What is kept for a device (of caps_device_list) and a family, in the order of the checks; *n 0:
@@ -67,10 +68,9 @@ const char *caps_trust_missing(const caps_runtime *rt, const char **why);
 typedef struct caps_trust {
     caps_verdict *list;
     size_t count, refused;
+    bool hopeless; /* no family is left */
 } caps_trust;
 
-/* Before the first OpenCL call. */
-void caps_trust_prepare(void);
 /* Reads the verdicts for the runtime's device and family, or has them made and keeps them. A family
  * that cannot be trusted is exchanged for the other one, unless `requested`; where neither can be,
  * CAPS_ERR_OPENCL. */

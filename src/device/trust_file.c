@@ -2,7 +2,7 @@
  *
  *     {"capscl_trust": 1, "kernels": "...", "device": "...",
  *      "verdicts": [{"variant": "tile 64x64", "passed": true, "error": 1e-07, "tolerance": 1e-05,
- *                    "why": ""}, ...]}
+ *                    "why": "", "group": 0}, ...]}
  *
  * Its name has a hash of the device's text, and the text itself is compared too. A file that is
  * damaged, or of other kernels, is as if it were not there: the checks are run again. */
@@ -35,17 +35,29 @@ char *caps_trust_device_text(const caps_device_info *d, caps_family family)
     return text;
 }
 
-static char *trust_path(const char *directory, const char *device)
+uint64_t caps_trust_device_hash(const caps_device_info *d, caps_family family)
 {
-    char *name = caps_format("trust-%016llx.json",
-        (unsigned long long)caps_hash(CAPS_HASH_START, device, strlen(device)));
+    char *text = caps_trust_device_text(d, family);
+    const uint64_t hash = text ? caps_hash(CAPS_HASH_START, text, strlen(text)) : 0;
+    free(text);
+    return hash;
+}
+
+char *caps_trust_path(const char *directory, uint64_t hash)
+{
+    char *name = caps_format("trust-%016llx.json", (unsigned long long)hash);
     char *path = name ? caps_path_join(directory, name) : NULL;
     free(name);
     return path;
 }
 
+static char *trust_path(const char *directory, const char *device)
+{
+    return caps_trust_path(directory, caps_hash(CAPS_HASH_START, device, strlen(device)));
+}
+
 /* Of the sources that are built, wherever they come from. */
-static void trust_kernels(char text[17], const char *cl_path)
+void caps_trust_kernels(char text[17], const char *cl_path)
 {
     uint64_t hash = CAPS_HASH_START;
     for (const caps_source *s = caps_sources; s->name; s++) {
@@ -72,7 +84,8 @@ static bool read_verdict(caps_verdict *v, const json_t *row)
         return false;
     *v = (caps_verdict){.passed = json_is_true(passed),
         .error = json_number_value(json_object_get(row, "error")),
-        .tolerance = json_number_value(json_object_get(row, "tolerance"))};
+        .tolerance = json_number_value(json_object_get(row, "tolerance")),
+        .group = (size_t)json_integer_value(json_object_get(row, "group"))};
     snprintf(v->variant, sizeof v->variant, "%s", variant);
     snprintf(v->why, sizeof v->why, "%s", why);
     return v->passed == !*why;
@@ -89,7 +102,7 @@ static const json_t *find_rows(const json_t *root, const char *device, const cha
         strcmp(of, device) != 0 || json_array_size(rows) < 1 ||
         json_array_size(rows) > CAPS_TRUST_MOST)
         return NULL;
-    trust_kernels(own, cl_path);
+    caps_trust_kernels(own, cl_path);
     return strcmp(kernels, own) == 0 ? rows : NULL;
 }
 
@@ -135,12 +148,13 @@ void caps_trust_save(const caps_verdict *list, size_t n, const char *directory, 
 {
     char kernels[17];
     json_t *rows = json_array();
-    trust_kernels(kernels, cl_path);
+    caps_trust_kernels(kernels, cl_path);
     for (size_t i = 0; i < n; i++)
         caps_json_append(
             &rows, json_pack("{s:s, s:b, s:o, s:o, s:o}", "variant", list[i].variant, "passed",
                        list[i].passed, "error", caps_json_double(list[i].error), "tolerance",
-                       caps_json_double(list[i].tolerance), "why", caps_json_text(list[i].why)));
+                       caps_json_double(list[i].tolerance), "why", caps_json_text(list[i].why),
+                       "group", (json_int_t)list[i].group));
     json_t *root = rows ? json_pack("{s:i, s:s, s:o, s:o}", "capscl_trust", FORMAT, "kernels",
                               kernels, "device", caps_json_text(device), "verdicts", rows)
                         : NULL;

@@ -30,7 +30,7 @@
 
 enum { PATIENCE_S = 180, MOST_WORKERS = 2 * CAPS_TRUST_MOST };
 
-/* Set once, before the first OpenCL call; -1: there is no helper. */
+/* -1: there is no helper. */
 static int helper = -1;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* one task at a time */
 
@@ -69,10 +69,12 @@ static bool receive_all(int fd, void *data, size_t n)
 /* ---- the worker ----------------------------------------------------------------------------- */
 
 /* Smaller than what a pipe takes in one piece. */
-typedef enum report_kind { BEGUN, ENDED, FINISHED, NO_DEVICE } report_kind;
+typedef enum report_kind { BEGUN, ENDED, LISTED, FINISHED, NO_DEVICE } report_kind;
 typedef struct report {
     report_kind kind;
     caps_verdict verdict; /* BEGUN: its name alone */
+    uint64_t hash[2];     /* LISTED: see caps_trust_answer */
+    caps_family family;
 } report;
 
 static void worker_begin(void *user, const char *variant)
@@ -100,10 +102,24 @@ static void worker_finish(int out, report_kind kind)
 /* Is it the device that is meant? */
 static bool is_device(const caps_runtime *rt, const caps_trust_task *task)
 {
-    char *text = caps_trust_device_text(&rt->device, task->family);
-    const bool same = text && caps_hash(CAPS_HASH_START, text, strlen(text)) == task->device;
-    free(text);
-    return same;
+    return caps_trust_device_hash(&rt->device, task->family) == task->device;
+}
+
+static void work_list(int out)
+{
+    caps_device_info *list;
+    size_t n;
+    worker_begin(&out, "list");
+    if (caps_device_list(&list, &n, NULL) != CAPS_OK)
+        n = 0; /* said where they are listed again */
+    for (size_t i = 0; i < n; i++) {
+        report r = {.kind = LISTED,
+            .family = list[i].type == CAPS_DEVICE_CPU ? CAPS_FAMILY_CPU : CAPS_FAMILY_GPU};
+        for (int family = 0; family < 2; family++)
+            r.hash[family] = caps_trust_device_hash(&list[i], (caps_family)family);
+        (void)send_all(out, &r, sizeof r);
+    }
+    worker_finish(out, FINISHED);
 }
 
 static void work(const caps_trust_task *task, const caps_verdict *known, size_t n, int out)
@@ -116,6 +132,10 @@ static void work(const caps_trust_task *task, const caps_verdict *known, size_t 
     caps_runtime *rt = NULL;
     caps_error err = {0};
     caps_trust_suspend();
+    if (task->vendors[0])
+        setenv("OCL_ICD_VENDORS", task->vendors, 1);
+    if (task->lists)
+        work_list(out);
     snprintf(family, sizeof family, "family %s", caps_family_name(task->family));
     if (n == 0)
         worker_begin(&out, family); /* a driver may end here already */
@@ -216,21 +236,25 @@ static int patience_ms(void)
 }
 
 typedef struct state {
-    caps_verdict list[CAPS_TRUST_MOST];
-    size_t n;
+    caps_trust_answer answer;
     char begun[CAPS_TRUST_VARIANT]; /* "": no check is under way */
-    bool finished, failed;
+    bool failed;
 } state;
 
 static void take_report(state *s, const report *r)
 {
+    caps_trust_answer *a = &s->answer;
     if (r->kind == BEGUN)
         memcpy(s->begun, r->verdict.variant, sizeof s->begun);
-    if (r->kind == ENDED && s->n < CAPS_TRUST_MOST)
-        s->list[s->n++] = r->verdict;
-    if (r->kind != BEGUN)
+    if (r->kind == ENDED && a->verdicts < CAPS_TRUST_MOST)
+        a->list[a->verdicts++] = r->verdict;
+    if (r->kind == LISTED && a->devices < CAPS_TRUST_DEVICES) {
+        memcpy(a->device[a->devices].hash, r->hash, sizeof r->hash);
+        a->device[a->devices++].family = r->family;
+    }
+    if (r->kind != BEGUN && r->kind != LISTED)
         s->begun[0] = 0;
-    s->finished = s->finished || r->kind == FINISHED;
+    a->finished = a->finished || r->kind == FINISHED;
     s->failed = s->failed || r->kind == NO_DEVICE;
 }
 
@@ -263,12 +287,28 @@ static bool worker_attend(worker *w, state *s, int socket, bool *late)
     return asked;
 }
 
+/* What the worker had begun when it ended is refused. */
+static void refuse_begun(state *s, const caps_trust_task *task, const worker *w, int how, bool late)
+{
+    caps_trust_answer *a = &s->answer;
+    if (task->lists) {
+        explain_end(a->why, sizeof a->why, w, how, late);
+    } else if (a->verdicts < CAPS_TRUST_MOST) {
+        caps_verdict *v = &a->list[a->verdicts++];
+        *v = (caps_verdict){0};
+        memcpy(v->variant, s->begun, sizeof v->variant);
+        explain_end(v->why, sizeof v->why, w, how, late);
+        a->finished = a->verdicts == 1; /* the family: nothing is left to be checked */
+    }
+    s->begun[0] = 0;
+}
+
 static bool worker_run(state *s, const caps_trust_task *task, int socket)
 {
     worker w;
     bool late = false;
     int how = 0;
-    if (!worker_fork(&w, task, s->list, s->n))
+    if (!worker_fork(&w, task, s->answer.list, s->answer.verdicts))
         return false;
     const bool asked = worker_attend(&w, s, socket, &late);
     while (waitpid(w.id, &how, 0) < 0 && errno == EINTR)
@@ -280,32 +320,26 @@ static bool worker_run(state *s, const caps_trust_task *task, int socket)
             close(w.words);
     }
     close(w.reports);
-    if (s->begun[0] && s->n < CAPS_TRUST_MOST) {
-        caps_verdict *v = &s->list[s->n++];
-        *v = (caps_verdict){0};
-        memcpy(v->variant, s->begun, sizeof v->variant);
-        explain_end(v->why, sizeof v->why, &w, how, late);
-        s->begun[0] = 0;
-        s->finished = s->n == 1; /* the family: nothing is left to be checked */
-    }
+    if (s->begun[0])
+        refuse_begun(s, task, &w, how, late);
     return asked;
 }
 
+/* Until all is checked. */
 static bool help(state *s, const caps_trust_task *task, int socket)
 {
     *s = (state){0};
-    for (int i = 0; i < MOST_WORKERS && !s->finished && !s->failed; i++) {
-        const size_t before = s->n;
-        if (!worker_run(s, task, socket) || (s->n == before && !s->finished))
-            s->failed = true;
+    for (int i = 0; i < MOST_WORKERS && !s->answer.finished && !s->failed; i++) {
+        const size_t before = s->answer.verdicts;
+        s->failed = !worker_run(s, task, socket) || s->failed || task->lists ||
+                    (s->answer.verdicts == before && !s->answer.finished);
     }
-    const uint32_t n = s->failed ? 0 : (uint32_t)s->n;
-    return send_all(socket, &n, sizeof n) && send_all(socket, s->list, n * sizeof *s->list);
+    return send_all(socket, &s->answer, sizeof s->answer);
 }
 
 static void helper_live(int socket)
 {
-    static state s;
+    static state s; /* 30 KiB */
     caps_trust_task task;
     const int nowhere = open("/dev/null", O_RDWR);
     for (int i = 0; i < 3; i++)
@@ -344,11 +378,11 @@ static void helper_end(void)
         ;
 }
 
-static void helper_fork(void)
+bool caps_trust_process_begin(void)
 {
     int ends[2];
     if (is_opencl_in_use() || socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0)
-        return;
+        return false;
     for (int i = 0; i < 2; i++)
         fcntl(ends[i], F_SETFD, FD_CLOEXEC);
     helper_id = fork();
@@ -359,29 +393,19 @@ static void helper_fork(void)
     close(ends[1]);
     if (helper_id < 0 || atexit(helper_end) != 0) {
         close(ends[0]);
-        return;
+        return false;
     }
     helper_maker = getpid();
     helper = ends[0];
+    return true;
 }
 
-static pthread_once_t prepared = PTHREAD_ONCE_INIT;
-
-void caps_trust_prepare(void)
+bool caps_trust_process_run(const caps_trust_task *task, caps_trust_answer *answer)
 {
-    if (!caps_trust_is_off())
-        pthread_once(&prepared, helper_fork);
-}
-
-bool caps_trust_process_check(const caps_trust_task *task, caps_verdict *list, size_t *n)
-{
-    uint32_t count = 0;
     pthread_mutex_lock(&lock);
-    bool got = helper >= 0 &&
-               send(helper, task, sizeof *task, MSG_NOSIGNAL) == (ssize_t)sizeof *task &&
-               receive_all(helper, &count, sizeof count) && count > 0 && count <= CAPS_TRUST_MOST;
-    got = got && receive_all(helper, list, count * sizeof *list);
+    const bool got = helper >= 0 && helper_maker == getpid() &&
+                     send(helper, task, sizeof *task, MSG_NOSIGNAL) == (ssize_t)sizeof *task &&
+                     receive_all(helper, answer, sizeof *answer);
     pthread_mutex_unlock(&lock);
-    *n = got ? count : 0;
     return got;
 }

@@ -11,6 +11,7 @@
 #include "fail.h"
 #include "launch.h"
 #include "require.h"
+#include "trust.h"
 #include "routing_fused.h"
 
 /* CPU family: samples fill sixteen lanes, and up to sixteen take the same time; for fewer samples
@@ -110,6 +111,11 @@ static caps_status class_caps_check(const caps_runtime *rt, caps_class_caps *n,
             CAPS_ROUTING_STORED, CAPS_ROUTING_FUSED);
         goto done;
     }
+    const char *refusal =
+        caps_trust_refusal(rt, "routing", caps_routing_algorithm_name(shape->algorithm));
+    if (refusal)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_OPENCL, "class_caps: %s routing is refused: %s",
+            caps_routing_algorithm_name(shape->algorithm), refusal));
     if (routing->iterations < 1) {
         status = caps_fail(err, CAPS_ERR_ARGUMENT, "class_caps: iterations is 0, need >= 1");
         goto done;

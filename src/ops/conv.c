@@ -10,6 +10,7 @@
 #include "require.h"
 #include "fail.h"
 #include "launch.h"
+#include "trust.h"
 
 /* By caps_conv_algorithm. */
 static const caps_conv_implementation *const implementations[] = {&caps_conv_columns,
@@ -307,6 +308,10 @@ static caps_status conv_check(caps_conv_sizes *z, size_t *chunk, const caps_runt
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "conv2d: %s cannot take images of %zux%zux%zu to %zux%zux%zu: %s", algorithm->name,
             z->c, z->h, z->w, z->m, z->oh, z->ow, why);
+    const char *refusal = caps_trust_refusal(rt, "conv", algorithm->name);
+    if (refusal)
+        return caps_fail(
+            err, CAPS_ERR_OPENCL, "conv2d: %s is refused: %s", algorithm->name, refusal);
 
     if (!workspace || !workspace->buffer || workspace->dtype != CAPS_F32)
         return caps_fail(

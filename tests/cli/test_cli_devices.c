@@ -35,7 +35,7 @@ START_TEST(verbose_tells_what_is_known)
         expect_lines(p.out, lines[i], count);
     for (size_t i = 0; i < count; i++) {
         char units[64], peak[64];
-        snprintf(units, sizeof units, "    speed     %u units of ", list[i].compute_units);
+        snprintf(units, sizeof units, "    speed     %u unit", list[i].compute_units);
         snprintf(peak, sizeof peak, ": at most %.0f Gflop/s (computed)", list[i].peak_gflops);
         ck_assert_msg(strstr(p.out, units) && strstr(p.out, peak), "%s", p.out);
     }

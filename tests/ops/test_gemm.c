@@ -344,7 +344,8 @@ Suite *suite(void)
         tcase_add_test(t, cut_into_pieces);
         tcase_add_test(t, same_bits_however_cut);
     }
-    tcase_add_test(t, choice);
+    if (test_has_family("cpu"))
+        tcase_add_test(t, choice);
     tcase_add_test(t, versions_of_clblast);
     tcase_add_loop_test(t, scratch_is_forecast, first, VARIANTS);
     tcase_add_test(t, refusals);
