@@ -215,7 +215,8 @@ CAPS_API caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *
 typedef enum caps_routing_algorithm {
     CAPS_ROUTING_AUTO,   /* caps_class_caps_choose decides */
     CAPS_ROUTING_STORED, /* computed once and saved for the backward: [B,I,J,D] of memory, twice */
-    CAPS_ROUTING_FUSED,  /* computed again wherever they are needed, never stored */
+    CAPS_ROUTING_FUSED,  /* computed again wherever they are needed, never stored; a device whose
+                            groups or local memory are too small for the sizes stores them too */
 } caps_routing_algorithm;
 
 /* "auto", "stored", "fused". */
@@ -228,8 +229,8 @@ typedef struct caps_class_caps {
 } caps_class_caps;
 
 /* STORED or FUSED: `requested` unless it is AUTO, else what was requested for the runtime, else by
- * batch and kernel family: FUSED for 5 samples or more on the CPU family. rt NULL: the CPU
- * family. */
+ * batch and kernel family: FUSED for 5 samples or more on the CPU family, and on the GPU family
+ * wherever it serves. rt NULL: the CPU family. */
 CAPS_API caps_routing_algorithm caps_class_caps_choose(
     const caps_runtime *rt, const caps_class_caps *shape, caps_routing_algorithm requested);
 

@@ -24,6 +24,8 @@ static const struct {
                                                       "-DTOOM_COOK_LANES=8"}},
     {CAPS_FAMILY_GPU, {"conv_implicit_gpu.clt", " -DIMPLICIT_GROUP=2"}},
     {CAPS_FAMILY_GPU, {"gemm_tiled_gpu.clt", " -DTILED_WM=4"}},
+    {CAPS_FAMILY_GPU, {"routing_tiled_gpu.clt", " -DROUTING_LM=4"}},
+    {CAPS_FAMILY_GPU, {"routing_tiled_gradient_gpu.clt", " -DROUTING_CI=2"}},
 };
 
 static void set_up(void)
