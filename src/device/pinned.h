@@ -1,5 +1,5 @@
-/* pinned.h: host memory that a GPU reads by itself. From any other memory a driver copies first, and
- * may make the host wait for that.
+/* pinned.h: host memory that a GPU reads by itself. From any other memory a driver copies first,
+ * and may make the host wait for that.
  *
  * It is a buffer made with CL_MEM_ALLOC_HOST_PTR that stays mapped for as long as it lives. */
 #ifndef CAPS_PINNED_H

@@ -106,8 +106,8 @@ caps_status caps_model_put(caps_model *m, const caps_images *images, bool wait, 
 /* optimizers.c: every parameter's lr_multiplier; text: caps_model_options.lr_multipliers. */
 caps_status caps_lr_multipliers_set(caps_network *n, const char *text, caps_error *err);
 
-/* step.c: asks the arena for what steps leave of `batch` images and for the table; fills them once it
- * has committed; waits for what is still read. */
+/* step.c: asks the arena for what steps leave of `batch` images and for the table; fills them once
+ * it has committed; waits for what is still read. */
 caps_status caps_checks_plan(caps_model *m, size_t batch, caps_error *err);
 caps_status caps_checks_init(caps_model *m, caps_error *err);
 /* Checks a micro-batch before the next one takes its tensors. */

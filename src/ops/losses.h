@@ -4,8 +4,8 @@
 
 #include <capscl/ops.h>
 
-/* caps_totals_add for the first batch of a step: record, int32 [5] (not_finite.h), is new. Its words
- * 0 to 2 become the sums as float32, 3 and 4 become 0. */
+/* caps_totals_add for the first batch of a step: record, int32 [5] (not_finite.h), is new. Its
+ * words 0 to 2 become the sums as float32, 3 and 4 become 0. */
 caps_status caps_totals_begin(caps_runtime *rt, const caps_tensor *record,
     const caps_tensor *margin, const caps_tensor *sse, const caps_tensor *best,
     const caps_tensor *labels, caps_error *err);

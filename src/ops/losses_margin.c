@@ -1,5 +1,5 @@
-/* losses_margin.c: the margin loss of a training step in one kernel each way, GPU family; kernels in
- * cl/losses_gpu.cl. */
+/* losses_margin.c: the margin loss of a training step in one kernel each way, GPU family; kernels
+ * in cl/losses_gpu.cl. */
 #include "losses.h"
 
 #include "require.h"
