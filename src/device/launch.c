@@ -33,6 +33,14 @@ caps_status caps_runtime_build(caps_runtime *rt, caps_error *err)
     return caps_registry_get(&program, rt, NULL, err);
 }
 
+static cl_ulong own_local(const caps_runtime *rt, cl_kernel kernel)
+{
+    cl_ulong bytes = 0;
+    const cl_int code = clGetKernelWorkGroupInfo(
+        kernel, rt->device.handle, CL_KERNEL_LOCAL_MEM_SIZE, sizeof bytes, &bytes, NULL);
+    return code == CL_SUCCESS ? bytes : 0;
+}
+
 static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
     const caps_template *template, const char *kernel, caps_error *err)
 {
@@ -78,7 +86,10 @@ static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
     if (code == CL_SUCCESS)
         code = clGetKernelInfo(
             slot.kernel, CL_KERNEL_NUM_ARGS, sizeof slot.arguments, &slot.arguments, NULL);
-    slot.most = code == CL_SUCCESS ? caps_kernel_most_items(rt, slot.kernel) : 0;
+    if (code == CL_SUCCESS) {
+        slot.most = caps_kernel_most_items(rt, slot.kernel);
+        slot.own_local = own_local(rt, slot.kernel);
+    }
     if (code != CL_SUCCESS) {
         if (slot.kernel)
             clReleaseKernel(slot.kernel);
@@ -123,18 +134,41 @@ size_t caps_registry_most_items(caps_runtime *rt)
     return least;
 }
 
-/* A driver that is told more would say no more than that it is wrong, if anything. */
-static caps_status check_group(
-    const caps_kernel_slot *slot, int ndim, const size_t *local, caps_error *err)
+size_t caps_group_size(const caps_runtime *rt, size_t requested)
+{
+    size_t size = 1;
+    while (size * 2 <= requested && size * 2 <= rt->max_group)
+        size *= 2;
+    return size;
+}
+
+size_t caps_group_side(const caps_runtime *rt, size_t requested)
+{
+    size_t side = 1;
+    while (side * 2 <= requested && side * side * 4 <= rt->max_group && side * 2 <= rt->max_rows)
+        side *= 2;
+    return side;
+}
+
+/* What a driver would refuse with a code that tells nothing, or not refuse. */
+static caps_status check_size(const caps_runtime *rt, const caps_kernel_slot *slot,
+    const caps_arg *args, size_t nargs, int ndim, const size_t *local, caps_error *err)
 {
     size_t items = 1;
+    cl_ulong bytes = slot->own_local;
     for (int d = 0; local && d < ndim; d++)
         items *= local[d];
-    return items <= slot->most
-               ? CAPS_OK
-               : caps_fail(err, CAPS_ERR_OPENCL,
-                     "kernel %.60s: groups of %zu items, need <= %zu, what the device takes of it",
-                     slot->name, items, slot->most);
+    for (size_t i = 0; i < nargs; i++)
+        bytes += args[i].type == CAPS_ARG_TYPE_LOCAL ? args[i].value.size : 0;
+    if (items > slot->most)
+        return caps_fail(err, CAPS_ERR_OPENCL,
+            "kernel %.60s: groups of %zu items, need <= %zu, what the device takes of it",
+            slot->name, items, slot->most);
+    if (bytes > rt->device.local_mem_bytes)
+        return caps_fail(err, CAPS_ERR_OPENCL,
+            "kernel %.60s: %llu bytes of local memory a group, need <= %llu, what the device has",
+            slot->name, (unsigned long long)bytes, (unsigned long long)rt->device.local_mem_bytes);
+    return CAPS_OK;
 }
 
 /* A NULL tensor: drivers differ in what they make of a NULL buffer, so a small one stands for
@@ -224,7 +258,7 @@ caps_status caps_launch_template(caps_runtime *rt, const caps_template *template
         return status;
     if (!local && rt->family == CAPS_FAMILY_CPU)
         local = ones;
-    status = check_group(&slot, ndim, local, err);
+    status = check_size(rt, &slot, args, nargs, ndim, local, err);
     if (status != CAPS_OK)
         return status;
     cl_event *traced = caps_trace_request(rt, &event);

@@ -104,6 +104,8 @@ bool caps_is_simulated(const caps_runtime *rt);
 
 /* Largest work-group (a power of two, at most `requested`) that the device takes for any kernel. */
 size_t caps_group_size(const caps_runtime *rt, size_t requested);
+/* The side of the largest square group (a power of two, at most `requested`). */
+size_t caps_group_side(const caps_runtime *rt, size_t requested);
 /* Floats in a vector of the device; 0: it has none. */
 size_t caps_runtime_vector_width(const caps_runtime *rt);
 

@@ -127,6 +127,7 @@ static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_
         sizes[0] > 0 && sizes[0] < group)
         group = sizes[0];
     rt->max_group = group;
+    rt->max_rows = sizes[1] > 0 ? sizes[1] : 1;
     cl_uint width = 0;
     code = clGetDeviceInfo(
         rt->device.handle, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL);
@@ -363,14 +364,6 @@ cl_command_queue caps_runtime_queue(const caps_runtime *rt)
 size_t caps_runtime_vector_width(const caps_runtime *rt)
 {
     return rt->vector_width;
-}
-
-size_t caps_group_size(const caps_runtime *rt, size_t requested)
-{
-    size_t size = 1;
-    while (size * 2 <= requested && size * 2 <= rt->max_group)
-        size *= 2;
-    return size;
 }
 
 void caps_runtime_warn(caps_runtime *rt, const char *format, ...)

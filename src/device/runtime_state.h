@@ -20,7 +20,8 @@ typedef struct caps_kernel_slot {
     char *name; /* a template's: with its options behind */
     cl_kernel kernel;
     cl_uint arguments;
-    size_t most; /* items that a group of it may have */
+    size_t most;        /* items that a group of it may have */
+    cl_ulong own_local; /* bytes of local memory, without its arguments' */
 } caps_kernel_slot;
 
 typedef struct caps_profile_pending {
@@ -37,6 +38,7 @@ struct caps_runtime {
     cl_command_queue queue;
     caps_family family;
     size_t max_group;          /* items of a group, for any kernel of the family's program */
+    size_t max_rows;           /* items of a group in dimension 1 */
     size_t vector_width;       /* floats in a native vector */
     char *cache_dir, *cl_path; /* NULL: none */
     char warning[512];         /* "" : none */

@@ -151,7 +151,7 @@ void caps_trust_save(const caps_verdict *list, size_t n, const char *directory, 
     caps_trust_kernels(kernels, cl_path);
     for (size_t i = 0; i < n; i++)
         caps_json_append(
-            &rows, json_pack("{s:s, s:b, s:o, s:o, s:o}", "variant", list[i].variant, "passed",
+            &rows, json_pack("{s:s, s:b, s:o, s:o, s:o, s:I}", "variant", list[i].variant, "passed",
                        list[i].passed, "error", caps_json_double(list[i].error), "tolerance",
                        caps_json_double(list[i].tolerance), "why", caps_json_text(list[i].why),
                        "group", (json_int_t)list[i].group));

@@ -28,7 +28,7 @@
 #include "text.h"
 #include "trust_file.h"
 
-enum { PATIENCE_S = 180, MOST_WORKERS = 2 * CAPS_TRUST_MOST };
+enum { MOST_WORKERS = 2 * CAPS_TRUST_MOST };
 
 /* -1: there is no helper. */
 static int helper = -1;
@@ -228,11 +228,43 @@ static void explain_end(char *to, size_t bytes, const worker *w, int state, bool
             caps_text_clean(said, sizeof said, w->said));
 }
 
-static int patience_ms(void)
+/* A driver that compiles for minutes on a busy machine does not hang: its process computes. One that
+ * waits does not, and one that turns in a loop comes to an end of its processor time. */
+enum { IDLE_S = 120, BUSY_S = 900, SLICE_MS = 500 };
+
+typedef struct patience {
+    double cpu;        /* seconds that the worker had computed when last looked at */
+    double idle, busy; /* seconds since its last report: not computing; computing */
+    double most_idle;
+} patience;
+
+static patience patience_of(void)
 {
     const char *value = getenv("CAPSCL_TRUST_SECONDS"); /* for tests */
     const long seconds = value ? strtol(value, NULL, 10) : 0;
-    return 1000 * (int)(seconds > 0 && seconds < 86400 ? seconds : PATIENCE_S);
+    return (patience){.most_idle = seconds > 0 && seconds < 86400 ? (double)seconds : IDLE_S};
+}
+
+static double cpu_of(pid_t id)
+{
+    clockid_t clock;
+    struct timespec t = {0};
+    if (clock_getcpuclockid(id, &clock) != 0 || clock_gettime(clock, &t) != 0)
+        return 0;
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* A slice has passed in which nothing came. */
+static bool patience_ends(patience *p, pid_t id)
+{
+    const double now = cpu_of(id), more = now - p->cpu;
+    p->cpu = now;
+    if (more < 0.0005)
+        p->idle += 1e-3 * SLICE_MS;
+    else
+        p->idle = 0;
+    p->busy += more;
+    return p->idle >= p->most_idle || p->busy >= BUSY_S;
 }
 
 typedef struct state {
@@ -263,12 +295,13 @@ static void take_report(state *s, const report *r)
 static bool worker_attend(worker *w, state *s, int socket, bool *late)
 {
     bool asked = true;
+    patience waits = patience_of();
     *late = false;
     for (bool more = true; more;) {
         struct pollfd at[3] = {{w->reports, POLLIN, 0}, {w->words, POLLIN, 0}, {socket, 0, 0}};
-        const int ready = poll(at, 3, patience_ms());
+        const int ready = poll(at, 3, SLICE_MS);
         report r;
-        if (ready < 0 && errno == EINTR)
+        if ((ready < 0 && errno == EINTR) || (ready == 0 && !patience_ends(&waits, w->id)))
             continue;
         if (ready <= 0 || at[2].revents) {
             *late = ready == 0;
@@ -282,6 +315,7 @@ static bool worker_attend(worker *w, state *s, int socket, bool *late)
             more = receive_all(w->reports, &r, sizeof r);
             if (more)
                 take_report(s, &r);
+            waits.idle = waits.busy = 0;
         }
     }
     return asked;

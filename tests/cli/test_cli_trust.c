@@ -71,7 +71,7 @@ static place place_faulty(const char *how, const char *at, bool both)
     place_add(&p, "CAPSCL_TEST_FAULT=%s", how);
     place_add(&p, "CAPSCL_TEST_FAULT_AT=%s", at);
     if (strcmp(how, "hang") == 0)
-        place_add(&p, "CAPSCL_TRUST_SECONDS=%d", strcmp(at, "load") == 0 ? 20 : 60);
+        place_add(&p, "CAPSCL_TRUST_SECONDS=%d", 5);
     return p;
 }
 
@@ -272,10 +272,12 @@ START_TEST(groups_are_as_small_as_a_kernel_needs)
     place_add(&p, "CAPSCL_KERNELS=gpu");
     place_add(&p, "CAPSCL_TEST_GROUPS=%d", 16);
     place_add(&p, "CAPSCL_TEST_GROUPS_OF=squash_forward");
-    test_process r = cli_run_env(p.environment, "selftest", (char *)NULL);
-    ck_assert_msg(r.exit_code == 0, "%s%s", r.out, r.err);
-    ck_assert_uint_eq(lines_with(r.err, "warning: "), 0);
-    test_process_release(&r);
+    for (int run = 0; run < 2; run++) { /* as found, and as kept */
+        test_process r = cli_run_env(p.environment, "selftest", (char *)NULL);
+        ck_assert_msg(r.exit_code == 0, "%s%s", r.out, r.err);
+        ck_assert_uint_eq(lines_with(r.err, "warning: "), 0);
+        test_process_release(&r);
+    }
     /* Without that it could not be launched. */
     p.environment[1] = (char *)"CAPSCL_TRUST=off";
     cli_expect_error(cli_run_env(p.environment, "selftest", "squash", (char *)NULL), 4,
@@ -300,7 +302,7 @@ Suite *suite(void)
     if (find_pocl()) {
         const int n = sizeof faults / sizeof faults[0];
         tcase_add_loop_test(t, a_driver_that_fails_at_a_family, 0, n);
-        tcase_add_loop_test(t, a_driver_that_fails_at_an_algorithm, 0, n - 1); /* a hang: above */
+        tcase_add_loop_test(t, a_driver_that_fails_at_an_algorithm, 0, n);
         tcase_add_loop_test(t, a_driver_that_fails_when_it_is_loaded, 0, n);
         tcase_add_test(t, nothing_is_left);
         tcase_add_test(t, groups_are_as_small_as_a_kernel_needs);
