@@ -26,7 +26,7 @@ static caps_status scores_check(const caps_margin_scores *s, size_t *l, caps_err
     CAPS_TRY(caps_require_count("margin", "B*L*J*D", 4, (size_t[]){b, *l, j, d}, err));
     CAPS_TRY(caps_require_tensor("margin", "lengths", s->lengths, CAPS_F32, 2, s->v->shape, err));
     CAPS_TRY(caps_require_tensor("margin", "best", s->best, CAPS_I32, ndim, labels, err));
-    if (s->labels)
+    if (s->labels || s->matched || s->loss || s->by_labels)
         CAPS_TRY(caps_require_tensor("margin", "labels", s->labels, CAPS_I32, ndim, labels, err));
     if (s->matched)
         CAPS_TRY(caps_require_tensor("margin", "matched", s->matched, CAPS_I32, ndim, labels, err));
@@ -34,9 +34,9 @@ static caps_status scores_check(const caps_margin_scores *s, size_t *l, caps_err
         CAPS_TRY(caps_require_tensor("margin", "loss", s->loss, CAPS_F32, 1, &b, err));
     if (s->masked)
         CAPS_TRY(caps_require_tensor("margin", "masked", s->masked, CAPS_F32, 2, masked, err));
-    if (*l > j || (!s->labels && (s->matched || s->loss || s->by_labels)))
-        status = caps_fail(err, CAPS_ERR_INTERNAL, "margin: %zu labels %s of %zu capsules", *l,
-            s->labels ? "" : "that are not there ", j);
+    if (*l > j)
+        status = caps_fail(err, CAPS_ERR_ARGUMENT,
+            "margin: best has %zu of %zu capsules, need at most all", *l, j);
 done:
     return status;
 }
