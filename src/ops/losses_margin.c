@@ -36,7 +36,7 @@ static caps_status scores_check(const caps_margin_scores *s, size_t *l, caps_err
         CAPS_TRY(caps_require_tensor("margin", "masked", s->masked, CAPS_F32, 2, masked, err));
     if (*l > j)
         status = caps_fail(err, CAPS_ERR_ARGUMENT,
-            "margin: best has %zu of %zu capsules, need at most all", *l, j);
+            "argmax: best has %zu of %zu capsules, need at most all", *l, j);
 done:
     return status;
 }
