@@ -233,6 +233,19 @@ caps_gemm_cut caps_gemm_cut_by(
     return best;
 }
 
+/* Compilers of AMD's that have 128 registers for an item (gfx11 by clang 15) spill 14 to 37 of the
+ * larger tiles' then. */
+enum { ROWS_APART = 5 };
+
+bool caps_gemm_cut_limit(caps_gemm_cut *cut, const caps_runtime *rt, bool fours)
+{
+    if (fours || class_of(rt)->bit != AMD || cut->wm <= ROWS_APART || cut->wn < 8)
+        return false;
+    cut->wm = ROWS_APART; /* such tiles have a multiple of 4 items down */
+    cut->tm = cut->lm * cut->wm;
+    return true;
+}
+
 /* ---- the choice ----------------------------------------------------------------------------- */
 
 static void tile_key(char key[CAPS_TUNING_KEY], const void *problem)
