@@ -103,7 +103,7 @@ static caps_status plan_results(caps_model *m, caps_plan *plan, caps_error *err)
     if (l > 1 && caps_model_reconstructs(m))
         CAPS_TRY(caps_arena_add(
             m->arena, &m->targets, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 2, targets, err));
-    CAPS_TRY(caps_checks_plan(m, err));
+    CAPS_TRY(caps_checks_plan(m, plan->batch, err));
 done:
     return status;
 }

@@ -1,8 +1,9 @@
 /* conv_implicit.c: convolution as a matrix product without columns in memory: GPU family, any
  * shape. Kernels and equations: cl/conv_implicit_gpu.clt.
  *
- * The workspace holds dw's parts, [splits, M, C kh kw], where its sum over pixels goes in several:
- * of few filters with few taps there are too few tiles for a device. */
+ * The workspace holds dw's parts, [splits, M, C kh kw + 1], where its sum over pixels goes in
+ * several: of few filters with few taps there are too few tiles for a device. The bias is one more
+ * tap, unless that would need one more tile. */
 #include <math.h>
 #include <stdio.h>
 
@@ -75,7 +76,7 @@ static size_t implicit_workspace_of(
     if (n > 1 && n > most_at_once(z))
         return SIZE_MAX;
     const size_t splits = backward && rt ? splits_of(rt, z, n) : 1;
-    return splits > 1 ? caps_conv_times(splits, z->m * z->taps) : 1;
+    return splits > 1 ? caps_conv_times(splits, z->m * (z->taps + 1)) : 1;
 }
 
 /* Tiles that stick out are computed all the same, and as if there were one for each compute unit: a
@@ -138,19 +139,21 @@ static caps_status to_images(caps_runtime *rt, const caps_conv_sizes *z, const c
         rt, "conv2d_implicit_dx", CAPS_ARGS(args), phases_y * phases_x * tiles * blocks, err);
 }
 
+/* dbias NULL: not wanted. */
 static caps_status to_weights(caps_runtime *rt, const caps_conv_sizes *z, const caps_tensor *dw,
-    const caps_tensor *parts, const caps_tensor *dy, const caps_tensor *y, const caps_tensor *x,
-    size_t n, bool added, caps_error *err)
+    const caps_tensor *dbias, const caps_tensor *parts, const caps_tensor *dy, const caps_tensor *y,
+    const caps_tensor *x, size_t n, bool added, caps_error *err)
 {
     const size_t blocks = tiles_of(rt, z->m), tiles = tiles_of(rt, z->taps);
     const size_t steps = n * z->pixels, wanted = splits_of(rt, z, n);
     const size_t run = caps_round_up(caps_div_up(steps, wanted), STEPS);
-    const size_t splits = caps_div_up(steps, run), count = z->m * z->taps;
+    const size_t splits = caps_div_up(steps, run), count = z->m * (z->taps + (dbias ? 1 : 0));
     const bool whole = splits == 1;
-    const caps_arg args[] = {CAPS_ARG_TENSOR(whole ? dw : parts), CAPS_ARG_TENSOR(dy),
-        CAPS_ARG_TENSOR(y), CAPS_ARG_TENSOR(x), CAPS_ARG_UINT(z->act), SIZES(z, n),
-        CAPS_ARG_UINT(blocks), CAPS_ARG_UINT(tiles), CAPS_ARG_UINT(run),
-        CAPS_ARG_UINT(whole && added)};
+    const caps_arg args[] = {CAPS_ARG_TENSOR(whole ? dw : parts),
+        CAPS_ARG_TENSOR(whole ? dbias : NULL), CAPS_ARG_TENSOR(dy), CAPS_ARG_TENSOR(y),
+        CAPS_ARG_TENSOR(x), CAPS_ARG_UINT(z->act), SIZES(z, n), CAPS_ARG_UINT(blocks),
+        CAPS_ARG_UINT(tiles), CAPS_ARG_UINT(run), CAPS_ARG_UINT(whole && added),
+        CAPS_ARG_UINT(dbias != NULL)};
     caps_status status =
         launch(rt, "conv2d_implicit_dw", CAPS_ARGS(args), splits * tiles * blocks, err);
     if (status != CAPS_OK || whole)
@@ -159,8 +162,8 @@ static caps_status to_weights(caps_runtime *rt, const caps_conv_sizes *z, const 
     char options[64];
     snprintf(options, sizeof options, " -DIMPLICIT_GROUP=%zu", group_of(rt));
     const caps_template template = {"conv_implicit_gpu.clt", options};
-    const caps_arg sum[] = {CAPS_ARG_TENSOR(dw), CAPS_ARG_TENSOR(parts), CAPS_ARG_UINT(count),
-        CAPS_ARG_UINT(splits), CAPS_ARG_UINT(added)};
+    const caps_arg sum[] = {CAPS_ARG_TENSOR(dw), CAPS_ARG_TENSOR(dbias), CAPS_ARG_TENSOR(parts),
+        CAPS_ARG_UINT(count), CAPS_ARG_UINT(z->taps), CAPS_ARG_UINT(splits), CAPS_ARG_UINT(added)};
     return caps_launch_template(
         rt, &template, "conv2d_implicit_dw_sum", CAPS_ARGS(sum), 1, &all, &local, err);
 }
@@ -190,7 +193,8 @@ static caps_status implicit_backward(caps_runtime *rt, const caps_conv_sizes *z,
 {
     caps_status status = CAPS_OK;
     (void)cached;
-    if (t->dbias)
+    const bool fits = z->taps % (TILE * group_of(rt)) != 0;
+    if (t->dbias && !fits)
         CAPS_TRY(caps_bias_act_sum(rt, t->dbias, t->dy, t->y, z->act, z->b, z->m, z->pixels, err));
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
@@ -198,7 +202,8 @@ static caps_status implicit_backward(caps_runtime *rt, const caps_conv_sizes *z,
         const caps_tensor dy = caps_tensor_rows(t->dy, first, n);
         const bool is_active = z->act != CAPS_ACT_NONE;
         const caps_tensor y = is_active ? caps_tensor_rows(t->y, first, n) : dy;
-        CAPS_TRY(to_weights(rt, z, t->dw, workspace, &dy, &y, &x, n, first > 0, err));
+        CAPS_TRY(to_weights(
+            rt, z, t->dw, fits ? t->dbias : NULL, workspace, &dy, &y, &x, n, first > 0, err));
         if (t->dx) {
             const caps_tensor dx = caps_tensor_rows(t->dx, first, n);
             CAPS_TRY(to_images(rt, z, &dx, &dy, &y, t->w, n, err));

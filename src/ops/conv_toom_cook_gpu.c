@@ -5,6 +5,8 @@
  *     dX^ [rows, K] = dY^ [rows, M] W^ [M, K]
  *     dW^ [M, K] = dY^ [rows, M]^T X^ [rows, K]   a later chunk adds to it
  *
+ * The bias's gradient is the sum of dY^ at the points (1, 1), where the batch goes in one chunk.
+ *
  * The workspace holds W^, X^, Y^ and for backward dX^ and, where the batch goes in several chunks,
  * dW^; else dW^ takes the place of W^, which is done with by then. */
 #include <stdio.h>
@@ -233,10 +235,14 @@ static caps_status from_weights(const call *c, const caps_tensor *w, caps_error 
     return transform(c, "toom_cook_w", CAPS_ARGS(args), c->z->m, blocks_k(c), err);
 }
 
-static caps_status to_weights(const call *c, const caps_tensor *dw, caps_error *err)
+/* dbias NULL: not wanted, else of what dY^ holds. */
+static caps_status to_weights(
+    const call *c, const caps_tensor *dw, const caps_tensor *dbias, caps_error *err)
 {
-    const caps_arg args[] = {CAPS_ARG_TENSOR(dw), CAPS_ARG_TENSOR(&c->dw), CAPS_ARG_UINT(c->z->c),
-        CAPS_ARG_UINT(blocks_k(c)), CAPS_ARG_UINT(row_k(c->p)), CAPS_ARG_UINT(c->z->m)};
+    const caps_arg args[] = {CAPS_ARG_TENSOR(dw), CAPS_ARG_TENSOR(dbias), CAPS_ARG_TENSOR(&c->dw),
+        CAPS_ARG_TENSOR(&c->y), CAPS_ARG_UINT(c->z->c), CAPS_ARG_UINT(blocks_k(c)),
+        CAPS_ARG_UINT(row_k(c->p)), CAPS_ARG_UINT(c->z->m), CAPS_ARG_UINT(row_m(c->z)),
+        CAPS_ARG_UINT(c->rows)};
     return transform(c, "toom_cook_dw", CAPS_ARGS(args), c->z->m, blocks_k(c), err);
 }
 
@@ -316,8 +322,9 @@ static caps_status toom_cook_backward(caps_runtime *rt, const caps_conv_sizes *z
 {
     call c;
     caps_status status = CAPS_OK;
+    const bool at_once = chunk >= z->b; /* dY^ of all images is there in the end */
     toom_cook_begin(&c, rt, z, p, workspace, chunk, true, t->dx != NULL);
-    if (t->dbias)
+    if (t->dbias && !at_once)
         CAPS_TRY(caps_bias_act_sum(rt, t->dbias, t->dy, t->y, z->act, z->b, z->m, z->pixels, err));
     if (t->dx && !cached.w)
         CAPS_TRY(from_weights(&c, t->w, err));
@@ -340,7 +347,7 @@ static caps_status toom_cook_backward(caps_runtime *rt, const caps_conv_sizes *z
         s.dw.beta = first > 0 ? 1 : 0;
         CAPS_TRY(caps_gemm(rt, &c.dw, &c.y, &c.x, &s.dw, err));
     }
-    CAPS_TRY(to_weights(&c, t->dw, err));
+    CAPS_TRY(to_weights(&c, t->dw, at_once ? t->dbias : NULL, err));
 done:
     return status;
 }
