@@ -89,10 +89,9 @@ static bool is_checked(const check *c, const json_t *device)
     const bool named = forced && (strcmp(forced, "cpu") == 0 || strcmp(forced, "gpu") == 0);
     const char *family = named ? forced : json_string_value(json_object_get(device, "family"));
     const char *hash = family ? json_string_value(json_object_get(device, family)) : NULL;
-    char *path = hash ? caps_trust_path(c->directory, strtoull(hash, NULL, 16)) : NULL;
-    const bool is = path && caps_path_exists(path);
-    free(path);
-    return is;
+    const char *cl_path = getenv("CAPSCL_CL_PATH");
+    return hash && caps_trust_is_kept(c->directory, strtoull(hash, NULL, 16),
+                       cl_path && *cl_path ? cl_path : NULL);
 }
 
 /* False: nothing is kept. *checked: nor will anything have to be checked. */

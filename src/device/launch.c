@@ -151,24 +151,32 @@ size_t caps_group_side(const caps_runtime *rt, size_t requested)
 }
 
 /* What a driver would refuse with a code that tells nothing, or not refuse. */
-static caps_status check_size(const caps_runtime *rt, const caps_kernel_slot *slot,
-    const caps_arg *args, size_t nargs, int ndim, const size_t *local, caps_error *err)
+static caps_status check_local(const caps_runtime *rt, const caps_kernel_slot *slot,
+    const caps_arg *args, size_t nargs, caps_error *err)
 {
-    size_t items = 1;
     cl_ulong bytes = slot->own_local;
-    for (int d = 0; local && d < ndim; d++)
-        items *= local[d];
     for (size_t i = 0; i < nargs; i++)
         bytes += args[i].type == CAPS_ARG_TYPE_LOCAL ? args[i].value.size : 0;
-    if (items > slot->most)
-        return caps_fail(err, CAPS_ERR_OPENCL,
-            "kernel %.60s: groups of %zu items, need <= %zu, what the device takes of it",
-            slot->name, items, slot->most);
     if (bytes > rt->device.local_mem_bytes)
         return caps_fail(err, CAPS_ERR_OPENCL,
             "kernel %.60s: %llu bytes of local memory a group, need <= %llu, what the device has",
             slot->name, (unsigned long long)bytes, (unsigned long long)rt->device.local_mem_bytes);
     return CAPS_OK;
+}
+
+/* The driver judges the size of groups, not the number that it gives: rusticl says 32 of kernels that
+ * it runs in groups of 256. */
+static caps_status launch_fail(const caps_kernel_slot *slot, int ndim, const size_t *local,
+    const char *kernel, cl_int code, caps_error *err)
+{
+    size_t items = 1;
+    for (int d = 0; local && d < ndim; d++)
+        items *= local[d];
+    if (code == CL_INVALID_WORK_GROUP_SIZE && items > slot->most)
+        return caps_fail(err, CAPS_ERR_OPENCL,
+            "kernel %.60s: groups of %zu items, need <= %zu, what the device takes of it",
+            slot->name, items, slot->most);
+    return caps_fail_cl(err, code, "kernel %s", kernel);
 }
 
 /* A NULL tensor: drivers differ in what they make of a NULL buffer, so a small one stands for
@@ -258,14 +266,14 @@ caps_status caps_launch_template(caps_runtime *rt, const caps_template *template
         return status;
     if (!local && rt->family == CAPS_FAMILY_CPU)
         local = ones;
-    status = check_size(rt, &slot, args, nargs, ndim, local, err);
+    status = check_local(rt, &slot, args, nargs, err);
     if (status != CAPS_OK)
         return status;
     cl_event *traced = caps_trace_request(rt, &event);
     cl_int code = clEnqueueNDRangeKernel(rt->queue, slot.kernel, (cl_uint)ndim, NULL, global, local,
         0, NULL, rt->profile ? &event : traced);
     if (code != CL_SUCCESS)
-        return caps_fail_cl(err, code, "kernel %s", kernel);
+        return launch_fail(&slot, ndim, local, kernel, code, err);
     if (traced)
         caps_trace_book(rt, slot.name, 0, event);
     if (rt->profile)

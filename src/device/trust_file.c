@@ -74,6 +74,28 @@ void caps_trust_kernels(char text[17], const char *cl_path)
     snprintf(text, 17, "%016llx", (unsigned long long)hash);
 }
 
+bool caps_trust_is_kept(const char *directory, uint64_t hash, const char *cl_path)
+{
+    unsigned char *text = NULL;
+    size_t bytes = 0;
+    json_t *root = NULL;
+    bool kept = false;
+    char *path = caps_trust_path(directory, hash), own[17];
+    if (path)
+        text = caps_cache_read(&bytes, path, FILE_LIMIT);
+    if (text &&
+        caps_json_parse(&root, (const char *)text, bytes, "it", CAPS_ERR_FORMAT, NULL) == CAPS_OK) {
+        const char *kernels = json_string_value(json_object_get(root, "kernels"));
+        caps_trust_kernels(own, cl_path);
+        kept = json_integer_value(json_object_get(root, "capscl_trust")) == FORMAT && kernels &&
+               strcmp(kernels, own) == 0;
+    }
+    json_decref(root);
+    free(text);
+    free(path);
+    return kept;
+}
+
 static bool read_verdict(caps_verdict *v, const json_t *row)
 {
     const char *variant = json_string_value(json_object_get(row, "variant"));
