@@ -115,10 +115,9 @@ static size_t sums_of_parts(const caps_device_info *gpu)
 START_TEST(a_step_has_few_commands)
 {
     static char names[8192];
-    char *directory = test_directory(), *path;
     if (test_small()) /* a simulator: a step of this network takes hours */
         return;
-    path = trace_steps(directory);
+    char *directory = test_directory(), *path = trace_steps(directory);
     const size_t n = commands_of_a_step(path, names, sizeof names);
 
     ck_assert_msg(n > 20 && n <= MOST, "%zu commands, need at most %d:\n%s", n, MOST, names);
