@@ -1,10 +1,10 @@
 """The other side of common.Torch: PyTorch in a process of its own.
 
-    torch_worker.py eager|compile|bf16 THREADS SPEC
+    torch_worker.py eager|compile|bf16 THREADS SPEC [DEVICE]
 
 Lines of JSON: requested {"what": "step"|"forward", "batch": N} it answers {"seconds": [...]}, requested
 {"what": "memory"} {"ru_maxrss": bytes}. Adam, gradients through every routing iteration, float32
-unless the mode is bf16.
+unless the mode is bf16. DEVICE is PyTorch's name of one, for instance cuda; else the processor.
 """
 
 import json
@@ -111,6 +111,8 @@ class Side:
         while len(times) < LEAST_TIMES or (sum(times) < LEAST_SECONDS and len(times) < MOST_TIMES):
             begin = time.perf_counter()
             run(*self.batches[batch])
+            if torch.get_default_device().type == "cuda":
+                torch.cuda.synchronize()
             times.append(time.perf_counter() - begin)
         return times
 
@@ -118,6 +120,8 @@ class Side:
 def main():
     mode, threads, spec = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
     torch.set_num_threads(threads)
+    if len(sys.argv) > 4:
+        torch.set_default_device(sys.argv[4])
     side = Side(spec, mode)
     print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()}), flush=True)
     for line in sys.stdin:

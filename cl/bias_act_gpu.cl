@@ -6,6 +6,8 @@
 // Work-items: elementwise, dimension 0 over C*S (neighbours are neighbours in memory), 1 over N.
 // Sums: a work-group a channel, whose items take every L-th of its N*S terms, then a tree in local
 // memory (L a power of two); for S = 1 an item a channel, so that reads stay coalesced.
+// bias_act_backward_rows, S = 1: dx and dbias in one kernel: a work-group of rows of `width` items
+// has as many channels; row r takes samples r, r + rows, .., then the rows are added as a tree.
 // Numerics: float32, every item's own sum compensated (Kahan 1965).
 // Determinism: fixed order for a given work-group size.
 
@@ -93,4 +95,32 @@ __kernel void bias_act_sum_rows(__global float *dbias, const ulong dbias_at,
         total = next;
     }
     dbias[dbias_at + c] = total;
+}
+
+// partial: one float an item; dx may be dy
+__kernel void bias_act_backward_rows(__global float *dx, const ulong dx_at, __global float *dbias,
+    const ulong dbias_at, __global const float *dy, const ulong dy_at, __global const float *y,
+    const ulong y_at, const uint act, const uint count, const uint channels, const uint width,
+    __local float *partial)
+{
+    const uint lid = (uint)get_local_id(0), items = (uint)get_local_size(0);
+    const uint c = (uint)get_group_id(0) * width + lid % width, rows = items / width;
+    float total = 0.0f, lost = 0.0f;
+    for (uint n = lid / width; n < count && c < channels; n += rows) {
+        const ulong at = (ulong)n * channels + c;
+        const float slope = bias_act_gradient_1(dy[dy_at + at], y + y_at + at, act);
+        const float term = slope - lost, next = total + term;
+        dx[dx_at + at] = slope;
+        lost = (next - total) - term;
+        total = next;
+    }
+    partial[lid] = total;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint gap = rows / 2; gap > 0; gap /= 2) {
+        if (lid < gap * width)
+            partial[lid] += partial[lid + gap * width];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    if (lid < width && c < channels)
+        dbias[dbias_at + c] = partial[lid];
 }

@@ -31,3 +31,73 @@ __kernel void group_transpose(__global float *restrict out, const ulong out_offs
             to[(ulong)(column0 + c) * rows + row0 + r] = tile[r * (GROUP_TILE + 1) + c];
     }
 }
+
+// ---- regrouped and squashed ---------------------------------------------------------------------
+//
+//     v[b,i,:] = squash(factor s),  dz = factor squash backward of dv at factor s,
+//     s[k] = z[b, t K + k, p],  i = t P + p
+//
+// Work: item (b, i), the numbers of b running slowest: neighbours read neighbours of z, and what an
+// item reads twice is in a cache. dz is not z.
+// Numerics: as squash_cpu.cl: lengths by one item, in order.
+
+// |s| times *scale, of `k` elements that are `apart`
+ALWAYS_INLINE float group_length(
+    __global const float *z, const uint k, const uint apart, const float factor, float *scale)
+{
+    float square = 0.0f;
+    for (uint x = 0; x < k; x++) {
+        const float s = z[(ulong)x * apart] * factor;
+        square = fma(s, s, square);
+    }
+    *scale = 1.0f;
+    if (!(square >= 0x1p-80f && square <= 0x1p100f)) {
+        *scale = square < 1.0f ? 0x1p80f : 0x1p-80f;
+        square = 0.0f;
+        for (uint x = 0; x < k; x++) {
+            const float s = z[(ulong)x * apart] * factor * *scale;
+            square = fma(s, s, square);
+        }
+    }
+    return sqrt(square);
+}
+
+__kernel void group_squash_forward(__global float *restrict v, const ulong v_offset,
+    __global const float *restrict z, const ulong z_offset, const float factor, const uint matrices,
+    const uint k, const uint places, const uint squash)
+{
+    const ulong item = get_global_id(0), matrix = item / places;
+    if (matrix >= matrices)
+        return;
+    __global const float *from = z + z_offset + matrix * k * places + item % places;
+    __global float *to = v + v_offset + item * k;
+    float scale;
+    const float length = group_length(from, k, places, factor, &scale) / scale;
+    const float f = caps_squash_factor(length, squash);
+    for (uint x = 0; x < k; x++)
+        to[x] = from[(ulong)x * places] * factor * f;
+}
+
+__kernel void group_squash_backward(__global float *restrict dz, const ulong dz_offset,
+    __global const float *restrict dv, const ulong dv_offset, __global const float *restrict z,
+    const ulong z_offset, const float factor, const uint matrices, const uint k, const uint places,
+    const uint squash)
+{
+    const ulong item = get_global_id(0), matrix = item / places;
+    const ulong at = matrix * k * places + item % places;
+    if (matrix >= matrices)
+        return;
+    __global const float *s = z + z_offset + at, *g = dv + dv_offset + item * k;
+    __global float *to = dz + dz_offset + at;
+    float scale, along = 0.0f;
+    const float scaled = group_length(s, k, places, factor, &scale), length = scaled / scale;
+    const float f = factor * caps_squash_factor(length, squash);
+    const float inverse = scaled == 0.0f ? 0.0f : 1.0f / scaled;
+    for (uint x = 0; x < k; x++)
+        along = fma(s[(ulong)x * places] * factor * scale * inverse, g[x], along);
+    const float bent = along * caps_squash_bend(length, squash);
+    for (uint x = 0; x < k; x++)
+        to[(ulong)x * places] =
+            scaled == 0.0f ? 0.0f
+                           : f * fma(s[(ulong)x * places] * factor * scale * inverse, bent, g[x]);
+}

@@ -15,6 +15,25 @@
 // margin_backward), (b, t, j) (mask_forward), or sample b = n (all others). Items from `count` on
 // do nothing. Numerics: lengths are scaled (common.clh); all sums in order by one item.
 
+// The terms of class j, and their slope.
+static float caps_margin_term(const int is_there, const float length, const float positive,
+    const float negative, const float down)
+{
+    // Not max(0, x): a length that is not a number has to show in the loss.
+    const float lack = positive - length, excess = length - negative;
+    if (is_there)
+        return lack < 0.0f ? 0.0f : lack * lack;
+    return excess < 0.0f ? 0.0f : down * excess * excess;
+}
+
+static float caps_margin_slope(const int is_there, const float length, const float positive,
+    const float negative, const float down)
+{
+    if (is_there)
+        return positive - length < 0.0f ? 0.0f : -2.0f * (positive - length);
+    return length - negative < 0.0f ? 0.0f : 2.0f * down * (length - negative);
+}
+
 static int caps_is_among(const int label, __global const int *labels, const uint l_count)
 {
     for (uint l = 0; l < l_count; l++)
@@ -45,12 +64,8 @@ __kernel void margin_forward(__global float *loss, const ulong loss_offset,
     float sum = 0.0f;
     for (uint j = 0; j < j_count; j++) {
         const float length = lengths[lengths_offset + b * j_count + j];
-        // Not max(0, x): a length that is not a number has to show in the loss.
-        const float lack = positive - length, excess = length - negative;
-        if (caps_is_among((int)j, labels + labels_offset + b * l_count, l_count))
-            sum += lack < 0.0f ? 0.0f : lack * lack;
-        else
-            sum += excess < 0.0f ? 0.0f : down * excess * excess;
+        const int is_there = caps_is_among((int)j, labels + labels_offset + b * l_count, l_count);
+        sum += caps_margin_term(is_there, length, positive, negative, down);
     }
     loss[loss_offset + b] = sum;
 }
@@ -66,11 +81,8 @@ __kernel void margin_backward(__global float *dv, const ulong dv_offset, __globa
         return;
     __global const int *mine = labels + labels_offset + row / j_count * l_count;
     const float length = lengths[lengths_offset + row];
-    float gradient;
-    if (caps_is_among((int)(row % j_count), mine, l_count))
-        gradient = positive - length < 0.0f ? 0.0f : -2.0f * (positive - length);
-    else
-        gradient = length - negative < 0.0f ? 0.0f : 2.0f * down * (length - negative);
+    const int is_there = caps_is_among((int)(row % j_count), mine, l_count);
+    const float gradient = caps_margin_slope(is_there, length, positive, negative, down);
     for (uint d = 0; d < d_count; d++)
         dv[dv_offset + at + d] =
             length == 0.0f ? 0.0f : scale * gradient * (v[v_offset + at + d] / length);
@@ -94,15 +106,9 @@ __kernel void argmax(__global int *best, const ulong best_offset, __global const
 }
 
 // A label stands for itself once; the other places get what is left of best, in its order.
-__kernel void match(__global int *matched, const ulong matched_offset, __global const int *best,
-    const ulong best_offset, __global const int *labels, const ulong labels_offset,
-    const uint count, const uint l_count)
+static void caps_match_one(
+    __global int *matched, __global const int *have, __global const int *need, const uint l_count)
 {
-    const ulong b = get_global_id(0);
-    if (b >= count)
-        return;
-    __global const int *have = best + best_offset + b * l_count;
-    __global const int *need = labels + labels_offset + b * l_count;
     uint left = 0;
     for (uint l = 0; l < l_count; l++) {
         int put = need[l];
@@ -111,8 +117,19 @@ __kernel void match(__global int *matched, const ulong matched_offset, __global 
                 left++;
             put = have[left++];
         }
-        matched[matched_offset + b * l_count + l] = put;
+        matched[l] = put;
     }
+}
+
+__kernel void match(__global int *matched, const ulong matched_offset, __global const int *best,
+    const ulong best_offset, __global const int *labels, const ulong labels_offset,
+    const uint count, const uint l_count)
+{
+    const ulong b = get_global_id(0);
+    if (b >= count)
+        return;
+    caps_match_one(matched + matched_offset + b * l_count, best + best_offset + b * l_count,
+        labels + labels_offset + b * l_count, l_count);
 }
 
 __kernel void mask_forward(__global float *masked, const ulong masked_offset,

@@ -37,11 +37,12 @@ CPU_KERNEL void sse_backward(__global float *restrict dy, const ulong dy_offset,
     }
 }
 
-// sse is optional.
+// sse is optional. begins: the totals are those of a new record, whose two other words become 0.
 CPU_KERNEL void totals_add(__global float *totals, const ulong totals_offset,
     __global const float *margin, const ulong margin_offset, __global const float *sse,
     const ulong sse_offset, __global const int *best, const ulong best_offset,
-    __global const int *labels, const ulong labels_offset, const uint count, const uint l_count)
+    __global const int *labels, const ulong labels_offset, const uint count, const uint l_count,
+    const uint begins)
 {
     float losses = 0.0f, squares = 0.0f;
     uint errors = 0;
@@ -57,7 +58,10 @@ CPU_KERNEL void totals_add(__global float *totals, const ulong totals_offset,
         }
         errors += wrong;
     }
-    totals[totals_offset] += losses;
-    totals[totals_offset + 1] += squares;
-    totals[totals_offset + 2] += (float)errors;
+    __global float *to = totals + totals_offset;
+    to[0] = (begins ? 0.0f : to[0]) + losses;
+    to[1] = (begins ? 0.0f : to[1]) + squares;
+    to[2] = (begins ? 0.0f : to[2]) + (float)errors;
+    if (begins)
+        to[3] = to[4] = 0.0f;
 }

@@ -8,7 +8,8 @@
 //     after the first: dot products, softmax or its gradient (an item a capsule), weighted sum (an
 //     item an output, coalesced). Local memory holds a tile of L * (width + 1) floats whatever J
 //     and D.
-//   routing_reduce, routing_gs: a row of `width` lanes for each (b, j), see caps_row_sum.
+//   routing_reduce, routing_gs: `parts` rows of `width` lanes for each (b, j), see caps_row_sum. A
+//     row adds up its part of the chunks; the first row adds up the parts and does what follows.
 //   routing_dvotes: an item a vote; groups of a sample first, then the next sample.
 //   routing_dbias: a group takes `columns` of the J D columns, L / columns rows at a time.
 // Numerics: as in routing_cpu.cl, but lanes of a dot product are d, d + width, ..; their sums are
@@ -134,35 +135,77 @@ __kernel void routing_back(__global float *partial, const ulong partial_offset, 
         partial + partial_offset + group * e_count, to, chunk_votes, capsules, j_count, d_count);
 }
 
+// Where an item of routing_reduce and routing_gs stands.
+typedef struct routing_row {
+    ulong row; // b J + j
+    uint lane, part, count; // count: D; 0 past the last row
+} routing_row;
+
+static inline routing_row routing_row_of(uint rows, uint d_count, uint width, uint parts)
+{
+    const uint per_group = (uint)get_local_size(0) / (width * parts), item = get_local_id(0);
+    routing_row it;
+    it.row = (ulong)get_group_id(0) * per_group + item / (width * parts);
+    it.lane = item & (width - 1);
+    it.part = item / width % parts;
+    it.count = it.row < rows ? d_count : 0;
+    return it;
+}
+
+// The sum of output d over the chunks, for the row's first part; all items of the group call. from:
+// of the first chunk and d = 0; step: from one chunk to the next.
+static inline float routing_total(const routing_row *it, __global const float *from, uint step,
+    uint chunks, uint d, __local float *scratch, uint width, uint parts)
+{
+    const uint item = get_local_id(0), size = (chunks + parts - 1) / parts;
+    const uint end = min((it->part + 1) * size, chunks);
+    float total = 0.0f;
+    if (d < it->count) {
+        __global const float *at = from + d + (ulong)it->part * size * step;
+        for (uint n = it->part * size; n < end; n++, at += step)
+            total += *at;
+    }
+    scratch[item] = total;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint n = 1; n < parts && it->part == 0; n++)
+        total += scratch[item + n * width];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return total;
+}
+
 __kernel void routing_reduce(__global float *s, const ulong s_offset, __global float *v,
     const ulong v_offset, __global float *x, const ulong x_offset, __global float *v_last,
     const ulong v_last_offset, __global const float *partial, const ulong partial_offset,
     __global const float *bias, const ulong bias_offset, __local float *scratch, const uint rows,
-    const uint chunks, const uint j_count, const uint d_count, const uint width, const uint squash,
-    const uint first)
+    const uint chunks, const uint j_count, const uint d_count, const uint width, const uint parts,
+    const uint squash, const uint first)
 {
-    const uint per_group = (uint)get_local_size(0) / width, item = get_local_id(0);
-    const ulong row = (ulong)get_group_id(0) * per_group + item / width, at = row * d_count;
-    const uint lane = item & (width - 1), count = row < rows ? d_count : 0;
-    const uint j = (uint)(row % j_count), e_count = j_count * d_count;
-    const ulong from = partial_offset + row / j_count * chunks * e_count + (ulong)j * d_count;
+    const routing_row it = routing_row_of(rows, d_count, width, parts);
+    const uint j = (uint)(it.row % j_count), e_count = j_count * d_count;
+    const uint count = it.part == 0 ? it.count : 0;
+    const ulong at = it.row * d_count;
+    const ulong from = partial_offset + it.row / j_count * chunks * e_count + (ulong)j * d_count;
 
     float top = 0.0f, square = 0.0f;
-    for (uint d = lane; d < count; d += width) {
-        float total = caps_given(bias_offset) ? bias[bias_offset + (ulong)j * d_count + d] : 0.0f;
-        for (uint n = 0; n < chunks; n++)
-            total += partial[from + (ulong)n * e_count + d];
-        s[s_offset + at + d] = total;
-        top = fmax(top, fabs(total));
+    for (uint d0 = 0; d0 < d_count; d0 += width) {
+        const uint d = d0 + it.lane;
+        float total =
+            routing_total(&it, partial + from, e_count, chunks, d, scratch, width, parts);
+        if (d < count) {
+            if (caps_given(bias_offset))
+                total += bias[bias_offset + (ulong)j * d_count + d];
+            s[s_offset + at + d] = total;
+            top = fmax(top, fabs(total));
+        }
     }
     const float scale = caps_length_scale(caps_row_max(scratch, width, top));
-    for (uint d = lane; d < count; d += width) {
+    for (uint d = it.lane; d < count; d += width) {
         const float scaled = s[s_offset + at + d] * scale;
         square = fma(scaled, scaled, square);
     }
     const float length = sqrt(caps_row_sum(scratch, width, square)) / scale;
     const float factor = caps_squash_factor(length, squash);
-    for (uint d = lane; d < count; d += width) {
+    for (uint d = it.lane; d < count; d += width) {
         const float value = s[s_offset + at + d] * factor;
         v[v_offset + at + d] = value;
         if (caps_given(x_offset))
@@ -175,19 +218,20 @@ __kernel void routing_reduce(__global float *s, const ulong s_offset, __global f
 __kernel void routing_gs(__global float *gs, const ulong gs_offset, __global const float *partial,
     const ulong partial_offset, __global const float *s, const ulong s_offset,
     __local float *scratch, const uint rows, const uint chunks, const uint j_count,
-    const uint d_count, const uint width, const uint squash)
+    const uint d_count, const uint width, const uint parts, const uint squash)
 {
-    const uint per_group = (uint)get_local_size(0) / width, item = get_local_id(0);
-    const ulong row = (ulong)get_group_id(0) * per_group + item / width, at = row * d_count;
-    const uint lane = item & (width - 1), count = row < rows ? d_count : 0;
-    const uint j = (uint)(row % j_count), e_count = j_count * d_count;
-    const ulong from = partial_offset + row / j_count * chunks * e_count + (ulong)j * d_count;
+    const routing_row it = routing_row_of(rows, d_count, width, parts);
+    const uint j = (uint)(it.row % j_count), e_count = j_count * d_count;
+    const uint count = it.part == 0 ? it.count : 0;
+    const ulong at = it.row * d_count;
+    const ulong from = partial_offset + it.row / j_count * chunks * e_count + (ulong)j * d_count;
     __global float *to = gs + gs_offset + at;
-    for (uint d = lane; d < count; d += width) {
-        float total = 0.0f;
-        for (uint n = 0; n < chunks; n++)
-            total += partial[from + (ulong)n * e_count + d];
-        to[d] = total;
+    for (uint d0 = 0; d0 < d_count; d0 += width) {
+        const uint d = d0 + it.lane;
+        const float total =
+            routing_total(&it, partial + from, e_count, chunks, d, scratch, width, parts);
+        if (d < count)
+            to[d] = total;
     }
     caps_squash_gradient_row(to, to, s + s_offset + at, scratch, count, width, squash);
 }

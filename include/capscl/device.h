@@ -40,7 +40,13 @@ typedef struct caps_device_info {
     uint64_t global_mem_bytes;
     uint64_t max_alloc_bytes;
     uint64_t local_mem_bytes;
-    bool available; /* CL_DEVICE_AVAILABLE and a compiler */
+    bool available;          /* the device can be used */
+    char unusable[200];      /* why it cannot, as one phrase; "" where it can */
+    bool shares_host_memory; /* CL_DEVICE_HOST_UNIFIED_MEMORY: a processor, an integrated GPU */
+    uint32_t clock_mhz;      /* CL_DEVICE_MAX_CLOCK_FREQUENCY; 0: its driver does not say */
+    /* What it could compute in float32 at most, by clock, units and their lanes (by vendor); computed,
+     * not measured. For comparing devices. */
+    double peak_gflops;
 } caps_device_info;
 
 /* "gpu", "cpu", "accelerator" or "other". */
@@ -53,7 +59,8 @@ CAPS_API void caps_device_list_free(caps_device_info *list);
 
 /* Chooses from list[0..n) by `selector`:
  *   "0:1"               platform : device, as in caps_device_info.id
- *   "gpu" "cpu" "accelerator"   the best of that type (most compute units; the first among equals)
+ *   "gpu" "cpu" "accelerator"   the best of that type: one with memory of its own before one that
+ *                       shares the host's, then by peak_gflops, compute units, memory, order
  *   any other text      part of a platform's or a device's name, case ignored; must fit exactly one
  *   NULL or ""          $CAPSCL_DEVICE if set, else the best GPU, else the CPU, else what there is
  * *index is the choice; `reason` (at least 256 bytes, NULL allowed) says in one phrase why.

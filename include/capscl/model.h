@@ -27,8 +27,8 @@ typedef struct caps_model_options {
     size_t micro_batch;          /* with accumulate: at most so many images at once; 0: as many as
                                     fit */
     uint64_t memory_limit_bytes; /* of device memory in all; 0: what the device has */
-    size_t conv_workspace_bytes; /* cap of a convolution's workspace; 0: 64 MiB for columns, a
-                                    quarter of the memory for transforms */
+    size_t conv_workspace_bytes; /* cap of a convolution's workspace; 0: 64 MiB for columns, on
+                                    a GPU an eighth of its memory; a quarter for transforms */
     const char *conv;            /* algorithm of the convolutions: "toom-cook" for all of them, or
                                     "conv1=direct,primary=auto"; NULL: what the runtime was asked
                                     for ($CAPSCL_CONV), else auto. See caps_conv_algorithm. Read by

@@ -73,7 +73,8 @@ typedef enum caps_conv_algorithm {
     CAPS_CONV_IM2COL,    /* columns and a matrix product: any device, any shape */
     CAPS_CONV_DIRECT,    /* sums over few taps: CPU family, no gradient of the input */
     CAPS_CONV_WINOGRAD,  /* rows by F(4, 3): as DIRECT, and stride 1 */
-    CAPS_CONV_TOOM_COOK, /* Toom-Cook in tiles: CPU family, at most 9 taps a phase of the stride */
+    CAPS_CONV_TOOM_COOK, /* Toom-Cook in tiles: at most 9 taps a phase of the stride */
+    CAPS_CONV_IMPLICIT,  /* a matrix product whose columns are never stored: GPU family */
 } caps_conv_algorithm;
 
 typedef struct caps_conv2d {
@@ -83,7 +84,7 @@ typedef struct caps_conv2d {
     caps_conv_algorithm algorithm;
 } caps_conv2d;
 
-/* "auto", "im2col", "direct", "winograd", "toom-cook" */
+/* "auto", "im2col", "direct", "winograd", "toom-cook", "implicit" */
 CAPS_API const char *caps_conv_algorithm_name(caps_conv_algorithm algorithm);
 /* false: there is none of this name. */
 CAPS_API bool caps_conv_algorithm_find(caps_conv_algorithm *out, const char *name);
@@ -92,12 +93,13 @@ CAPS_API bool caps_conv_algorithm_find(caps_conv_algorithm *out, const char *nam
  * kernel does not fit. */
 CAPS_API size_t caps_conv2d_output(size_t size, size_t kernel, size_t stride, size_t padding);
 
-/* Elements of workspace that the functions below need at least (one image at a time) and at most
+/* For the kernel family of the runtime (NULL: the CPU's): elements of workspace that the functions
+ * below need at least (one image at a time) and at most
  * (the whole batch at once); anything between serves, in chunks of the batch, and more is faster up
  * to the cap of `limit_bytes`. Returns the recommended number: as many images as fit limit_bytes,
  * never fewer than one. backward: enough for both directions. x: [B,C,H,W], w: [M,C,k1,k2]. */
-CAPS_API size_t caps_conv2d_workspace(const size_t x_shape[4], const size_t w_shape[4],
-    const caps_conv2d *conv, bool backward, size_t limit_bytes);
+CAPS_API size_t caps_conv2d_workspace(const caps_runtime *rt, const size_t x_shape[4],
+    const size_t w_shape[4], const caps_conv2d *conv, bool backward, size_t limit_bytes);
 
 /* The algorithm for these shapes on the runtime's device: `requested`, where it is not AUTO (where
  * it cannot serve, CAPS_ERR_ARGUMENT has the reason), else what `capscl tune` measured, else the
@@ -213,7 +215,8 @@ CAPS_API caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *
 typedef enum caps_routing_algorithm {
     CAPS_ROUTING_AUTO,   /* caps_class_caps_choose decides */
     CAPS_ROUTING_STORED, /* computed once and saved for the backward: [B,I,J,D] of memory, twice */
-    CAPS_ROUTING_FUSED,  /* computed again wherever they are needed, never stored */
+    CAPS_ROUTING_FUSED,  /* computed again wherever they are needed, never stored; a device whose
+                            groups or local memory are too small for the sizes stores them too */
 } caps_routing_algorithm;
 
 /* "auto", "stored", "fused". */
@@ -226,8 +229,8 @@ typedef struct caps_class_caps {
 } caps_class_caps;
 
 /* STORED or FUSED: `requested` unless it is AUTO, else what was requested for the runtime, else by
- * batch and kernel family: FUSED for 5 samples or more on the CPU family. rt NULL: the CPU
- * family. */
+ * batch and kernel family: FUSED for 5 samples or more on the CPU family, and on the GPU family
+ * wherever it serves. rt NULL: the CPU family. */
 CAPS_API caps_routing_algorithm caps_class_caps_choose(
     const caps_runtime *rt, const caps_class_caps *shape, caps_routing_algorithm requested);
 

@@ -6,7 +6,6 @@
 #include "bench.h"
 
 enum { CAPS_BENCH_MOST_TENSORS = 16, CAPS_BENCH_SHAPE_TEXT = 112 };
-#define CAPS_BENCH_COLUMN_BYTES ((size_t)64 << 20) /* of im2col, as models have it */
 
 /* Begin with {.b = ...}; the other members are for the functions that run it. */
 typedef struct caps_bench_problem {

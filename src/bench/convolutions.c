@@ -42,8 +42,8 @@ static caps_status conv_measure(const caps_bench *b, const conv_case *c, caps_er
     const size_t oh = caps_conv2d_output(x[2], w[2], c->conv.stride, c->conv.padding);
     const size_t ow = caps_conv2d_output(x[3], w[3], c->conv.stride, c->conv.padding);
     const size_t y[] = {x[0], w[0], oh, ow};
-    const size_t workspace = caps_conv2d_workspace(x, w, &c->conv, true,
-        c->conv.algorithm == CAPS_CONV_IM2COL ? CAPS_BENCH_COLUMN_BYTES : MOST_BYTES);
+    const size_t workspace = caps_conv2d_workspace(b->rt, x, w, &c->conv, true,
+        c->conv.algorithm == CAPS_CONV_IM2COL ? caps_conv_column_bytes(b->rt) : MOST_BYTES);
     const double taps = (double)(w[1] * w[2] * w[3]), nw = (double)w[0] * taps;
     const double ny = (double)(x[0] * w[0]) * (double)(oh * ow);
     const double nx = (double)(x[0] * x[1]) * (double)(x[2] * x[3]);
@@ -99,8 +99,8 @@ static caps_status conv_by_all(const caps_bench *b, const conv_case *c, caps_err
     memcpy(problem.w_shape, c->w, sizeof problem.w_shape);
     if (b->conv && !caps_conv_algorithm_find(&requested, b->conv))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "bench conv: algorithm '%s' is unknown, need auto, im2col, direct, winograd or "
-            "toom-cook",
+            "bench conv: algorithm '%s' is unknown, need auto, im2col, direct, winograd, "
+            "toom-cook or implicit",
             b->conv);
     const size_t n_full = caps_conv_candidates(b->rt, &problem, full);
     problem.needs_input_gradient = c->needs_input_gradient && !b->shape;

@@ -3,6 +3,8 @@
 
 #include "bench_problem.h"
 
+#include "conv.h"
+
 #include "fail.h"
 
 /* ---- gemm: t = c, a, b ---------------------------------------------------------------------- */
@@ -50,7 +52,8 @@ static size_t gemm_columns(const caps_bench *b, const caps_layer_problem *p)
     const size_t *w = p->w_shape, each = (w[1] * w[2] * w[3] + w[0]) * pixels;
     caps_conv2d conv = p->conv;
     conv.algorithm = CAPS_CONV_IM2COL;
-    return caps_conv2d_workspace(x, w, &conv, true, CAPS_BENCH_COLUMN_BYTES) / each * pixels;
+    return caps_conv2d_workspace(b->rt, x, w, &conv, true, caps_conv_column_bytes(b->rt)) / each *
+           pixels;
 }
 
 static caps_status gemm_of_conv(const caps_bench *b, const caps_bench_layer *layer, caps_error *err)

@@ -15,6 +15,7 @@
 #include "picture.h"
 #include "progress.h"
 #include "text.h"
+#include "trust.h"
 
 /* How much stderr gets: -1 errors only, 0, 1 details too. A program has one stderr. */
 static int log_level;
@@ -197,14 +198,33 @@ caps_status caps_cli_print_json(json_t *value, caps_error *err)
 
 void caps_cli_show_cache_note(void)
 {
-    const char *text = caps_cache_take_note();
-    if (text)
-        caps_cli_note("%s", text);
+    const char *const texts[] = {caps_drivers_take_note(), caps_cache_take_note()};
+    for (size_t i = 0; i < 2; i++)
+        if (texts[i])
+            caps_cli_note("%s", texts[i]);
+}
+
+static void show_check(const char *text)
+{
+    caps_cli_note("%s", text);
+}
+
+static void show_verdicts(const caps_runtime *rt)
+{
+    const caps_verdict *list;
+    const size_t n = caps_runtime_verdicts(rt, &list);
+    for (size_t i = 0; i < n; i++)
+        if (!list[i].passed)
+            caps_cli_detail("variant %s: refused: %s", list[i].variant, list[i].why);
+        else if (list[i].tolerance > 0)
+            caps_cli_detail("variant %s: error %.1e, need <= %.0e", list[i].variant, list[i].error,
+                list[i].tolerance);
 }
 
 caps_status caps_cli_open(
     caps_runtime **rt, const caps_common *common, bool profile, caps_error *err)
 {
+    caps_trust_on_check(show_check);
     const caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .profile = profile,
         .trace = common->trace, .trace_events = common->trace_events};
     caps_status status = caps_runtime_create(rt, common->device, &options, err);
@@ -214,6 +234,7 @@ caps_status caps_cli_open(
         caps_cli_log("device: %s %s (%s), kernels %s: %s", device->id, device->name,
             device->platform, caps_family_name(caps_runtime_family(*rt)), caps_runtime_reason(*rt));
         caps_cli_show_warnings(*rt);
+        show_verdicts(*rt);
     }
     return status;
 }

@@ -87,8 +87,8 @@ typedef struct caps_picture_flags {
         "else the CPU)")
 #define CAPS_ROW_CONV(type)                                                                        \
     CAPS_ROW_TEXT("--conv", type, common.conv, "A",                                                \
-        "how to convolve: auto, im2col, direct, winograd, toom-cook; by layer:\n"                  \
-        "conv1=direct,primary=auto (default: $CAPSCL_CONV, else auto)")
+        "how to convolve: auto, im2col, direct, winograd, toom-cook, implicit;\n"                  \
+        "by layer: conv1=direct,primary=auto (default: $CAPSCL_CONV, else auto)")
 #define CAPS_ROW_ARCH(type)                                                                        \
     CAPS_ROW_TEXT("--arch", type, common.arch, "FILE",                                             \
         "the network of a --model file that does not have its spec: a JSON file\n"                 \
@@ -162,7 +162,8 @@ caps_status caps_cli_check_pictures(const caps_picture_flags *flags, caps_error 
  * as out of memory. */
 caps_status caps_cli_print_json(json_t *value, caps_error *err);
 
-/* The note that compiled kernels cannot be kept, where it is due; after the first OpenCL call. */
+/* The notes that compiled kernels cannot be kept, or that a driver is passed over, where they are
+ * due; after the first OpenCL call. */
 void caps_cli_show_cache_note(void);
 /* Opens the device that common->device names and shows the runtime's warnings; profile: time
  * every kernel. */

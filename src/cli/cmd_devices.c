@@ -3,16 +3,21 @@
 #include <string.h>
 
 #include "cli.h"
+#include "device_details.h"
 #include "fail.h"
 #include "json.h"
 #include "textbuf.h"
 
 typedef struct options {
     caps_common common;
+    bool report;
 } options;
 
 static const caps_flag flags[] = {
     CAPS_ROW_JSON(options),
+    CAPS_ROW_SWITCH("--report", options, report,
+        "print one JSON document with all that is known of the devices, and a\n"
+        "small selftest of each: what to send with a question about a device"),
     CAPS_ROW_QUIET(options),
     CAPS_ROW_VERBOSE(options),
     {0},
@@ -23,20 +28,23 @@ static caps_status devices_print_json(
     const caps_device_info *list, size_t n, size_t selected, caps_error *err)
 {
     json_t *all = json_array();
-    for (size_t i = 0; all && i < n; i++) {
-        const caps_device_info *d = &list[i];
-        /* Names come from drivers and may hold bytes that are no UTF-8. */
-        json_t *row =
-            json_pack("{s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:b}", "id", d->id,
-                "platform", caps_json_text(d->platform), "vendor", caps_json_text(d->vendor),
-                "name", caps_json_text(d->name), "type", caps_device_type_name(d->type), "version",
-                caps_json_text(d->version), "driver", caps_json_text(d->driver), "compute_units",
-                (json_int_t)d->compute_units, "global_mem_bytes", (json_int_t)d->global_mem_bytes,
-                "max_alloc_bytes", (json_int_t)d->max_alloc_bytes, "local_mem_bytes",
-                (json_int_t)d->local_mem_bytes, "selected", i == selected);
-        caps_json_append(&all, row);
-    }
+    for (size_t i = 0; all && i < n; i++)
+        caps_json_append(&all, caps_device_row(&list[i], i == selected));
     return caps_cli_print_json(all, err);
+}
+
+/* Indented: people read it too before they send it. */
+static caps_status devices_print_report(
+    const caps_device_info *list, size_t n, size_t selected, caps_error *err)
+{
+    json_t *report = caps_device_report(list, n, selected);
+    char *text = report ? caps_json_format(report, 2, 9) : NULL;
+    json_decref(report);
+    if (!text)
+        return caps_fail(err, CAPS_ERR_MEMORY, "JSON output: out of memory");
+    puts(text);
+    free(text);
+    return CAPS_OK;
 }
 
 static int widest(int width, const char *text)
@@ -59,15 +67,13 @@ static void devices_print_table(
         "platform", "units", "memory");
     for (size_t i = 0; i < n; i++) {
         const caps_device_info *d = &list[i];
-        char memory[32], alloc[32], local[32];
-        printf("%c %-*s  %-*s  %-*s  %-*s  %5u  %9s%s\n", i == selected ? '*' : ' ', id, d->id,
+        char memory[32];
+        printf("%c %-*s  %-*s  %-*s  %-*s  %5u  %9s%s%s%s\n", i == selected ? '*' : ' ', id, d->id,
             type, caps_device_type_name(d->type), name, d->name, platform, d->platform,
             d->compute_units, caps_bytes_text(memory, d->global_mem_bytes),
-            d->available ? "" : "  (not available)");
+            d->available ? "" : "  (cannot be used: ", d->unusable, d->available ? "" : ")");
         if (verbose)
-            printf("    vendor %s; version %s; driver %s; largest allocation %s; local memory %s\n",
-                d->vendor, d->version, d->driver, caps_bytes_text(alloc, d->max_alloc_bytes),
-                caps_bytes_text(local, d->local_mem_bytes));
+            caps_device_details_print(d);
     }
 }
 
@@ -88,7 +94,9 @@ static int devices_run(const caps_command *command, int argc, char **argv)
     caps_error choice = {0};
     if (caps_device_select(list, n, NULL, &selected, reason, &choice) != CAPS_OK)
         selected = n;
-    if (o.common.json)
+    if (o.report)
+        CAPS_TRY(devices_print_report(list, n, selected, &err));
+    else if (o.common.json)
         CAPS_TRY(devices_print_json(list, n, selected, &err));
     else if (n > 0)
         devices_print_table(list, n, selected, o.common.verbose);
@@ -111,9 +119,11 @@ const caps_command caps_command_devices = {
     .name = "devices",
     .run = devices_run,
     .summary = "the OpenCL devices of this machine",
-    .usage = "capscl devices [--json] [--verbose]",
-    .about = "Lists every device of every OpenCL platform. '*' marks the one that is used where\n"
-             "--device is not given ($CAPSCL_DEVICE, else the best GPU, else the CPU).\n",
+    .usage = "capscl devices [--json | --report] [--verbose]",
+    .about =
+        "Lists every device of every OpenCL platform. '*' marks the one that is used where\n"
+        "--device is not given ($CAPSCL_DEVICE, else the best GPU, else the CPU).\n"
+        "--verbose adds limits, speed, extensions, and which kernels were checked and tuned.\n",
     .flags = flags,
     .notes =
         "exit codes: 4 where there is no OpenCL device at all (with --json, [] is printed too).\n"
@@ -121,5 +131,8 @@ const caps_command caps_command_devices = {
         "The id, the type, or part of a name is what --device takes:\n"
         "  capscl train --device 0:0 ...\n"
         "  capscl train --device gpu ...\n"
-        "  capscl train --device nvidia ...\n",
+        "  capscl train --device nvidia ...\n"
+        "\n"
+        "To tell others about a device (docs/devices.md says what is expected of each kind):\n"
+        "  capscl devices --report > report.json\n",
 };

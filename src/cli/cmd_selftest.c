@@ -6,6 +6,7 @@
 #include "fail.h"
 #include "json.h"
 #include "selftest.h"
+#include "trust.h"
 
 typedef struct options {
     caps_common common;
@@ -23,6 +24,7 @@ static const caps_flag flags[] = {
 
 /* What is gathered while the cases run. */
 typedef struct gathering {
+    const caps_runtime *rt;
     bool json, verbose;
     json_t *rows; /* NULL where there is no --json, or no memory for it */
     size_t all, passed;
@@ -34,8 +36,9 @@ typedef struct gathering {
 static void summarise(gathering *g)
 {
     if (g->operation && !g->json && !g->verbose)
-        printf("%-10s %2zu of %2zu passed, worst at %5.1f %% of its tolerance\n", g->operation,
-            g->good, g->cases, 100 * g->worst);
+        printf("%-13s  by %-10s %2zu of %2zu passed, worst at %5.1f %% of its tolerance\n",
+            g->operation, caps_selftest_used(g->rt, g->operation), g->good, g->cases,
+            100 * g->worst);
     g->cases = g->good = 0;
     g->worst = 0;
 }
@@ -64,6 +67,31 @@ static void on_result(void *user, const caps_selftest_result *r)
     if (g->verbose || !r->passed)
         printf("%-4s  %-9s %-8s %-13s %-46s error %8.2e, need <= %.0e\n", r->passed ? "ok" : "FAIL",
             r->operation, r->direction, r->algorithm, r->shape, r->error, r->tolerance);
+}
+
+/* What was set aside when the device was checked: its cases are not run. */
+static void show_refused(gathering *g)
+{
+    const caps_verdict *list;
+    const size_t n = caps_runtime_verdicts(g->rt, &list);
+    for (size_t i = 0; i < n; i++) {
+        const caps_verdict *v = &list[i];
+        const size_t chooser = strcspn(v->variant, " ");
+        if (v->passed)
+            continue;
+        if (!g->json) {
+            printf("refused: %s: %s\n", v->variant, v->why);
+            continue;
+        }
+        char variant[CAPS_TRUST_VARIANT + 8];
+        snprintf(variant, sizeof variant, "%s/%s", caps_family_name(caps_runtime_family(g->rt)),
+            v->variant + chooser + (v->variant[chooser] == ' '));
+        caps_json_append(&g->rows,
+            json_pack("{s:o, s:s, s:s, s:s, s:o, s:o, s:b, s:o}", "operation",
+                json_stringn(v->variant, chooser), "shape", "", "direction", "", "variant", variant,
+                "error", caps_json_double(v->error), "tolerance", caps_json_double(v->tolerance),
+                "passed", 0, "refused", caps_json_text(v->why)));
+    }
 }
 
 static const char *operation_name(size_t i, const void *context)
@@ -107,9 +135,11 @@ static int selftest_run(const caps_command *command, int argc, char **argv)
         g.rows = json_array();
     CAPS_TRY(check_names(&args, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
+    g.rt = rt;
     CAPS_TRY(caps_selftest_run(
         rt, o.small, args.positional, args.positional_count, on_result, &g, &err));
     summarise(&g);
+    show_refused(&g);
     if (g.json) {
         json_t *rows = g.rows;
         g.rows = NULL;
@@ -138,8 +168,9 @@ const caps_command caps_command_selftest = {
     .about =
         "Runs every operation, or those that are named, forward and backward, on small random\n"
         "inputs, and compares with the plain C reference in double precision. The error is\n"
-        "relative, in norm.\n",
+        "relative, in norm. Behind each operation stands what the paper's network takes for it;\n"
+        "at the end what this device was found to compute wrongly, and is not used.\n",
     .flags = flags,
-    .notes = "Exit code 1: a case failed.\n",
+    .notes = "Exit code 1: a case failed. 4: nothing is left that computes some operation.\n",
     .positional_max = SIZE_MAX,
 };

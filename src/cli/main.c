@@ -77,7 +77,7 @@ static const char general[] =
     "  CAPSCL_CACHE     compiled kernels and what 'capscl tune' measured (default\n"
     "                   $XDG_CACHE_HOME/capscl, else ~/.cache/capscl)\n"
     "  CAPSCL_KERNELS   kernel family: auto (default), cpu, gpu\n"
-    "  CAPSCL_GEMM      matrix products: auto (default), clblast, packed, direct\n"
+    "  CAPSCL_GEMM      matrix products: auto (default), tiled, clblast, packed, direct\n"
     "  CAPSCL_ROUTING   votes of class capsules: auto (default), stored, fused\n"
     "  CAPSCL_CL_PATH   a directory to read kernel sources from, in place of those built in\n"
     "\n"

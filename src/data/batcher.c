@@ -13,6 +13,7 @@
 
 /* Those with the caller, one ready, one in the making. */
 #define SLOTS (CAPS_BATCHES_HELD + 2)
+#define LINE  64 /* bytes */
 
 typedef struct slot {
     caps_batch batch;
@@ -26,6 +27,8 @@ struct caps_batcher {
     uint64_t batches_per_epoch;
     size_t image_floats, labels_per_image;
     uint32_t *order; /* [n], only the thread's */
+    void *block;     /* of all slots' arrays, */
+    bool lent;       /* from options.memory */
     slot slots[SLOTS];
 
     pthread_t thread;
@@ -95,6 +98,42 @@ static void *batcher_run(void *context)
     return NULL;
 }
 
+/* The next of the arrays that follow each other, each on a cache line of its own. */
+static void *carve(unsigned char **at, size_t bytes)
+{
+    void *array = *at;
+    *at += (bytes + LINE - 1) / LINE * LINE;
+    return array;
+}
+
+/* The arrays of all slots, in one block; false: out of memory. */
+static bool slots_make(caps_batcher *b)
+{
+    const caps_batch_memory *memory = &b->options.memory;
+    const size_t n = b->options.batch, l = b->labels_per_image;
+    if (b->image_floats > SIZE_MAX / 64 / sizeof(float) / n)
+        return false;
+    const size_t images = n * b->image_floats * sizeof(float), labels = n * l * sizeof(int32_t);
+    const size_t targets = b->ds->pairs ? l * images : 0;
+    const size_t bytes = SLOTS * (images + labels + targets + 3 * LINE) + LINE;
+    if (memory->take)
+        b->block = memory->take(memory->user, bytes);
+    b->lent = b->block != NULL;
+    if (!b->lent)
+        b->block = malloc(bytes);
+    if (!b->block)
+        return false;
+    unsigned char *at = b->block;
+    at += (LINE - (uintptr_t)at % LINE) % LINE;
+    for (size_t i = 0; i < SLOTS; i++) {
+        b->slots[i].images = carve(&at, images);
+        b->slots[i].labels = carve(&at, labels);
+        if (targets)
+            b->slots[i].targets = carve(&at, targets);
+    }
+    return true;
+}
+
 /* Starts the thread with all signals blocked: Ctrl-C is for the thread that trains. */
 static int batcher_start(caps_batcher *b)
 {
@@ -137,17 +176,7 @@ caps_status caps_batcher_create(caps_batcher **out, const caps_dataset *ds,
     b->options.first_batch = options->first_batch % b->batches_per_epoch;
 
     b->order = malloc(ds->n * sizeof *b->order);
-    bool enough =
-        b->order != NULL && b->image_floats <= SIZE_MAX / 2 / sizeof(float) / b->options.batch;
-    for (size_t i = 0; i < SLOTS && enough; i++) {
-        b->slots[i].images = malloc(b->options.batch * b->image_floats * sizeof(float));
-        b->slots[i].labels = malloc(b->options.batch * b->labels_per_image * sizeof(int32_t));
-        if (ds->pairs)
-            b->slots[i].targets =
-                malloc(b->options.batch * b->labels_per_image * b->image_floats * sizeof(float));
-        enough = b->slots[i].images && b->slots[i].labels && (b->slots[i].targets || !ds->pairs);
-    }
-    if (!enough)
+    if (!b->order || !slots_make(b))
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY,
             "batcher: out of memory for %d batches of %zu images of %zux%zux%zu", SLOTS,
             b->options.batch, chw[0], chw[1], chw[2]));
@@ -197,11 +226,10 @@ void caps_batcher_free(caps_batcher *b)
         pthread_cond_destroy(&b->filled);
     if (b->mutex_made)
         pthread_mutex_destroy(&b->mutex);
-    for (size_t i = 0; i < SLOTS; i++) {
-        free(b->slots[i].images);
-        free(b->slots[i].labels);
-        free(b->slots[i].targets);
-    }
+    if (b->lent)
+        b->options.memory.give(b->options.memory.user);
+    else
+        free(b->block);
     free(b->order);
     free(b);
 }

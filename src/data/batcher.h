@@ -18,12 +18,20 @@ typedef struct caps_batch {
     uint64_t index;          /* of the batch within its epoch, from 0 */
 } caps_batch;
 
+/* Where the arrays of all batches lie, one block: what a device likes to read from. */
+typedef struct caps_batch_memory {
+    void *user;
+    void *(*take)(void *user, size_t bytes); /* aligned for any type; NULL: malloc's does */
+    void (*give)(void *user);                /* what take gave */
+} caps_batch_memory;
+
 typedef struct caps_batcher_options {
     size_t batch;
     caps_augment augment;
     int shuffle;
     uint64_t seed;
     uint64_t first_epoch, first_batch; /* where to begin */
+    caps_batch_memory memory;          /* take NULL: malloc's; `user` outlives the batcher */
 } caps_batcher_options;
 
 typedef struct caps_batcher caps_batcher;

@@ -26,7 +26,10 @@ size_t caps_algorithm_find(const caps_chooser *chooser, const char *name)
 static const char *choice_reason(
     const caps_chooser *chooser, const caps_runtime *rt, size_t algorithm, const void *problem)
 {
-    return chooser->unsupported_reason ? chooser->unsupported_reason(rt, algorithm, problem) : NULL;
+    const char *reason =
+        chooser->unsupported_reason ? chooser->unsupported_reason(rt, algorithm, problem) : NULL;
+    return reason ? reason
+                  : caps_trust_refusal(rt, chooser->name, chooser->algorithms[algorithm].name);
 }
 
 /* Its cost; INFINITY where it may not be taken without a request. */
@@ -77,7 +80,11 @@ static caps_status choice_fail(const caps_chooser *chooser, const caps_runtime *
     const char *reason = choice_reason(chooser, rt, algorithm, problem);
     if (chooser->describe)
         chooser->describe(text, sizeof text, problem);
-    return caps_fail(err, CAPS_ERR_ARGUMENT, "%s %s: %s", chooser->algorithms[algorithm].name, text,
+    /* The device is at fault where the reason is what it computes. */
+    const bool refused =
+        caps_trust_refusal(rt, chooser->name, chooser->algorithms[algorithm].name) != NULL;
+    return caps_fail(err, refused ? CAPS_ERR_OPENCL : CAPS_ERR_ARGUMENT, "%s %s: %s",
+        chooser->algorithms[algorithm].name, text,
         reason ? reason : "it is taken only where it is requested");
 }
 

@@ -8,6 +8,8 @@
  *     what `capscl tune` measured to be the fastest for this problem (tuning.h), if it serves;
  *     that of least cost, of those which serve: the same answer every time.
  *
+ * One that failed its check on the device (trust.h) cannot serve.
+ *
  * What is chosen is recorded, once for each problem: the records are what runs are described with,
  * and what `capscl tune` measures. */
 #ifndef CAPS_CHOICE_H
@@ -56,7 +58,7 @@ size_t caps_algorithm_find(const caps_chooser *chooser, const char *name);
 
 /* Chooses for a problem; see above. On an error *algorithm is the one whose reason is reported. rt
  * NULL: by cost, where nothing is requested. Recorded where `record` is true and there is a
- * runtime. Errors: CAPS_ERR_ARGUMENT. */
+ * runtime. Errors: CAPS_ERR_ARGUMENT; CAPS_ERR_OPENCL where a check on the device is the reason. */
 caps_status caps_choose(size_t *algorithm, const caps_chooser *chooser, const caps_runtime *rt,
     const void *problem, size_t requested, bool record, caps_error *err);
 

@@ -76,6 +76,23 @@ size_t caps_drivers_list(caps_driver *list, size_t most)
     return n;
 }
 
+char *caps_driver_path(const caps_driver *driver)
+{
+    const char *variable = place_variable(), *place = variable ? getenv(variable) : VENDORS;
+    if (!driver->file[0])
+        return NULL;
+    return ends_with(place, ".icd") ? caps_format("%s", place)
+                                    : caps_path_join(place, driver->file);
+}
+
+bool caps_driver_is_loaded(const caps_driver *driver)
+{
+    void *library = dlopen(driver->library, RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
+    if (library)
+        dlclose(library);
+    return library != NULL;
+}
+
 bool caps_drivers_have_pocl(void)
 {
     caps_driver list[CAPS_MOST_DRIVERS];
@@ -147,6 +164,9 @@ caps_status caps_drivers_explain(caps_error *err)
     caps_driver list[CAPS_MOST_DRIVERS];
     const size_t n = caps_drivers_list(list, CAPS_MOST_DRIVERS);
     char text[900] = "";
+    const char *left_out = caps_drivers_left_out();
+    if (n == 0 && left_out)
+        return caps_fail(err, CAPS_ERR_NO_DEVICE, "no OpenCL device: %s", left_out);
     if (n == 0)
         return explain_none(err);
     size_t used = 0;

@@ -18,11 +18,23 @@ typedef struct caps_driver {
 /* The drivers that the loader looks at: the files *.icd of /etc/OpenCL/vendors, or what
  * $OCL_ICD_VENDORS (or $OPENCL_VENDOR_PATH) names in its place. */
 size_t caps_drivers_list(caps_driver *list, size_t most);
+/* The path of its file, freed with free(); NULL: it has none. */
+char *caps_driver_path(const caps_driver *driver);
+/* Has this process loaded its library? */
+bool caps_driver_is_loaded(const caps_driver *driver);
 /* Is PoCL among them? */
 bool caps_drivers_have_pocl(void);
 
 /* There is no device: why. Always CAPS_ERR_NO_DEVICE. May load the drivers' libraries. */
 caps_status caps_drivers_explain(caps_error *err);
+
+/* ---- driver_check.c ------------------------------------------------------------------------- */
+
+/* One line on drivers that were left out because they do not survive being asked for their devices,
+ * at the first call after it; NULL: none (more). */
+const char *caps_drivers_take_note(void);
+/* The same line at every call. */
+const char *caps_drivers_left_out(void);
 
 /* ---- driver_cache.c ------------------------------------------------------------------------- */
 

@@ -8,8 +8,11 @@
 
 #include "drivers.h"
 #include "fail.h"
+#include "peak.h"
 #include "prepare.h"
 #include "text.h"
+#include "textbuf.h"
+#include "trust_process.h"
 
 #define PLATFORM_NOT_FOUND_KHR (-1001)
 
@@ -27,6 +30,7 @@ void caps_prepare_drivers(void)
 {
     setenv("POCL_AFFINITY", "1", 0);
     caps_driver_cache_prepare();
+    caps_drivers_check();
 }
 
 enum { MOST_TEXT = 4096 }; /* bytes of a text that a driver may give */
@@ -122,6 +126,32 @@ static caps_status describe_number(
         what, (unsigned long long)value, (unsigned long long)most);
 }
 
+/* Less than these, and not even a small network would fit. */
+#define LEAST_MEMORY ((uint64_t)64 << 20)
+#define LEAST_BUFFER ((uint64_t)16 << 20)
+
+/* Whether a device that is well described can be used, and if not, why. */
+static void describe_use(caps_device_info *info, bool available, bool compiler)
+{
+    char *why = info->unusable, size[32];
+    const size_t bytes = sizeof info->unusable;
+    int major = 1, minor = 2;
+    (void)sscanf(info->version, "OpenCL %d.%d", &major, &minor); /* else: as if it were 1.2 */
+    if (!available)
+        snprintf(why, bytes, "its driver says that it is not available");
+    else if (!compiler)
+        snprintf(why, bytes, "its driver has no compiler for OpenCL C");
+    else if (major < 1 || (major == 1 && minor < 2))
+        snprintf(why, bytes, "it has OpenCL %d.%d, need 1.2 or newer", major, minor);
+    else if (info->global_mem_bytes < LEAST_MEMORY)
+        snprintf(why, bytes, "its memory is %s, need >= 64 MiB",
+            caps_bytes_text(size, info->global_mem_bytes));
+    else if (info->max_alloc_bytes < LEAST_BUFFER)
+        snprintf(why, bytes, "its largest buffer is %s, need >= 16 MiB",
+            caps_bytes_text(size, info->max_alloc_bytes));
+    info->available = !why[0];
+}
+
 static caps_status describe_numbers(caps_device_info *info, cl_device_id device, caps_error *err)
 {
     cl_device_type type = 0;
@@ -164,9 +194,22 @@ static caps_status describe_numbers(caps_device_info *info, cl_device_id device,
     CAPS_TRY(describe_number(info, rows[2].what, global, MOST_BYTES, err));
     CAPS_TRY(describe_number(info, rows[3].what, alloc, MOST_BYTES, err));
     CAPS_TRY(describe_number(info, rows[4].what, local, MOST_BYTES, err));
-    info->available = available && compiler;
+    describe_use(info, available, compiler);
 done:
     return status;
+}
+
+/* What helps to compare devices; no driver has to say it. */
+static void describe_speed(caps_device_info *info, cl_device_id device)
+{
+    cl_bool shared = CL_FALSE;
+    caps_peak_facts facts;
+    if (clGetDeviceInfo(device, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof shared, &shared, NULL) ==
+        CL_SUCCESS)
+        info->shares_host_memory = shared;
+    caps_peak_ask(&facts, info, device);
+    info->clock_mhz = facts.clock_mhz;
+    info->peak_gflops = caps_peak_gflops(&facts);
 }
 
 caps_status caps_device_describe(caps_device_info *info, cl_platform_id platform,
@@ -181,8 +224,22 @@ caps_status caps_device_describe(caps_device_info *info, cl_platform_id platform
     snprintf(info->id, sizeof info->id, "%d:%d", platform_index, device_index);
     CAPS_TRY(describe_texts(info, platform, device, err));
     CAPS_TRY(describe_numbers(info, device, err));
+    describe_speed(info, device);
 done:
     return status;
+}
+
+/* A device that gives no answer is listed as one that cannot be used: others may serve. */
+static void describe_listed(caps_device_info *info, cl_platform_id platform, cl_device_id device,
+    int platform_index, int device_index)
+{
+    caps_error err = {0};
+    if (caps_device_describe(info, platform, device, platform_index, device_index, &err) == CAPS_OK)
+        return;
+    /* Without "device 0:1 (NAME): ". */
+    const char *why = strstr(err.message, "): ");
+    snprintf(info->unusable, sizeof info->unusable, "%.199s", why ? why + 3 : err.message);
+    info->available = false;
 }
 
 caps_status caps_device_list(caps_device_info **list, size_t *n, caps_error *err)
@@ -225,9 +282,7 @@ caps_status caps_device_list(caps_device_info **list, size_t *n, caps_error *err
         if (clGetDeviceIDs(handles[p], CL_DEVICE_TYPE_ALL, count, devices, NULL) != CL_SUCCESS)
             continue;
         for (cl_uint d = 0; d < count; d++)
-            /* One that gives no answer is listed as not available: others may serve. */
-            (void)caps_device_describe(
-                *list + (*n)++, handles[p], devices[d], (int)p, (int)d, NULL);
+            describe_listed(*list + (*n)++, handles[p], devices[d], (int)p, (int)d);
     }
 done:
     free(devices);
@@ -247,10 +302,13 @@ caps_status caps_device_explain(const caps_device_info *info, caps_error *err)
     if (info->handle) /* else it is of a list that no driver made */
         status = caps_device_describe(&again, info->platform_handle, info->handle,
             info->platform_index, info->device_index, err);
-    return status != CAPS_OK ? status
-                             : caps_fail(err, CAPS_ERR_NO_DEVICE,
-                                   "device %s (%s) is not available or has no OpenCL compiler",
-                                   info->id, info->name[0] ? info->name : "no name");
+    if (status != CAPS_OK)
+        return status;
+    const char *why = "it is not available or has no OpenCL compiler";
+    if (info->unusable[0])
+        why = info->unusable;
+    return caps_fail(err, CAPS_ERR_NO_DEVICE, "device %s (%s) cannot be used: %s", info->id,
+        info->name[0] ? info->name : "no name", why);
 }
 
 void caps_device_list_free(caps_device_info *list)

@@ -33,10 +33,18 @@ caps_status caps_runtime_build(caps_runtime *rt, caps_error *err)
     return caps_registry_get(&program, rt, NULL, err);
 }
 
+static cl_ulong own_local(const caps_runtime *rt, cl_kernel kernel)
+{
+    cl_ulong bytes = 0;
+    const cl_int code = clGetKernelWorkGroupInfo(
+        kernel, rt->device.handle, CL_KERNEL_LOCAL_MEM_SIZE, sizeof bytes, &bytes, NULL);
+    return code == CL_SUCCESS ? bytes : 0;
+}
+
 static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
     const caps_template *template, const char *kernel, caps_error *err)
 {
-    char full[256];
+    char full[384];
     bool found;
     cl_int code = CL_SUCCESS;
     cl_program program;
@@ -78,6 +86,10 @@ static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
     if (code == CL_SUCCESS)
         code = clGetKernelInfo(
             slot.kernel, CL_KERNEL_NUM_ARGS, sizeof slot.arguments, &slot.arguments, NULL);
+    if (code == CL_SUCCESS) {
+        slot.most = caps_kernel_most_items(rt, slot.kernel);
+        slot.own_local = own_local(rt, slot.kernel);
+    }
     if (code != CL_SUCCESS) {
         if (slot.kernel)
             clReleaseKernel(slot.kernel);
@@ -90,6 +102,81 @@ static caps_status get_kernel(caps_kernel_slot *out, caps_runtime *rt,
     rt->kernel_count++;
     *out = slot;
     return CAPS_OK;
+}
+
+size_t caps_kernel_most_items(const caps_runtime *rt, cl_kernel kernel)
+{
+    size_t most = 0;
+    const cl_int code = clGetKernelWorkGroupInfo(
+        kernel, rt->device.handle, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most, NULL);
+    return code == CL_SUCCESS && most > 0 ? most : SIZE_MAX;
+}
+
+size_t caps_registry_most_items(caps_runtime *rt)
+{
+    cl_program program;
+    cl_kernel kernels[256];
+    cl_uint n = 0;
+    size_t least = SIZE_MAX;
+    if (caps_registry_get(&program, rt, NULL, NULL) != CAPS_OK ||
+        clCreateKernelsInProgram(program, sizeof kernels / sizeof kernels[0], kernels, &n) !=
+            CL_SUCCESS)
+        return SIZE_MAX;
+    for (cl_uint i = 0; i < n; i++) {
+        size_t required[3] = {0};
+        const size_t most = caps_kernel_most_items(rt, kernels[i]);
+        clGetKernelWorkGroupInfo(kernels[i], rt->device.handle, CL_KERNEL_COMPILE_WORK_GROUP_SIZE,
+            sizeof required, required, NULL);
+        if (required[0] == 0 && most < least)
+            least = most;
+        clReleaseKernel(kernels[i]);
+    }
+    return least;
+}
+
+size_t caps_group_size(const caps_runtime *rt, size_t requested)
+{
+    size_t size = 1;
+    while (size * 2 <= requested && size * 2 <= rt->max_group)
+        size *= 2;
+    return size;
+}
+
+size_t caps_group_side(const caps_runtime *rt, size_t requested)
+{
+    size_t side = 1;
+    while (side * 2 <= requested && side * side * 4 <= rt->max_group && side * 2 <= rt->max_rows)
+        side *= 2;
+    return side;
+}
+
+/* What a driver would refuse with a code that tells nothing, or not refuse. */
+static caps_status check_local(const caps_runtime *rt, const caps_kernel_slot *slot,
+    const caps_arg *args, size_t nargs, caps_error *err)
+{
+    cl_ulong bytes = slot->own_local;
+    for (size_t i = 0; i < nargs; i++)
+        bytes += args[i].type == CAPS_ARG_TYPE_LOCAL ? args[i].value.size : 0;
+    if (bytes > rt->device.local_mem_bytes)
+        return caps_fail(err, CAPS_ERR_OPENCL,
+            "kernel %.60s: %llu bytes of local memory a group, need <= %llu, what the device has",
+            slot->name, (unsigned long long)bytes, (unsigned long long)rt->device.local_mem_bytes);
+    return CAPS_OK;
+}
+
+/* The driver judges the size of groups, not the number that it gives: rusticl says 32 of kernels that
+ * it runs in groups of 256. */
+static caps_status launch_fail(const caps_kernel_slot *slot, int ndim, const size_t *local,
+    const char *kernel, cl_int code, caps_error *err)
+{
+    size_t items = 1;
+    for (int d = 0; local && d < ndim; d++)
+        items *= local[d];
+    if (code == CL_INVALID_WORK_GROUP_SIZE && items > slot->most)
+        return caps_fail(err, CAPS_ERR_OPENCL,
+            "kernel %.60s: groups of %zu items, need <= %zu, what the device takes of it",
+            slot->name, items, slot->most);
+    return caps_fail_cl(err, code, "kernel %s", kernel);
 }
 
 /* A NULL tensor: drivers differ in what they make of a NULL buffer, so a small one stands for
@@ -179,11 +266,14 @@ caps_status caps_launch_template(caps_runtime *rt, const caps_template *template
         return status;
     if (!local && rt->family == CAPS_FAMILY_CPU)
         local = ones;
+    status = check_local(rt, &slot, args, nargs, err);
+    if (status != CAPS_OK)
+        return status;
     cl_event *traced = caps_trace_request(rt, &event);
     cl_int code = clEnqueueNDRangeKernel(rt->queue, slot.kernel, (cl_uint)ndim, NULL, global, local,
         0, NULL, rt->profile ? &event : traced);
     if (code != CL_SUCCESS)
-        return caps_fail_cl(err, code, "kernel %s", kernel);
+        return launch_fail(&slot, ndim, local, kernel, code, err);
     if (traced)
         caps_trace_book(rt, slot.name, 0, event);
     if (rt->profile)

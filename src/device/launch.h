@@ -104,8 +104,13 @@ bool caps_is_simulated(const caps_runtime *rt);
 
 /* Largest work-group (a power of two, at most `requested`) that the device takes for any kernel. */
 size_t caps_group_size(const caps_runtime *rt, size_t requested);
+/* The side of the largest square group (a power of two, at most `requested`). */
+size_t caps_group_side(const caps_runtime *rt, size_t requested);
 /* Floats in a vector of the device; 0: it has none. */
 size_t caps_runtime_vector_width(const caps_runtime *rt);
+
+/* One more line for caps_runtime_take_warning; what waits to be shown is not lost to it. */
+void caps_runtime_warn(caps_runtime *rt, const char *format, ...) CAPS_PRINTF(2, 3);
 
 /* For time spent in a library that enqueues kernels of its own (CLBlast): begin waits for the queue
  * where profiling is on, and end waits again and books the time under `name`. For a trace they

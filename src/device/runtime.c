@@ -67,9 +67,11 @@ caps_status caps_cache_directory(char **to, const char *option, caps_error *err)
     return *to ? CAPS_OK : caps_fail(err, CAPS_ERR_MEMORY, "out of memory");
 }
 
-static caps_status choose_family(caps_runtime *rt, const char *option, caps_error *err)
+static caps_status choose_family(
+    caps_runtime *rt, bool *is_requested, const char *option, caps_error *err)
 {
     const char *requested = option_or_environment(option, "CAPSCL_KERNELS");
+    *is_requested = false;
     rt->family = rt->device.type == CAPS_DEVICE_CPU ? CAPS_FAMILY_CPU : CAPS_FAMILY_GPU;
     /* A simulator calls itself a device of every type. */
     if (!requested || strcmp(requested, "auto") == 0)
@@ -77,6 +79,7 @@ static caps_status choose_family(caps_runtime *rt, const char *option, caps_erro
     for (int f = 0; f < 2; f++) {
         if (strcmp(requested, family_names[f]) == 0) {
             rt->family = (caps_family)f;
+            *is_requested = true;
             return CAPS_OK;
         }
     }
@@ -92,7 +95,8 @@ static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_
     rt->tuning = caps_tuning_create();
     if (!rt->tuning)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a runtime");
-    CAPS_TRY(choose_family(rt, o->kernels, err));
+    bool requested = false;
+    CAPS_TRY(choose_family(rt, &requested, o->kernels, err));
     CAPS_TRY(caps_choices_init(&rt->choices, o->algorithms, err));
     CAPS_TRY(caps_cache_directory(&rt->cache_dir, o->cache_dir, err));
     const char *refusal = rt->cache_dir ? caps_cache_refuse(rt->cache_dir) : NULL;
@@ -116,13 +120,21 @@ static caps_status set_up(caps_runtime *rt, const caps_runtime_options *o, caps_
         CAPS_TRY(caps_fail(err, CAPS_ERR_OPENCL,
             "device %s (%s): its driver says that its largest work-group is 0, need >= 1",
             rt->device.id, rt->device.name));
+    /* Most groups have one dimension, the first. */
+    size_t sizes[16] = {0};
+    if (clGetDeviceInfo(rt->device.handle, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof sizes, sizes,
+            NULL) == CL_SUCCESS &&
+        sizes[0] > 0 && sizes[0] < group)
+        group = sizes[0];
     rt->max_group = group;
+    rt->max_rows = sizes[1] > 0 ? sizes[1] : 1;
     cl_uint width = 0;
     code = clGetDeviceInfo(
         rt->device.handle, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL);
     if (code != CL_SUCCESS)
         CAPS_TRY(caps_fail_cl(err, code, "reading the width of the native vectors"));
     rt->vector_width = width;
+    CAPS_TRY(caps_trust_establish(rt, requested, err));
     if (o->trace)
         CAPS_TRY(caps_trace_open(rt, o->trace, o->trace_events, err));
 done:
@@ -146,25 +158,21 @@ static void warn_of_silent(caps_runtime *rt, const caps_device_info *list, size_
     }
 }
 
-caps_status caps_runtime_create(
-    caps_runtime **out, const char *selector, const caps_runtime_options *options, caps_error *err)
+/* On a device of the list; *distrusted: its checks are the reason why not. */
+static caps_status create_on(caps_runtime **out, const caps_device_info *list, size_t n,
+    size_t index, const char *reason, const caps_runtime_options *o, bool *distrusted,
+    caps_error *err)
 {
-    caps_device_info *list = NULL;
-    size_t n = 0, index = 0;
     cl_int code = CL_SUCCESS;
-    caps_runtime_options o;
-    *out = NULL;
-    caps_status status = read_options(&o, options, err);
-    if (status != CAPS_OK)
-        return status;
+    caps_status status = CAPS_OK;
     caps_runtime *rt = calloc(1, sizeof *rt);
+    *distrusted = false;
     if (!rt)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a runtime");
-    CAPS_TRY(caps_device_list(&list, &n, err));
-    CAPS_TRY(caps_device_select(list, n, selector, &index, rt->reason, err));
+    memcpy(rt->reason, reason, sizeof rt->reason);
     warn_of_silent(rt, list, n);
     rt->device = list[index];
-    rt->profile = o.profile;
+    rt->profile = o->profile;
     const cl_context_properties properties[] = {
         CL_CONTEXT_PLATFORM, (cl_context_properties)rt->device.platform_handle, 0};
     rt->context = clCreateContext(properties, 1, &rt->device.handle, NULL, NULL, &code);
@@ -174,18 +182,52 @@ caps_status caps_runtime_create(
         goto done;
     }
     rt->queue = clCreateCommandQueue(rt->context, rt->device.handle,
-        o.profile || o.trace ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
+        o->profile || o->trace ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
     if (code != CL_SUCCESS) {
         status = caps_fail_cl(
             err, code, "device %s (%s): making a queue", rt->device.id, rt->device.name);
         goto done;
     }
-    CAPS_TRY(set_up(rt, &o, err));
+    CAPS_TRY(set_up(rt, o, err));
     *out = rt;
     rt = NULL;
 done:
-    caps_device_list_free(list);
+    *distrusted = rt && rt->trust.hopeless;
     caps_runtime_free(rt);
+    return status;
+}
+
+caps_status caps_runtime_create(
+    caps_runtime **out, const char *selector, const caps_runtime_options *options, caps_error *err)
+{
+    caps_device_info *list = NULL;
+    size_t n = 0, index = 0;
+    char reason[256] = "";
+    bool distrusted, passed_over = false;
+    caps_error first = {0};
+    caps_runtime_options o;
+    *out = NULL;
+    caps_status status = read_options(&o, options, err);
+    if (status != CAPS_OK)
+        return status;
+    CAPS_TRY(caps_device_list(&list, &n, err));
+    CAPS_TRY(caps_device_select(list, n, selector, &index, reason, err));
+    status = create_on(out, list, n, index, reason, &o, &distrusted, &first);
+    /* Where nobody asked for this device, the next best one takes its place. */
+    while (distrusted && !option_or_environment(selector, "CAPSCL_DEVICE")) {
+        caps_error next = {0};
+        passed_over = true;
+        list[index].available = false;
+        if (caps_device_select(list, n, NULL, &index, reason, NULL) != CAPS_OK)
+            break;
+        status = create_on(out, list, n, index, reason, &o, &distrusted, &next);
+    }
+    if (status != CAPS_OK && err)
+        *err = first;
+    if (status == CAPS_OK && passed_over)
+        caps_runtime_warn(*out, "%.300s; it is passed over", first.message);
+done:
+    caps_device_list_free(list);
     return status;
 }
 
@@ -288,6 +330,7 @@ void caps_runtime_free(caps_runtime *rt)
     caps_tuning_free(rt->tuning);
     caps_warmup_free(rt->warmup);
     caps_choices_release(&rt->choices);
+    caps_trust_release(rt);
     free(rt->cache_dir);
     free(rt->cl_path);
     free(rt);
@@ -321,14 +364,6 @@ cl_command_queue caps_runtime_queue(const caps_runtime *rt)
 size_t caps_runtime_vector_width(const caps_runtime *rt)
 {
     return rt->vector_width;
-}
-
-size_t caps_group_size(const caps_runtime *rt, size_t requested)
-{
-    size_t size = 1;
-    while (size * 2 <= requested && size * 2 <= rt->max_group)
-        size *= 2;
-    return size;
 }
 
 void caps_runtime_warn(caps_runtime *rt, const char *format, ...)

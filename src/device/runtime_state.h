@@ -8,6 +8,7 @@
 #include "launch.h"
 #include "slots.h"
 #include "trace.h"
+#include "trust.h"
 #include "tuning.h"
 
 typedef struct caps_program_slot {
@@ -19,6 +20,8 @@ typedef struct caps_kernel_slot {
     char *name; /* a template's: with its options behind */
     cl_kernel kernel;
     cl_uint arguments;
+    size_t most;        /* items that a group of it may have */
+    cl_ulong own_local; /* bytes of local memory, without its arguments' */
 } caps_kernel_slot;
 
 typedef struct caps_profile_pending {
@@ -34,7 +37,8 @@ struct caps_runtime {
     cl_context context;
     cl_command_queue queue;
     caps_family family;
-    size_t max_group;
+    size_t max_group;          /* items of a group, for any kernel of the family's program */
+    size_t max_rows;           /* items of a group in dimension 1 */
     size_t vector_width;       /* floats in a native vector */
     char *cache_dir, *cl_path; /* NULL: none */
     char warning[512];         /* "" : none */
@@ -53,6 +57,7 @@ struct caps_runtime {
     caps_slots slots;
     caps_tuning *tuning;
     caps_choices choices;
+    caps_trust trust;
     caps_trace *trace;   /* NULL: none */
     caps_warmup *warmup; /* NULL: launches are launches */
 };
@@ -63,6 +68,12 @@ extern const caps_template caps_rarely_used_program;
  * cache, where this runtime has not got it yet. */
 caps_status caps_registry_get(
     cl_program *out, caps_runtime *rt, const caps_template *template, caps_error *err);
+/* The largest group that every kernel of the family's program takes, but for those that require a
+ * size: which registers a kernel needs is known once it is built. Builds the program; SIZE_MAX where
+ * that fails. */
+size_t caps_registry_most_items(caps_runtime *rt);
+/* The largest group that one kernel takes. */
+size_t caps_kernel_most_items(const caps_runtime *rt, cl_kernel kernel);
 /* Does the disk cache hold the family's program? */
 bool caps_registry_is_cached(const caps_runtime *rt);
 /* $CAPSCL_CACHE, else $XDG_CACHE_HOME/capscl, else ~/.cache/capscl (option: in place of them all);
@@ -76,8 +87,6 @@ unsigned char *caps_cache_read(size_t *n, const char *path, size_t limit);
 /* Makes the directory too. CAPS_ERR_IO, CAPS_ERR_MEMORY. */
 caps_status caps_cache_write(
     const char *directory, const char *path, const void *data, size_t n, caps_error *err);
-/* Adds to the warning that waits to be shown. */
-void caps_runtime_warn(caps_runtime *rt, const char *format, ...) CAPS_PRINTF(2, 3);
 /* During a warm-up (kernel_warmup.h): is this kernel to be launched, on one work-group? */
 caps_status caps_warmup_should_launch(bool *launch, caps_runtime *rt, const caps_template *template,
     const char *kernel, caps_error *err);

@@ -46,16 +46,27 @@ static void describe(
     }
 }
 
-/* The best of a type: most compute units, then most memory, then the first. n if there is none. */
+/* Is `a` the better one of two of a type? Memory of its own is what a GPU is fast by: a discrete one
+ * has several times the bandwidth of one that shares the host's. */
+static bool is_better(const caps_device_info *a, const caps_device_info *b)
+{
+    if (a->type == CAPS_DEVICE_GPU && a->shares_host_memory != b->shares_host_memory)
+        return b->shares_host_memory;
+    if (a->peak_gflops < b->peak_gflops || a->peak_gflops > b->peak_gflops)
+        return a->peak_gflops > b->peak_gflops;
+    if (a->compute_units != b->compute_units)
+        return a->compute_units > b->compute_units;
+    return a->global_mem_bytes > b->global_mem_bytes;
+}
+
+/* The best of a type that can be used, of equal ones the first; n if there is none. */
 static size_t best_of(const caps_device_info *list, size_t n, caps_device_type type)
 {
     size_t best = n;
     for (size_t i = 0; i < n; i++) {
         if (list[i].type != type || !list[i].available)
             continue;
-        if (best == n || list[i].compute_units > list[best].compute_units ||
-            (list[i].compute_units == list[best].compute_units &&
-                list[i].global_mem_bytes > list[best].global_mem_bytes))
+        if (best == n || is_better(&list[i], &list[best]))
             best = i;
     }
     return best;
@@ -145,7 +156,7 @@ static caps_status select_best(const caps_device_info *list, size_t n, size_t *i
         return caps_device_explain(&list[0], err);
     if (best == n)
         return caps_fail(err, CAPS_ERR_NO_DEVICE,
-            "none of the %zu OpenCL devices is available with a compiler", n);
+            "none of the %zu OpenCL devices can be used ('capscl devices' says why)", n);
     *index = best;
     return CAPS_OK;
 }
@@ -168,6 +179,9 @@ static caps_status select_type(const caps_device_info *list, size_t n, const cha
     *index = best_of(list, n, type);
     if (*index < n)
         return CAPS_OK;
+    for (size_t i = 0; i < n; i++)
+        if (list[i].type == type) /* there is one, which cannot be used */
+            return caps_device_explain(&list[i], err);
     describe(names, sizeof names, list, n, NULL);
     return caps_fail(err, CAPS_ERR_NO_DEVICE,
         "device \"%s\": there is none of that type (there is: %s)", selector, names);

@@ -40,11 +40,15 @@ void caps_tuning_free(caps_tuning *t)
 /* ---- the file ------------------------------------------------------------------------------- */
 
 /* A measurement counts for this device, driver and kernel family only. */
+char *caps_tuning_device_text(const caps_device_info *d, caps_family family)
+{
+    return caps_format("%s | %s | %s | %s | driver %s | %u units | %s kernels", d->platform,
+        d->vendor, d->name, d->version, d->driver, d->compute_units, caps_family_name(family));
+}
+
 static char *device_text(const caps_runtime *rt)
 {
-    const caps_device_info *d = &rt->device;
-    return caps_format("%s | %s | %s | %s | driver %s | %u units | %s kernels", d->platform,
-        d->vendor, d->name, d->version, d->driver, d->compute_units, caps_family_name(rt->family));
+    return caps_tuning_device_text(&rt->device, rt->family);
 }
 
 static void kernels_text(char text[17])
@@ -195,6 +199,23 @@ char *caps_tuning_format(const caps_runtime *rt)
     }
     char *text = caps_json_format(all, 0, 6);
     json_decref(all);
+    return text;
+}
+
+char *caps_tuning_known(const caps_device_info *device, caps_family family)
+{
+    /* Reading the file takes no more of a runtime than this. */
+    caps_runtime rt = {.device = *device, .family = family, .tuning = caps_tuning_create()};
+    char *text = NULL;
+    if (rt.tuning && caps_cache_directory(&rt.cache_dir, NULL, NULL) == CAPS_OK) {
+        if (rt.cache_dir && caps_cache_refuse(rt.cache_dir)) {
+            free(rt.cache_dir);
+            rt.cache_dir = NULL;
+        }
+        text = caps_tuning_format(&rt);
+    }
+    caps_tuning_free(rt.tuning);
+    free(rt.cache_dir);
     return text;
 }
 

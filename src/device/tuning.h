@@ -24,9 +24,16 @@ caps_status caps_tuning_save(caps_runtime *rt, caps_error *err);
 /* The file's path, or NULL where there is no cache directory. Freed with free(). */
 char *caps_tuning_path(const caps_runtime *rt);
 
+/* Device, driver and kernel family, for which a measurement counts. Freed with free(); NULL: out of
+ * memory. */
+char *caps_tuning_device_text(const caps_device_info *device, caps_family family);
+
 /* All that was measured, as a JSON object of key: algorithm; freed with free(), NULL: out of
  * memory. */
 char *caps_tuning_format(const caps_runtime *rt);
+/* The same of what the file of a device and a family has, without a runtime; {} where there is none
+ * that counts. */
+char *caps_tuning_known(const caps_device_info *device, caps_family family);
 /* Puts such an object in the place of whatever was measured: a resumed run chooses as it did when
  * it began. CAPS_ERR_FORMAT. */
 caps_status caps_tuning_restore(caps_runtime *rt, const char *text, caps_error *err);

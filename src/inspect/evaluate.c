@@ -7,6 +7,7 @@
 #include <capscl/inspect.h>
 
 #include "batcher.h"
+#include "pinned.h"
 #include "clock.h"
 #include "fail.h"
 #include "options.h"
@@ -185,7 +186,10 @@ static caps_status finish_batch(evaluation *e, readings *r, caps_error *err)
 /* All batches: one is counted while the device computes the next. */
 static caps_status run_batches(evaluation *e, size_t batch, caps_error *err)
 {
-    const caps_batcher_options options = {.batch = batch, .augment = CAPS_AUGMENT_NONE};
+    caps_pinned pinned = {.rt = e->rt};
+    caps_batcher_options options = {.batch = batch, .augment = CAPS_AUGMENT_NONE};
+    if (caps_pinned_helps(e->rt))
+        options.memory = (caps_batch_memory){&pinned, caps_pinned_take, caps_pinned_give};
     const caps_inspect_progress *p = &e->options.progress;
     const size_t all = e->ds->n;
     caps_batcher *batcher = NULL;

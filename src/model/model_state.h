@@ -18,13 +18,14 @@ typedef struct caps_checked_tensor {
     bool per_image; /* [batch, ...] */
 } caps_checked_tensor;
 
-/* A copy of `record` on its way to the host. */
+/* A copy of what a step leaves on its way to the host. */
 typedef struct caps_reading {
-    int32_t words[CAPS_NOT_FINITE_RECORD];
-    float *scores;  /* [micro, J], its own */
+    int32_t *words; /* the record, then from CAPS_SCORES_AT on float32 [micro, J] */
     size_t scored;  /* images in them */
     cl_event event; /* NULL: none */
 } caps_reading;
+
+enum { CAPS_SCORES_AT = 8 }; /* elements: rows of fours behind the record */
 
 struct caps_model {
     caps_runtime *rt;
@@ -37,9 +38,11 @@ struct caps_model {
     caps_tensor parameters, gradients, first_moments, second_moments;
     caps_tensor partial; /* one layer's gradients of a micro-batch; no buffer unless micro is less
                             than max_batch */
-    caps_tensor record;  /* int32 [5], what steps leave (not_finite.h), with */
+    caps_tensor left;    /* int32 [8 + micro * J], what steps leave and the host reads at once: */
+    caps_tensor record;  /* int32 [5] (not_finite.h), and behind it the scores. With */
     caps_tensor totals;  /* float32 [3] in it: class loss, sse, errors, */
     caps_tensor flag;    /* int32 [1] in it: a gradient was not finite */
+    bool fresh;          /* the record is 0 for whoever comes next, but not on the device yet */
     caps_tensor labels;  /* int32 [batch], or [batch, L] */
     caps_tensor targets; /* [batch * L, C*H*W]; L > 1 only, else the images */
     caps_loss loss;
@@ -51,6 +54,7 @@ struct caps_model {
     const char *routing;        /* caps_model_get_routing */
     size_t b;                   /* images of the batch that was set; 0: none */
     size_t part;                /* which micro-batch of a batch it is, from 0 */
+    double mean;                /* weight of its images in the loss that is wanted; 0: not known */
     bool labelled;              /* it has labels */
     bool targeted;              /* and what the decoder is to give is known */
     caps_dropout dropout;       /* step 0: none */
@@ -102,12 +106,14 @@ caps_status caps_model_put(caps_model *m, const caps_images *images, bool wait, 
 /* optimizers.c: every parameter's lr_multiplier; text: caps_model_options.lr_multipliers. */
 caps_status caps_lr_multipliers_set(caps_network *n, const char *text, caps_error *err);
 
-/* step.c: asks the arena for record and table; fills them once it has committed; waits for what is
- * still read. */
-caps_status caps_checks_plan(caps_model *m, caps_error *err);
+/* step.c: asks the arena for what steps leave of `batch` images and for the table; fills them once
+ * it has committed; waits for what is still read. */
+caps_status caps_checks_plan(caps_model *m, size_t batch, caps_error *err);
 caps_status caps_checks_init(caps_model *m, caps_error *err);
 /* Checks a micro-batch before the next one takes its tensors. */
 caps_status caps_checks_between(caps_model *m, caps_error *err);
+/* Zeroes a fresh record, for those that add to it. */
+caps_status caps_record_settle(caps_model *m, caps_error *err);
 void caps_readings_release(caps_model *m);
 
 #endif

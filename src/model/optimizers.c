@@ -112,6 +112,7 @@ caps_status caps_model_adam(caps_model *m, float lr, uint64_t t, caps_error *err
     float factor;
     if (!m->first_moments.buffer)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "model: it was made without Adam's moments");
+    CAPS_TRY(caps_record_settle(m, err));
     m->version++;
     for (size_t first = 0, p = 0, count; first < m->network.elements; first += count) {
         count = next_part(m, first, &p, &factor);
@@ -132,6 +133,7 @@ caps_status caps_model_sgd(caps_model *m, float lr, caps_error *err)
     float factor;
     if (!m->options.training)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "model: it was made for inference");
+    CAPS_TRY(caps_record_settle(m, err));
     m->version++;
     for (size_t first = 0, p = 0, count; first < m->network.elements; first += count) {
         count = next_part(m, first, &p, &factor);

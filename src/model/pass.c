@@ -6,6 +6,7 @@
 #include "add.h"
 #include "fail.h"
 #include "launch.h"
+#include "losses.h"
 #include "trace.h"
 
 /* ---- a batch -------------------------------------------------------------------------------- */
@@ -20,6 +21,7 @@ caps_status caps_model_put(caps_model *m, const caps_images *images, bool wait, 
     m->forwarded = false;
     m->decoded = 0;
     m->part = 0;
+    m->mean = 0;
     m->dropout.first = 0;
     if (b < 1 || b > m->micro)
         return caps_fail(
@@ -78,6 +80,22 @@ static caps_tensor pass_targets(const caps_model *m)
                              : caps_tensor_reshape(&images, 2, shape);
 }
 
+/* The mask's output, where the classifying head does the masking. What the mask passes back is not
+ * weighted by class. */
+static const caps_value *pass_masked(const caps_model *m)
+{
+    const caps_head *head = m->network.class_head;
+    if (!caps_model_reconstructs(m) || m->class_weights.buffer || !head->kind->masks ||
+        !head->kind->masks(head, m->rt))
+        return NULL;
+    for (size_t l = 0; l < m->network.layer_count; l++) {
+        const caps_layer *layer = m->network.layers[l];
+        if (layer->kind == &caps_layer_mask && layer->inputs[0] == head->input)
+            return &layer->outputs[0];
+    }
+    return NULL;
+}
+
 static caps_pass pass_of(caps_model *m)
 {
     return (caps_pass){
@@ -86,6 +104,9 @@ static caps_pass pass_of(caps_model *m)
         .labels = m->labelled ? caps_batch_of(&m->labels, m->b) : (caps_tensor){0},
         .targets = pass_targets(m),
         .chosen = caps_batch_of(pass_chosen(m), m->b),
+        .by_labels = m->mask == CAPS_MASK_LABEL,
+        .masked = pass_masked(m),
+        .mean = m->mean,
         .dropout = m->mask == CAPS_MASK_LABEL && m->dropout.step > 0 ? &m->dropout : NULL,
         .workspace = m->workspace,
         .workspace_user = &m->workspace_user,
@@ -111,7 +132,7 @@ static caps_status pass_weigh(
     return caps_class_weights_apply(m->rt, &rows, &m->class_weights, &labels, err);
 }
 
-caps_status caps_model_forward(caps_model *m, caps_mask mask, caps_error *err)
+static caps_status pass_forward(caps_model *m, caps_mask mask, caps_error *err)
 {
     caps_head *const classes = m->network.class_head;
     caps_status status = CAPS_OK;
@@ -140,6 +161,12 @@ caps_status caps_model_forward(caps_model *m, caps_mask mask, caps_error *err)
     m->forwarded = true;
 done:
     return status;
+}
+
+caps_status caps_model_forward(caps_model *m, caps_mask mask, caps_error *err)
+{
+    m->mean = 0;
+    return pass_forward(m, mask, err);
 }
 
 /* ---- backward ------------------------------------------------------------------------------- */
@@ -187,13 +214,16 @@ static caps_status pass_backward(caps_model *m, double mean, bool add, caps_erro
     const caps_pass pass = pass_of(m);
     for (size_t i = 0; caps_model_head(m, i); i++) {
         caps_head *head = caps_model_head(m, i);
-        if (!pass_has_loss(m, head))
+        if (!pass_has_loss(m, head) || (pass.masked && head == m->network.class_head))
             continue;
         CAPS_TRY(head->kind->backward(head, &pass, &m->loss, mean, err));
         CAPS_TRY(pass_weigh(m, head, &head->input->dy, err));
     }
     for (size_t l = m->network.layer_count; l-- > 0;) {
         caps_layer *layer = m->network.layers[l];
+        if (pass.masked && layer == pass.masked->layer)
+            CAPS_TRY(m->network.class_head->kind->backward(
+                m->network.class_head, &pass, &m->loss, mean, err));
         if (layer->kind->backward && (!layer->decodes || caps_model_reconstructs(m)))
             CAPS_TRY(add && layer->parameter_count ? add_backward(m, layer, &pass, err)
                                                    : layer->kind->backward(layer, &pass, err));
@@ -226,11 +256,12 @@ caps_status caps_model_accumulate(
             CAPS_TRY(caps_checks_between(m, err));
         CAPS_TRY(caps_model_enqueue_batch(m, &some, err));
         m->part = part;
+        m->mean = 1.0 / (double)b;
         m->dropout.first = first;
-        CAPS_TRY(caps_model_forward(m, CAPS_MASK_LABEL, err));
+        CAPS_TRY(pass_forward(m, CAPS_MASK_LABEL, err));
         if (totals)
             CAPS_TRY(caps_model_add_totals(m, err));
-        CAPS_TRY(pass_backward(m, 1.0 / (double)b, part > 0, err));
+        CAPS_TRY(pass_backward(m, m->mean, part > 0, err));
         first += n;
     }
 done:
@@ -337,7 +368,8 @@ caps_tensor caps_model_output(const caps_model *m, const char *name)
 
 caps_status caps_model_clear_totals(caps_model *m, caps_error *err)
 {
-    return caps_tensor_zero(m->rt, &m->totals, err);
+    caps_status status = caps_record_settle(m, err);
+    return status == CAPS_OK ? caps_tensor_zero(m->rt, &m->totals, err) : status;
 }
 
 caps_status caps_model_add_totals(caps_model *m, caps_error *err)
@@ -349,13 +381,19 @@ caps_status caps_model_add_totals(caps_model *m, caps_error *err)
     const caps_tensor sse = caps_model_output(m, "sse");
     const caps_tensor best = caps_batch_of(&pass_classifier(m)->best, m->b);
     const caps_tensor labels = caps_batch_of(&m->labels, m->b);
-    return caps_totals_add(m->rt, &m->totals, &loss, sse.buffer ? &sse : NULL, &best, &labels, err);
+    const caps_tensor *squares = sse.buffer ? &sse : NULL;
+    if (!m->fresh)
+        return caps_totals_add(m->rt, &m->totals, &loss, squares, &best, &labels, err);
+    m->fresh = false;
+    return caps_totals_begin(m->rt, &m->record, &loss, squares, &best, &labels, err);
 }
 
 caps_status caps_model_get_totals(caps_model *m, caps_model_totals *t, caps_error *err)
 {
     float totals[3];
-    caps_status status = caps_tensor_download(m->rt, &m->totals, totals, err);
+    caps_status status = caps_record_settle(m, err);
+    if (status == CAPS_OK)
+        status = caps_tensor_download(m->rt, &m->totals, totals, err);
     if (status == CAPS_OK)
         *t = (caps_model_totals){(double)totals[0], (double)totals[1], (double)totals[2]};
     return status;

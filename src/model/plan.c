@@ -7,11 +7,10 @@
 #include "model_state.h"
 
 #include "choice.h"
+#include "conv.h"
 #include "fail.h"
 #include "launch.h"
 #include "options.h"
-
-#define CONV_WORKSPACE_BYTES ((size_t)64 << 20)
 
 static caps_status plan_parameters(caps_model *m, caps_error *err)
 {
@@ -104,7 +103,7 @@ static caps_status plan_results(caps_model *m, caps_plan *plan, caps_error *err)
     if (l > 1 && caps_model_reconstructs(m))
         CAPS_TRY(caps_arena_add(
             m->arena, &m->targets, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 2, targets, err));
-    CAPS_TRY(caps_checks_plan(m, err));
+    CAPS_TRY(caps_checks_plan(m, plan->batch, err));
 done:
     return status;
 }
@@ -113,6 +112,14 @@ static const char *plan_requested_conv(const caps_runtime *rt, const caps_model_
 {
     const char *requested = options->conv ? options->conv : caps_runtime_requested(rt, "conv");
     return requested ? requested : "";
+}
+
+/* Under a limit of memory as much as a CPU's, so that it does not take images from the batch. */
+static size_t most_for_columns(const caps_runtime *rt, const caps_model_options *options)
+{
+    if (options->conv_workspace_bytes)
+        return options->conv_workspace_bytes;
+    return caps_conv_column_bytes(options->memory_limit_bytes ? NULL : rt);
 }
 
 static size_t most_for_transforms(const caps_runtime *rt, const caps_model_options *options)
@@ -163,8 +170,7 @@ static caps_status plan_for(
         .input_gradient = options->input_gradient,
         .conv = plan_requested_conv(rt, options),
         .routing_requested = options->routing_algorithm,
-        .conv_limit_bytes =
-            options->conv_workspace_bytes ? options->conv_workspace_bytes : CONV_WORKSPACE_BYTES,
+        .conv_limit_bytes = most_for_columns(rt, options),
         .conv_most_bytes = most_for_transforms(rt, options),
     };
     CAPS_TRY(caps_lr_multipliers_set(&m->network, options->lr_multipliers, err));

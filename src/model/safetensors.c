@@ -180,6 +180,16 @@ static caps_status read_length(
             "%s: has %zu bytes, need a safetensors file (8 bytes at least)", where, n);
     for (int i = LENGTH_BYTES - 1; i >= 0; i--)
         value = value << 8 | begin[i];
+    /* As a length this would be larger than any file. */
+    if (begin[0] == '{' && value > MOST_HEADER)
+        return caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: looks like JSON, need a safetensors file (a network's JSON is given with --arch)",
+            where);
+    if (n >= 4 && memcmp(begin, "PK\3\4", 4) == 0)
+        return caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: is a zip archive, as torch.save writes, need a safetensors file "
+            "(safetensors.torch.save_file writes one)",
+            where);
     if (value > MOST_HEADER || value > n - LENGTH_BYTES)
         return caps_fail(err, CAPS_ERR_FORMAT,
             "%s: header of %llu bytes in a file of %zu, need one that fits (is it a safetensors "

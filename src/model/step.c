@@ -43,17 +43,34 @@ static size_t list_checked(const caps_model *m, caps_checked_tensor *rows)
     return n;
 }
 
-caps_status caps_checks_plan(caps_model *m, caps_error *err)
+/* The record, and behind it the scores of `batch` images. */
+static size_t left_count(const caps_model *m, size_t batch)
 {
-    const size_t five = CAPS_NOT_FINITE_RECORD;
+    return CAPS_SCORES_AT + batch * caps_model_get_info(m)->classes;
+}
+
+caps_status caps_checks_plan(caps_model *m, size_t batch, caps_error *err)
+{
+    const size_t left = left_count(m, batch);
     caps_status status;
     m->checked_count = list_checked(m, m->checked);
     CAPS_TRY(caps_arena_add(m->arena, &m->check_table, CAPS_PURPOSE_WORKSPACE, CAPS_I32, 2,
         (size_t[]){m->checked_count, CAPS_NOT_FINITE_ROW}, err));
-    CAPS_TRY(
-        caps_arena_add(m->arena, &m->record, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, 1, &five, err));
+    CAPS_TRY(caps_arena_add(m->arena, &m->left, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, 1, &left, err));
 done:
     return status;
+}
+
+/* Views of what steps leave. */
+static void bind_left(caps_model *m)
+{
+    const cl_mem buffer = m->left.buffer;
+    const size_t at = m->left.offset;
+    m->record = caps_tensor_wrap(buffer, at, CAPS_I32, 1, (size_t[]){CAPS_NOT_FINITE_RECORD});
+    m->totals = caps_tensor_wrap(buffer, at, CAPS_F32, 1, (size_t[]){3});
+    m->flag = caps_tensor_wrap(buffer, at + 3, CAPS_I32, 1, (size_t[]){1});
+    ((caps_classifier *)m->network.class_head)->scores = caps_tensor_wrap(buffer,
+        at + CAPS_SCORES_AT, CAPS_F32, 2, (size_t[]){m->micro, caps_model_get_info(m)->classes});
 }
 
 caps_status caps_checks_init(caps_model *m, caps_error *err)
@@ -76,14 +93,21 @@ caps_status caps_checks_init(caps_model *m, caps_error *err)
         };
         caps_not_finite_pack(table[i], &row);
     }
-    m->totals = caps_tensor_wrap(m->record.buffer, m->record.offset, CAPS_F32, 1, (size_t[]){3});
-    m->flag = caps_tensor_wrap(m->record.buffer, m->record.offset + 3, CAPS_I32, 1, (size_t[]){1});
-    const size_t scores = m->micro * caps_model_get_info(m)->classes;
-    for (size_t i = 0; m->options.training && i < CAPS_STEPS_AT_ONCE; i++)
-        if (!(m->readings[i].scores = malloc(scores * sizeof(float))))
-            return caps_fail(err, CAPS_ERR_MEMORY, "model: out of memory for %zu scores", scores);
-    caps_status status = caps_tensor_zero(m->rt, &m->record, err);
+    bind_left(m);
+    const size_t left = left_count(m, m->micro);
+    for (size_t i = 0; i < CAPS_STEPS_AT_ONCE; i++)
+        if (!(m->readings[i].words = malloc(left * sizeof(int32_t))))
+            return caps_fail(err, CAPS_ERR_MEMORY, "model: out of memory for %zu scores", left);
+    caps_status status = caps_tensor_zero(m->rt, &m->left, err);
     return status == CAPS_OK ? caps_tensor_upload(m->rt, &m->check_table, table, err) : status;
+}
+
+caps_status caps_record_settle(caps_model *m, caps_error *err)
+{
+    if (!m->fresh)
+        return CAPS_OK;
+    m->fresh = false;
+    return caps_tensor_zero(m->rt, &m->record, err);
 }
 
 /* Micro-batches that are named one by one; the rest count as one. */
@@ -91,7 +115,7 @@ enum { MOST_MICRO_BATCHES = 1 << 20 };
 
 static caps_status enqueue_check(caps_model *m, bool always, caps_error *err)
 {
-    caps_status status = CAPS_OK;
+    caps_status status = caps_record_settle(m, err);
     /* What an earlier micro-batch found stands above whatever a later one finds. */
     const size_t part = m->part < MOST_MICRO_BATCHES ? m->part : MOST_MICRO_BATCHES - 1;
     const uint32_t rank = (uint32_t)(MOST_MICRO_BATCHES - part) * CAPS_MOST_CHECKED;
@@ -125,6 +149,7 @@ caps_status caps_model_first_not_finite(caps_model *m, char *name, size_t bytes,
     int32_t value = 0;
     caps_status status;
     snprintf(name, bytes, "nothing");
+    CAPS_TRY(caps_record_settle(m, err));
     CAPS_TRY(caps_tensor_zero(m->rt, &found, err));
     CAPS_TRY(enqueue_check(m, true, err));
     CAPS_TRY(caps_tensor_download(m->rt, &found, &value, err));
@@ -137,6 +162,7 @@ caps_status caps_model_check_finite(caps_model *m, bool *finite, caps_error *err
 {
     int32_t flag = 0;
     caps_status status;
+    CAPS_TRY(caps_record_settle(m, err));
     CAPS_TRY(caps_tensor_download(m->rt, &m->flag, &flag, err));
     *finite = flag == 0;
     if (flag)
@@ -171,22 +197,21 @@ caps_status caps_model_read(
                : caps_fail_cl(err, code, "reading of %zu bytes", caps_tensor_bytes(t));
 }
 
-caps_status caps_step_begin(caps_model *m, caps_error *err)
+/* The first totals of the step write the record, where others add to it. */
+void caps_step_begin(caps_model *m)
 {
-    return caps_tensor_zero(m->rt, &m->record, err);
+    m->fresh = true;
 }
 
 caps_status caps_step_end(caps_model *m, size_t slot, caps_error *err)
 {
     caps_reading *reading = &m->readings[slot];
-    const caps_tensor scores = caps_model_output(m, "lengths");
+    caps_tensor left = m->left;
     caps_status status;
+    reading->scored = m->forwarded ? m->b : 0;
+    left.shape[0] = left_count(m, reading->scored);
     CAPS_TRY(enqueue_check(m, false, err));
-    if (reading->scores && scores.buffer) {
-        CAPS_TRY(caps_model_read(m, &scores, reading->scores, NULL, err));
-        reading->scored = m->b;
-    }
-    CAPS_TRY(caps_model_read(m, &m->record, reading->words, &reading->event, err));
+    CAPS_TRY(caps_model_read(m, &left, reading->words, &reading->event, err));
     cl_int code = clFlush(caps_runtime_queue(m->rt));
     if (code != CL_SUCCESS)
         status = caps_fail_cl(err, code, "flushing the queue");
@@ -206,7 +231,7 @@ caps_status caps_step_wait(caps_model *m, size_t slot, caps_step_report *report,
     if (code != CL_SUCCESS)
         return caps_fail_cl(err, code, "waiting for a training step");
     memcpy(sums, reading->words, sizeof sums);
-    report->scores = reading->scores;
+    report->scores = (const float *)(reading->words + CAPS_SCORES_AT);
     report->scored = reading->scored;
     report->totals = (caps_model_totals){(double)sums[0], (double)sums[1], (double)sums[2]};
     report->finite = reading->words[3] == 0 && isfinite(sums[0]) && isfinite(sums[1]);
@@ -226,7 +251,7 @@ void caps_readings_release(caps_model *m)
             clWaitForEvents(1, &event);
             clReleaseEvent(event);
         }
-        free(m->readings[i].scores);
+        free(m->readings[i].words);
         m->readings[i] = (caps_reading){0};
     }
 }

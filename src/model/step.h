@@ -1,6 +1,6 @@
 /* step.h: training steps and evaluations that never wait for the device, for src/train.
  *
- *     caps_step_begin(m)                       zero the record of the step
+ *     caps_step_begin(m)                       the record of the step will be new
  *     caps_model_accumulate(m, ..., true)      upload, forward, totals, backward
  *     caps_model_adam(m, ...)                  optimizer
  *     caps_step_end(m, slot)                   check for what is not finite, read the step's record
@@ -40,7 +40,7 @@ caps_status caps_model_enqueue_batch(caps_model *m, const caps_images *images, c
 caps_status caps_model_accumulate(
     caps_model *m, const caps_images *images, bool totals, caps_error *err);
 
-caps_status caps_step_begin(caps_model *m, caps_error *err);
+void caps_step_begin(caps_model *m);
 /* slot: below CAPS_STEPS_AT_ONCE, not in use. The queue is flushed. */
 caps_status caps_step_end(caps_model *m, size_t slot, caps_error *err);
 caps_status caps_step_wait(caps_model *m, size_t slot, caps_step_report *report, caps_error *err);

@@ -70,7 +70,8 @@ static caps_status convolution_choose(caps_convolution *c, const caps_layer *lay
     snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), text);
     if (n > 0 && !caps_conv_algorithm_find(&requested, name))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "conv: algorithm '%s' is unknown, need auto, im2col, direct, winograd or toom-cook",
+            "conv: algorithm '%s' is unknown, need auto, im2col, direct, winograd, toom-cook "
+            "or implicit",
             name);
     caps_status status = caps_conv2d_choose(&c->conv.algorithm, plan->rt, x_shape, w_shape,
         &c->conv, plan->training, needs_input_gradient, requested, plan->conv_most_bytes, err);
@@ -96,7 +97,7 @@ caps_status caps_convolution_plan(
     const size_t x_shape[] = {plan->batch, in[0], in[1], in[2]};
     caps_status status;
     CAPS_TRY(convolution_choose(c, layer, plan, x_shape, w_shape, err));
-    c->workspace = caps_conv2d_workspace(x_shape, w_shape, &c->conv, plan->training,
+    c->workspace = caps_conv2d_workspace(plan->rt, x_shape, w_shape, &c->conv, plan->training,
         c->conv.algorithm == CAPS_CONV_IM2COL ? plan->conv_limit_bytes : plan->conv_most_bytes);
     c->version = 0;
     /* Weights that do not change are transformed once, where nobody writes over them. */
@@ -105,7 +106,7 @@ caps_status caps_convolution_plan(
     if (c->first + c->workspace > plan->workspace)
         plan->workspace = c->first + c->workspace;
     const size_t cached =
-        c->first + caps_conv2d_cached_elements(x_shape, w_shape, &c->conv, c->workspace);
+        c->first + caps_conv2d_cached_elements(plan->rt, x_shape, w_shape, &c->conv, c->workspace);
     if (cached > plan->workspace_cached)
         plan->workspace_cached = cached;
     if (plan->rt) {

@@ -23,6 +23,9 @@ typedef struct caps_head_kind {
     /* Writes the input's dy; mean: the weight of an image in the loss. */
     caps_status (*backward)(caps_head *head, const caps_pass *pass, const caps_loss *loss,
         double mean, caps_error *err);
+    /* Can it do what a mask of its input does along with its own (caps_pass.masked)? Its backward
+     * then comes once the mask's output has its gradient. NULL: it cannot. */
+    bool (*masks)(const caps_head *head, const caps_runtime *rt);
     /* A result by name for a batch of b, as caps_model_output has it; no buffer: none. labelled: a
      * loss was computed. */
     caps_tensor (*result)(const caps_head *head, const char *name, size_t b, bool labelled);
@@ -38,7 +41,7 @@ struct caps_head {
 /* What both classifying heads give; `best` in the order of the labels is `matched`. */
 typedef struct caps_classifier {
     caps_head base;
-    caps_tensor scores;  /* [batch, J] */
+    caps_tensor scores;  /* [batch, J]; the model's memory: it lies beside the record of a step */
     caps_tensor best;    /* int32 [batch], or [batch, L] */
     caps_tensor matched; /* int32 [batch, L]; L > 1 only */
     caps_tensor loss;    /* [batch] */

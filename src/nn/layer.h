@@ -81,6 +81,11 @@ typedef struct caps_pass {
     caps_tensor labels;  /* int32 [b] or [b, L]; buffer NULL: none */
     caps_tensor targets; /* [b * L, C*H*W] of the reconstruction; buffer NULL: none */
     caps_tensor chosen;  /* int32 [b] or [b, L]: the classes whose capsules the mask keeps */
+    bool by_labels;      /* which are the labels */
+    /* The mask's output, where the classifying head masks along with what else it computes; it is
+     * then the head's both ways. NULL: the mask layer's. */
+    const caps_value *masked;
+    double mean; /* weight of an image in the loss of the backward that follows; 0: not known yet */
     const caps_dropout *dropout; /* of a training step; NULL: nothing is dropped */
     caps_tensor workspace;       /* float32 [plan.workspace] */
     /* Whose intermediate results the workspace holds; who uses it puts itself there. */

@@ -11,6 +11,7 @@ enum {
     RUN = 512,   /* BIAS_ACT_RUN of the CPU family */
     LANES = 16,  /* channels of one item of its bias_act_sum_rows */
     GROUP = 256, /* the GPU family's work-group, where the device takes it */
+    WIDTH = 32,  /* channels of a group of its bias_act_backward_rows */
 };
 
 /* ---- sizes ---------------------------------------------------------------------------------- */
@@ -139,6 +140,22 @@ caps_status caps_bias_act_sum(caps_runtime *rt, const caps_tensor *dbias, const 
     return caps_launch(rt, "bias_act_sum", args, 7, 1, &c, NULL, err);
 }
 
+/* dx and dbias of the GPU family for S = 1. */
+static caps_status backward_rows(caps_runtime *rt, const caps_tensor *dx, const caps_tensor *dbias,
+    const caps_tensor *dy, const caps_tensor *y, caps_activation act, const caps_planes *p,
+    caps_error *err)
+{
+    const size_t group = caps_group_size(rt, GROUP), width = group < WIDTH ? group : WIDTH;
+    const size_t all = caps_div_up(p->c, width) * group;
+    caps_status status = check_range(p, err);
+    if (status != CAPS_OK)
+        return status;
+    const caps_arg args[] = {CAPS_ARG_TENSOR(dx), CAPS_ARG_TENSOR(dbias), CAPS_ARG_TENSOR(dy),
+        CAPS_ARG_TENSOR(y ? y : dy), CAPS_ARG_UINT(act), CAPS_ARG_UINT(p->n), CAPS_ARG_UINT(p->c),
+        CAPS_ARG_UINT(width), CAPS_ARG_LOCAL(group * sizeof(float))};
+    return caps_launch(rt, "bias_act_backward_rows", CAPS_ARGS(args), 1, &all, &group, err);
+}
+
 /* ---- the operation -------------------------------------------------------------------------- */
 
 caps_status caps_bias_act_forward(caps_runtime *rt, const caps_tensor *y, const caps_tensor *x,
@@ -167,6 +184,10 @@ caps_status caps_bias_act_backward(caps_runtime *rt, const caps_tensor *dx,
     if (act != CAPS_ACT_NONE)
         CAPS_TRY(check_same(y, dy, "y", err));
     CAPS_TRY(check_bias(dbias, "dbias", p.c, err));
+    if (dbias && caps_is_gpu(rt) && p.s == 1) {
+        status = backward_rows(rt, dx, dbias, dy, y, act, &p, err);
+        goto done;
+    }
     /* The sum first: dx may be dy, and then overwrites what the sum reads. */
     if (dbias)
         CAPS_TRY(caps_bias_act_sum(rt, dbias, dy, y, act, p.n, p.c, p.s, err));

@@ -1,5 +1,6 @@
 /* class_caps.c: class capsules, votes and routing in one, by one of two algorithms: stored (votes.c
- * and routing.c one after the other) and fused (routing_fused.c).
+ * and routing.c one after the other) and fused (routing_fused.c). Where a device's kernels cannot
+ * take the sizes, stored takes the place of fused.
  *
  * Workspace of the stored algorithm, in floats: routing's scratch, then, for the backward,
  * dvotes. */
@@ -11,6 +12,7 @@
 #include "fail.h"
 #include "launch.h"
 #include "require.h"
+#include "trust.h"
 #include "routing_fused.h"
 
 /* CPU family: samples fill sixteen lanes, and up to sixteen take the same time; for fewer samples
@@ -22,11 +24,13 @@
 /* The table has no row for AUTO: its positions are those of caps_routing_algorithm less one. */
 static const caps_algorithm routing_names[] = {{"stored", NULL}, {"fused", NULL}};
 
-/* By family and batch; rt NULL: that of the CPU family. */
+/* By family and batch; rt NULL: that of the CPU family. Whoever runs the GPU family computes votes
+ * faster than it reads them. */
 static double routing_cost(const caps_runtime *rt, size_t algorithm, const void *problem)
 {
     const caps_class_caps *shape = problem;
-    const bool fused = !(rt && caps_is_gpu(rt)) && shape->b >= FUSED_LEAST_BATCH;
+    const bool fused =
+        rt && caps_is_gpu(rt) ? caps_routing_fused_fits(rt, shape) : shape->b >= FUSED_LEAST_BATCH;
     return algorithm + 1 == (fused ? CAPS_ROUTING_FUSED : CAPS_ROUTING_STORED) ? 0 : 1;
 }
 
@@ -71,12 +75,17 @@ static size_t votes_count(const caps_class_caps *n)
     return n->b * n->i * n->j * n->d;
 }
 
+static bool is_fused(const caps_runtime *rt, const caps_class_caps *n)
+{
+    return n->algorithm == CAPS_ROUTING_FUSED && caps_routing_fused_fits(rt, n);
+}
+
 caps_class_caps_workspace caps_class_caps_workspace_of(
     const caps_runtime *rt, const caps_class_caps *shape, bool training)
 {
     if (shape->routing.iterations < 1) /* forward and backward report that */
         return (caps_class_caps_workspace){0, 0};
-    if (shape->algorithm == CAPS_ROUTING_FUSED)
+    if (is_fused(rt, shape))
         return (caps_class_caps_workspace){
             0, caps_routing_fused_workspace(shape, rt && caps_is_gpu(rt), training)};
     /* The forward is the same in both modes; without a backward take the one with less scratch. */
@@ -110,6 +119,11 @@ static caps_status class_caps_check(const caps_runtime *rt, caps_class_caps *n,
             CAPS_ROUTING_STORED, CAPS_ROUTING_FUSED);
         goto done;
     }
+    const char *refusal =
+        caps_trust_refusal(rt, "routing", caps_routing_algorithm_name(shape->algorithm));
+    if (refusal)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_OPENCL, "class_caps: %s routing is refused: %s",
+            caps_routing_algorithm_name(shape->algorithm), refusal));
     if (routing->iterations < 1) {
         status = caps_fail(err, CAPS_ERR_ARGUMENT, "class_caps: iterations is 0, need >= 1");
         goto done;
@@ -214,7 +228,7 @@ caps_status caps_class_caps_forward(caps_runtime *rt, const caps_tensor *v,
     if (bias)
         CAPS_TRY(caps_require_tensor(
             "class_caps", "bias", bias, CAPS_F32, 2, (size_t[]){n.j, n.d}, err));
-    CAPS_TRY((n.algorithm == CAPS_ROUTING_FUSED ? caps_routing_fused_forward : stored_forward)(
+    CAPS_TRY((is_fused(rt, &n) ? caps_routing_fused_forward : stored_forward)(
         rt, v, state, u, w, bias, &n, workspace, err));
 done:
     return status;
@@ -237,7 +251,7 @@ caps_status caps_class_caps_backward(caps_runtime *rt, const caps_tensor *du, co
     if (dbias)
         CAPS_TRY(caps_require_tensor(
             "class_caps", "dbias", dbias, CAPS_F32, 2, (size_t[]){n.j, n.d}, err));
-    CAPS_TRY((n.algorithm == CAPS_ROUTING_FUSED ? caps_routing_fused_backward : stored_backward)(
+    CAPS_TRY((is_fused(rt, &n) ? caps_routing_fused_backward : stored_backward)(
         rt, du, dw, dbias, dv, state, u, w, &n, workspace, err));
 done:
     return status;

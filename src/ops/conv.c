@@ -10,11 +10,17 @@
 #include "require.h"
 #include "fail.h"
 #include "launch.h"
+#include "trust.h"
 
 /* By caps_conv_algorithm. */
 static const caps_conv_implementation *const implementations[] = {&caps_conv_columns,
-    &caps_conv_columns, &caps_conv_direct, &caps_conv_winograd, &caps_conv_toom_cook};
+    &caps_conv_columns, &caps_conv_direct, &caps_conv_winograd, &caps_conv_toom_cook,
+    &caps_conv_implicit};
 enum { ALGORITHMS = sizeof implementations / sizeof implementations[0] };
+
+/* See caps_conv_column_bytes. */
+#define COLUMN_BYTES ((size_t)64 << 20)
+enum { GPU_COLUMN_SHARE = 8 };
 
 /* ---- sizes ---------------------------------------------------------------------------------- */
 
@@ -49,8 +55,8 @@ static caps_conv_sizes conv_sizes_of(
 /* ---- choice --------------------------------------------------------------------------------- */
 
 /* The table has no row for AUTO: its positions are those of caps_conv_algorithm less one. */
-static const caps_algorithm conv_names[] = {
-    {"im2col", NULL}, {"direct", NULL}, {"winograd", NULL}, {"toom-cook", "spectral"}};
+static const caps_algorithm conv_names[] = {{"im2col", NULL}, {"direct", NULL}, {"winograd", NULL},
+    {"toom-cook", "spectral"}, {"implicit", NULL}};
 _Static_assert(sizeof conv_names / sizeof *conv_names == ALGORITHMS - 1, "a name an algorithm");
 
 static caps_conv_sizes problem_sizes(const void *problem)
@@ -76,9 +82,9 @@ static double conv_cost(const caps_runtime *rt, size_t algorithm, const void *pr
     const caps_conv_implementation *i = implementations[algorithm + 1];
     const bool general = algorithm + 1 == CAPS_CONV_IM2COL;
     if (!general && (!rt || caps_is_simulated(rt) ||
-                        i->workspace(&z, 1, p->backward) > p->limit_bytes / sizeof(float)))
+                        i->workspace(rt, &z, 1, p->backward) > p->limit_bytes / sizeof(float)))
         return INFINITY;
-    return i->cost(&z);
+    return i->cost(rt, &z);
 }
 
 static void conv_key(char key[CAPS_TUNING_KEY], const void *problem)
@@ -161,16 +167,16 @@ caps_status caps_conv2d_choose(caps_conv_algorithm *out, const caps_runtime *rt,
 /* ---- workspace ------------------------------------------------------------------------------ */
 
 /* The most images, at most z->b, whose workspace is no larger than `capacity`; 0: not even one. */
-static size_t most_images(const caps_conv_implementation *algorithm, const caps_conv_sizes *z,
-    size_t capacity, bool backward)
+static size_t most_images(const caps_conv_implementation *algorithm, const caps_runtime *rt,
+    const caps_conv_sizes *z, size_t capacity, bool backward)
 {
     /* The whole batch may need less than almost all of it: nothing has to outlive a chunk. */
-    if (algorithm->workspace(z, z->b, backward) <= capacity)
+    if (algorithm->workspace(rt, z, z->b, backward) <= capacity)
         return z->b;
     size_t low = 0, high = z->b - 1;
     while (low < high) {
         const size_t middle = low + (high - low + 1) / 2,
-                     need = algorithm->workspace(z, middle, backward);
+                     need = algorithm->workspace(rt, z, middle, backward);
         if (need != SIZE_MAX && need <= capacity)
             low = middle;
         else
@@ -179,22 +185,33 @@ static size_t most_images(const caps_conv_implementation *algorithm, const caps_
     return low;
 }
 
-size_t caps_conv_chunk(const caps_conv_implementation *algorithm, const caps_conv_sizes *z,
-    size_t workspace, bool backward)
+size_t caps_conv_chunk(const caps_conv_implementation *algorithm, const caps_runtime *rt,
+    const caps_conv_sizes *z, size_t workspace, bool backward)
 {
-    const size_t most = most_images(algorithm, z, workspace, backward);
+    const size_t most = most_images(algorithm, rt, z, workspace, backward);
     return most == 0 ? 0 : caps_div_up(z->b, caps_div_up(z->b, most));
 }
 
-size_t caps_conv2d_workspace(const size_t x_shape[4], const size_t w_shape[4],
-    const caps_conv2d *conv, bool backward, size_t limit_bytes)
+size_t caps_conv_column_bytes(const caps_runtime *rt)
+{
+    if (!rt || !caps_is_gpu(rt))
+        return COLUMN_BYTES;
+    const caps_device_info *device = caps_runtime_device(rt);
+    uint64_t bytes = device->global_mem_bytes / GPU_COLUMN_SHARE;
+    bytes = bytes < device->max_alloc_bytes ? bytes : device->max_alloc_bytes;
+    bytes = bytes > COLUMN_BYTES ? bytes : COLUMN_BYTES;
+    return bytes < SIZE_MAX ? (size_t)bytes : SIZE_MAX;
+}
+
+size_t caps_conv2d_workspace(const caps_runtime *rt, const size_t x_shape[4],
+    const size_t w_shape[4], const caps_conv2d *conv, bool backward, size_t limit_bytes)
 {
     const caps_conv_sizes z = conv_sizes_of(x_shape, w_shape, conv);
     const caps_conv_implementation *algorithm = implementations[conv->algorithm];
     if (z.b == 0 || z.pixels == 0)
         return 0;
-    const size_t chunk = caps_conv_chunk(algorithm, &z, limit_bytes / sizeof(float), backward);
-    return algorithm->workspace(&z, chunk ? chunk : 1, backward);
+    const size_t chunk = caps_conv_chunk(algorithm, rt, &z, limit_bytes / sizeof(float), backward);
+    return algorithm->workspace(rt, &z, chunk ? chunk : 1, backward);
 }
 
 /* Records what the chunks of the whole batch will choose. Whether the gradient of x is among it is
@@ -203,7 +220,7 @@ static void conv_plan(const caps_runtime *rt, const caps_conv_problem *problem,
     const caps_conv_sizes *z, size_t workspace, bool backward)
 {
     const caps_conv_implementation *algorithm = implementations[problem->conv.algorithm];
-    const size_t chunk = caps_conv_chunk(algorithm, z, workspace, backward);
+    const size_t chunk = caps_conv_chunk(algorithm, rt, z, workspace, backward);
     caps_conv_problem without = *problem, with = *problem;
     without.backward = with.backward = true;
     without.needs_input_gradient = false;
@@ -232,7 +249,7 @@ size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], cons
         conv_plan(rt, &problem, &z, workspace, b);
         /* Smaller batches come too, and a smaller product may take more, where a larger one is
          * cut. */
-        for (size_t n = most_images(algorithm, &z, workspace, b); n > 0;
+        for (size_t n = most_images(algorithm, rt, &z, workspace, b); n > 0;
              n -= caps_div_up(n, CAPS_SCRATCH_SIZES)) {
             const size_t bytes = algorithm->scratch ? algorithm->scratch(rt, &z, n, b) : 0;
             most = bytes > most ? bytes : most;
@@ -241,14 +258,15 @@ size_t caps_conv2d_scratch(const caps_runtime *rt, const size_t x_shape[4], cons
     return most;
 }
 
-size_t caps_conv2d_cached_elements(
-    const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, size_t workspace)
+size_t caps_conv2d_cached_elements(const caps_runtime *rt, const size_t x_shape[4],
+    const size_t w_shape[4], const caps_conv2d *conv, size_t workspace)
 {
     const caps_conv_sizes z = conv_sizes_of(x_shape, w_shape, conv);
     const caps_conv_implementation *algorithm = implementations[conv->algorithm];
-    const size_t chunk =
-        algorithm->cached && z.b && z.pixels ? caps_conv_chunk(algorithm, &z, workspace, false) : 0;
-    return chunk ? algorithm->cached(&z, chunk) : 0;
+    const size_t chunk = algorithm->cached && z.b && z.pixels
+                             ? caps_conv_chunk(algorithm, rt, &z, workspace, false)
+                             : 0;
+    return chunk ? algorithm->cached(rt, &z, chunk) : 0;
 }
 
 /* ---- checks --------------------------------------------------------------------------------- */
@@ -290,16 +308,20 @@ static caps_status conv_check(caps_conv_sizes *z, size_t *chunk, const caps_runt
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "conv2d: %s cannot take images of %zux%zux%zu to %zux%zux%zu: %s", algorithm->name,
             z->c, z->h, z->w, z->m, z->oh, z->ow, why);
+    const char *refusal = caps_trust_refusal(rt, "conv", algorithm->name);
+    if (refusal)
+        return caps_fail(
+            err, CAPS_ERR_OPENCL, "conv2d: %s is refused: %s", algorithm->name, refusal);
 
     if (!workspace || !workspace->buffer || workspace->dtype != CAPS_F32)
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "conv2d: workspace is no float32 tensor, need one");
     const size_t have = caps_tensor_count(workspace);
-    *chunk = caps_conv_chunk(algorithm, z, have, backward);
+    *chunk = caps_conv_chunk(algorithm, rt, z, have, backward);
     if (*chunk < 1)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "conv2d: workspace has %zu elements, need >= %zu, one image", have,
-            algorithm->workspace(z, 1, backward));
+            algorithm->workspace(rt, z, 1, backward));
 done:
     return status;
 }

@@ -5,7 +5,8 @@
  *     conv_columns.c    im2col and a matrix product: any device, any shape
  *     conv_direct.c     sums over the taps, images in lanes: CPU family, few taps, first layers
  *     conv_winograd.c   the same at stride 1, rows of the kernel by F(4, 3)
- *     conv_toom_cook.c   short transforms of tiles: CPU family, kernels of 2 to 9 taps a phase
+ *     conv_implicit.c   a matrix product whose columns are never stored: GPU family, any shape
+ *     conv_toom_cook.c  short transforms of tiles: kernels of 2 to 9 taps a phase
  */
 #ifndef CAPS_CONV_H
 #define CAPS_CONV_H
@@ -41,12 +42,12 @@ typedef struct caps_conv_implementation {
         const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient);
     /* What a forward of the whole batch should take, in the time of a multiply-add at the peak; the
      * products of the backward are twice those of the forward for all. */
-    double (*cost)(const caps_conv_sizes *z);
+    double (*cost)(const caps_runtime *rt, const caps_conv_sizes *z);
     /* Elements of workspace for n of the z->b images at once; SIZE_MAX: no number is large
-     * enough. */
-    size_t (*workspace)(const caps_conv_sizes *z, size_t n, bool backward);
+     * enough. rt NULL, here and above and below: the CPU family. */
+    size_t (*workspace)(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward);
     /* See caps_conv2d_cached_elements; NULL: 0. */
-    size_t (*cached)(const caps_conv_sizes *z, size_t n);
+    size_t (*cached)(const caps_runtime *rt, const caps_conv_sizes *z, size_t n);
     /* Bytes of caps_gemm_scratch_get for the same. NULL: none. */
     size_t (*scratch)(const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward);
     /* Records the choices that a call with n images at once makes (choice.h). NULL: none. */
@@ -59,11 +60,11 @@ typedef struct caps_conv_implementation {
 } caps_conv_implementation;
 
 extern const caps_conv_implementation caps_conv_columns, caps_conv_direct, caps_conv_winograd,
-    caps_conv_toom_cook;
+    caps_conv_toom_cook, caps_conv_implicit;
 
 /* Images that the workspace (elements) takes at once, in equal chunks; 0: not even one. */
-size_t caps_conv_chunk(const caps_conv_implementation *algorithm, const caps_conv_sizes *z,
-    size_t workspace, bool backward);
+size_t caps_conv_chunk(const caps_conv_implementation *algorithm, const caps_runtime *rt,
+    const caps_conv_sizes *z, size_t workspace, bool backward);
 
 static inline size_t caps_conv_times(size_t a, size_t b)
 {
@@ -74,6 +75,18 @@ static inline size_t caps_conv_times(size_t a, size_t b)
  * fetching and thinking in between included. Ratios of this order hold from notebooks to
  * servers. */
 #define CAPS_CONV_BYTE 7.0
+/* The same for GPUs: 8 (notebooks, Radeon RX 580) to 19 (RX 7900, half of its peak), 12 an H100. */
+#define CAPS_CONV_GPU_BYTE 12.0
+
+static inline double caps_conv_byte(const caps_runtime *rt)
+{
+    return rt && caps_runtime_family(rt) == CAPS_FAMILY_GPU ? CAPS_CONV_GPU_BYTE : CAPS_CONV_BYTE;
+}
+
+/* What im2col's columns are given where nothing else is said: 64 MiB on a CPU, whose caches more
+ * would leave; on a GPU, which wants large products, an eighth of its memory, and no more than one
+ * allocation may have. rt NULL: the CPU family. */
+size_t caps_conv_column_bytes(const caps_runtime *rt);
 
 static inline size_t caps_conv_plus(size_t a, size_t b)
 {
@@ -102,8 +115,8 @@ size_t caps_conv_candidates(
 
 /* Elements of the workspace, from its first, in which a forward leaves transforms that a later call
  * may find (caps_conv_cached); those behind them may be used for something else meanwhile. */
-size_t caps_conv2d_cached_elements(
-    const size_t x_shape[4], const size_t w_shape[4], const caps_conv2d *conv, size_t workspace);
+size_t caps_conv2d_cached_elements(const caps_runtime *rt, const size_t x_shape[4],
+    const size_t w_shape[4], const caps_conv2d *conv, size_t workspace);
 
 /* caps_conv2d_forward and _backward that may find transforms of an earlier call in the
  * workspace. */

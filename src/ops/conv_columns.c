@@ -37,15 +37,14 @@ static caps_planes planes_of(const caps_conv_sizes *z, size_t n)
 static caps_status to_columns(caps_runtime *rt, const caps_conv_sizes *z,
     const caps_tensor *columns, const caps_tensor *x, size_t n, caps_error *err)
 {
+    const size_t group = caps_group_size(rt, GROUP), blocks = caps_div_up(n * z->pixels, group);
     const caps_arg args[] = {CAPS_ARG_TENSOR(columns), CAPS_ARG_TENSOR(x), CAPS_ARG_UINT(z->c),
         CAPS_ARG_UINT(z->h), CAPS_ARG_UINT(z->w), CAPS_ARG_UINT(z->kh), CAPS_ARG_UINT(z->kw),
         CAPS_ARG_UINT(z->oh), CAPS_ARG_UINT(z->ow), CAPS_ARG_UINT(z->stride),
-        CAPS_ARG_UINT(z->padding), CAPS_ARG_UINT(n)};
-    if (caps_is_gpu(rt)) {
-        const size_t group = caps_group_size(rt, GROUP);
-        return caps_launch(rt, "conv2d_to_columns", args, 12, 2,
-            (size_t[]){caps_round_up(n * z->pixels, group), z->taps}, (size_t[]){group, 1}, err);
-    }
+        CAPS_ARG_UINT(z->padding), CAPS_ARG_UINT(n), CAPS_ARG_UINT(blocks)};
+    if (caps_is_gpu(rt))
+        return caps_launch(rt, "conv2d_to_columns", CAPS_ARGS(args), 1,
+            (size_t[]){blocks * z->c * group}, &group, err);
     return caps_launch(
         rt, "conv2d_to_columns", args, 11, 2, (size_t[]){z->c * z->kh, n}, NULL, err);
 }
@@ -53,15 +52,14 @@ static caps_status to_columns(caps_runtime *rt, const caps_conv_sizes *z,
 static caps_status from_columns(caps_runtime *rt, const caps_conv_sizes *z, const caps_tensor *dx,
     const caps_tensor *columns, size_t n, caps_error *err)
 {
+    const size_t group = caps_group_size(rt, GROUP), blocks = caps_div_up(z->h * z->w, group);
     const caps_arg args[] = {CAPS_ARG_TENSOR(dx), CAPS_ARG_TENSOR(columns), CAPS_ARG_UINT(z->c),
         CAPS_ARG_UINT(z->h), CAPS_ARG_UINT(z->w), CAPS_ARG_UINT(z->kh), CAPS_ARG_UINT(z->kw),
         CAPS_ARG_UINT(z->oh), CAPS_ARG_UINT(z->ow), CAPS_ARG_UINT(z->stride),
-        CAPS_ARG_UINT(z->padding), CAPS_ARG_UINT(n)};
-    if (caps_is_gpu(rt)) {
-        const size_t group = caps_group_size(rt, GROUP);
-        return caps_launch(rt, "conv2d_from_columns", args, 12, 2,
-            (size_t[]){caps_round_up(z->h * z->w, group), n * z->c}, (size_t[]){group, 1}, err);
-    }
+        CAPS_ARG_UINT(z->padding), CAPS_ARG_UINT(n), CAPS_ARG_UINT(blocks)};
+    if (caps_is_gpu(rt))
+        return caps_launch(rt, "conv2d_from_columns", CAPS_ARGS(args), 1,
+            (size_t[]){blocks * n * z->c * group}, &group, err);
     return caps_launch(rt, "conv2d_from_columns", args, 11, 2, (size_t[]){z->c, n}, NULL, err);
 }
 
@@ -129,8 +127,10 @@ static const char *columns_unsupported(
     return NULL;
 }
 
-static size_t columns_workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
+static size_t columns_workspace_of(
+    const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward)
 {
+    (void)rt;
     (void)backward;
     if (n > 1 && n > most_at_once(z))
         return SIZE_MAX;
@@ -166,12 +166,12 @@ static void columns_plan(const caps_runtime *rt, const caps_conv_sizes *z, size_
 }
 
 /* Columns are written, packed and read; the product is written and copied. */
-static double columns_cost(const caps_conv_sizes *z)
+static double columns_cost(const caps_runtime *rt, const caps_conv_sizes *z)
 {
+    const double byte = caps_conv_byte(rt);
     const double pixels = (double)z->b * (double)z->pixels, taps = (double)z->taps;
     const double m = (double)z->m;
-    return 1.1 * m * taps * pixels +
-           CAPS_CONV_BYTE * 4 * (3 * taps * pixels + 2 * m * taps + 3 * m * pixels);
+    return 1.1 * m * taps * pixels + byte * 4 * (3 * taps * pixels + 2 * m * taps + 3 * m * pixels);
 }
 
 static caps_status columns_forward(caps_runtime *rt, const caps_conv_sizes *z,

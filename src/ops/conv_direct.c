@@ -27,8 +27,9 @@ static const char *direct_unsupported(
     return NULL;
 }
 
-static double direct_cost(const caps_conv_sizes *z)
+static double direct_cost(const caps_runtime *rt, const caps_conv_sizes *z)
 {
+    (void)rt;
     const double pixels = (double)caps_round_up(z->b, 16) * (double)z->pixels;
     const double m = (double)caps_round_up(z->m, 4);
     return 1.3 * m * (double)z->taps * pixels + CAPS_CONV_BYTE * 4 * m * pixels;
@@ -46,8 +47,10 @@ static size_t weights_count(const caps_conv_sizes *z)
     return caps_conv_times(caps_round_up(z->m, 16), z->taps);
 }
 
-static size_t direct_workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
+static size_t direct_workspace_of(
+    const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward)
 {
+    (void)rt;
     const size_t parts =
         backward ? caps_conv_times(caps_div_up(n, 16), caps_conv_times(z->m, z->taps + 1)) : 0;
     return caps_conv_plus(caps_conv_plus(lanes_count(z, n), weights_count(z)), parts);

@@ -39,8 +39,9 @@ static const char *winograd_unsupported(
     return NULL;
 }
 
-static double winograd_cost(const caps_conv_sizes *z)
+static double winograd_cost(const caps_runtime *rt, const caps_conv_sizes *z)
 {
+    (void)rt;
     const double tiles = (double)(caps_round_up(z->b, 16) * z->oh * tiles_of(z));
     const double m = (double)caps_round_up(z->m, 4);
     const double products = 6.0 * (double)(z->c * z->kh * groups_of(z));
@@ -59,8 +60,10 @@ static size_t w_count(const caps_conv_sizes *z)
     return caps_conv_times(caps_round_up(z->m, 16), z->c * z->kh * groups_of(z) * 6);
 }
 
-static size_t winograd_workspace_of(const caps_conv_sizes *z, size_t n, bool backward)
+static size_t winograd_workspace_of(
+    const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward)
 {
+    (void)rt;
     const size_t entries = z->c * z->kh * groups_of(z) * 6 + 1;
     const size_t parts =
         backward ? caps_conv_times(caps_div_up(n, 16), caps_conv_times(z->m, entries)) : 0;

@@ -1,26 +1,28 @@
 /* gemm.c: caps_gemm checks a product and passes it to one of the algorithms of a table. */
 #include "gemm.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fail.h"
+#include "gemm_tiles.h"
 #include "launch.h"
 #include "require.h"
 #include "slots.h"
 
 /* ---- choice --------------------------------------------------------------------------------- */
 
-static const caps_algorithm gemm_names[] = {{"clblast", NULL}, {"packed", NULL}, {"direct", NULL}};
-static const caps_gemm_implementation *const implementations[] = {
+static const caps_algorithm gemm_names[] = {
+    {"tiled", NULL}, {"clblast", NULL}, {"packed", NULL}, {"direct", NULL}};
+static const caps_gemm_implementation *const implementations[] = {&caps_gemm_tiled,
     &caps_gemm_clblast, &caps_gemm_packed, &caps_gemm_direct}; /* in the same order */
-enum { CLBLAST, PACKED, DIRECT, ALGORITHMS };
+enum { TILED, CLBLAST, PACKED, DIRECT, ALGORITHMS };
 
-/* Multiply-adds a product must have for CLBlast's own overhead (a call of a C++ library, a database
- * look-up, copies into padded matrices) to be worth it on a GPU. */
-#define CLBLAST_LEAST_WORK ((size_t)96 * 96 * 96)
+/* Multiply-adds a product must have for a program of its own, tiles of its own, to be worth it. */
+#define TILED_LEAST_WORK ((size_t)32 * 32 * 32)
 /* On a CPU, for what a panel costs. */
 #define PACKED_LEAST_WORK ((size_t)32 * 32 * 32)
 
@@ -34,18 +36,21 @@ static size_t times(size_t a, size_t b)
 static size_t gemm_preferred(const caps_runtime *rt, const caps_gemm_shape *s)
 {
     const size_t work = times(times(s->m, s->n), s->k);
-    if (caps_is_simulated(rt)) /* CLBlast would take minutes, packing gains nothing */
+    if (caps_is_simulated(rt)) /* tiles and packing gain nothing */
         return DIRECT;
     if (caps_is_gpu(rt))
-        return work >= CLBLAST_LEAST_WORK ? CLBLAST : DIRECT;
+        return times(work, s->count) >= TILED_LEAST_WORK ? TILED : DIRECT;
     return times(work, s->count) >= PACKED_LEAST_WORK ? PACKED : DIRECT;
 }
 
-/* A rank: what is preferred, else CLBlast, else the plain kernels. */
+/* A rank: what is preferred, else the plain kernels. CLBlast is taken where it was measured. */
 static double gemm_cost(const caps_runtime *rt, size_t algorithm, const void *problem)
 {
-    static const double ranks[ALGORITHMS] = {[CLBLAST] = 1, [DIRECT] = 2, [PACKED] = 3};
+    static const double ranks[ALGORITHMS] = {
+        [DIRECT] = 1, [TILED] = 2, [CLBLAST] = 3, [PACKED] = 4};
     const caps_gemm_problem *p = problem;
+    if (algorithm == CLBLAST && caps_clblast_has_failed(rt, &p->shape))
+        return (double)INFINITY;
     return algorithm == gemm_preferred(rt, &p->shape) ? 0 : ranks[algorithm];
 }
 
@@ -105,6 +110,13 @@ static size_t gemm_planned(const caps_runtime *rt, const caps_gemm_shape *shape,
     return algorithm;
 }
 
+const caps_gemm_implementation *caps_gemm_own(const caps_runtime *rt, const caps_gemm_shape *shape)
+{
+    if (!caps_gemm_tiled.unsupported_reason(rt, shape, 0))
+        return &caps_gemm_tiled;
+    return &caps_gemm_direct;
+}
+
 const char *caps_gemm_algorithm(const caps_runtime *rt, const caps_gemm_shape *shape)
 {
     return implementations[gemm_planned(rt, shape, false)]->name;
@@ -120,6 +132,8 @@ size_t caps_gemm_plan(const caps_runtime *rt, const caps_gemm_shape *shape)
     const size_t algorithm = gemm_planned(rt, shape, true);
     if (algorithm == CLBLAST)
         caps_clblast_plan(rt);
+    if (algorithm == TILED)
+        caps_gemm_tiled_plan(rt, shape);
     return implementations[algorithm]->scratch(rt, shape);
 }
 

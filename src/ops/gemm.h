@@ -35,6 +35,7 @@ typedef struct caps_gemm_implementation {
 
 extern const caps_gemm_implementation
     caps_gemm_packed; /* CPU family: panels of B and a register tile */
+extern const caps_gemm_implementation caps_gemm_tiled;   /* GPU family: tiles in local memory */
 extern const caps_gemm_implementation caps_gemm_clblast; /* the CLBlast library */
 extern const caps_gemm_implementation caps_gemm_direct;  /* plain kernels that run anywhere */
 
@@ -59,6 +60,14 @@ caps_status caps_gemm_by(caps_runtime *rt, const char *algorithm, const caps_ten
 size_t caps_clblast_candidates(const caps_runtime *rt, const char **names, size_t capacity);
 caps_status caps_clblast_apply(caps_runtime *rt, const char *name, caps_error *err);
 void caps_clblast_plan(const caps_runtime *rt);
+
+/* Where CLBlast fails, at run time, for a shape (by its key) on a runtime, our own product takes its
+ * place, and CLBlast is not tried again for it. The first failure is a warning. */
+bool caps_clblast_has_failed(const caps_runtime *rt, const caps_gemm_shape *shape);
+/* Why the CLBlast in a file is not used (versions that compute wrong products), or NULL. */
+const char *caps_clblast_version_reason(const char *file);
+/* The one of our own algorithms that serves the shape. */
+const caps_gemm_implementation *caps_gemm_own(const caps_runtime *rt, const caps_gemm_shape *shape);
 
 /* A buffer of at least `bytes` for panels or padded copies. One a runtime, grown to the largest
  * need seen, freed with the runtime; its content lasts until the next product. Not the caller's to

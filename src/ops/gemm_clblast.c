@@ -6,19 +6,55 @@
  *
  * A batch is a loop over single products: CLBlast 1.5.3's strided batch forgets the offset and
  * stride of an operand that needs no padding, and reports success. */
+#define _GNU_SOURCE /* dladdr */
 #include "gemm.h"
 
 #include <clblast_c.h>
+#include <dlfcn.h>
 #include <limits.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "choice.h"
 #include "fail.h"
 #include "launch.h"
+#include "slots.h"
+
+/* ---- version --------------------------------------------------------------------------------- */
+
+/* It tells its version by its file's name alone, libclblast.so.1.6.1; where that does not, by the
+ * header that we were built with. */
+const char *caps_clblast_version_reason(const char *file)
+{
+    unsigned version[3] = {0};
+    const char *at = file ? strstr(file, "libclblast.so.") : NULL;
+    if (!at || sscanf(at, "libclblast.so.%u.%u.%u", &version[0], &version[1], &version[2]) != 3) {
+#ifdef CLBLAST_VERSION_MAJOR
+        version[0] = CLBLAST_VERSION_MAJOR;
+        version[1] = CLBLAST_VERSION_MINOR;
+        version[2] = CLBLAST_VERSION_PATCH;
+#endif
+    }
+    if (version[0] == 1 && version[1] == 6 && version[2] < 3)
+        return "CLBlast 1.6.0 to 1.6.2 compute wrong products on some GPUs";
+    return NULL;
+}
+
+static pthread_once_t version_once = PTHREAD_ONCE_INIT;
+static const char *version_reason;
+
+static void version_find(void)
+{
+    Dl_info info = {0};
+    void *symbol = dlsym(RTLD_DEFAULT, "CLBlastSgemm");
+    char *file = symbol && dladdr(symbol, &info) ? realpath(info.dli_fname, NULL) : NULL;
+    version_reason = caps_clblast_version_reason(file);
+    free(file);
+}
 
 /* ---- status codes --------------------------------------------------------------------------- */
 
@@ -246,6 +282,9 @@ static const char *clblast_unsupported(
     const caps_runtime *rt, const caps_gemm_shape *s, size_t extent)
 {
     (void)rt;
+    pthread_once(&version_once, version_find);
+    if (version_reason)
+        return version_reason;
     /* It counts elements in int, without a check. */
     if (extent > INT_MAX || s->lda > INT_MAX || s->ldb > INT_MAX || s->ldc > INT_MAX)
         return "an operand reaches beyond 2^31 elements";
@@ -254,48 +293,131 @@ static const char *clblast_unsupported(
     return NULL;
 }
 
+/* Of what takes its place where it fails, too. */
 static size_t clblast_scratch(const caps_runtime *rt, const caps_gemm_shape *s)
 {
+    const caps_gemm_implementation *own = caps_gemm_own(rt, s);
+    const size_t floats = padded(s), ours = own->scratch(rt, s);
+    const size_t bytes = floats > INT_MAX ? 0 : floats * sizeof(float);
+    return bytes > ours ? bytes : ours;
+}
+
+/* ---- failures -------------------------------------------------------------------------------- */
+
+/* Keys of the shapes for which it failed on a runtime. */
+typedef struct failures {
+    char (*keys)[CAPS_TUNING_KEY];
+    size_t count;
+} failures;
+
+static const char failures_slot; /* its address is the slot's key */
+
+static void failures_release(caps_runtime *rt, void *value)
+{
+    failures *f = value;
     (void)rt;
-    size_t floats = padded(s);
-    return floats > INT_MAX ? 0 : floats * sizeof(float);
+    free(f->keys);
+    free(f);
+}
+
+bool caps_clblast_has_failed(const caps_runtime *rt, const caps_gemm_shape *s)
+{
+    /* Looking leaves the runtime as it is, but for an empty slot. */
+    void **slot = caps_runtime_slot((caps_runtime *)rt, &failures_slot, failures_release);
+    const failures *f = slot ? *slot : NULL;
+    char key[CAPS_TUNING_KEY];
+    caps_gemm_key(key, s);
+    for (size_t i = 0; f && i < f->count; i++)
+        if (strcmp(f->keys[i], key) == 0)
+            return true;
+    return false;
+}
+
+/* Warns at the first one. Out of memory: the shape will be tried again. */
+static void failure_keep(caps_runtime *rt, const caps_gemm_shape *s, const char *why)
+{
+    void **slot = caps_runtime_slot(rt, &failures_slot, failures_release);
+    failures *f = slot ? *slot : NULL;
+    if (!f || f->count == 0)
+        caps_runtime_warn(rt, "%.200s; our own product takes its place", why);
+    if (slot && !f)
+        *slot = f = calloc(1, sizeof *f);
+    char(*keys)[CAPS_TUNING_KEY] = f ? realloc(f->keys, (f->count + 1) * sizeof *keys) : NULL;
+    if (!keys)
+        return;
+    f->keys = keys;
+    caps_gemm_key(f->keys[f->count++], s);
+}
+
+/* The products from `first` on by our own kernels. */
+static caps_status fall_back(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
+    const caps_tensor *b, const caps_gemm_shape *s, size_t first, caps_error *err)
+{
+    caps_gemm_shape rest = *s;
+    caps_tensor ci = *c, ai = *a, bi = *b;
+    rest.count -= first;
+    ci.offset += first * s->stride_c;
+    ai.offset += first * s->stride_a;
+    bi.offset += first * s->stride_b;
+    return caps_gemm_own(rt, s)->run(rt, &ci, &ai, &bi, &rest, NULL, err);
+}
+
+/* ---- a product ------------------------------------------------------------------------------- */
+
+/* One product; *code is CLBlast's. */
+static caps_status clblast_product(CLBlastStatusCode *code, caps_runtime *rt, const caps_tensor *c,
+    const caps_tensor *a, const caps_tensor *b, const caps_gemm_shape *s, size_t i, caps_error *err)
+{
+    const CLBlastTranspose first = s->trans_b ? CLBlastTransposeYes : CLBlastTransposeNo;
+    const CLBlastTranspose second = s->trans_a ? CLBlastTransposeYes : CLBlastTransposeNo;
+    const size_t a_at = a->offset + i * s->stride_a, b_at = b->offset + i * s->stride_b;
+    const size_t c_at = c->offset + i * s->stride_c;
+    cl_command_queue queue = caps_runtime_queue(rt);
+    caps_status status = CAPS_OK;
+    /* Its padded copies go into our scratch; by itself it would allocate a buffer every time. */
+    size_t bytes = 0;
+    cl_mem buffer = NULL;
+    *code = CLBlastSGemmTempBufferSize(CLBlastLayoutColMajor, first, second, s->n, s->m, s->k, b_at,
+        s->ldb, a_at, s->lda, c_at, s->ldc, &queue, &bytes);
+    if (*code != CLBlastSuccess)
+        return CAPS_OK;
+    if (bytes > 0)
+        CAPS_TRY(caps_gemm_scratch_get(rt, bytes, &buffer, err));
+    *code = CLBlastSgemmWithTempBuffer(CLBlastLayoutColMajor, first, second, s->n, s->m, s->k,
+        s->alpha, b->buffer, b_at, s->ldb, a->buffer, a_at, s->lda, s->beta, c->buffer, c_at,
+        s->ldc, &queue, NULL, buffer);
+done:
+    return status;
 }
 
 static caps_status clblast_run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
     const caps_tensor *b, const caps_gemm_shape *s, const caps_gemm_epilogue *e, caps_error *err)
 {
     (void)e;
-    const CLBlastTranspose first = s->trans_b ? CLBlastTransposeYes : CLBlastTransposeNo;
-    const CLBlastTranspose second = s->trans_a ? CLBlastTransposeYes : CLBlastTransposeNo;
-    cl_command_queue queue = caps_runtime_queue(rt);
     uint64_t start = 0;
+    size_t i = 0;
+    caps_error why = {0};
     caps_status status = CAPS_OK;
-    CAPS_TRY(tune(rt, err));
-    CAPS_TRY(caps_profile_begin(rt, &start, err));
-    for (size_t i = 0; i < s->count; i++) {
-        const size_t a_at = a->offset + i * s->stride_a, b_at = b->offset + i * s->stride_b;
-        const size_t c_at = c->offset + i * s->stride_c;
-        /* Its padded copies go into our scratch; by itself it would allocate a buffer every
-         * time. */
-        size_t bytes = 0;
-        cl_mem buffer = NULL;
-        CLBlastStatusCode code = CLBlastSGemmTempBufferSize(CLBlastLayoutColMajor, first, second,
-            s->n, s->m, s->k, b_at, s->ldb, a_at, s->lda, c_at, s->ldc, &queue, &bytes);
-        if (code != CLBlastSuccess) {
-            status = fail(err, code, s, "CLBlastSGemmTempBufferSize");
-            goto done;
+    CLBlastStatusCode code = CLBlastSuccess;
+    if (caps_clblast_has_failed(rt, s))
+        return fall_back(rt, c, a, b, s, 0, err);
+    bool failed = tune(rt, &why) != CAPS_OK;
+    if (!failed) {
+        CAPS_TRY(caps_profile_begin(rt, &start, err));
+        for (; i < s->count; i++) {
+            CAPS_TRY(clblast_product(&code, rt, c, a, b, s, i, err));
+            if (code != CLBlastSuccess)
+                break;
         }
-        if (bytes > 0)
-            CAPS_TRY(caps_gemm_scratch_get(rt, bytes, &buffer, err));
-        code = CLBlastSgemmWithTempBuffer(CLBlastLayoutColMajor, first, second, s->n, s->m, s->k,
-            s->alpha, b->buffer, b_at, s->ldb, a->buffer, a_at, s->lda, s->beta, c->buffer, c_at,
-            s->ldc, &queue, NULL, buffer);
-        if (code != CLBlastSuccess) {
-            status = fail(err, code, s, "CLBlastSgemm");
-            goto done;
-        }
+        CAPS_TRY(caps_profile_end(rt, "gemm:clblast", start, err));
+        failed = code != CLBlastSuccess;
+        if (failed)
+            (void)fail(&why, code, s, "CLBlast");
     }
-    status = caps_profile_end(rt, "gemm:clblast", start, err);
+    if (failed) {
+        failure_keep(rt, s, why.message);
+        status = fall_back(rt, c, a, b, s, i, err);
+    }
 done:
     return status;
 }

@@ -31,9 +31,7 @@ static size_t direct_scratch(const caps_runtime *rt, const caps_gemm_shape *s)
 static caps_status direct_run(caps_runtime *rt, const caps_tensor *c, const caps_tensor *a,
     const caps_tensor *b, const caps_gemm_shape *s, const caps_gemm_epilogue *e, caps_error *err)
 {
-    /* The largest square group the device takes. */
-    const size_t most = caps_group_size(rt, 256);
-    const size_t t = most >= 256 ? 16 : most >= 64 ? 8 : most >= 16 ? 4 : most >= 4 ? 2 : 1;
+    const size_t t = caps_group_side(rt, 16);
     const unsigned bias_is = !e || !e->bias ? 0 : e->bias_of_rows ? 2 : 1;
     const caps_arg args[] = {
         CAPS_ARG_TENSOR(c),

@@ -1,11 +1,12 @@
 /* group.c: channels regrouped as capsules; kernels in cl/group_cpu.cl and cl/group_gpu.cl. */
-#include <capscl/ops.h>
+#include "group.h"
 
 #include "require.h"
 #include "fail.h"
 #include "launch.h"
 
-#define GROUP_TILE 16 /* as in cl/group_gpu.cl */
+#define GROUP_TILE   16 /* as in cl/group_gpu.cl */
+#define SQUASH_GROUP 64 /* items of a work-group, a capsule each */
 
 /* out[m] = transpose of in[m], which is rows x columns, for each of `matrices`. */
 static caps_status transpose(caps_runtime *rt, const caps_tensor *out, const caps_tensor *in,
@@ -65,4 +66,48 @@ caps_status caps_group_backward(
         return status;
     size_t k = du->shape[2], area = dz->shape[2] * dz->shape[3];
     return transpose(rt, dz, du, dz->shape[0] * dz->shape[1] / k, area, k, err);
+}
+
+/* ---- with squash ---------------------------------------------------------------------------- */
+
+/* tensors: the two or three that come first; u and z: those of group_check. */
+static caps_status squash_launch(caps_runtime *rt, const char *kernel, const caps_arg *tensors,
+    size_t n, const caps_tensor *z, const caps_tensor *u, float factor, caps_squash squash,
+    caps_error *err)
+{
+    const size_t k = u->shape[2], places = z->shape[2] * z->shape[3];
+    const size_t matrices = z->shape[0] * z->shape[1] / k;
+    const size_t local = caps_group_size(rt, SQUASH_GROUP);
+    const size_t global = caps_round_up(matrices * places, local);
+    caps_arg args[8];
+    for (size_t i = 0; i < n; i++)
+        args[i] = tensors[i];
+    args[n++] = (caps_arg)CAPS_ARG_FLOAT(factor);
+    args[n++] = (caps_arg)CAPS_ARG_UINT(matrices);
+    args[n++] = (caps_arg)CAPS_ARG_UINT(k);
+    args[n++] = (caps_arg)CAPS_ARG_UINT(places);
+    args[n++] = (caps_arg)CAPS_ARG_UINT(squash);
+    return caps_launch(rt, kernel, args, n, 1, &global, &local, err);
+}
+
+caps_status caps_group_squash_forward(caps_runtime *rt, const caps_tensor *v, const caps_tensor *z,
+    float factor, caps_squash squash, caps_error *err)
+{
+    const caps_arg tensors[] = {CAPS_ARG_TENSOR(v), CAPS_ARG_TENSOR(z)};
+    caps_status status = group_check(z, v, true, err);
+    if (status != CAPS_OK)
+        return status;
+    return squash_launch(rt, "group_squash_forward", tensors, 2, z, v, factor, squash, err);
+}
+
+caps_status caps_group_squash_backward(caps_runtime *rt, const caps_tensor *dz,
+    const caps_tensor *dv, const caps_tensor *z, float factor, caps_squash squash, caps_error *err)
+{
+    const caps_arg tensors[] = {CAPS_ARG_TENSOR(dz), CAPS_ARG_TENSOR(dv), CAPS_ARG_TENSOR(z)};
+    caps_status status = group_check(dz, dv, false, err);
+    if (status == CAPS_OK)
+        status = caps_require_tensor("group", "z", z, CAPS_F32, 4, dz->shape, err);
+    if (status != CAPS_OK)
+        return status;
+    return squash_launch(rt, "group_squash_backward", tensors, 3, z, dv, factor, squash, err);
 }

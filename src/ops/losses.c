@@ -1,6 +1,6 @@
 /* losses.c: lengths, margin loss, the longest capsules, mask, squared error, totals; kernels in
  * cl/losses.cl (both families), cl/losses_cpu.cl and cl/losses_gpu.cl. */
-#include <capscl/ops.h>
+#include "losses.h"
 
 #include "require.h"
 #include "fail.h"
@@ -164,25 +164,40 @@ done:
     return status;
 }
 
-caps_status caps_sse_forward(caps_runtime *rt, const caps_tensor *sse, const caps_tensor *y,
-    const caps_tensor *x, caps_error *err)
+/* dy NULL: not wanted. */
+static caps_status sse_launch(caps_runtime *rt, const caps_tensor *sse, const caps_tensor *dy,
+    const caps_tensor *y, const caps_tensor *x, float scale, caps_error *err)
 {
     caps_status status;
     CAPS_TRY(caps_require_source("sse", "y", y, 2, "[B, P]", err));
     CAPS_TRY(caps_require_count("sse", "B*P", 2, y->shape, err));
     CAPS_TRY(caps_require_tensor("sse", "x", x, CAPS_F32, 2, y->shape, err));
     CAPS_TRY(caps_require_tensor("sse", "sse", sse, CAPS_F32, 1, y->shape, err));
-    size_t local = 1, n = 3;
-    caps_arg args[5] = {CAPS_ARG_TENSOR(sse), CAPS_ARG_TENSOR(y), CAPS_ARG_TENSOR(x)};
-    if (caps_is_gpu(rt)) {
-        local = caps_group_size(rt, LOSSES_GROUP);
-        args[n++] = (caps_arg)CAPS_ARG_LOCAL(local * sizeof(float));
-    }
-    args[n++] = (caps_arg)CAPS_ARG_UINT(y->shape[1]);
-    size_t global = y->shape[0] * local;
-    CAPS_TRY(caps_launch(rt, "sse_forward", args, n, 1, &global, &local, err));
+    if (dy)
+        CAPS_TRY(caps_require_tensor("sse", "dy", dy, CAPS_F32, 2, y->shape, err));
+    const size_t local = caps_is_gpu(rt) ? caps_group_size(rt, LOSSES_GROUP) : 1;
+    const size_t global = y->shape[0] * local;
+    const caps_arg plain[] = {
+        CAPS_ARG_TENSOR(sse), CAPS_ARG_TENSOR(y), CAPS_ARG_TENSOR(x), CAPS_ARG_UINT(y->shape[1])};
+    const caps_arg args[] = {plain[0], CAPS_ARG_TENSOR(dy), plain[1], plain[2],
+        CAPS_ARG_LOCAL(local * sizeof(float)), CAPS_ARG_FLOAT(scale), plain[3]};
+    status = caps_is_gpu(rt)
+                 ? caps_launch(rt, "sse_forward", CAPS_ARGS(args), 1, &global, &local, err)
+                 : caps_launch(rt, "sse_forward", CAPS_ARGS(plain), 1, &global, &local, err);
 done:
     return status;
+}
+
+caps_status caps_sse_forward(caps_runtime *rt, const caps_tensor *sse, const caps_tensor *y,
+    const caps_tensor *x, caps_error *err)
+{
+    return sse_launch(rt, sse, NULL, y, x, 0, err);
+}
+
+caps_status caps_sse_gradient(caps_runtime *rt, const caps_tensor *sse, const caps_tensor *dy,
+    const caps_tensor *y, const caps_tensor *x, float scale, caps_error *err)
+{
+    return sse_launch(rt, sse, dy, y, x, scale, err);
 }
 
 caps_status caps_sse_backward(caps_runtime *rt, const caps_tensor *dy, const caps_tensor *y,
@@ -205,13 +220,14 @@ done:
     return status;
 }
 
-caps_status caps_totals_add(caps_runtime *rt, const caps_tensor *totals, const caps_tensor *margin,
-    const caps_tensor *sse, const caps_tensor *best, const caps_tensor *labels, caps_error *err)
+/* begins: `totals` is the first of five words, which are written whatever they were. */
+static caps_status totals_launch(caps_runtime *rt, const caps_tensor *totals, bool begins,
+    const caps_tensor *margin, const caps_tensor *sse, const caps_tensor *best,
+    const caps_tensor *labels, caps_error *err)
 {
     size_t l;
     caps_status status;
     CAPS_TRY(caps_require_source("totals", "margin", margin, 1, "[B]", err));
-    CAPS_TRY(caps_require_tensor("totals", "totals", totals, CAPS_F32, 1, (size_t[]){3}, err));
     CAPS_TRY(check_labels("totals", "labels", labels, margin->shape[0], &l, err));
     CAPS_TRY(caps_require_tensor(
         "totals", "best", best, CAPS_I32, labels->ndim, (size_t[]){margin->shape[0], l}, err));
@@ -220,7 +236,7 @@ caps_status caps_totals_add(caps_runtime *rt, const caps_tensor *totals, const c
         CAPS_TRY(caps_require_tensor(
             "totals", "sse", sse, CAPS_F32, 1, (size_t[]){margin->shape[0] * l}, err));
     size_t local = 1, n = 5;
-    caps_arg args[8] = {CAPS_ARG_TENSOR(totals), CAPS_ARG_TENSOR(margin), CAPS_ARG_TENSOR(sse),
+    caps_arg args[9] = {CAPS_ARG_TENSOR(totals), CAPS_ARG_TENSOR(margin), CAPS_ARG_TENSOR(sse),
         CAPS_ARG_TENSOR(best), CAPS_ARG_TENSOR(labels)};
     if (caps_is_gpu(rt)) {
         local = caps_group_size(rt, LOSSES_GROUP);
@@ -228,7 +244,27 @@ caps_status caps_totals_add(caps_runtime *rt, const caps_tensor *totals, const c
     }
     args[n++] = (caps_arg)CAPS_ARG_UINT(margin->shape[0]);
     args[n++] = (caps_arg)CAPS_ARG_UINT(l);
+    args[n++] = (caps_arg)CAPS_ARG_UINT(begins);
     CAPS_TRY(caps_launch(rt, "totals_add", args, n, 1, &local, &local, err));
 done:
     return status;
+}
+
+caps_status caps_totals_add(caps_runtime *rt, const caps_tensor *totals, const caps_tensor *margin,
+    const caps_tensor *sse, const caps_tensor *best, const caps_tensor *labels, caps_error *err)
+{
+    caps_status status =
+        caps_require_tensor("totals", "totals", totals, CAPS_F32, 1, (size_t[]){3}, err);
+    return status == CAPS_OK ? totals_launch(rt, totals, false, margin, sse, best, labels, err)
+                             : status;
+}
+
+caps_status caps_totals_begin(caps_runtime *rt, const caps_tensor *record,
+    const caps_tensor *margin, const caps_tensor *sse, const caps_tensor *best,
+    const caps_tensor *labels, caps_error *err)
+{
+    caps_status status =
+        caps_require_tensor("totals", "record", record, CAPS_I32, 1, (size_t[]){5}, err);
+    return status == CAPS_OK ? totals_launch(rt, record, true, margin, sse, best, labels, err)
+                             : status;
 }

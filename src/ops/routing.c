@@ -10,6 +10,7 @@
 #include "require.h"
 #include "fail.h"
 #include "launch.h"
+#include "routing_fused.h"
 
 #define ROUTING_CHUNK 32  /* as in the kernels: input capsules of a partial sum */
 #define ROUTING_GROUP 128 /* GPU family: items in a work-group */
@@ -127,21 +128,24 @@ static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_arg *a
         rt, kernel, args, n, 2, (size_t[]){size->chunks, size->b}, (size_t[]){1, 1}, err);
 }
 
-/* A row for each output capsule of the batch; arguments as above, with space for eight more. flag:
+/* A row for each output capsule of the batch; arguments as above, with space for nine more. flag:
  * a last argument, or -1 for none. */
 static caps_status launch_rows(caps_runtime *rt, const char *kernel, caps_arg *args, size_t n,
     const sizes *size, size_t chunks, int flag, caps_error *err)
 {
     size_t local = group_size(rt), width = caps_row_width(size->d, local);
-    size_t rows = size->b * size->j, global = caps_div_up(rows, local / width) * local;
+    const size_t parts = caps_routing_parts(local, width, chunks), rows = size->b * size->j;
+    const size_t global = caps_div_up(rows, local / (width * parts)) * local;
     if (caps_is_gpu(rt))
         args[n++] = (caps_arg)CAPS_ARG_LOCAL(local * sizeof(float));
     args[n++] = (caps_arg)CAPS_ARG_UINT(rows);
     args[n++] = (caps_arg)CAPS_ARG_UINT(chunks);
     args[n++] = (caps_arg)CAPS_ARG_UINT(size->j);
     args[n++] = (caps_arg)CAPS_ARG_UINT(size->d);
-    if (caps_is_gpu(rt))
+    if (caps_is_gpu(rt)) {
         args[n++] = (caps_arg)CAPS_ARG_UINT(width);
+        args[n++] = (caps_arg)CAPS_ARG_UINT(parts);
+    }
     args[n++] = (caps_arg)CAPS_ARG_UINT(size->squash);
     if (flag >= 0)
         args[n++] = (caps_arg)CAPS_ARG_UINT(flag);
@@ -168,7 +172,7 @@ caps_status caps_routing_forward(caps_runtime *rt, const caps_tensor *v, caps_ro
         caps_arg pass[12] = {CAPS_ARG_TENSOR(&partial), CAPS_ARG_TENSOR(&c), CAPS_ARG_TENSOR(votes),
             CAPS_ARG_TENSOR(&x)};
         CAPS_TRY(launch_pass(rt, "routing_pass", pass, 4, &n, t == 0, err));
-        caps_arg reduce[14] = {CAPS_ARG_TENSOR(&s_t), CAPS_ARG_TENSOR(&v_t),
+        caps_arg reduce[15] = {CAPS_ARG_TENSOR(&s_t), CAPS_ARG_TENSOR(&v_t),
             CAPS_ARG_TENSOR(last ? NULL : &x), CAPS_ARG_TENSOR(last ? v : NULL),
             CAPS_ARG_TENSOR(&partial), CAPS_ARG_TENSOR(bias)};
         CAPS_TRY(launch_rows(rt, "routing_reduce", reduce, 6, &n, n.chunks, t == 0, err));
@@ -217,7 +221,7 @@ caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *dvotes,
         bool last = step + 1 == n.steps;
         caps_tensor gs = routing_part(state, gs_at + step * gs_count, n.b, n.j, n.d);
         caps_tensor s = caps_tensor_rows(&state->s, begin + step, 1);
-        caps_arg squash[11] = {
+        caps_arg squash[12] = {
             CAPS_ARG_TENSOR(&gs), CAPS_ARG_TENSOR(last ? dv : &partial), CAPS_ARG_TENSOR(&s)};
         CAPS_TRY(launch_rows(rt, "routing_gs", squash, 3, &n, last ? 1 : n.chunks, -1, err));
         if (step == 0)

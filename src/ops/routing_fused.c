@@ -90,6 +90,11 @@ static size_t cpu_workspace(const caps_fused *n, bool training)
     return both + (training && backward > forward ? backward : forward);
 }
 
+bool caps_routing_fused_fits(const caps_runtime *rt, const caps_fused *n)
+{
+    return !rt || !caps_is_gpu(rt) || caps_routing_fused_gpu_fits(rt, n);
+}
+
 size_t caps_routing_fused_workspace(const caps_fused *n, bool gpu, bool training)
 {
     return gpu ? caps_routing_fused_gpu_workspace(n, training) : cpu_workspace(n, training);

@@ -8,6 +8,19 @@
 /* A launch's sizes: shape's, with the batch at hand. */
 typedef caps_class_caps caps_fused;
 
+/* GPU family: rows of `width` items of a work-group that share the sum of `chunks` partial sums; a
+ * power of two. */
+static inline size_t caps_routing_parts(size_t group, size_t width, size_t chunks)
+{
+    size_t parts = 1;
+    while (parts * width * 2 <= group && parts * 2 <= chunks)
+        parts *= 2;
+    return parts;
+}
+
+/* Can the runtime's kernels take capsules of these sizes, whatever the batch? */
+bool caps_routing_fused_fits(const caps_runtime *rt, const caps_fused *n);
+
 /* Elements of workspace; gpu: for the GPU family. */
 size_t caps_routing_fused_workspace(const caps_fused *n, bool gpu, bool training);
 

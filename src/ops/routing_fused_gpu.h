@@ -4,6 +4,9 @@
 
 #include "routing_fused.h"
 
+/* Can the runtime's kernels take capsules of these sizes, whatever the batch? */
+bool caps_routing_fused_gpu_fits(const caps_runtime *rt, const caps_fused *n);
+
 size_t caps_routing_fused_gpu_workspace(const caps_fused *n, bool training);
 
 caps_status caps_routing_fused_gpu_forward(caps_runtime *rt, const caps_tensor *v,

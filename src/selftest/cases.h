@@ -17,6 +17,7 @@ typedef struct caps_selftest {
     uint64_t seed;      /* moves on with every draw */
     caps_status status; /* of draws and tensors; the cases look at it before they use them */
     caps_error *err;
+    const char *only;              /* the algorithm whose cases are to be run; NULL: all */
     char shape[96], algorithm[24]; /* set by the case */
     double worst[2];               /* by direction */
     bool compared[2];
@@ -35,6 +36,10 @@ typedef struct caps_selftest_case {
 extern const caps_selftest_case caps_selftest_layers[]; /* gemm to linear; ends with an empty row */
 extern const caps_selftest_case caps_selftest_capsules[];
 
+/* After a case has set t->algorithm: it is none of those that are to be run, or it is refused on the
+ * device. */
+bool caps_selftest_skips(const caps_selftest *t, const char *chooser);
+
 /* n numbers in lo..hi, each exactly a float32; zeros; or NULL, with t->status set. */
 double *caps_selftest_draw(caps_selftest *t, size_t n, double lo, double hi);
 double *caps_selftest_zeros(caps_selftest *t, size_t n);
@@ -49,5 +54,9 @@ caps_tensor *caps_selftest_put_labels(caps_selftest *t, const int32_t *values, s
 /* Relative error of the tensor, in norm; the worst of a direction is kept. */
 caps_status caps_selftest_compare(caps_selftest *t, caps_selftest_direction direction,
     const caps_tensor *have, const double *need, caps_error *err);
+
+/* caps_selftest_worst_of for one case that stands in no table. */
+caps_status caps_selftest_worst_of_case(
+    caps_runtime *rt, const caps_selftest_case *one, caps_selftest_worst *worst, caps_error *err);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "fail.h"
 #include "ref.h"
+#include "trust.h"
 
 #define draw       caps_selftest_draw
 #define zeros      caps_selftest_zeros
@@ -104,6 +105,8 @@ static caps_status routing(caps_selftest *t, const size_t *z, caps_error *err)
     snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu r=%zu %s%s%s%s", b, i, j, d, r,
         full ? "full" : "last", biased ? " bias" : "", how.leaky ? " leaky" : "",
         exponential ? " exp" : "");
+    if (caps_trust_refusal(t->rt, "routing", "stored"))
+        return CAPS_OK;
     double *u = draw(t, nu, -0.4, 0.4), *bias = draw(t, j * d, -0.3, 0.3), *dv = draw(t, nv, -1, 1);
     double *c = zeros(t, r * b * i * j), *s = zeros(t, r * nv), *v = zeros(t, r * nv);
     double *last = zeros(t, nv), *dvotes = zeros(t, nu), *dbias = zeros(t, j * d);
@@ -148,6 +151,8 @@ static caps_status class_caps(caps_selftest *t, const size_t *z, caps_error *err
         k, r, full ? "full" : "last", biased ? " bias" : "", how.routing.leaky ? " leaky" : "",
         exponential ? " exp" : "");
     snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_routing_algorithm_name(how.algorithm));
+    if (caps_selftest_skips(t, "routing"))
+        return CAPS_OK;
     double *u = draw(t, nu, -1, 1), *w = draw(t, nw, -0.3, 0.3), *bias = draw(t, j * d, -0.3, 0.3);
     double *dv = draw(t, nv, -1, 1), *u_hat = zeros(t, votes), *du_hat = zeros(t, votes);
     double *c = zeros(t, r * b * i * j), *s = zeros(t, r * nv), *v = zeros(t, r * nv);

@@ -22,7 +22,7 @@ static const char *const activations[] = {"none", "relu", "sigmoid"};
 /* ---- gemm: m, n, k, trans_a, trans_b, count, algorithm -------------------------------------- */
 
 static const caps_gemm_implementation *const methods[] = {
-    &caps_gemm_direct, &caps_gemm_packed, &caps_gemm_clblast};
+    &caps_gemm_direct, &caps_gemm_packed, &caps_gemm_clblast, &caps_gemm_tiled};
 
 static caps_status gemm(caps_selftest *t, const size_t *z, caps_error *err)
 {
@@ -50,7 +50,7 @@ static caps_status gemm(caps_selftest *t, const size_t *z, caps_error *err)
     snprintf(t->algorithm, sizeof t->algorithm, "%s", method->name);
     const size_t extent = na > nb ? (na > nc ? na : nc) : (nb > nc ? nb : nc);
     const bool slow = method == &caps_gemm_clblast && caps_is_simulated(t->rt);
-    if (slow || method->unsupported_reason(t->rt, &s, extent))
+    if (slow || caps_selftest_skips(t, "gemm") || method->unsupported_reason(t->rt, &s, extent))
         return CAPS_OK;
     double *a = draw(t, na, -1, 1), *b = draw(t, nb, -1, 1), *c = draw(t, nc, -1, 1);
     const caps_tensor *ta_ = put(t, a, 1, &na), *tb_ = put(t, b, 1, &nb), *tc = put(t, c, 1, &nc);
@@ -116,12 +116,12 @@ static caps_status conv(caps_selftest *t, const size_t *z, caps_error *err)
     const size_t xs[] = {b, c, h, w}, ws[] = {m, c, k, k}, ys[] = {b, m, oh, ow};
     const size_t nx = b * c * h * w, nw = m * c * k * k, ny = b * m * oh * ow;
     const size_t one[] = {z[8] ? z[8] : b, c, h, w};
-    const size_t room = caps_conv2d_workspace(one, ws, &p, true, (size_t)1 << 30);
+    const size_t room = caps_conv2d_workspace(t->rt, one, ws, &p, true, (size_t)1 << 30);
     snprintf(t->shape, sizeof t->shape, "B=%zu C=%zu %zux%zu M=%zu k=%zu stride=%zu pad=%zu", b, c,
         h, w, m, k, p.stride, p.padding);
     snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_conv_algorithm_name(p.algorithm));
     bool needs_input_gradient;
-    if (!can_convolve(&needs_input_gradient, t, xs, ws, &p))
+    if (caps_selftest_skips(t, "conv") || !can_convolve(&needs_input_gradient, t, xs, ws, &p))
         return CAPS_OK;
     double *x = draw(t, nx, -1, 1), *wt = draw(t, nw, -1, 1), *bias = draw(t, m, -1, 1);
     double *dy = draw(t, ny, -1, 1), *y = zeros(t, ny), *dx = zeros(t, nx), *dw = zeros(t, nw);
@@ -261,6 +261,10 @@ const caps_selftest_case caps_selftest_layers[] = {
     {"gemm", gemm, false, {67, 129, 301, 0, 1, 1, 2}},
     {"gemm", gemm, false, {1037, 131, 263, 1, 0, 1, 1}},
     {"gemm", gemm, false, {33, 45, 70, 1, 0, 1, 2}},
+    {"gemm", gemm, true, {9, 35, 11, 0, 1, 2, 3}},
+    {"gemm", gemm, true, {13, 17, 26, 1, 0, 1, 3}},
+    {"gemm", gemm, false, {107, 129, 301, 0, 0, 1, 3}},
+    {"gemm", gemm, false, {3, 70, 2000, 1, 1, 2, 3}},
     {"gemm", gemm, false, {31, 45, 23, 0, 0, 3, 2}},
     {"bias_act", bias_act, true, {3, 5, 7, 0}},
     {"bias_act", bias_act, true, {2, 5, 19, 1}},
@@ -278,6 +282,9 @@ const caps_selftest_case caps_selftest_layers[] = {
     {"conv", conv, true, {3, 2, 9, 11, 5, 3, 1, 1, 0, CAPS_CONV_TOOM_COOK}},
     {"conv", conv, false, {19, 5, 17, 23, 21, 9, 2, 3, 0, CAPS_CONV_TOOM_COOK}},
     {"conv", conv, false, {3, 7, 31, 37, 33, 5, 1, 2, 0, CAPS_CONV_TOOM_COOK}},
+    {"conv", conv, true, {3, 2, 9, 11, 5, 3, 2, 1, 0, CAPS_CONV_IMPLICIT}},
+    {"conv", conv, false, {5, 7, 17, 23, 33, 9, 2, 3, 2, CAPS_CONV_IMPLICIT}},
+    {"conv", conv, false, {3, 35, 13, 11, 70, 5, 1, 2, 0, CAPS_CONV_IMPLICIT}},
     {"class_weights", class_weights, true, {3, 7, 5, 1}},
     {"class_weights", class_weights, true, {4, 3, 2, 3}},
     {"class_weights", class_weights, false, {101, 160, 10, 1}},

@@ -7,7 +7,9 @@
 #include "cases.h"
 
 #include "fail.h"
+#include "launch.h"
 #include "rng.h"
+#include "trust.h"
 
 static const double tolerances[] = {1e-5, 1e-4};
 static const char *const directions[] = {"forward", "backward"};
@@ -128,6 +130,13 @@ caps_status caps_selftest_compare(caps_selftest *t, caps_selftest_direction dire
     return CAPS_OK;
 }
 
+bool caps_selftest_skips(const caps_selftest *t, const char *chooser)
+{
+    if (t->only && strcmp(t->only, t->algorithm) != 0)
+        return true;
+    return caps_trust_refusal(t->rt, chooser, t->algorithm) != NULL;
+}
+
 /* ---- running -------------------------------------------------------------------------------- */
 
 static caps_status run_case(caps_selftest *t, const caps_selftest_case *c,
@@ -194,6 +203,47 @@ caps_status caps_selftest_run(caps_runtime *rt, bool small, char *const *names, 
             if ((c->small || !small) && is_named(c->operation, names, count))
                 CAPS_TRY(run_case(t, c, each, user, err));
 done:
+    free(t);
+    return status;
+}
+
+static void keep_worst(void *user, const caps_selftest_result *r)
+{
+    caps_selftest_worst *worst = user;
+    if (worst->cases == 0 || r->error / r->tolerance > worst->error / worst->tolerance) {
+        worst->error = r->error;
+        worst->tolerance = r->tolerance;
+    }
+    worst->cases++;
+}
+
+caps_status caps_selftest_worst_of(caps_runtime *rt, const char *operation, const char *algorithm,
+    caps_selftest_worst *worst, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    const bool small = caps_is_simulated(rt);
+    caps_selftest *t = calloc(1, sizeof *t);
+    if (!t)
+        return caps_fail(err, CAPS_ERR_MEMORY, "selftest: out of memory");
+    t->rt = rt;
+    t->only = algorithm;
+    for (size_t n = 0; n < sizeof tables / sizeof tables[0]; n++)
+        for (const caps_selftest_case *c = tables[n]; c->operation; c++)
+            if ((c->small || !small) && strcmp(c->operation, operation) == 0)
+                CAPS_TRY(run_case(t, c, keep_worst, worst, err));
+done:
+    free(t);
+    return status;
+}
+
+caps_status caps_selftest_worst_of_case(
+    caps_runtime *rt, const caps_selftest_case *one, caps_selftest_worst *worst, caps_error *err)
+{
+    caps_selftest *t = calloc(1, sizeof *t);
+    if (!t)
+        return caps_fail(err, CAPS_ERR_MEMORY, "selftest: out of memory");
+    t->rt = rt;
+    const caps_status status = run_case(t, one, keep_worst, worst, err);
     free(t);
     return status;
 }

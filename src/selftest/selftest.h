@@ -24,4 +24,19 @@ const char *caps_selftest_operation_at(size_t i);
 caps_status caps_selftest_run(caps_runtime *rt, bool small, char *const *names, size_t count,
     void (*each)(void *user, const caps_selftest_result *result), void *user, caps_error *err);
 
+/* What computes an operation on the runtime: the algorithm that the paper's network takes at batch
+ * 100, or the kernel family where there is but one. */
+const char *caps_selftest_used(const caps_runtime *rt, const char *operation);
+
+/* The case that is the farthest from the reference, for its tolerance. */
+typedef struct caps_selftest_worst {
+    size_t cases; /* 0: there was none */
+    double error, tolerance;
+} caps_selftest_worst;
+
+/* Runs the cases of an operation, those of one algorithm (NULL: of all); *worst goes on from what it
+ * is. For trust.h. */
+caps_status caps_selftest_worst_of(caps_runtime *rt, const char *operation, const char *algorithm,
+    caps_selftest_worst *worst, caps_error *err);
+
 #endif

@@ -41,7 +41,7 @@ static caps_status stepper_enqueue_calls(
     caps_status status;
     /* The device sums in float: one step at a time, so that the sums do not depend on where a run
      * was stopped, nor lose digits over an epoch. */
-    CAPS_TRY(caps_step_begin(m, err));
+    caps_step_begin(m);
     caps_model_set_step(m, s->seed, step);
     CAPS_TRY(caps_model_accumulate(m, images, true, err));
     if (s->reduce)

@@ -12,6 +12,7 @@
 #include <capscl/train.h>
 
 #include "batcher.h"
+#include "pinned.h"
 #include "metrics.h"
 #include "state.h"
 #include "stepper.h"
@@ -37,6 +38,7 @@ typedef struct caps_trainer {
     caps_model *model;
     size_t choices_before; /* recorded for the runtime when this run began: not this run's */
     caps_batcher *batcher;
+    caps_pinned pinned; /* the batcher's memory, where the device likes it */
     caps_metrics_log log;
     bool opened; /* the directory's files are there, those of a new run too */
     /* Where the run stands, steps in flight not counted; its values are there while it is saved. */

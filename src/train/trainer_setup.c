@@ -166,6 +166,8 @@ done:
 
 static caps_status make_batcher(caps_trainer *t, caps_error *err)
 {
+    t->pinned = (caps_pinned){.rt = t->rt};
+    const caps_batch_memory pinned = {&t->pinned, caps_pinned_take, caps_pinned_give};
     const caps_batcher_options options = {
         .batch = t->config.batch,
         .augment = t->config.augment,
@@ -173,6 +175,7 @@ static caps_status make_batcher(caps_trainer *t, caps_error *err)
         .seed = t->config.seed,
         .first_epoch = t->state.step / t->steps_per_epoch,
         .first_batch = t->state.step % t->steps_per_epoch,
+        .memory = caps_pinned_helps(t->rt) ? pinned : (caps_batch_memory){0},
     };
     return caps_batcher_create(&t->batcher, &t->train, &options, err);
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "kernel_warmup.h"
+#include "trust.h"
 #include "warmup.h"
 
 static pid_t child;
@@ -21,6 +22,7 @@ static void warm_up(const char *device, const caps_train_config *config)
     /* The driver's threads are pinned where those of the training are: here they may go anywhere.
      */
     setenv("POCL_AFFINITY", "0", 1);
+    caps_trust_suspend(); /* it computes nothing, and the training checks */
     if (caps_runtime_create(&rt, device, NULL, &err) == CAPS_OK && caps_warmup_is_useful(rt))
         (void)caps_train_warmup(rt, config, &err);
 }

@@ -4,7 +4,7 @@
 
 #include "conv.h"
 #include "fail.h"
-#include "gemm.h"
+#include "gemm_tiles.h"
 #include "tune.h"
 
 /* ---- gemm: the algorithm for a shape -------------------------------------------------------- */
@@ -78,6 +78,21 @@ static caps_status gemm_run(void *state, const char *algorithm, caps_error *err)
 {
     product *p = state;
     return caps_gemm_by(p->rt, algorithm, &p->c, &p->a, &p->b, &p->shape, err);
+}
+
+/* ---- tile: of the GPU family's own product, for a shape -------------------------------------- */
+
+static size_t tile_algorithms(caps_runtime *rt, const caps_choice *choice, const char **names)
+{
+    return caps_gemm_tile_candidates(rt, choice->problem, names, CAPS_TUNE_ALGORITHMS);
+}
+
+static caps_status tile_run(void *state, const char *algorithm, caps_error *err)
+{
+    product *p = state;
+    const size_t tile = caps_gemm_tile_find(algorithm);
+    const caps_gemm_cut cut = caps_gemm_cut_by(p->rt, tile, &p->shape, 0);
+    return caps_gemm_tiled_run(p->rt, &cut, &p->c, &p->a, &p->b, &p->shape, NULL, err);
 }
 
 /* ---- clblast: its parameters, for all products of the network ------------------------------- */
@@ -210,8 +225,8 @@ static caps_status conv_open(
     size_t workspace = 0;
     for (size_t i = caps_conv_candidates(rt, s, can); i-- > 0;) {
         s->conv.algorithm = can[i];
-        const size_t need =
-            caps_conv2d_workspace(s->x_shape, s->w_shape, &s->conv, s->backward, s->limit_bytes);
+        const size_t need = caps_conv2d_workspace(
+            rt, s->x_shape, s->w_shape, &s->conv, s->backward, s->limit_bytes);
         workspace = need > workspace ? need : workspace;
     }
     const size_t y[] = {s->x_shape[0], s->w_shape[0],
@@ -262,6 +277,7 @@ done:
 
 const caps_tune_kind caps_tune_kinds[] = {
     {"clblast", clblast_algorithms, clblast_open, clblast_run, clblast_close, true},
+    {"tile", tile_algorithms, gemm_open, tile_run, gemm_close, false},
     {"gemm", gemm_algorithms, gemm_open, gemm_run, gemm_close, false},
     {"conv", conv_algorithms, conv_open, conv_run, conv_close, false},
     {0},

@@ -119,8 +119,8 @@ START_TEST(bad_algorithms)
 {
     static const struct {
         const char *value, *needle;
-    } cases[] = {
-        {"fast", "algorithm 'fast' is unknown, need auto, im2col, direct, winograd or toom-cook"},
+    } cases[] = {{"fast", "algorithm 'fast' is unknown, need auto, im2col, direct, winograd, "
+                          "toom-cook or implicit"},
         {"direct", "primary: direct cannot serve"}, {"primary=direct", "primary: direct cannot"},
         {"conv1=fast", "algorithm 'fast' is unknown"}, {"class_caps=im2col", "'class_caps=im2col'"},
         {"conv1", "algorithm 'conv1' is unknown"},

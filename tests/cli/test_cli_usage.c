@@ -169,7 +169,8 @@ START_TEST(devices_list)
     for (size_t i = 0; i < n; i++) {
         const json_t *d = json_array_get(value, i);
         cli_expect_keys(d, "id platform vendor name type version driver compute_units "
-                           "global_mem_bytes max_alloc_bytes local_mem_bytes selected");
+                           "global_mem_bytes max_alloc_bytes local_mem_bytes selected "
+                           "shares_host_memory clock_mhz peak_gflops usable unusable_because");
         ck_assert_str_eq(json_string_value(json_object_get(d, "id")), list[i].id);
         ck_assert(json_is_true(json_object_get(d, "selected")) == (i == chosen));
         ck_assert(cli_number(d, "global_mem_bytes") == (double)list[i].global_mem_bytes);

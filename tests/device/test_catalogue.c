@@ -11,9 +11,22 @@
 
 static char *readme;
 static caps_runtime *runtimes[2]; /* by family, each with its program built */
-static const caps_template toom_cook = {"toom_cook.clt",
-    " -DTOOM_COOK_POINTS=4 -DTOOM_COOK_TAPS_Y=2 -DTOOM_COOK_TAPS_X=3 -DTOOM_COOK_OUT_Y=3 "
-    "-DTOOM_COOK_OUT_X=2 -DTOOM_COOK_STRIDE=1"};
+#define TOOM_COOK                                                                                  \
+    " -DTOOM_COOK_POINTS=4 -DTOOM_COOK_TAPS_Y=2 -DTOOM_COOK_TAPS_X=3 -DTOOM_COOK_OUT_Y=3 "         \
+    "-DTOOM_COOK_OUT_X=2 -DTOOM_COOK_STRIDE=1"
+static const struct {
+    int family;
+    caps_template template;
+} templates[] = {
+    {CAPS_FAMILY_CPU, {"toom_cook.clt", TOOM_COOK}},
+    {CAPS_FAMILY_GPU, {"toom_cook_gpu.clt", TOOM_COOK " -DTOOM_COOK_KERNEL_Y=2 "
+                                                      "-DTOOM_COOK_KERNEL_X=3 -DTOOM_COOK_ITEMS=8 "
+                                                      "-DTOOM_COOK_LANES=8"}},
+    {CAPS_FAMILY_GPU, {"conv_implicit_gpu.clt", " -DIMPLICIT_GROUP=2"}},
+    {CAPS_FAMILY_GPU, {"gemm_tiled_gpu.clt", " -DTILED_WM=4"}},
+    {CAPS_FAMILY_GPU, {"routing_tiled_gpu.clt", " -DROUTING_LM=4"}},
+    {CAPS_FAMILY_GPU, {"routing_tiled_gradient_gpu.clt", " -DROUTING_CI=2"}},
+};
 
 static void set_up(void)
 {
@@ -55,19 +68,25 @@ static char *program_names(int family, const caps_template *template)
     return names;
 }
 
+/* `names`, which is freed, and those of another program. malloc'd. */
+static char *with_names(char *names, int family, const caps_template *template)
+{
+    char *more = program_names(family, template), *all = caps_format("%s;%s", names, more);
+    ck_assert_ptr_nonnull(all);
+    free(names);
+    free(more);
+    return all;
+}
+
 /* Of all programs of a family. malloc'd. */
 static char *kernel_names(int family)
 {
-    char *own = program_names(family, NULL);
-    if (family != CAPS_FAMILY_CPU)
-        return own;
-    char *rarely = program_names(family, &caps_rarely_used_program);
-    char *more = program_names(family, &toom_cook),
-         *all = caps_format("%s;%s;%s", own, rarely, more);
-    ck_assert_ptr_nonnull(all);
-    free(own);
-    free(rarely);
-    free(more);
+    char *all = program_names(family, NULL);
+    if (family == CAPS_FAMILY_CPU)
+        all = with_names(all, family, &caps_rarely_used_program);
+    for (size_t i = 0; i < sizeof templates / sizeof *templates; i++)
+        if (templates[i].family == family)
+            all = with_names(all, family, &templates[i].template);
     return all;
 }
 
@@ -112,9 +131,9 @@ static void note_file(const char *name, int unused)
     for (const caps_source *s = caps_sources; s->name; s++)
         found |= strcmp(s->name, name) == 0;
     ck_assert_msg(found, "the catalogue names the file %s, which there is not", name);
-    row_families |= strstr(name, "_cpu.cl") || strstr(name, ".clt") ? 1
-                    : strstr(name, "_gpu.cl")                       ? 2
-                                                                    : 3;
+    row_families |= strstr(name, "_gpu.cl")                           ? 2
+                    : strstr(name, "_cpu.cl") || strstr(name, ".clt") ? 1
+                                                                      : 3;
 }
 
 static void expect_kernel(const char *name, int families)

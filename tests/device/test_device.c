@@ -1,8 +1,10 @@
 /* test_device.c: enumeration, and the grammar of `--device` on a made-up list of devices. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "peak.h"
 #include "support.h"
 
 /* ---- a machine that does not exist ---------------------------------------------------------- */
@@ -96,7 +98,7 @@ START_TEST(numbers_name_one_device)
         "device \"99999999999999999999:0\": there is no platform 18446744073709551615 with a "
         "device");
     expect_refusal(machine, DEVICES, "0:2", CAPS_ERR_NO_DEVICE,
-        "device 0:2 (Aurora 99) is not available or has no OpenCL compiler");
+        "device 0:2 (Aurora 99) cannot be used: it is not available or has no OpenCL compiler");
 }
 END_TEST
 
@@ -136,6 +138,110 @@ START_TEST(type_words_take_the_best)
 }
 END_TEST
 
+/* ---- the best of a type --------------------------------------------------------------------- */
+
+/* As their drivers describe them. */
+static const struct known {
+    const char *name;
+    caps_peak_facts facts;
+    double tflops; /* in the maker's data sheet, or by its lanes and clock */
+} known[] = {
+    {"GeForce RTX 4090 Laptop GPU",
+        {CAPS_DEVICE_GPU, "NVIDIA Corporation", 0x10de, 76, 2040, 1, .nv_major = 8, .nv_minor = 9},
+        39.7},
+    {"H100 PCIe", {CAPS_DEVICE_GPU, "NVIDIA Corporation", 0x10de, 114, 1755, 1, .nv_major = 9},
+        51.2},
+    {"A100-SXM4", {CAPS_DEVICE_GPU, "NVIDIA Corporation", 0x10de, 108, 1410, 1, .nv_major = 8},
+        19.5},
+    {"Tesla T4",
+        {CAPS_DEVICE_GPU, "NVIDIA Corporation", 0x10de, 40, 1590, 1, .nv_major = 7, .nv_minor = 5},
+        8.1},
+    {"gfx90a",
+        {CAPS_DEVICE_GPU, "Advanced Micro Devices, Inc.", 0x1002, 104, 1700, 1, .amd_simds = 4,
+            .amd_width = 16},
+        22.6},
+    {"gfx1030 (pairs of units)",
+        {CAPS_DEVICE_GPU, "Advanced Micro Devices, Inc.", 0x1002, 36, 2250, 1, .amd_simds = 4,
+            .amd_width = 32},
+        20.7},
+    {"RX 6800 XT (radeonsi)", {CAPS_DEVICE_GPU, "AMD", 0x1002, 72, 2250, 4, .nv_major = 0}, 20.7},
+    {"Iris Xe Graphics",
+        {CAPS_DEVICE_GPU, "Intel(R) Corporation", 0x8086, 96, 1300, 1,
+            .intel_smallest_subgroup = 8},
+        2.0},
+    {"Arc A770",
+        {CAPS_DEVICE_GPU, "Intel(R) Corporation", 0x8086, 512, 2400, 1,
+            .intel_smallest_subgroup = 8},
+        19.7},
+    {"Data Center GPU Max 1100",
+        {CAPS_DEVICE_GPU, "Intel(R) Corporation", 0x8086, 448, 1550, 1,
+            .intel_smallest_subgroup = 16},
+        22.2},
+    {"Apple M1", {CAPS_DEVICE_GPU, "Apple", 0x1027f00, 8, 1278, 1, .nv_major = 0}, 2.6},
+    {"a GPU that says nothing", {CAPS_DEVICE_GPU, "", 0, 10, 0, 0, .nv_major = 0}, 0.64},
+    {"a processor", {CAPS_DEVICE_CPU, "GenuineIntel", 0x8086, 8, 3000, 8, .nv_major = 0}, 0.384},
+};
+
+START_TEST(peaks_are_those_of_data_sheets)
+{
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const double tflops = caps_peak_gflops(&known[i].facts) * 1e-3;
+        ck_assert_msg(fabs(tflops - known[i].tflops) < 0.03 * known[i].tflops,
+            "%s: %.2f Tflop/s, not %.2f", known[i].name, tflops, known[i].tflops);
+    }
+}
+END_TEST
+
+/* The GPU at index i of the machine as known[which]. */
+static void set_known(int i, size_t which, bool shares, uint64_t memory)
+{
+    machine[i].type = CAPS_DEVICE_GPU;
+    machine[i].compute_units = known[which].facts.units;
+    machine[i].peak_gflops = caps_peak_gflops(&known[which].facts);
+    machine[i].shares_host_memory = shares;
+    machine[i].global_mem_bytes = memory;
+}
+
+START_TEST(the_best_gpu_is_not_that_of_most_units)
+{
+    enum { RTX_4090 = 0, T4 = 3, IRIS = 7, ARC = 8, NOTHING = 11 };
+    set_known(0, IRIS, true, 30);
+    set_known(1, RTX_4090, false, 16);
+    expect_choice("gpu", 1, "the best of type gpu, requested");
+    /* More units, of less. */
+    set_known(0, ARC, false, 16);
+    expect_choice(NULL, 1, "the best GPU");
+    set_known(1, T4, false, 16);
+    expect_choice(NULL, 0, "the best GPU");
+    /* Memory of its own comes before peak. */
+    set_known(0, ARC, true, 64);
+    expect_choice(NULL, 1, "the best GPU");
+    set_known(1, NOTHING, false, 4);
+    expect_choice(NULL, 1, "the best GPU");
+    machine[1].available = false;
+    expect_choice(NULL, 0, "the best GPU");
+    /* Of two alike the one with more memory, else the first. */
+    set_known(0, T4, false, 16);
+    set_known(1, T4, false, 16);
+    machine[1].available = true;
+    expect_choice(NULL, 0, "the best GPU");
+    machine[1].global_mem_bytes++;
+    expect_choice(NULL, 1, "the best GPU");
+}
+END_TEST
+
+START_TEST(what_cannot_be_used_is_refused_with_the_reason)
+{
+    machine[0].available = machine[1].available = false;
+    snprintf(
+        machine[0].unusable, sizeof machine[0].unusable, "it has OpenCL 1.1, need 1.2 or newer");
+    expect_refusal(machine, DEVICES, "gpu", CAPS_ERR_NO_DEVICE,
+        "device 0:0 (Aurora 10) cannot be used: it has OpenCL 1.1, need 1.2 or newer");
+    expect_refusal(machine, DEVICES, "0:0", CAPS_ERR_NO_DEVICE,
+        "device 0:0 (Aurora 10) cannot be used: it has OpenCL 1.1, need 1.2 or newer");
+}
+END_TEST
+
 START_TEST(parts_of_names_fit_one)
 {
     expect_choice("Cobalt", 3, "requested by the name \"Cobalt\"");
@@ -171,7 +277,7 @@ START_TEST(no_request_takes_gpu_then_cpu_then_any)
     expect_choice(NULL, 1, "neither GPU nor CPU found: what there is");
     machine[0].available = machine[1].available = false;
     expect_refusal(machine, DEVICES, NULL, CAPS_ERR_NO_DEVICE,
-        "none of the 6 OpenCL devices is available with a compiler");
+        "none of the 6 OpenCL devices can be used ('capscl devices' says why)");
 }
 END_TEST
 
@@ -259,6 +365,8 @@ START_TEST(the_list_describes_each_device)
         ck_assert_uint_gt(d->global_mem_bytes, 0);
         ck_assert_uint_gt(d->max_alloc_bytes, 0);
         ck_assert_uint_le(d->max_alloc_bytes, d->global_mem_bytes);
+        ck_assert_msg(d->available == !d->unusable[0], "%s", d->unusable);
+        ck_assert(d->peak_gflops > 0);
         if (d->available) {
             test_ok(caps_device_select(list, n, d->id, &index, NULL, &err));
             ck_assert_uint_eq(index, i);
@@ -287,6 +395,9 @@ Suite *suite(void)
     tcase_add_test(grammar, numbers_name_one_device);
     tcase_add_test(grammar, numbers_are_whole);
     tcase_add_test(grammar, type_words_take_the_best);
+    tcase_add_test(grammar, peaks_are_those_of_data_sheets);
+    tcase_add_test(grammar, the_best_gpu_is_not_that_of_most_units);
+    tcase_add_test(grammar, what_cannot_be_used_is_refused_with_the_reason);
     tcase_add_test(grammar, parts_of_names_fit_one);
     tcase_add_test(grammar, a_name_that_fits_several_is_refused);
     tcase_add_test(grammar, no_request_takes_gpu_then_cpu_then_any);

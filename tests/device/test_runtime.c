@@ -62,11 +62,12 @@ START_TEST(creation_says_why_it_fails)
         {{CAPS_OPTIONS(caps_runtime_options), .kernels = "CPU"},
             "kernel family \"CPU\" is unknown, need auto, cpu or gpu"},
         {{CAPS_OPTIONS(caps_runtime_options), .algorithms = "gemm=blas"},
-            "GEMM algorithm \"blas\" is unknown, need auto, clblast, packed or direct"},
+            "GEMM algorithm \"blas\" is unknown, need auto, tiled, clblast, packed or direct"},
         {{CAPS_OPTIONS(caps_runtime_options), .algorithms = "routing=kept"},
             "routing variant \"kept\" is unknown, need auto, stored or fused"},
         {{CAPS_OPTIONS(caps_runtime_options), .algorithms = "gemm=direct,conv=fast"},
-            "conv: algorithm 'fast' is unknown, need auto, im2col, direct, winograd or toom-cook"},
+            "conv: algorithm 'fast' is unknown, need auto, im2col, direct, winograd, toom-cook or "
+            "implicit"},
         {{CAPS_OPTIONS(caps_runtime_options), .algorithms = "gemm=direct,gem=auto"},
             "algorithms: \"gem=auto\" is not CHOICE=ALGORITHM, need a choice of gemm, conv or "
             "routing"},
@@ -83,7 +84,8 @@ START_TEST(creation_says_why_it_fails)
     setenv("CAPSCL_GEMM", "blas", 1);
     ck_assert_int_eq(caps_runtime_create(&rt, NULL, NULL, &err), CAPS_ERR_ARGUMENT);
     expect_message(&err, CAPS_ERR_ARGUMENT,
-        "CAPSCL_GEMM: GEMM algorithm \"blas\" is unknown, need auto, clblast, packed or direct");
+        "CAPSCL_GEMM: GEMM algorithm \"blas\" is unknown, need auto, tiled, clblast, packed or "
+        "direct");
     unsetenv("CAPSCL_GEMM");
     const caps_runtime_options unsized = {.kernels = "cpu"};
     ck_assert_int_eq(caps_runtime_create(&rt, NULL, &unsized, &err), CAPS_ERR_ARGUMENT);
@@ -132,8 +134,9 @@ START_TEST(algorithms_are_requested)
     setenv("CAPSCL_CONV", "conv1=direct,primary=fast", 1);
     ck_assert_int_eq(caps_runtime_create(&rt, NULL, NULL, &err), CAPS_ERR_ARGUMENT);
     expect_message(&err, CAPS_ERR_ARGUMENT,
-        "CAPSCL_CONV: conv: algorithm 'fast' is unknown, need auto, im2col, direct, winograd or "
-        "toom-cook");
+        "CAPSCL_CONV: conv: algorithm 'fast' is unknown, need auto, im2col, direct, winograd, "
+        "toom-cook "
+        "or implicit");
     ck_assert_ptr_null(caps_runtime_requested(NULL, "conv"));
 }
 END_TEST

@@ -549,7 +549,7 @@ START_TEST(a_loss_is_kept)
 END_TEST
 
 /* A value that is not finite is found where it came up first. */
-START_TEST(blame)
+START_TEST(the_first_value_that_is_not_finite_is_named)
 {
     static const struct {
         const char *parameter, *layer;
@@ -779,7 +779,7 @@ Suite *suite(void)
     tcase_add_test(tc, wrong_lr_multipliers);
     families_add(tc, checkpoints);
     tcase_add_test(tc, a_loss_is_kept);
-    families_add(tc, blame);
+    families_add(tc, the_first_value_that_is_not_finite_is_named);
     tcase_add_test(tc, kept_transforms_are_true);
     tcase_add_test(tc, algorithms_agree_on_gradients);
     return s;

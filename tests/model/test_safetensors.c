@@ -185,6 +185,23 @@ START_TEST(header_lengths)
 }
 END_TEST
 
+/* What people hand over in its place. */
+START_TEST(other_kinds_of_files_are_named)
+{
+    static const struct {
+        const char *text, *says;
+    } cases[] = {{"{\"input\": [1, 28, 28]}", "looks like JSON"},
+        {"PK\3\4\0\0\10\10archive/data.pkl", "is a zip archive, as torch.save writes"}};
+    for (size_t i = 0; i < 2; i++) {
+        caps_safetensors st;
+        caps_error err = {0};
+        ck_assert_int_eq(
+            caps_safetensors_parse(&st, cases[i].text, 20, "f", &err), CAPS_ERR_FORMAT);
+        ck_assert_msg(strstr(err.message, cases[i].says), "%s", err.message);
+    }
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("safetensors");
@@ -195,6 +212,7 @@ Suite *suite(void)
     tcase_add_loop_test(tc, damage_is_refused, 0, sizeof damaged / sizeof damaged[0]);
     tcase_add_test(tc, good_headers_are_taken);
     tcase_add_test(tc, header_lengths);
+    tcase_add_test(tc, other_kinds_of_files_are_named);
     suite_add_tcase(s, tc);
     return s;
 }

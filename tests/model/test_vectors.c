@@ -217,7 +217,7 @@ static void expect_gradients(caps_model *m, const caps_safetensors *st, const ch
 /* max_batch larger than the batch, and a workspace that may hold one image only, must not matter.
  */
 static void check_file(caps_runtime *rt, const char *file, size_t spare, size_t workspace_bytes,
-    caps_routing_algorithm variant)
+    caps_routing_algorithm variant, const char *conv)
 {
     caps_error err = {0};
     caps_safetensors st;
@@ -229,7 +229,7 @@ static void check_file(caps_runtime *rt, const char *file, size_t spare, size_t 
     const size_t b = given.all.b;
     const caps_model_options options = {CAPS_OPTIONS(caps_model_options), .max_batch = b + spare,
         .loss = &loss, .training = true, .conv_workspace_bytes = workspace_bytes,
-        .routing_algorithm = variant};
+        .routing_algorithm = variant, .conv = conv};
     test_ok(caps_model_create(&m, rt, spec, &options, &err));
     fill_with_nan(m, rt);
     set_parameters(m, &st);
@@ -292,18 +292,29 @@ START_TEST(forward_and_gradients)
         if (!too_large(files[i])) {
             /* The variants by themselves have tests of their own under the simulator. */
             if (!test_small() || i % 2 == 0)
-                check_file(families[_i], files[i], 0, 0, CAPS_ROUTING_STORED);
+                check_file(families[_i], files[i], 0, 0, CAPS_ROUTING_STORED, NULL);
             if (!test_small() || i % 2 == 1)
-                check_file(families[_i], files[i], 0, 0, CAPS_ROUTING_FUSED);
+                check_file(families[_i], files[i], 0, 0, CAPS_ROUTING_FUSED, NULL);
         }
 }
 END_TEST
 
 START_TEST(in_chunks_and_with_room_to_spare)
 {
-    check_file(families[_i], files[0], 3, 1, CAPS_ROUTING_STORED);
+    check_file(families[_i], files[0], 3, 1, CAPS_ROUTING_STORED, NULL);
     if (!test_small())
-        check_file(families[_i], files[0], 3, 1, CAPS_ROUTING_FUSED);
+        check_file(families[_i], files[0], 3, 1, CAPS_ROUTING_FUSED, NULL);
+}
+END_TEST
+
+/* The convolutions of the GPU family, with room for all images and for one at a time. */
+START_TEST(by_algorithm)
+{
+    static const char *const algorithms[] = {"toom-cook", "implicit", "im2col"};
+    for (size_t i = 0; i < (test_small() ? 1 : file_count); i++)
+        for (size_t bytes = 0; bytes < 2; bytes++)
+            check_file(
+                families[CAPS_FAMILY_GPU], files[i], 1, bytes, CAPS_ROUTING_AUTO, algorithms[_i]);
 }
 END_TEST
 
@@ -362,6 +373,7 @@ Suite *suite(void)
     TCase *tc = families_case(s, "vectors");
     families_add(tc, forward_and_gradients);
     families_add(tc, in_chunks_and_with_room_to_spare);
+    tcase_add_loop_test(tc, by_algorithm, 0, 3);
     families_add(tc, in_parts);
     return s;
 }

@@ -43,8 +43,10 @@ static inline TCase *families_case(Suite *s, const char *name)
     return tc;
 }
 
-/* Adds a test that runs once per family. */
-#define families_add(tc, test) tcase_add_loop_test(tc, test, 0, FAMILIES)
+/* Adds a test that runs once per family that is tested. */
+#define families_add(tc, test)                                                                     \
+    tcase_add_loop_test(tc, test, test_has_family("cpu") ? 0 : CAPS_FAMILY_GPU,                    \
+        test_has_family("gpu") ? FAMILIES : CAPS_FAMILY_GPU)
 
 /* Every element equals `expected` as float32: nothing was computed, or everything is exact. */
 static inline void test_expect_exactly(

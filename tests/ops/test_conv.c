@@ -114,8 +114,8 @@ static void check_shape(caps_runtime *rt, const caps_ref_conv *p, caps_conv_algo
         algorithm != CAPS_CONV_DIRECT && algorithm != CAPS_CONV_WINOGRAD;
     caps_tensor tx = test_tensor(x, 4, z.x), tw = test_tensor(w, 4, z.w);
     caps_tensor tb = test_tensor(bias, 1, &p->m), tdy = test_tensor(dy, 4, z.y);
-    const size_t one = caps_conv2d_workspace(z.x, z.w, &conv, true, 1);
-    const size_t whole = caps_conv2d_workspace(z.x, z.w, &conv, true, SIZE_MAX);
+    const size_t one = caps_conv2d_workspace(rt, z.x, z.w, &conv, true, 1);
+    const size_t whole = caps_conv2d_workspace(rt, z.x, z.w, &conv, true, SIZE_MAX);
     if (algorithm == CAPS_CONV_IM2COL)
         ck_assert_uint_eq(whole, p->b * one);
     caps_ref_conv2d_forward(y, x, w, bias, p);
@@ -124,9 +124,10 @@ static void check_shape(caps_runtime *rt, const caps_ref_conv *p, caps_conv_algo
     for (size_t images = 1; images <= 4; images++) {
         if (test_small() && images % 2 == 1)
             continue;
-        const size_t some =
-            caps_conv2d_workspace((size_t[]){images, p->c, p->h, p->w}, z.w, &conv, true, SIZE_MAX);
-        const size_t room = (images == 4 ? whole : some) + one / 3;
+        const size_t some = caps_conv2d_workspace(
+            rt, (size_t[]){images, p->c, p->h, p->w}, z.w, &conv, true, SIZE_MAX);
+        const size_t most = images == 4 ? whole : some > one ? some : one;
+        const size_t room = most + one / 3;
         caps_tensor workspace = test_tensor(NULL, 1, &room);
         caps_tensor ty = test_tensor(NULL, 4, z.y), tdx = test_tensor(NULL, 4, z.x);
         caps_tensor tdw = test_tensor(NULL, 4, z.w), tdb = test_tensor(NULL, 1, &p->m);
@@ -200,6 +201,8 @@ static const shape toom_cook_shapes[] = {
     {{2, 3, 64, 48, 5, 3, 3, 1, 1, 1}, false},   /* 8, 3x3, 1 */
     {{20, 35, 9, 8, 300, 3, 3, 1, 1, 0}, false}, /* the same: more channels than dX takes at once */
     {{3, 2, 9, 7, 5, 2, 2, 3, 0, 1}, false},     /* 6, 2x2, 3: no taps in some phases */
+    {{2, 9, 23, 14, 7, 7, 11, 3, 4, 1}, false},  /* 10, 3x4, 3 */
+    {{3, 5, 30, 37, 66, 17, 6, 4, 3, 2}, false}, /* 10, 5x2, 4: lines that no tap meets */
 };
 
 START_TEST(toom_cook_agrees_with_the_reference)
@@ -207,7 +210,7 @@ START_TEST(toom_cook_agrees_with_the_reference)
     for (size_t i = 0; i < sizeof toom_cook_shapes / sizeof *toom_cook_shapes; i++)
         if (toom_cook_shapes[i].small || !test_small())
             check_shape(
-                families[0], &toom_cook_shapes[i].p, CAPS_CONV_TOOM_COOK, 1e-5, 2e-5, i + 50);
+                families[_i], &toom_cook_shapes[i].p, CAPS_CONV_TOOM_COOK, 1e-5, 2e-5, i + 50);
 }
 END_TEST
 
@@ -246,6 +249,25 @@ START_TEST(winograd_agrees_with_the_reference)
 }
 END_TEST
 
+/* The shapes of im2col, and several tiles of outputs, channels and pixels, begun and full, sums of
+ * several runs, dw in several parts. */
+static const shape implicit_shapes[] = {
+    {{2, 5, 9, 12, 70, 3, 2, 2, 1, 2}, false},
+    {{3, 67, 11, 8, 6, 3, 3, 1, 1, 1}, false},
+    {{40, 3, 15, 17, 5, 5, 4, 3, 2, 0}, false},
+};
+
+START_TEST(implicit_agrees_with_the_reference)
+{
+    caps_runtime *gpu = families[CAPS_FAMILY_GPU];
+    for (size_t i = 0; i < SHAPES; i++)
+        if (shapes[i].small || !test_small())
+            check_shape(gpu, &shapes[i].p, CAPS_CONV_IMPLICIT, 2e-6, 5e-6, i + 100);
+    for (size_t i = 0; i < sizeof implicit_shapes / sizeof *implicit_shapes && !test_small(); i++)
+        check_shape(gpu, &implicit_shapes[i].p, CAPS_CONV_IMPLICIT, 2e-6, 5e-6, i + 120);
+}
+END_TEST
+
 /* ---- sizes ---------------------------------------------------------------------------------- */
 
 START_TEST(output_sizes)
@@ -267,17 +289,48 @@ START_TEST(output_sizes)
 }
 END_TEST
 
+/* Of a network's layers at batch 100, in the GPU family: Toom-Cook where there are channels enough
+ * for the planes to be worth writing, never for a first layer or a few channels. */
+START_TEST(choices_of_the_gpu_family)
+{
+    static const struct {
+        size_t x[4], w[4];
+        caps_conv2d conv;
+        caps_conv_algorithm algorithm;
+    } layers[] = {
+        {{100, 1, 28, 28}, {256, 1, 9, 9}, {1, 0, 1, 0}, CAPS_CONV_IMPLICIT}, /* mnist: conv1 */
+        {{100, 256, 20, 20}, {256, 256, 9, 9}, {2, 0, 0, 0}, CAPS_CONV_TOOM_COOK}, /* primary */
+        {{100, 48, 20, 20}, {64, 48, 9, 9}, {2, 0, 0, 0}, CAPS_CONV_TOOM_COOK},    /* small */
+        {{100, 3, 24, 24}, {256, 3, 9, 9}, {1, 0, 1, 0}, CAPS_CONV_IMPLICIT},      /* cifar10 */
+        {{100, 256, 16, 16}, {512, 256, 9, 9}, {2, 0, 0, 0}, CAPS_CONV_TOOM_COOK},
+        {{100, 256, 28, 28}, {256, 256, 5, 5}, {1, 2, 1, 0}, CAPS_CONV_TOOM_COOK}, /* cnn */
+        {{100, 4, 28, 28}, {8, 4, 3, 3}, {1, 1, 1, 0}, CAPS_CONV_IMPLICIT},
+        {{100, 64, 28, 28}, {64, 64, 1, 1}, {1, 0, 1, 0}, CAPS_CONV_IMPLICIT},
+    };
+    caps_runtime *gpu = families[CAPS_FAMILY_GPU];
+    for (size_t i = 0; i < sizeof layers / sizeof *layers && !test_small(); i++)
+        for (int training = 0; training < 2; training++) {
+            caps_error err = {0};
+            caps_conv_algorithm chosen;
+            test_ok(caps_conv2d_choose(&chosen, gpu, layers[i].x, layers[i].w, &layers[i].conv,
+                training, training, CAPS_CONV_AUTO, (size_t)4 << 30, &err));
+            ck_assert_msg(chosen == layers[i].algorithm, "layer %zu: %s, not %s", i,
+                caps_conv_algorithm_name(chosen), caps_conv_algorithm_name(layers[i].algorithm));
+        }
+}
+END_TEST
+
 /* The recommendation: what fits the limit, in equal chunks, never less than an image. */
 START_TEST(workspace_sizes)
 {
     const size_t x[] = {10, 3, 8, 8}, w[] = {4, 3, 3, 3};
     const caps_conv2d conv = {.stride = 1};
     const size_t each = (3 * 9 + 4) * 36;
-    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, true, 0), each);
-    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, true, 4 * each), each);
-    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, true, 4 * 3 * each), 3 * each);
-    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, true, 4 * 9 * each), 5 * each);
-    ck_assert_uint_eq(caps_conv2d_workspace(x, w, &conv, true, SIZE_MAX), 10 * each);
+    ck_assert_uint_eq(caps_conv2d_workspace(NULL, x, w, &conv, true, 0), each);
+    ck_assert_uint_eq(caps_conv2d_workspace(NULL, x, w, &conv, true, 4 * each), each);
+    ck_assert_uint_eq(caps_conv2d_workspace(NULL, x, w, &conv, true, 4 * 3 * each), 3 * each);
+    ck_assert_uint_eq(caps_conv2d_workspace(NULL, x, w, &conv, true, 4 * 9 * each), 5 * each);
+    ck_assert_uint_eq(caps_conv2d_workspace(NULL, x, w, &conv, true, SIZE_MAX), 10 * each);
 }
 END_TEST
 
@@ -332,9 +385,13 @@ Suite *suite(void)
     tcase_add_test(tc, reference_gradient_by_finite_differences);
     tcase_add_test(tc, reference_is_cross_correlation);
     families_add(tc, agrees_with_the_reference);
-    tcase_add_test(tc, toom_cook_agrees_with_the_reference);
-    tcase_add_test(tc, direct_agrees_with_the_reference);
-    tcase_add_test(tc, winograd_agrees_with_the_reference);
+    families_add(tc, toom_cook_agrees_with_the_reference);
+    if (test_has_family("cpu")) {
+        tcase_add_test(tc, direct_agrees_with_the_reference);
+        tcase_add_test(tc, winograd_agrees_with_the_reference);
+    }
+    tcase_add_test(tc, implicit_agrees_with_the_reference);
+    tcase_add_test(tc, choices_of_the_gpu_family);
     tcase_add_test(tc, output_sizes);
     tcase_add_test(tc, workspace_sizes);
     families_add(tc, wrong_sizes_are_refused);

@@ -4,33 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gemm.h"
-#include "ref.h"
-#include "support.h"
-
-/* Where C has gaps between its rows and products, this stands and must stay. */
-#define SENTINEL 7.25
+#include "gemm_cases.h"
 
 static const struct {
     const char *kernels, *gemm;
 } variants[] = {{"cpu", "packed"}, {"cpu", "direct"}, {"cpu", "clblast"}, {"gpu", "direct"},
-    {"gpu", "clblast"}};
-enum { VARIANTS = sizeof variants / sizeof variants[0] };
-
-/* A runtime of one family and algorithm (NULL: free choice) on the context and queue of
- * test_runtime(), so that its tensors serve all of them. */
-static caps_runtime *family_runtime(const char *kernels, const char *gemm)
-{
-    caps_runtime *shared = test_runtime(), *rt = NULL;
-    char algorithms[32];
-    snprintf(algorithms, sizeof algorithms, "gemm=%s", gemm ? gemm : "auto");
-    caps_runtime_options options = {
-        CAPS_OPTIONS(caps_runtime_options), .kernels = kernels, .algorithms = algorithms};
-    caps_error err = {0};
-    test_ok(caps_runtime_create_from(&rt, caps_runtime_context(shared),
-        caps_runtime_device(shared)->handle, caps_runtime_queue(shared), &options, &err));
-    return rt;
-}
+    {"gpu", "tiled"}, {"gpu", "clblast"}};
+enum { VARIANTS = sizeof variants / sizeof variants[0], OF_GPU = 3 };
 
 /* A simulator takes minutes to run CLBlast's kernels. */
 static bool too_slow(const char *gemm)
@@ -40,102 +20,15 @@ static bool too_slow(const char *gemm)
 
 /* ---- one product ---------------------------------------------------------------------------- */
 
-/* Random values of a stored matrix batch; what lies between the rows is `gap`. */
-static double *stored(size_t rows, size_t columns, size_t ld, size_t stride, size_t count,
-    double gap, uint64_t seed, size_t *total)
-{
-    *total = (count - 1) * stride + caps_gemm_extent(rows, columns, ld);
-    double *values = test_random(*total, seed, -1, 1);
-    bool *inside = calloc(*total, 1);
-    for (size_t item = 0; item < count; item++)
-        for (size_t i = 0; i < rows; i++)
-            memset(inside + item * stride + i * ld, true, columns);
-    for (size_t i = 0; i < *total; i++)
-        if (!inside[i])
-            values[i] = gap;
-    free(inside);
-    return values;
-}
-
-static double activated(double x, caps_activation act)
-{
-    return act == CAPS_ACT_RELU ? (x > 0 ? x : 0) : act == CAPS_ACT_SIGMOID ? 1 / (1 + exp(-x)) : x;
-}
-
-/* bias: 0 none, 1 one element a column, 2 one a row. */
 static void check_finished(
     caps_runtime *rt, const caps_gemm_shape *s, int bias, caps_activation act, const char *name)
 {
-    caps_error err = {0};
-    char what[160];
-    snprintf(what, sizeof what, "%s %zux%zux%zu%s%s alpha %g beta %g count %zu bias %d act %d",
-        name, s->m, s->n, s->k, s->trans_a ? " A^T" : "", s->trans_b ? " B^T" : "", s->alpha,
-        s->beta, s->count, bias, (int)act);
-    size_t a_total, b_total, c_total, biases = bias == 2 ? s->m : s->n;
-    /* Gaps of A and B are NaN, and so is C where it may not be read: any use of them shows. */
-    double *a = stored(s->trans_a ? s->k : s->m, s->trans_a ? s->m : s->k, s->lda, s->stride_a,
-        s->count, NAN, 1, &a_total);
-    double *b = stored(s->trans_b ? s->n : s->k, s->trans_b ? s->k : s->n, s->ldb, s->stride_b,
-        s->count, NAN, 2, &b_total);
-    double *c = stored(s->m, s->n, s->ldc, s->stride_c, s->count, SENTINEL, 3, &c_total);
-    double *added = test_random(biases, 4, -1, 1);
-    if (s->beta == 0)
-        for (size_t i = 0; i < c_total; i++)
-            c[i] = c[i] == SENTINEL ? c[i] : NAN;
-    caps_tensor ta = test_tensor(a, 1, &a_total), tb = test_tensor(b, 1, &b_total);
-    caps_tensor tc = test_tensor(c, 1, &c_total), tbias = test_tensor(added, 1, &biases);
-    const caps_gemm_epilogue epilogue = {bias ? &tbias : NULL, bias == 2, act};
-    caps_status status = caps_gemm_finished(rt, &tc, &ta, &tb, s, &epilogue, &err);
-    ck_assert_msg(status == CAPS_OK, "%s: %s", what, err.message);
-    for (size_t item = 0; item < s->count; item++) {
-        double *ci = c + item * s->stride_c;
-        caps_ref_gemm(ci, a + item * s->stride_a, b + item * s->stride_b, s->trans_a, s->trans_b,
-            s->m, s->n, s->k, s->lda, s->ldb, s->ldc, s->alpha, s->beta);
-        for (size_t i = 0; i < s->m; i++)
-            for (size_t j = 0; j < s->n; j++)
-                ci[i * s->ldc + j] =
-                    activated(ci[i * s->ldc + j] + (bias ? added[bias == 2 ? i : j] : 0), act);
-    }
-    test_expect(&tc, c, 2e-6, what);
-    double *got = test_download(&tc);
-    for (size_t i = 0; i < c_total; i++)
-        if (c[i] == SENTINEL)
-            ck_assert_msg(got[i] == SENTINEL, "%s: wrote %g between the rows", what, got[i]);
-    free(got);
-    free(added);
-    free(a);
-    free(b);
-    free(c);
-    test_tensor_release(&ta);
-    test_tensor_release(&tb);
-    test_tensor_release(&tc);
-    test_tensor_release(&tbias);
+    check_way(rt, &(product_way){NULL, 0}, s, bias, act, name);
 }
 
 static void check_product(caps_runtime *rt, const caps_gemm_shape *s, const char *name)
 {
     check_finished(rt, s, 0, CAPS_ACT_NONE, name);
-}
-
-/* Strides for a shape: `gap` elements between rows, and 3 * gap between products. */
-static caps_gemm_shape shaped(
-    size_t m, size_t n, size_t k, bool trans_a, bool trans_b, size_t count, size_t gap)
-{
-    caps_gemm_shape s = {.trans_a = trans_a,
-        .trans_b = trans_b,
-        .m = m,
-        .n = n,
-        .k = k,
-        .alpha = 1,
-        .beta = 0,
-        .count = count};
-    s.lda = (trans_a ? m : k) + gap;
-    s.ldb = (trans_b ? k : n) + 2 * gap;
-    s.ldc = n + gap;
-    s.stride_a = (trans_a ? k : m) * s.lda + 3 * gap;
-    s.stride_b = (trans_b ? n : k) * s.ldb + 3 * gap;
-    s.stride_c = m * s.ldc + 3 * gap;
-    return s;
 }
 
 START_TEST(every_transpose)
@@ -336,12 +229,12 @@ START_TEST(choice)
     ck_assert_str_eq(caps_gemm_algorithm(gpu, &tiny), "direct");
     if (!simulated()) {
         ck_assert_str_eq(caps_gemm_algorithm(cpu, &large), "packed");
-        ck_assert_str_eq(caps_gemm_algorithm(gpu, &large), "clblast");
+        ck_assert_str_eq(caps_gemm_algorithm(gpu, &large), "tiled");
     } else {
         ck_assert_str_eq(caps_gemm_algorithm(cpu, &large), "direct");
         ck_assert_str_eq(caps_gemm_algorithm(gpu, &large), "direct");
     }
-    /* More than CLBlast can count. */
+    /* More than tiles can count. */
     large.lda = (size_t)1 << 31;
     ck_assert_str_eq(caps_gemm_algorithm(gpu, &large), "direct");
     caps_runtime_free(cpu);
@@ -372,6 +265,19 @@ START_TEST(scratch_is_forecast)
     test_tensor_release(&b);
     test_tensor_release(&c);
     caps_runtime_free(rt);
+}
+END_TEST
+
+START_TEST(versions_of_clblast)
+{
+    static const char *const wrong[] = {
+        "/usr/lib/libclblast.so.1.6.0", "libclblast.so.1.6.1", "/a/libclblast.so.1.6.2"};
+    static const char *const right[] = {"/usr/lib/libclblast.so.1.5.3", "libclblast.so.1.6.3",
+        "libclblast.so.1.7.0", "libclblast.so.2.6.1", "libclblast.so.1", "/usr/bin/capscl", NULL};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        ck_assert_msg(caps_clblast_version_reason(wrong[i]) != NULL, "%s", wrong[i]);
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++)
+        ck_assert_msg(!caps_clblast_version_reason(right[i]), "%s", right[i]);
 }
 END_TEST
 
@@ -428,17 +334,20 @@ Suite *suite(void)
 {
     Suite *s = suite_create("gemm");
     TCase *t = tcase_create("products");
+    const int first = test_has_family("cpu") ? 0 : OF_GPU;
     tcase_set_timeout(t, 600); /* CLBlast compiles for seconds at first use */
-    tcase_add_loop_test(t, every_transpose, 0, VARIANTS);
-    tcase_add_loop_test(t, alpha_and_beta, 0, VARIANTS);
-    tcase_add_loop_test(t, batches, 0, VARIANTS);
-    tcase_add_loop_test(t, epilogues, 0, VARIANTS);
-    if (!test_small()) {
+    tcase_add_loop_test(t, every_transpose, first, VARIANTS);
+    tcase_add_loop_test(t, alpha_and_beta, first, VARIANTS);
+    tcase_add_loop_test(t, batches, first, VARIANTS);
+    tcase_add_loop_test(t, epilogues, first, VARIANTS);
+    if (!test_small() && test_has_family("cpu")) {
         tcase_add_test(t, cut_into_pieces);
         tcase_add_test(t, same_bits_however_cut);
     }
-    tcase_add_test(t, choice);
-    tcase_add_loop_test(t, scratch_is_forecast, 0, VARIANTS);
+    if (test_has_family("cpu"))
+        tcase_add_test(t, choice);
+    tcase_add_test(t, versions_of_clblast);
+    tcase_add_loop_test(t, scratch_is_forecast, first, VARIANTS);
     tcase_add_test(t, refusals);
     suite_add_tcase(s, t);
     return s;

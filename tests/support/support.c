@@ -30,6 +30,12 @@ bool test_small(void)
     return small && *small && strcmp(small, "0") != 0;
 }
 
+bool test_has_family(const char *family)
+{
+    const char *only = getenv("CAPSCL_TEST_FAMILY");
+    return !only || !*only || strcmp(only, family) == 0;
+}
+
 caps_runtime *test_runtime(void)
 {
     caps_error err = {0};
@@ -351,6 +357,8 @@ int main(int argc, char **argv)
      * many bytes an assertion. The user's caches are not touched. */
     setenv("CK_MAX_MSG_SIZE", "20000", 0);
     setenv("CAPSCL_CACHE", TEST_BINARY_DIR "/tests/cache", 0);
+    /* Tests look at every variant themselves; test_trust and test_cli_trust set it otherwise. */
+    setenv("CAPSCL_TRUST", "off", 0);
     SRunner *runner = srunner_create(suite());
     const char *fork_requested = getenv("CK_FORK");
     if (!fork_requested || strcmp(fork_requested, "yes") != 0)

@@ -19,6 +19,9 @@ Suite *suite(void);
 
 /* True under Oclgrind or the sanitizers: take tiny shapes. */
 bool test_small(void);
+/* $CAPSCL_TEST_FAMILY (cpu or gpu): operations are tested in this kernel family alone, for drivers
+ * that cannot compile the other one. Is `family` among those that are tested? */
+bool test_has_family(const char *family);
 
 /* The runtime all tests of this program share (device: $CAPSCL_DEVICE or the default), opened at
  * first use; ends the program with a clear line where there is none. */

