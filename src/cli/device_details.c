@@ -73,14 +73,12 @@ static void print_extensions(const caps_device_info *d)
     free(all);
 }
 
-static size_t tuned_choices(const caps_device_info *d, caps_family family)
+json_t *caps_device_tuned(const caps_device_info *d, caps_family family)
 {
     char *text = caps_tuning_known(d, family);
     json_t *choices = text ? json_loads(text, 0, NULL) : NULL;
-    const size_t n = json_object_size(choices);
-    json_decref(choices);
     free(text);
-    return n;
+    return choices ? choices : json_object();
 }
 
 static void print_refused(const caps_verdict *v)
@@ -96,7 +94,10 @@ static void print_refused(const caps_verdict *v)
 static void print_family(const caps_device_info *d, caps_family family)
 {
     caps_verdict *list = NULL;
-    size_t n = 0, passed = 0, tuned = tuned_choices(d, family);
+    json_t *choices = caps_device_tuned(d, family);
+    size_t n = 0, passed = 0;
+    const size_t tuned = json_object_size(choices);
+    json_decref(choices);
     if (caps_verdicts_read(&list, &n, d, family, NULL) != CAPS_OK)
         n = 0;
     for (size_t i = 0; i < n; i++)

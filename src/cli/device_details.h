@@ -9,6 +9,9 @@
 /* The row of `devices --json`; NULL: out of memory. */
 json_t *caps_device_row(const caps_device_info *device, bool selected);
 
+/* What was tuned for a family, by key; {} where nothing was. NULL: out of memory. */
+json_t *caps_device_tuned(const caps_device_info *device, caps_family family);
+
 /* Lines below the row of the table, on standard output. */
 void caps_device_details_print(const caps_device_info *device);
 

@@ -12,7 +12,6 @@
 #include "json.h"
 #include "device_limits.h"
 #include "trust.h"
-#include "tuning.h"
 
 /* A driver that hangs costs this much, and the report says so. */
 enum { SELFTEST_SECONDS = 300 };
@@ -75,14 +74,6 @@ static json_t *report_verdicts(const caps_device_info *d, caps_family family)
     return all;
 }
 
-static json_t *report_tuning(const caps_device_info *d, caps_family family)
-{
-    char *text = caps_tuning_known(d, family);
-    json_t *choices = text ? json_loads(text, 0, NULL) : NULL;
-    free(text);
-    return choices ? choices : json_object();
-}
-
 /* ---- the selftest --------------------------------------------------------------------------- */
 
 /* The rows of a selftest that failed; *passed counts the others. */
@@ -131,11 +122,11 @@ static json_t *report_selftest(const caps_device_info *d, caps_family family)
 static json_t *report_family(const caps_device_info *d, caps_family family)
 {
     /* First: it has the verdicts made that are read behind it. */
-    json_t *selftest = d->available ? report_selftest(d, family) : json_null(),
-           *all = json_object();
+    json_t *selftest = d->available ? report_selftest(d, family) : json_null();
+    json_t *all = json_object();
     caps_json_set(&all, "selftest", selftest);
     caps_json_set(&all, "variants", report_verdicts(d, family));
-    caps_json_set(&all, "tuned", report_tuning(d, family));
+    caps_json_set(&all, "tuned", caps_device_tuned(d, family));
     return all;
 }
 

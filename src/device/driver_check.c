@@ -6,8 +6,8 @@
  *     {"capscl_drivers": 1, "of": "...", "refused": [{"file": "a.icd", "why": "..."}],
  *      "devices": [{"cpu": "HASH", "gpu": "HASH", "family": "cpu"}, ...]}
  *
- * by a hash of the drivers' registration and of the kernels. Where it is there, and for every device
- * of it verdicts too, a start needs no child. A driver that is refused is left out by
+ * by a hash of the drivers' registration and of the kernels. Where it is there, and for every
+ * device of it verdicts too, a start needs no child. A driver that is refused is left out by
  * OCL_ICD_VENDORS, which then names a directory in the cache with the other drivers' files. */
 #include <pthread.h>
 #include <stdio.h>
@@ -20,6 +20,7 @@
 #include "file.h"
 #include "json.h"
 #include "runtime_state.h"
+#include "sources.h"
 #include "text.h"
 #include "trust_file.h"
 #include "trust_process.h"
@@ -46,13 +47,12 @@ static long long changed(const char *path)
 static bool check_init(check *c)
 {
     char kernels[17];
-    const char *cl_path = getenv("CAPSCL_CL_PATH");
     *c = (check){0};
     c->n = caps_drivers_list(c->drivers, CAPS_MOST_DRIVERS);
     if (caps_cache_directory(&c->directory, NULL, NULL) != CAPS_OK || !c->directory ||
         caps_cache_refuse(c->directory))
         return false;
-    caps_trust_kernels(kernels, cl_path && *cl_path ? cl_path : NULL);
+    caps_sources_hash(kernels, caps_sources_place());
     c->text = caps_format("kernels %s", kernels);
     for (size_t i = 0; i < c->n && c->text; i++) {
         char *path = caps_driver_path(&c->drivers[i]);
@@ -89,9 +89,7 @@ static bool is_checked(const check *c, const json_t *device)
     const bool named = forced && (strcmp(forced, "cpu") == 0 || strcmp(forced, "gpu") == 0);
     const char *family = named ? forced : json_string_value(json_object_get(device, "family"));
     const char *hash = family ? json_string_value(json_object_get(device, family)) : NULL;
-    const char *cl_path = getenv("CAPSCL_CL_PATH");
-    return hash && caps_trust_is_kept(c->directory, strtoull(hash, NULL, 16),
-                       cl_path && *cl_path ? cl_path : NULL);
+    return hash && caps_trust_is_kept(c->directory, strtoull(hash, NULL, 16), caps_sources_place());
 }
 
 /* False: nothing is kept. *checked: nor will anything have to be checked. */

@@ -164,8 +164,8 @@ static caps_status check_local(const caps_runtime *rt, const caps_kernel_slot *s
     return CAPS_OK;
 }
 
-/* The driver judges the size of groups, not the number that it gives: rusticl says 32 of kernels that
- * it runs in groups of 256. */
+/* The driver judges the size of groups, not the number that it gives: rusticl says 32 of kernels
+ * that it runs in groups of 256. */
 static caps_status launch_fail(const caps_kernel_slot *slot, int ndim, const size_t *local,
     const char *kernel, cl_int code, caps_error *err)
 {

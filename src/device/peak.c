@@ -33,7 +33,8 @@ static uint32_t nvidia_lanes(const caps_peak_facts *f)
 }
 
 /* Four SIMDs of 16 lanes, or two of 32. Since RDNA a driver may count pairs of units, and then says
- * so by four SIMDs of 32. Instructions that are issued in pairs do not count: compilers find few. */
+ * so by four SIMDs of 32. Instructions that are issued in pairs do not count: compilers find
+ * few. */
 static uint32_t amd_lanes(const caps_peak_facts *f)
 {
     return f->amd_simds && f->amd_width ? f->amd_simds * f->amd_width : 64;
@@ -113,22 +114,22 @@ static uint32_t ask_smallest_subgroup(cl_device_id device)
     return (uint32_t)least;
 }
 
-/* Is the word in CL_DEVICE_EXTENSIONS? Only then its questions mean what they should: vendors use
- * the same numbers. */
-static bool has_extension(cl_device_id device, const char *name)
+/* CL_DEVICE_EXTENSIONS, or "". A vendor's question means what it should only where its extension is
+ * there: vendors use the same numbers. */
+static void ask_extensions(char *text, size_t most, cl_device_id device)
 {
-    char text[16384];
     size_t bytes = 0;
     if (clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, 0, NULL, &bytes) != CL_SUCCESS ||
-        bytes >= sizeof text ||
+        bytes >= most ||
         clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, bytes, text, NULL) != CL_SUCCESS)
-        return false;
+        bytes = 0;
     text[bytes] = 0;
-    return strstr(text, name) != NULL;
 }
 
 void caps_peak_ask(caps_peak_facts *f, const caps_device_info *info, cl_device_id device)
 {
+    char extensions[16384];
+    ask_extensions(extensions, sizeof extensions, device);
     memset(f, 0, sizeof *f);
     f->type = info->type;
     f->vendor = info->vendor;
@@ -136,14 +137,14 @@ void caps_peak_ask(caps_peak_facts *f, const caps_device_info *info, cl_device_i
     f->vendor_id = ask(device, CL_DEVICE_VENDOR_ID);
     f->clock_mhz = ask(device, CL_DEVICE_MAX_CLOCK_FREQUENCY);
     f->float_width = ask(device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT);
-    if (has_extension(device, "cl_nv_device_attribute_query")) {
+    if (strstr(extensions, "cl_nv_device_attribute_query")) {
         f->nv_major = ask(device, NV_COMPUTE_CAPABILITY_MAJOR);
         f->nv_minor = ask(device, NV_COMPUTE_CAPABILITY_MINOR);
     }
-    if (has_extension(device, "cl_amd_device_attribute_query")) {
+    if (strstr(extensions, "cl_amd_device_attribute_query")) {
         f->amd_simds = ask(device, AMD_SIMD_PER_COMPUTE_UNIT);
         f->amd_width = ask(device, AMD_SIMD_WIDTH);
     }
-    if (has_extension(device, "cl_intel_required_subgroup_size"))
+    if (strstr(extensions, "cl_intel_required_subgroup_size"))
         f->intel_smallest_subgroup = ask_smallest_subgroup(device);
 }

@@ -3,8 +3,8 @@
  *
  * A cache file is: magic, length of the key text, key text, length and CRC-32 of the binary,
  * binary. Its name is a hash of the key text; the text itself is compared too. Whatever is wrong
- * with a file, it is as if it were not there; whose files are taken is said in cache.c. Files appear
- * whole (file.h), so two processes may write the same one. */
+ * with a file, it is as if it were not there; whose files are taken is said in cache.c. Files
+ * appear whole (file.h), so two processes may write the same one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

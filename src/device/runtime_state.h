@@ -69,8 +69,8 @@ extern const caps_template caps_rarely_used_program;
 caps_status caps_registry_get(
     cl_program *out, caps_runtime *rt, const caps_template *template, caps_error *err);
 /* The largest group that every kernel of the family's program takes, but for those that require a
- * size: which registers a kernel needs is known once it is built. Builds the program; SIZE_MAX where
- * that fails. */
+ * size: which registers a kernel needs is known once it is built. Builds the program; SIZE_MAX
+ * where that fails. */
 size_t caps_registry_most_items(caps_runtime *rt);
 /* The largest group that one kernel takes. */
 size_t caps_kernel_most_items(const caps_runtime *rt, cl_kernel kernel);

@@ -46,8 +46,8 @@ static void describe(
     }
 }
 
-/* Is `a` the better one of two of a type? Memory of its own is what a GPU is fast by: a discrete one
- * has several times the bandwidth of one that shares the host's. */
+/* Is `a` the better one of two of a type? Memory of its own is what a GPU is fast by: a discrete
+ * one has several times the bandwidth of one that shares the host's. */
 static bool is_better(const caps_device_info *a, const caps_device_info *b)
 {
     if (a->type == CAPS_DEVICE_GPU && a->shares_host_memory != b->shares_host_memory)

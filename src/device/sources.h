@@ -10,4 +10,11 @@ typedef struct caps_source {
     size_t bytes;
 } caps_source;
 extern const caps_source caps_sources[]; /* the last has name NULL */
+
+/* $CAPSCL_CL_PATH, where sources are read from in place of these; NULL: not set. */
+const char *caps_sources_place(void);
+/* 16 digits of a hash of all sources, these (place NULL; computed once) or those of a directory and
+ * these where it has none. */
+void caps_sources_hash(char text[17], const char *place);
+
 #endif

@@ -298,16 +298,14 @@ caps_status caps_trust_establish(caps_runtime *rt, bool requested, caps_error *e
         if (requested)
             return caps_fail(err, CAPS_ERR_OPENCL,
                 "device %s (%s): the %s kernels are refused: %.200s; need other kernels "
-                "(CAPSCL_KERNELS "
-                "auto), or another device or driver",
+                "(CAPSCL_KERNELS auto), or another device or driver",
                 rt->device.id, rt->device.name, caps_family_name(rt->family), why[i]);
         rt->family = rt->family == CAPS_FAMILY_CPU ? CAPS_FAMILY_GPU : CAPS_FAMILY_CPU;
     }
     rt->family = first; /* exchanged twice */
     return caps_fail(err, CAPS_ERR_OPENCL,
         "device %s (%.100s) cannot be trusted: %s kernels: %.200s; %s kernels: %.200s; need "
-        "another "
-        "device or driver",
+        "another device or driver",
         rt->device.id, rt->device.name, caps_family_name(first), why[0],
         caps_family_name(first == CAPS_FAMILY_CPU ? CAPS_FAMILY_GPU : CAPS_FAMILY_CPU), why[1]);
 }

@@ -1,11 +1,11 @@
 /* trust.h: which variants of kernels a device computes right.
  *
  * A variant is a family of kernels ("family gpu"), or an algorithm of a chooser (choice.h: "conv
- * toom-cook", "tile 64x64"). Before any is used on a device that is not known, each is checked there
- * against the reference, on small odd sizes, forward and backward; what fails is set aside, and the
- * choosers take the next. The verdicts lie in the cache directory, one file for each device, driver
- * and family ("trust-HASH.json", beside what was tuned), and count only for the kernels that they
- * were made with.
+ * toom-cook", "tile 64x64"). Before any is used on a device that is not known, each is checked
+ * there against the reference, on small odd sizes, forward and backward; what fails is set aside,
+ * and the choosers take the next. The verdicts lie in the cache directory, one file for each
+ * device, driver and family ("trust-HASH.json", beside what was tuned), and count only for the
+ * kernels that they were made with.
  *
  * The checks run in a child process (trust_process.h), so that a driver which ends the process,
  * crashes or hangs costs a verdict. Where the process has made OpenCL calls of its own before ours,
@@ -22,8 +22,8 @@ enum { CAPS_TRUST_VARIANT = 64, CAPS_TRUST_WHY = 240, CAPS_TRUST_MOST = 64 };
 typedef struct caps_verdict {
     char variant[CAPS_TRUST_VARIANT];
     bool passed;
-    /* Relative, of the case that was the farthest off for its tolerance. tolerance 0: there was none;
-     * it is refused unseen, or serves nothing here. */
+    /* Relative, of the case that was the farthest off for its tolerance. tolerance 0: there was
+     * none; it is refused unseen, or serves nothing here. */
     double error, tolerance;
     char why[CAPS_TRUST_WHY]; /* it is refused; "": it passed */
     size_t group; /* of a family: items that its kernels' groups may have; 0: of no other variant */
@@ -38,12 +38,12 @@ caps_status caps_verdicts_read(caps_verdict **list, size_t *n, const caps_device
 /* Those in force for a runtime; the runtime's own. */
 size_t caps_runtime_verdicts(const caps_runtime *rt, const caps_verdict **list);
 
-/* Why an algorithm of a chooser is refused on the runtime's device; NULL: it is not. The text is the
- * runtime's. */
+/* Why an algorithm of a chooser is refused on the runtime's device; NULL: it is not. The text is
+ * the runtime's. */
 const char *caps_trust_refusal(const caps_runtime *rt, const char *chooser, const char *algorithm);
 
-/* What is told while a check that takes time begins, as one line: what cannot wait until the runtime
- * is there. NULL (at first): nothing. For the program; before its threads begin. */
+/* What is said while a check that takes time begins, as one line: what cannot wait until the
+ * runtime is there. NULL (at first): nothing. For the program; before its threads begin. */
 void caps_trust_on_check(void (*tell)(const char *text));
 
 /* From now on this thread trusts everything: it checks, or what it computes is thrown away. */

@@ -18,10 +18,10 @@
 #include "runtime_state.h"
 #include "sources.h"
 
-enum { FORMAT = 1, FILE_LIMIT = 1 << 20, SOURCE_LIMIT = 16 << 20 };
+enum { FORMAT = 1, FILE_LIMIT = 1 << 20 };
 
-/* The limits are part of it: they decide which variants there are, and a driver may be told others
- * by its environment. */
+/* The limits are part of it: they decide which variants there are, and a driver may take others
+ * from its environment. */
 char *caps_trust_device_text(const caps_device_info *d, caps_family family)
 {
     char *tuned = caps_tuning_device_text(d, family), *text = NULL;
@@ -56,46 +56,6 @@ static char *trust_path(const char *directory, const char *device)
     return caps_trust_path(directory, caps_hash(CAPS_HASH_START, device, strlen(device)));
 }
 
-/* Of the sources that are built, wherever they come from. */
-void caps_trust_kernels(char text[17], const char *cl_path)
-{
-    uint64_t hash = CAPS_HASH_START;
-    for (const caps_source *s = caps_sources; s->name; s++) {
-        unsigned char *file = NULL;
-        size_t n = 0;
-        char *path = cl_path ? caps_path_join(cl_path, s->name) : NULL;
-        if (path && caps_file_read(&file, &n, path, SOURCE_LIMIT, NULL) == CAPS_OK)
-            hash = caps_hash(hash, file, n);
-        else
-            hash = caps_hash(hash, s->text, s->bytes);
-        free(file);
-        free(path);
-    }
-    snprintf(text, 17, "%016llx", (unsigned long long)hash);
-}
-
-bool caps_trust_is_kept(const char *directory, uint64_t hash, const char *cl_path)
-{
-    unsigned char *text = NULL;
-    size_t bytes = 0;
-    json_t *root = NULL;
-    bool kept = false;
-    char *path = caps_trust_path(directory, hash), own[17];
-    if (path)
-        text = caps_cache_read(&bytes, path, FILE_LIMIT);
-    if (text &&
-        caps_json_parse(&root, (const char *)text, bytes, "it", CAPS_ERR_FORMAT, NULL) == CAPS_OK) {
-        const char *kernels = json_string_value(json_object_get(root, "kernels"));
-        caps_trust_kernels(own, cl_path);
-        kept = json_integer_value(json_object_get(root, "capscl_trust")) == FORMAT && kernels &&
-               strcmp(kernels, own) == 0;
-    }
-    json_decref(root);
-    free(text);
-    free(path);
-    return kept;
-}
-
 static bool read_verdict(caps_verdict *v, const json_t *row)
 {
     const char *variant = json_string_value(json_object_get(row, "variant"));
@@ -113,26 +73,51 @@ static bool read_verdict(caps_verdict *v, const json_t *row)
     return v->passed == !*why;
 }
 
-/* The rows of a file that counts for this device and these kernels, or NULL; borrowed. */
-static const json_t *find_rows(const json_t *root, const char *device, const char *cl_path)
+/* What a file has that was made with these kernels, or NULL. Freed with json_decref(). */
+static json_t *read_file(const char *path, const char *cl_path)
 {
-    const char *kernels = json_string_value(json_object_get(root, "kernels"));
+    size_t bytes = 0;
+    unsigned char *text = caps_cache_read(&bytes, path, FILE_LIMIT);
+    json_t *root = NULL;
+    char own[17];
+    if (text &&
+        caps_json_parse(&root, (const char *)text, bytes, "it", CAPS_ERR_FORMAT, NULL) == CAPS_OK) {
+        const char *kernels = json_string_value(json_object_get(root, "kernels"));
+        caps_sources_hash(own, cl_path);
+        if (json_integer_value(json_object_get(root, "capscl_trust")) != FORMAT || !kernels ||
+            strcmp(kernels, own) != 0) {
+            json_decref(root);
+            root = NULL;
+        }
+    }
+    free(text);
+    return root;
+}
+
+bool caps_trust_is_kept(const char *directory, uint64_t hash, const char *cl_path)
+{
+    char *path = caps_trust_path(directory, hash);
+    json_t *root = path ? read_file(path, cl_path) : NULL;
+    const bool kept = root != NULL;
+    json_decref(root);
+    free(path);
+    return kept;
+}
+
+/* The rows for a device, or NULL; borrowed. */
+static const json_t *find_rows(const json_t *root, const char *device)
+{
     const char *of = json_string_value(json_object_get(root, "device"));
     const json_t *rows = json_object_get(root, "verdicts");
-    char own[17];
-    if (json_integer_value(json_object_get(root, "capscl_trust")) != FORMAT || !kernels || !of ||
-        strcmp(of, device) != 0 || json_array_size(rows) < 1 ||
+    if (!of || strcmp(of, device) != 0 || json_array_size(rows) < 1 ||
         json_array_size(rows) > CAPS_TRUST_MOST)
         return NULL;
-    caps_trust_kernels(own, cl_path);
-    return strcmp(kernels, own) == 0 ? rows : NULL;
+    return rows;
 }
 
 caps_status caps_trust_load(caps_verdict **list, size_t *n, const char *directory,
     const char *device, const char *cl_path, caps_error *err)
 {
-    unsigned char *text = NULL;
-    size_t bytes = 0, count = 0;
     json_t *root = NULL;
     caps_status status = CAPS_OK;
     char *path = trust_path(directory, device);
@@ -140,14 +125,11 @@ caps_status caps_trust_load(caps_verdict **list, size_t *n, const char *director
     *n = 0;
     if (!path)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for verdicts");
-    text = caps_cache_read(&bytes, path, FILE_LIMIT);
-    if (!text ||
-        caps_json_parse(&root, (const char *)text, bytes, "it", CAPS_ERR_FORMAT, NULL) != CAPS_OK)
+    root = read_file(path, cl_path);
+    const json_t *rows = find_rows(root, device);
+    const size_t count = json_array_size(rows);
+    if (count == 0)
         goto done;
-    const json_t *rows = find_rows(root, device, cl_path);
-    if (!rows)
-        goto done;
-    count = json_array_size(rows);
     *list = calloc(count, sizeof **list);
     if (!*list)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu verdicts", count));
@@ -160,7 +142,6 @@ caps_status caps_trust_load(caps_verdict **list, size_t *n, const char *director
     }
 done:
     json_decref(root);
-    free(text);
     free(path);
     return status;
 }
@@ -170,7 +151,7 @@ void caps_trust_save(const caps_verdict *list, size_t n, const char *directory, 
 {
     char kernels[17];
     json_t *rows = json_array();
-    caps_trust_kernels(kernels, cl_path);
+    caps_sources_hash(kernels, cl_path);
     for (size_t i = 0; i < n; i++)
         caps_json_append(
             &rows, json_pack("{s:s, s:b, s:o, s:o, s:o, s:I}", "variant", list[i].variant, "passed",
@@ -195,15 +176,13 @@ caps_status caps_verdicts_read(caps_verdict **list, size_t *n, const caps_device
 {
     caps_status status = CAPS_OK;
     char *directory = NULL, *text = caps_trust_device_text(device, family);
-    const char *cl_path = getenv("CAPSCL_CL_PATH");
     *list = NULL;
     *n = 0;
     if (!text)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for verdicts"));
     CAPS_TRY(caps_cache_directory(&directory, NULL, err));
     if (directory)
-        CAPS_TRY(
-            caps_trust_load(list, n, directory, text, cl_path && *cl_path ? cl_path : NULL, err));
+        CAPS_TRY(caps_trust_load(list, n, directory, text, caps_sources_place(), err));
 done:
     free(directory);
     free(text);

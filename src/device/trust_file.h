@@ -14,8 +14,6 @@ uint64_t caps_trust_device_hash(const caps_device_info *device, caps_family fami
 char *caps_trust_path(const char *directory, uint64_t hash);
 /* Whether that file is there, and was made with these kernels. */
 bool caps_trust_is_kept(const char *directory, uint64_t hash, const char *cl_path);
-/* 16 digits of a hash of the kernels' sources, the library's own (NULL) or those of a directory. */
-void caps_trust_kernels(char text[17], const char *cl_path);
 
 /* Those in a cache directory that were made with these kernels; as caps_verdicts_read. `cl_path`:
  * kernel sources from there, NULL: the library's own. */

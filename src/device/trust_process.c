@@ -1,12 +1,13 @@
 /* trust_process.c: see trust_process.h.
  *
  * A child is of use only if it was forked before the first OpenCL call: drivers have threads, which
- * no child inherits. So where a device may turn out to be unknown a helper is forked then, which
- * waits on a socket. For a task it forks a worker; the worker opens the device, checks, and tells of
- * each check before and after. When the worker ends before its time, or says nothing for too long,
- * the check that it had begun is the one that is refused, and the next worker goes on behind it.
+ * no child inherits. So where a device may turn out to be unknown a fork server is begun then,
+ * which waits on a socket. For a task it forks a worker; the worker opens the device, checks, and
+ * reports each check before and after. When the worker ends before its time, or says nothing for
+ * too long, the check that it had begun is the one that is refused, and the next worker goes on
+ * behind it.
  *
- * The helper ends when its socket is closed, and so at the latest with the program. */
+ * The server ends when its socket is closed, and so at the latest with the program. */
 #include "trust_process.h"
 
 #include <errno.h>
@@ -30,8 +31,8 @@
 
 enum { MOST_WORKERS = 2 * CAPS_TRUST_MOST };
 
-/* -1: there is no helper. */
-static int helper = -1;
+/* -1: there is no fork server. */
+static int server = -1;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* one task at a time */
 
 /* ---- bytes through a socket or pipe --------------------------------------------------------- */
@@ -147,7 +148,7 @@ static void work(const caps_trust_task *task, const caps_verdict *known, size_t 
     _exit(0); /* another one goes on */
 }
 
-/* ---- the helper ----------------------------------------------------------------------------- */
+/* ---- the fork server ------------------------------------------------------------------------ */
 
 typedef struct worker {
     pid_t id;
@@ -228,8 +229,8 @@ static void explain_end(char *to, size_t bytes, const worker *w, int state, bool
             caps_text_clean(said, sizeof said, w->said));
 }
 
-/* A driver that compiles for minutes on a busy machine does not hang: its process computes. One that
- * waits does not, and one that turns in a loop comes to an end of its processor time. */
+/* A driver that compiles for minutes on a busy machine does not hang: its process computes. One
+ * that waits does not, and one that turns in a loop comes to an end of its processor time. */
 enum { IDLE_S = 120, BUSY_S = 900, SLICE_MS = 500 };
 
 typedef struct patience {
@@ -360,7 +361,7 @@ static bool worker_run(state *s, const caps_trust_task *task, int socket)
 }
 
 /* Until all is checked. */
-static bool help(state *s, const caps_trust_task *task, int socket)
+static bool server_answer(state *s, const caps_trust_task *task, int socket)
 {
     *s = (state){0};
     for (int i = 0; i < MOST_WORKERS && !s->answer.finished && !s->failed; i++) {
@@ -371,17 +372,17 @@ static bool help(state *s, const caps_trust_task *task, int socket)
     return send_all(socket, &s->answer, sizeof s->answer);
 }
 
-static void helper_live(int socket)
+static void server_run(int socket)
 {
     static state s; /* 30 KiB */
     caps_trust_task task;
     const int nowhere = open("/dev/null", O_RDWR);
     for (int i = 0; i < 3; i++)
-        dup2(nowhere, i); /* who reads what the program writes does not wait for the helper */
+        dup2(nowhere, i); /* who reads what the program writes does not wait for the server */
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGINT, SIG_IGN); /* whoever gave the task decides; a worker ends with the helper */
+    signal(SIGINT, SIG_IGN); /* whoever gave the task decides; a worker ends with the server */
     signal(SIGTERM, SIG_DFL);
-    while (receive_all(socket, &task, sizeof task) && help(&s, &task, socket))
+    while (receive_all(socket, &task, sizeof task) && server_answer(&s, &task, socket))
         ;
     _exit(0);
 }
@@ -399,16 +400,16 @@ static bool is_opencl_in_use(void)
     return loaded;
 }
 
-static pid_t helper_id, helper_maker;
+static pid_t server_id, server_maker;
 
 /* At the program's end; a child that was forked from it has no part in this. */
-static void helper_end(void)
+static void server_end(void)
 {
-    if (helper < 0 || helper_maker != getpid())
+    if (server < 0 || server_maker != getpid())
         return;
-    close(helper);
-    helper = -1;
-    while (waitpid(helper_id, NULL, 0) < 0 && errno == EINTR)
+    close(server);
+    server = -1;
+    while (waitpid(server_id, NULL, 0) < 0 && errno == EINTR)
         ;
 }
 
@@ -419,27 +420,27 @@ bool caps_trust_process_begin(void)
         return false;
     for (int i = 0; i < 2; i++)
         fcntl(ends[i], F_SETFD, FD_CLOEXEC);
-    helper_id = fork();
-    if (helper_id == 0) {
+    server_id = fork();
+    if (server_id == 0) {
         close(ends[0]);
-        helper_live(ends[1]);
+        server_run(ends[1]);
     }
     close(ends[1]);
-    if (helper_id < 0 || atexit(helper_end) != 0) {
+    if (server_id < 0 || atexit(server_end) != 0) {
         close(ends[0]);
         return false;
     }
-    helper_maker = getpid();
-    helper = ends[0];
+    server_maker = getpid();
+    server = ends[0];
     return true;
 }
 
 bool caps_trust_process_run(const caps_trust_task *task, caps_trust_answer *answer)
 {
     pthread_mutex_lock(&lock);
-    const bool got = helper >= 0 && helper_maker == getpid() &&
-                     send(helper, task, sizeof *task, MSG_NOSIGNAL) == (ssize_t)sizeof *task &&
-                     receive_all(helper, answer, sizeof *answer);
+    const bool got = server >= 0 && server_maker == getpid() &&
+                     send(server, task, sizeof *task, MSG_NOSIGNAL) == (ssize_t)sizeof *task &&
+                     receive_all(server, answer, sizeof *answer);
     pthread_mutex_unlock(&lock);
     return got;
 }

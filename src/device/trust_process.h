@@ -29,8 +29,8 @@ typedef struct caps_trust_answer {
     char why[CAPS_TRUST_WHY]; /* the list was not finished */
 } caps_trust_answer;
 
-/* Forks the helper that does it. False: the process has made OpenCL calls already, and there will be
- * none. */
+/* Begins the fork server that does it. False: the process has made OpenCL calls already, and there
+ * will be none. */
 bool caps_trust_process_begin(void);
 /* False: there is no such process, or it was ended; or the device is not there. */
 bool caps_trust_process_run(const caps_trust_task *task, caps_trust_answer *answer);
@@ -47,8 +47,9 @@ bool caps_trust_check_rest(caps_runtime *rt, const caps_trust_watch *watch);
 
 /* Nothing is checked: the environment says so, or this thread is one that checks. */
 bool caps_trust_is_off(void);
-/* Has all drivers list their devices in a child, where they are not known; those that do not survive
- * it are left out from then on. Forks the helper where something may have to be checked. */
+/* Has all drivers list their devices in a child, where they are not known; those that do not
+ * survive it are left out from then on. Begins the fork server where something may have to be
+ * checked. */
 void caps_drivers_check(void);
 /* Of a runtime that makes them: what is known so far. */
 void caps_trust_adopt(caps_runtime *rt, const caps_verdict *list, size_t n);

@@ -51,14 +51,6 @@ static char *device_text(const caps_runtime *rt)
     return caps_tuning_device_text(&rt->device, rt->family);
 }
 
-static void kernels_text(char text[17])
-{
-    uint64_t hash = CAPS_HASH_START;
-    for (const caps_source *s = caps_sources; s->name; s++)
-        hash = caps_hash(hash, s->text, s->bytes);
-    snprintf(text, 17, "%016llx", (unsigned long long)hash);
-}
-
 char *caps_tuning_path(const caps_runtime *rt)
 {
     char *device = device_text(rt), *name = NULL, *path = NULL;
@@ -91,7 +83,7 @@ static const char *tuning_reason(const json_t *root, const char *device)
     if (strcmp(of, device) != 0)
         return "it was measured on another device or driver";
     char own[17];
-    kernels_text(own);
+    caps_sources_hash(own, NULL);
     if (strcmp(kernels, own) != 0)
         return "it was measured with other kernels";
     json_object_foreach((json_t *)choices, key, choice)
@@ -164,7 +156,7 @@ caps_status caps_tuning_save(caps_runtime *rt, caps_error *err)
     char *device = device_text(rt), *path = caps_tuning_path(rt), *text = NULL;
     json_t *root = NULL;
     char kernels[17];
-    kernels_text(kernels);
+    caps_sources_hash(kernels, NULL);
     if (!rt->cache_dir) {
         status = caps_fail(err, CAPS_ERR_IO, "there is no cache directory");
         goto done;

@@ -7,10 +7,10 @@
 #include <capscl/inspect.h>
 
 #include "batcher.h"
-#include "pinned.h"
 #include "clock.h"
 #include "fail.h"
 #include "options.h"
+#include "pinned.h"
 #include "step.h"
 #include "trace.h"
 
