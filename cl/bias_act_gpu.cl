@@ -68,15 +68,9 @@ __kernel void bias_act_sum(__global float *dbias, const ulong dbias_at, __global
             n++;
         }
     }
-    partial[lid] = total;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint gap = items / 2; gap > 0; gap /= 2) {
-        if (lid < gap)
-            partial[lid] += partial[lid + gap];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
+    total = caps_row_sum(partial, items, total);
     if (lid == 0)
-        dbias[dbias_at + c] = partial[0];
+        dbias[dbias_at + c] = total;
 }
 
 __kernel void bias_act_sum_rows(__global float *dbias, const ulong dbias_at,
@@ -114,13 +108,7 @@ __kernel void bias_act_backward_rows(__global float *dx, const ulong dx_at, __gl
         lost = (next - total) - term;
         total = next;
     }
-    partial[lid] = total;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint gap = rows / 2; gap > 0; gap /= 2) {
-        if (lid < gap * width)
-            partial[lid] += partial[lid + gap * width];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
+    total = caps_column_sum(partial, width, total);
     if (lid < width && c < channels)
-        dbias[dbias_at + c] = partial[lid];
+        dbias[dbias_at + c] = total;
 }

@@ -275,13 +275,7 @@ __kernel void routing_dbias(__global float *restrict dbias, const ulong dbias_of
     if (e < e_count)
         for (uint row = item / columns; row < rows; row += step)
             sum += gs[gs_offset + (ulong)row * e_count + e];
-    scratch[item] = sum;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint gap = step / 2; gap > 0; gap /= 2) {
-        if (item < gap * columns)
-            scratch[item] += scratch[item + gap * columns];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
+    sum = caps_column_sum(scratch, columns, sum);
     if (item < columns && e < e_count)
-        dbias[dbias_offset + e] = scratch[item];
+        dbias[dbias_offset + e] = sum;
 }
