@@ -44,8 +44,8 @@ typedef struct caps_device_info {
     char unusable[200];      /* why it cannot, as one phrase; "" where it can */
     bool shares_host_memory; /* CL_DEVICE_HOST_UNIFIED_MEMORY: a processor, an integrated GPU */
     uint32_t clock_mhz;      /* CL_DEVICE_MAX_CLOCK_FREQUENCY; 0: its driver does not say */
-    /* What it could compute in float32 at most, by clock, units and their lanes (by vendor); computed,
-     * not measured. For comparing devices. */
+    /* What it could compute in float32 at most, by clock, units and their lanes (by vendor);
+     * computed, not measured. For comparing devices. */
     double peak_gflops;
 } caps_device_info;
 

@@ -207,8 +207,8 @@ typedef struct caps_checkpoint {
     size_t count;
     bool *fresh; /* NULL, or by parameter: the file has none that fits, its elements are 0 here
                     (caps_checkpoint_load_fitting alone) */
-    /* NULL, or what is worth saying, in lines ended by '\n': numbers that were converted, layers that
-     * were not taken. */
+    /* NULL, or what is worth saying, in lines ended by '\n': numbers that were converted, layers
+     * that were not taken. */
     char *notes;
 } caps_checkpoint;
 

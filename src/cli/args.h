@@ -143,7 +143,8 @@ caps_status caps_args_parse(caps_args *args, const caps_flag *flags, void *optio
     char **argv, size_t positional_max, caps_error *err);
 void caps_args_release(caps_args *args); /* a zeroed one is allowed */
 
-/* Keeps a string (malloc'd, NULL: out of memory) until the release. CAPS_ERR_MEMORY: it is freed. */
+/* Keeps a string (malloc'd, NULL: out of memory) until the release. CAPS_ERR_MEMORY: it is
+ * freed. */
 caps_status caps_args_keep(caps_args *args, char *text, caps_error *err);
 
 /* Was the flag (a name of the table) on the command line? */

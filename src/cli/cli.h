@@ -122,8 +122,8 @@ extern const caps_command caps_command_devices, caps_command_train, caps_command
     caps_command_predict, caps_command_show, caps_command_report, caps_command_selftest,
     caps_command_bench, caps_command_tune, caps_command_version, caps_command_help;
 
-/* A path or another text from outside as it is shown (text.h), up to the next call. Messages and the
- * log are cleaned already; what printf gets is not. */
+/* A path or another text from outside as it is shown (text.h), up to the next call. Messages and
+ * the log are cleaned already; what printf gets is not. */
 const char *caps_cli_shown(const char *text);
 
 /* The table: the i-th command, NULL past the last; by name, NULL where there is none. */
@@ -145,8 +145,8 @@ int caps_cli_exit_code(caps_status status);
 caps_status caps_cli_usage(caps_error *err, const char *format, ...) CAPS_PRINTF(2, 3);
 
 /* The log: lines on stderr, after the progress bar (if any) is wiped. `log` is silent under
- * --quiet, `detail` speaks only under --verbose, `warn` begins "warning: " and `note` "note: "; both
- * are silent under --quiet. A note is what is worth saying and is no failure. */
+ * --quiet, `detail` speaks only under --verbose, `warn` begins "warning: " and `note` "note: ";
+ * both are silent under --quiet. A note is what is worth saying and is no failure. */
 void caps_cli_log(const char *format, ...) CAPS_PRINTF(1, 2);
 void caps_cli_detail(const char *format, ...) CAPS_PRINTF(1, 2);
 void caps_cli_warn(const char *format, ...) CAPS_PRINTF(1, 2);

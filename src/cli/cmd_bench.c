@@ -307,7 +307,8 @@ static caps_status bench_check_network(const bench_choice *choice,
     return CAPS_OK;
 }
 
-/* For the name of a file of results: "conv-squash"; "network" where nothing is named, "" for all. */
+/* For the name of a file of results: "conv-squash"; "network" where nothing is named, "" for
+ * all. */
 static void bench_describe(char *text, size_t bytes, const bench_choice *choice)
 {
     const caps_bench_operation *operation;

@@ -1,4 +1,5 @@
-/* train_resume.c: what the command line may say of a run that is continued; see train_settings.h. */
+/* train_resume.c: what the command line may say of a run that is continued; see
+ * train_settings.h. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

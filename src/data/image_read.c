@@ -135,8 +135,8 @@ static void lay_over(caps_raster *r, unsigned level)
 }
 
 /* Ink darker than a third of white shows on white; on black shows what is lighter. Then the picture
- * is dark on light, or light on dark: where the network was trained on the other, and nobody chose a
- * ground, it is turned round. */
+ * is dark on light, or light on dark: where the network was trained on the other, and nobody chose
+ * a ground, it is turned round. */
 static void raster_lay(caps_raster *r, const caps_picture_options *o, caps_picture_facts *facts)
 {
     if (r->channels != 2 && r->channels != 4)

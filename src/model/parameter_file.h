@@ -32,8 +32,8 @@ size_t caps_network_texts_list(
 /* Points into `flat` and at `name`. */
 caps_st_tensor caps_parameter_tensor(const caps_parameter *p, const char *name, const float *flat);
 
-/* Types of numbers that are converted to float32 as they are read. "float32", "float16", "bfloat16",
- * "float64"; NULL: another type. */
+/* Types of numbers that are converted to float32 as they are read. "float32", "float16",
+ * "bfloat16", "float64"; NULL: another type. */
 const char *caps_parameter_type_name(const char *dtype);
 
 /* Does t have the parameter's shape? */

@@ -37,10 +37,10 @@ typedef struct caps_safetensors {
 } caps_safetensors;
 
 /* Reads and checks the header alone, so that a file that is of no use is refused before its data
- * take memory; caps_safetensors_read then gives the tensors their data. Checks: header length within the file (and at most 100 MB, as the format says), JSON object
- * without duplicate keys, known dtypes, shapes whose product fits, offsets in range that neither
- * overlap nor leave holes and cover the file exactly. CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT: "path:
- * tensor X: ...". */
+ * take memory; caps_safetensors_read then gives the tensors their data. Checks: header length
+ * within the file (and at most 100 MB, as the format says), JSON object without duplicate keys,
+ * known dtypes, shapes whose product fits, offsets in range that neither overlap nor leave holes
+ * and cover the file exactly. CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT: "path: tensor X: ...". */
 caps_status caps_safetensors_open(caps_safetensors *st, const char *path, caps_error *err);
 caps_status caps_safetensors_read(caps_safetensors *st, const char *path, caps_error *err);
 /* Both in one. */

@@ -61,8 +61,8 @@ size_t caps_clblast_candidates(const caps_runtime *rt, const char **names, size_
 caps_status caps_clblast_apply(caps_runtime *rt, const char *name, caps_error *err);
 void caps_clblast_plan(const caps_runtime *rt);
 
-/* Where CLBlast fails, at run time, for a shape (by its key) on a runtime, our own product takes its
- * place, and CLBlast is not tried again for it. The first failure is a warning. */
+/* Where CLBlast fails, at run time, for a shape (by its key) on a runtime, our own product takes
+ * its place, and CLBlast is not tried again for it. The first failure is a warning. */
 bool caps_clblast_has_failed(const caps_runtime *rt, const caps_gemm_shape *shape);
 /* Why the CLBlast in a file is not used (versions that compute wrong products), or NULL. */
 const char *caps_clblast_version_reason(const char *file);

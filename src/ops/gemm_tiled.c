@@ -1,4 +1,5 @@
-/* gemm_tiled.c: products by cl/gemm_tiled_gpu.clt, built for a tile and for how the operands lie. */
+/* gemm_tiled.c: products by cl/gemm_tiled_gpu.clt, built for a tile and for how the operands
+ * lie. */
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,8 +30,8 @@ static bool lies_in_fours(
 /* ---- a product ------------------------------------------------------------------------------ */
 
 /* Registers that NVIDIA's compiler may give an item of the largest tile, so that three groups fit a
- * multiprocessor. Operands that need more registers to be read are better off with two groups. Items
- * of fewer rows mostly need no limit, and where they do the compiler spills. */
+ * multiprocessor. Operands that need more registers to be read are better off with two groups.
+ * Items of fewer rows mostly need no limit, and where they do the compiler spills. */
 static const char *register_limit(const caps_runtime *rt, const caps_gemm_cut *c, bool plain)
 {
     const bool nvidia = strstr(caps_runtime_device(rt)->platform, "NVIDIA") != NULL;

@@ -1,8 +1,8 @@
 /* gemm_tiles.c: a table of tiles for each class of devices, and a model of what they take.
  *
- * The model counts, in cycles of a compute unit, the instructions that a round of a tile issues, and
- * rounds of groups over the units; a round takes at least as long as memory needs to answer, and
- * k is cut into parts where that keeps more of the device busy. It sees the shape and what the
+ * The model counts, in cycles of a compute unit, the instructions that a round of a tile issues,
+ * and rounds of groups over the units; a round takes at least as long as memory needs to answer,
+ * and k is cut into parts where that keeps more of the device busy. It sees the shape and what the
  * driver says of the device, so it answers the same every time. */
 #include "gemm_tiles.h"
 
@@ -100,8 +100,8 @@ static size_t vector_of(const caps_runtime *rt)
     return width >= 16 ? 16 : width >= 8 ? 8 : 4;
 }
 
-/* Intel's compiler keeps so many sums in memory, not in registers, where k has a rest or anything is
- * done to them. */
+/* Intel's compiler keeps so many sums in memory, not in registers, where k has a rest or anything
+ * is done to them. */
 static bool keeps_sums_in_memory(const caps_runtime *rt, const caps_gemm_cut *c)
 {
     return class_of(rt)->bit == INTEL && c->wm * c->wn > 16;

@@ -15,7 +15,8 @@ typedef struct caps_gemm_cut {
     double cycles;                 /* what it should take: a model, for comparisons alone */
 } caps_gemm_cut;
 
-/* Rows of the table, and that of a name (their number, where there is none). A name says how large a tile of C is. */
+/* Rows of the table, and that of a name (their number, where there is none). A name says how large
+ * a tile of C is. */
 size_t caps_gemm_tiles_count(void);
 const char *caps_gemm_tile_name(size_t tile);
 size_t caps_gemm_tile_find(const char *name);
@@ -35,8 +36,9 @@ caps_gemm_cut caps_gemm_cut_by(
  * device's compiler has; false: the cut stays as it is. */
 bool caps_gemm_cut_limit(caps_gemm_cut *cut, const caps_runtime *rt, bool fours);
 
-/* caps_gemm_cut_by with the tile that was measured to be the fastest for the shape, else by the one that
- * should be. `record`: the choice is recorded (choice.h), under the key "tile 100x512x160 nt". */
+/* caps_gemm_cut_by with the tile that was measured to be the fastest for the shape, else by the one
+ * that should be. `record`: the choice is recorded (choice.h), under the key "tile 100x512x160
+ * nt". */
 caps_status caps_gemm_cut_choose(caps_gemm_cut *cut, const caps_runtime *rt,
     const caps_gemm_shape *shape, bool record, caps_error *err);
 

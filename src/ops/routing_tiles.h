@@ -5,7 +5,8 @@
 
 #include "routing_fused.h"
 
-/* Passes over the votes. None of it but wm and lm, on which no bit depends, depends on the batch. */
+/* Passes over the votes. None of it but wm and lm, on which no bit depends, depends on the
+ * batch. */
 typedef struct caps_routing_tiles {
     size_t wm, wn, lm;    /* samples and outputs of a work-item; work-items along samples */
     size_t kc;            /* dimensions of a round */

@@ -231,7 +231,7 @@ static double between(const caps_metric *before, const caps_metric *m, value_of 
 }
 
 /* Adds a series where there is anything to show; a chart of 3 at most. */
-/* Out of memory: the page is told. */
+/* Out of memory: the page fails at its end. */
 static void add_series(caps_textbuf *h, chart *c, const caps_run_record *run, const char *name,
     int colour, bool epochs, bool faint, value_of *value)
 {

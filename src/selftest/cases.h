@@ -36,8 +36,8 @@ typedef struct caps_selftest_case {
 extern const caps_selftest_case caps_selftest_layers[]; /* gemm to linear; ends with an empty row */
 extern const caps_selftest_case caps_selftest_capsules[];
 
-/* After a case has set t->algorithm: it is none of those that are to be run, or it is refused on the
- * device. */
+/* After a case has set t->algorithm: it is none of those that are to be run, or it is refused on
+ * the device. */
 bool caps_selftest_skips(const caps_selftest *t, const char *chooser);
 
 /* n numbers in lo..hi, each exactly a float32; zeros; or NULL, with t->status set. */

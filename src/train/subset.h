@@ -33,8 +33,8 @@ typedef struct caps_subset_pictures {
     caps_ground ground;
 } caps_subset_pictures;
 
-/* From the config.json beside the checkpoint; the defaults where there is none. What it does not say
- * of the ground is that of the usual data sets: with one channel light on dark. */
+/* From the config.json beside the checkpoint; the defaults where there is none. What it does not
+ * say of the ground is that of the usual data sets: with one channel light on dark. */
 void caps_subset_find_pictures(
     caps_subset_pictures *pictures, const char *model, const caps_model_spec *spec);
 

@@ -1,7 +1,7 @@
-/* driver_faulty.c: an OpenCL driver that ends the process, crashes or hangs: PoCL ($CAPSCL_TEST_POCL
- * is its library), with one call that does so. $CAPSCL_TEST_FAULT says how (exit, crash, hang),
- * $CAPSCL_TEST_FAULT_AT when: at "load", or when a program is built whose options have that text;
- * $CAPSCL_TEST_FAULT_DEVICE: only for the device that has that in its name.
+/* driver_faulty.c: an OpenCL driver that ends the process, crashes or hangs: PoCL
+ * ($CAPSCL_TEST_POCL is its library), with one call that does so. $CAPSCL_TEST_FAULT says how
+ * (exit, crash, hang), $CAPSCL_TEST_FAULT_AT when: at "load", or when a program is built whose
+ * options have that text; $CAPSCL_TEST_FAULT_DEVICE: only for the device that has that in its name.
  *
  * $CAPSCL_TEST_GROUPS is how many items a group of a kernel may have whose name has
  * $CAPSCL_TEST_GROUPS_OF in it, as if it needed many registers. */

@@ -312,8 +312,9 @@ static uint8_t jpeg_sample(size_t x, size_t y, size_t c)
     return (uint8_t)(x * 17 + y * 29 + c * 50);
 }
 
-/* More than a third of the damaged pictures, but not all, are refused in words; the others are read, and of PNG
- * converted too. Some PNG have their checksums mended, so that what is behind these is read. */
+/* More than a third of the damaged pictures, but not all, are refused in words; the others are
+ * read, and of PNG converted too. Some PNG have their checksums mended, so that what is behind
+ * these is read. */
 static void fuzz_pictures(
     const char *name, const bytes *good, int kinds, uint32_t which, uint64_t count, bool png)
 {

@@ -104,8 +104,8 @@ static void write_kind(const char *path, const kind *k)
         free(rows[y]);
 }
 
-/* What capscl should make of channel c (0 to 2) of pixel (x, y) on a ground of that level, 0 to 255,
- * not yet rounded. */
+/* What capscl should make of channel c (0 to 2) of pixel (x, y) on a ground of that level, 0 to
+ * 255, not yet rounded. */
 static double expected_value(const kind *k, int x, int y, int c, double ground)
 {
     double most = (double)((1u << k->depth) - 1), alpha = 1, value;
