@@ -57,6 +57,9 @@ typedef struct caps_train_config {
     /* Of the classes in the class loss (caps_model_options.class_weights): "" (none), "balanced"
      * (inversely to how many training images they have), or a number for each, "1,2.5". */
     char class_weights[1024];
+    /* Several devices (caps_train_control.others): as they were named, for the record, and the shares
+     * of a batch that they compute, "60:40"; "": one device; equal shares. */
+    char devices[2048], split[1024];
 } caps_train_config;
 
 /* The three functions that fill a config need its `size` and write no more than so many bytes; what
@@ -152,7 +155,15 @@ typedef enum caps_train_event {
     CAPS_TRAIN_LOG,     /* `text` is one line for the log */
 } caps_train_event;
 
-/* How this process runs it; none of it changes the result. Begin with
+/* What a device has computed in this process. */
+typedef struct caps_train_device {
+    uint64_t images;
+    double busy_seconds;    /* of its steps: enqueueing, computing, summing gradients */
+    double waiting_seconds; /* for the other devices */
+    size_t share;           /* its images of a whole batch */
+} caps_train_device;
+
+/* How this process runs it; none of it changes the result, but for `others`. Begin with
  * {CAPS_OPTIONS(caps_train_control), ...}. */
 typedef struct caps_train_control {
     size_t size;     /* of this struct: CAPS_OPTIONS */
@@ -165,6 +176,12 @@ typedef struct caps_train_control {
     void (*event)(
         void *user, caps_train_event event, const caps_train_metrics *m, const char *text);
     void *user;
+    /* Devices beside that of the runtime, which compute each batch together with it: runtimes of
+     * their own, of which none is used elsewhere meanwhile. The same devices in the same order with
+     * the same config.split give the same bytes. */
+    caps_runtime *const *others;
+    size_t others_count;
+    caps_train_device *devices; /* [1 + others_count], written as the run goes on; NULL: not */
 } caps_train_control;
 
 typedef enum caps_train_end {

@@ -221,13 +221,11 @@ static void show_verdicts(const caps_runtime *rt)
                 list[i].tolerance);
 }
 
-caps_status caps_cli_open(
-    caps_runtime **rt, const caps_common *common, bool profile, caps_error *err)
+static caps_status open_device(
+    caps_runtime **rt, const char *selector, const caps_runtime_options *options, caps_error *err)
 {
     caps_trust_on_check(show_check);
-    const caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .profile = profile,
-        .trace = common->trace, .trace_events = common->trace_events};
-    caps_status status = caps_runtime_create(rt, common->device, &options, err);
+    caps_status status = caps_runtime_create(rt, selector, options, err);
     caps_cli_show_cache_note();
     if (status == CAPS_OK) {
         const caps_device_info *device = caps_runtime_device(*rt);
@@ -237,6 +235,21 @@ caps_status caps_cli_open(
         show_verdicts(*rt);
     }
     return status;
+}
+
+caps_status caps_cli_open(
+    caps_runtime **rt, const caps_common *common, bool profile, caps_error *err)
+{
+    const caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .profile = profile,
+        .trace = common->trace, .trace_events = common->trace_events};
+    return open_device(rt, common->device, &options, err);
+}
+
+caps_status caps_cli_open_other(
+    caps_runtime **rt, const char *selector, bool profile, caps_error *err)
+{
+    const caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .profile = profile};
+    return open_device(rt, selector, &options, err);
 }
 
 caps_status caps_cli_check_trace(const caps_common *common, caps_error *err)

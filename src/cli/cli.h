@@ -169,6 +169,9 @@ void caps_cli_show_cache_note(void);
  * every kernel. */
 caps_status caps_cli_open(
     caps_runtime **rt, const caps_common *common, bool profile, caps_error *err);
+/* The same of a further device, without a trace. */
+caps_status caps_cli_open_other(
+    caps_runtime **rt, const char *selector, bool profile, caps_error *err);
 /* Can the trace that common->trace requests be written? CAPS_ERR_ARGUMENT, CAPS_ERR_IO. */
 caps_status caps_cli_check_trace(const caps_common *common, caps_error *err);
 /* Ends the trace, if there is one: the status and error of a run that ends with `status` and *err.

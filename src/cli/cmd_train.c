@@ -120,6 +120,9 @@ caps_status caps_train_one(caps_train_session *s, const caps_train_config *confi
         .stop = &stop_flag,
         .event = caps_train_on_event,
         .user = &w,
+        .others = s->others,
+        .others_count = s->others_count,
+        .devices = s->devices,
     };
     caps_status status;
     w.last_detail_seconds = caps_clock_seconds();
@@ -167,11 +170,13 @@ static caps_status train_single(
             (unsigned long long)metrics.step, o->out);
     if (o->common.json) {
         json_t *all = caps_train_json(s->rt, &metrics);
+        caps_json_set(&all, "devices", caps_train_devices_json(s));
         caps_json_set(
             &all, "class_errors", s->class_errors ? json_incref(s->class_errors) : json_null());
         CAPS_TRY(caps_cli_print_json(all, err));
     } else {
         caps_train_print(config, o->out, &metrics, s->class_line);
+        caps_train_devices_print(s);
     }
     if (end == CAPS_TRAIN_STOPPED)
         CAPS_TRY(caps_fail(err, CAPS_ERR_INTERRUPTED,
@@ -256,8 +261,10 @@ static int train_run(const caps_command *command, int argc, char **argv)
     s.args = &args;
     catch_signals();
     CAPS_TRY(read_settings(&s, &config, &repeat, &several, &err));
-    caps_warmup_process_begin(o.common.device, several ? &repeat.config : &config);
-    CAPS_TRY(caps_cli_open(&s.rt, &o.common, o.kernel_times, &err));
+    if (o.devices.count < 2)
+        caps_warmup_process_begin(
+            o.devices.count ? o.devices.values[0] : NULL, several ? &repeat.config : &config);
+    CAPS_TRY(caps_train_open_devices(&s, several ? &repeat.config : &config, &err));
     status = several ? caps_train_repeat(&s, &repeat, &err) : train_single(&s, &config, &err);
     if (o.kernel_times && (status == CAPS_OK || status == CAPS_ERR_INTERRUPTED)) {
         caps_status shown = caps_cli_show_profile(s.rt, status == CAPS_OK ? &err : NULL);
@@ -267,7 +274,7 @@ done:
     caps_progress_clear();
     status = caps_cli_end_trace(s.rt, status, &err);
     caps_cli_show_warnings(s.rt);
-    caps_runtime_free(s.rt);
+    caps_train_close_devices(&s);
     caps_checkpoint_release(&s.init);
     caps_train_release_classes(&s);
     caps_train_config_release(&config);

@@ -12,7 +12,7 @@
 
 /* Flags that may say something else than the run has, or that say nothing of it. */
 static const char *const free_flags[] = {"--out", "--resume", "--data", "--epochs", "--max-steps",
-    "--device", "--time-limit", "--kernel-times", "--trace", "--trace-events", "--json", "--quiet",
+    "--device", "--split", "--time-limit", "--kernel-times", "--trace", "--trace-events", "--json", "--quiet",
     "--verbose"};
 
 /* Flags that are compared by functions of their own. */
@@ -83,8 +83,8 @@ static caps_status check_known(const caps_args *args, caps_error *err)
 }
 
 #define MAY_CHANGE                                                                                 \
-    "a run keeps its settings, only --epochs, --max-steps, --device and the place of --data may "  \
-    "change"
+    "a run keeps its settings, only --epochs, --max-steps, --device, --split and the place of "    \
+    "--data may change"
 
 static caps_status refuse(caps_error *err, const char *flag, const char *given, const char *has)
 {
@@ -289,6 +289,9 @@ void caps_train_change_resumed(
     }
     if (o->data)
         snprintf(config->data, sizeof config->data, "%s", o->data);
+    /* Other devices have shares of their own. */
+    if (o->split || o->devices.count > 0)
+        snprintf(config->split, sizeof config->split, "%s", o->split ? o->split : "");
 }
 
 caps_status caps_train_explain_data(

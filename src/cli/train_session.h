@@ -8,6 +8,9 @@ struct caps_train_session {
     const caps_train_flags *flags;
     const caps_args *args;
     caps_runtime *rt;     /* NULL: not open yet */
+    caps_runtime **others; /* [others_count], of further devices */
+    size_t others_count;
+    caps_train_device *devices; /* [1 + others_count]: what they did */
     caps_checkpoint init; /* of --init; zeroed: none */
     bool lacks_profile;   /* its network is without what the profile changes */
     double began;         /* the process, for --time-limit */
@@ -31,6 +34,18 @@ caps_status caps_train_one(caps_train_session *s, const caps_train_config *confi
 
 /* "Ctrl-C" or "SIGTERM": what stopped a run. */
 const char *caps_train_signal_name(void);
+
+/* ---- train_devices.c ------------------------------------------------------------------------ */
+
+/* Opens the devices of a training: those that the flags name, those that a run had that goes on, or
+ * the default one. */
+caps_status caps_train_open_devices(
+    caps_train_session *s, const caps_train_config *config, caps_error *err);
+void caps_train_close_devices(caps_train_session *s);
+/* "devices": what each did. */
+json_t *caps_train_devices_json(const caps_train_session *s);
+/* The same as text; nothing where there is only one. */
+void caps_train_devices_print(const caps_train_session *s);
 
 /* ---- train_log.c ---------------------------------------------------------------------------- */
 

@@ -27,7 +27,13 @@ const caps_flag caps_train_flag_table[] = {
         "a name looked for in $CAPSCL_DATA, $XDG_DATA_HOME/capscl and\n"
         "/usr/share/datasets; multi:D for overlapping pairs of D (required)"),
     CAPS_ROW_TEXT("--out", caps_train_flags, out, "RUN", "the run directory to write (required)"),
-    CAPS_ROW_DEVICE(caps_train_flags),
+    CAPS_ROW_TEXTS("--device", caps_train_flags, devices, "S",
+        "where to compute: 0:1 (platform:device), gpu, cpu, accelerator,\n"
+        "or part of a name (default: $CAPSCL_DEVICE, else the best GPU,\n"
+        "else the CPU). Several, all, or 0:1/2 (its two halves): each computes\n"
+        "a share of every batch"),
+    CAPS_ROW_TEXT("--split", caps_train_flags, split, "N:N",
+        "shares of several devices, as 60:40 (default: equal)"),
     CAPS_ROW_CONV(caps_train_flags),
     CAPS_ROW_TEXT("--arch", caps_train_flags, arch, "FILE",
         "the network: a JSON spec, or a name: mnist (the paper's), small,\n"
@@ -396,6 +402,7 @@ caps_status caps_train_take_settings(
     change_numbers(o, args, config);
     CAPS_TRY(copy_text(config->background, sizeof config->background,
         background && strcmp(background, "auto") == 0 ? "" : background, "--background", err));
+    CAPS_TRY(copy_text(config->split, sizeof config->split, o->split, "--split", err));
     CAPS_TRY(copy_text(config->conv, sizeof config->conv, o->common.conv, "--conv", err));
     CAPS_TRY(copy_text(config->lr_multipliers, sizeof config->lr_multipliers, o->lr_multipliers,
         "--layer-lr", err));

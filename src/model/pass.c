@@ -198,8 +198,19 @@ static caps_status add_backward(
     return status == CAPS_OK ? caps_add(m->rt, &to, &from, err) : status;
 }
 
-/* mean: weight of an image in the loss. add: to the gradients that there are. */
-static caps_status pass_backward(caps_model *m, double mean, bool add, caps_error *err)
+/* A layer's gradients are whole. */
+static caps_status pass_ready(const caps_joint *joint, const caps_layer *layer, caps_error *err)
+{
+    if (!joint || !joint->ready || layer->parameter_count == 0)
+        return CAPS_OK;
+    return joint->ready(joint->user, layer->parameters[0].parameter.first,
+        caps_layer_elements(layer), err);
+}
+
+/* mean: weight of an image in the loss. add: to the gradients that there are. joint: of the last
+ * micro-batch of several models, else NULL. */
+static caps_status pass_backward(
+    caps_model *m, double mean, bool add, const caps_joint *joint, caps_error *err)
 {
     caps_status status = CAPS_OK;
     if (!m->options.training)
@@ -227,6 +238,7 @@ static caps_status pass_backward(caps_model *m, double mean, bool add, caps_erro
         if (layer->kind->backward && (!layer->decodes || caps_model_reconstructs(m)))
             CAPS_TRY(add && layer->parameter_count ? add_backward(m, layer, &pass, err)
                                                    : layer->kind->backward(layer, &pass, err));
+        CAPS_TRY(pass_ready(joint, layer, err));
     }
 done:
     return status;
@@ -234,15 +246,21 @@ done:
 
 caps_status caps_model_backward(caps_model *m, caps_error *err)
 {
-    return pass_backward(m, 1.0 / (double)m->b, false, err);
+    return pass_backward(m, 1.0 / (double)m->b, false, NULL, err);
 }
 
-caps_status caps_model_accumulate(
-    caps_model *m, const caps_images *images, bool totals, caps_error *err)
+caps_status caps_model_accumulate(caps_model *m, const caps_images *images, bool totals,
+    const caps_joint *joint, caps_error *err)
 {
     const caps_model_info *info = caps_model_get_info(m);
     const size_t b = images->b, labels = info->labels, pixels = info->pixels;
+    const size_t before = joint ? joint->first : 0;
     caps_status status = CAPS_OK;
+    if (joint && b == 0) {
+        m->b = 0;
+        m->forwarded = false;
+        return CAPS_OK;
+    }
     if (b < 1 || b > m->options.max_batch)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "model: a batch of %zu images, need 1 to %zu", b,
             m->options.max_batch);
@@ -256,12 +274,12 @@ caps_status caps_model_accumulate(
             CAPS_TRY(caps_checks_between(m, err));
         CAPS_TRY(caps_model_enqueue_batch(m, &some, err));
         m->part = part;
-        m->mean = 1.0 / (double)b;
-        m->dropout.first = first;
+        m->mean = 1.0 / (double)(joint ? joint->total : b);
+        m->dropout.first = before + first;
         CAPS_TRY(pass_forward(m, CAPS_MASK_LABEL, err));
         if (totals)
             CAPS_TRY(caps_model_add_totals(m, err));
-        CAPS_TRY(pass_backward(m, m->mean, part > 0, err));
+        CAPS_TRY(pass_backward(m, m->mean, part > 0, part + 1 == parts ? joint : NULL, err));
         first += n;
     }
 done:
@@ -270,7 +288,7 @@ done:
 
 caps_status caps_model_gradients(caps_model *m, const caps_images *images, caps_error *err)
 {
-    return caps_model_accumulate(m, images, false, err);
+    return caps_model_accumulate(m, images, false, NULL, err);
 }
 
 caps_tensor caps_model_input_gradient(const caps_model *m)

@@ -89,6 +89,8 @@ const caps_setting caps_settings[] = {
     SWITCH("invert", invert, .optional = true, .decides = true),
     SWITCH("stretch", stretch, .optional = true, .decides = true),
     TEXT("class_weights", class_weights, .optional = true, .decides = true),
+    TEXT("devices", devices, .optional = true),
+    TEXT("split", split, .optional = true),
 };
 const size_t caps_setting_count = sizeof caps_settings / sizeof caps_settings[0];
 

@@ -28,7 +28,7 @@ static bool is_stopped(const caps_trainer *t)
 static bool is_out_of_time(const caps_trainer *t)
 {
     double limit = t->control->time_limit_seconds;
-    return limit > 0 && t->steps_here + t->stepper.in_flight > 0 &&
+    return limit > 0 && t->steps_here + caps_team_in_flight(t->team) > 0 &&
            caps_clock_seconds() - t->began >= limit;
 }
 
@@ -125,7 +125,7 @@ static caps_status run_steps(caps_trainer *t, caps_error *err)
         if (!t->opened)
             CAPS_TRY(open_run(t, err));
         caps_trainer_report_progress(t);
-        const uint64_t step = caps_stepper_enqueued(&t->stepper);
+        const uint64_t step = caps_team_enqueued(t->team);
         if (is_end(t, step) || is_stopped(t) || is_out_of_time(t))
             break;
         if (every > 0 && step % every == 0) {
@@ -191,6 +191,7 @@ caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
     else
         CAPS_TRY(run_to_end(&t, end, err));
     *m = caps_trainer_metrics(&t);
+    caps_trainer_count_devices(&t);
 done:
     caps_trainer_release(&t);
     return status;

@@ -68,11 +68,21 @@ caps_train_metrics caps_trainer_metrics(const caps_trainer *t)
     return m;
 }
 
+void caps_trainer_count_devices(const caps_trainer *t)
+{
+    for (size_t i = 0; t->control->devices && t->team && i < caps_team_count(t->team); i++) {
+        const caps_member_work work = caps_team_work(t->team, i);
+        t->control->devices[i] = (caps_train_device){
+            work.images, work.busy_seconds, work.waiting_seconds, work.share};
+    }
+}
+
 void caps_trainer_report(caps_trainer *t, caps_train_event event)
 {
     if (!t->control->event)
         return;
     caps_train_metrics m = caps_trainer_metrics(t);
+    caps_trainer_count_devices(t);
     if (event == CAPS_TRAIN_EPOCH && t->has_evaluated) {
         m.class_images = t->evaluated;
         m.class_errors = t->evaluated + m.classes;
@@ -85,7 +95,7 @@ void caps_trainer_report_progress(caps_trainer *t)
     if (!t->control->event)
         return;
     caps_train_metrics m = caps_trainer_metrics(t);
-    m.step = caps_stepper_enqueued(&t->stepper);
+    m.step = caps_team_enqueued(t->team);
     m.epoch = caps_schedule_epoch(m.step, t->steps_per_epoch);
     t->control->event(t->control->user, CAPS_TRAIN_PROGRESS, &m, NULL);
 }
@@ -155,7 +165,7 @@ static void count_time(caps_trainer *t, uint64_t images, double seconds)
 
 static void begin_epoch(caps_trainer *t)
 {
-    assert(t->stepper.in_flight == 0); /* they were settled at the end of the epoch before */
+    assert(caps_team_in_flight(t->team) == 0); /* they were settled at the end of the epoch before */
     t->state.totals = (caps_model_totals){0};
     t->state.images_done = 0;
     t->epoch_images = 0;
@@ -168,7 +178,7 @@ static caps_status take_step(caps_trainer *t, caps_error *err)
     caps_state *s = &t->state;
     caps_step_result r;
     caps_status status;
-    CAPS_TRY(caps_stepper_take(&t->stepper, &r, err));
+    CAPS_TRY(caps_team_take(t->team, &r, err));
     assert(r.step == s->step + 1);
     /* The steps behind it were computed from what is not finite: nobody takes them. */
     if (!r.finite)
@@ -200,26 +210,27 @@ done:
 caps_status caps_trainer_settle(caps_trainer *t, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    while (t->stepper.in_flight > 0 && status == CAPS_OK)
+    while (caps_team_in_flight(t->team) > 0 && status == CAPS_OK)
         status = take_step(t, err);
     return status;
 }
 
 caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
 {
-    const uint64_t before = caps_stepper_enqueued(&t->stepper);
+    const uint64_t before = caps_team_enqueued(t->team);
     const double lr = caps_learning_rate(&t->config, before, t->steps_per_epoch);
+    size_t failed;
     caps_status status;
     if (before % t->steps_per_epoch == 0)
         begin_epoch(t);
-    if (t->stepper.in_flight == 0)
+    if (caps_team_in_flight(t->team) == 0)
         t->lap = caps_clock_seconds();
     caps_trace_begin(t->rt, "make batch");
     const caps_batch *batch = caps_batcher_next(t->batcher);
     caps_trace_end(t->rt);
     const caps_images images = {batch->n, batch->images, batch->labels, batch->targets};
-    CAPS_TRY(caps_stepper_enqueue(&t->stepper, &images, lr, err));
-    if (caps_stepper_is_full(&t->stepper))
+    CAPS_TRY(caps_team_enqueue(t->team, &images, lr, &failed, err));
+    if (caps_team_is_full(t->team))
         CAPS_TRY(take_step(t, err));
 done:
     return status;

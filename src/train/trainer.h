@@ -15,7 +15,7 @@
 #include "pinned.h"
 #include "metrics.h"
 #include "state.h"
-#include "stepper.h"
+#include "team.h"
 #include "watch.h"
 
 typedef struct caps_trainer {
@@ -35,7 +35,7 @@ typedef struct caps_trainer {
     uint64_t *evaluated; /* [2 J]: images and errors by class of the last evaluation */
     bool has_evaluated;  /* there was one at this step */
     uint64_t steps_per_epoch, last_step;
-    caps_model *model;
+    caps_model *model;     /* the team's first */
     size_t choices_before; /* recorded for the runtime when this run began: not this run's */
     caps_batcher *batcher;
     caps_pinned pinned; /* the batcher's memory, where the device likes it */
@@ -44,7 +44,7 @@ typedef struct caps_trainer {
     /* Where the run stands, steps in flight not counted; its values are there while it is saved. */
     caps_state state;
     uint64_t resumed_from_step, saved_step;
-    caps_stepper stepper;
+    caps_team *team;
     caps_watch watch;
 
     /* Training steps of this process, their time alone. */
@@ -90,6 +90,8 @@ caps_status caps_trainer_append(
 /* The state's numbers as the caller sees them. */
 caps_train_metrics caps_trainer_metrics(const caps_trainer *t);
 void caps_trainer_report(caps_trainer *t, caps_train_event event);
+/* What each device did, into control.devices. */
+void caps_trainer_count_devices(const caps_trainer *t);
 /* After a step was enqueued: `step` and `epoch` are its own, the sums those of the steps taken. */
 void caps_trainer_report_progress(caps_trainer *t);
 /* A line for the log, and one that the user should read. */

@@ -13,9 +13,12 @@
 #include "fail.h"
 #include "json.h"
 #include "picture.h"
+#include "shares.h"
 #include "trainer.h"
 
-static void report_memory(caps_trainer *t, const caps_model_memory *m, size_t batch)
+/* device: its id, or "" where there is only one. */
+static void report_memory(
+    caps_trainer *t, const caps_model_memory *m, size_t batch, const char *device)
 {
     const double mib = 1.0 / (1024 * 1024);
     const size_t count = (batch + m->micro_batch - 1) / m->micro_batch;
@@ -24,9 +27,9 @@ static void report_memory(caps_trainer *t, const caps_model_memory *m, size_t ba
         snprintf(split, sizeof split, "; batches go in %zu micro-batches of at most %zu images",
             count, m->micro_batch);
     caps_trainer_log(t,
-        "memory: %.1f MiB on the device (parameters %.1f, gradients %.1f, moments %.1f, "
+        "memory: %.1f MiB on %s (parameters %.1f, gradients %.1f, moments %.1f, "
         "activations %.1f, workspace %.1f)%s",
-        (double)m->total * mib, (double)m->parameters * mib, (double)m->gradients * mib,
+        (double)m->total * mib, device, (double)m->parameters * mib, (double)m->gradients * mib,
         (double)m->moments * mib, (double)m->activations * mib, (double)m->workspace * mib, split);
 }
 
@@ -180,11 +183,71 @@ static caps_status make_batcher(caps_trainer *t, caps_error *err)
     return caps_batcher_create(&t->batcher, &t->train, &options, err);
 }
 
+/* Run on other devices, or in other shares, a run chooses its algorithms anew. */
+static void forget_algorithms(caps_trainer *t, const char *devices)
+{
+    caps_train_config *config = &t->config;
+    if (strcmp(config->devices, devices) == 0)
+        return;
+    config->micro_batch = 0;
+    config->conv[0] = config->routing[0] = 0;
+}
+
+/* "0:0/2:0 0:0/2:1"; "": one device. */
+static void list_devices(char *text, size_t bytes, caps_runtime *const *rts, size_t n)
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (size_t i = 0; n > 1 && i < n && used < bytes; i++)
+        used += (size_t)snprintf(
+            text + used, bytes - used, "%s%s", i ? " " : "", caps_runtime_device(rts[i])->id);
+}
+
+/* Models on all devices, each for its share of a batch. */
+static caps_status make_team(caps_trainer *t, caps_error *err)
+{
+    const size_t n = 1 + t->control->others_count;
+    char devices[sizeof t->config.devices];
+    uint32_t *weights = NULL;
+    caps_runtime **rts = malloc(n * sizeof *rts);
+    caps_status status = CAPS_OK;
+    if (!rts)
+        return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", n);
+    rts[0] = t->rt;
+    for (size_t i = 1; i < n; i++)
+        rts[i] = t->control->others[i - 1];
+    list_devices(devices, sizeof devices, rts, n);
+    if (t->control->resume)
+        forget_algorithms(t, devices);
+    memcpy(t->config.devices, devices, sizeof devices);
+    CAPS_TRY(caps_shares_read(&weights, t->config.split, n, err));
+    caps_team_options o = {.spec = t->config.spec,
+        .model = caps_config_model_options(&t->config, t->train.n),
+        .weights = weights,
+        .optimizer = t->config.optimizer};
+    o.model.class_weights = t->class_weights;
+    for (size_t i = 0; i < n; i++) {
+        caps_model_options own = o.model;
+        caps_model_memory memory;
+        char name[64] = "the device";
+        if (n > 1)
+            snprintf(name, sizeof name, "device %s", caps_runtime_device(rts[i])->id);
+        own.max_batch = caps_share_most(weights, n, i, o.model.max_batch);
+        CAPS_TRY(caps_model_forecast(rts[i], t->config.spec, &own, &memory, err));
+        report_memory(t, &memory, own.max_batch, name);
+    }
+    CAPS_TRY(caps_team_create(&t->team, rts, n, &o, err));
+    t->model = caps_team_model(t->team, 0);
+done:
+    free(weights);
+    free(rts);
+    return status;
+}
+
 caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_train_config *config,
     const caps_train_control *control, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    caps_model_memory memory;
     float *first = NULL;
     *t = (caps_trainer){.rt = rt,
         .config = {CAPS_OPTIONS(caps_train_config)},
@@ -204,21 +267,16 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
         CAPS_TRY(caps_run_restore_choices(rt, control->out, err));
     CAPS_TRY(caps_trainer_read_data(t, &first, err));
     CAPS_TRY(weigh_classes(t, err));
-    caps_model_options options = caps_config_model_options(&t->config, t->train.n);
-    options.class_weights = t->class_weights;
-    CAPS_TRY(caps_model_forecast(rt, t->config.spec, &options, &memory, err));
-    report_memory(t, &memory, options.max_batch);
-    CAPS_TRY(caps_model_create(&t->model, rt, t->config.spec, &options, err));
+    CAPS_TRY(make_team(t, err));
     keep_algorithms(t);
     CAPS_TRY(control->resume ? old_state(t, err) : first_parameters(t, &first, err));
+    CAPS_TRY(caps_team_begin(t->team, t->config.seed, t->state.step + 1, err));
     CAPS_TRY(format_config(t, err));
     if (caps_trainer_is_finished(t))
         goto done;
     CAPS_TRY(make_batcher(t, err));
     CAPS_TRY(caps_watch_init(
         &t->watch, &t->config, &t->train, t->class_images, t->steps_per_epoch, t->last_step, err));
-    caps_stepper_init(
-        &t->stepper, t->model, t->config.optimizer, t->config.seed, t->state.step + 1);
 done:
     free(first);
     return status;
@@ -231,7 +289,7 @@ void caps_trainer_release(caps_trainer *t)
     caps_batcher_free(t->batcher);
     caps_metrics_close(&t->log);
     caps_state_drop(&t->state);
-    caps_model_free(t->model);
+    caps_team_free(t->team);
     /* What its steps and evaluations chose goes with it: the next run of this process records its
      * own, as it would in a process of its own. */
     caps_choices_truncate(t->rt, t->choices_before);

@@ -1,0 +1,546 @@
+/* team.c: see team.h. */
+#include "team.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "exchange.h"
+#include "fail.h"
+#include "file.h"
+#include "shares.h"
+
+typedef struct member member;
+typedef caps_status member_job(member *m, caps_error *err);
+
+struct member {
+    caps_team *team;
+    size_t index;
+    caps_runtime *rt;
+    caps_model *model; /* its own */
+    caps_stepper stepper;
+    caps_exchange exchange;
+    pthread_t thread; /* not the lead's */
+    bool started;
+    uint64_t jobs; /* that it has ended */
+    caps_status status;
+    caps_error error; /* of the last job */
+    caps_step_result result;
+    caps_member_work work;
+    bool differs;  /* it is sent the lead's parameters */
+    uint64_t hash; /* of its parameters */
+};
+
+struct caps_team {
+    size_t n;
+    member *members;   /* [n] */
+    uint32_t *weights; /* [n] */
+    size_t pixels, labels;
+    caps_optimizer optimizer;
+    bool compared; /* after the first step */
+
+    /* The job at hand, the same for all. */
+    const caps_images *images;
+    double lr;
+    float **hosts; /* [n]: a piece, where each member has it */
+    const float *sent;
+
+    pthread_mutex_t lock; /* guards the rest */
+    pthread_cond_t changed;
+    bool has_lock, has_changed;
+    member_job *job;
+    uint64_t jobs; /* that were begun */
+    bool stops;    /* the threads end */
+    size_t met;    /* members at the meeting point */
+    uint64_t meetings;
+    bool aborted; /* a member has failed: nobody waits for it */
+};
+
+/* ---- threads -------------------------------------------------------------------------------- */
+
+/* Waits until all members are here; false: one of them has failed. */
+static bool team_meet(member *m)
+{
+    caps_team *t = m->team;
+    const double began = caps_clock_seconds();
+    pthread_mutex_lock(&t->lock);
+    const uint64_t meeting = t->meetings;
+    if (++t->met == t->n) {
+        t->met = 0;
+        t->meetings++;
+        pthread_cond_broadcast(&t->changed);
+    }
+    while (t->meetings == meeting && !t->aborted)
+        pthread_cond_wait(&t->changed, &t->lock);
+    const bool all = !t->aborted;
+    pthread_mutex_unlock(&t->lock);
+    m->work.waiting_seconds += caps_clock_seconds() - began;
+    return all;
+}
+
+static void member_do(member *m, member_job *job)
+{
+    const double began = caps_clock_seconds(), waited = m->work.waiting_seconds;
+    m->error = (caps_error){0};
+    m->status = job(m, &m->error);
+    m->work.busy_seconds += caps_clock_seconds() - began - (m->work.waiting_seconds - waited);
+    pthread_mutex_lock(&m->team->lock);
+    m->jobs++;
+    if (m->status != CAPS_OK)
+        m->team->aborted = true;
+    pthread_cond_broadcast(&m->team->changed);
+    pthread_mutex_unlock(&m->team->lock);
+}
+
+static void *member_run(void *context)
+{
+    member *m = context;
+    caps_team *t = m->team;
+    for (;;) {
+        pthread_mutex_lock(&t->lock);
+        while (t->jobs == m->jobs && !t->stops)
+            pthread_cond_wait(&t->changed, &t->lock);
+        member_job *job = t->job;
+        const bool stops = t->stops;
+        pthread_mutex_unlock(&t->lock);
+        if (stops)
+            return NULL;
+        member_do(m, job);
+    }
+}
+
+/* The first member whose own failure ended the job; n: none. */
+static size_t team_failed(const caps_team *t)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (t->members[i].status != CAPS_OK && t->members[i].status != CAPS_ERR_INTERRUPTED)
+            return i;
+    return t->n;
+}
+
+/* All members do it at the same time, the lead on this thread. */
+static caps_status team_do(caps_team *t, member_job *job, caps_error *err)
+{
+    pthread_mutex_lock(&t->lock);
+    t->job = job;
+    t->jobs++;
+    t->aborted = false;
+    t->met = 0;
+    pthread_cond_broadcast(&t->changed);
+    pthread_mutex_unlock(&t->lock);
+    member_do(&t->members[0], job);
+    pthread_mutex_lock(&t->lock);
+    for (size_t i = 1; i < t->n; i++)
+        while (t->members[i].jobs != t->jobs)
+            pthread_cond_wait(&t->changed, &t->lock);
+    pthread_mutex_unlock(&t->lock);
+    const size_t failed = team_failed(t);
+    if (failed == t->n)
+        return CAPS_OK;
+    if (err)
+        *err = t->members[failed].error;
+    return t->members[failed].status;
+}
+
+/* A job whose meeting failed: the member that failed says why. */
+static caps_status member_left(caps_error *err)
+{
+    return caps_fail(err, CAPS_ERR_INTERRUPTED, "another device has failed");
+}
+
+/* With all signals blocked: Ctrl-C is for the thread that trains. */
+static caps_status team_start(caps_team *t, caps_error *err)
+{
+    sigset_t all, before;
+    int code = 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (size_t i = 1; i < t->n && code == 0; i++) {
+        code = pthread_create(&t->members[i].thread, NULL, member_run, &t->members[i]);
+        t->members[i].started = code == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return code == 0
+               ? CAPS_OK
+               : caps_fail(err, CAPS_ERR_MEMORY, "cannot start a thread for each of %zu devices",
+                     t->n);
+}
+
+/* ---- a step --------------------------------------------------------------------------------- */
+
+static caps_status member_ready(void *user, size_t first, size_t count, caps_error *err)
+{
+    member *m = user;
+    (void)count; /* the layers behind it are enqueued already */
+    return caps_exchange_take(&m->exchange, first, err);
+}
+
+static void share_of(const member *m, size_t *first, size_t *count)
+{
+    caps_share_get(first, count, m->team->weights, m->team->n, m->index, m->team->images->b);
+}
+
+enum { BLOCK = 2048 }; /* floats that stay in the first cache while they are summed */
+
+/* This member's part of a piece: summed over the members in their order, and put back into all. The
+ * gradients of members without images are not of this step. */
+static void sum_part(const member *m, size_t count)
+{
+    const caps_team *t = m->team;
+    const size_t each = (count / t->n + 15) / 16 * 16;
+    const size_t begin = each * m->index < count ? each * m->index : count;
+    const size_t end = m->index + 1 == t->n || begin + each > count ? count : begin + each;
+    float sum[BLOCK];
+    for (size_t at = begin, length; at < end; at += length) {
+        bool any = false;
+        length = end - at < BLOCK ? end - at : BLOCK;
+        for (size_t k = 0; k < t->n; k++) {
+            size_t first, images;
+            caps_share_get(&first, &images, t->weights, t->n, k, t->images->b);
+            const float *restrict from = t->hosts[k] + at;
+            if (images == 0)
+                continue;
+            if (any)
+                for (size_t i = 0; i < length; i++)
+                    sum[i] += from[i];
+            else
+                memcpy(sum, from, length * sizeof *sum);
+            any = true;
+        }
+        for (size_t k = 0; k < t->n; k++)
+            memcpy(t->hosts[k] + at, sum, length * sizeof *sum);
+    }
+}
+
+/* Between gradients and optimizer: every piece is summed once all members have it. */
+static caps_status member_reduce(void *user, caps_model *model, caps_error *err)
+{
+    member *m = user;
+    caps_exchange *x = &m->exchange;
+    caps_status status;
+    (void)model;
+    CAPS_TRY(caps_exchange_take(x, 0, err)); /* a member without images has not taken them */
+    for (size_t i = 0; i < x->count; i++) {
+        CAPS_TRY(caps_exchange_wait(x, i, err));
+        m->team->hosts[m->index] = x->pieces[i].host;
+        if (!team_meet(m))
+            CAPS_TRY(member_left(err));
+        sum_part(m, x->pieces[i].count);
+        if (!team_meet(m))
+            CAPS_TRY(member_left(err));
+        CAPS_TRY(caps_exchange_give(x, i, err));
+    }
+    CAPS_TRY(caps_exchange_end(x, err));
+    if (!team_meet(m)) /* all take the step, or nobody does */
+        CAPS_TRY(member_left(err));
+done:
+    if (status != CAPS_OK)
+        caps_exchange_drop(x);
+    return status;
+}
+
+/* The lead's parameters, where a member's own are not the same. */
+static caps_status member_send(member *m, caps_error *err)
+{
+    caps_team *t = m->team;
+    caps_model_view view = {0};
+    caps_status status = CAPS_OK;
+    if (m->index == 0) {
+        CAPS_TRY(caps_model_map(m->model, &view, err));
+        t->sent = view.parameters;
+    }
+    if (!team_meet(m))
+        CAPS_TRY(member_left(err));
+    if (m->differs)
+        CAPS_TRY(caps_model_set_parameters(m->model, t->sent, err));
+    if (!team_meet(m))
+        CAPS_TRY(member_left(err));
+done:
+    if (m->index == 0 && view.parameters) {
+        const caps_status unmapped =
+            caps_model_unmap(m->model, &view, status == CAPS_OK ? err : NULL);
+        status = status == CAPS_OK ? unmapped : status;
+    }
+    return status;
+}
+
+static bool team_differs(const caps_team *t)
+{
+    bool differs = false;
+    for (size_t i = 0; i < t->n; i++)
+        differs = differs || t->members[i].differs;
+    return differs;
+}
+
+static caps_status member_enqueue(member *m, caps_error *err)
+{
+    const caps_team *t = m->team;
+    const caps_images *all = t->images;
+    caps_status status;
+    size_t first, count;
+    share_of(m, &first, &count);
+    const caps_images own = {count, all->images + first * t->pixels,
+        all->labels + first * t->labels,
+        all->targets ? all->targets + first * t->labels * t->pixels : NULL};
+    m->stepper.first = first;
+    m->stepper.total = all->b;
+    CAPS_TRY(caps_stepper_enqueue(&m->stepper, &own, t->lr, err));
+    if (team_differs(t))
+        CAPS_TRY(member_send(m, err));
+    m->work.images += count;
+done:
+    return status;
+}
+
+static caps_status member_take(member *m, caps_error *err)
+{
+    return caps_stepper_take(&m->stepper, &m->result, err);
+}
+
+static caps_status team_enqueue_alone(
+    caps_team *t, const caps_images *images, double lr, caps_error *err)
+{
+    member *m = &t->members[0];
+    caps_status status = caps_stepper_enqueue(&m->stepper, images, lr, err);
+    m->work.images += status == CAPS_OK ? images->b : 0;
+    return status;
+}
+
+caps_status caps_team_enqueue(
+    caps_team *t, const caps_images *images, double lr, size_t *failed, caps_error *err)
+{
+    caps_status status;
+    *failed = t->n;
+    if (t->n == 1)
+        return team_enqueue_alone(t, images, lr, err);
+    t->images = images;
+    t->lr = lr;
+    status = team_do(t, member_enqueue, err);
+    if (status != CAPS_OK) {
+        *failed = team_failed(t);
+        return status;
+    }
+    if (!t->compared) {
+        bool sent;
+        t->compared = true;
+        CAPS_TRY(caps_team_compare(t, &sent, err));
+    }
+done:
+    return status;
+}
+
+caps_status caps_team_take(caps_team *t, caps_step_result *result, caps_error *err)
+{
+    caps_status status;
+    if (t->n == 1)
+        return caps_stepper_take(&t->members[0].stepper, result, err);
+    status = team_do(t, member_take, err);
+    *result = t->members[0].result;
+    for (size_t i = 1; i < t->n && status == CAPS_OK; i++) {
+        const caps_step_result *r = &t->members[i].result;
+        result->images += r->images;
+        result->totals.class_loss += r->totals.class_loss;
+        result->totals.sse += r->totals.sse;
+        result->totals.errors += r->totals.errors;
+        if (result->finite && !r->finite) {
+            result->finite = false;
+            memcpy(result->where, r->where, sizeof result->where);
+        }
+    }
+    return status;
+}
+
+size_t caps_team_in_flight(const caps_team *t)
+{
+    return t->members[0].stepper.in_flight;
+}
+
+uint64_t caps_team_enqueued(const caps_team *t)
+{
+    return caps_stepper_enqueued(&t->members[0].stepper);
+}
+
+bool caps_team_is_full(const caps_team *t)
+{
+    return caps_stepper_is_full(&t->members[0].stepper);
+}
+
+/* ---- the same parameters -------------------------------------------------------------------- */
+
+static caps_status member_hash(member *m, caps_error *err)
+{
+    caps_model_view view;
+    caps_status status;
+    CAPS_TRY(caps_model_map(m->model, &view, err));
+    m->hash = caps_hash(CAPS_HASH_START, view.parameters,
+        caps_model_flat_count(m->model) * sizeof *view.parameters);
+    CAPS_TRY(caps_model_unmap(m->model, &view, err));
+done:
+    return status;
+}
+
+caps_status caps_team_compare(caps_team *t, bool *sent, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    bool more = false;
+    *sent = false;
+    if (t->n == 1)
+        return CAPS_OK;
+    CAPS_TRY(team_do(t, member_hash, err));
+    for (size_t i = 1; i < t->n; i++) {
+        member *m = &t->members[i];
+        more = more || (!m->differs && m->hash != t->members[0].hash);
+        m->differs = m->differs || m->hash != t->members[0].hash;
+        *sent = *sent || m->differs;
+    }
+    if (more)
+        CAPS_TRY(team_do(t, member_send, err));
+done:
+    return status;
+}
+
+static caps_status team_spread(caps_team *t, caps_error *err)
+{
+    caps_model_view view = {0};
+    caps_status status = CAPS_OK;
+    if (t->n == 1)
+        return CAPS_OK;
+    CAPS_TRY(caps_model_map(t->members[0].model, &view, err));
+    for (size_t i = 1; i < t->n; i++) {
+        caps_model *m = t->members[i].model;
+        CAPS_TRY(caps_model_set_parameters(m, view.parameters, err));
+        if (view.moments[0])
+            CAPS_TRY(caps_model_set_moments(m, view.moments[0], view.moments[1], err));
+    }
+    CAPS_TRY(caps_model_unmap(t->members[0].model, &view, err));
+done:
+    if (status != CAPS_OK)
+        caps_model_unmap(t->members[0].model, &view, NULL);
+    return status;
+}
+
+caps_status caps_team_begin(caps_team *t, uint64_t seed, uint64_t step, caps_error *err)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        member *m = &t->members[i];
+        caps_stepper_init(&m->stepper, m->model, t->optimizer, seed, step);
+        if (t->n > 1) {
+            m->stepper.reduce = member_reduce;
+            m->stepper.ready = member_ready;
+            m->stepper.reduce_user = m;
+        }
+    }
+    t->compared = false;
+    return team_spread(t, err);
+}
+
+/* ---- the team ------------------------------------------------------------------------------- */
+
+static caps_status member_init(member *m, const caps_team_options *o, caps_error *err)
+{
+    caps_team *t = m->team;
+    caps_model_options options = o->model;
+    caps_status status;
+    size_t first;
+    caps_share_get(&first, &m->work.share, t->weights, t->n, m->index, o->model.max_batch);
+    if (t->n > 1)
+        options.max_batch = caps_share_most(t->weights, t->n, m->index, o->model.max_batch);
+    CAPS_TRY(caps_model_create(&m->model, m->rt, o->spec, &options, err));
+    if (t->n > 1)
+        CAPS_TRY(caps_exchange_init(&m->exchange, m->model, err));
+done:
+    return status;
+}
+
+caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n,
+    const caps_team_options *options, caps_error *err)
+{
+    const caps_model_info *info = caps_model_spec_info(options->spec);
+    caps_status status = CAPS_OK;
+    *out = NULL;
+    caps_team *t = calloc(1, sizeof *t);
+    if (t) {
+        t->n = n;
+        t->members = calloc(n, sizeof *t->members);
+        t->weights = malloc(n * sizeof *t->weights);
+        t->hosts = calloc(n, sizeof *t->hosts);
+    }
+    if (!t || !t->members || !t->weights || !t->hosts)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu devices", n));
+    memcpy(t->weights, options->weights, n * sizeof *t->weights);
+    t->pixels = info->pixels;
+    t->labels = info->labels;
+    t->optimizer = options->optimizer;
+    t->has_lock = pthread_mutex_init(&t->lock, NULL) == 0;
+    t->has_changed = pthread_cond_init(&t->changed, NULL) == 0;
+    if (!t->has_lock || !t->has_changed)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu devices", n));
+    for (size_t i = 0; i < n; i++) {
+        member *m = &t->members[i];
+        m->team = t;
+        m->index = i;
+        m->rt = rts[i];
+        status = member_init(m, options, err);
+        if (status != CAPS_OK && n > 1)
+            caps_fail_prefix(err, status, "device %s", caps_runtime_device(rts[i])->id);
+        CAPS_TRY(status);
+    }
+    CAPS_TRY(team_start(t, err));
+    *out = t;
+    t = NULL;
+done:
+    caps_team_free(t);
+    return status;
+}
+
+void caps_team_free(caps_team *t)
+{
+    if (!t)
+        return;
+    if (t->has_lock && t->has_changed) {
+        pthread_mutex_lock(&t->lock);
+        t->stops = true;
+        pthread_cond_broadcast(&t->changed);
+        pthread_mutex_unlock(&t->lock);
+    }
+    for (size_t i = 0; t->members && i < t->n; i++) {
+        member *m = &t->members[i];
+        if (m->started)
+            pthread_join(m->thread, NULL);
+    }
+    for (size_t i = 0; t->members && i < t->n; i++) {
+        caps_exchange_release(&t->members[i].exchange);
+        caps_model_free(t->members[i].model);
+    }
+    if (t->has_changed)
+        pthread_cond_destroy(&t->changed);
+    if (t->has_lock)
+        pthread_mutex_destroy(&t->lock);
+    free(t->hosts);
+    free(t->weights);
+    free(t->members);
+    free(t);
+}
+
+size_t caps_team_count(const caps_team *t)
+{
+    return t->n;
+}
+
+caps_runtime *caps_team_runtime(const caps_team *t, size_t i)
+{
+    return t->members[i].rt;
+}
+
+caps_model *caps_team_model(const caps_team *t, size_t i)
+{
+    return t->members[i].model;
+}
+
+caps_member_work caps_team_work(const caps_team *t, size_t i)
+{
+    return t->members[i].work;
+}

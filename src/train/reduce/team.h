@@ -1,0 +1,70 @@
+/* team.h: several devices that compute the steps of one training together.
+ *
+ * Each device is a member, with a runtime, a model and a thread of its own; the first is the lead,
+ * whose model is the training's and whose thread is the caller's. A step:
+ *
+ *     member 0 (lead)     | its images: forward, backward | + | optimizer |
+ *     member 1            | its images: forward, backward | + | optimizer |
+ *                              pieces of the gradients  ^ summed on the host as they come
+ *
+ * Every image weighs 1 / (images of all), so the plain sum over the members, in their order, is the
+ * gradient of the whole batch, whatever the shares. All members then run the same optimizer on the
+ * same sums. Devices of one kind thereby have the same parameters to the bit, which is compared
+ * after the first step and whenever the caller requests it; members that differ are sent the lead's
+ * parameters after every step.
+ *
+ * The order of the sums and the shares do not depend on time: the same devices with the same shares
+ * give the same bits. */
+#ifndef CAPS_TEAM_H
+#define CAPS_TEAM_H
+
+#include "stepper.h"
+
+/* What a member did. */
+typedef struct caps_member_work {
+    uint64_t images;
+    double busy_seconds;    /* enqueueing, computing, summing */
+    double waiting_seconds; /* for the other members */
+    size_t share;           /* images of a whole batch */
+} caps_member_work;
+
+typedef struct caps_team_options {
+    const caps_model_spec *spec;
+    caps_model_options model; /* of each member; max_batch: of all together */
+    const uint32_t *weights;  /* [n], of the shares */
+    caps_optimizer optimizer;
+} caps_team_options;
+
+typedef struct caps_team caps_team;
+
+/* rts[n]: the members' runtimes, n >= 1, of different devices; they outlive the team. A team of one
+ * has no thread and sums nothing.
+ * Errors: those of caps_model_create, with the device's name. */
+caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n,
+    const caps_team_options *options, caps_error *err);
+/* Waits for what is in flight. NULL is allowed. */
+void caps_team_free(caps_team *team);
+
+size_t caps_team_count(const caps_team *team);
+caps_runtime *caps_team_runtime(const caps_team *team, size_t member);
+caps_model *caps_team_model(const caps_team *team, size_t member); /* 0: the lead's */
+caps_member_work caps_team_work(const caps_team *team, size_t member); /* since it was made */
+
+/* The lead's parameters and moments become those of all, and `step` the first that is enqueued. No
+ * step may be in flight. */
+caps_status caps_team_begin(caps_team *team, uint64_t seed, uint64_t step, caps_error *err);
+/* Have all members the parameters of the lead? Those that have not are sent them after every step
+ * from now on; *sent: there are such. No step may be in flight. */
+caps_status caps_team_compare(caps_team *team, bool *sent, caps_error *err);
+
+/* As caps_stepper_enqueue and so on, for a batch of at most model.max_batch images. A team of several
+ * waits for the gradients. On failure no member has taken the step, unless `*failed` is the number
+ * of members; else it is the one whose device failed. */
+caps_status caps_team_enqueue(
+    caps_team *team, const caps_images *images, double lr, size_t *failed, caps_error *err);
+caps_status caps_team_take(caps_team *team, caps_step_result *result, caps_error *err);
+size_t caps_team_in_flight(const caps_team *team);
+uint64_t caps_team_enqueued(const caps_team *team);
+bool caps_team_is_full(const caps_team *team);
+
+#endif
