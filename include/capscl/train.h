@@ -60,6 +60,7 @@ typedef struct caps_train_config {
     /* Several devices (caps_train_control.others): as they were named, for the record, and the shares
      * of a batch that they compute, "60:40"; "": one device; equal shares. */
     char devices[2048], split[1024];
+    char conv_request[1024]; /* what `conv` was before the first device's choices took its place */
 } caps_train_config;
 
 /* The three functions that fill a config need its `size` and write no more than so many bytes; what
@@ -161,6 +162,8 @@ typedef struct caps_train_device {
     double busy_seconds;    /* of its steps: enqueueing, computing, summing gradients */
     double waiting_seconds; /* for the other devices */
     size_t share;           /* its images of a whole batch */
+    bool failed;            /* and takes part no more */
+    bool stuck; /* it does not answer: its runtime may not be used any more, nor freed */
 } caps_train_device;
 
 /* How this process runs it; none of it changes the result, but for `others`. Begin with
@@ -182,6 +185,11 @@ typedef struct caps_train_control {
     caps_runtime *const *others;
     size_t others_count;
     caps_train_device *devices; /* [1 + others_count], written as the run goes on; NULL: not */
+    /* Of several devices: where one fails the others go on from the last step, which is saved; else
+     * the run ends there. */
+    bool keep_going;
+    double
+        device_timeout_seconds; /* a device that does not answer for so long has failed; 0: 600 */
 } caps_train_control;
 
 typedef enum caps_train_end {

@@ -123,6 +123,8 @@ caps_status caps_train_one(caps_train_session *s, const caps_train_config *confi
         .others = s->others,
         .others_count = s->others_count,
         .devices = s->devices,
+        .keep_going = o->keep_going,
+        .device_timeout_seconds = o->device_timeout,
     };
     caps_status status;
     w.last_detail_seconds = caps_clock_seconds();

@@ -24,10 +24,10 @@ static caps_status select_devices(caps_device_selector devices[CAPS_DEVICES_MOST
     for (char *word; n < CAPS_DEVICES_MOST && (word = strsep(&at, " "));)
         recorded[n++] = word;
     const caps_status status = caps_device_select_several(devices, count, recorded, n, err);
-    return status == CAPS_OK
-               ? status
-               : caps_fail_prefix(err, status,
-                     "the run was on the devices %s, and --device may name others", config->devices);
+    return status == CAPS_OK ? status
+                             : caps_fail_prefix(err, status,
+                                   "the run was on the devices %s, and --device may name others",
+                                   config->devices);
 }
 
 caps_status caps_train_open_devices(
@@ -62,9 +62,11 @@ done:
 
 void caps_train_close_devices(caps_train_session *s)
 {
-    for (size_t i = 0; i < s->others_count; i++)
-        caps_runtime_free(s->others[i]);
-    caps_runtime_free(s->rt);
+    for (size_t i = 0; s->devices && i < s->others_count; i++)
+        if (!s->devices[i + 1].stuck)
+            caps_runtime_free(s->others[i]);
+    if (!s->devices || !s->devices[0].stuck)
+        caps_runtime_free(s->rt);
     free(s->others);
     free(s->devices);
 }
@@ -95,8 +97,10 @@ void caps_train_devices_print(const caps_train_session *s)
         const caps_device_info *d = device_of(s, i);
         const caps_train_device *did = &s->devices[i];
         const double all = did->busy_seconds + did->waiting_seconds;
-        printf("device %s (%s): %zu images of a batch, %llu in all, %.1f images/s, waiting %.1f %%\n",
+        printf(
+            "device %s (%s): %zu images of a batch, %llu in all, %.1f images/s, waiting %.1f %%\n",
             d->id, d->name, did->share, (unsigned long long)did->images,
-            all > 0 ? (double)did->images / all : 0, all > 0 ? 100 * did->waiting_seconds / all : 0);
+            all > 0 ? (double)did->images / all : 0,
+            all > 0 ? 100 * did->waiting_seconds / all : 0);
     }
 }

@@ -34,6 +34,11 @@ const caps_flag caps_train_flag_table[] = {
         "a share of every batch"),
     CAPS_ROW_TEXT("--split", caps_train_flags, split, "N:N",
         "shares of several devices, as 60:40 (default: equal)"),
+    CAPS_ROW_SWITCH("--keep-going", caps_train_flags, keep_going,
+        "where one of several devices fails the others go on without it"),
+    CAPS_ROW_SECONDS("--device-timeout", caps_train_flags, device_timeout, "T",
+        "of several devices, one that does not answer for so long has failed:\n"
+        "90, 90s, 5m (default: 10m; ten times that for the first step)"),
     CAPS_ROW_CONV(caps_train_flags),
     CAPS_ROW_TEXT("--arch", caps_train_flags, arch, "FILE",
         "the network: a JSON spec, or a name: mnist (the paper's), small,\n"

@@ -17,6 +17,8 @@ typedef struct caps_train_flags {
     double reconstruction_weight, reconstruction_mean;
     int optimizer, augment, routing_grad, initialiser;
     bool leaky, class_bias, primary_average, no_decoder, lr_staircase, class_mean;
+    double device_timeout;
+    bool keep_going;
     bool no_shuffle, resume, overwrite, kernel_times;
     caps_picture_flags pictures;
 } caps_train_flags;

@@ -29,8 +29,9 @@ caps_status caps_part_read(caps_part *part, const char *selector, caps_error *er
     selector = selector ? selector : "";
     *part = (caps_part){.index = SIZE_MAX};
     if (strlen(selector) >= sizeof part->base)
-        return caps_fail(err, CAPS_ERR_ARGUMENT, "device \"%.40s...\": has %zu characters, need < %d",
-            selector, strlen(selector), CAPS_DEVICE_SELECTOR);
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "device \"%.40s...\": has %zu characters, need < %d", selector, strlen(selector),
+            CAPS_DEVICE_SELECTOR);
     snprintf(part->base, sizeof part->base, "%s", selector);
     char *slash = strrchr(part->base, '/');
     const char *rest = slash ? read_count(&count, slash + 1) : NULL;
@@ -54,7 +55,8 @@ caps_status caps_part_read(caps_part *part, const char *selector, caps_error *er
 
 caps_status caps_part_take(caps_device_info *info, const caps_part *part, caps_error *err)
 {
-    cl_device_partition_property properties[CAPS_DEVICES_MOST + 3] = {CL_DEVICE_PARTITION_BY_COUNTS};
+    cl_device_partition_property properties[CAPS_DEVICES_MOST + 3] = {
+        CL_DEVICE_PARTITION_BY_COUNTS};
     cl_device_id parts[CAPS_DEVICES_MOST] = {0};
     const size_t count = part->count, units = info->compute_units;
     cl_uint made = 0;
@@ -71,8 +73,8 @@ caps_status caps_part_take(caps_device_info *info, const caps_part *part, caps_e
     if (code != CL_SUCCESS || made < count)
         return caps_fail_cl(err, code == CL_SUCCESS ? CL_DEVICE_PARTITION_FAILED : code,
             "device %s (%s): cutting it into %zu parts", info->id, info->name, count);
-    const caps_status status = caps_device_describe(info, whole.platform_handle,
-        parts[part->index], whole.platform_index, whole.device_index, err);
+    const caps_status status = caps_device_describe(info, whole.platform_handle, parts[part->index],
+        whole.platform_index, whole.device_index, err);
     for (size_t i = 0; i < count; i++)
         if (i != part->index || status != CAPS_OK)
             clReleaseDevice(parts[i]);

@@ -203,8 +203,8 @@ static caps_status pass_ready(const caps_joint *joint, const caps_layer *layer, 
 {
     if (!joint || !joint->ready || layer->parameter_count == 0)
         return CAPS_OK;
-    return joint->ready(joint->user, layer->parameters[0].parameter.first,
-        caps_layer_elements(layer), err);
+    return joint->ready(
+        joint->user, layer->parameters[0].parameter.first, caps_layer_elements(layer), err);
 }
 
 /* mean: weight of an image in the loss. add: to the gradients that there are. joint: of the last
@@ -249,8 +249,8 @@ caps_status caps_model_backward(caps_model *m, caps_error *err)
     return pass_backward(m, 1.0 / (double)m->b, false, NULL, err);
 }
 
-caps_status caps_model_accumulate(caps_model *m, const caps_images *images, bool totals,
-    const caps_joint *joint, caps_error *err)
+caps_status caps_model_accumulate(
+    caps_model *m, const caps_images *images, bool totals, const caps_joint *joint, caps_error *err)
 {
     const caps_model_info *info = caps_model_get_info(m);
     const size_t b = images->b, labels = info->labels, pixels = info->pixels;

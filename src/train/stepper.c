@@ -33,6 +33,11 @@ bool caps_stepper_is_full(const caps_stepper *s)
     return s->in_flight == CAPS_STEPS_AT_ONCE;
 }
 
+size_t caps_stepper_images(const caps_stepper *s, uint64_t step)
+{
+    return s->slots[stepper_slot(step)].images;
+}
+
 /* The five calls. */
 static caps_status stepper_enqueue_calls(
     caps_stepper *s, uint64_t step, const caps_images *images, double lr, caps_error *err)

@@ -69,6 +69,9 @@ void caps_stepper_init(
 uint64_t caps_stepper_enqueued(const caps_stepper *s);
 bool caps_stepper_is_full(const caps_stepper *s); /* one must be taken before the next goes in */
 
+/* Images of a step that was enqueued, and is one of the last CAPS_STEPS_AT_ONCE. */
+size_t caps_stepper_images(const caps_stepper *s, uint64_t step);
+
 /* Gives the device the next step: a batch of at most the model's max_batch, with labels. Never
  * waits, unless `reduce` does. After a failure no further step may be enqueued; those in flight can be taken. */
 caps_status caps_stepper_enqueue(

@@ -72,8 +72,14 @@ void caps_trainer_count_devices(const caps_trainer *t)
 {
     for (size_t i = 0; t->control->devices && t->team && i < caps_team_count(t->team); i++) {
         const caps_member_work work = caps_team_work(t->team, i);
-        t->control->devices[i] = (caps_train_device){
-            work.images, work.busy_seconds, work.waiting_seconds, work.share};
+        caps_train_device *d = &t->control->devices[t->slots[i]];
+        *d = t->before[i];
+        d->images += work.images;
+        d->busy_seconds += work.busy_seconds;
+        d->waiting_seconds += work.waiting_seconds;
+        d->share = work.share;
+        d->failed = caps_team_lost(t->team) == i;
+        d->stuck = caps_team_is_stuck(t->team, i);
     }
 }
 
@@ -165,7 +171,8 @@ static void count_time(caps_trainer *t, uint64_t images, double seconds)
 
 static void begin_epoch(caps_trainer *t)
 {
-    assert(caps_team_in_flight(t->team) == 0); /* they were settled at the end of the epoch before */
+    assert(
+        caps_team_in_flight(t->team) == 0); /* they were settled at the end of the epoch before */
     t->state.totals = (caps_model_totals){0};
     t->state.images_done = 0;
     t->epoch_images = 0;
@@ -219,7 +226,6 @@ caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
 {
     const uint64_t before = caps_team_enqueued(t->team);
     const double lr = caps_learning_rate(&t->config, before, t->steps_per_epoch);
-    size_t failed;
     caps_status status;
     if (before % t->steps_per_epoch == 0)
         begin_epoch(t);
@@ -229,7 +235,7 @@ caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
     const caps_batch *batch = caps_batcher_next(t->batcher);
     caps_trace_end(t->rt);
     const caps_images images = {batch->n, batch->images, batch->labels, batch->targets};
-    CAPS_TRY(caps_team_enqueue(t->team, &images, lr, &failed, err));
+    CAPS_TRY(caps_team_enqueue(t->team, &images, lr, err));
     if (caps_team_is_full(t->team))
         CAPS_TRY(take_step(t, err));
 done:

@@ -40,11 +40,14 @@ typedef struct caps_trainer {
     caps_batcher *batcher;
     caps_pinned pinned; /* the batcher's memory, where the device likes it */
     caps_metrics_log log;
-    bool opened; /* the directory's files are there, those of a new run too */
+    bool rescued; /* a device was lost, and the last step is saved */
+    bool opened;  /* the directory's files are there, those of a new run too */
     /* Where the run stands, steps in flight not counted; its values are there while it is saved. */
     caps_state state;
     uint64_t resumed_from_step, saved_step;
     caps_team *team;
+    size_t *slots;             /* [members]: where each stands in control.devices */
+    caps_train_device *before; /* [members]: what it did in this process before this team */
     caps_watch watch;
 
     /* Training steps of this process, their time alone. */
@@ -63,10 +66,20 @@ caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *e
 
 /* ---- trainer_setup.c ------------------------------------------------------------------------ */
 
+/* The devices of a run: the first is the lead's. */
+typedef struct caps_crew {
+    caps_runtime **rts; /* [n] */
+    size_t *slots;      /* [n]: where each stands in control.devices */
+    size_t n;
+} caps_crew;
+
 /* Checks all that can be checked, reads the data, makes the model, and reads the state where the
  * run is resumed. The run directory is only read. */
-caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_train_config *config,
-    const caps_train_control *control, caps_error *err);
+caps_status caps_trainer_init(caps_trainer *t, const caps_crew *crew,
+    const caps_train_config *config, const caps_train_control *control, caps_error *err);
+/* A device of several has failed: saves what the others stand at, where there is a run already.
+ * *err, the failure, says what was saved. */
+void caps_trainer_rescue(caps_trainer *t, caps_error *err);
 void caps_trainer_release(caps_trainer *t);
 
 /* Nothing is left to do: the end is reached, evaluated and in the log. */

@@ -16,7 +16,8 @@
 #include "shares.h"
 #include "trainer.h"
 
-/* device: its id, or "" where there is only one. */
+#define DEVICE_TIMEOUT 600.0 /* seconds, of control.device_timeout_seconds */
+
 static void report_memory(
     caps_trainer *t, const caps_model_memory *m, size_t batch, const char *device)
 {
@@ -183,16 +184,6 @@ static caps_status make_batcher(caps_trainer *t, caps_error *err)
     return caps_batcher_create(&t->batcher, &t->train, &options, err);
 }
 
-/* Run on other devices, or in other shares, a run chooses its algorithms anew. */
-static void forget_algorithms(caps_trainer *t, const char *devices)
-{
-    caps_train_config *config = &t->config;
-    if (strcmp(config->devices, devices) == 0)
-        return;
-    config->micro_batch = 0;
-    config->conv[0] = config->routing[0] = 0;
-}
-
 /* "0:0/2:0 0:0/2:1"; "": one device. */
 static void list_devices(char *text, size_t bytes, caps_runtime *const *rts, size_t n)
 {
@@ -203,52 +194,81 @@ static void list_devices(char *text, size_t bytes, caps_runtime *const *rts, siz
             text + used, bytes - used, "%s%s", i ? " " : "", caps_runtime_device(rts[i])->id);
 }
 
-/* Models on all devices, each for its share of a batch. */
-static caps_status make_team(caps_trainer *t, caps_error *err)
+/* The devices become settings. A run that goes on in other shares has other micro-batches. */
+static void keep_devices(caps_trainer *t, const caps_crew *crew)
 {
-    const size_t n = 1 + t->control->others_count;
-    char devices[sizeof t->config.devices];
+    caps_train_config *config = &t->config;
+    char devices[sizeof config->devices];
+    list_devices(devices, sizeof devices, crew->rts, crew->n);
+    if (strcmp(config->devices, devices) != 0)
+        config->micro_batch = 0;
+    memcpy(config->devices, devices, sizeof devices);
+    if (!t->control->resume)
+        memcpy(config->conv_request, config->conv, sizeof config->conv_request);
+}
+
+/* What a member is to run: the first what the run's record says, the others what the user
+ * requested. */
+static caps_model_options member_options(const caps_trainer *t, size_t member)
+{
+    const caps_train_config *config = &t->config;
+    caps_model_options o = caps_config_model_options(config, t->train.n);
+    o.class_weights = t->class_weights;
+    if (member == 0)
+        return o;
+    o.conv = config->conv_request[0] ? config->conv_request : NULL;
+    o.routing_algorithm = CAPS_ROUTING_AUTO;
+    o.micro_batch = 0;
+    return o;
+}
+
+/* Models on all devices, each for its share of a batch. */
+static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error *err)
+{
+    const double timeout = t->control->device_timeout_seconds;
+    const size_t n = crew->n;
     uint32_t *weights = NULL;
-    caps_runtime **rts = malloc(n * sizeof *rts);
-    caps_status status = CAPS_OK;
-    if (!rts)
-        return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", n);
-    rts[0] = t->rt;
-    for (size_t i = 1; i < n; i++)
-        rts[i] = t->control->others[i - 1];
-    list_devices(devices, sizeof devices, rts, n);
-    if (t->control->resume)
-        forget_algorithms(t, devices);
-    memcpy(t->config.devices, devices, sizeof devices);
+    caps_model_options *options = calloc(n, sizeof *options);
+    caps_status status;
+    t->slots = calloc(n, sizeof *t->slots);
+    t->before = calloc(n, sizeof *t->before);
+    if (!options || !t->slots || !t->before)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", n));
     CAPS_TRY(caps_shares_read(&weights, t->config.split, n, err));
-    caps_team_options o = {.spec = t->config.spec,
-        .model = caps_config_model_options(&t->config, t->train.n),
-        .weights = weights,
-        .optimizer = t->config.optimizer};
-    o.model.class_weights = t->class_weights;
+    keep_devices(t, crew);
     for (size_t i = 0; i < n; i++) {
-        caps_model_options own = o.model;
         caps_model_memory memory;
         char name[64] = "the device";
         if (n > 1)
-            snprintf(name, sizeof name, "device %s", caps_runtime_device(rts[i])->id);
-        own.max_batch = caps_share_most(weights, n, i, o.model.max_batch);
-        CAPS_TRY(caps_model_forecast(rts[i], t->config.spec, &own, &memory, err));
-        report_memory(t, &memory, own.max_batch, name);
+            snprintf(name, sizeof name, "device %s", caps_runtime_device(crew->rts[i])->id);
+        options[i] = member_options(t, i);
+        options[i].max_batch = caps_share_most(weights, n, i, options[i].max_batch);
+        CAPS_TRY(caps_model_forecast(crew->rts[i], t->config.spec, &options[i], &memory, err));
+        report_memory(t, &memory, options[i].max_batch, name);
+        t->slots[i] = crew->slots[i];
+        if (t->control->devices)
+            t->before[i] = t->control->devices[crew->slots[i]];
     }
-    CAPS_TRY(caps_team_create(&t->team, rts, n, &o, err));
+    const caps_team_options o = {.spec = t->config.spec,
+        .models = options,
+        .weights = weights,
+        .optimizer = t->config.optimizer,
+        .batch = caps_config_model_options(&t->config, t->train.n).max_batch,
+        .timeout_seconds = timeout > 0 ? timeout : DEVICE_TIMEOUT};
+    CAPS_TRY(caps_team_create(&t->team, crew->rts, n, &o, err));
     t->model = caps_team_model(t->team, 0);
 done:
+    free(options);
     free(weights);
-    free(rts);
     return status;
 }
 
-caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_train_config *config,
-    const caps_train_control *control, caps_error *err)
+caps_status caps_trainer_init(caps_trainer *t, const caps_crew *crew,
+    const caps_train_config *config, const caps_train_control *control, caps_error *err)
 {
     caps_status status = CAPS_OK;
     float *first = NULL;
+    caps_runtime *rt = crew->rts[0];
     *t = (caps_trainer){.rt = rt,
         .config = {CAPS_OPTIONS(caps_train_config)},
         .control = control,
@@ -263,11 +283,11 @@ caps_status caps_trainer_init(caps_trainer *t, caps_runtime *rt, const caps_trai
     CAPS_TRY(caps_config_check(&t->config, err));
     CAPS_TRY(caps_trainer_make_paths(t, err));
     CAPS_TRY(caps_trainer_check_directory(t, err));
-    if (control->resume)
-        CAPS_TRY(caps_run_restore_choices(rt, control->out, err));
+    for (size_t i = 0; control->resume && i < crew->n; i++)
+        CAPS_TRY(caps_run_restore_choices(crew->rts[i], control->out, err));
     CAPS_TRY(caps_trainer_read_data(t, &first, err));
     CAPS_TRY(weigh_classes(t, err));
-    CAPS_TRY(make_team(t, err));
+    CAPS_TRY(make_team(t, crew, err));
     keep_algorithms(t);
     CAPS_TRY(control->resume ? old_state(t, err) : first_parameters(t, &first, err));
     CAPS_TRY(caps_team_begin(t->team, t->config.seed, t->state.step + 1, err));
@@ -284,9 +304,13 @@ done:
 
 void caps_trainer_release(caps_trainer *t)
 {
-    if (t->batcher) /* the device may still read its last batches */
+    bool stuck = false;
+    for (size_t i = 0; t->team && i < caps_team_count(t->team); i++)
+        stuck = stuck || caps_team_is_stuck(t->team, i);
+    if (t->batcher && !stuck) /* the device may still read its last batches */
         (void)caps_runtime_finish(t->rt, NULL);
-    caps_batcher_free(t->batcher);
+    if (!stuck)
+        caps_batcher_free(t->batcher);
     caps_metrics_close(&t->log);
     caps_state_drop(&t->state);
     caps_team_free(t->team);
@@ -297,6 +321,8 @@ void caps_trainer_release(caps_trainer *t)
     caps_dataset_release(&t->test);
     caps_dataset_release(&t->validation);
     caps_watch_release(&t->watch);
+    free(t->slots);
+    free(t->before);
     free(t->class_images);
     free(t->class_weights);
     free(t->evaluated);

@@ -6,11 +6,9 @@
 #include "fail.h"
 #include "step.h"
 
-static caps_status exchange_failed(
-    const caps_exchange *x, cl_int code, const char *what, caps_error *err)
+static caps_status exchange_failed(cl_int code, const char *what, caps_error *err)
 {
-    const caps_device_info *d = caps_runtime_device(caps_model_get_runtime(x->model));
-    return caps_fail_cl(err, code, "device %s (%s): %s the gradients", d->id, d->name, what);
+    return caps_fail_cl(err, code, "%s the gradients", what);
 }
 
 /* Host memory for the copies. */
@@ -21,9 +19,9 @@ static caps_status exchange_make_copy(caps_exchange *x, caps_error *err)
     x->host = caps_pinned_take(&x->pinned, bytes);
     if (!x->host)
         x->host = x->copy = malloc(bytes);
-    return x->host ? CAPS_OK
-                   : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu bytes of gradients",
-                         bytes);
+    return x->host
+               ? CAPS_OK
+               : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu bytes of gradients", bytes);
 }
 
 caps_status caps_exchange_init(caps_exchange *x, caps_model *model, caps_error *err)
@@ -47,11 +45,11 @@ caps_status caps_exchange_init(caps_exchange *x, caps_model *model, caps_error *
         p->count = i == 0 ? elements - p->first : CAPS_PIECE;
         p->host = x->host ? x->host + p->first : NULL;
     }
-    x->transfers = clCreateCommandQueue(
-        caps_runtime_context(rt), caps_runtime_device(rt)->handle, 0, &code);
+    x->transfers =
+        clCreateCommandQueue(caps_runtime_context(rt), caps_runtime_device(rt)->handle, 0, &code);
     if (code != CL_SUCCESS) {
         x->transfers = NULL;
-        status = exchange_failed(x, code, "making a queue for", err);
+        status = exchange_failed(code, "making a queue for", err);
     }
 done:
     if (status != CAPS_OK)
@@ -73,8 +71,7 @@ void caps_exchange_drop(caps_exchange *x)
         if (p->arrived && !p->given) {
             clWaitForEvents(1, &p->arrived);
             if (x->mapped && p->host)
-                clEnqueueUnmapMemObject(
-                    x->transfers, x->gradients.buffer, p->host, 0, NULL, NULL);
+                clEnqueueUnmapMemObject(x->transfers, x->gradients.buffer, p->host, 0, NULL, NULL);
         }
         event_release(&p->arrived);
         event_release(&p->given);
@@ -112,7 +109,7 @@ static caps_status piece_take(caps_exchange *x, caps_piece *p, cl_event ready, c
     if (code == CL_SUCCESS)
         return CAPS_OK;
     p->arrived = NULL;
-    return exchange_failed(x, code, "reading", err);
+    return exchange_failed(code, "reading", err);
 }
 
 caps_status caps_exchange_take(caps_exchange *x, size_t first, caps_error *err)
@@ -126,7 +123,7 @@ caps_status caps_exchange_take(caps_exchange *x, size_t first, caps_error *err)
     if (code == CL_SUCCESS)
         code = clFlush(compute);
     if (code != CL_SUCCESS) {
-        status = exchange_failed(x, code, "waiting for", err);
+        status = exchange_failed(code, "waiting for", err);
         goto done;
     }
     while (x->taken < x->count && x->pieces[x->taken].first >= first) {
@@ -135,7 +132,7 @@ caps_status caps_exchange_take(caps_exchange *x, size_t first, caps_error *err)
     }
     code = clFlush(x->transfers);
     if (code != CL_SUCCESS)
-        status = exchange_failed(x, code, "reading", err);
+        status = exchange_failed(code, "reading", err);
 done:
     event_release(&ready);
     return status;
@@ -144,22 +141,22 @@ done:
 caps_status caps_exchange_wait(caps_exchange *x, size_t i, caps_error *err)
 {
     const cl_int code = clWaitForEvents(1, &x->pieces[i].arrived);
-    return code == CL_SUCCESS ? CAPS_OK : exchange_failed(x, code, "waiting for", err);
+    return code == CL_SUCCESS ? CAPS_OK : exchange_failed(code, "waiting for", err);
 }
 
 caps_status caps_exchange_give(caps_exchange *x, size_t i, caps_error *err)
 {
     caps_piece *p = &x->pieces[i];
     const size_t at = (x->gradients.offset + p->first) * sizeof(float);
-    const cl_int code =
-        x->mapped ? clEnqueueUnmapMemObject(
-                        x->transfers, x->gradients.buffer, p->host, 0, NULL, &p->given)
-                  : clEnqueueWriteBuffer(x->transfers, x->gradients.buffer, CL_FALSE, at,
-                        p->count * sizeof(float), p->host, 0, NULL, &p->given);
+    const cl_int code = x->mapped
+                            ? clEnqueueUnmapMemObject(
+                                  x->transfers, x->gradients.buffer, p->host, 0, NULL, &p->given)
+                            : clEnqueueWriteBuffer(x->transfers, x->gradients.buffer, CL_FALSE, at,
+                                  p->count * sizeof(float), p->host, 0, NULL, &p->given);
     if (code == CL_SUCCESS)
         return CAPS_OK;
     p->given = NULL;
-    return exchange_failed(x, code, "writing", err);
+    return exchange_failed(code, "writing", err);
 }
 
 caps_status caps_exchange_end(caps_exchange *x, caps_error *err)
@@ -177,5 +174,5 @@ caps_status caps_exchange_end(caps_exchange *x, caps_error *err)
             x->pieces[i].host = NULL;
     }
     x->taken = 0;
-    return code == CL_SUCCESS ? CAPS_OK : exchange_failed(x, code, "waiting for", err);
+    return code == CL_SUCCESS ? CAPS_OK : exchange_failed(code, "waiting for", err);
 }

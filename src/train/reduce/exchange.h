@@ -29,8 +29,8 @@ typedef struct caps_exchange {
     cl_command_queue transfers;
     bool mapped; /* pieces are mapped, not copied */
     caps_pinned pinned;
-    float *copy; /* [elements]; NULL: pieces are mapped, or the copy is pinned */
-    float *host; /* the copy, wherever it lies */
+    float *copy;         /* [elements]; NULL: pieces are mapped, or the copy is pinned */
+    float *host;         /* the copy, wherever it lies */
     size_t count, taken; /* pieces; those that are on their way or here */
     caps_piece *pieces;  /* [count], the last part of the gradient first */
 } caps_exchange;

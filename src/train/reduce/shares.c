@@ -33,8 +33,9 @@ caps_status caps_shares_read(uint32_t **weights, const char *text, size_t n, cap
             return CAPS_OK;
         free(*weights);
         *weights = NULL;
-        return caps_fail(err, CAPS_ERR_ARGUMENT, "split %s: %zu shares, need one for each of %zu %s",
-            text, count, n, n == 1 ? "device" : "devices");
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "split %s: %zu shares, need one for each of %zu %s", text, count, n,
+            n == 1 ? "device" : "devices");
     }
     free(*weights);
     *weights = NULL;
@@ -43,8 +44,8 @@ caps_status caps_shares_read(uint32_t **weights, const char *text, size_t n, cap
         CAPS_WEIGHT_MOST);
 }
 
-void caps_share_get(size_t *first, size_t *count, const uint32_t *weights, size_t n, size_t which,
-    size_t images)
+void caps_share_get(
+    size_t *first, size_t *count, const uint32_t *weights, size_t n, size_t which, size_t images)
 {
     uint64_t all = 0, before = 0;
     for (size_t i = 0; i < n; i++) {

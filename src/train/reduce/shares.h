@@ -14,8 +14,8 @@ caps_status caps_shares_read(uint32_t **weights, const char *text, size_t n, cap
 
 /* Images of share `which` in a batch of `images`: [*first, *first + *count). The shares lie side by
  * side in their order, their ends at the nearest whole image; some may be empty. */
-void caps_share_get(size_t *first, size_t *count, const uint32_t *weights, size_t n, size_t which,
-    size_t images);
+void caps_share_get(
+    size_t *first, size_t *count, const uint32_t *weights, size_t n, size_t which, size_t images);
 /* The most images that it has in a batch of at most `images`. */
 size_t caps_share_most(const uint32_t *weights, size_t n, size_t which, size_t images);
 

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "clock.h"
 #include "exchange.h"
@@ -23,11 +24,13 @@ struct member {
     caps_model *model; /* its own */
     caps_stepper stepper;
     caps_exchange exchange;
-    pthread_t thread; /* not the lead's */
+    pthread_t thread;
     bool started;
     uint64_t jobs; /* that it has ended */
     caps_status status;
     caps_error error; /* of the last job */
+    bool arrived;     /* at the meeting point, or its job is done */
+    bool stuck;       /* it does not answer: its thread is left to itself */
     caps_step_result result;
     caps_member_work work;
     bool differs;  /* it is sent the lead's parameters */
@@ -40,7 +43,10 @@ struct caps_team {
     uint32_t *weights; /* [n] */
     size_t pixels, labels;
     caps_optimizer optimizer;
-    bool compared; /* after the first step */
+    bool compared;  /* after the first step, whose times do not count */
+    size_t lost;    /* n: no member */
+    uint64_t taken; /* the last step whose results the caller has; of several members */
+    double timeout;
 
     /* The job at hand, the same for all. */
     const caps_images *images;
@@ -61,6 +67,41 @@ struct caps_team {
 
 /* ---- threads -------------------------------------------------------------------------------- */
 
+/* Waits for a change; false: none came until `until` on caps_clock_seconds (0: for ever). */
+static bool team_wait(caps_team *t, double until)
+{
+    if (until <= 0)
+        return pthread_cond_wait(&t->changed, &t->lock) == 0;
+    struct timespec at;
+    const double left = until - caps_clock_seconds();
+    if (left <= 0)
+        return false;
+    clock_gettime(CLOCK_REALTIME, &at);
+    at.tv_sec += (time_t)left;
+    at.tv_nsec += (long)((left - floor(left)) * 1e9);
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    (void)pthread_cond_timedwait(&t->changed, &t->lock, &at);
+    return true;
+}
+
+static double team_deadline(const caps_team *t)
+{
+    return t->timeout > 0 ? caps_clock_seconds() + t->timeout * (t->compared ? 1 : CAPS_TEAM_FIRST)
+                          : 0;
+}
+
+/* Those that are not here after all that time have failed. */
+static void team_give_up(caps_team *t)
+{
+    t->aborted = true;
+    for (size_t i = 0; i < t->n; i++)
+        t->members[i].stuck = !t->members[i].arrived;
+    pthread_cond_broadcast(&t->changed);
+}
+
 /* Waits until all members are here; false: one of them has failed. */
 static bool team_meet(member *m)
 {
@@ -68,14 +109,19 @@ static bool team_meet(member *m)
     const double began = caps_clock_seconds();
     pthread_mutex_lock(&t->lock);
     const uint64_t meeting = t->meetings;
+    const double until = team_deadline(t);
+    m->arrived = true;
     if (++t->met == t->n) {
         t->met = 0;
         t->meetings++;
+        for (size_t i = 0; i < t->n; i++)
+            t->members[i].arrived = false;
         pthread_cond_broadcast(&t->changed);
     }
     while (t->meetings == meeting && !t->aborted)
-        pthread_cond_wait(&t->changed, &t->lock);
-    const bool all = !t->aborted;
+        if (!team_wait(t, until))
+            team_give_up(t);
+    const bool all = t->meetings != meeting; /* who failed after it was here */
     pthread_mutex_unlock(&t->lock);
     m->work.waiting_seconds += caps_clock_seconds() - began;
     return all;
@@ -89,6 +135,7 @@ static void member_do(member *m, member_job *job)
     m->work.busy_seconds += caps_clock_seconds() - began - (m->work.waiting_seconds - waited);
     pthread_mutex_lock(&m->team->lock);
     m->jobs++;
+    m->arrived = true;
     if (m->status != CAPS_OK)
         m->team->aborted = true;
     pthread_cond_broadcast(&m->team->changed);
@@ -116,12 +163,13 @@ static void *member_run(void *context)
 static size_t team_failed(const caps_team *t)
 {
     for (size_t i = 0; i < t->n; i++)
-        if (t->members[i].status != CAPS_OK && t->members[i].status != CAPS_ERR_INTERRUPTED)
+        if (t->members[i].stuck ||
+            (t->members[i].status != CAPS_OK && t->members[i].status != CAPS_ERR_INTERRUPTED))
             return i;
     return t->n;
 }
 
-/* All members do it at the same time, the lead on this thread. */
+/* All members do it at the same time. */
 static caps_status team_do(caps_team *t, member_job *job, caps_error *err)
 {
     pthread_mutex_lock(&t->lock);
@@ -129,20 +177,27 @@ static caps_status team_do(caps_team *t, member_job *job, caps_error *err)
     t->jobs++;
     t->aborted = false;
     t->met = 0;
+    for (size_t i = 0; i < t->n; i++)
+        t->members[i].arrived = false;
     pthread_cond_broadcast(&t->changed);
-    pthread_mutex_unlock(&t->lock);
-    member_do(&t->members[0], job);
-    pthread_mutex_lock(&t->lock);
-    for (size_t i = 1; i < t->n; i++)
-        while (t->members[i].jobs != t->jobs)
-            pthread_cond_wait(&t->changed, &t->lock);
+    const double until = team_deadline(t);
+    for (size_t i = 0; i < t->n; i++)
+        while (t->members[i].jobs != t->jobs && !t->members[i].stuck)
+            if (!team_wait(t, until))
+                team_give_up(t);
     pthread_mutex_unlock(&t->lock);
     const size_t failed = team_failed(t);
     if (failed == t->n)
         return CAPS_OK;
+    t->lost = failed;
+    const member *m = &t->members[failed];
+    const caps_device_info *d = caps_runtime_device(m->rt);
+    if (m->stuck)
+        return caps_fail(
+            err, CAPS_ERR_OPENCL, "device %s (%s): no answer for %g s", d->id, d->name, t->timeout);
     if (err)
-        *err = t->members[failed].error;
-    return t->members[failed].status;
+        *err = m->error;
+    return caps_fail_prefix(err, m->status, "device %s (%s)", d->id, d->name);
 }
 
 /* A job whose meeting failed: the member that failed says why. */
@@ -158,15 +213,14 @@ static caps_status team_start(caps_team *t, caps_error *err)
     int code = 0;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    for (size_t i = 1; i < t->n && code == 0; i++) {
+    for (size_t i = 0; t->n > 1 && i < t->n && code == 0; i++) {
         code = pthread_create(&t->members[i].thread, NULL, member_run, &t->members[i]);
         t->members[i].started = code == 0;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return code == 0
-               ? CAPS_OK
-               : caps_fail(err, CAPS_ERR_MEMORY, "cannot start a thread for each of %zu devices",
-                     t->n);
+    return code == 0 ? CAPS_OK
+                     : caps_fail(err, CAPS_ERR_MEMORY,
+                           "cannot start a thread for each of %zu devices", t->n);
 }
 
 /* ---- a step --------------------------------------------------------------------------------- */
@@ -309,27 +363,63 @@ static caps_status team_enqueue_alone(
     return status;
 }
 
-caps_status caps_team_enqueue(
-    caps_team *t, const caps_images *images, double lr, size_t *failed, caps_error *err)
+static void forget_times(caps_team *t)
+{
+    for (size_t i = 0; i < t->n; i++)
+        t->members[i].work.busy_seconds = t->members[i].work.waiting_seconds = 0;
+}
+
+caps_status caps_team_enqueue(caps_team *t, const caps_images *images, double lr, caps_error *err)
 {
     caps_status status;
-    *failed = t->n;
     if (t->n == 1)
         return team_enqueue_alone(t, images, lr, err);
     t->images = images;
     t->lr = lr;
-    status = team_do(t, member_enqueue, err);
-    if (status != CAPS_OK) {
-        *failed = team_failed(t);
-        return status;
-    }
+    CAPS_TRY(team_do(t, member_enqueue, err));
     if (!t->compared) {
         bool sent;
         t->compared = true;
         CAPS_TRY(caps_team_compare(t, &sent, err));
+        forget_times(t);
     }
 done:
     return status;
+}
+
+/* A member's results are added to those of the members before it. */
+static void add_result(caps_step_result *sum, const caps_step_result *r)
+{
+    sum->images += r->images;
+    sum->totals.class_loss += r->totals.class_loss;
+    sum->totals.sse += r->totals.sse;
+    sum->totals.errors += r->totals.errors;
+    if (sum->finite && !r->finite) {
+        sum->finite = false;
+        memcpy(sum->where, r->where, sizeof sum->where);
+    }
+}
+
+/* Where a member was lost the others' steps are taken one by one. */
+static caps_status take_left(caps_team *t, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    for (size_t i = 0; i < t->n; i++)
+        if (i != t->lost && t->members[i].stepper.taken == t->taken)
+            CAPS_TRY(member_take(&t->members[i], err));
+done:
+    return status;
+}
+
+/* What a lost member's images would have added is what the others' did on average. */
+static void count_lost(const caps_team *t, caps_step_result *sum)
+{
+    const size_t images = caps_stepper_images(&t->members[t->lost].stepper, sum->step);
+    const double scale = (double)(sum->images + images) / (double)sum->images;
+    sum->images += images;
+    sum->totals.class_loss *= scale;
+    sum->totals.sse *= scale;
+    sum->totals.errors *= scale;
 }
 
 caps_status caps_team_take(caps_team *t, caps_step_result *result, caps_error *err)
@@ -337,35 +427,53 @@ caps_status caps_team_take(caps_team *t, caps_step_result *result, caps_error *e
     caps_status status;
     if (t->n == 1)
         return caps_stepper_take(&t->members[0].stepper, result, err);
-    status = team_do(t, member_take, err);
-    *result = t->members[0].result;
-    for (size_t i = 1; i < t->n && status == CAPS_OK; i++) {
-        const caps_step_result *r = &t->members[i].result;
-        result->images += r->images;
-        result->totals.class_loss += r->totals.class_loss;
-        result->totals.sse += r->totals.sse;
-        result->totals.errors += r->totals.errors;
-        if (result->finite && !r->finite) {
-            result->finite = false;
-            memcpy(result->where, r->where, sizeof result->where);
-        }
-    }
+    CAPS_TRY(t->lost < t->n ? take_left(t, err) : team_do(t, member_take, err));
+    const size_t first = caps_team_survivor(t);
+    t->taken++;
+    *result = t->members[first].result;
+    for (size_t i = first + 1; i < t->n; i++)
+        if (i != t->lost && t->members[i].result.step == result->step)
+            add_result(result, &t->members[i].result);
+    if (t->lost < t->n)
+        count_lost(t, result);
+done:
     return status;
 }
 
-size_t caps_team_in_flight(const caps_team *t)
+size_t caps_team_lost(const caps_team *t)
 {
-    return t->members[0].stepper.in_flight;
+    return t->lost;
+}
+
+void caps_team_lose(caps_team *t, size_t i)
+{
+    if (t->n > 1 && t->lost == t->n)
+        t->lost = i;
+}
+
+bool caps_team_is_stuck(const caps_team *t, size_t i)
+{
+    return t->members[i].stuck;
+}
+
+size_t caps_team_survivor(const caps_team *t)
+{
+    return t->lost == 0 && t->n > 1 ? 1 : 0;
 }
 
 uint64_t caps_team_enqueued(const caps_team *t)
 {
-    return caps_stepper_enqueued(&t->members[0].stepper);
+    return caps_stepper_enqueued(&t->members[caps_team_survivor(t)].stepper);
+}
+
+size_t caps_team_in_flight(const caps_team *t)
+{
+    return t->n == 1 ? t->members[0].stepper.in_flight : (size_t)(caps_team_enqueued(t) - t->taken);
 }
 
 bool caps_team_is_full(const caps_team *t)
 {
-    return caps_stepper_is_full(&t->members[0].stepper);
+    return caps_team_in_flight(t) == CAPS_STEPS_AT_ONCE;
 }
 
 /* ---- the same parameters -------------------------------------------------------------------- */
@@ -434,6 +542,7 @@ caps_status caps_team_begin(caps_team *t, uint64_t seed, uint64_t step, caps_err
         }
     }
     t->compared = false;
+    t->taken = step - 1;
     return team_spread(t, err);
 }
 
@@ -442,13 +551,10 @@ caps_status caps_team_begin(caps_team *t, uint64_t seed, uint64_t step, caps_err
 static caps_status member_init(member *m, const caps_team_options *o, caps_error *err)
 {
     caps_team *t = m->team;
-    caps_model_options options = o->model;
     caps_status status;
     size_t first;
-    caps_share_get(&first, &m->work.share, t->weights, t->n, m->index, o->model.max_batch);
-    if (t->n > 1)
-        options.max_batch = caps_share_most(t->weights, t->n, m->index, o->model.max_batch);
-    CAPS_TRY(caps_model_create(&m->model, m->rt, o->spec, &options, err));
+    caps_share_get(&first, &m->work.share, t->weights, t->n, m->index, o->batch);
+    CAPS_TRY(caps_model_create(&m->model, m->rt, o->spec, &o->models[m->index], err));
     if (t->n > 1)
         CAPS_TRY(caps_exchange_init(&m->exchange, m->model, err));
 done:
@@ -463,7 +569,8 @@ caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n
     *out = NULL;
     caps_team *t = calloc(1, sizeof *t);
     if (t) {
-        t->n = n;
+        t->n = t->lost = n;
+        t->timeout = options->timeout_seconds;
         t->members = calloc(n, sizeof *t->members);
         t->weights = malloc(n * sizeof *t->weights);
         t->hosts = calloc(n, sizeof *t->hosts);
@@ -506,11 +613,15 @@ void caps_team_free(caps_team *t)
         pthread_cond_broadcast(&t->changed);
         pthread_mutex_unlock(&t->lock);
     }
+    bool stuck = false;
     for (size_t i = 0; t->members && i < t->n; i++) {
         member *m = &t->members[i];
-        if (m->started)
+        stuck = stuck || m->stuck;
+        if (m->started && !m->stuck)
             pthread_join(m->thread, NULL);
     }
+    if (stuck) /* its thread may come back yet */
+        return;
     for (size_t i = 0; t->members && i < t->n; i++) {
         caps_exchange_release(&t->members[i].exchange);
         caps_model_free(t->members[i].model);

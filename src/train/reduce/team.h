@@ -1,7 +1,7 @@
 /* team.h: several devices that compute the steps of one training together.
  *
  * Each device is a member, with a runtime, a model and a thread of its own; the first is the lead,
- * whose model is the training's and whose thread is the caller's. A step:
+ * whose model is the training's. A step:
  *
  *     member 0 (lead)     | its images: forward, backward | + | optimizer |
  *     member 1            | its images: forward, backward | + | optimizer |
@@ -30,10 +30,16 @@ typedef struct caps_member_work {
 
 typedef struct caps_team_options {
     const caps_model_spec *spec;
-    caps_model_options model; /* of each member; max_batch: of all together */
-    const uint32_t *weights;  /* [n], of the shares */
+    const caps_model_options *models; /* [n]; max_batch is the most of the member's share */
+    const uint32_t *weights;          /* [n], of the shares */
+    size_t batch;                     /* images of a whole one */
     caps_optimizer optimizer;
+    /* A device that takes so much longer over its part of a step than another has failed; 0: never.
+     * The first step of all builds kernels: it may take CAPS_TEAM_FIRST times as long. */
+    double timeout_seconds;
 } caps_team_options;
+
+enum { CAPS_TEAM_FIRST = 10 };
 
 typedef struct caps_team caps_team;
 
@@ -42,12 +48,13 @@ typedef struct caps_team caps_team;
  * Errors: those of caps_model_create, with the device's name. */
 caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n,
     const caps_team_options *options, caps_error *err);
-/* Waits for what is in flight. NULL is allowed. */
+/* Waits for what is in flight; of a device that does not answer any more nothing is freed. NULL is
+ * allowed. */
 void caps_team_free(caps_team *team);
 
 size_t caps_team_count(const caps_team *team);
 caps_runtime *caps_team_runtime(const caps_team *team, size_t member);
-caps_model *caps_team_model(const caps_team *team, size_t member); /* 0: the lead's */
+caps_model *caps_team_model(const caps_team *team, size_t member);     /* 0: the lead's */
 caps_member_work caps_team_work(const caps_team *team, size_t member); /* since it was made */
 
 /* The lead's parameters and moments become those of all, and `step` the first that is enqueued. No
@@ -57,12 +64,24 @@ caps_status caps_team_begin(caps_team *team, uint64_t seed, uint64_t step, caps_
  * from now on; *sent: there are such. No step may be in flight. */
 caps_status caps_team_compare(caps_team *team, bool *sent, caps_error *err);
 
-/* As caps_stepper_enqueue and so on, for a batch of at most model.max_batch images. A team of several
- * waits for the gradients. On failure no member has taken the step, unless `*failed` is the number
- * of members; else it is the one whose device failed. */
+/* As caps_stepper_enqueue and so on, for a batch of at most `batch` images. A team of several
+ * waits for the gradients.
+ *
+ * Where the device of one of several members fails, that member is lost (caps_team_lost), and the
+ * others stand at the same step: all of them have enqueued it, or none. What they have in flight can
+ * be taken still (its results are those of the members that are left), and the model of
+ * caps_team_survivor can be saved. No further step may be enqueued. */
 caps_status caps_team_enqueue(
-    caps_team *team, const caps_images *images, double lr, size_t *failed, caps_error *err);
+    caps_team *team, const caps_images *images, double lr, caps_error *err);
 caps_status caps_team_take(caps_team *team, caps_step_result *result, caps_error *err);
+/* The member that was lost; the number of members: none was. */
+size_t caps_team_lost(const caps_team *team);
+/* The first member that is left. */
+size_t caps_team_survivor(const caps_team *team);
+/* A member whose device failed elsewhere is lost. */
+void caps_team_lose(caps_team *team, size_t member);
+/* It does not answer: its runtime may not be used any more, nor freed. */
+bool caps_team_is_stuck(const caps_team *team, size_t member);
 size_t caps_team_in_flight(const caps_team *team);
 uint64_t caps_team_enqueued(const caps_team *team);
 bool caps_team_is_full(const caps_team *team);
