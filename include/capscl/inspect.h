@@ -148,9 +148,16 @@ typedef struct caps_evaluate_options {
     caps_evaluate_change *change;
     void *change_user;
     caps_inspect_progress progress;
+    /* Models with the same parameters on devices of their own, which take turns with the first: of
+     * m models, number k computes the batches k, k + m, ... in a thread of its own. */
+    caps_model *const *others;
+    size_t others_count;
+    void *const
+        *others_change_users; /* [others_count], for `change`, which threads then call at the
+                                         same time */
 } caps_evaluate_options;
 
-/* Evaluates all images of a data set in batches of the model's size. Sums are taken image by image
+/* Evaluates all images of a data set in batches of the model's size, or the smallest of several. Sums are taken image by image
  * in double: they do not depend on the batch. options NULL: no callbacks. Errors: those of
  * caps_data_check, CAPS_ERR_MEMORY, CAPS_ERR_INTERRUPTED, those of the device and of `change`. */
 CAPS_API caps_status caps_evaluate(caps_model *m, const caps_dataset *ds,

@@ -86,8 +86,8 @@ static void *batcher_run(void *context)
         slot *s = &b->slots[b->made % SLOTS];
         pthread_mutex_unlock(&b->mutex);
         fill(b, s, epoch, index);
-        if (++index == b->batches_per_epoch) {
-            index = 0;
+        for (index += b->options.every ? b->options.every : 1; index >= b->batches_per_epoch;) {
+            index -= b->batches_per_epoch;
             order_make(b, ++epoch);
         }
         pthread_mutex_lock(&b->mutex);

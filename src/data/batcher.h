@@ -31,6 +31,7 @@ typedef struct caps_batcher_options {
     int shuffle;
     uint64_t seed;
     uint64_t first_epoch, first_batch; /* where to begin */
+    uint64_t every;                    /* n: each n-th batch of the sequence alone; 0: each */
     caps_batch_memory memory;          /* take NULL: malloc's; `user` outlives the batcher */
 } caps_batcher_options;
 

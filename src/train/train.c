@@ -56,8 +56,9 @@ static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *
     double *label_percent, double *balanced_percent, caps_error *err)
 {
     caps_evaluation result = {0};
-    const caps_evaluate_options options = {
-        CAPS_OPTIONS(caps_evaluate_options), .progress = {evaluation_is_off, t}};
+    const caps_evaluate_options options = {CAPS_OPTIONS(caps_evaluate_options),
+        .progress = {evaluation_is_off, t}, .others = caps_team_others(t->team),
+        .others_count = caps_team_count(t->team) - 1};
     caps_status status = caps_evaluate(t->model, ds, &options, &result, err);
     if (status == CAPS_OK) {
         *percent = result.error_percent;

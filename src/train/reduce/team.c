@@ -39,8 +39,9 @@ struct member {
 
 struct caps_team {
     size_t n;
-    member *members;   /* [n] */
-    uint32_t *weights; /* [n] */
+    member *members;     /* [n] */
+    uint32_t *weights;   /* [n] */
+    caps_model **models; /* [n]: the members' */
     size_t pixels, labels;
     caps_optimizer optimizer;
     bool compared;  /* after the first step, whose times do not count */
@@ -574,8 +575,9 @@ caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n
         t->members = calloc(n, sizeof *t->members);
         t->weights = malloc(n * sizeof *t->weights);
         t->hosts = calloc(n, sizeof *t->hosts);
+        t->models = calloc(n, sizeof(caps_model *));
     }
-    if (!t || !t->members || !t->weights || !t->hosts)
+    if (!t || !t->members || !t->weights || !t->hosts || !t->models)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu devices", n));
     memcpy(t->weights, options->weights, n * sizeof *t->weights);
     t->pixels = info->pixels;
@@ -595,6 +597,8 @@ caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n
             caps_fail_prefix(err, status, "device %s", caps_runtime_device(rts[i])->id);
         CAPS_TRY(status);
     }
+    for (size_t i = 0; i < n; i++)
+        t->models[i] = t->members[i].model;
     CAPS_TRY(team_start(t, err));
     *out = t;
     t = NULL;
@@ -630,6 +634,7 @@ void caps_team_free(caps_team *t)
         pthread_cond_destroy(&t->changed);
     if (t->has_lock)
         pthread_mutex_destroy(&t->lock);
+    free(t->models);
     free(t->hosts);
     free(t->weights);
     free(t->members);
@@ -649,6 +654,11 @@ caps_runtime *caps_team_runtime(const caps_team *t, size_t i)
 caps_model *caps_team_model(const caps_team *t, size_t i)
 {
     return t->members[i].model;
+}
+
+caps_model *const *caps_team_others(const caps_team *t)
+{
+    return t->models + 1;
 }
 
 caps_member_work caps_team_work(const caps_team *t, size_t i)

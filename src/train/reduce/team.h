@@ -54,7 +54,8 @@ void caps_team_free(caps_team *team);
 
 size_t caps_team_count(const caps_team *team);
 caps_runtime *caps_team_runtime(const caps_team *team, size_t member);
-caps_model *caps_team_model(const caps_team *team, size_t member);     /* 0: the lead's */
+caps_model *caps_team_model(const caps_team *team, size_t member); /* 0: the lead's */
+caps_model *const *caps_team_others(const caps_team *team); /* [count - 1]: the models behind it */
 caps_member_work caps_team_work(const caps_team *team, size_t member); /* since it was made */
 
 /* The lead's parameters and moments become those of all, and `step` the first that is enqueued. No
