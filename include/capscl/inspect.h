@@ -281,6 +281,10 @@ typedef struct caps_robustness_options {
     bool (*progress)(void *user, const caps_robustness_progress *p); /* NULL, or after every image;
                                                                         true: stop */
     void *user;
+    /* [models, others_count]: of each model, models with its parameters on further devices, which
+     * take turns with it (caps_evaluate_options.others). */
+    caps_model *const *others;
+    size_t others_count;
 } caps_robustness_options;
 
 /* A model at one level. */

@@ -245,11 +245,40 @@ caps_status caps_cli_open(
     return open_device(rt, common->device, &options, err);
 }
 
-caps_status caps_cli_open_other(
-    caps_runtime **rt, const char *selector, bool profile, caps_error *err)
+void caps_cli_close(caps_opened *d)
 {
+    for (size_t i = 0; d->rts && i < d->n; i++)
+        caps_runtime_free(d->rts[i]);
+    free(d->rts);
+    *d = (caps_opened){0};
+}
+
+caps_status caps_cli_open_several(caps_opened *d, const caps_texts *selectors,
+    const caps_common *common, bool profile, caps_error *err)
+{
+    caps_device_selector devices[CAPS_DEVICES_MOST];
+    caps_common first = *common;
+    caps_status status = CAPS_OK;
+    size_t n = 0;
+    const bool alone = selectors->count == 1 && strcmp(selectors->values[0], "all") != 0;
+    *d = (caps_opened){0};
+    if (selectors->count > 0)
+        CAPS_TRY(caps_device_select_several(devices, &n, selectors->values, selectors->count, err));
+    if (n > 0) /* how a single one was named is the reason that is logged */
+        first.device = n == 1 && alone ? selectors->values[0] : devices[0].text;
+    if (common->trace && n > 1)
+        CAPS_TRY(caps_cli_usage(err, "--trace of %zu devices, need one", n));
+    d->rts = calloc(n + 1, sizeof(caps_runtime *));
+    if (!d->rts)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu devices", n));
+    CAPS_TRY(caps_cli_open(&d->rts[0], &first, profile, err));
     const caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .profile = profile};
-    return open_device(rt, selector, &options, err);
+    for (d->n = 1; d->n < n; d->n++)
+        CAPS_TRY(open_device(&d->rts[d->n], devices[d->n].text, &options, err));
+done:
+    if (status != CAPS_OK)
+        caps_cli_close(d);
+    return status;
 }
 
 caps_status caps_cli_check_trace(const caps_common *common, caps_error *err)

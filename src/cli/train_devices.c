@@ -7,79 +7,52 @@
 #include "json.h"
 #include "train_session.h"
 
-/* Selectors of single devices; *count 0: the default one. */
-static caps_status select_devices(caps_device_selector devices[CAPS_DEVICES_MOST], size_t *count,
-    const caps_train_session *s, const caps_train_config *config, caps_error *err)
-{
-    const caps_texts *given = &s->flags->devices;
-    const char *recorded[CAPS_DEVICES_MOST];
-    char text[sizeof config->devices], *at = text;
-    size_t n = 0;
-    *count = 0;
-    if (given->count > 0)
-        return caps_device_select_several(devices, count, given->values, given->count, err);
-    if (!s->flags->resume || !config->devices[0])
-        return CAPS_OK;
-    memcpy(text, config->devices, sizeof text);
-    for (char *word; n < CAPS_DEVICES_MOST && (word = strsep(&at, " "));)
-        recorded[n++] = word;
-    const caps_status status = caps_device_select_several(devices, count, recorded, n, err);
-    return status == CAPS_OK ? status
-                             : caps_fail_prefix(err, status,
-                                   "the run was on the devices %s, and --device may name others",
-                                   config->devices);
-}
-
 caps_status caps_train_open_devices(
     caps_train_session *s, const caps_train_config *config, caps_error *err)
 {
     const caps_train_flags *o = s->flags;
-    caps_device_selector devices[CAPS_DEVICES_MOST];
-    caps_common common = o->common;
+    const bool recorded = o->devices.count == 0 && o->resume && config->devices[0];
+    const char *words[CAPS_DEVICES_MOST];
+    char text[sizeof config->devices], *at = text;
+    caps_texts selectors = o->devices;
     caps_status status;
-    size_t n = 0;
-    CAPS_TRY(select_devices(devices, &n, s, config, err));
-    /* What one device was named is the reason that is logged. */
-    if (n == 1 && o->devices.count == 1 && strcmp(o->devices.values[0], "all") != 0)
-        common.device = o->devices.values[0];
-    else if (n > 0)
-        common.device = devices[0].text;
-    if (o->common.trace && n > 1)
-        CAPS_TRY(caps_cli_usage(err, "--trace with %zu devices, need one", n));
-    CAPS_TRY(caps_cli_open(&s->rt, &common, o->kernel_times, err));
-    s->devices = calloc(n ? n : 1, sizeof *s->devices);
-    s->others = calloc(n ? n : 1, sizeof(caps_runtime *));
-    if (!s->devices || !s->others)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu devices", n));
-    for (size_t i = 1; i < n; i++) {
-        CAPS_TRY(caps_cli_open_other(
-            &s->others[s->others_count], devices[i].text, o->kernel_times, err));
-        s->others_count++;
+    if (recorded) { /* a run that goes on has the devices that it had */
+        memcpy(text, config->devices, sizeof text);
+        selectors = (caps_texts){words, 0};
+        for (char *word; selectors.count < CAPS_DEVICES_MOST && (word = strsep(&at, " "));)
+            words[selectors.count++] = word;
     }
+    status = caps_cli_open_several(&s->opened, &selectors, &o->common, o->kernel_times, err);
+    if (status != CAPS_OK && recorded)
+        caps_fail_prefix(
+            err, status, "the run was on devices %s (--device names others)", config->devices);
+    CAPS_TRY(status);
+    s->rt = s->opened.rts[0];
+    s->devices = calloc(s->opened.n, sizeof *s->devices);
+    if (!s->devices)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu devices", s->opened.n));
 done:
     return status;
 }
 
 void caps_train_close_devices(caps_train_session *s)
 {
-    for (size_t i = 0; s->devices && i < s->others_count; i++)
-        if (!s->devices[i + 1].stuck)
-            caps_runtime_free(s->others[i]);
-    if (!s->devices || !s->devices[0].stuck)
-        caps_runtime_free(s->rt);
-    free(s->others);
+    for (size_t i = 0; s->devices && i < s->opened.n; i++)
+        if (s->devices[i].stuck) /* freeing it would wait for ever */
+            s->opened.rts[i] = NULL;
+    caps_cli_close(&s->opened);
     free(s->devices);
 }
 
 static const caps_device_info *device_of(const caps_train_session *s, size_t i)
 {
-    return caps_runtime_device(i == 0 ? s->rt : s->others[i - 1]);
+    return caps_runtime_device(s->opened.rts[i]);
 }
 
 json_t *caps_train_devices_json(const caps_train_session *s)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i <= s->others_count; i++) {
+    for (size_t i = 0; i < s->opened.n; i++) {
         const caps_device_info *d = device_of(s, i);
         const caps_train_device *did = &s->devices[i];
         caps_json_append(&list,
@@ -93,7 +66,7 @@ json_t *caps_train_devices_json(const caps_train_session *s)
 
 void caps_train_devices_print(const caps_train_session *s)
 {
-    for (size_t i = 0; s->others_count > 0 && i <= s->others_count; i++) {
+    for (size_t i = 0; s->opened.n > 1 && i < s->opened.n; i++) {
         const caps_device_info *d = device_of(s, i);
         const caps_train_device *did = &s->devices[i];
         const double all = did->busy_seconds + did->waiting_seconds;

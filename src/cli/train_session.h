@@ -7,15 +7,14 @@
 struct caps_train_session {
     const caps_train_flags *flags;
     const caps_args *args;
-    caps_runtime *rt;     /* NULL: not open yet */
-    caps_runtime **others; /* [others_count], of further devices */
-    size_t others_count;
-    caps_train_device *devices; /* [1 + others_count]: what they did */
-    caps_checkpoint init; /* of --init; zeroed: none */
-    bool lacks_profile;   /* its network is without what the profile changes */
-    double began;         /* the process, for --time-limit */
-    bool shown;           /* network and memory were checked for an earlier run */
-    void (*stop)(void);   /* as Ctrl-C does */
+    caps_runtime *rt;           /* NULL: not open yet */
+    caps_opened opened;         /* all devices; rt is the first */
+    caps_train_device *devices; /* [opened.n]: what they did */
+    caps_checkpoint init;       /* of --init; zeroed: none */
+    bool lacks_profile;         /* its network is without what the profile changes */
+    double began;               /* the process, for --time-limit */
+    bool shown;                 /* network and memory were checked for an earlier run */
+    void (*stop)(void);         /* as Ctrl-C does */
     /* NULL, or called once the first files of a run are written: the directory is ours from then
      * on. A failure ends the run. */
     caps_status (*begun)(void *user, caps_error *err);

@@ -27,11 +27,7 @@ const caps_flag caps_train_flag_table[] = {
         "a name looked for in $CAPSCL_DATA, $XDG_DATA_HOME/capscl and\n"
         "/usr/share/datasets; multi:D for overlapping pairs of D (required)"),
     CAPS_ROW_TEXT("--out", caps_train_flags, out, "RUN", "the run directory to write (required)"),
-    CAPS_ROW_TEXTS("--device", caps_train_flags, devices, "S",
-        "where to compute: 0:1 (platform:device), gpu, cpu, accelerator,\n"
-        "or part of a name (default: $CAPSCL_DEVICE, else the best GPU,\n"
-        "else the CPU). Several, all, or 0:1/2 (its two halves): each computes\n"
-        "a share of every batch"),
+    CAPS_ROW_DEVICES(caps_train_flags, "computes a share of every batch"),
     CAPS_ROW_TEXT("--split", caps_train_flags, split, "N:N",
         "shares of several devices, as 60:40 (default: equal)"),
     CAPS_ROW_SWITCH("--keep-going", caps_train_flags, keep_going,
