@@ -92,6 +92,11 @@ typedef struct caps_predictions {
  * the device. */
 CAPS_API caps_status caps_predict(caps_model *m, const float *images, size_t n, unsigned what,
     const caps_inspect_progress *progress, caps_predictions *out, caps_error *err);
+/* The same by `count` models with the same parameters, on devices of their own, which take turns: a
+ * thread for each. progress is called from the caller's thread. */
+CAPS_API caps_status caps_predict_by(caps_model *const *models, size_t count, const float *images,
+    size_t n, unsigned what, const caps_inspect_progress *progress, caps_predictions *out,
+    caps_error *err);
 CAPS_API void caps_predictions_release(caps_predictions *p); /* a zeroed one is allowed */
 
 /* The decoder alone: what it makes of class capsules [n, J, D], as images [n, C*H*W] in the

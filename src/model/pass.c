@@ -58,6 +58,11 @@ static const caps_classifier *pass_classifier(const caps_model *m)
     return (const caps_classifier *)m->network.class_head;
 }
 
+bool caps_model_decodes(const caps_model *m)
+{
+    return caps_model_reconstructs(m);
+}
+
 /* What the decoder sees: the labels' capsules, or those of the best classes. */
 static const caps_tensor *pass_chosen(const caps_model *m)
 {

@@ -51,6 +51,8 @@ typedef struct caps_joint {
 caps_status caps_model_accumulate(caps_model *m, const caps_images *images, bool totals,
     const caps_joint *joint, caps_error *err);
 
+/* Does it run its decoder? Not where the network has none, or it was made without. */
+bool caps_model_decodes(const caps_model *m);
 /* The gradients of all parameters, [caps_model_flat_count]: a view. */
 caps_tensor caps_model_flat_gradients(const caps_model *m);
 
