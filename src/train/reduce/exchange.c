@@ -24,16 +24,18 @@ static caps_status exchange_make_copy(caps_exchange *x, caps_error *err)
                : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu bytes of gradients", bytes);
 }
 
-caps_status caps_exchange_init(caps_exchange *x, caps_model *model, caps_error *err)
+caps_status caps_exchange_init(caps_exchange *x, caps_model *model, size_t piece, caps_error *err)
 {
     caps_runtime *rt = caps_model_get_runtime(model);
     const size_t elements = caps_model_flat_count(model);
     caps_status status = CAPS_OK;
     cl_int code = CL_SUCCESS;
+    if (piece == 0)
+        piece = CAPS_PIECE;
     *x = (caps_exchange){.model = model,
         .gradients = caps_model_flat_gradients(model),
         .mapped = caps_runtime_device(rt)->shares_host_memory,
-        .count = (elements + CAPS_PIECE - 1) / CAPS_PIECE};
+        .count = (elements + piece - 1) / piece};
     x->pieces = calloc(x->count, sizeof *x->pieces);
     if (!x->pieces)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for the pieces of gradients"));
@@ -41,8 +43,8 @@ caps_status caps_exchange_init(caps_exchange *x, caps_model *model, caps_error *
         CAPS_TRY(exchange_make_copy(x, err));
     for (size_t i = 0; i < x->count; i++) {
         caps_piece *p = &x->pieces[i];
-        p->first = (x->count - 1 - i) * CAPS_PIECE;
-        p->count = i == 0 ? elements - p->first : CAPS_PIECE;
+        p->first = (x->count - 1 - i) * piece;
+        p->count = i == 0 ? elements - p->first : piece;
         p->host = x->host ? x->host + p->first : NULL;
     }
     x->transfers =

@@ -35,8 +35,9 @@ typedef struct caps_exchange {
     caps_piece *pieces;  /* [count], the last part of the gradient first */
 } caps_exchange;
 
-/* The model, made for training, outlives it. CAPS_ERR_MEMORY, CAPS_ERR_OPENCL. */
-caps_status caps_exchange_init(caps_exchange *x, caps_model *model, caps_error *err);
+/* The model, made for training, outlives it. piece: elements of one, 0: CAPS_PIECE.
+ * CAPS_ERR_MEMORY, CAPS_ERR_OPENCL. */
+caps_status caps_exchange_init(caps_exchange *x, caps_model *model, size_t piece, caps_error *err);
 /* Waits for what is on its way. A zeroed one is allowed. */
 void caps_exchange_release(caps_exchange *x);
 

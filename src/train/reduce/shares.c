@@ -60,8 +60,7 @@ void caps_share_get(
 size_t caps_share_most(const uint32_t *weights, size_t n, size_t which, size_t images)
 {
     size_t most = 0, first, count;
-    /* A smaller batch may round to one more. */
-    for (size_t b = images > 2 * n ? images - 2 * n : 0; b <= images; b++) {
+    for (size_t b = 0; b <= images; b++) { /* a smaller batch may round to one more */
         caps_share_get(&first, &count, weights, n, which, b);
         most = count > most ? count : most;
     }

@@ -557,7 +557,7 @@ static caps_status member_init(member *m, const caps_team_options *o, caps_error
     caps_share_get(&first, &m->work.share, t->weights, t->n, m->index, o->batch);
     CAPS_TRY(caps_model_create(&m->model, m->rt, o->spec, &o->models[m->index], err));
     if (t->n > 1)
-        CAPS_TRY(caps_exchange_init(&m->exchange, m->model, err));
+        CAPS_TRY(caps_exchange_init(&m->exchange, m->model, o->piece, err));
 done:
     return status;
 }

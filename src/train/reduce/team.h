@@ -37,6 +37,7 @@ typedef struct caps_team_options {
     /* A device that takes so much longer over its part of a step than another has failed; 0: never.
      * The first step of all builds kernels: it may take CAPS_TEAM_FIRST times as long. */
     double timeout_seconds;
+    size_t piece; /* elements of the gradients that are sent at once; 0: CAPS_PIECE */
 } caps_team_options;
 
 enum { CAPS_TEAM_FIRST = 10 };
