@@ -60,6 +60,8 @@ typedef struct caps_train_config {
     /* Several devices (caps_train_control.others): as they were named, for the record, and the shares
      * of a batch that they compute, "60:40"; "": one device; equal shares. */
     char devices[2048], split[1024];
+    bool split_auto; /* the shares follow the devices' speed: measured before the first epoch, where
+                        `split` is "", and changed between epochs where that helps */
     char conv_request[1024]; /* what `conv` was before the first device's choices took its place */
 } caps_train_config;
 

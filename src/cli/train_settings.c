@@ -29,7 +29,8 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_TEXT("--out", caps_train_flags, out, "RUN", "the run directory to write (required)"),
     CAPS_ROW_DEVICES(caps_train_flags, "computes a share of every batch"),
     CAPS_ROW_TEXT("--split", caps_train_flags, split, "N:N",
-        "shares of several devices, as 60:40 (default: equal)"),
+        "shares of several devices, as 60:40; auto: as fast as each is, measured\n"
+        "before the first epoch and changed between epochs (default: equal)"),
     CAPS_ROW_SWITCH("--keep-going", caps_train_flags, keep_going,
         "where one of several devices fails the others go on without it"),
     CAPS_ROW_SECONDS("--device-timeout", caps_train_flags, device_timeout, "T",
@@ -403,7 +404,9 @@ caps_status caps_train_take_settings(
     change_numbers(o, args, config);
     CAPS_TRY(copy_text(config->background, sizeof config->background,
         background && strcmp(background, "auto") == 0 ? "" : background, "--background", err));
-    CAPS_TRY(copy_text(config->split, sizeof config->split, o->split, "--split", err));
+    config->split_auto = o->split && strcmp(o->split, "auto") == 0;
+    if (!config->split_auto)
+        CAPS_TRY(copy_text(config->split, sizeof config->split, o->split, "--split", err));
     CAPS_TRY(copy_text(config->conv, sizeof config->conv, o->common.conv, "--conv", err));
     CAPS_TRY(copy_text(config->lr_multipliers, sizeof config->lr_multipliers, o->lr_multipliers,
         "--layer-lr", err));

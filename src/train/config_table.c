@@ -91,6 +91,7 @@ const caps_setting caps_settings[] = {
     TEXT("class_weights", class_weights, .optional = true, .decides = true),
     TEXT("devices", devices, .optional = true),
     TEXT("split", split, .optional = true),
+    SWITCH("split_auto", split_auto, .optional = true),
     TEXT("conv_request", conv_request, .optional = true),
 };
 const size_t caps_setting_count = sizeof caps_settings / sizeof caps_settings[0];

@@ -12,13 +12,12 @@
  * final. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <capscl/inspect.h>
 
+#include "balance.h"
 #include "clock.h"
 #include "fail.h"
-#include "options.h"
 #include "schedule.h"
 #include "trace.h"
 #include "trainer.h"
@@ -107,6 +106,39 @@ done:
     return status;
 }
 
+/* After an epoch, where the shares follow the devices' speed: other shares, where they help. */
+static caps_status balance(caps_trainer *t, caps_error *err)
+{
+    const size_t n = caps_team_count(t->team);
+    caps_status status = CAPS_OK;
+    char *split = NULL;
+    double *speeds = NULL;
+    if (!t->config.split_auto || n == 1 || caps_trainer_is_finished(t))
+        return CAPS_OK;
+    speeds = malloc(n * sizeof *speeds);
+    if (!speeds)
+        return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", n);
+    for (size_t i = 0; i < n; i++) {
+        const caps_member_work work = caps_team_work(t->team, i);
+        speeds[i] = work.timed_images > 0 && work.busy_seconds > 0
+                        ? (double)work.timed_images / work.busy_seconds
+                        : 0;
+        if (speeds[i] <= 0) /* too few steps to know */
+            goto done;
+    }
+    if (!caps_balance_helps(t->config.split, speeds, n, t->config.batch))
+        goto done;
+    CAPS_TRY(caps_balance_format(&split, speeds, n, err));
+    caps_trainer_note(
+        t, "shares %s become %s, as the devices' speed was in this epoch", t->config.split, split);
+    snprintf(t->config.split, sizeof t->config.split, "%s", split);
+    t->rebalanced = true;
+done:
+    free(split);
+    free(speeds);
+    return status;
+}
+
 /* ---- the loop ------------------------------------------------------------------------------- */
 
 static caps_status open_run(caps_trainer *t, caps_error *err)
@@ -143,7 +175,7 @@ done:
     return status;
 }
 
-static caps_status run_to_end(caps_trainer *t, caps_train_end *end, caps_error *err)
+caps_status caps_trainer_run(caps_trainer *t, caps_train_end *end, caps_error *err)
 {
     caps_status status = CAPS_OK;
     if (t->control->resume) /* a new run is opened behind its first step */
@@ -166,6 +198,9 @@ static caps_status run_to_end(caps_trainer *t, caps_train_end *end, caps_error *
         if (status != CAPS_OK && err)
             *err = inner;
         CAPS_TRY(status);
+        CAPS_TRY(balance(t, err));
+        if (t->rebalanced)
+            return CAPS_OK;
     }
     *end = is_stopped(t) ? CAPS_TRAIN_STOPPED : CAPS_TRAIN_TIME_LIMIT;
     /* An epoch that was closed has saved already. */
@@ -173,134 +208,5 @@ static caps_status run_to_end(caps_trainer *t, caps_train_end *end, caps_error *
     if (!t->state.ended)
         CAPS_TRY(caps_trainer_save(t, true, err));
 done:
-    return status;
-}
-
-/* ---- devices that fail ---------------------------------------------------------------------- */
-
-void caps_trainer_rescue(caps_trainer *t, caps_error *err)
-{
-    caps_error inner = {0};
-    const size_t survivor = caps_team_survivor(t->team);
-    t->rt = caps_team_runtime(t->team, survivor);
-    t->model = caps_team_model(t->team, survivor);
-    if (!t->opened)
-        return;
-    if (caps_trainer_settle(t, &inner) == CAPS_OK && caps_trainer_save(t, true, &inner) == CAPS_OK)
-        t->rescued = true;
-    const size_t used = strlen(err->message);
-    const unsigned long long step = t->saved_step;
-    if (t->rescued && t->control->keep_going)
-        snprintf(err->message + used, sizeof err->message - used,
-            "; the others go on without it from step %llu", step);
-    else
-        snprintf(err->message + used, sizeof err->message - used,
-            "; saved at step %llu; go on with: capscl train --resume --out %s", step,
-            t->control->out);
-}
-
-static caps_status run_on(caps_trainer *t, const caps_crew *crew, const caps_train_config *config,
-    const caps_train_control *c, caps_train_end *end, caps_train_metrics *m, caps_error *err)
-{
-    caps_status status;
-    caps_trace_begin(crew->rts[0], "set up");
-    status = caps_trainer_init(t, crew, config, c, err);
-    caps_trace_end(crew->rts[0]);
-    CAPS_TRY(status);
-    if (caps_trainer_is_finished(t))
-        *end = CAPS_TRAIN_WAS_FINISHED;
-    else if (is_stopped(t))
-        CAPS_TRY(caps_fail(err, CAPS_ERR_INTERRUPTED,
-            "stopped before the training began; %s is as it was", c->out));
-    else
-        CAPS_TRY(run_to_end(t, end, err));
-    *m = caps_trainer_metrics(t);
-done:
-    if (status != CAPS_OK && t->team && caps_team_lost(t->team) < caps_team_count(t->team))
-        caps_trainer_rescue(t, err);
-    if (t->team)
-        caps_trainer_count_devices(t);
-    return status;
-}
-
-/* "60:40:20" without the share of one device. */
-static void remove_share(char *split, size_t which)
-{
-    char *at = split;
-    for (size_t i = 0; i < which && at; i++) {
-        at = strchr(at, ':');
-        at = at ? at + 1 : NULL;
-    }
-    if (!at || !*split)
-        return;
-    char *rest = strchr(at, ':');
-    if (rest)
-        memmove(at, rest + 1, strlen(rest));
-    else if (at > split)
-        at[-1] = 0;
-}
-
-static void remove_device(caps_crew *crew, size_t which, char *split)
-{
-    crew->n--;
-    for (size_t i = which; i < crew->n; i++) {
-        crew->rts[i] = crew->rts[i + 1];
-        crew->slots[i] = crew->slots[i + 1];
-    }
-    remove_share(split, which);
-}
-
-/* Runs to the end, on fewer and fewer devices where it is to keep going. */
-static caps_status run_on_what_is_left(caps_crew *crew, caps_train_config *config,
-    caps_train_control *c, caps_train_end *end, caps_train_metrics *m, caps_error *err)
-{
-    caps_status status;
-    for (;;) {
-        caps_trainer t = {0};
-        caps_error inner = {0};
-        status = run_on(&t, crew, config, c, end, m, &inner);
-        const size_t lost = t.team ? caps_team_lost(t.team) : crew->n;
-        const bool goes_on =
-            status != CAPS_OK && lost < crew->n && c->keep_going && (t.rescued || !t.opened);
-        if (!goes_on) {
-            caps_trainer_release(&t);
-            if (status != CAPS_OK && err)
-                *err = inner;
-            return status;
-        }
-        caps_trainer_note(&t, "%s", inner.message);
-        memcpy(config->devices, t.config.devices, sizeof config->devices);
-        memcpy(config->conv_request, t.config.conv_request, sizeof config->conv_request);
-        memcpy(config->conv, t.config.conv, sizeof config->conv);
-        c->resume = c->resume || t.opened;
-        remove_device(crew, lost, config->split);
-        caps_trainer_release(&t);
-    }
-}
-
-caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
-    const caps_train_control *control, caps_train_end *end, caps_train_metrics *m, caps_error *err)
-{
-    caps_train_control c;
-    caps_train_config own = {CAPS_OPTIONS(caps_train_config)};
-    caps_crew crew = {0};
-    caps_status status;
-    *m = (caps_train_metrics){0};
-    CAPS_TRY(caps_options_read(&c, sizeof c, control, control->size, "caps_train_control", err));
-    CAPS_TRY(caps_train_config_copy(&own, config, err));
-    crew.n = 1 + c.others_count;
-    crew.rts = calloc(crew.n, sizeof(caps_runtime *));
-    crew.slots = calloc(crew.n, sizeof *crew.slots);
-    if (!crew.rts || !crew.slots)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", crew.n));
-    for (size_t i = 0; i < crew.n; i++) {
-        crew.rts[i] = i == 0 ? rt : c.others[i - 1];
-        crew.slots[i] = i;
-    }
-    CAPS_TRY(run_on_what_is_left(&crew, &own, &c, end, m, err));
-done:
-    free(crew.rts);
-    free(crew.slots);
-    caps_train_config_release(&own);
     return status;
 }

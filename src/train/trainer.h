@@ -40,8 +40,9 @@ typedef struct caps_trainer {
     caps_batcher *batcher;
     caps_pinned pinned; /* the batcher's memory, where the device likes it */
     caps_metrics_log log;
-    bool rescued; /* a device was lost, and the last step is saved */
-    bool opened;  /* the directory's files are there, those of a new run too */
+    bool rebalanced; /* config.split is another, for which new models are needed */
+    bool rescued;    /* a device was lost, and the last step is saved */
+    bool opened;     /* the directory's files are there, those of a new run too */
     /* Where the run stands, steps in flight not counted; its values are there while it is saved. */
     caps_state state;
     uint64_t resumed_from_step, saved_step;
@@ -71,6 +72,7 @@ typedef struct caps_crew {
     caps_runtime **rts; /* [n] */
     size_t *slots;      /* [n]: where each stands in control.devices */
     size_t n;
+    double began; /* the run in this process: caps_clock_seconds */
 } caps_crew;
 
 /* Checks all that can be checked, reads the data, makes the model, and reads the state where the
@@ -117,6 +119,8 @@ void caps_trainer_note_lines(caps_trainer *t, const char *lines); /* NULL: none 
 caps_status caps_trainer_step(caps_trainer *t, caps_error *err);
 /* Takes all steps in flight. */
 caps_status caps_trainer_settle(caps_trainer *t, caps_error *err);
+/* train.c: steps and epochs until the run ends, or `rebalanced` is set. */
+caps_status caps_trainer_run(caps_trainer *t, caps_train_end *end, caps_error *err);
 caps_status caps_trainer_not_finite(
     const caps_trainer *t, uint64_t step, const char *name, double lr, caps_error *err);
 

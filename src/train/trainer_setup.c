@@ -272,7 +272,7 @@ caps_status caps_trainer_init(caps_trainer *t, const caps_crew *crew,
     *t = (caps_trainer){.rt = rt,
         .config = {CAPS_OPTIONS(caps_train_config)},
         .control = control,
-        .began = caps_clock_seconds(),
+        .began = crew->began,
         .choices_before = caps_choices_count(rt),
         .log = {.fd = -1}};
     if (!control->out || isnan(control->time_limit_seconds) || control->time_limit_seconds < 0)

@@ -346,6 +346,7 @@ static caps_status member_enqueue(member *m, caps_error *err)
     if (team_differs(t))
         CAPS_TRY(member_send(m, err));
     m->work.images += count;
+    m->work.timed_images += t->compared ? count : 0;
 done:
     return status;
 }

@@ -22,10 +22,10 @@
 
 /* What a member did. */
 typedef struct caps_member_work {
-    uint64_t images;
-    double busy_seconds;    /* enqueueing, computing, summing */
-    double waiting_seconds; /* for the other members */
-    size_t share;           /* images of a whole batch */
+    uint64_t images, timed_images; /* the second without the first step, as the seconds are */
+    double busy_seconds;           /* enqueueing, computing, summing */
+    double waiting_seconds;        /* for the other members */
+    size_t share;                  /* images of a whole batch */
 } caps_member_work;
 
 typedef struct caps_team_options {
