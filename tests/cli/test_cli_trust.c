@@ -285,6 +285,86 @@ START_TEST(groups_are_as_small_as_a_kernel_needs)
 }
 END_TEST
 
+/* ---- damaged objects ------------------------------------------------------------------------ */
+
+/* What may happen to a file "$1" of PoCL's own cache, as a shell has it. */
+static const struct {
+    const char *name, *files, *command;
+} damages[] = {
+    {"an empty object", "sgd_step.so", ": > \"$1\""},
+    {"half of each object", "*.so", "truncate -s $(($(stat -c %s \"$1\") / 2)) \"$1\""},
+    {"an object without its end", "sgd_step.so", "truncate -s -300 \"$1\""},
+    {"other bytes", "sgd_step.so", "n=$(stat -c %s \"$1\"); yes damaged | head -c $n > \"$1\""},
+    {"other bytes within", "sgd_step.so",
+        "yes damaged | dd of=\"$1\" bs=1000 seek=4 count=4 conv=notrunc 2> /dev/null"},
+    {"no bitcode", "program.bc", ": > \"$1\""},
+    {"half of the bitcode", "program.bc", "truncate -s $(($(stat -c %s \"$1\") / 2)) \"$1\""},
+    {"other bytes within the bitcode", "program.bc",
+        "yes damaged | dd of=\"$1\" bs=1000 seek=50 count=50 conv=notrunc 2> /dev/null"},
+};
+
+static void damage(const char *directory, size_t how)
+{
+    char command[1500];
+    snprintf(command, sizeof command,
+        "cd '%s' && test -n \"$(find . -name '%s')\" && find . -name '%s' -exec sh -c '%s' sh {} "
+        "\\;",
+        directory, damages[how].files, damages[how].files, damages[how].command);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static place place_of_pocl(const char *cache)
+{
+    place p = place_new();
+    place_add(&p, "OCL_ICD_VENDORS=%s", find_pocl());
+    place_add(&p, "POCL_CACHE_DIR=%s", cache);
+    place_add(&p, "CAPSCL_KERNELS=cpu");
+    return p;
+}
+
+START_TEST(a_damaged_object_is_compiled_again)
+{
+    const char *cache = cli_make_directory(work, "kept");
+    place p = place_of_pocl(cache);
+    test_process r = cli_run_env(p.environment, "selftest", "sgd", (char *)NULL);
+    ck_assert_msg(r.exit_code == 0, "%s%s", r.out, r.err);
+    test_process_release(&r);
+    for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+        damage(cache, i);
+        for (int run = 0; run < 2; run++) {
+            r = cli_run_env(p.environment, "selftest", "sgd", (char *)NULL);
+            ck_assert_msg(r.exit_code == 0, "%s: %s%s", damages[i].name, r.out, r.err);
+            expect_text(r.out, "2 of 2 passed");
+            ck_assert_msg(
+                lines_with(r.err, "warning: damaged in the driver's cache: ") == (run == 0),
+                "%s: %s", damages[i].name, r.err);
+            ck_assert_uint_eq(lines_with(r.err, "\n"), run == 0 ? 2 : 1);
+            test_process_release(&r);
+        }
+    }
+}
+END_TEST
+
+/* Neither sums nor verdicts: the check meets the damage, and no variant is refused for it. */
+START_TEST(a_damaged_object_refuses_nothing)
+{
+    const char *cache = cli_make_directory(work, "found");
+    place p = place_of_pocl(cache);
+    test_process r = cli_run_env(p.environment, "selftest", (char *)NULL);
+    ck_assert_msg(r.exit_code == 0, "%s%s", r.out, r.err);
+    test_process_release(&r);
+    for (size_t i = 0; i < 7; i += i == 1 ? 4 : 1) { /* 0, 1, 5, 6 */
+        damage(cache, i);
+        p = place_of_pocl(cache);
+        r = cli_run_env(p.environment, "selftest", "sgd", "conv", (char *)NULL);
+        ck_assert_msg(r.exit_code == 0, "%s: %s%s", damages[i].name, r.out, r.err);
+        ck_assert_msg(lines_with(r.err, "warning: ") + lines_with(r.out, "refused") == 0,
+            "%s: %s%s", damages[i].name, r.out, r.err);
+        test_process_release(&r);
+    }
+}
+END_TEST
+
 static void set_up(void)
 {
     work = test_directory();
@@ -306,6 +386,8 @@ Suite *suite(void)
         tcase_add_loop_test(t, a_driver_that_fails_when_it_is_loaded, 0, n);
         tcase_add_test(t, nothing_is_left);
         tcase_add_test(t, groups_are_as_small_as_a_kernel_needs);
+        tcase_add_test(t, a_damaged_object_is_compiled_again);
+        tcase_add_test(t, a_damaged_object_refuses_nothing);
         tcase_add_test(t, the_next_device_takes_the_place);
     }
     suite_add_tcase(s, t);
