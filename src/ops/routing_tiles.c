@@ -19,7 +19,6 @@
 #define HELD_MOST   64  /* sums of dw in an item's registers; */
 #define HELD_INTEL  32  /* Intel's compiler keeps more of them in memory, */
 #define ITEMS_INTEL 512 /* but its devices have larger groups */
-#define AMD         "Advanced Micro Devices"
 #define INTEL       "Intel"
 /* Local memory of a group of the gradients: four of them where a unit has 64 KiB. */
 #define GRADIENT_LOCAL 16384
@@ -28,6 +27,11 @@ static bool is_of(const caps_runtime *rt, const char *vendor)
 {
     const caps_device_info *d = caps_runtime_device(rt);
     return d->type != CAPS_DEVICE_CPU && strstr(d->vendor, vendor);
+}
+
+static bool is_amd(const caps_runtime *rt)
+{
+    return is_of(rt, "Advanced Micro Devices") || is_of(rt, "AMD");
 }
 
 /* Votes of an item's tile, at most; what the compilers of each vendor make of more is in
@@ -150,7 +154,7 @@ bool caps_routing_tiles_choose(caps_routing_tiles *t, const caps_runtime *rt, co
     t->chunk = caps_routing_chunk(n->i);
     t->chunks = caps_div_up(n->i, t->chunk);
     set_tiles(rt, t, n, tile, ln, most);
-    if (is_of(rt, AMD) && floats_held(t, n) > HELD_AMD)
+    if (is_amd(rt) && floats_held(t, n) > HELD_AMD)
         set_tiles(rt, t, n, tile / 2, ln, most);
     while (caps_routing_tiles_local(t, n) > local && t->lm * t->wm > 1) {
         if (t->lm > 1)
@@ -205,7 +209,7 @@ bool caps_routing_gradient_tiles_choose(
     t->sb = BLOCK;
     for (t->ci = 4; t->ci > 0; t->ci /= 2) {
         const size_t held = set_gradient(t, n, 8, most);
-        if (t->ci == 1 && held > 1 && is_of(rt, AMD))
+        if (t->ci == 1 && held > 1 && is_amd(rt))
             t->sb = BLOCK / 2;
         if (t->ci > 1 ? held == 1 &&
                             caps_routing_gradient_tiles_local(t, n) <= least(GRADIENT_LOCAL, local)
