@@ -20,18 +20,19 @@
 enum { NVIDIA = 1, AMD = 2, INTEL = 4, OTHER = 8, LANES = 16, GPUS = 15 };
 
 /* What a compute unit is for the model: multiply-adds a cycle, floats of registers, cycles until
- * memory answers, bytes of operands a cycle, groups at most. */
+ * memory answers, bytes of operands a cycle, groups at most; bytes a cycle of what no cache holds;
+ * cycles of a launch, with the time in which the device waits for it. */
 typedef struct device_class {
     int bit;
     size_t merged; /* of the driver's units make one that a group runs on */
-    double lanes, registers, latency, bytes, groups;
+    double lanes, registers, latency, bytes, groups, memory, launch;
 } device_class;
 
 static const device_class classes[] = {
-    {NVIDIA, 1, 128, 65536, 700, 32, 16}, {AMD, 1, 64, 131072, 1000, 32, 16},
-    {INTEL, 16, 128, 131072, 1000, 64, 16}, /* its units are a sixteenth of a core */
-    {OTHER, 1, 64, 65536, 1000, 32, 16},
-    {LANES, 1, 16, 1e9, 0, 64, 1}, /* a processor: items of a group one after the other */
+    {NVIDIA, 1, 128, 65536, 700, 32, 16, 8, 7000}, {AMD, 1, 64, 131072, 1000, 32, 16, 8, 14000},
+    {INTEL, 16, 128, 131072, 1000, 64, 16, 8, 16000}, /* its units are a sixteenth of a core */
+    {OTHER, 1, 64, 65536, 1000, 32, 16, 8, 10000},
+    {LANES, 1, 16, 1e9, 0, 64, 1, 64, 4000}, /* a processor: items of a group one after the other */
 };
 
 static const device_class *class_of(const caps_runtime *rt)
@@ -161,9 +162,8 @@ bool caps_gemm_tile_is_for(const caps_runtime *rt, size_t tile)
 
 /* ---- the model ------------------------------------------------------------------------------ */
 
-/* Cycles of a launch, and of a group before and after its rounds. */
-#define LAUNCH 4000.0
-#define GROUP  1500.0
+/* Cycles of a group before and after its rounds. */
+#define GROUP 1500.0
 
 /* Instructions of an item in a round: steps, reads of local memory, loads, the rest. */
 static double round_instructions(const caps_gemm_cut *c, const caps_gemm_shape *s)
@@ -193,7 +193,7 @@ static double cut_cycles(
     const double most = fmax(1, fmin(d->groups, floor(d->registers / registers)));
     const double bytes = 4.0 * (double)(c->kc * (c->tm + c->tn)) / d->bytes;
     const bool lanes = d->bit == LANES;
-    double left = ceil(groups / units), cycles = LAUNCH;
+    double left = ceil(groups / units), cycles = d->launch;
     while (left > 0) {
         const double now = fmin(left, most), waves = left >= most ? floor(left / most) : 1;
         const double issue = lanes ? items * each : fmax(now * items * each / d->lanes, each);
@@ -201,8 +201,8 @@ static double cut_cycles(
         left -= waves * now;
     }
     if (parts > 1)
-        cycles += LAUNCH + 4.0 * (double)(parts + 1) * (double)s->m * (double)s->n * count /
-                               (units * d->bytes);
+        cycles += d->launch + 8.0 * (double)parts * (double)s->m * (double)s->n * count /
+                                  (units * d->memory); /* written and read */
     return cycles;
 }
 
