@@ -11,6 +11,7 @@
 #include "fail.h"
 #include "launch.h"
 #include "options.h"
+#include "trust.h"
 
 static caps_status plan_parameters(caps_model *m, caps_error *err)
 {
@@ -322,7 +323,10 @@ caps_status caps_model_forecast(const caps_runtime *rt, const caps_model_spec *s
     caps_plan plan;
     caps_status status;
     const size_t recorded = caps_choices_count(rt);
-    CAPS_TRY(caps_model_plan(&m, rt, spec, options, &plan, err));
+    const bool postponed = caps_trust_postpone(true); /* nothing of it will run */
+    status = caps_model_plan(&m, rt, spec, options, &plan, err);
+    caps_trust_postpone(postponed);
+    CAPS_TRY(status);
     memory->parameters = caps_arena_bytes(m.arena, CAPS_PURPOSE_PARAMETERS);
     memory->gradients = caps_arena_bytes(m.arena, CAPS_PURPOSE_GRADIENTS);
     memory->moments = caps_arena_bytes(m.arena, CAPS_PURPOSE_MOMENTS);
@@ -332,7 +336,7 @@ caps_status caps_model_forecast(const caps_runtime *rt, const caps_model_spec *s
     memory->micro_batch = m.micro;
 done:
     caps_model_release_plan(&m);
-    caps_choices_truncate(rt, recorded); /* nothing of it will run */
+    caps_choices_truncate(rt, recorded);
     caps_model_spec_free(m.spec);
     return status;
 }

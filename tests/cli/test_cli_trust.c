@@ -15,10 +15,10 @@ typedef struct place {
 
 CAPS_PRINTF(2, 3) static void place_add(place *p, const char *format, ...)
 {
-    static char texts[128][1200]; /* they live as long as the program */
+    static char texts[256][1200]; /* they live as long as the program */
     static size_t count;
     va_list arguments;
-    ck_assert(count < 128 && p->n < MOST);
+    ck_assert(count < 256 && p->n < MOST);
     va_start(arguments, format);
     vsnprintf(texts[count], sizeof texts[0], format, arguments);
     va_end(arguments);
@@ -170,6 +170,49 @@ START_TEST(a_wrong_family_is_replaced)
     place_add(&p, "CAPSCL_KERNELS=cpu");
     cli_expect_error(cli_run_env(p.environment, "selftest", "sgd", (char *)NULL), 4,
         "the cpu kernels are refused: its results are wrong", "a request of it");
+}
+END_TEST
+
+/* ---- what is checked when ------------------------------------------------------------------- */
+
+static size_t kept_variants(const char *cache)
+{
+    char command[1200];
+    snprintf(command, sizeof command, "cat '%s'/trust-*.json | grep -c '\"variant\"'", cache);
+    FILE *f = popen(command, "r");
+    size_t n = 0;
+    ck_assert(f && fscanf(f, "%zu", &n) == 1);
+    pclose(f);
+    return n;
+}
+
+/* An algorithm that is not the usual one: it is checked when it is requested, and refused then. */
+START_TEST(others_are_checked_when_they_are_chosen)
+{
+    place p = place_new();
+    const char *cache = strchr(p.environment[0], '=') + 1;
+    place_add(&p, "CAPSCL_KERNELS=cpu");
+    place_add(&p, "CAPSCL_CL_PATH=%s",
+        kernels_with(
+            "other", "gemm_direct_cpu.cl", "x = alpha \\* fin", "x = 1.01f * alpha * fin"));
+    test_process r =
+        cli_run_env(p.environment, "bench", "gemm", "--time", "0.01", "--json", (char *)NULL);
+    ck_assert_msg(r.exit_code == 0, "%s%s", r.out, r.err);
+    test_process_release(&r);
+    const size_t few = kept_variants(cache);
+    ck_assert_uint_lt(few, 8);
+    place_add(&p, "CAPSCL_GEMM=direct");
+    for (int run = 0; run < 2; run++) /* as found, and as kept */
+        cli_expect_error(
+            cli_run_env(p.environment, "bench", "gemm", "--time", "0.01", (char *)NULL), 4,
+            "direct cannot take", "a request of it");
+    ck_assert_uint_eq(kept_variants(cache), few + 1);
+    p.n--;
+    r = cli_run_env(p.environment, "selftest", "sgd", (char *)NULL);
+    ck_assert_msg(r.exit_code == 0, "%s%s", r.out, r.err);
+    expect_text(r.out, "refused: gemm direct: its results are wrong");
+    test_process_release(&r);
+    ck_assert_uint_ge(kept_variants(cache), 9);
 }
 END_TEST
 
@@ -379,6 +422,7 @@ Suite *suite(void)
     tcase_set_timeout(t, 900);
     tcase_add_loop_test(t, a_wrong_algorithm_is_replaced, 0, 2);
     tcase_add_test(t, a_wrong_family_is_replaced);
+    tcase_add_test(t, others_are_checked_when_they_are_chosen);
     if (find_pocl()) {
         const int n = sizeof faults / sizeof faults[0];
         tcase_add_loop_test(t, a_driver_that_fails_at_a_family, 0, n);
