@@ -101,11 +101,22 @@ static size_t vector_of(const caps_runtime *rt)
     return width >= 16 ? 16 : width >= 8 ? 8 : 4;
 }
 
+/* Steps of an item of one row before its loads: those of more steps are all on their way at once,
+ * in registers. */
+enum { FIRST_OF_ONE = 4 };
+
 /* Intel's compiler keeps so many sums in memory, not in registers, where k has a rest or anything
  * is done to them. */
 static bool keeps_sums_in_memory(const caps_runtime *rt, const caps_gemm_cut *c)
 {
     return class_of(rt)->bit == INTEL && c->wm * c->wn > 16;
+}
+
+/* Rows of each of lm items: as many tiles as of `most` rows would be, and no more rows in them than
+ * needed. */
+static size_t rows_of(size_t m, size_t lm, size_t most)
+{
+    return caps_div_up(m, caps_div_up(m, lm * most) * lm);
 }
 
 /* The items and elements of a tile for m rows. */
@@ -121,9 +132,9 @@ static caps_gemm_cut cut_of(const caps_runtime *rt, size_t tile, size_t m)
     if (c.vector == 0)
         c.vector = vector_of(rt);
     c.wn = t->vector ? t->wn : t->wn * c.vector;
-    /* As many tiles as the full ones would be, and no more rows in them than needed. */
-    const size_t down = caps_div_up(m, (size_t)t->lm * t->wm);
-    c.wm = caps_div_up(m, down * t->lm);
+    c.wm = rows_of(m, t->lm, t->wm);
+    if (c.wm == 1 && c.first > FIRST_OF_ONE)
+        c.first = FIRST_OF_ONE;
     c.items = c.lm * c.ln;
     c.apart = keeps_sums_in_memory(rt, &c);
     c.tm = c.lm * c.wm;
@@ -233,15 +244,17 @@ caps_gemm_cut caps_gemm_cut_by(
     return best;
 }
 
-/* Compilers of AMD's that have 128 registers for an item (gfx11 by clang 15) spill 14 to 37 of the
- * larger tiles' then. */
-enum { ROWS_APART = 5 };
+/* Compilers of AMD's that have 128 registers for an item (gfx11 by clang 15) spill up to 50 of the
+ * larger tiles' with more rows than these, and a newer one loses little by them. */
+enum { ROWS_APART = 5, ROWS_REST = 6 };
 
-bool caps_gemm_cut_limit(caps_gemm_cut *cut, const caps_runtime *rt, bool fours)
+bool caps_gemm_cut_limit(
+    caps_gemm_cut *cut, const caps_runtime *rt, const caps_gemm_shape *s, bool fours)
 {
-    if (fours || class_of(rt)->bit != AMD || cut->wm <= ROWS_APART || cut->wn < 8)
+    const size_t most = !fours ? ROWS_APART : s->k % cut->kc != 0 ? ROWS_REST : cut->wm;
+    if (class_of(rt)->bit != AMD || cut->wm <= most || cut->wn < 8)
         return false;
-    cut->wm = ROWS_APART; /* such tiles have a multiple of 4 items down */
+    cut->wm = rows_of(s->m, cut->lm, most);
     cut->tm = cut->lm * cut->wm;
     return true;
 }

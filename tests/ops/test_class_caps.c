@@ -14,7 +14,8 @@ typedef struct shape {
 
 /* Every size different; one of everything; exactly a group of 16 samples, one more, one less; more
  * than one chunk of capsules; odd counts; J, D, K beyond 16; the sizes that have code of their own
- * (D 16, K 8) with few and with many iterations. */
+ * (D 16, K 8) with few and with many iterations; more weights of an input capsule than a group of a
+ * GPU has sums for. */
 static const shape shapes[] = {
     {1, 1, 1, 1, 1, 3},
     {2, 5, 3, 4, 6, 1},
@@ -34,6 +35,7 @@ static const shape shapes[] = {
     {18, 65, 19, 21, 11, 5},
     {5, 130, 11, 13, 16, 3},
     {32, 66, 4, 32, 17, 2},
+    {3, 5, 43, 16, 16, 2},
 };
 
 enum { SHAPES = sizeof shapes / sizeof shapes[0], SMALL = 6 };
