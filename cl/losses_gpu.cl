@@ -4,7 +4,8 @@
 // Work: margin_scores: group b; an item a capsule, its first item the sample, then all its items
 // what is masked. margin_gradient: item n takes element n of dv. sse_forward: group b, its L items
 // take every L-th element, then a tree. sse_backward: item n takes element n. totals_add: one group
-// fetches L samples at a time, and its first item adds them.
+// fetches L samples at a time, and its first item adds them; so does the first group of
+// margin_gradient.
 // Numerics: as in losses.cl, in the same order; totals_add adds in the order of b as the CPU family
 // does.
 
@@ -62,15 +63,62 @@ __kernel void margin_scores(__global float *lengths, const ulong lengths_offset,
     }
 }
 
-// margin_backward, then mask_backward where dmasked is given
-__kernel void margin_gradient(__global float *dv, const ulong dv_offset, __global const float *v,
-    const ulong v_offset, __global const float *lengths, const ulong lengths_offset,
-    __global const int *labels, const ulong labels_offset, __global const float *dmasked,
-    const ulong dmasked_offset, __global const int *chosen, const ulong chosen_offset,
-    const float positive, const float negative, const float down, const float scale,
-    const uint count, const uint j_count, const uint d_count, const uint l_count)
+// What a batch adds to the totals, by one group. tile: 3 L floats. sse is optional (NULL). begins:
+// the totals are those of a new record, whose two other words become 0.
+static inline void caps_add_totals(__global float *to, __global const float *margin,
+    __global const float *sse, __global const int *best, __global const int *labels,
+    __local float *tile, const uint count, const uint l_count, const uint begins)
+{
+    const uint item = get_local_id(0), size = get_local_size(0);
+    float losses = 0.0f, squares = 0.0f, errors = 0.0f;
+    for (uint first = 0; first < count; first += size) {
+        const uint n = min(size, count - first), b = first + item;
+        if (item < n) {
+            tile[item] = margin[b];
+            const ulong row = (ulong)b * l_count;
+            float sum = 0.0f, wrong = 0.0f;
+            for (uint l = 0; l < l_count; l++) {
+                sum += sse ? sse[row + l] : 0.0f;
+                if (!caps_is_among(labels[row + l], best + row, l_count))
+                    wrong = 1.0f;
+            }
+            tile[size + item] = sum;
+            tile[2 * size + item] = wrong;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (uint l = 0; item == 0 && l < n; l++) {
+            losses += tile[l];
+            squares += tile[size + l];
+            errors += tile[2 * size + l];
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    if (item == 0) {
+        to[0] = (begins ? 0.0f : to[0]) + losses;
+        to[1] = (begins ? 0.0f : to[1]) + squares;
+        to[2] = (begins ? 0.0f : to[2]) + errors;
+        if (begins)
+            to[3] = to[4] = 0.0f;
+    }
+}
+
+// margin_backward, then mask_backward where dmasked is given; totals_add, by the first group, where
+// totals are
+__kernel void margin_gradient(__global float *dv, const ulong dv_offset, __global float *totals,
+    const ulong totals_offset, __global const float *v, const ulong v_offset,
+    __global const float *lengths, const ulong lengths_offset, __global const int *labels,
+    const ulong labels_offset, __global const float *dmasked, const ulong dmasked_offset,
+    __global const int *chosen, const ulong chosen_offset, __global const float *margin,
+    const ulong margin_offset, __global const float *sse, const ulong sse_offset,
+    __global const int *best, const ulong best_offset, __local float *tile, const float positive,
+    const float negative, const float down, const float scale, const uint count, const uint j_count,
+    const uint d_count, const uint l_count, const uint begins)
 {
     const ulong at = get_global_id(0), row = at / d_count, b = row / j_count;
+    if (get_group_id(0) == 0 && caps_given(totals_offset))
+        caps_add_totals(totals + totals_offset, margin + margin_offset,
+            caps_given(sse_offset) ? sse + sse_offset : 0, best + best_offset,
+            labels + labels_offset, tile, count / (j_count * d_count), l_count, begins);
     if (at >= count)
         return;
     const uint j = (uint)(row % j_count);
@@ -115,45 +163,14 @@ __kernel void sse_backward(__global float *restrict dy, const ulong dy_offset,
         dy[dy_offset + p] = 2.0f * scale * (y[y_offset + p] - x[x_offset + p]);
 }
 
-// tile: 3 L floats. sse is optional. begins: the totals are those of a new record, whose two other
-// words become 0.
+// sse is optional
 __kernel void totals_add(__global float *totals, const ulong totals_offset,
     __global const float *margin, const ulong margin_offset, __global const float *sse,
     const ulong sse_offset, __global const int *best, const ulong best_offset,
     __global const int *labels, const ulong labels_offset, __local float *tile, const uint count,
     const uint l_count, const uint begins)
 {
-    const uint item = get_local_id(0), size = get_local_size(0);
-    float losses = 0.0f, squares = 0.0f, errors = 0.0f;
-    for (uint first = 0; first < count; first += size) {
-        const uint n = min(size, count - first), b = first + item;
-        if (item < n) {
-            tile[item] = margin[margin_offset + b];
-            const ulong row = (ulong)b * l_count;
-            float sum = 0.0f, wrong = 0.0f;
-            for (uint l = 0; l < l_count; l++) {
-                sum += caps_given(sse_offset) ? sse[sse_offset + row + l] : 0.0f;
-                if (!caps_is_among(
-                        labels[labels_offset + row + l], best + best_offset + row, l_count))
-                    wrong = 1.0f;
-            }
-            tile[size + item] = sum;
-            tile[2 * size + item] = wrong;
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-        for (uint l = 0; item == 0 && l < n; l++) {
-            losses += tile[l];
-            squares += tile[size + l];
-            errors += tile[2 * size + l];
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    if (item == 0) {
-        __global float *to = totals + totals_offset;
-        to[0] = (begins ? 0.0f : to[0]) + losses;
-        to[1] = (begins ? 0.0f : to[1]) + squares;
-        to[2] = (begins ? 0.0f : to[2]) + errors;
-        if (begins)
-            to[3] = to[4] = 0.0f;
-    }
+    caps_add_totals(totals + totals_offset, margin + margin_offset,
+        caps_given(sse_offset) ? sse + sse_offset : 0, best + best_offset, labels + labels_offset,
+        tile, count, l_count, begins);
 }

@@ -117,7 +117,8 @@ typedef enum caps_mask {
 typedef struct caps_images {
     size_t b;
     const float *images;   /* [b, C*H*W] */
-    const int32_t *labels; /* [b, L]; NULL: none, then losses are not computed */
+    const int32_t *labels; /* [b, L]; NULL: none, then losses are not computed. Those that begin
+                              where the images end go to the device with them, in one command */
     const float *targets;  /* [b, L, C*H*W]: what the decoder is to give for each label; NULL: the
                               image (L = 1), or no reconstruction loss (L > 1) */
 } caps_images;

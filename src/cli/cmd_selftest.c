@@ -136,6 +136,8 @@ static int selftest_run(const caps_command *command, int argc, char **argv)
     CAPS_TRY(check_names(&args, &err));
     CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
     g.rt = rt;
+    caps_trust_complete(rt);
+    caps_cli_show_warnings(rt);
     CAPS_TRY(caps_selftest_run(
         rt, o.small, args.positional, args.positional_count, on_result, &g, &err));
     summarise(&g);

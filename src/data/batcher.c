@@ -17,8 +17,7 @@
 
 typedef struct slot {
     caps_batch batch;
-    float *images, *targets;
-    int32_t *labels;
+    float *images, *targets; /* with room for the labels behind the images */
 } slot;
 
 struct caps_batcher {
@@ -55,17 +54,18 @@ static void fill(caps_batcher *b, slot *s, uint64_t epoch, uint64_t index)
 {
     size_t first = (size_t)index * b->options.batch, left = b->ds->n - first;
     size_t n = left < b->options.batch ? left : b->options.batch;
+    int32_t *labels = (void *)(s->images + n * b->image_floats);
     for (size_t i = 0; i < n; i++) {
         uint32_t which = b->order[first + i];
         size_t label = i * b->labels_per_image;
         caps_dataset_draw(b->ds, which, b->options.augment, b->options.seed, epoch,
-            s->images + i * b->image_floats, s->labels + label,
+            s->images + i * b->image_floats, labels + label,
             s->targets ? s->targets + label * b->image_floats : NULL);
     }
     s->batch = (caps_batch){.n = n,
         .labels_per_image = b->labels_per_image,
         .images = s->images,
-        .labels = s->labels,
+        .labels = labels,
         .targets = s->targets,
         .epoch = epoch,
         .index = index};
@@ -115,7 +115,7 @@ static bool slots_make(caps_batcher *b)
         return false;
     const size_t images = n * b->image_floats * sizeof(float), labels = n * l * sizeof(int32_t);
     const size_t targets = b->ds->pairs ? l * images : 0;
-    const size_t bytes = SLOTS * (images + labels + targets + 3 * LINE) + LINE;
+    const size_t bytes = SLOTS * (images + labels + targets + 2 * LINE) + LINE;
     if (memory->take)
         b->block = memory->take(memory->user, bytes);
     b->lent = b->block != NULL;
@@ -126,8 +126,7 @@ static bool slots_make(caps_batcher *b)
     unsigned char *at = b->block;
     at += (LINE - (uintptr_t)at % LINE) % LINE;
     for (size_t i = 0; i < SLOTS; i++) {
-        b->slots[i].images = carve(&at, images);
-        b->slots[i].labels = carve(&at, labels);
+        b->slots[i].images = carve(&at, images + labels);
         if (targets)
             b->slots[i].targets = carve(&at, targets);
     }

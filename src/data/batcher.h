@@ -12,7 +12,7 @@ typedef struct caps_batch {
     size_t n;                /* images in it, 1..batch */
     size_t labels_per_image; /* 1, or 2: pairs */
     const float *images;     /* [n, C*H*W], of caps_dataset_view_size when the batcher was made */
-    const int32_t *labels;   /* [n, labels_per_image] */
+    const int32_t *labels;   /* [n, labels_per_image]; they begin where the images end */
     const float *targets;    /* [n, labels_per_image, C*H*W], or NULL: the images themselves */
     uint64_t epoch;          /* from 0 */
     uint64_t index;          /* of the batch within its epoch, from 0 */

@@ -96,11 +96,15 @@ caps_status caps_choose(size_t *algorithm, const caps_chooser *chooser, const ca
     chooser->key(key, problem);
     if (requested == CAPS_CHOICE_FREE)
         requested = choice_requested(chooser, rt);
-    *algorithm = requested;
-    if (requested == CAPS_CHOICE_FREE)
-        *algorithm = measured = choice_measured(chooser, rt, key, problem);
-    if (*algorithm == CAPS_CHOICE_FREE)
-        *algorithm = choice_cheapest(chooser, rt, problem);
+    do { /* until one is not refused at its first choice; what is not recorded does not run */
+        *algorithm = requested;
+        if (requested == CAPS_CHOICE_FREE)
+            *algorithm = measured = choice_measured(chooser, rt, key, problem);
+        if (*algorithm == CAPS_CHOICE_FREE)
+            *algorithm = choice_cheapest(chooser, rt, problem);
+    } while (record && *algorithm != CAPS_CHOICE_FREE &&
+             caps_trust_admit(rt, chooser->name, chooser->algorithms[*algorithm].name) &&
+             requested == CAPS_CHOICE_FREE);
     if (*algorithm == CAPS_CHOICE_FREE) {
         *algorithm = chooser->general;
         return choice_fail(chooser, rt, *algorithm, problem, err);
@@ -120,7 +124,8 @@ size_t caps_choice_candidates(const caps_chooser *chooser, const caps_runtime *r
     size_t n = 0;
     for (size_t a = 0; a < chooser->count; a++)
         if ((!chooser->tunable || chooser->tunable(rt, a, problem)) &&
-            !isinf(choice_cost(chooser, rt, a, problem)))
+            !isinf(choice_cost(chooser, rt, a, problem)) &&
+            !caps_trust_admit(rt, chooser->name, chooser->algorithms[a].name))
             algorithms[n++] = a;
     return n;
 }

@@ -121,8 +121,8 @@ const char *caps_cache_take_note(void)
     return taken[0] ? taken : NULL;
 }
 
-/* Where PoCL keeps its cache: as its pocl_cache.c has it. malloc'd; NULL: out of memory. */
-static char *pocl_place(void)
+/* As PoCL's pocl_cache.c has it. */
+char *caps_driver_cache_place(void)
 {
     const char *place = getenv("POCL_CACHE_DIR");
     if (place && *place)
@@ -136,7 +136,7 @@ static char *pocl_place(void)
 
 bool caps_driver_cache_is_bad(char *text, size_t bytes)
 {
-    char *place = pocl_place();
+    char *place = caps_driver_cache_place();
     const bool bad = place && !caps_cache_is_writable(place);
     caps_text_clean(text, bytes, bad ? place : "");
     free(place);
@@ -145,7 +145,7 @@ bool caps_driver_cache_is_bad(char *text, size_t bytes)
 
 static void prepare(void)
 {
-    char *place = caps_drivers_have_pocl() ? pocl_place() : NULL;
+    char *place = caps_drivers_have_pocl() ? caps_driver_cache_place() : NULL;
     if (place && !caps_cache_is_writable(place)) {
         const char *directory = caps_cache_fallback(place, "POCL_CACHE_DIR");
         char *pocl = directory ? caps_path_join(directory, "pocl") : NULL;

@@ -43,6 +43,8 @@ const char *caps_drivers_left_out(void);
  * Sets the environment once; threads that read it at this time are the caller's care, as with
  * every OpenCL loader. */
 void caps_driver_cache_prepare(void);
+/* Where PoCL keeps what it compiles. Freed with free(); NULL: out of memory. */
+char *caps_driver_cache_place(void);
 /* PoCL's cache, whose place goes into text, cannot be written. */
 bool caps_driver_cache_is_bad(char *text, size_t bytes);
 /* Files can be made in the directory, or in it once it was made. */

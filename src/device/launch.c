@@ -150,24 +150,20 @@ size_t caps_group_side(const caps_runtime *rt, size_t requested)
     return side;
 }
 
-/* What a driver would refuse with a code that tells nothing, or not refuse. */
-static caps_status check_local(const caps_runtime *rt, const caps_kernel_slot *slot,
-    const caps_arg *args, size_t nargs, caps_error *err)
+/* Bytes of a group, as the driver counts the kernel's own. */
+static unsigned long long local_of(const caps_kernel_slot *slot, const caps_arg *args, size_t nargs)
 {
     cl_ulong bytes = slot->own_local;
     for (size_t i = 0; i < nargs; i++)
         bytes += args[i].type == CAPS_ARG_TYPE_LOCAL ? args[i].value.size : 0;
-    if (bytes > rt->device.local_mem_bytes)
-        return caps_fail(err, CAPS_ERR_OPENCL,
-            "kernel %.60s: %llu bytes of local memory a group, need <= %llu, what the device has",
-            slot->name, (unsigned long long)bytes, (unsigned long long)rt->device.local_mem_bytes);
-    return CAPS_OK;
+    return bytes;
 }
 
-/* The driver judges the size of groups, not the number that it gives: rusticl says 32 of kernels
- * that it runs in groups of 256. */
-static caps_status launch_fail(const caps_kernel_slot *slot, int ndim, const size_t *local,
-    const char *kernel, cl_int code, caps_error *err)
+/* Why a driver refuses a launch. It judges the sizes of groups and local memory, not the numbers
+ * that it gives before: rusticl says 32 items of kernels that it runs in groups of 256, and counts
+ * their local memory twice. */
+static caps_status launch_fail(const caps_runtime *rt, const caps_kernel_slot *slot,
+    unsigned long long local_bytes, int ndim, const size_t *local, cl_int code, caps_error *err)
 {
     size_t items = 1;
     for (int d = 0; local && d < ndim; d++)
@@ -176,7 +172,11 @@ static caps_status launch_fail(const caps_kernel_slot *slot, int ndim, const siz
         return caps_fail(err, CAPS_ERR_OPENCL,
             "kernel %.60s: groups of %zu items, need <= %zu, what the device takes of it",
             slot->name, items, slot->most);
-    return caps_fail_cl(err, code, "kernel %s", kernel);
+    if (local_bytes > rt->device.local_mem_bytes)
+        return caps_fail(err, CAPS_ERR_OPENCL,
+            "kernel %.60s: %llu bytes of local memory a group, need <= %llu, what the device has",
+            slot->name, local_bytes, (unsigned long long)rt->device.local_mem_bytes);
+    return caps_fail_cl(err, code, "kernel %.60s", slot->name);
 }
 
 /* A NULL tensor: drivers differ in what they make of a NULL buffer, so a small one stands for
@@ -266,14 +266,11 @@ caps_status caps_launch_template(caps_runtime *rt, const caps_template *template
         return status;
     if (!local && rt->family == CAPS_FAMILY_CPU)
         local = ones;
-    status = check_local(rt, &slot, args, nargs, err);
-    if (status != CAPS_OK)
-        return status;
     cl_event *traced = caps_trace_request(rt, &event);
     cl_int code = clEnqueueNDRangeKernel(rt->queue, slot.kernel, (cl_uint)ndim, NULL, global, local,
         0, NULL, rt->profile ? &event : traced);
     if (code != CL_SUCCESS)
-        return launch_fail(&slot, ndim, local, kernel, code, err);
+        return launch_fail(rt, &slot, local_of(&slot, args, nargs), ndim, local, code, err);
     if (traced)
         caps_trace_book(rt, slot.name, 0, event);
     if (rt->profile)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "driver_objects.h"
 #include "fail.h"
 #include "file.h"
 #include "runtime_state.h"
@@ -128,10 +129,10 @@ static char *make_key(const caps_runtime *rt, const char *options, const source_
         (unsigned long long)caps_hash(CAPS_HASH_START, source->text, source->bytes));
 }
 
-static char *cache_path(const caps_runtime *rt, const char *key)
+static char *cache_path(const caps_runtime *rt, const char *key, const char *kind, const char *end)
 {
-    char *name = caps_format(
-        "program-%016llx.bin", (unsigned long long)caps_hash(CAPS_HASH_START, key, strlen(key)));
+    char *name = caps_format("%s-%016llx.%s", kind,
+        (unsigned long long)caps_hash(CAPS_HASH_START, key, strlen(key)), end);
     char *path = name ? caps_path_join(rt->cache_dir, name) : NULL;
     free(name);
     return path;
@@ -305,6 +306,7 @@ static caps_status compile(cl_program *out, caps_runtime *rt, const source_text 
 typedef struct recipe {
     source_text source;
     char *options, *key, *path; /* path NULL: nowhere */
+    char *objects;              /* see caps_program_slot */
 } recipe;
 
 static void recipe_release(recipe *r)
@@ -313,6 +315,7 @@ static void recipe_release(recipe *r)
     free(r->options);
     free(r->key);
     free(r->path);
+    free(r->objects);
 }
 
 static caps_status recipe_init(
@@ -327,7 +330,9 @@ static caps_status recipe_init(
     CAPS_TRY(gather(&r->source, rt, template, err));
     r->key = r->options ? make_key(rt, r->options, &r->source) : NULL;
     if (rt->cache_dir && r->key)
-        r->path = cache_path(rt, r->key);
+        r->path = cache_path(rt, r->key, "program", "bin");
+    if (r->path && driver_caches(rt))
+        r->objects = cache_path(rt, r->key, "objects", "json");
     if (!r->key || (rt->cache_dir && !r->path))
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for the program cache"));
 done:
@@ -336,19 +341,37 @@ done:
     return status;
 }
 
+static void check_objects(caps_runtime *rt, const char *objects)
+{
+    char one[300] = "";
+    const size_t damaged = caps_objects_check(objects, one, sizeof one);
+    if (damaged > 0)
+        caps_runtime_warn(rt,
+            "damaged in the driver's cache: %.200s%s; removed, and compiled again", one,
+            damaged > 1 ? " and others" : "");
+}
+
 /* Loads, or builds and caches. */
 static caps_status registry_make(
-    cl_program *out, caps_runtime *rt, const char *template, const char *more, caps_error *err)
+    caps_program_slot *slot, caps_runtime *rt, const char *template, caps_error *err)
 {
     recipe r;
-    caps_status status = recipe_init(&r, rt, template, more, err);
+    caps_status status = recipe_init(&r, rt, template, slot->options, err);
     if (status != CAPS_OK)
         return status;
+    const struct timespec begun = caps_objects_time();
+    if (r.objects)
+        check_objects(rt, r.objects);
     if (r.path)
-        registry_load(out, rt, &r.source, r.path, r.key, r.options);
-    if (!*out) {
-        status = compile(out, rt, &r.source, r.options, r.path, r.key, err);
+        registry_load(&slot->program, rt, &r.source, r.path, r.key, r.options);
+    if (!slot->program) {
+        status = compile(&slot->program, rt, &r.source, r.options, r.path, r.key, err);
         rt->compiled = true;
+    }
+    if (r.objects && status == CAPS_OK) {
+        caps_objects_keep(rt->cache_dir, r.objects, &begun);
+        slot->objects = r.objects;
+        r.objects = NULL;
     }
     recipe_release(&r);
     return status;
@@ -383,10 +406,9 @@ caps_status caps_registry_get(
     caps_program_slot slot = {
         .file = caps_format("%s", file), .options = caps_format("%s", options)};
     caps_trace_begin(rt, "build kernels");
-    caps_status status =
-        slot.file && slot.options
-            ? registry_make(&slot.program, rt, template ? file : NULL, options, err)
-            : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a program");
+    caps_status status = slot.file && slot.options
+                             ? registry_make(&slot, rt, template ? file : NULL, err)
+                             : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for a program");
     caps_trace_end(rt);
     if (status != CAPS_OK) {
         free(slot.file);
@@ -396,4 +418,23 @@ caps_status caps_registry_get(
     rt->programs[rt->program_count++] = slot;
     *out = slot.program;
     return CAPS_OK;
+}
+
+void caps_registry_keep(caps_runtime *rt)
+{
+    for (size_t i = 0; i < rt->program_count; i++)
+        if (rt->programs[i].objects)
+            caps_objects_keep(rt->cache_dir, rt->programs[i].objects, NULL);
+}
+
+void caps_registry_release(caps_runtime *rt)
+{
+    caps_registry_keep(rt);
+    for (size_t i = 0; i < rt->program_count; i++) {
+        clReleaseProgram(rt->programs[i].program);
+        free(rt->programs[i].file);
+        free(rt->programs[i].options);
+        free(rt->programs[i].objects);
+    }
+    free(rt->programs);
 }

@@ -324,12 +324,7 @@ void caps_runtime_free(caps_runtime *rt)
     free(rt->kernels);
     if (rt->nothing)
         clReleaseMemObject(rt->nothing);
-    for (size_t i = 0; i < rt->program_count; i++) {
-        clReleaseProgram(rt->programs[i].program);
-        free(rt->programs[i].file);
-        free(rt->programs[i].options);
-    }
-    free(rt->programs);
+    caps_registry_release(rt);
     if (rt->queue)
         clReleaseCommandQueue(rt->queue);
     if (rt->context)

@@ -14,6 +14,7 @@
 typedef struct caps_program_slot {
     char *file, *options; /* of a template; "" and "" for the family's own program */
     cl_program program;
+    char *objects; /* path of the sums of what its driver keeps (driver_objects.h); NULL: none */
 } caps_program_slot;
 
 typedef struct caps_kernel_slot {
@@ -75,6 +76,9 @@ caps_status caps_registry_get(
 size_t caps_registry_most_items(caps_runtime *rt);
 /* The largest group that one kernel takes. */
 size_t caps_kernel_most_items(const caps_runtime *rt, cl_kernel kernel);
+/* Takes down what their drivers keep of the programs by now (driver_objects.h); then frees them. */
+void caps_registry_keep(caps_runtime *rt);
+void caps_registry_release(caps_runtime *rt);
 /* Does the disk cache hold the family's program? */
 bool caps_registry_is_cached(const caps_runtime *rt);
 /* $CAPSCL_CACHE, else $XDG_CACHE_HOME/capscl, else ~/.cache/capscl (option: in place of them all);

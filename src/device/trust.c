@@ -47,12 +47,22 @@ void caps_trust_suspend(void)
     suspended = true;
 }
 
+/* Set in a thread that forecasts. */
+static _Thread_local bool postponed;
+
+bool caps_trust_postpone(bool postpone)
+{
+    const bool before = postponed;
+    postponed = postpone;
+    return before;
+}
+
 static bool trust_append(caps_trust *t, const caps_verdict *v)
 {
-    caps_verdict *grown = realloc(t->list, (t->count + 1) * sizeof *grown);
-    if (!grown)
+    if (!t->list) /* at once: reasons in it are handed out */
+        t->list = calloc(CAPS_TRUST_MOST, sizeof *t->list);
+    if (!t->list || t->count == CAPS_TRUST_MOST)
         return false;
-    t->list = grown;
     t->list[t->count++] = *v;
     t->refused += !v->passed;
     return true;
@@ -96,14 +106,25 @@ static bool check_one(caps_verdict *v, caps_runtime *rt, const char *variant)
     return true;
 }
 
-bool caps_trust_check_rest(caps_runtime *rt, const caps_trust_watch *watch)
+static bool is_wanted(const caps_runtime *rt, const char *only, const char *variant)
+{
+    if (is_known(rt, variant))
+        return false;
+    return *only ? strcmp(only, variant) == 0 || strcmp(only, CAPS_TRUST_ALL) == 0
+                 : caps_trust_is_needed(rt, variant);
+}
+
+bool caps_trust_check_rest(caps_runtime *rt, const char *only, const caps_trust_watch *watch)
 {
     char variants[CAPS_TRUST_MOST][CAPS_TRUST_VARIANT];
     const size_t n = caps_trust_variants(rt, variants);
-    for (size_t i = 0; i < n && (i == 0 || !refusal_of(rt, variants[0])); i++) {
+    size_t i = 0;
+    while (i < n && (i == 0 || !refusal_of(rt, variants[0]))) {
         caps_verdict v;
-        if (is_known(rt, variants[i]))
+        if (!is_wanted(rt, only, variants[i])) {
+            i++;
             continue;
+        }
         watch->begin(watch->user, variants[i]);
         const size_t group = i == 0 ? caps_registry_most_items(rt) : SIZE_MAX;
         if (group < rt->max_group)
@@ -114,6 +135,7 @@ bool caps_trust_check_rest(caps_runtime *rt, const caps_trust_watch *watch)
         watch->end(watch->user, &v);
         if (!whole)
             return false;
+        i = 0; /* where it is refused, another one is needed */
     }
     return true;
 }
@@ -130,7 +152,7 @@ static void end_appends(void *user, const caps_verdict *verdict)
 }
 
 /* In this process, on the runtime's context. */
-static caps_status check_here(caps_runtime *rt, caps_error *err)
+static caps_status check_here(caps_runtime *rt, const char *only, caps_error *err)
 {
     const caps_trust_watch watch = {begin_nothing, end_appends, rt};
     const caps_runtime_options o = {CAPS_OPTIONS(caps_runtime_options),
@@ -151,7 +173,7 @@ static caps_status check_here(caps_runtime *rt, caps_error *err)
         clReleaseCommandQueue(queue);
         CAPS_TRY(status);
         caps_trust_adopt(own, rt->trust.list, rt->trust.count);
-        whole = caps_trust_check_rest(own, &watch);
+        whole = caps_trust_check_rest(own, only, &watch);
         caps_runtime_free(own);
     }
 done:
@@ -189,35 +211,55 @@ static void announce_check(const caps_runtime *rt)
         announce(text);
 }
 
-/* One line for all that is refused. */
-static void warn_of_refused(caps_runtime *rt)
+/* One line for all that is refused, but for the first `known` verdicts. */
+static void warn_of_refused(caps_runtime *rt, size_t known)
 {
     const caps_verdict *first = NULL;
     char others[80] = "";
-    for (size_t i = 0; i < rt->trust.count && !first; i++)
-        if (!rt->trust.list[i].passed)
-            first = &rt->trust.list[i];
+    size_t refused = 0;
+    for (size_t i = known; i < rt->trust.count; i++) {
+        const caps_verdict *v = &rt->trust.list[i];
+        first = first || v->passed ? first : v;
+        refused += !v->passed;
+    }
     if (!first)
         return;
-    if (rt->trust.refused > 1)
-        snprintf(others, sizeof others, ", and so are %zu others (see 'capscl selftest')",
-            rt->trust.refused - 1);
+    if (refused > 1)
+        snprintf(
+            others, sizeof others, ", and so are %zu others (see 'capscl selftest')", refused - 1);
     caps_runtime_warn(
         rt, "device %s: %s is set aside: %s%s", rt->device.id, first->variant, first->why, others);
 }
 
 /* ---- establishing --------------------------------------------------------------------------- */
 
-/* Has the device's family checked, in a child where there can be one, and keeps what was found. */
-static caps_status trust_make(caps_runtime *rt, const char *text, caps_error *err)
+static bool is_complete(const caps_runtime *rt)
+{
+    char variants[CAPS_TRUST_MOST][CAPS_TRUST_VARIANT];
+    const size_t n = caps_trust_variants(rt, variants);
+    size_t known = 0;
+    while (known < n && is_known(rt, variants[known]))
+        known++;
+    return known == n || refusal_of(rt, variants[0]);
+}
+
+/* Has variants checked (see caps_trust_check_rest), in a child where there can be one, and keeps
+ * what was found. */
+static caps_status trust_make(caps_runtime *rt, const char *text, const char *only, caps_error *err)
 {
     caps_status status = CAPS_OK;
+    const size_t known = rt->trust.count;
     caps_trust_task task = {
         .device = caps_hash(CAPS_HASH_START, text, strlen(text)), .family = rt->family};
     caps_trust_answer *answer = calloc(1, sizeof *answer);
     if (!answer)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for verdicts");
-    announce_check(rt);
+    if (!*only)
+        announce_check(rt);
+    snprintf(task.only, sizeof task.only, "%s", only);
+    task.verdicts = known < CAPS_TRUST_MOST ? known : CAPS_TRUST_MOST;
+    for (size_t i = 0; i < task.verdicts; i++)
+        task.list[i] = rt->trust.list[i];
     snprintf(task.selector, sizeof task.selector, "%s", rt->device.id);
     const char *vendors = getenv("OCL_ICD_VENDORS");
     if (vendors && strlen(vendors) < sizeof task.vendors)
@@ -229,13 +271,14 @@ static caps_status trust_make(caps_runtime *rt, const char *text, caps_error *er
     if (cache)
         snprintf(task.cache_dir, sizeof task.cache_dir, "%s", rt->cache_dir);
     if (path < sizeof task.cl_path && cache < sizeof task.cache_dir &&
-        caps_trust_process_run(&task, answer) && answer->finished && answer->verdicts > 0)
-        caps_trust_adopt(rt, answer->list, answer->verdicts);
+        caps_trust_process_run(&task, answer) && answer->finished && answer->verdicts > known)
+        caps_trust_adopt(rt, answer->list + known, answer->verdicts - known);
     else
-        CAPS_TRY(check_here(rt, err));
+        CAPS_TRY(check_here(rt, only, err));
     if (rt->cache_dir)
-        caps_trust_save(rt->trust.list, rt->trust.count, rt->cache_dir, text, rt->cl_path);
-    warn_of_refused(rt);
+        caps_trust_save(
+            rt->trust.list, rt->trust.count, is_complete(rt), rt->cache_dir, text, rt->cl_path);
+    warn_of_refused(rt, known);
 done:
     free(answer);
     return status;
@@ -255,11 +298,66 @@ static caps_status trust_get(caps_runtime *rt, caps_error *err)
     if (n > 0)
         caps_trust_adopt(rt, list, n);
     else
-        status = trust_make(rt, text, err);
+        status = trust_make(rt, text, "", err);
 done:
     free(list);
     free(text);
     return status;
+}
+
+/* Was its check left for now? Of no variant, and where nothing is checked, nothing is left. */
+static bool is_left(const caps_runtime *rt, const char *variant)
+{
+    char variants[CAPS_TRUST_MOST][CAPS_TRUST_VARIANT];
+    bool is = false;
+    if (postponed || rt->trust.count == 0 || is_known(rt, variant))
+        return false;
+    const size_t n = caps_trust_variants(rt, variants);
+    for (size_t i = 0; i < n && !is; i++)
+        is = strcmp(variants[i], variant) == 0;
+    return is && !caps_trust_is_off();
+}
+
+static void check_left(caps_runtime *rt, const char *only)
+{
+    caps_error err = {0};
+    char *text = caps_trust_device_text(&rt->device, rt->family);
+    if (text)
+        (void)trust_make(rt, text, only, &err);
+    free(text);
+    if (is_known(rt, only) || strcmp(only, CAPS_TRUST_ALL) == 0)
+        return;
+    caps_verdict v = {.passed = false};
+    snprintf(v.variant, sizeof v.variant, "%s", only);
+    snprintf(v.why, sizeof v.why, "it could not be checked: %.180s",
+        err.message[0] ? err.message : "out of memory");
+    caps_trust_adopt(rt, &v, 1);
+}
+
+/* Verdicts are what is known of the device, and not part of the runtime's state for its user. */
+const char *caps_trust_admit(const caps_runtime *rt, const char *chooser, const char *algorithm)
+{
+    char variant[CAPS_TRUST_VARIANT];
+    if (!rt)
+        return NULL;
+    snprintf(variant, sizeof variant, "%s %s", chooser, algorithm);
+    if (is_left(rt, variant))
+        check_left((caps_runtime *)rt, variant);
+    return rt->trust.refused > 0 ? refusal_of(rt, variant) : NULL;
+}
+
+caps_status caps_trust_require(const caps_runtime *rt, const char *chooser, const char *algorithm,
+    const char *what, caps_error *err)
+{
+    const char *why = caps_trust_admit(rt, chooser, algorithm);
+    return why ? caps_fail(err, CAPS_ERR_OPENCL, "%s: %s is refused: %s", what, algorithm, why)
+               : CAPS_OK;
+}
+
+void caps_trust_complete(caps_runtime *rt)
+{
+    if (rt->trust.count > 0 && !caps_trust_is_off() && !is_complete(rt))
+        check_left(rt, CAPS_TRUST_ALL);
 }
 
 /* Why the runtime's family cannot compute all that there is; false: it can. */

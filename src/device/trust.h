@@ -42,6 +42,19 @@ size_t caps_runtime_verdicts(const caps_runtime *rt, const caps_verdict **list);
  * the runtime's. */
 const char *caps_trust_refusal(const caps_runtime *rt, const char *chooser, const char *algorithm);
 
+/* Before an algorithm of a chooser is used: has it checked, where that was left for when it is
+ * chosen. Why it is refused, the runtime's text, or NULL. */
+const char *caps_trust_admit(const caps_runtime *rt, const char *chooser, const char *algorithm);
+/* The same as a status: "what: algorithm is refused: why", CAPS_ERR_OPENCL. For an operation that
+ * runs an algorithm which it did not choose. */
+caps_status caps_trust_require(const caps_runtime *rt, const char *chooser, const char *algorithm,
+    const char *what, caps_error *err);
+/* Whether this thread chooses what will not run, and has nothing checked for that. Returns what it
+ * was before. */
+bool caps_trust_postpone(bool postpone);
+/* Has all checked that was left. */
+void caps_trust_complete(caps_runtime *rt);
+
 /* What is said while a check that takes time begins, as one line: what cannot wait until the
  * runtime is there. NULL (at first): nothing. For the program; before its threads begin. */
 void caps_trust_on_check(void (*tell)(const char *text));
@@ -55,6 +68,9 @@ void caps_trust_suspend(void);
  * most CAPS_TRUST_MOST; their number). The first is the family itself. */
 size_t caps_trust_variants(
     const caps_runtime *rt, char variants[CAPS_TRUST_MOST][CAPS_TRUST_VARIANT]);
+/* Is it to be checked before the runtime is there? It is what the runtime would choose, as far as it
+ * is checked by now. The others are checked when they are chosen. */
+bool caps_trust_is_needed(const caps_runtime *rt, const char *variant);
 /* Checks one of them. CAPS_OK: *error and *tolerance tell how far off it was. Any other status: the
  * device or its driver failed. */
 caps_status caps_trust_check(

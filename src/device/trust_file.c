@@ -1,6 +1,6 @@
 /* trust_file.c: where verdicts are kept. The file is
  *
- *     {"capscl_trust": 1, "kernels": "...", "device": "...",
+ *     {"capscl_trust": 1, "kernels": "...", "device": "...", "complete": true,
  *      "verdicts": [{"variant": "tile 64x64", "passed": true, "error": 1e-07, "tolerance": 1e-05,
  *                    "why": "", "group": 0}, ...]}
  *
@@ -98,7 +98,7 @@ bool caps_trust_is_kept(const char *directory, uint64_t hash, const char *cl_pat
 {
     char *path = caps_trust_path(directory, hash);
     json_t *root = path ? read_file(path, cl_path) : NULL;
-    const bool kept = root != NULL;
+    const bool kept = json_is_true(json_object_get(root, "complete"));
     json_decref(root);
     free(path);
     return kept;
@@ -146,8 +146,8 @@ done:
     return status;
 }
 
-void caps_trust_save(const caps_verdict *list, size_t n, const char *directory, const char *device,
-    const char *cl_path)
+void caps_trust_save(const caps_verdict *list, size_t n, bool complete, const char *directory,
+    const char *device, const char *cl_path)
 {
     char kernels[17];
     json_t *rows = json_array();
@@ -158,9 +158,10 @@ void caps_trust_save(const caps_verdict *list, size_t n, const char *directory, 
                        list[i].passed, "error", caps_json_double(list[i].error), "tolerance",
                        caps_json_double(list[i].tolerance), "why", caps_json_text(list[i].why),
                        "group", (json_int_t)list[i].group));
-    json_t *root = rows ? json_pack("{s:i, s:s, s:o, s:o}", "capscl_trust", FORMAT, "kernels",
-                              kernels, "device", caps_json_text(device), "verdicts", rows)
-                        : NULL;
+    json_t *root =
+        rows ? json_pack("{s:i, s:s, s:o, s:b, s:o}", "capscl_trust", FORMAT, "kernels", kernels,
+                   "device", caps_json_text(device), "complete", complete, "verdicts", rows)
+             : NULL;
     char *text = root ? caps_json_format(root, 2, 6) : NULL;
     char *path = trust_path(directory, device);
     /* What is not kept is checked again: that a cache cannot be written is said elsewhere. */

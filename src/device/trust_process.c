@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "driver_objects.h"
 #include "drivers.h"
 #include "file.h"
 #include "runtime_state.h"
@@ -123,6 +124,15 @@ static void work_list(int out)
     worker_finish(out, FINISHED);
 }
 
+/* Is it one variant, which is not known yet? */
+static bool is_named(const char *only, const caps_verdict *known, size_t n)
+{
+    bool is = *only && strcmp(only, CAPS_TRUST_ALL) != 0;
+    for (size_t i = 0; i < n; i++)
+        is = is && strcmp(known[i].variant, only) != 0;
+    return is;
+}
+
 static void work(const caps_trust_task *task, const caps_verdict *known, size_t n, int out)
 {
     char family[CAPS_TRUST_VARIANT];
@@ -138,12 +148,14 @@ static void work(const caps_trust_task *task, const caps_verdict *known, size_t 
     if (task->lists)
         work_list(out);
     snprintf(family, sizeof family, "family %s", caps_family_name(task->family));
-    if (n == 0)
-        worker_begin(&out, family); /* a driver may end here already */
+    if (n == 0 || is_named(task->only, known, n)) /* a driver may end here already */
+        worker_begin(&out, n == 0 ? family : task->only);
     if (caps_runtime_create(&rt, task->selector, &o, &err) != CAPS_OK || !is_device(rt, task))
         worker_finish(out, NO_DEVICE);
     caps_trust_adopt(rt, known, n);
-    if (caps_trust_check_rest(rt, &watch))
+    const bool whole = caps_trust_check_rest(rt, task->only, &watch);
+    caps_registry_keep(rt);
+    if (whole)
         worker_finish(out, FINISHED);
     _exit(0); /* another one goes on */
 }
@@ -338,11 +350,28 @@ static void refuse_begun(state *s, const caps_trust_task *task, const worker *w,
     s->begun[0] = 0;
 }
 
-static bool worker_run(state *s, const caps_trust_task *task, int socket)
+/* A driver may have failed by a damaged object in its own cache. So a check that it does not survive,
+ * or does not do, is run again without the objects that it found there. */
+static bool begin_again(state *s, const struct timespec *begun)
+{
+    caps_trust_answer *a = &s->answer;
+    const caps_verdict *last = a->verdicts > 0 ? &a->list[a->verdicts - 1] : NULL;
+    const bool ended = s->begun[0] != 0, failed = last && !last->passed && last->tolerance <= 0;
+    if (!(ended || failed) || !caps_objects_remove_since(begun))
+        return false;
+    a->verdicts -= !ended;
+    s->begun[0] = 0;
+    return true;
+}
+
+/* *again: one more is to do the same. */
+static bool worker_run(state *s, const caps_trust_task *task, int socket, bool *again)
 {
     worker w;
     bool late = false;
     int how = 0;
+    const struct timespec begun = caps_objects_time();
+    *again = false;
     if (!worker_fork(&w, task, s->answer.list, s->answer.verdicts))
         return false;
     const bool asked = worker_attend(&w, s, socket, &late);
@@ -355,6 +384,7 @@ static bool worker_run(state *s, const caps_trust_task *task, int socket)
             close(w.words);
     }
     close(w.reports);
+    *again = asked && !late && !task->lists && !s->answer.finished && begin_again(s, &begun);
     if (s->begun[0])
         refuse_begun(s, task, &w, how, late);
     return asked;
@@ -363,11 +393,14 @@ static bool worker_run(state *s, const caps_trust_task *task, int socket)
 /* Until all is checked. */
 static bool server_answer(state *s, const caps_trust_task *task, int socket)
 {
-    *s = (state){0};
+    *s = (state){.answer = {.verdicts = task->verdicts}};
+    memcpy(s->answer.list, task->list, sizeof task->list);
     for (int i = 0; i < MOST_WORKERS && !s->answer.finished && !s->failed; i++) {
         const size_t before = s->answer.verdicts;
-        s->failed = !worker_run(s, task, socket) || s->failed || task->lists ||
-                    (s->answer.verdicts == before && !s->answer.finished);
+        bool again;
+        const bool asked = worker_run(s, task, socket, &again);
+        s->failed = !asked || s->failed || task->lists ||
+                    (s->answer.verdicts == before && !s->answer.finished && !again);
     }
     return send_all(socket, &s->answer, sizeof s->answer);
 }
@@ -435,11 +468,27 @@ bool caps_trust_process_begin(void)
     return true;
 }
 
+/* send_all for a socket whose end may be gone. */
+static bool give_all(int fd, const void *data, size_t n)
+{
+    const char *at = data;
+    while (n > 0) {
+        const ssize_t sent = send(fd, at, n, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent <= 0)
+            return false;
+        at += sent;
+        n -= (size_t)sent;
+    }
+    return true;
+}
+
 bool caps_trust_process_run(const caps_trust_task *task, caps_trust_answer *answer)
 {
     pthread_mutex_lock(&lock);
     const bool got = server >= 0 && server_maker == getpid() &&
-                     send(server, task, sizeof *task, MSG_NOSIGNAL) == (ssize_t)sizeof *task &&
+                     give_all(server, task, sizeof *task) &&
                      receive_all(server, answer, sizeof *answer);
     pthread_mutex_unlock(&lock);
     return got;

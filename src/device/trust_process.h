@@ -11,6 +11,9 @@ typedef struct caps_trust_task {
     char selector[32];  /* "0:1" */
     uint64_t device;    /* hash of its text: it must be the same one there */
     caps_family family;
+    char only[CAPS_TRUST_VARIANT]; /* see caps_trust_check_rest */
+    size_t verdicts;               /* that there are */
+    caps_verdict list[CAPS_TRUST_MOST];
     char cl_path[1024];   /* "": the library's own kernels */
     char cache_dir[1024]; /* "": none */
 } caps_trust_task;
@@ -18,7 +21,7 @@ typedef struct caps_trust_task {
 enum { CAPS_TRUST_DEVICES = 32 };
 
 typedef struct caps_trust_answer {
-    size_t verdicts;
+    size_t verdicts; /* the task's first */
     caps_verdict list[CAPS_TRUST_MOST];
     size_t devices; /* the first so many */
     struct {
@@ -36,14 +39,16 @@ bool caps_trust_process_begin(void);
 bool caps_trust_process_run(const caps_trust_task *task, caps_trust_answer *answer);
 
 /* For that process: checks those that are not in the list yet, calling `begin` before each and
- * `end` after it. False: a check failed by an OpenCL error, and what the driver does from then on
+ * `end` after it: the one that is named, with CAPS_TRUST_ALL all, with "" those that are needed.
+ * False: a check failed by an OpenCL error, and what the driver does from then on
  * means nothing. */
 typedef struct caps_trust_watch {
     void (*begin)(void *user, const char *variant);
     void (*end)(void *user, const caps_verdict *verdict);
     void *user;
 } caps_trust_watch;
-bool caps_trust_check_rest(caps_runtime *rt, const caps_trust_watch *watch);
+#define CAPS_TRUST_ALL "all"
+bool caps_trust_check_rest(caps_runtime *rt, const char *only, const caps_trust_watch *watch);
 
 /* Nothing is checked: the environment says so, or this thread is one that checks. */
 bool caps_trust_is_off(void);

@@ -59,6 +59,7 @@ caps_status caps_model_create(caps_model **out, caps_runtime *rt, const caps_mod
     if (plan.scratch_bytes)
         CAPS_TRY(caps_gemm_scratch_get(rt, plan.scratch_bytes, &scratch, err));
     bind_parameters(m);
+    caps_model_bind_batch(m, m->micro);
     m->version = 1;
     m->options.conv = NULL; /* what the caller lends need not outlive this call */
     m->options.loss = NULL;

@@ -43,7 +43,8 @@ struct caps_model {
     caps_tensor totals;  /* float32 [3] in it: class loss, sse, errors, */
     caps_tensor flag;    /* int32 [1] in it: a gradient was not finite */
     bool fresh;          /* the record is 0 for whoever comes next, but not on the device yet */
-    caps_tensor labels;  /* int32 [batch], or [batch, L] */
+    caps_tensor batch;   /* the input's y, and behind the images that were set their labels: */
+    caps_tensor labels;  /* int32 [b], or [b, L] */
     caps_tensor targets; /* [batch * L, C*H*W]; L > 1 only, else the images */
     caps_loss loss;
     caps_tensor class_weights;  /* [J]; no buffer: none */
@@ -99,6 +100,9 @@ caps_status caps_model_check_memory(const caps_model *m, const caps_runtime *rt,
     const caps_plan *plan, bool one_allocation, caps_error *err);
 /* Frees what was planned; the model can be planned again. */
 void caps_model_release_plan(caps_model *m);
+
+/* Makes views of m->batch: the input's y, and the labels of b images. */
+void caps_model_bind_batch(caps_model *m, size_t b);
 
 /* pass.c: puts images into the input; wait: the host arrays may be reused at return. */
 caps_status caps_model_put(caps_model *m, const caps_images *images, bool wait, caps_error *err);

@@ -26,15 +26,16 @@ caps_status caps_model_put(caps_model *m, const caps_images *images, bool wait, 
     if (b < 1 || b > m->micro)
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "model: a batch of %zu images, need 1 to %zu", b, m->micro);
-    const caps_tensor x = caps_batch_of(&m->network.input->y, b);
-    CAPS_TRY(put(m->rt, &x, images->images, err));
-    if (images->labels) {
-        const caps_tensor to = caps_batch_of(&m->labels, b);
-        CAPS_TRY(put(m->rt, &to, images->labels, err));
-    }
+    const size_t pixels = b * caps_model_get_info(m)->pixels;
+    const bool together = (const void *)images->labels == (const void *)(images->images + pixels);
+    const caps_tensor to = caps_tensor_rows(&m->batch, 0, pixels + (together ? b * l : 0));
+    caps_model_bind_batch(m, b);
+    CAPS_TRY(put(m->rt, &to, images->images, err));
+    if (images->labels && !together)
+        CAPS_TRY(put(m->rt, &m->labels, images->labels, err));
     if (images->targets && m->targets.buffer) {
-        const caps_tensor to = caps_batch_of(&m->targets, b * l);
-        CAPS_TRY(put(m->rt, &to, images->targets, err));
+        const caps_tensor targets = caps_batch_of(&m->targets, b * l);
+        CAPS_TRY(put(m->rt, &targets, images->targets, err));
     }
     m->b = b;
     m->labelled = images->labels != NULL;
@@ -212,10 +213,10 @@ static caps_status pass_ready(const caps_joint *joint, const caps_layer *layer, 
         joint->user, layer->parameters[0].parameter.first, caps_layer_elements(layer), err);
 }
 
-/* mean: weight of an image in the loss. add: to the gradients that there are. joint: of the last
- * micro-batch of several models, else NULL. */
-static caps_status pass_backward(
-    caps_model *m, double mean, bool add, const caps_joint *joint, caps_error *err)
+/* mean: weight of an image in the loss. add: to the gradients that there are. totals: NULL, or what
+ * the classifying head adds up. joint: of the last micro-batch of several models, else NULL. */
+static caps_status pass_backward(caps_model *m, double mean, bool add, const caps_totals *totals,
+    const caps_joint *joint, caps_error *err)
 {
     caps_status status = CAPS_OK;
     if (!m->options.training)
@@ -227,7 +228,8 @@ static caps_status pass_backward(
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "model: backward of images with %zu labels without targets for the decoder",
             caps_model_get_info(m)->labels);
-    const caps_pass pass = pass_of(m);
+    caps_pass pass = pass_of(m);
+    pass.totals = totals;
     for (size_t i = 0; caps_model_head(m, i); i++) {
         caps_head *head = caps_model_head(m, i);
         if (!pass_has_loss(m, head) || (pass.masked && head == m->network.class_head))
@@ -251,7 +253,20 @@ done:
 
 caps_status caps_model_backward(caps_model *m, caps_error *err)
 {
-    return pass_backward(m, 1.0 / (double)m->b, false, NULL, err);
+    return pass_backward(m, 1.0 / (double)m->b, false, NULL, NULL, err);
+}
+
+/* What the batch adds to the totals; a new record becomes theirs. */
+static caps_totals pass_totals(caps_model *m)
+{
+    const caps_totals totals = {.to = m->fresh ? m->record : m->totals,
+        .begins = m->fresh,
+        .margin = caps_model_output(m, "class_loss"),
+        .sse = caps_model_output(m, "sse"),
+        .best = caps_batch_of(&pass_classifier(m)->best, m->b),
+        .labels = caps_batch_of(&m->labels, m->b)};
+    m->fresh = false;
+    return totals;
 }
 
 caps_status caps_model_accumulate(
@@ -260,6 +275,8 @@ caps_status caps_model_accumulate(
     const caps_model_info *info = caps_model_get_info(m);
     const size_t b = images->b, labels = info->labels, pixels = info->pixels;
     const size_t before = joint ? joint->first : 0;
+    const caps_head *head = m->network.class_head;
+    const bool at_once = head->kind->masks && head->kind->masks(head, m->rt);
     caps_status status = CAPS_OK;
     if (joint && b == 0) {
         m->b = 0;
@@ -282,9 +299,11 @@ caps_status caps_model_accumulate(
         m->mean = 1.0 / (double)(joint ? joint->total : b);
         m->dropout.first = before + first;
         CAPS_TRY(pass_forward(m, CAPS_MASK_LABEL, err));
-        if (totals)
+        if (totals && !at_once)
             CAPS_TRY(caps_model_add_totals(m, err));
-        CAPS_TRY(pass_backward(m, m->mean, part > 0, part + 1 == parts ? joint : NULL, err));
+        const caps_totals sums = totals && at_once ? pass_totals(m) : (caps_totals){0};
+        CAPS_TRY(pass_backward(m, m->mean, part > 0, totals && at_once ? &sums : NULL,
+            part + 1 == parts ? joint : NULL, err));
         first += n;
     }
 done:
@@ -400,15 +419,8 @@ caps_status caps_model_add_totals(caps_model *m, caps_error *err)
     if (!m->forwarded || !m->labelled)
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "model: totals without a forward of a labelled batch");
-    const caps_tensor loss = caps_model_output(m, "class_loss");
-    const caps_tensor sse = caps_model_output(m, "sse");
-    const caps_tensor best = caps_batch_of(&pass_classifier(m)->best, m->b);
-    const caps_tensor labels = caps_batch_of(&m->labels, m->b);
-    const caps_tensor *squares = sse.buffer ? &sse : NULL;
-    if (!m->fresh)
-        return caps_totals_add(m->rt, &m->totals, &loss, squares, &best, &labels, err);
-    m->fresh = false;
-    return caps_totals_begin(m->rt, &m->record, &loss, squares, &best, &labels, err);
+    const caps_totals totals = pass_totals(m);
+    return caps_totals_enqueue(m->rt, &totals, err);
 }
 
 caps_status caps_model_get_totals(caps_model *m, caps_model_totals *t, caps_error *err)

@@ -11,6 +11,7 @@
 #include "fail.h"
 #include "launch.h"
 #include "options.h"
+#include "trust.h"
 
 static caps_status plan_parameters(caps_model *m, caps_error *err)
 {
@@ -51,10 +52,11 @@ static caps_status plan_value(
     caps_model *m, caps_value *value, const caps_plan *plan, bool gradient, caps_error *err)
 {
     size_t shape[CAPS_MAX_DIMS] = {plan->batch * value->rows_per_image};
-    caps_status status;
+    caps_status status = CAPS_OK;
     memcpy(shape + 1, value->shape, (size_t)value->ndim * sizeof *shape);
-    CAPS_TRY(caps_arena_add(
-        m->arena, &value->y, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, value->ndim + 1, shape, err));
+    if (value != m->network.input) /* plan_batch's */
+        CAPS_TRY(caps_arena_add(
+            m->arena, &value->y, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, value->ndim + 1, shape, err));
     if (gradient)
         CAPS_TRY(caps_arena_add(
             m->arena, &value->dy, CAPS_PURPOSE_GRADIENTS, CAPS_F32, value->ndim + 1, shape, err));
@@ -62,9 +64,30 @@ done:
     return status;
 }
 
+/* Images, with their labels behind them. */
+static caps_status plan_batch(caps_model *m, const caps_plan *plan, caps_error *err)
+{
+    const caps_model_info *info = caps_model_spec_info(m->spec);
+    const size_t n = plan->batch * (info->pixels + info->labels);
+    return caps_arena_add(m->arena, &m->batch, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, &n, err);
+}
+
+void caps_model_bind_batch(caps_model *m, size_t b)
+{
+    const caps_model_info *info = caps_model_get_info(m);
+    const caps_value *input = m->network.input;
+    const size_t labels[] = {b, info->labels}, at = m->batch.offset + b * info->pixels;
+    size_t shape[CAPS_MAX_DIMS] = {m->micro};
+    memcpy(shape + 1, input->shape, (size_t)input->ndim * sizeof *shape);
+    m->network.input->y =
+        caps_tensor_wrap(m->batch.buffer, m->batch.offset, CAPS_F32, input->ndim + 1, shape);
+    m->labels = caps_tensor_wrap(m->batch.buffer, at, CAPS_I32, info->labels > 1 ? 2 : 1, labels);
+}
+
 static caps_status plan_layers(caps_model *m, caps_plan *plan, caps_error *err)
 {
-    caps_status status = CAPS_OK;
+    caps_status status;
+    CAPS_TRY(plan_batch(m, plan, err));
     for (size_t l = 0; l < m->network.layer_count; l++) {
         caps_layer *layer = m->network.layers[l];
         const bool gradient = plan->training && (layer->input_count > 0 || plan->input_gradient);
@@ -80,15 +103,12 @@ done:
     return status;
 }
 
-/* Labels and targets, what the heads give, the workspace, and what steps leave. */
+/* Targets, what the heads give, the workspace, and what steps leave. */
 static caps_status plan_results(caps_model *m, caps_plan *plan, caps_error *err)
 {
     const caps_model_info *info = caps_model_spec_info(m->spec);
-    const size_t l = info->labels, labels[] = {plan->batch, l};
-    const size_t targets[] = {plan->batch * l, info->pixels};
-    caps_status status;
-    CAPS_TRY(caps_arena_add(
-        m->arena, &m->labels, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, l > 1 ? 2 : 1, labels, err));
+    const size_t l = info->labels, targets[] = {plan->batch * l, info->pixels};
+    caps_status status = CAPS_OK;
     for (size_t i = 0; caps_model_head(m, i); i++) {
         caps_head *head = caps_model_head(m, i);
         head->loss = &m->loss;
@@ -303,7 +323,10 @@ caps_status caps_model_forecast(const caps_runtime *rt, const caps_model_spec *s
     caps_plan plan;
     caps_status status;
     const size_t recorded = caps_choices_count(rt);
-    CAPS_TRY(caps_model_plan(&m, rt, spec, options, &plan, err));
+    const bool postponed = caps_trust_postpone(true); /* nothing of it will run */
+    status = caps_model_plan(&m, rt, spec, options, &plan, err);
+    caps_trust_postpone(postponed);
+    CAPS_TRY(status);
     memory->parameters = caps_arena_bytes(m.arena, CAPS_PURPOSE_PARAMETERS);
     memory->gradients = caps_arena_bytes(m.arena, CAPS_PURPOSE_GRADIENTS);
     memory->moments = caps_arena_bytes(m.arena, CAPS_PURPOSE_MOMENTS);
@@ -313,7 +336,7 @@ caps_status caps_model_forecast(const caps_runtime *rt, const caps_model_spec *s
     memory->micro_batch = m.micro;
 done:
     caps_model_release_plan(&m);
-    caps_choices_truncate(rt, recorded); /* nothing of it will run */
+    caps_choices_truncate(rt, recorded);
     caps_model_spec_free(m.spec);
     return status;
 }

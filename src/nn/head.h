@@ -23,8 +23,9 @@ typedef struct caps_head_kind {
     /* Writes the input's dy; mean: the weight of an image in the loss. */
     caps_status (*backward)(caps_head *head, const caps_pass *pass, const caps_loss *loss,
         double mean, caps_error *err);
-    /* Can it do what a mask of its input does along with its own (caps_pass.masked)? Its backward
-     * then comes once the mask's output has its gradient. NULL: it cannot. */
+    /* Can it do what a mask of its input does along with its own (caps_pass.masked), and add up
+     * totals (caps_pass.totals)? Its backward then comes once the mask's output has its gradient.
+     * NULL: it cannot. */
     bool (*masks)(const caps_head *head, const caps_runtime *rt);
     /* A result by name for a batch of b, as caps_model_output has it; no buffer: none. labelled: a
      * loss was computed. */

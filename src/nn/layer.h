@@ -85,6 +85,8 @@ typedef struct caps_pass {
     /* The mask's output, where the classifying head masks along with what else it computes; it is
      * then the head's both ways. NULL: the mask layer's. */
     const caps_value *masked;
+    /* What the classifying head's backward, where it masks, adds up along with it. NULL: nothing. */
+    const struct caps_totals *totals;
     double mean; /* weight of an image in the loss of the backward that follows; 0: not known yet */
     const caps_dropout *dropout; /* of a training step; NULL: nothing is dropped */
     caps_tensor workspace;       /* float32 [plan.workspace] */

@@ -27,6 +27,11 @@ static inline void caps_put_uint(caps_call *c, size_t x)
     caps_put(c, (caps_arg)CAPS_ARG_UINT(x));
 }
 
+static inline void caps_put_float(caps_call *c, float x)
+{
+    caps_put(c, (caps_arg)CAPS_ARG_FLOAT(x));
+}
+
 /* n numbers, one argument each. */
 static inline void caps_put_sizes(caps_call *c, const size_t *x, size_t n)
 {

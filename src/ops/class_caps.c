@@ -119,11 +119,8 @@ static caps_status class_caps_check(const caps_runtime *rt, caps_class_caps *n,
             CAPS_ROUTING_STORED, CAPS_ROUTING_FUSED);
         goto done;
     }
-    const char *refusal =
-        caps_trust_refusal(rt, "routing", caps_routing_algorithm_name(shape->algorithm));
-    if (refusal)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_OPENCL, "class_caps: %s routing is refused: %s",
-            caps_routing_algorithm_name(shape->algorithm), refusal));
+    CAPS_TRY(caps_trust_require(
+        rt, "routing", caps_routing_algorithm_name(shape->algorithm), "class_caps", err));
     if (routing->iterations < 1) {
         status = caps_fail(err, CAPS_ERR_ARGUMENT, "class_caps: iterations is 0, need >= 1");
         goto done;

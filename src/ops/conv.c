@@ -308,10 +308,7 @@ static caps_status conv_check(caps_conv_sizes *z, size_t *chunk, const caps_runt
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "conv2d: %s cannot take images of %zux%zux%zu to %zux%zux%zu: %s", algorithm->name,
             z->c, z->h, z->w, z->m, z->oh, z->ow, why);
-    const char *refusal = caps_trust_refusal(rt, "conv", algorithm->name);
-    if (refusal)
-        return caps_fail(
-            err, CAPS_ERR_OPENCL, "conv2d: %s is refused: %s", algorithm->name, refusal);
+    CAPS_TRY(caps_trust_require(rt, "conv", algorithm->name, "conv2d", err));
 
     if (!workspace || !workspace->buffer || workspace->dtype != CAPS_F32)
         return caps_fail(

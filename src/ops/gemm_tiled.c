@@ -118,7 +118,7 @@ caps_status caps_gemm_tiled_run(caps_runtime *rt, const caps_gemm_cut *cut, cons
     const bool b_fours = lies_in_fours(
         b, s->trans_b ? s->n : s->k, s->trans_b ? s->k : s->n, s->ldb, s->stride_b, s->count);
     caps_gemm_cut fewer = *cut;
-    if (caps_gemm_cut_limit(&fewer, rt, a_fours && b_fours))
+    if (caps_gemm_cut_limit(&fewer, rt, s, a_fours && b_fours))
         cut = &fewer;
     snprintf(options, sizeof options,
         " -DTILED_LM=%zu -DTILED_LN=%zu -DTILED_WM=%zu -DTILED_WN=%zu -DTILED_V=%zu -DTILED_KC=%zu "

@@ -20,18 +20,19 @@
 enum { NVIDIA = 1, AMD = 2, INTEL = 4, OTHER = 8, LANES = 16, GPUS = 15 };
 
 /* What a compute unit is for the model: multiply-adds a cycle, floats of registers, cycles until
- * memory answers, bytes of operands a cycle, groups at most. */
+ * memory answers, bytes of operands a cycle, groups at most; bytes a cycle of what no cache holds;
+ * cycles of a launch, with the time in which the device waits for it. */
 typedef struct device_class {
     int bit;
     size_t merged; /* of the driver's units make one that a group runs on */
-    double lanes, registers, latency, bytes, groups;
+    double lanes, registers, latency, bytes, groups, memory, launch;
 } device_class;
 
 static const device_class classes[] = {
-    {NVIDIA, 1, 128, 65536, 700, 32, 16}, {AMD, 1, 64, 131072, 1000, 32, 16},
-    {INTEL, 16, 128, 131072, 1000, 64, 16}, /* its units are a sixteenth of a core */
-    {OTHER, 1, 64, 65536, 1000, 32, 16},
-    {LANES, 1, 16, 1e9, 0, 64, 1}, /* a processor: items of a group one after the other */
+    {NVIDIA, 1, 128, 65536, 700, 32, 16, 8, 7000}, {AMD, 1, 64, 131072, 1000, 32, 16, 8, 14000},
+    {INTEL, 16, 128, 131072, 1000, 64, 16, 8, 16000}, /* its units are a sixteenth of a core */
+    {OTHER, 1, 64, 65536, 1000, 32, 16, 8, 10000},
+    {LANES, 1, 16, 1e9, 0, 64, 1, 64, 4000}, /* a processor: items of a group one after the other */
 };
 
 static const device_class *class_of(const caps_runtime *rt)
@@ -100,11 +101,22 @@ static size_t vector_of(const caps_runtime *rt)
     return width >= 16 ? 16 : width >= 8 ? 8 : 4;
 }
 
+/* Steps of an item of one row before its loads: those of more steps are all on their way at once,
+ * in registers. */
+enum { FIRST_OF_ONE = 4 };
+
 /* Intel's compiler keeps so many sums in memory, not in registers, where k has a rest or anything
  * is done to them. */
 static bool keeps_sums_in_memory(const caps_runtime *rt, const caps_gemm_cut *c)
 {
     return class_of(rt)->bit == INTEL && c->wm * c->wn > 16;
+}
+
+/* Rows of each of lm items: as many tiles as of `most` rows would be, and no more rows in them than
+ * needed. */
+static size_t rows_of(size_t m, size_t lm, size_t most)
+{
+    return caps_div_up(m, caps_div_up(m, lm * most) * lm);
 }
 
 /* The items and elements of a tile for m rows. */
@@ -120,9 +132,9 @@ static caps_gemm_cut cut_of(const caps_runtime *rt, size_t tile, size_t m)
     if (c.vector == 0)
         c.vector = vector_of(rt);
     c.wn = t->vector ? t->wn : t->wn * c.vector;
-    /* As many tiles as the full ones would be, and no more rows in them than needed. */
-    const size_t down = caps_div_up(m, (size_t)t->lm * t->wm);
-    c.wm = caps_div_up(m, down * t->lm);
+    c.wm = rows_of(m, t->lm, t->wm);
+    if (c.wm == 1 && c.first > FIRST_OF_ONE)
+        c.first = FIRST_OF_ONE;
     c.items = c.lm * c.ln;
     c.apart = keeps_sums_in_memory(rt, &c);
     c.tm = c.lm * c.wm;
@@ -161,9 +173,8 @@ bool caps_gemm_tile_is_for(const caps_runtime *rt, size_t tile)
 
 /* ---- the model ------------------------------------------------------------------------------ */
 
-/* Cycles of a launch, and of a group before and after its rounds. */
-#define LAUNCH 4000.0
-#define GROUP  1500.0
+/* Cycles of a group before and after its rounds. */
+#define GROUP 1500.0
 
 /* Instructions of an item in a round: steps, reads of local memory, loads, the rest. */
 static double round_instructions(const caps_gemm_cut *c, const caps_gemm_shape *s)
@@ -193,7 +204,7 @@ static double cut_cycles(
     const double most = fmax(1, fmin(d->groups, floor(d->registers / registers)));
     const double bytes = 4.0 * (double)(c->kc * (c->tm + c->tn)) / d->bytes;
     const bool lanes = d->bit == LANES;
-    double left = ceil(groups / units), cycles = LAUNCH;
+    double left = ceil(groups / units), cycles = d->launch;
     while (left > 0) {
         const double now = fmin(left, most), waves = left >= most ? floor(left / most) : 1;
         const double issue = lanes ? items * each : fmax(now * items * each / d->lanes, each);
@@ -201,8 +212,8 @@ static double cut_cycles(
         left -= waves * now;
     }
     if (parts > 1)
-        cycles += LAUNCH + 4.0 * (double)(parts + 1) * (double)s->m * (double)s->n * count /
-                               (units * d->bytes);
+        cycles += d->launch + 8.0 * (double)parts * (double)s->m * (double)s->n * count /
+                                  (units * d->memory); /* written and read */
     return cycles;
 }
 
@@ -233,15 +244,17 @@ caps_gemm_cut caps_gemm_cut_by(
     return best;
 }
 
-/* Compilers of AMD's that have 128 registers for an item (gfx11 by clang 15) spill 14 to 37 of the
- * larger tiles' then. */
-enum { ROWS_APART = 5 };
+/* Compilers of AMD's that have 128 registers for an item (gfx11 by clang 15) spill up to 50 of the
+ * larger tiles' with more rows than these, and a newer one loses little by them. */
+enum { ROWS_APART = 5, ROWS_REST = 6 };
 
-bool caps_gemm_cut_limit(caps_gemm_cut *cut, const caps_runtime *rt, bool fours)
+bool caps_gemm_cut_limit(
+    caps_gemm_cut *cut, const caps_runtime *rt, const caps_gemm_shape *s, bool fours)
 {
-    if (fours || class_of(rt)->bit != AMD || cut->wm <= ROWS_APART || cut->wn < 8)
+    const size_t most = !fours ? ROWS_APART : s->k % cut->kc != 0 ? ROWS_REST : cut->wm;
+    if (class_of(rt)->bit != AMD || cut->wm <= most || cut->wn < 8)
         return false;
-    cut->wm = ROWS_APART; /* such tiles have a multiple of 4 items down */
+    cut->wm = rows_of(s->m, cut->lm, most);
     cut->tm = cut->lm * cut->wm;
     return true;
 }

@@ -32,9 +32,10 @@ bool caps_gemm_tile_is_for(const caps_runtime *rt, size_t tile);
 caps_gemm_cut caps_gemm_cut_by(
     const caps_runtime *rt, size_t tile, const caps_gemm_shape *shape, size_t parts);
 
-/* Fewer rows an item, where operands that are not read in fours would need more registers than the
- * device's compiler has; false: the cut stays as it is. */
-bool caps_gemm_cut_limit(caps_gemm_cut *cut, const caps_runtime *rt, bool fours);
+/* Fewer rows an item, where operands that are not read in fours, or a rest of k, would need more
+ * registers than the device's compiler has; false: the cut stays as it is. */
+bool caps_gemm_cut_limit(
+    caps_gemm_cut *cut, const caps_runtime *rt, const caps_gemm_shape *shape, bool fours);
 
 /* caps_gemm_cut_by with the tile that was measured to be the fastest for the shape, else by the one
  * that should be. `record`: the choice is recorded (choice.h), under the key "tile 100x512x160

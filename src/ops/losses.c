@@ -220,31 +220,41 @@ done:
     return status;
 }
 
-/* begins: `totals` is the first of five words, which are written whatever they were. */
-static caps_status totals_launch(caps_runtime *rt, const caps_tensor *totals, bool begins,
-    const caps_tensor *margin, const caps_tensor *sse, const caps_tensor *best,
-    const caps_tensor *labels, caps_error *err)
+caps_status caps_totals_check(const caps_totals *t, size_t *l, caps_error *err)
 {
-    size_t l;
+    const caps_dtype dtype = t->begins ? CAPS_I32 : CAPS_F32;
+    const size_t words = t->begins ? 5 : 3;
     caps_status status;
-    CAPS_TRY(caps_require_source("totals", "margin", margin, 1, "[B]", err));
-    CAPS_TRY(check_labels("totals", "labels", labels, margin->shape[0], &l, err));
     CAPS_TRY(caps_require_tensor(
-        "totals", "best", best, CAPS_I32, labels->ndim, (size_t[]){margin->shape[0], l}, err));
-    CAPS_TRY(caps_require_count("totals", "B*L", 2, (size_t[]){margin->shape[0], l}, err));
-    if (sse)
-        CAPS_TRY(caps_require_tensor(
-            "totals", "sse", sse, CAPS_F32, 1, (size_t[]){margin->shape[0] * l}, err));
-    size_t local = 1, n = 5;
-    caps_arg args[9] = {CAPS_ARG_TENSOR(totals), CAPS_ARG_TENSOR(margin), CAPS_ARG_TENSOR(sse),
-        CAPS_ARG_TENSOR(best), CAPS_ARG_TENSOR(labels)};
+        "totals", t->begins ? "record" : "totals", &t->to, dtype, 1, &words, err));
+    CAPS_TRY(caps_require_source("totals", "margin", &t->margin, 1, "[B]", err));
+    const size_t b = t->margin.shape[0];
+    CAPS_TRY(check_labels("totals", "labels", &t->labels, b, l, err));
+    CAPS_TRY(caps_require_tensor(
+        "totals", "best", &t->best, CAPS_I32, t->labels.ndim, (size_t[]){b, *l}, err));
+    CAPS_TRY(caps_require_count("totals", "B*L", 2, (size_t[]){b, *l}, err));
+    if (t->sse.buffer)
+        CAPS_TRY(
+            caps_require_tensor("totals", "sse", &t->sse, CAPS_F32, 1, (size_t[]){b * *l}, err));
+done:
+    return status;
+}
+
+caps_status caps_totals_enqueue(caps_runtime *rt, const caps_totals *t, caps_error *err)
+{
+    size_t l, local = 1, n = 5;
+    caps_status status;
+    CAPS_TRY(caps_totals_check(t, &l, err));
+    caps_arg args[9] = {CAPS_ARG_TENSOR(&t->to), CAPS_ARG_TENSOR(&t->margin),
+        CAPS_ARG_TENSOR(t->sse.buffer ? &t->sse : NULL), CAPS_ARG_TENSOR(&t->best),
+        CAPS_ARG_TENSOR(&t->labels)};
     if (caps_is_gpu(rt)) {
         local = caps_group_size(rt, LOSSES_GROUP);
         args[n++] = (caps_arg)CAPS_ARG_LOCAL(3 * local * sizeof(float));
     }
-    args[n++] = (caps_arg)CAPS_ARG_UINT(margin->shape[0]);
+    args[n++] = (caps_arg)CAPS_ARG_UINT(t->margin.shape[0]);
     args[n++] = (caps_arg)CAPS_ARG_UINT(l);
-    args[n++] = (caps_arg)CAPS_ARG_UINT(begins);
+    args[n++] = (caps_arg)CAPS_ARG_UINT(t->begins);
     CAPS_TRY(caps_launch(rt, "totals_add", args, n, 1, &local, &local, err));
 done:
     return status;
@@ -253,18 +263,14 @@ done:
 caps_status caps_totals_add(caps_runtime *rt, const caps_tensor *totals, const caps_tensor *margin,
     const caps_tensor *sse, const caps_tensor *best, const caps_tensor *labels, caps_error *err)
 {
-    caps_status status =
-        caps_require_tensor("totals", "totals", totals, CAPS_F32, 1, (size_t[]){3}, err);
-    return status == CAPS_OK ? totals_launch(rt, totals, false, margin, sse, best, labels, err)
-                             : status;
-}
-
-caps_status caps_totals_begin(caps_runtime *rt, const caps_tensor *record,
-    const caps_tensor *margin, const caps_tensor *sse, const caps_tensor *best,
-    const caps_tensor *labels, caps_error *err)
-{
-    caps_status status =
-        caps_require_tensor("totals", "record", record, CAPS_I32, 1, (size_t[]){5}, err);
-    return status == CAPS_OK ? totals_launch(rt, record, true, margin, sse, best, labels, err)
-                             : status;
+    const caps_tensor none = {0};
+    const caps_tensor *given[] = {totals, margin, sse, best, labels};
+    for (size_t i = 0; i < 5; i++)
+        given[i] = given[i] ? given[i] : &none;
+    const caps_totals t = {.to = *given[0],
+        .margin = *given[1],
+        .sse = *given[2],
+        .best = *given[3],
+        .labels = *given[4]};
+    return caps_totals_enqueue(rt, &t, err);
 }

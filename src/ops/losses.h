@@ -4,11 +4,17 @@
 
 #include <capscl/ops.h>
 
-/* caps_totals_add for the first batch of a step: record, int32 [5] (not_finite.h), is new. Its
- * words 0 to 2 become the sums as float32, 3 and 4 become 0. */
-caps_status caps_totals_begin(caps_runtime *rt, const caps_tensor *record,
-    const caps_tensor *margin, const caps_tensor *sse, const caps_tensor *best,
-    const caps_tensor *labels, caps_error *err);
+/* What a batch adds to the totals of a step; sse without a buffer: nothing to add of that. */
+typedef struct caps_totals {
+    caps_tensor to; /* float32 [3]; begins: int32 [5], a new record (not_finite.h) */
+    bool begins;    /* words 0 to 2 become the sums, as float32, 3 and 4 become 0 */
+    caps_tensor margin, sse, best, labels;
+} caps_totals;
+
+/* caps_totals_add. */
+caps_status caps_totals_enqueue(caps_runtime *rt, const caps_totals *totals, caps_error *err);
+/* Shapes of everything; l: labels of an image. */
+caps_status caps_totals_check(const caps_totals *totals, size_t *l, caps_error *err);
 
 /* The rest is for the GPU family alone. */
 
@@ -26,10 +32,12 @@ caps_status caps_margin_scores_run(
 /* Whether the device has local memory for J lengths. */
 bool caps_margin_scores_fit(const caps_runtime *rt, size_t j);
 
-/* caps_margin_backward and then, unless dmasked is NULL, caps_mask_backward. */
+/* caps_margin_backward and then, unless dmasked is NULL, caps_mask_backward; and, unless totals is
+ * NULL, caps_totals_enqueue. */
 caps_status caps_margin_gradient(caps_runtime *rt, const caps_tensor *dv, const caps_tensor *v,
     const caps_tensor *lengths, const caps_tensor *labels, const caps_tensor *dmasked,
-    const caps_tensor *chosen, const caps_margin *margin, float scale, caps_error *err);
+    const caps_tensor *chosen, const caps_margin *margin, float scale, const caps_totals *totals,
+    caps_error *err);
 
 /* caps_sse_forward and caps_sse_backward. */
 caps_status caps_sse_gradient(caps_runtime *rt, const caps_tensor *sse, const caps_tensor *dy,

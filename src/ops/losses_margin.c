@@ -2,9 +2,11 @@
  * in cl/losses_gpu.cl. */
 #include "losses.h"
 
+#include <assert.h>
+
+#include "call.h"
 #include "require.h"
 #include "fail.h"
-#include "launch.h"
 
 #define SCORES_GROUP   64 /* items of a sample's work-group */
 #define GRADIENT_GROUP 128
@@ -61,7 +63,8 @@ caps_status caps_margin_scores_run(
 
 caps_status caps_margin_gradient(caps_runtime *rt, const caps_tensor *dv, const caps_tensor *v,
     const caps_tensor *lengths, const caps_tensor *labels, const caps_tensor *dmasked,
-    const caps_tensor *chosen, const caps_margin *margin, float scale, caps_error *err)
+    const caps_tensor *chosen, const caps_margin *margin, float scale, const caps_totals *totals,
+    caps_error *err)
 {
     caps_status status;
     CAPS_TRY(caps_require_source("margin", "v", v, 3, "[B, J, D]", err));
@@ -78,14 +81,30 @@ caps_status caps_margin_gradient(caps_runtime *rt, const caps_tensor *dv, const 
         CAPS_TRY(
             caps_require_tensor("margin", "chosen", chosen, CAPS_I32, ndim, (size_t[]){b, l}, err));
     }
+    size_t l_totals = l;
+    if (totals)
+        CAPS_TRY(caps_totals_check(totals, &l_totals, err));
+    assert(!totals || (totals->margin.shape[0] == b && l_totals == l));
     const size_t count = b * j * d, local = caps_group_size(rt, GRADIENT_GROUP);
-    const size_t global = caps_round_up(count, local);
-    const caps_arg args[] = {CAPS_ARG_TENSOR(dv), CAPS_ARG_TENSOR(v), CAPS_ARG_TENSOR(lengths),
-        CAPS_ARG_TENSOR(labels), CAPS_ARG_TENSOR(dmasked), CAPS_ARG_TENSOR(dmasked ? chosen : NULL),
-        CAPS_ARG_FLOAT(margin->positive), CAPS_ARG_FLOAT(margin->negative),
-        CAPS_ARG_FLOAT(margin->down), CAPS_ARG_FLOAT(scale), CAPS_ARG_UINT(count), CAPS_ARG_UINT(j),
-        CAPS_ARG_UINT(d), CAPS_ARG_UINT(l)};
-    status = caps_launch(rt, "margin_gradient", CAPS_ARGS(args), 1, &global, &local, err);
+    const bool squares = totals && totals->sse.buffer;
+    caps_call c = {0};
+    caps_put_tensor(&c, dv);
+    caps_put_tensor(&c, totals ? &totals->to : NULL);
+    caps_put_tensor(&c, v);
+    caps_put_tensor(&c, lengths);
+    caps_put_tensor(&c, labels);
+    caps_put_tensor(&c, dmasked);
+    caps_put_tensor(&c, dmasked ? chosen : NULL);
+    caps_put_tensor(&c, totals ? &totals->margin : NULL);
+    caps_put_tensor(&c, squares ? &totals->sse : NULL);
+    caps_put_tensor(&c, totals ? &totals->best : NULL);
+    caps_put_local(&c, 3 * local);
+    caps_put_float(&c, margin->positive);
+    caps_put_float(&c, margin->negative);
+    caps_put_float(&c, margin->down);
+    caps_put_float(&c, scale);
+    caps_put_sizes(&c, (size_t[]){count, j, d, l, totals && totals->begins}, 5);
+    status = caps_call_groups(rt, "margin_gradient", &c, caps_div_up(count, local), local, err);
 done:
     return status;
 }

@@ -11,6 +11,7 @@
 #include "fail.h"
 #include "launch.h"
 #include "routing_fused.h"
+#include "trust.h"
 
 #define ROUTING_CHUNK 32  /* as in the kernels: input capsules of a partial sum */
 #define ROUTING_GROUP 128 /* GPU family: items in a work-group */
@@ -158,6 +159,7 @@ caps_status caps_routing_forward(caps_runtime *rt, const caps_tensor *v, caps_ro
     sizes n;
     caps_status status;
     CAPS_TRY(routing_check(&n, state, votes, routing, err));
+    CAPS_TRY(caps_trust_require(rt, "routing", "stored", "routing", err));
     CAPS_TRY(caps_require_tensor("routing", "v", v, CAPS_F32, 3, (size_t[]){n.b, n.j, n.d}, err));
     if (bias)
         CAPS_TRY(
@@ -207,6 +209,7 @@ caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *dvotes,
     sizes n;
     caps_status status;
     CAPS_TRY(routing_check(&n, state, votes, routing, err));
+    CAPS_TRY(caps_trust_require(rt, "routing", "stored", "routing", err));
     CAPS_TRY(caps_require_tensor("routing", "dvotes", dvotes, CAPS_F32, 4, votes->shape, err));
     CAPS_TRY(caps_require_tensor("routing", "dv", dv, CAPS_F32, 3, (size_t[]){n.b, n.j, n.d}, err));
     if (dbias)

@@ -12,20 +12,33 @@
 #define CHUNKS      96  /* and how many sums are enough for any device */
 #define TAKE_FOURS  16  /* elements of w that an item has on their way: read in fours, */
 #define TAKE_ONES   8   /* and one at a time, an address for each */
+#define HELD_AMD    64  /* floats between rounds in the registers of an item of AMD's, */
+#define HELD_ROUNDS 8   /* and what several rounds an input capsule have beside them */
 #define BLOCK       4   /* samples of a block of the gradients */
 #define ITEMS_FEW   128 /* a group of fewer has smaller tiles instead */
-#define HELD_MOST   64  /* sums of dw in an item's registers */
+#define HELD_MOST   64  /* sums of dw in an item's registers; */
+#define HELD_INTEL  32  /* Intel's compiler keeps more of them in memory, */
+#define ITEMS_INTEL 512 /* but its devices have larger groups */
+#define INTEL       "Intel"
 /* Local memory of a group of the gradients: four of them where a unit has 64 KiB. */
 #define GRADIENT_LOCAL 16384
 
-/* Votes of an item's tile. An item has three numbers for each, and what it reads, in fours or with
- * an address for each; what the compilers of each vendor make of more is in
+static bool is_of(const caps_runtime *rt, const char *vendor)
+{
+    const caps_device_info *d = caps_runtime_device(rt);
+    return d->type != CAPS_DEVICE_CPU && strstr(d->vendor, vendor);
+}
+
+static bool is_amd(const caps_runtime *rt)
+{
+    return is_of(rt, "Advanced Micro Devices") || is_of(rt, "AMD");
+}
+
+/* Votes of an item's tile, at most; what the compilers of each vendor make of more is in
  * docs/performance-log.md. */
 static size_t tile_of(const caps_runtime *rt, const caps_fused *n)
 {
-    const caps_device_info *d = caps_runtime_device(rt);
-    const bool intel = d->type != CAPS_DEVICE_CPU && strstr(d->vendor, "Intel");
-    return intel || n->k % 4 != 0 ? 8 : 16;
+    return is_of(rt, INTEL) || n->k % 4 != 0 ? 8 : 16;
 }
 
 static size_t items_most(const caps_runtime *rt)
@@ -65,17 +78,18 @@ size_t caps_routing_tiles_local(const caps_routing_tiles *t, const caps_fused *n
 }
 
 /* Elements of w that an item may have on their way. */
-static size_t take_most(const caps_fused *n)
+static size_t take_most(const caps_runtime *rt, const caps_fused *n)
 {
-    return n->k % 4 == 0 ? TAKE_FOURS : TAKE_ONES;
+    return n->k % 4 == 0 && !is_of(rt, INTEL) ? TAKE_FOURS : TAKE_ONES;
 }
 
 /* Work-items along samples: as many as fill LANES best, the larger group of two that do it equally.
  * For few samples as many as are needed to read w. */
-static size_t rows_of(const caps_routing_tiles *t, const caps_fused *n, size_t ln, size_t most)
+static size_t rows_of(const caps_runtime *rt, const caps_routing_tiles *t, const caps_fused *n,
+    size_t ln, size_t most)
 {
     const size_t samples = caps_row_width(caps_div_up(n->b, t->wm), ITEMS_MOST);
-    const size_t readers = caps_div_up(t->wn * least(n->k, 8), take_most(n));
+    const size_t readers = caps_div_up(t->wn * least(n->k, 8), take_most(rt, n));
     const size_t full = most / ln, enough = least(full, ITEMS_BEST / ln > 0 ? ITEMS_BEST / ln : 1);
     size_t best = enough;
     double best_fill = 0;
@@ -89,16 +103,36 @@ static size_t rows_of(const caps_routing_tiles *t, const caps_fused *n, size_t l
     return least(best, samples > readers ? samples : readers);
 }
 
-static void set_sizes(caps_routing_tiles *t, const caps_fused *n, size_t ln)
+static void set_sizes(const caps_runtime *rt, caps_routing_tiles *t, const caps_fused *n, size_t ln)
 {
     t->items = t->lm * ln;
     t->batch = t->lm * t->wm;
     t->kc = least(n->k, 8);
-    while (t->kc > 1 && caps_div_up(n->j * n->d * t->kc, t->items) > take_most(n))
+    while (t->kc > 1 && caps_div_up(n->j * n->d * t->kc, t->items) > take_most(rt, n))
         t->kc = t->kc % 4 == 0 ? t->kc / 2 : t->kc - 1;
     /* Rounds of equal length. In fours, where there are any. */
     if (t->kc % 4 != 0 || n->k % 4 != 0)
         t->kc = caps_div_up(n->k, caps_div_up(n->k, t->kc));
+}
+
+/* Floats that an item has in registers from round to round: votes, what they are multiplied with,
+ * sums, and operands on their way. */
+static size_t floats_held(const caps_routing_tiles *t, const caps_fused *n)
+{
+    const size_t w = caps_div_up(n->j * n->d * t->kc, t->items);
+    const size_t u = caps_div_up(t->batch * t->kc, t->items);
+    const size_t more = t->kc < n->k ? HELD_ROUNDS : 0;
+    return 3 * t->wm * t->wn + caps_round_up(w, 4) + caps_round_up(u, 4) + more;
+}
+
+/* Tiles of at most so many votes an item. */
+static void set_tiles(const caps_runtime *rt, caps_routing_tiles *t, const caps_fused *n,
+    size_t tile, size_t ln, size_t most)
+{
+    t->wm = tile > t->wn ? least(power_below(tile / t->wn), 8) : 1;
+    t->wm = least(least(t->wm, power_below(ln)), caps_row_width(n->b, 8));
+    t->lm = rows_of(rt, t, n, ln, most);
+    set_sizes(rt, t, n, ln);
 }
 
 bool caps_routing_tiles_choose(caps_routing_tiles *t, const caps_runtime *rt, const caps_fused *n)
@@ -106,8 +140,7 @@ bool caps_routing_tiles_choose(caps_routing_tiles *t, const caps_runtime *rt, co
     const size_t most = items_most(rt), local = caps_runtime_device(rt)->local_mem_bytes;
     if (n->b == 0 || n->i == 0 || n->j == 0 || n->d == 0 || n->k == 0)
         return false;
-    const size_t tile = tile_of(rt, n);
-    size_t parts = caps_div_up(n->d, 8);
+    size_t parts = caps_div_up(n->d, 8), tile = tile_of(rt, n);
     while (parts > 1 && n->j * parts > most)
         parts = caps_div_up(parts, 2);
     t->wn = caps_div_up(n->d, parts);
@@ -120,16 +153,15 @@ bool caps_routing_tiles_choose(caps_routing_tiles *t, const caps_runtime *rt, co
         return false;
     t->chunk = caps_routing_chunk(n->i);
     t->chunks = caps_div_up(n->i, t->chunk);
-    t->wm = tile > t->wn ? least(power_below(tile / t->wn), 8) : 1;
-    t->wm = least(least(t->wm, power_below(ln)), caps_row_width(n->b, 8));
-    t->lm = rows_of(t, n, ln, most);
-    set_sizes(t, n, ln);
+    set_tiles(rt, t, n, tile, ln, most);
+    if (is_amd(rt) && floats_held(t, n) > HELD_AMD)
+        set_tiles(rt, t, n, tile / 2, ln, most);
     while (caps_routing_tiles_local(t, n) > local && t->lm * t->wm > 1) {
         if (t->lm > 1)
             t->lm /= 2;
         else
             t->wm /= 2;
-        set_sizes(t, n, ln);
+        set_sizes(rt, t, n, ln);
     }
     while (caps_routing_tiles_local(t, n) > local && t->kc > 1)
         t->kc = t->kc % 4 == 0 ? t->kc / 2 : t->kc - 1;
@@ -169,14 +201,19 @@ static size_t set_gradient(
 bool caps_routing_gradient_tiles_choose(
     caps_routing_gradient_tiles *t, const caps_runtime *rt, const caps_fused *n)
 {
-    const size_t most = items_most(rt), local = caps_runtime_device(rt)->local_mem_bytes;
+    const size_t local = caps_runtime_device(rt)->local_mem_bytes;
+    const bool intel = is_of(rt, INTEL);
+    const size_t most = caps_group_size(rt, intel ? ITEMS_INTEL : ITEMS_MOST);
+    const size_t sums = intel ? HELD_INTEL : HELD_MOST;
     t->v = n->d % 4 == 0 ? 4 : n->d % 2 == 0 ? 2 : 1;
     t->sb = BLOCK;
     for (t->ci = 4; t->ci > 0; t->ci /= 2) {
         const size_t held = set_gradient(t, n, 8, most);
+        if (t->ci == 1 && held > 1 && is_amd(rt))
+            t->sb = BLOCK / 2;
         if (t->ci > 1 ? held == 1 &&
                             caps_routing_gradient_tiles_local(t, n) <= least(GRADIENT_LOCAL, local)
-                      : held * t->v * t->kv <= HELD_MOST)
+                      : held * t->v * t->kv <= sums)
             break;
     }
     if (t->ci == 0) /* an input capsule has more weights than a group */

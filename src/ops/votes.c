@@ -4,6 +4,7 @@
 #include "require.h"
 #include "fail.h"
 #include "launch.h"
+#include "trust.h"
 
 #define VOTES_TILE    256 /* as in cl/votes_cpu.cl: outputs of a tile, */
 #define VOTES_BATCH   64  /* and samples of an item */
@@ -53,6 +54,7 @@ caps_status caps_votes_forward(caps_runtime *rt, const caps_tensor *votes, const
     sizes n;
     caps_status status;
     CAPS_TRY(votes_check(&n, u, w, "votes", votes, err));
+    CAPS_TRY(caps_trust_require(rt, "routing", "stored", "votes", err));
     CAPS_TRY(votes_launch(rt, "votes_forward", votes, u, w, &n, n.i * n.j * n.d,
         caps_div_up(n.b, VOTES_SAMPLES), caps_div_up(n.b, VOTES_BATCH), err));
 done:
@@ -65,6 +67,7 @@ caps_status caps_votes_backward(caps_runtime *rt, const caps_tensor *du, const c
     sizes n;
     caps_status status;
     CAPS_TRY(votes_check(&n, u, w, "dvotes", dvotes, err));
+    CAPS_TRY(caps_trust_require(rt, "routing", "stored", "votes", err));
     if (du)
         CAPS_TRY(caps_require_tensor("votes", "du", du, CAPS_F32, 3, u->shape, err));
     if (dw)

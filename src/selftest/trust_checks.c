@@ -60,6 +60,20 @@ size_t caps_trust_variants(
     return n;
 }
 
+bool caps_trust_is_needed(const caps_runtime *rt, const char *variant)
+{
+    /* Our own products are parts of other operations there. */
+    if (caps_is_gpu(rt) && strncmp(variant, "gemm ", 5) == 0)
+        return strcmp(variant, "gemm clblast") != 0;
+    for (size_t row = 0; row < ROWS; row++) {
+        const char *chooser = rows[row].chooser->name;
+        const size_t n = strlen(chooser);
+        if (strncmp(variant, chooser, n) == 0 && variant[n] == ' ')
+            return strcmp(variant + n + 1, caps_selftest_used(rt, rows[row].operation)) == 0;
+    }
+    return true;
+}
+
 /* ---- tiles: tile, trans_a, trans_b, rounds of k, steps beyond them, gap, parts, count -------- */
 
 /* Whole tiles and a rest in every direction. */

@@ -12,13 +12,14 @@ caps_status caps_random_images_init(
     const caps_model_info *info = caps_model_spec_info(spec);
     const size_t count = b * info->pixels, l = info->labels;
     *r = (caps_random_images){
-        .images = malloc(count * sizeof *r->images), .labels = malloc(b * l * sizeof *r->labels)};
+        .images = malloc(count * sizeof *r->images + b * l * sizeof *r->labels)};
     if (l > 1)
         r->targets = malloc(count * l * sizeof *r->targets);
-    if (!r->images || !r->labels || (l > 1 && !r->targets)) {
+    if (!r->images || (l > 1 && !r->targets)) {
         caps_random_images_release(r);
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu images", b);
     }
+    r->labels = (void *)(r->images + count);
     for (size_t i = 0; i < count; i++)
         r->images[i] = (float)caps_rng_uniform(1, CAPS_RNG_TEST, 1, i);
     for (size_t i = 0; l > 1 && i < count * l; i++)
@@ -33,7 +34,6 @@ caps_status caps_random_images_init(
 void caps_random_images_release(caps_random_images *r)
 {
     free(r->images);
-    free(r->labels);
     free(r->targets);
     *r = (caps_random_images){0};
 }

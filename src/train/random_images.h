@@ -7,7 +7,7 @@
 typedef struct caps_random_images {
     caps_images all;
     float *images, *targets;
-    int32_t *labels;
+    int32_t *labels; /* behind the images, in their memory */
 } caps_random_images;
 
 /* b images, uniform in 0..1, with labels (and targets, where the decoder needs them).

@@ -15,10 +15,10 @@ typedef struct place {
 
 CAPS_PRINTF(2, 3) static void place_add(place *p, const char *format, ...)
 {
-    static char texts[128][1200]; /* they live as long as the program */
+    static char texts[256][1200]; /* they live as long as the program */
     static size_t count;
     va_list arguments;
-    ck_assert(count < 128 && p->n < MOST);
+    ck_assert(count < 256 && p->n < MOST);
     va_start(arguments, format);
     vsnprintf(texts[count], sizeof texts[0], format, arguments);
     va_end(arguments);
@@ -173,6 +173,49 @@ START_TEST(a_wrong_family_is_replaced)
 }
 END_TEST
 
+/* ---- what is checked when ------------------------------------------------------------------- */
+
+static size_t kept_variants(const char *cache)
+{
+    char command[1200];
+    snprintf(command, sizeof command, "cat '%s'/trust-*.json | grep -c '\"variant\"'", cache);
+    FILE *f = popen(command, "r");
+    size_t n = 0;
+    ck_assert(f && fscanf(f, "%zu", &n) == 1);
+    pclose(f);
+    return n;
+}
+
+/* An algorithm that is not the usual one: it is checked when it is requested, and refused then. */
+START_TEST(others_are_checked_when_they_are_chosen)
+{
+    place p = place_new();
+    const char *cache = strchr(p.environment[0], '=') + 1;
+    place_add(&p, "CAPSCL_KERNELS=cpu");
+    place_add(&p, "CAPSCL_CL_PATH=%s",
+        kernels_with(
+            "other", "gemm_direct_cpu.cl", "x = alpha \\* fin", "x = 1.01f * alpha * fin"));
+    test_process r =
+        cli_run_env(p.environment, "bench", "gemm", "--time", "0.01", "--json", (char *)NULL);
+    ck_assert_msg(r.exit_code == 0, "%s%s", r.out, r.err);
+    test_process_release(&r);
+    const size_t few = kept_variants(cache);
+    ck_assert_uint_lt(few, 8);
+    place_add(&p, "CAPSCL_GEMM=direct");
+    for (int run = 0; run < 2; run++) /* as found, and as kept */
+        cli_expect_error(
+            cli_run_env(p.environment, "bench", "gemm", "--time", "0.01", (char *)NULL), 4,
+            "direct cannot take", "a request of it");
+    ck_assert_uint_eq(kept_variants(cache), few + 1);
+    p.n--;
+    r = cli_run_env(p.environment, "selftest", "sgd", (char *)NULL);
+    ck_assert_msg(r.exit_code == 0, "%s%s", r.out, r.err);
+    expect_text(r.out, "refused: gemm direct: its results are wrong");
+    test_process_release(&r);
+    ck_assert_uint_ge(kept_variants(cache), 9);
+}
+END_TEST
+
 /* ---- drivers -------------------------------------------------------------------------------- */
 
 static const struct {
@@ -285,6 +328,87 @@ START_TEST(groups_are_as_small_as_a_kernel_needs)
 }
 END_TEST
 
+/* ---- damaged objects ------------------------------------------------------------------------ */
+
+/* What may happen to a file "$1" of PoCL's own cache, as a shell has it. */
+static const struct {
+    const char *name, *files, *command;
+} damages[] = {
+    {"an empty object", "sgd_step.so", ": > \"$1\""},
+    {"half of each object", "*.so", "truncate -s $(($(stat -c %s \"$1\") / 2)) \"$1\""},
+    {"an object without its end", "sgd_step.so", "truncate -s -300 \"$1\""},
+    {"other bytes", "sgd_step.so", "n=$(stat -c %s \"$1\"); yes damaged | head -c $n > \"$1\""},
+    {"other bytes within", "sgd_step.so",
+        "yes damaged | dd of=\"$1\" bs=1000 seek=4 count=4 conv=notrunc 2> /dev/null"},
+    {"no bitcode", "program.bc", ": > \"$1\""},
+    {"half of the bitcode", "program.bc", "truncate -s $(($(stat -c %s \"$1\") / 2)) \"$1\""},
+    {"other bytes within the bitcode", "program.bc",
+        "yes damaged | dd of=\"$1\" bs=1000 seek=50 count=50 conv=notrunc 2> /dev/null"},
+};
+
+static void damage(const char *directory, size_t how)
+{
+    char command[1500];
+    snprintf(command, sizeof command,
+        "cd '%s' && test -n \"$(find . -name '%s')\" && find . -name '%s' -exec sh -c '%s' sh {} "
+        "\\;",
+        directory, damages[how].files, damages[how].files, damages[how].command);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static place place_of_pocl(const char *cache)
+{
+    place p = place_new();
+    place_add(&p, "OCL_ICD_VENDORS=%s", find_pocl());
+    place_add(&p, "POCL_CACHE_DIR=%s", cache);
+    place_add(&p, "CAPSCL_KERNELS=cpu");
+    return p;
+}
+
+START_TEST(a_damaged_object_is_compiled_again)
+{
+    const char *cache = cli_make_directory(work, "kept");
+    place p = place_of_pocl(cache);
+    test_process r = cli_run_env(p.environment, "selftest", "sgd", (char *)NULL);
+    ck_assert_msg(r.exit_code == 0, "%s%s", r.out, r.err);
+    test_process_release(&r);
+    const size_t step = getenv("CAPSCL_TEST_LONG") ? 1 : 3;
+    for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i += step) {
+        damage(cache, i);
+        for (int run = 0; run < 2; run++) {
+            r = cli_run_env(p.environment, "selftest", "sgd", (char *)NULL);
+            ck_assert_msg(r.exit_code == 0, "%s: %s%s", damages[i].name, r.out, r.err);
+            expect_text(r.out, "2 of 2 passed");
+            ck_assert_msg(
+                lines_with(r.err, "warning: damaged in the driver's cache: ") == (run == 0),
+                "%s: %s", damages[i].name, r.err);
+            ck_assert_uint_eq(lines_with(r.err, "\n"), run == 0 ? 2 : 1);
+            test_process_release(&r);
+        }
+    }
+}
+END_TEST
+
+/* Neither sums nor verdicts: the check meets the damage, and no variant is refused for it. */
+START_TEST(a_damaged_object_refuses_nothing)
+{
+    const char *cache = cli_make_directory(work, "found");
+    place p = place_of_pocl(cache);
+    test_process r = cli_run_env(p.environment, "selftest", (char *)NULL);
+    ck_assert_msg(r.exit_code == 0, "%s%s", r.out, r.err);
+    test_process_release(&r);
+    for (size_t i = 0; i < 7; i += i == 1 ? 4 : 1) { /* 0, 1, 5, 6 */
+        damage(cache, i);
+        p = place_of_pocl(cache);
+        r = cli_run_env(p.environment, "selftest", "sgd", "conv", (char *)NULL);
+        ck_assert_msg(r.exit_code == 0, "%s: %s%s", damages[i].name, r.out, r.err);
+        ck_assert_msg(lines_with(r.err, "warning: ") + lines_with(r.out, "refused") == 0,
+            "%s: %s%s", damages[i].name, r.out, r.err);
+        test_process_release(&r);
+    }
+}
+END_TEST
+
 static void set_up(void)
 {
     work = test_directory();
@@ -299,6 +423,7 @@ Suite *suite(void)
     tcase_set_timeout(t, 900);
     tcase_add_loop_test(t, a_wrong_algorithm_is_replaced, 0, 2);
     tcase_add_test(t, a_wrong_family_is_replaced);
+    tcase_add_test(t, others_are_checked_when_they_are_chosen);
     if (find_pocl()) {
         const int n = sizeof faults / sizeof faults[0];
         tcase_add_loop_test(t, a_driver_that_fails_at_a_family, 0, n);
@@ -306,6 +431,9 @@ Suite *suite(void)
         tcase_add_loop_test(t, a_driver_that_fails_when_it_is_loaded, 0, n);
         tcase_add_test(t, nothing_is_left);
         tcase_add_test(t, groups_are_as_small_as_a_kernel_needs);
+        tcase_add_test(t, a_damaged_object_is_compiled_again);
+        if (getenv("CAPSCL_TEST_LONG")) /* a whole selftest from an empty cache */
+            tcase_add_test(t, a_damaged_object_refuses_nothing);
         tcase_add_test(t, the_next_device_takes_the_place);
     }
     suite_add_tcase(s, t);

@@ -89,6 +89,37 @@ START_TEST(nothing_in_a_step_waits)
 }
 END_TEST
 
+/* Labels that lie behind the images come along with them, whatever the number of images. */
+START_TEST(labels_behind_images_are_the_same)
+{
+    caps_error err = {0};
+    caps_model *m = make(families[_i], &train8);
+    batch one = batch_of(1);
+    float *together = malloc(8 * (PIXELS + 1) * sizeof *together);
+    for (size_t n = 8; n > 0; n /= 3) {
+        int32_t *behind = (void *)(together + n * PIXELS);
+        memcpy(together, one.images, n * PIXELS * sizeof *together);
+        memcpy(behind, one.labels, n * sizeof *behind);
+        test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
+        enqueue(m, &one, n, 1e-3f, 1);
+        const caps_model_totals apart = take(m, 1).totals;
+        for (size_t i = 0; i < n; i++) /* others, which are not to stay */
+            one.labels[i] = (one.labels[i] + 1) % CLASSES;
+        enqueue(m, &one, n, 0, 2);
+        take(m, 2);
+        test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
+        caps_step_begin(m);
+        test_ok(caps_model_accumulate(m, &(caps_images){n, together, behind, NULL}, true, &err));
+        test_ok(caps_step_end(m, 1, &err));
+        const caps_model_totals same = take(m, 1).totals;
+        ck_assert(memcmp(&apart, &same, sizeof same) == 0);
+    }
+    free(one.images);
+    free(together);
+    caps_model_free(m);
+}
+END_TEST
+
 /* What is not finite is named as it was at the end of its own step, whatever ran since. */
 START_TEST(a_bad_step_is_named_while_the_next_runs)
 {
@@ -197,6 +228,7 @@ Suite *suite(void)
     Suite *s = suite_create("steps");
     TCase *tc = families_case(s, "steps");
     families_add(tc, nothing_in_a_step_waits);
+    families_add(tc, labels_behind_images_are_the_same);
     families_add(tc, a_bad_step_is_named_while_the_next_runs);
     families_add(tc, a_bad_micro_batch_is_named);
     families_add(tc, a_sum_that_overflows);

@@ -43,7 +43,7 @@ static void expect_same(const caps_tensor *have, const caps_tensor *need, const 
 /* ---- margin loss ---------------------------------------------------------------------------- */
 
 typedef struct tensors {
-    caps_tensor lengths, best, matched, loss, masked, dv;
+    caps_tensor lengths, best, matched, loss, masked, dv, sums;
 } tensors;
 
 static tensors tensors_make(const shape *x)
@@ -51,18 +51,20 @@ static tensors tensors_make(const shape *x)
     const size_t lengths[] = {x->b, x->j}, masked[] = {x->b * x->l, x->j * x->d};
     return (tensors){test_tensor(NULL, 2, lengths), integers(x), integers(x),
         test_tensor(NULL, 1, &x->b), test_tensor(NULL, 2, masked),
-        test_tensor(NULL, 3, (size_t[]){x->b, x->j, x->d})};
+        test_tensor(NULL, 3, (size_t[]){x->b, x->j, x->d}),
+        test_tensor((const double[]){1, 2, 3}, 1, (size_t[]){3})};
 }
 
 static void tensors_release(tensors *t)
 {
-    caps_tensor *const all[] = {&t->lengths, &t->best, &t->matched, &t->loss, &t->masked, &t->dv};
+    caps_tensor *const all[] = {
+        &t->lengths, &t->best, &t->matched, &t->loss, &t->masked, &t->dv, &t->sums};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         test_tensor_release(all[i]);
 }
 
 static void run_one_by_one(const tensors *t, const caps_tensor *v, const caps_tensor *labels,
-    const caps_tensor *chosen, const caps_tensor *dmasked)
+    const caps_tensor *chosen, const caps_tensor *dmasked, const caps_tensor *sse)
 {
     caps_runtime *rt = families[GPU];
     const caps_margin margin = CAPS_MARGIN_DEFAULT;
@@ -74,6 +76,7 @@ static void run_one_by_one(const tensors *t, const caps_tensor *v, const caps_te
     test_ok(caps_mask_forward(rt, &t->masked, v, chosen, &err));
     test_ok(caps_margin_backward(rt, &t->dv, v, &t->lengths, labels, &margin, 0.25f, &err));
     test_ok(caps_mask_backward(rt, &t->dv, dmasked, chosen, &err));
+    test_ok(caps_totals_add(rt, &t->sums, &t->loss, sse, &t->best, labels, &err));
 }
 
 /* by 0: masked by what was matched, 1: by labels. */
@@ -93,23 +96,27 @@ START_TEST(a_kernel_each_way_has_the_bits_of_seven)
         caps_tensor labels = labels_of(x);
         tensors need = tensors_make(x), have = tensors_make(x);
         caps_tensor dmasked = test_tensor(gradients, 2, need.masked.shape);
-        run_one_by_one(&need, &v, &labels, by_labels ? &labels : &need.matched, &dmasked);
+        caps_tensor sse = test_tensor(gradients, 1, need.masked.shape);
+        run_one_by_one(&need, &v, &labels, by_labels ? &labels : &need.matched, &dmasked, &sse);
+        const caps_totals totals = {have.sums, false, have.loss, sse, have.best, labels};
         const caps_margin_scores scores = {&have.lengths, &have.best, &have.matched, &have.loss,
             &have.masked, &v, &labels, by_labels};
         test_ok(caps_margin_scores_run(rt, &scores, &margin, &err));
         test_ok(caps_margin_gradient(rt, &have.dv, &v, &have.lengths, &labels, &dmasked,
-            by_labels ? &labels : &have.matched, &margin, 0.25f, &err));
+            by_labels ? &labels : &have.matched, &margin, 0.25f, &totals, &err));
         expect_same(&have.lengths, &need.lengths, "lengths");
         expect_same(&have.best, &need.best, "best");
         expect_same(&have.matched, &need.matched, "matched");
         expect_same(&have.loss, &need.loss, "loss");
         expect_same(&have.masked, &need.masked, "masked");
         expect_same(&have.dv, &need.dv, "dv");
+        expect_same(&have.sums, &need.sums, "totals");
         tensors_release(&need);
         tensors_release(&have);
         test_tensor_release(&v);
         test_tensor_release(&labels);
         test_tensor_release(&dmasked);
+        test_tensor_release(&sse);
         free(values);
         free(gradients);
     }
@@ -134,7 +141,7 @@ START_TEST(what_is_not_wanted_is_left_out)
         .lengths = &have.lengths, .best = &have.best, .masked = &have.masked, .v = &v};
     test_ok(caps_margin_scores_run(rt, &scores, &margin, &err));
     test_ok(caps_margin_gradient(
-        rt, &have.dv, &v, &have.lengths, &labels, NULL, NULL, &margin, 1, &err));
+        rt, &have.dv, &v, &have.lengths, &labels, NULL, NULL, &margin, 1, NULL, &err));
     expect_same(&have.lengths, &need.lengths, "lengths");
     expect_same(&have.best, &need.best, "best");
     expect_same(&have.masked, &need.masked, "masked");
@@ -158,13 +165,14 @@ START_TEST(wrong_shapes_are_refused)
     const caps_margin_scores none = {
         .lengths = &t.lengths, .best = &t.best, .loss = &t.loss, .v = &v};
     caps_error inner = {0};
-    test_refused(caps_totals_begin(rt, &v, &t.loss, NULL, &labels, &labels, err),
+    const caps_totals no_record = {v, true, t.loss, {0}, labels, labels};
+    test_refused(caps_totals_enqueue(rt, &no_record, err),
         "totals: record is float32 [3, 4, 5], need int32 [5]");
     test_refused(caps_margin_scores_run(rt, &bad, &margin, err),
         "margin: lengths is float32 [3], need float32 [3, 4]");
     ck_assert_int_eq(caps_margin_scores_run(rt, &none, &margin, &inner), CAPS_ERR_ARGUMENT);
-    test_refused(
-        caps_margin_gradient(rt, &t.dv, &v, &t.lengths, &labels, &t.loss, &labels, &margin, 1, err),
+    test_refused(caps_margin_gradient(
+                     rt, &t.dv, &v, &t.lengths, &labels, &t.loss, &labels, &margin, 1, NULL, err),
         "margin: dmasked is float32 [3], need float32 [3, 20]");
     tensors_release(&t);
     test_tensor_release(&v);
@@ -215,7 +223,8 @@ START_TEST(a_record_begins_with_totals)
     caps_tensor loss = test_tensor(values, 1, &n), best = test_tensor_i32(zeros, 1, &n);
     zeros[3] = 2;
     caps_tensor labels = test_tensor_i32(zeros, 1, &n);
-    test_ok(caps_totals_begin(rt, &record, &loss, &loss, &best, &labels, &err));
+    const caps_totals begin = {record, true, loss, loss, best, labels};
+    test_ok(caps_totals_enqueue(rt, &begin, &err));
     test_ok(caps_totals_add(rt, &totals, &loss, &loss, &best, &labels, &err));
     test_ok(caps_tensor_download(rt, &record, words, &err));
     uint32_t *need = test_bits(rt, &totals);

@@ -150,6 +150,7 @@ static void expect_batches(const caps_dataset *ds, const caps_batcher_options *o
         ck_assert_uint_eq(batch->n, n);
         ck_assert_uint_eq(batch->epoch, epoch);
         ck_assert_uint_eq(batch->index, index);
+        ck_assert_ptr_eq(batch->labels, (const void *)(batch->images + n * BH * BW));
         caps_rng_shuffle(order, BN, o->seed, (uint32_t)epoch);
         for (size_t i = 0; i < n; i++) {
             size_t which = o->shuffle ? order[first + i] : first + i;

@@ -2,7 +2,8 @@
  * Sabour, Frosst, Hinton 2017).
  *
  * In the GPU family one kernel gives the lengths, the best classes, the loss and what the mask
- * leaves, and one their gradient. */
+ * leaves, and one
+ * their gradient and the totals. */
 #include <string.h>
 
 #include "fail.h"
@@ -72,7 +73,7 @@ static caps_status margin_backward(
     const caps_value *masked = pass->masked;
     const caps_tensor dmasked = masked ? caps_rows_of(masked, &masked->dy, pass->b) : dv;
     return caps_margin_gradient(pass->rt, &dv, &v, &lengths, &pass->labels,
-        masked ? &dmasked : NULL, &pass->chosen, &loss->margin, scale, err);
+        masked ? &dmasked : NULL, &pass->chosen, &loss->margin, scale, pass->totals, err);
 }
 
 static caps_tensor margin_result(const caps_head *head, const char *name, size_t b, bool labelled)
