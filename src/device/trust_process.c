@@ -38,11 +38,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* one task at a time *
 
 /* ---- bytes through a socket or pipe --------------------------------------------------------- */
 
-static bool send_all(int fd, const void *data, size_t n)
+/* socket: fd is one; that its other end is gone raises no signal. */
+static bool send_all(int fd, bool socket, const void *data, size_t n)
 {
     const char *at = data;
     while (n > 0) {
-        const ssize_t sent = write(fd, at, n);
+        const ssize_t sent = socket ? send(fd, at, n, MSG_NOSIGNAL) : write(fd, at, n);
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent <= 0)
@@ -83,21 +84,21 @@ static void worker_begin(void *user, const char *variant)
 {
     report r = {.kind = BEGUN};
     snprintf(r.verdict.variant, sizeof r.verdict.variant, "%.*s", CAPS_TRUST_VARIANT - 1, variant);
-    if (!send_all(*(const int *)user, &r, sizeof r))
+    if (!send_all(*(const int *)user, false, &r, sizeof r))
         _exit(1);
 }
 
 static void worker_end(void *user, const caps_verdict *verdict)
 {
     const report r = {.kind = ENDED, .verdict = *verdict};
-    if (!send_all(*(const int *)user, &r, sizeof r))
+    if (!send_all(*(const int *)user, false, &r, sizeof r))
         _exit(1);
 }
 
 static void worker_finish(int out, report_kind kind)
 {
     const report r = {.kind = kind};
-    (void)send_all(out, &r, sizeof r);
+    (void)send_all(out, false, &r, sizeof r);
     _exit(0);
 }
 
@@ -119,7 +120,7 @@ static void work_list(int out)
             .family = list[i].type == CAPS_DEVICE_CPU ? CAPS_FAMILY_CPU : CAPS_FAMILY_GPU};
         for (int family = 0; family < 2; family++)
             r.hash[family] = caps_trust_device_hash(&list[i], (caps_family)family);
-        (void)send_all(out, &r, sizeof r);
+        (void)send_all(out, false, &r, sizeof r);
     }
     worker_finish(out, FINISHED);
 }
@@ -402,7 +403,7 @@ static bool server_answer(state *s, const caps_trust_task *task, int socket)
         s->failed = !asked || s->failed || task->lists ||
                     (s->answer.verdicts == before && !s->answer.finished && !again);
     }
-    return send_all(socket, &s->answer, sizeof s->answer);
+    return send_all(socket, true, &s->answer, sizeof s->answer);
 }
 
 static void server_run(int socket)
@@ -468,27 +469,11 @@ bool caps_trust_process_begin(void)
     return true;
 }
 
-/* send_all for a socket whose end may be gone. */
-static bool give_all(int fd, const void *data, size_t n)
-{
-    const char *at = data;
-    while (n > 0) {
-        const ssize_t sent = send(fd, at, n, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent <= 0)
-            return false;
-        at += sent;
-        n -= (size_t)sent;
-    }
-    return true;
-}
-
 bool caps_trust_process_run(const caps_trust_task *task, caps_trust_answer *answer)
 {
     pthread_mutex_lock(&lock);
     const bool got = server >= 0 && server_maker == getpid() &&
-                     give_all(server, task, sizeof *task) &&
+                     send_all(server, true, task, sizeof *task) &&
                      receive_all(server, answer, sizeof *answer);
     pthread_mutex_unlock(&lock);
     return got;

@@ -43,10 +43,6 @@ static void set_up(void)
 {
     /* So that the products that `capscl bench gemm` makes are all products of the network. */
     setenv("CAPSCL_CONV", "im2col", 1);
-    /* What is fastest, and so what is compiled next, differs from run to run: PoCL 3.1 leaks in a
-     * process in which it compiles (tests/lsan.supp). Under the sanitizers alone. */
-    if (getenv("ASAN_OPTIONS"))
-        setenv("ASAN_OPTIONS", "detect_leaks=0:exitcode=99:intercept_tls_get_addr=0", 1);
     work = test_directory();
     spec = cli_write_text(work, "tiny.json", TINY_SPEC);
 }
