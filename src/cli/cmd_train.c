@@ -125,6 +125,7 @@ caps_status caps_train_one(caps_train_session *s, const caps_train_config *confi
         .devices = s->devices,
         .keep_going = o->keep_going,
         .device_timeout_seconds = o->device_timeout,
+        .split = o->split && strcmp(o->split, "auto") != 0 ? o->split : NULL,
     };
     caps_status status;
     w.last_detail_seconds = caps_clock_seconds();

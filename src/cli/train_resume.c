@@ -289,12 +289,8 @@ void caps_train_change_resumed(
     }
     if (o->data)
         snprintf(config->data, sizeof config->data, "%s", o->data);
-    /* Other devices have shares of their own. */
-    if (o->split)
+    if (o->split) /* shares that are named are caps_train_control.split */
         config->split_auto = strcmp(o->split, "auto") == 0;
-    if (o->split || o->devices.count > 0)
-        snprintf(config->split, sizeof config->split, "%s",
-            o->split && !config->split_auto ? o->split : "");
 }
 
 caps_status caps_train_explain_data(

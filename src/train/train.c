@@ -75,14 +75,14 @@ static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *
 static caps_status evaluate_epoch(caps_trainer *t, caps_error *err)
 {
     caps_state *s = &t->state;
-    const bool validates = t->validation.n > 0;
+    const bool validates = t->data.validation.n > 0;
     caps_status status = CAPS_OK;
     caps_trainer_report(t, CAPS_TRAIN_EVALUATING);
     if (validates)
-        CAPS_TRY(evaluate_on(t, &t->validation, &s->validation_error_percent,
+        CAPS_TRY(evaluate_on(t, &t->data.validation, &s->validation_error_percent,
             &s->validation_label_error_percent, &s->validation_balanced_error_percent, err));
-    if (t->test.n > 0 && (!validates || s->step >= t->last_step))
-        CAPS_TRY(evaluate_on(t, &t->test, &s->test_error_percent, &s->test_label_error_percent,
+    if (t->data.test.n > 0 && (!validates || s->step >= t->last_step))
+        CAPS_TRY(evaluate_on(t, &t->data.test, &s->test_error_percent, &s->test_label_error_percent,
             &s->test_balanced_error_percent, err));
 done:
     s->peak_device_bytes = caps_runtime_peak_bytes(t->rt);
@@ -146,7 +146,7 @@ static caps_status open_run(caps_trainer *t, caps_error *err)
     caps_trace_begin(t->rt, "open the run");
     caps_status status = caps_trainer_open(t, err);
     caps_trace_end(t->rt);
-    if (status == CAPS_OK)
+    if (status == CAPS_OK && !t->again)
         caps_trainer_report(t, CAPS_TRAIN_STARTED);
     return status;
 }
