@@ -195,5 +195,8 @@ int main(int argc, char **argv)
     const caps_command *command = caps_command_find(name);
     if (!command)
         return caps_command_unknown(name);
-    return finish_output(command->run(command, argc - 2, argv + 2));
+    const int code = finish_output(command->run(command, argc - 2, argv + 2));
+    if (caps_cli_leaves())
+        _exit(code);
+    return code;
 }

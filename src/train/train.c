@@ -55,10 +55,14 @@ static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *
     double *label_percent, double *balanced_percent, caps_error *err)
 {
     caps_evaluation result = {0};
+    caps_evaluate_failure failure = {0};
     const caps_evaluate_options options = {CAPS_OPTIONS(caps_evaluate_options),
         .progress = {evaluation_is_off, t}, .others = caps_team_others(t->team),
-        .others_count = caps_team_count(t->team) - 1};
+        .others_count = caps_team_count(t->team) - 1, .timeout_seconds = t->timeout,
+        .failure = &failure};
     caps_status status = caps_evaluate(t->model, ds, &options, &result, err);
+    if (failure.failed)
+        caps_team_lose(t->team, failure.model, failure.stuck);
     if (status == CAPS_OK) {
         *percent = result.error_percent;
         *label_percent = result.label_error_percent;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "balance.h"
+#include "choice.h"
 #include "clock.h"
 #include "fail.h"
 #include "options.h"
@@ -20,6 +21,8 @@ void caps_trainer_rescue(caps_trainer *t, caps_error *err)
 {
     caps_error inner = {0};
     const size_t survivor = caps_team_survivor(t->team);
+    if (survivor > 0) /* it keeps the choices that it has */
+        t->choices_before = caps_choices_count(caps_team_runtime(t->team, survivor));
     t->rt = caps_team_runtime(t->team, survivor);
     t->model = caps_team_model(t->team, survivor);
     if (!t->opened)
@@ -56,6 +59,8 @@ static caps_status run_on(caps_trainer *t, caps_crew *crew, const caps_train_con
 done:
     if (status != CAPS_OK && t->team && caps_team_lost(t->team) < caps_team_count(t->team))
         caps_trainer_rescue(t, err);
+    if (t->team && caps_team_count(t->team) > 1) /* one that does not answer is known by now */
+        (void)caps_team_finish(t->team);
     if (t->team)
         caps_trainer_count_devices(t);
     return status;

@@ -52,6 +52,7 @@ typedef struct caps_trainer {
     caps_state state;
     uint64_t resumed_from_step, saved_step;
     caps_team *team;
+    double timeout;            /* seconds in which each of several devices answers */
     size_t *slots;             /* [members]: where each stands in control.devices */
     caps_train_device *before; /* [members]: what it did in this process before this team */
     caps_watch watch;

@@ -230,6 +230,7 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
     uint32_t *weights = NULL;
     caps_model_options *options = calloc(n, sizeof *options);
     caps_status status;
+    t->timeout = timeout > 0 ? timeout : DEVICE_TIMEOUT;
     t->slots = calloc(n, sizeof *t->slots);
     t->before = calloc(n, sizeof *t->before);
     if (!options || !t->slots || !t->before)
@@ -254,7 +255,7 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
         .weights = weights,
         .optimizer = t->config.optimizer,
         .batch = caps_config_model_options(&t->config, t->data.train.n).max_batch,
-        .timeout_seconds = timeout > 0 ? timeout : DEVICE_TIMEOUT};
+        .timeout_seconds = t->timeout};
     CAPS_TRY(caps_team_create(&t->team, crew->rts, n, &o, err));
     t->model = caps_team_model(t->team, 0);
 done:
@@ -311,13 +312,9 @@ done:
 
 void caps_trainer_release(caps_trainer *t)
 {
-    bool stuck = false;
-    for (size_t i = 0; t->team && i < caps_team_count(t->team); i++)
-        stuck = stuck || caps_team_is_stuck(t->team, i);
-    if (t->batcher && !stuck) /* the device may still read its last batches */
-        (void)caps_runtime_finish(t->rt, NULL);
+    const bool done = !t->team || !t->batcher || caps_team_finish(t->team);
     caps_batcher_stop(t->batcher);
-    if (!stuck)
+    if (done) /* else a device may still read its last batches */
         caps_batcher_free(t->batcher);
     caps_metrics_close(&t->log);
     caps_state_drop(&t->state);

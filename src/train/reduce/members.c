@@ -1,32 +1,10 @@
 /* members.c: see members.h. */
 #include "members.h"
 
-#include <math.h>
 #include <signal.h>
-#include <time.h>
 
 #include "clock.h"
 #include "fail.h"
-
-/* Waits for a change; false: none came until `until` on caps_clock_seconds (0: for ever). */
-static bool team_wait(caps_team *t, double until)
-{
-    if (until <= 0)
-        return pthread_cond_wait(&t->changed, &t->lock) == 0;
-    struct timespec at;
-    const double left = until - caps_clock_seconds();
-    if (left <= 0)
-        return false;
-    clock_gettime(CLOCK_REALTIME, &at);
-    at.tv_sec += (time_t)left;
-    at.tv_nsec += (long)((left - floor(left)) * 1e9);
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    (void)pthread_cond_timedwait(&t->changed, &t->lock, &at);
-    return true;
-}
 
 static double team_deadline(const caps_team *t)
 {
@@ -59,7 +37,7 @@ bool caps_member_meet(caps_member *m)
         pthread_cond_broadcast(&t->changed);
     }
     while (t->meetings == meeting && !t->aborted)
-        if (!team_wait(t, until))
+        if (!caps_clock_wait(&t->changed, &t->lock, until))
             team_give_up(t);
     const bool all = t->meetings != meeting; /* who failed after it was here */
     pthread_mutex_unlock(&t->lock);
@@ -99,12 +77,13 @@ static void *member_run(void *context)
     }
 }
 
-/* The first member whose own failure ended the job; n: none. */
+/* The first member whose own failure ended the job, of those that were left; n: none. */
 static size_t team_failed(const caps_team *t)
 {
     for (size_t i = 0; i < t->n; i++)
-        if (t->members[i].stuck ||
-            (t->members[i].status != CAPS_OK && t->members[i].status != CAPS_ERR_INTERRUPTED))
+        if (i != t->lost &&
+            (t->members[i].stuck ||
+                (t->members[i].status != CAPS_OK && t->members[i].status != CAPS_ERR_INTERRUPTED)))
             return i;
     return t->n;
 }
@@ -122,7 +101,7 @@ caps_status caps_team_do(caps_team *t, caps_member_job *job, caps_error *err)
     const double until = team_deadline(t);
     for (size_t i = 0; i < t->n; i++)
         while (t->members[i].jobs != t->jobs && !t->members[i].stuck)
-            if (!team_wait(t, until))
+            if (!caps_clock_wait(&t->changed, &t->lock, until))
                 team_give_up(t);
     pthread_mutex_unlock(&t->lock);
     const size_t failed = team_failed(t);
