@@ -21,13 +21,17 @@ void caps_trainer_rescue(caps_trainer *t, caps_error *err)
 {
     caps_error inner = {0};
     const size_t survivor = caps_team_survivor(t->team);
+    if (!t->leads)
+        return;
     if (survivor > 0) /* it keeps the choices that it has */
         t->choices_before = caps_choices_count(caps_team_runtime(t->team, survivor));
     t->rt = caps_team_runtime(t->team, survivor);
     t->model = caps_team_model(t->team, survivor);
     if (!t->opened)
         return;
-    if (caps_trainer_settle(t, &inner) == CAPS_OK && caps_trainer_save(t, true, &inner) == CAPS_OK)
+    /* Of one device alone, which failed, nothing can be read any more. */
+    if (survivor != caps_team_lost(t->team) && caps_trainer_settle(t, &inner) == CAPS_OK &&
+        caps_trainer_save(t, true, &inner) == CAPS_OK)
         t->rescued = true;
     const size_t used = strlen(err->message);
     const unsigned long long step = t->saved_step;
@@ -38,6 +42,13 @@ void caps_trainer_rescue(caps_trainer *t, caps_error *err)
         snprintf(err->message + used, sizeof err->message - used,
             "; saved at step %llu; go on with: capscl train --resume --out %s", step,
             t->control->out);
+}
+
+/* By a device, or by another rank. */
+static bool is_left(const caps_trainer *t)
+{
+    return caps_team_lost(t->team) < caps_team_count(t->team) ||
+           caps_ranks_check(t->ranks, NULL) != CAPS_OK;
 }
 
 static caps_status run_on(caps_trainer *t, caps_crew *crew, const caps_train_config *config,
@@ -57,7 +68,7 @@ static caps_status run_on(caps_trainer *t, caps_crew *crew, const caps_train_con
         CAPS_TRY(caps_trainer_run(t, end, err));
     *m = caps_trainer_metrics(t);
 done:
-    if (status != CAPS_OK && t->team && caps_team_lost(t->team) < caps_team_count(t->team))
+    if (status != CAPS_OK && t->team && is_left(t))
         caps_trainer_rescue(t, err);
     if (t->team && caps_team_count(t->team) > 1) /* one that does not answer is known by now */
         (void)caps_team_finish(t->team);
@@ -157,45 +168,78 @@ static void log_line(const caps_train_control *c, const char *text)
 static caps_status choose_shares(
     const caps_crew *crew, caps_train_config *config, const caps_train_control *c, caps_error *err)
 {
-    const char *reason = "as 'capscl tune' measured";
-    bool equal = false;
+    const size_t ranks = (size_t)caps_ranks_count(crew->ranks);
+    const char *reason = "as the devices' speed is now";
+    bool known = true;
     char *split = NULL, text[1200];
     caps_status status = CAPS_OK;
-    double *speeds = malloc(crew->n * sizeof *speeds);
-    if (!speeds)
-        return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", crew->n);
-    if (config->split_auto) {
+    double *speeds = malloc(crew->n * sizeof *speeds), *all = NULL;
+    size_t *firsts = malloc((ranks + 1) * sizeof *firsts);
+    if (!speeds || !firsts)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", crew->n));
+    if (config->split_auto)
         CAPS_TRY(caps_balance_measure(speeds, crew->rts, crew->n, config, err));
-        reason = "as the devices' speed is now";
-    } else if (!caps_balance_tuned(speeds, crew->rts, crew->n, config)) {
-        equal = true;
-        reason = "equal";
+    else
+        caps_balance_tuned(speeds, crew->rts, crew->n, config);
+    CAPS_TRY(caps_ranks_collect(
+        crew->ranks, speeds, crew->n, sizeof *speeds, (void **)&all, firsts, err));
+    for (size_t i = 0; all && i < firsts[ranks]; i++)
+        known = known && all[i] > 0;
+    if (!config->split_auto)
+        reason = known ? "as 'capscl tune' measured" : "equal";
+    if (all)
+        CAPS_TRY(caps_balance_format(&split, known ? all : NULL, firsts[ranks], err));
+    snprintf(config->split, sizeof config->split, "%s", split ? split : "");
+    CAPS_TRY(caps_ranks_share(crew->ranks, config->split, sizeof config->split, err));
+    if (all) {
+        snprintf(text, sizeof text, "shares: %.1000s, %s", config->split, reason);
+        log_line(c, text);
     }
-    CAPS_TRY(caps_balance_format(&split, equal ? NULL : speeds, crew->n, err));
-    snprintf(config->split, sizeof config->split, "%s", split);
-    snprintf(text, sizeof text, "shares: %.1000s, %s", split, reason);
-    log_line(c, text);
 done:
     free(split);
     free(speeds);
+    free(all);
+    free(firsts);
     return status;
+}
+
+/* The record of a run that goes on is that of other devices. */
+static bool has_other_devices(
+    const caps_crew *crew, const caps_train_config *config, size_t members)
+{
+    char devices[sizeof config->devices];
+    uint32_t *weights = NULL;
+    if (crew->ranks) { /* whose devices are not recorded, only how many shares there are */
+        const bool fits = caps_shares_read(&weights, config->split, members, NULL) == CAPS_OK;
+        free(weights);
+        return !fits || config->ranks != (uint64_t)caps_ranks_count(crew->ranks);
+    }
+    caps_crew_list(devices, sizeof devices, crew);
+    return config->ranks > 0 || strcmp(config->devices, devices) != 0;
 }
 
 /* Shares to begin with. A run that goes on has its own, but not where its devices are others. */
 static caps_status begin_shares(
     const caps_crew *crew, caps_train_config *config, const caps_train_control *c, caps_error *err)
 {
-    char devices[sizeof config->devices];
+    const size_t ranks = (size_t)caps_ranks_count(crew->ranks);
     uint32_t *weights = NULL;
-    caps_crew_list(devices, sizeof devices, crew);
+    caps_status status;
+    size_t *firsts = malloc((ranks + 1) * sizeof *firsts);
+    if (!firsts)
+        return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", crew->n);
+    CAPS_TRY(caps_ranks_collect(crew->ranks, NULL, crew->n, 0, NULL, firsts, err));
+    const size_t members = firsts[ranks];
     if (c->resume && c->split)
         snprintf(config->split, sizeof config->split, "%s", c->split);
-    else if (c->resume && strcmp(config->devices, devices) != 0)
+    else if (c->resume && has_other_devices(crew, config, members))
         config->split[0] = 0;
-    if (crew->n > 1 && !config->split[0])
-        return choose_shares(crew, config, c, err);
-    const caps_status status = caps_shares_read(&weights, config->split, crew->n, err);
+    CAPS_TRY(members > 1 && !config->split[0]
+                 ? choose_shares(crew, config, c, err)
+                 : caps_shares_read(&weights, config->split, members, err));
+done:
     free(weights);
+    free(firsts);
     return status;
 }
 
@@ -210,6 +254,7 @@ caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
     CAPS_TRY(caps_options_read(&c, sizeof c, control, control->size, "caps_train_control", err));
     CAPS_TRY(caps_train_config_copy(&own, config, err));
     crew.n = 1 + c.others_count;
+    crew.ranks = c.ranks;
     crew.began = caps_clock_seconds();
     crew.rts = calloc(crew.n, sizeof(caps_runtime *));
     crew.slots = calloc(crew.n, sizeof *crew.slots);

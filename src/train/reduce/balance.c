@@ -27,15 +27,11 @@ caps_status caps_balance_format(char **split, const double *speeds, size_t n, ca
     return *split ? CAPS_OK : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu shares", n);
 }
 
-bool caps_balance_tuned(
+void caps_balance_tuned(
     double *speeds, caps_runtime *const *rts, size_t n, const caps_train_config *config)
 {
-    bool all = true;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         speeds[i] = caps_speed_tuned(rts[i], config->spec);
-        all = all && speeds[i] > 0;
-    }
-    return all;
 }
 
 caps_status caps_balance_measure(double *speeds, caps_runtime *const *rts, size_t n,

@@ -6,8 +6,8 @@
 
 enum { CAPS_BALANCE_SUM = 1000 }; /* of the shares, about */
 
-/* What `capscl tune` measured of each; false: of one it has not. */
-bool caps_balance_tuned(
+/* What `capscl tune` measured of each; 0: it has not. */
+void caps_balance_tuned(
     double *speeds, caps_runtime *const *rts, size_t n, const caps_train_config *config);
 
 /* "613:387" for devices of these speeds (images/s, all > 0; NULL: "1:1", equal), freed with free();
