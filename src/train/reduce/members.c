@@ -40,10 +40,12 @@ static void team_wait_long(caps_team *t, double *until)
         abroad = abroad || t->members[i].abroad;
     const double now = caps_clock_seconds();
     const double left = team_deadline(t), renewed = abroad ? left : t->back + left - now;
-    if (t->ranks && renewed > now)
+    if (t->ranks && renewed > now) {
         *until = renewed;
-    else
-        team_give_up(t);
+        return;
+    }
+    team_give_up(t);
+    *until = left; /* the others need the lock to leave */
 }
 
 void caps_member_leave(caps_member *m)
