@@ -247,8 +247,8 @@ caps_status caps_ranks_sum_init(
         made = piece_make(r, &s->pieces[i], counts[i], fast);
     if (!made) {
         sums_free(r, s);
-        return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for the gradients of %d ranks",
-            r->place.count);
+        return caps_fail(
+            err, CAPS_ERR_MEMORY, "out of memory for the gradients of %d ranks", r->place.count);
     }
     r->sums = s;
     return CAPS_OK;
