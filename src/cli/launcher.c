@@ -20,7 +20,7 @@ static const struct {
     {"mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"},
     {"mpiexec", "PMI_SIZE", "PMI_RANK"},
     {"mpirun", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"},
-    {"flux run", "FLUX_JOB_SIZE", "FLUX_TASK_RANK"},
+    {"flux", "FLUX_JOB_SIZE", "FLUX_TASK_RANK"},
     /* Of a step alone: a batch script and salloc have SLURM_NTASKS and SLURM_PROCID too. */
     {"srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"},
 };
@@ -64,8 +64,8 @@ size_t caps_launch_count(void)
 
 bool caps_launch_allows(const caps_command *command, int *code)
 {
-    static const caps_command *const each[] = {&caps_command_train, &caps_command_version,
-        &caps_command_help, &caps_command_devices};
+    static const caps_command *const each[] = {
+        &caps_command_train, &caps_command_version, &caps_command_help, &caps_command_devices};
     size_t count;
     long rank;
     const char *by = find_launcher(&count, &rank);

@@ -141,7 +141,7 @@ static caps_status run_to_the_end(caps_crew *crew, caps_train_config *config, ca
         const size_t lost = t.team ? caps_team_lost(t.team) : crew->n;
         const bool left =
             status != CAPS_OK && lost < crew->n && c->keep_going && (t.rescued || !t.opened);
-        if (!left && !t.rebalanced) {
+        if (!left && (status != CAPS_OK || !t.rebalanced)) {
             caps_trainer_release(&t);
             if (status != CAPS_OK && err)
                 *err = inner;

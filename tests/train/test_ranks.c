@@ -31,7 +31,8 @@ static caps_error err;
 /* What rank k has at element i of a piece in a step: its sum depends on the order. */
 static float part(int k, size_t piece, size_t i, int step)
 {
-    return sinf((float)(i * 7 + piece * 13 + (size_t)step)) * powf(10, (float)((k * 5 + (int)i) % 7));
+    return sinf((float)(i * 7 + piece * 13 + (size_t)step)) *
+           powf(10, (float)((k * 5 + (int)i) % 7));
 }
 
 /* In step 2 rank 0 of several has no images, nor has any but rank 1 in step 3. */

@@ -1,4 +1,5 @@
 /* team_ranks.c: what a team does together with those of other ranks, but for the sums. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -220,5 +221,5 @@ void caps_team_guess(const caps_team *t, caps_step_result *r)
     r->images = total;
     r->totals.class_loss *= scale;
     r->totals.sse *= scale;
-    r->totals.errors *= scale;
+    r->totals.errors = round(r->totals.errors * scale);
 }
