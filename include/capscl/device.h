@@ -62,8 +62,8 @@ CAPS_API void caps_device_list_free(caps_device_info *list);
  *   "gpu" "cpu" "accelerator"   the best of that type: one with memory of its own before one that
  *                       shares the host's, then by peak_gflops, compute units, memory, order
  *   any other text      part of a platform's or a device's name, case ignored; must fit exactly one
- *   "S/N:k"             part k (from 0) of the device that S names, cut into N parts of equally many
- *                       compute units; the choice is the whole device, the runtime cuts it
+ *   "S/N:k"             part k (from 0) of the device that S names, cut into N parts of equally
+ *                       many compute units; the choice is the whole device, the runtime cuts it
  *   NULL or ""          $CAPSCL_DEVICE if set, else the best GPU, else the CPU, else what there is
  * *index is the choice; `reason` (at least 256 bytes, NULL allowed) says in one phrase why.
  * Errors: CAPS_ERR_NO_DEVICE (also: no platform at all), CAPS_ERR_AMBIGUOUS_DEVICE (the message

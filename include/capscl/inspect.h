@@ -162,9 +162,10 @@ typedef struct caps_evaluate_options {
                                          same time */
 } caps_evaluate_options;
 
-/* Evaluates all images of a data set in batches of the model's size, or the smallest of several. Sums are taken image by image
- * in double: they do not depend on the batch. options NULL: no callbacks. Errors: those of
- * caps_data_check, CAPS_ERR_MEMORY, CAPS_ERR_INTERRUPTED, those of the device and of `change`. */
+/* Evaluates all images of a data set in batches of the model's size, or the smallest of several.
+ * Sums are taken image by image in double: they do not depend on the batch. options NULL: no
+ * callbacks. Errors: those of caps_data_check, CAPS_ERR_MEMORY, CAPS_ERR_INTERRUPTED, those of the
+ * device and of `change`. */
 CAPS_API caps_status caps_evaluate(caps_model *m, const caps_dataset *ds,
     const caps_evaluate_options *options, caps_evaluation *result, caps_error *err);
 CAPS_API void caps_evaluation_release(caps_evaluation *result);

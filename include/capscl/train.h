@@ -57,8 +57,8 @@ typedef struct caps_train_config {
     /* Of the classes in the class loss (caps_model_options.class_weights): "" (none), "balanced"
      * (inversely to how many training images they have), or a number for each, "1,2.5". */
     char class_weights[1024];
-    /* Several devices (caps_train_control.others): as they were named, for the record, and the shares
-     * of a batch that they compute, "60:40"; "": one device; equal shares. */
+    /* Several devices (caps_train_control.others): as they were named, for the record, and the
+     * shares of a batch that they compute, "60:40"; "": one device; equal shares. */
     char devices[2048], split[1024];
     bool split_auto; /* the shares follow the devices' speed: measured before the first epoch, where
                         `split` is "", and changed between epochs where that helps */

@@ -43,6 +43,7 @@ static const struct {
     {CAPS_ERR_MEMORY, CAPS_EXIT_FAILED},
     {CAPS_ERR_NOT_FINITE, CAPS_EXIT_FAILED},
     {CAPS_ERR_INTERNAL, CAPS_EXIT_FAILED},
+    {CAPS_ERR_RANK, CAPS_EXIT_FAILED},
 };
 
 int caps_cli_exit_code(caps_status status)

@@ -180,8 +180,8 @@ typedef struct caps_opened {
     caps_runtime **rts; /* [n]; NULL: not to be freed */
     size_t n;
 } caps_opened;
-/* The same of all that `selectors` name (caps_device_select_several; none: common->device). Only one
- * device can be traced. */
+/* The same of all that `selectors` name (caps_device_select_several; none: common->device). Only
+ * one device can be traced. */
 caps_status caps_cli_open_several(caps_opened *d, const caps_texts *selectors,
     const caps_common *common, bool profile, caps_error *err);
 void caps_cli_close(caps_opened *d); /* a zeroed one is allowed */

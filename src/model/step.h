@@ -39,15 +39,15 @@ caps_status caps_model_enqueue_batch(caps_model *m, const caps_images *images, c
 /* A batch of which this model computes a part, and other models the rest. */
 typedef struct caps_joint {
     size_t first, total; /* its images are those from `first` on of `total` */
-    /* Called when elements [first, first + count) of the flat gradient are enqueued whole; NULL: no.
-     * The layers come in the order of the backward pass, the last one first. */
+    /* Called when elements [first, first + count) of the flat gradient are enqueued whole; NULL:
+     * no. The layers come in the order of the backward pass, the last one first. */
     caps_status (*ready)(void *user, size_t first, size_t count, caps_error *err);
     void *user;
 } caps_joint;
 
-/* caps_model_gradients; totals: with caps_model_add_totals for every micro-batch. With `joint` (NULL:
- * the batch is this model's alone) an image weighs 1 / total in the loss, so that the gradients of
- * all models add up to those of the whole batch; of no images nothing is enqueued. */
+/* caps_model_gradients; totals: with caps_model_add_totals for every micro-batch. With `joint`
+ * (NULL: the batch is this model's alone) an image weighs 1 / total in the loss, so that the
+ * gradients of all models add up to those of the whole batch; of no images nothing is enqueued. */
 caps_status caps_model_accumulate(caps_model *m, const caps_images *images, bool totals,
     const caps_joint *joint, caps_error *err);
 

@@ -73,7 +73,8 @@ bool caps_stepper_is_full(const caps_stepper *s); /* one must be taken before th
 size_t caps_stepper_images(const caps_stepper *s, uint64_t step);
 
 /* Gives the device the next step: a batch of at most the model's max_batch, with labels. Never
- * waits, unless `reduce` does. After a failure no further step may be enqueued; those in flight can be taken. */
+ * waits, unless `reduce` does. After a failure no further step may be enqueued; those in flight can
+ * be taken. */
 caps_status caps_stepper_enqueue(
     caps_stepper *s, const caps_images *images, double lr, caps_error *err);
 /* Waits for the oldest step in flight (there must be one). A step whose values are not finite is no

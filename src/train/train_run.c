@@ -1,7 +1,7 @@
 /* train_run.c: a training on the devices that it is given, and on those that are left of them.
  *
- * A run that a device has left, or whose shares change, is resumed in place: its state is saved, and
- * is what the run on other devices or in other shares goes on from. */
+ * A run that a device has left, or whose shares change, is resumed in place: its state is saved,
+ * and is what the run on other devices or in other shares goes on from. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

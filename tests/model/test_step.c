@@ -109,7 +109,8 @@ START_TEST(labels_behind_images_are_the_same)
         take(m, 2);
         test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
         caps_step_begin(m);
-        test_ok(caps_model_accumulate(m, &(caps_images){n, together, behind, NULL}, true, NULL, &err));
+        test_ok(
+            caps_model_accumulate(m, &(caps_images){n, together, behind, NULL}, true, NULL, &err));
         test_ok(caps_step_end(m, 1, &err));
         const caps_model_totals same = take(m, 1).totals;
         ck_assert(memcmp(&apart, &same, sizeof same) == 0);

@@ -14,8 +14,8 @@ caps_status caps_balance_format(char **split, const double *speeds, size_t n, ca
 caps_status caps_balance_measure(double *speeds, caps_runtime *const *rts, size_t n,
     const caps_train_config *config, caps_error *err);
 
-/* Would other shares of a batch of b images make a step faster by more than a twentieth? The slowest
- * device's time counts. */
+/* Would other shares of a batch of b images make a step faster by more than a twentieth? The
+ * slowest device's time counts. */
 bool caps_balance_helps(const char *split, const double *speeds, size_t n, size_t b);
 
 #endif

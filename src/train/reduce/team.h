@@ -70,8 +70,8 @@ caps_status caps_team_compare(caps_team *team, bool *sent, caps_error *err);
  * waits for the gradients.
  *
  * Where the device of one of several members fails, that member is lost (caps_team_lost), and the
- * others stand at the same step: all of them have enqueued it, or none. What they have in flight can
- * be taken still (its results are those of the members that are left), and the model of
+ * others stand at the same step: all of them have enqueued it, or none. What they have in flight
+ * can be taken still (its results are those of the members that are left), and the model of
  * caps_team_survivor can be saved. No further step may be enqueued. */
 caps_status caps_team_enqueue(
     caps_team *team, const caps_images *images, double lr, caps_error *err);
