@@ -4,32 +4,8 @@
 #include <string.h>
 
 #include "bf16.h"
+#include "bf16_support.h"
 #include "support.h"
-
-static float float_of(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static float sent_value(uint16_t sent)
-{
-    return float_of((uint32_t)sent << 16);
-}
-
-/* The bfloat16 nearest to x, found among its neighbours in double; of two the even one. */
-static uint16_t nearest_of(double x)
-{
-    const float value = (float)x; /* exact */
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    const uint16_t below = (uint16_t)(bits >> 16), above = (uint16_t)(below + 1); /* in size */
-    const double large =
-        (above & 0x7f80) == 0x7f80 ? copysign(ldexp(1, 128), x) : (double)sent_value(above);
-    const double down = fabs(x - (double)sent_value(below)), up = fabs(large - x);
-    return down < up || (down == up && below % 2 == 0) ? below : above;
-}
 
 static uint32_t next_random(uint64_t *state)
 {
@@ -49,14 +25,14 @@ START_TEST(rounding_is_to_the_nearest_even)
             bits = (bits & 0xffff0000) | 0x8000; /* a tie */
         if ((bits & 0x7f800000) == 0x7f800000)
             bits ^= 0x40000000; /* a number */
-        g[i] = float_of(bits);
+        g[i] = test_bf16_bits(bits);
     }
     caps_bf16_round(sent, left, g, N);
     for (size_t i = 0; i < N; i++) {
-        ck_assert_msg(sent[i] == nearest_of((double)g[i]), "%a: %#x, need %#x", (double)g[i],
-            sent[i], nearest_of((double)g[i]));
-        if (isfinite(sent_value(sent[i])))
-            ck_assert((double)left[i] == (double)g[i] - (double)sent_value(sent[i]));
+        ck_assert_msg(sent[i] == test_bf16_nearest((double)g[i]), "%a: %#x, need %#x", (double)g[i],
+            sent[i], test_bf16_nearest((double)g[i]));
+        if (isfinite(test_bf16_value(sent[i])))
+            ck_assert((double)left[i] == (double)g[i] - (double)test_bf16_value(sent[i]));
     }
     free(g);
     free(left);
@@ -81,10 +57,10 @@ START_TEST(lengths_are_kept)
         caps_bf16_add(sum, sent, n);
         for (size_t i = 0; i < 72; i++) {
             const float whole = g[i] + 0.001f * (float)i;
-            ck_assert_uint_eq(sent[i], i < n ? nearest_of((double)whole) : 0x1234);
-            ck_assert(left[i] == (i < n ? whole - sent_value(sent[i]) : 0.001f * (float)i));
-            ck_assert(to[i] == (i < n ? sent_value(sent[i]) : 5));
-            ck_assert(sum[i] == (i < n ? 5 + sent_value(sent[i]) : 5));
+            ck_assert_uint_eq(sent[i], i < n ? test_bf16_nearest((double)whole) : 0x1234);
+            ck_assert(left[i] == (i < n ? whole - test_bf16_value(sent[i]) : 0.001f * (float)i));
+            ck_assert(to[i] == (i < n ? test_bf16_value(sent[i]) : 5));
+            ck_assert(sum[i] == (i < n ? 5 + test_bf16_value(sent[i]) : 5));
         }
     }
 }
@@ -105,7 +81,7 @@ START_TEST(nothing_is_lost_over_many_steps)
         }
         caps_bf16_round(sent, left, g, N);
         for (size_t i = 0; i < N; i++)
-            went[i] += (double)sent_value(sent[i]);
+            went[i] += (double)test_bf16_value(sent[i]);
     }
     for (size_t i = 0; i < N; i++) {
         ck_assert_msg(given[i] == went[i] + (double)left[i], "%zu: %.17g, %.17g + %.17g", i,
@@ -124,9 +100,9 @@ START_TEST(small_gradients_arrive)
     for (int step = 0; step < 4096; step++) {
         float none = 0;
         caps_bf16_round(&alone, &none, &g, 1);
-        ck_assert(sent_value(alone) == 1);
+        ck_assert(test_bf16_value(alone) == 1);
         caps_bf16_round(&sent, &left, &g, 1);
-        sum += (double)sent_value(sent);
+        sum += (double)test_bf16_value(sent);
     }
     ck_assert_msg(sum + (double)left == 4097, "%.17g + %.17g", sum, (double)left);
 }
@@ -140,7 +116,7 @@ START_TEST(what_is_not_finite_passes)
     float g[N], left[N] = {0}, to[N], sum[N];
     uint16_t sent[N];
     for (size_t i = 0; i < N; i++) {
-        g[i] = float_of(odd[i]);
+        g[i] = test_bf16_bits(odd[i]);
         sum[i] = 1;
     }
     caps_bf16_round(sent, left, g, N);
@@ -156,7 +132,7 @@ START_TEST(what_is_not_finite_passes)
     /* Nor does what was left before make it a number. */
     float kept = 0.25f, nan = NAN;
     caps_bf16_round(sent, &kept, &nan, 1);
-    ck_assert(isnan(sent_value(sent[0])) && kept == 0);
+    ck_assert(isnan(test_bf16_value(sent[0])) && kept == 0);
 }
 END_TEST
 
