@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "vendor.h"
+
 /* Of the vendors' extensions; not every CL/cl_ext.h has them. */
 enum {
     NV_COMPUTE_CAPABILITY_MAJOR = 0x4000,
@@ -64,28 +66,21 @@ static uint32_t qualcomm_lanes(const caps_peak_facts *f)
     return 128;
 }
 
-static const struct {
-    const char *name; /* in CL_DEVICE_VENDOR */
-    uint32_t id;      /* CL_DEVICE_VENDOR_ID; 0: there is none of PCI */
-    uint32_t (*lanes)(const caps_peak_facts *facts);
-} vendors[] = {
-    {"NVIDIA", 0x10de, nvidia_lanes},
-    {"Advanced Micro Devices", 0x1002, amd_lanes},
-    {"AMD", 0x1002, amd_lanes},
-    {"Intel", 0x8086, intel_lanes},
-    {"Apple", 0, apple_lanes},
-    {"ARM", 0, arm_lanes},
-    {"QUALCOMM", 0, qualcomm_lanes},
+static uint32_t (*const lanes_of[CAPS_VENDORS])(const caps_peak_facts *facts) = {
+    [CAPS_VENDOR_NVIDIA] = nvidia_lanes,
+    [CAPS_VENDOR_AMD] = amd_lanes,
+    [CAPS_VENDOR_INTEL] = intel_lanes,
+    [CAPS_VENDOR_APPLE] = apple_lanes,
+    [CAPS_VENDOR_ARM] = arm_lanes,
+    [CAPS_VENDOR_QUALCOMM] = qualcomm_lanes,
 };
 
 uint32_t caps_peak_lanes(const caps_peak_facts *f)
 {
     if (f->type != CAPS_DEVICE_GPU)
         return f->float_width ? f->float_width : 1; /* one vector unit for a thread */
-    for (size_t i = 0; i < sizeof vendors / sizeof *vendors; i++)
-        if ((vendors[i].id && f->vendor_id == vendors[i].id) || strstr(f->vendor, vendors[i].name))
-            return vendors[i].lanes(f);
-    return 32;
+    const caps_vendor vendor = caps_vendor_find(f->vendor, f->vendor_id);
+    return lanes_of[vendor] ? lanes_of[vendor](f) : 32;
 }
 
 double caps_peak_gflops(const caps_peak_facts *f)

@@ -14,6 +14,7 @@
 #include "fail.h"
 #include "launch.h"
 #include "trust.h"
+#include "vendor.h"
 
 /* ---- classes of devices --------------------------------------------------------------------- */
 
@@ -42,11 +43,16 @@ static const device_class *class_of(const caps_runtime *rt)
         return &classes[3];
     if (d->type == CAPS_DEVICE_CPU)
         return &classes[4];
-    if (strstr(d->vendor, "NVIDIA") || strstr(d->name, "NVIDIA"))
+    switch (caps_vendor_of(d)) {
+    case CAPS_VENDOR_NVIDIA:
         return &classes[0];
-    if (strstr(d->vendor, "Advanced Micro Devices") || strstr(d->vendor, "AMD"))
+    case CAPS_VENDOR_AMD:
         return &classes[1];
-    return &classes[strstr(d->vendor, "Intel") ? 2 : 3];
+    case CAPS_VENDOR_INTEL:
+        return &classes[2];
+    default:
+        return &classes[3];
+    }
 }
 
 /* ---- tiles ---------------------------------------------------------------------------------- */

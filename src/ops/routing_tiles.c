@@ -1,9 +1,9 @@
 /* routing_tiles.c: tiles of class capsules for the GPU family. */
-#include <string.h>
+#include "routing_tiles.h"
 
 #include "launch.h"
 #include "require.h"
-#include "routing_tiles.h"
+#include "vendor.h"
 
 #define ITEMS_MOST  256 /* of a group */
 #define ITEMS_BEST  192 /* and where it may be less, as few as keep a group's barriers short */
@@ -19,26 +19,19 @@
 #define HELD_MOST   64  /* sums of dw in an item's registers; */
 #define HELD_INTEL  32  /* Intel's compiler keeps more of them in memory, */
 #define ITEMS_INTEL 512 /* but its devices have larger groups */
-#define INTEL       "Intel"
 /* Local memory of a group of the gradients: four of them where a unit has 64 KiB. */
 #define GRADIENT_LOCAL 16384
 
-static bool is_of(const caps_runtime *rt, const char *vendor)
+static bool is_of(const caps_runtime *rt, caps_vendor vendor)
 {
-    const caps_device_info *d = caps_runtime_device(rt);
-    return d->type != CAPS_DEVICE_CPU && strstr(d->vendor, vendor);
-}
-
-static bool is_amd(const caps_runtime *rt)
-{
-    return is_of(rt, "Advanced Micro Devices") || is_of(rt, "AMD");
+    return caps_vendor_of(caps_runtime_device(rt)) == vendor;
 }
 
 /* Votes of an item's tile, at most; what the compilers of each vendor make of more is in
  * docs/performance-log.md. */
 static size_t tile_of(const caps_runtime *rt, const caps_fused *n)
 {
-    return is_of(rt, INTEL) || n->k % 4 != 0 ? 8 : 16;
+    return is_of(rt, CAPS_VENDOR_INTEL) || n->k % 4 != 0 ? 8 : 16;
 }
 
 static size_t items_most(const caps_runtime *rt)
@@ -80,7 +73,7 @@ size_t caps_routing_tiles_local(const caps_routing_tiles *t, const caps_fused *n
 /* Elements of w that an item may have on their way. */
 static size_t take_most(const caps_runtime *rt, const caps_fused *n)
 {
-    return n->k % 4 == 0 && !is_of(rt, INTEL) ? TAKE_FOURS : TAKE_ONES;
+    return n->k % 4 == 0 && !is_of(rt, CAPS_VENDOR_INTEL) ? TAKE_FOURS : TAKE_ONES;
 }
 
 /* Work-items along samples: as many as fill LANES best, the larger group of two that do it equally.
@@ -154,7 +147,7 @@ bool caps_routing_tiles_choose(caps_routing_tiles *t, const caps_runtime *rt, co
     t->chunk = caps_routing_chunk(n->i);
     t->chunks = caps_div_up(n->i, t->chunk);
     set_tiles(rt, t, n, tile, ln, most);
-    if (is_amd(rt) && floats_held(t, n) > HELD_AMD)
+    if (is_of(rt, CAPS_VENDOR_AMD) && floats_held(t, n) > HELD_AMD)
         set_tiles(rt, t, n, tile / 2, ln, most);
     while (caps_routing_tiles_local(t, n) > local && t->lm * t->wm > 1) {
         if (t->lm > 1)
@@ -202,14 +195,14 @@ bool caps_routing_gradient_tiles_choose(
     caps_routing_gradient_tiles *t, const caps_runtime *rt, const caps_fused *n)
 {
     const size_t local = caps_runtime_device(rt)->local_mem_bytes;
-    const bool intel = is_of(rt, INTEL);
+    const bool intel = is_of(rt, CAPS_VENDOR_INTEL);
     const size_t most = caps_group_size(rt, intel ? ITEMS_INTEL : ITEMS_MOST);
     const size_t sums = intel ? HELD_INTEL : HELD_MOST;
     t->v = n->d % 4 == 0 ? 4 : n->d % 2 == 0 ? 2 : 1;
     t->sb = BLOCK;
     for (t->ci = 4; t->ci > 0; t->ci /= 2) {
         const size_t held = set_gradient(t, n, 8, most);
-        if (t->ci == 1 && held > 1 && is_amd(rt))
+        if (t->ci == 1 && held > 1 && is_of(rt, CAPS_VENDOR_AMD))
             t->sb = BLOCK / 2;
         if (t->ci > 1 ? held == 1 &&
                             caps_routing_gradient_tiles_local(t, n) <= least(GRADIENT_LOCAL, local)

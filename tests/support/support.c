@@ -30,6 +30,12 @@ bool test_small(void)
     return small && *small && strcmp(small, "0") != 0;
 }
 
+bool test_takes(size_t i)
+{
+    const char *sample = getenv("CAPSCL_TEST_SAMPLE");
+    return !sample || !*sample || strcmp(sample, "0") == 0 || i % 2 == 0;
+}
+
 bool test_has_family(const char *family)
 {
     const char *only = getenv("CAPSCL_TEST_FAMILY");

@@ -19,6 +19,9 @@ Suite *suite(void);
 
 /* True under Oclgrind or the sanitizers: take tiny shapes. */
 bool test_small(void);
+/* $CAPSCL_TEST_SAMPLE (set by scripts/test without --long): of cases that are slow, every second one
+ * is tested. Is case i among them? Without it all are. */
+bool test_takes(size_t i);
 /* $CAPSCL_TEST_FAMILY (cpu or gpu): operations are tested in this kernel family alone, for drivers
  * that cannot compile the other one. Is `family` among those that are tested? */
 bool test_has_family(const char *family);
