@@ -36,7 +36,13 @@ Link = collections.namedtuple("Link", "rate delay loss mtu message host tcp",
 # bytes/s between device and host (inf: they share memory); images: of a rank
 Profile = collections.namedtuple("Profile", "name arch images layers ready backward update host_copy")
 
-Step = collections.namedtuple("Step", "seconds compute exposed sent messages bound")
+# bound: of "compute", "link", "host" (a rank's processor: messages, sums, rounding), "copies" (to and from the device)
+# and "delay" what the step waits for most
+Step = collections.namedtuple("Step", "seconds compute exposed sent messages busy bound")
+
+# Floats a second of a rank's processor, one core: added to a sum; rounded to bfloat16; added and read from it. Measured
+# on the machine of docs/scaling.md.
+ADD, ROUND, ADD_HALF, READ_HALF = 2.2e9, 0.63e9, 3.9e9, 3.2e9
 
 
 def profile_of(value):
@@ -99,47 +105,59 @@ def turns(algorithm, n):
     }[algorithm]
 
 
-def step(profile, n, link, algorithm="slices", width=4, sum_rate=4e9, dw_first=None, sharded=False):
-    """What a step of n ranks takes. width: bytes of a float that is sent; dw_first: seconds by which the last large
-    layer's gradients are whole earlier; sharded: each rank updates its part of the parameters, and sends these."""
-    compute = profile.backward
-    update = profile.update / n if sharded else profile.update
-    if n == 1:
-        return Step(compute + profile.update, compute, 0, 0, 0, "compute")
-    flows = 1 if algorithm in ("ring", "halving", "tree") else n - 1
-    speed = goodput(link, flows)
+def stages(n, link, profile, floats, algorithm, width, speed, on_device):
+    """[(server, seconds of its time, seconds until the next may begin)] that a piece goes through."""
     rounds = turns(algorithm, n)
+    copy = (width if on_device else 4) * floats / profile.host_copy
+    half = width == 2
+    adds = floats * (2 if algorithm == "tree" else 1)
+    prepare = floats / ROUND if half else 0
+    add = adds / ADD_HALF + floats / n / ROUND if half else adds / ADD
+    finish = floats / READ_HALF if half else 0
+    if on_device:
+        prepare = add = finish = 0
+    found = [("copies", copy, 0)]
+    for (share, count, delays), before in zip(rounds, (prepare, add)):
+        found.append(("host", before + 2 * count * link.message, 0))
+        found.append(("link", share * floats * width / speed, delays * link.delay))
+    return found + [("host", finish, 0), ("copies", copy, 0)]
+
+
+def step(profile, n, link, algorithm="slices", width=4, dw_first=0.0, sharded=False,
+         on_device=False):
+    """What a step of n ranks takes. width: bytes of a float that is sent; dw_first: seconds by which the last large
+    layer's gradients are whole earlier; sharded: each rank updates its part of the parameters, and sends these;
+    on_device: gradients are rounded and summed there, which takes no time beside the rest."""
+    compute = profile.backward
+    if n == 1:
+        return Step(compute + profile.update, compute, 0, 0, 0, {}, "compute")
+    flows = n - 1 if algorithm == "slices" else 1
+    speed = goodput(link, flows)
+    update = profile.update / n if sharded else profile.update
     largest = max(profile.layers, key=lambda x: x[1])[0]
-    queue, number = [], 0
-    pieces = pieces_of(profile)
-    for ready, floats in pieces:
-        if dw_first and ready == profile.ready[largest]:
-            ready -= dw_first
-        queue.append((ready + 4 * floats / profile.host_copy, number, 0, floats))
-        number += 1
-    total = sum(floats for _, floats in pieces)
-    volume = total * width * sum(r[0] for r in rounds)
-    free = start_of(link, speed, flows, volume, update + min(q[0] for q in queue))
-    free = queue and min(q[0] for q in queue) + free
+    pieces = [(ready - (dw_first if ready == profile.ready[largest] else 0), floats)
+              for ready, floats in pieces_of(profile)]
+    sent = sum(floats * width * turn[0] for _, floats in pieces for turn in turns(algorithm, n))
+    messages = len(pieces) * sum(turn[1] for turn in turns(algorithm, n))
+    begins = min(ready for ready, _ in pieces)
+    free = collections.defaultdict(float)
+    free["link"] = begins + start_of(link, speed, flows, sent, update + begins)
+    busy = collections.defaultdict(float)
+    queue = [(ready, i, stages(n, link, profile, floats, algorithm, width, speed, on_device))
+             for i, (ready, floats) in enumerate(pieces)]
     heapq.heapify(queue)
-    done, sent, messages, busy = 0, 0, 0, 0
+    done = compute
     while queue:
-        at, order, turn, floats = heapq.heappop(queue)
-        share, count, delays = rounds[turn]
-        out = share * floats * width
-        takes = max(out / speed, 2 * count * link.message)
-        free = max(free, at) + takes
-        busy += takes
-        sent += out
-        messages += count
-        arrives = free + delays * link.delay
-        if turn + 1 < len(rounds):
-            heapq.heappush(queue, (arrives + 4 * floats / n / sum_rate * n, order, turn + 1, floats))
+        at, i, (now, *later) = heapq.heappop(queue)
+        server, takes, after = now
+        free[server] = max(free[server], at) + takes
+        busy[server] += takes
+        at = free[server] + after
+        if later:
+            heapq.heappush(queue, (at, i, later))
         else:
-            done = max(done, arrives + 4 * floats / profile.host_copy)
-    whole = max(done, compute)
-    by_messages = 2 * messages * link.message
-    bound = "compute" if busy < compute and whole - compute < 0.1 * compute else \
-        "messages" if by_messages > sent / speed else \
-        "link" if busy > 0.5 * (whole - compute) else "delay"
-    return Step(whole + update, compute, whole - compute, sent, messages, bound)
+            done = max(done, at)
+    exposed = done - compute
+    most = max(busy, key=busy.get)
+    bound = "compute" if exposed < 0.1 * compute else most if busy[most] > 0.4 * exposed else "delay"
+    return Step(done + update, compute, exposed, sent, messages, dict(busy), bound)

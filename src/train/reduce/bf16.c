@@ -1,27 +1,43 @@
 /* bf16.c: see bf16.h. The loops have no branches, so that compilers make vectors of them. */
 #include "bf16.h"
 
-typedef union bits {
-    float value;
+#include <stdbool.h>
+#include <string.h>
+
+static uint32_t bits_of(float value)
+{
     uint32_t bits;
-} bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static float value_of(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
 
 static float widen(uint16_t half)
 {
-    return (bits){.bits = (uint32_t)half << 16}.value;
+    return value_of((uint32_t)half << 16);
 }
+
+/* Bits of a number, the sign left out, compare as signed integers do: vectors have no others. */
+static const int32_t infinite = 0x7f800000;
 
 void caps_bf16_round(
     uint16_t *restrict sent, float *restrict left, const float *restrict g, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const float whole = g[i] + left[i];
-        const uint32_t x = (bits){.value = whole}.bits, size = x & 0x7fffffff;
+        const uint32_t x = bits_of(whole);
         const uint32_t nearest = x + 0x7fff + (x >> 16 & 1); /* of a NaN it may be a number */
-        const uint32_t half = (size > 0x7f800000 ? x | 0x400000 : nearest) >> 16;
-        const float rest = whole - (bits){.bits = half << 16}.value;
-        sent[i] = (uint16_t)half;
-        left[i] = (half & 0x7f80) == 0x7f80 ? 0 : rest;
+        const bool is_nan = (int32_t)(x & 0x7fffffff) > infinite;
+        const uint32_t half = (is_nan ? x | 0x400000 : nearest) & 0xffff0000;
+        const uint32_t kept = (int32_t)(half & 0x7f800000) == infinite ? 0 : 0xffffffff;
+        left[i] = value_of(bits_of(whole - value_of(half)) & kept);
+        sent[i] = (uint16_t)(half >> 16);
     }
 }
 
