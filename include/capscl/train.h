@@ -63,6 +63,9 @@ typedef struct caps_train_config {
     bool split_auto; /* the shares follow the devices' speed: measured before the first epoch, where
                         `split` is "", and changed between epochs where that helps */
     char conv_request[1024]; /* what `conv` was before the first device's choices took its place */
+    uint64_t ranks;   /* processes that trained together, 0: one; `devices` are then as they were
+                         requested, on every machine */
+    bool reduce_fast; /* their gradients are summed in whatever order is fastest */
 } caps_train_config;
 
 /* The three functions that fill a config need its `size` and write no more than so many bytes; what
@@ -192,6 +195,7 @@ typedef struct caps_train_control {
     bool keep_going;
     double
         device_timeout_seconds; /* a device that does not answer for so long has failed; 0: 600 */
+    struct caps_ranks *ranks;   /* the program's own; NULL: this process trains alone */
 } caps_train_control;
 
 typedef enum caps_train_end {

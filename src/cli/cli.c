@@ -19,6 +19,7 @@
 
 /* How much stderr gets: -1 errors only, 0, 1 details too. A program has one stderr. */
 static int log_level;
+static bool mute;
 
 /* ---- errors --------------------------------------------------------------------------------- */
 
@@ -59,6 +60,8 @@ int caps_cli_end(caps_status status, const caps_error *err)
     caps_progress_clear();
     if (status == CAPS_OK)
         return CAPS_EXIT_DONE;
+    if (mute)
+        return caps_cli_exit_code(status);
     char message[sizeof err->message];
     caps_text_clean(
         message, sizeof message, err->message[0] ? err->message : caps_status_text(status));
@@ -120,7 +123,17 @@ const char *caps_cli_shown(const char *text)
 
 bool caps_cli_is_quiet(void)
 {
-    return log_level < 0;
+    return mute || log_level < 0;
+}
+
+void caps_cli_mute(bool muted)
+{
+    mute = muted;
+}
+
+bool caps_cli_is_mute(void)
+{
+    return mute;
 }
 
 static void log_line(const char *before, const char *format, va_list arguments)
@@ -136,7 +149,7 @@ void caps_cli_log(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    if (log_level >= 0)
+    if (!caps_cli_is_quiet())
         log_line("", format, arguments);
     va_end(arguments);
 }
@@ -145,7 +158,7 @@ void caps_cli_detail(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    if (log_level > 0)
+    if (!mute && log_level > 0)
         log_line("", format, arguments);
     va_end(arguments);
 }
@@ -154,7 +167,7 @@ void caps_cli_warn(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    if (log_level >= 0)
+    if (!caps_cli_is_quiet())
         log_line("warning: ", format, arguments);
     va_end(arguments);
 }
@@ -163,7 +176,7 @@ void caps_cli_note(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    if (log_level >= 0)
+    if (!caps_cli_is_quiet())
         log_line("note: ", format, arguments);
     va_end(arguments);
 }

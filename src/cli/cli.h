@@ -160,6 +160,9 @@ void caps_cli_note(const char *format, ...) CAPS_PRINTF(1, 2);
 /* The same for options that have `note` and `user`. */
 void caps_cli_on_note(void *user, const char *text);
 bool caps_cli_is_quiet(void);
+/* Nothing is printed, not even the error line: rank 0 speaks for this process. */
+void caps_cli_mute(bool muted);
+bool caps_cli_is_mute(void);
 
 /* --background is one. CAPS_ERR_ARGUMENT. */
 caps_status caps_cli_check_pictures(const caps_picture_flags *flags, caps_error *err);

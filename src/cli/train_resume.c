@@ -12,7 +12,7 @@
 
 /* Flags that may say something else than the run has, or that say nothing of it. */
 static const char *const free_flags[] = {"--out", "--resume", "--data", "--epochs", "--max-steps",
-    "--device", "--split", "--keep-going", "--device-timeout", "--time-limit", "--kernel-times",
+    "--device", "--split", "--reduce", "--keep-going", "--device-timeout", "--time-limit", "--kernel-times",
     "--trace", "--trace-events", "--json", "--quiet", "--verbose"};
 
 /* Flags that are compared by functions of their own. */
@@ -289,6 +289,8 @@ void caps_train_change_resumed(
     }
     if (o->data)
         snprintf(config->data, sizeof config->data, "%s", o->data);
+    if (caps_args_given(args, "--reduce"))
+        config->reduce_fast = o->reduce == 1;
     /* Other devices have shares of their own. */
     if (o->split)
         config->split_auto = strcmp(o->split, "auto") == 0;

@@ -12,6 +12,7 @@
 static const char *const optimizers[] = {"adam", "sgd", NULL};
 static const char *const augments[] = {"none", "shift2", "place40", "crop24", NULL};
 static const char *const routing_grads[] = {"full", "last", NULL};
+static const char *const reduces[] = {"ordered", "fast", NULL};
 static const char *const initialisers[] = {"scaled", "authors", NULL};
 
 static const char *profile_name(size_t i, const void *context)
@@ -36,6 +37,9 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_SECONDS("--device-timeout", caps_train_flags, device_timeout, "T",
         "of several devices, one that does not answer for so long has failed:\n"
         "90, 90s, 5m (default: 10m; ten times that for the first step)"),
+    CAPS_ROW_CHOICE("--reduce", caps_train_flags, reduce, reduces, "R",
+        "gradients of several ranks (mpirun, srun) are summed in the order of the ranks, or\n"
+        "by MPI in whatever order is fast: not the same bits everywhere (default: ordered)"),
     CAPS_ROW_CONV(caps_train_flags),
     CAPS_ROW_TEXT("--arch", caps_train_flags, arch, "FILE",
         "the network: a JSON spec, or a name: mnist (the paper's), small,\n"
@@ -404,6 +408,8 @@ caps_status caps_train_take_settings(
     change_numbers(o, args, config);
     CAPS_TRY(copy_text(config->background, sizeof config->background,
         background && strcmp(background, "auto") == 0 ? "" : background, "--background", err));
+    if (caps_args_given(args, "--reduce"))
+        config->reduce_fast = o->reduce == 1;
     config->split_auto = o->split && strcmp(o->split, "auto") == 0;
     if (!config->split_auto)
         CAPS_TRY(copy_text(config->split, sizeof config->split, o->split, "--split", err));

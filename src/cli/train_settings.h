@@ -19,6 +19,7 @@ typedef struct caps_train_flags {
     bool leaky, class_bias, primary_average, no_decoder, lr_staircase, class_mean;
     double device_timeout;
     bool keep_going;
+    int reduce;
     bool no_shuffle, resume, overwrite, kernel_times;
     caps_picture_flags pictures;
 } caps_train_flags;

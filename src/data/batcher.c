@@ -53,7 +53,10 @@ static void order_make(caps_batcher *b, uint64_t epoch)
 static void fill(caps_batcher *b, slot *s, uint64_t epoch, uint64_t index)
 {
     size_t first = (size_t)index * b->options.batch, left = b->ds->n - first;
-    size_t n = left < b->options.batch ? left : b->options.batch;
+    size_t total = left < b->options.batch ? left : b->options.batch, at = 0, n = total;
+    if (b->options.part)
+        b->options.part(b->options.part_user, total, &at, &n);
+    first += at;
     int32_t *labels = (void *)(s->images + n * b->image_floats);
     for (size_t i = 0; i < n; i++) {
         uint32_t which = b->order[first + i];
@@ -63,6 +66,7 @@ static void fill(caps_batcher *b, slot *s, uint64_t epoch, uint64_t index)
             s->targets ? s->targets + label * b->image_floats : NULL);
     }
     s->batch = (caps_batch){.n = n,
+        .total = total,
         .labels_per_image = b->labels_per_image,
         .images = s->images,
         .labels = labels,

@@ -93,6 +93,8 @@ const caps_setting caps_settings[] = {
     TEXT("split", split, .optional = true),
     SWITCH("split_auto", split_auto, .optional = true),
     TEXT("conv_request", conv_request, .optional = true),
+    COUNT("ranks", ranks, .optional = true),
+    SWITCH("reduce_fast", reduce_fast, .optional = true),
 };
 const size_t caps_setting_count = sizeof caps_settings / sizeof caps_settings[0];
 

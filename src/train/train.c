@@ -12,6 +12,7 @@
  * final. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <capscl/inspect.h>
 
@@ -21,19 +22,6 @@
 #include "schedule.h"
 #include "trace.h"
 #include "trainer.h"
-
-static bool is_stopped(const caps_trainer *t)
-{
-    return t->control->stop && *t->control->stop;
-}
-
-/* Not before something was done: runs that are resumed under a limit get to their end. */
-static bool is_out_of_time(const caps_trainer *t)
-{
-    double limit = t->control->time_limit_seconds;
-    return limit > 0 && t->steps_here + caps_team_in_flight(t->team) > 0 &&
-           caps_clock_seconds() - t->began >= limit;
-}
 
 /* The epoch or the run ends with step `step`. */
 static bool is_end(const caps_trainer *t, uint64_t step)
@@ -48,7 +36,8 @@ static bool evaluation_is_off(void *user, size_t done, size_t total)
     const caps_trainer *t = user;
     (void)done;
     (void)total;
-    return is_stopped(t) || is_out_of_time(t);
+    bool late;
+    return caps_trainer_wants_end(t, &late) || late;
 }
 
 static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *percent,
@@ -90,7 +79,7 @@ done:
 }
 
 /* Evaluates where it is due, logs, saves. CAPS_ERR_INTERRUPTED: called off, nothing was logged. */
-static caps_status close_epoch(caps_trainer *t, caps_error *err)
+static caps_status close_here(caps_trainer *t, caps_error *err)
 {
     const uint64_t every = t->config.eval_every;
     caps_status status = CAPS_OK;
@@ -106,10 +95,25 @@ done:
     return status;
 }
 
+/* Rank 0 does it, while the others wait. */
+static caps_status close_epoch(caps_trainer *t, caps_error *err)
+{
+    caps_status status = t->leads ? close_here(t, err) : CAPS_OK;
+    const bool called_off = status == CAPS_ERR_INTERRUPTED;
+    if (!called_off)
+        CAPS_TRY(status);
+    CAPS_TRY(caps_trainer_share_verdict(t, called_off, err));
+    if (called_off || t->verdict.called_off)
+        return CAPS_ERR_INTERRUPTED;
+    CAPS_TRY(caps_trainer_share_state(t, err));
+done:
+    return status;
+}
+
 /* After an epoch, where the shares follow the devices' speed: other shares, where they help. */
 static caps_status balance(caps_trainer *t, caps_error *err)
 {
-    const size_t n = caps_team_count(t->team);
+    const size_t n = caps_trainer_members(t);
     caps_status status = CAPS_OK;
     char *split = NULL;
     double *speeds = NULL;
@@ -118,14 +122,10 @@ static caps_status balance(caps_trainer *t, caps_error *err)
     speeds = malloc(n * sizeof *speeds);
     if (!speeds)
         return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", n);
-    for (size_t i = 0; i < n; i++) {
-        const caps_member_work work = caps_team_work(t->team, i);
-        speeds[i] = work.timed_images > 0 && work.busy_seconds > 0
-                        ? (double)work.timed_images / work.busy_seconds
-                        : 0;
-        if (speeds[i] <= 0) /* too few steps to know */
+    CAPS_TRY(caps_trainer_gather_speeds(t, speeds, err));
+    for (size_t i = 0; i < n; i++)
+        if (speeds[i] <= 0) /* too few steps to know, or it is rank 0 that decides */
             goto done;
-    }
     if (!caps_balance_helps(t->config.split, speeds, n, t->config.batch))
         goto done;
     CAPS_TRY(caps_balance_format(&split, speeds, n, err));
@@ -136,6 +136,19 @@ static caps_status balance(caps_trainer *t, caps_error *err)
 done:
     free(split);
     free(speeds);
+    return status;
+}
+
+static caps_status balance_all(caps_trainer *t, caps_error *err)
+{
+    char split[sizeof t->config.split];
+    caps_status status;
+    memcpy(split, t->config.split, sizeof split);
+    CAPS_TRY(balance(t, err));
+    if (t->config.split_auto)
+        CAPS_TRY(caps_trainer_share_setting(t, t->config.split, sizeof t->config.split, err));
+    t->rebalanced = strcmp(split, t->config.split) != 0;
+done:
     return status;
 }
 
@@ -163,7 +176,7 @@ static caps_status run_steps(caps_trainer *t, caps_error *err)
             CAPS_TRY(open_run(t, err));
         caps_trainer_report_progress(t);
         const uint64_t step = caps_team_enqueued(t->team);
-        if (is_end(t, step) || is_stopped(t) || is_out_of_time(t))
+        if (is_end(t, step) || caps_trainer_is_stopped(t) || caps_trainer_is_out_of_time(t))
             break;
         if (every > 0 && step % every == 0) {
             CAPS_TRY(caps_trainer_settle(t, err));
@@ -185,7 +198,7 @@ caps_status caps_trainer_run(caps_trainer *t, caps_train_end *end, caps_error *e
             *end = CAPS_TRAIN_FINISHED;
             return CAPS_OK;
         }
-        if (t->opened && (is_stopped(t) || is_out_of_time(t)))
+        if (t->opened && (caps_trainer_is_stopped(t) || caps_trainer_is_out_of_time(t)))
             break;
         if (t->state.ended || !is_end(t, t->state.step)) {
             CAPS_TRY(run_steps(t, err));
@@ -198,11 +211,11 @@ caps_status caps_trainer_run(caps_trainer *t, caps_train_end *end, caps_error *e
         if (status != CAPS_OK && err)
             *err = inner;
         CAPS_TRY(status);
-        CAPS_TRY(balance(t, err));
+        CAPS_TRY(balance_all(t, err));
         if (t->rebalanced)
             return CAPS_OK;
     }
-    *end = is_stopped(t) ? CAPS_TRAIN_STOPPED : CAPS_TRAIN_TIME_LIMIT;
+    *end = caps_trainer_is_stopped(t) ? CAPS_TRAIN_STOPPED : CAPS_TRAIN_TIME_LIMIT;
     /* An epoch that was closed has saved already. */
     status = CAPS_OK;
     if (!t->state.ended)

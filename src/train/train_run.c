@@ -19,11 +19,14 @@ void caps_trainer_rescue(caps_trainer *t, caps_error *err)
 {
     caps_error inner = {0};
     const size_t survivor = caps_team_survivor(t->team);
+    if (!t->leads)
+        return;
     t->rt = caps_team_runtime(t->team, survivor);
     t->model = caps_team_model(t->team, survivor);
     if (!t->opened)
         return;
-    if (caps_trainer_settle(t, &inner) == CAPS_OK && caps_trainer_save(t, true, &inner) == CAPS_OK)
+    /* Of one device alone, which failed, nothing can be read any more. */
+    if (survivor != caps_team_lost(t->team) && caps_trainer_settle(t, &inner) == CAPS_OK && caps_trainer_save(t, true, &inner) == CAPS_OK)
         t->rescued = true;
     const size_t used = strlen(err->message);
     const unsigned long long step = t->saved_step;
@@ -34,6 +37,13 @@ void caps_trainer_rescue(caps_trainer *t, caps_error *err)
         snprintf(err->message + used, sizeof err->message - used,
             "; saved at step %llu; go on with: capscl train --resume --out %s", step,
             t->control->out);
+}
+
+/* By a device, or by another rank. */
+static bool is_left(const caps_trainer *t)
+{
+    return caps_team_lost(t->team) < caps_team_count(t->team) ||
+           caps_ranks_check(t->ranks, NULL) != CAPS_OK;
 }
 
 static caps_status run_on(caps_trainer *t, const caps_crew *crew, const caps_train_config *config,
@@ -53,7 +63,7 @@ static caps_status run_on(caps_trainer *t, const caps_crew *crew, const caps_tra
         CAPS_TRY(caps_trainer_run(t, end, err));
     *m = caps_trainer_metrics(t);
 done:
-    if (status != CAPS_OK && t->team && caps_team_lost(t->team) < caps_team_count(t->team))
+    if (status != CAPS_OK && t->team && is_left(t))
         caps_trainer_rescue(t, err);
     if (t->team)
         caps_trainer_count_devices(t);
@@ -98,7 +108,8 @@ static caps_status run_on_what_is_left(caps_crew *crew, caps_train_config *confi
         status = run_on(&t, crew, config, c, end, m, &inner);
         const size_t lost = t.team ? caps_team_lost(t.team) : crew->n;
         const bool goes_on =
-            status != CAPS_OK && lost < crew->n && c->keep_going && (t.rescued || !t.opened);
+            status == CAPS_OK ? t.rebalanced
+                              : lost < crew->n && c->keep_going && (t.rescued || !t.opened);
         if (!goes_on) {
             caps_trainer_release(&t);
             if (status != CAPS_OK && err)
@@ -122,20 +133,28 @@ static caps_status run_on_what_is_left(caps_crew *crew, caps_train_config *confi
 static caps_status measure_shares(
     const caps_crew *crew, caps_train_config *config, const caps_train_control *c, caps_error *err)
 {
+    const size_t ranks = (size_t)caps_ranks_count(crew->ranks);
     char *split = NULL, text[1200];
-    caps_status status;
-    double *speeds = malloc(crew->n * sizeof *speeds);
-    if (!speeds)
-        return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", crew->n);
+    caps_status status = CAPS_OK;
+    double *speeds = malloc(crew->n * sizeof *speeds), *all = NULL;
+    size_t *firsts = malloc((ranks + 1) * sizeof *firsts);
+    if (!speeds || !firsts)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", crew->n));
     CAPS_TRY(caps_balance_measure(speeds, crew->rts, crew->n, config, err));
-    CAPS_TRY(caps_balance_format(&split, speeds, crew->n, err));
-    snprintf(config->split, sizeof config->split, "%s", split);
-    snprintf(text, sizeof text, "shares: %.1000s, as the devices' speed is now", split);
+    CAPS_TRY(caps_ranks_collect(
+        crew->ranks, speeds, crew->n, sizeof *speeds, (void **)&all, firsts, err));
+    if (all)
+        CAPS_TRY(caps_balance_format(&split, all, firsts[ranks], err));
+    snprintf(config->split, sizeof config->split, "%s", split ? split : "");
+    CAPS_TRY(caps_ranks_share(crew->ranks, config->split, sizeof config->split, err));
+    snprintf(text, sizeof text, "shares: %.1000s, as the devices' speed is now", config->split);
     if (c->event)
         c->event(c->user, CAPS_TRAIN_LOG, NULL, text);
 done:
     free(split);
     free(speeds);
+    free(all);
+    free(firsts);
     return status;
 }
 
@@ -150,6 +169,7 @@ caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
     CAPS_TRY(caps_options_read(&c, sizeof c, control, control->size, "caps_train_control", err));
     CAPS_TRY(caps_train_config_copy(&own, config, err));
     crew.n = 1 + c.others_count;
+    crew.ranks = c.ranks;
     crew.began = caps_clock_seconds();
     crew.rts = calloc(crew.n, sizeof(caps_runtime *));
     crew.slots = calloc(crew.n, sizeof *crew.slots);
@@ -159,7 +179,7 @@ caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
         crew.rts[i] = i == 0 ? rt : c.others[i - 1];
         crew.slots[i] = i;
     }
-    if (own.split_auto && !own.split[0] && crew.n > 1)
+    if (own.split_auto && !own.split[0] && (crew.n > 1 || crew.ranks))
         CAPS_TRY(measure_shares(&crew, &own, &c, err));
     CAPS_TRY(run_on_what_is_left(&crew, &own, &c, end, m, err));
 done:

@@ -79,7 +79,7 @@ void caps_trainer_count_devices(const caps_trainer *t)
         d->waiting_seconds += work.waiting_seconds;
         d->share = work.share;
         d->failed = caps_team_lost(t->team) == i;
-        d->stuck = caps_team_is_stuck(t->team, i);
+        d->stuck = caps_team_is_stuck(t->team, i) || caps_team_is_busy(t->team);
     }
 }
 
@@ -188,7 +188,7 @@ static caps_status take_step(caps_trainer *t, caps_error *err)
     CAPS_TRY(caps_team_take(t->team, &r, err));
     assert(r.step == s->step + 1);
     /* The steps behind it were computed from what is not finite: nobody takes them. */
-    if (!r.finite)
+    if (!r.finite && t->leads)
         CAPS_TRY(caps_trainer_not_finite(t, r.step, r.where, r.lr, err));
     s->totals.class_loss += r.totals.class_loss;
     s->totals.sse += r.totals.sse;
@@ -206,7 +206,7 @@ static caps_status take_step(caps_trainer *t, caps_error *err)
     const double now = caps_clock_seconds();
     count_time(t, r.images, now - t->lap);
     t->lap = now;
-    if (r.step % CAPS_METRICS_STEPS == 0) {
+    if (t->leads && r.step % CAPS_METRICS_STEPS == 0) {
         caps_train_metrics m = caps_trainer_metrics(t);
         CAPS_TRY(caps_trainer_append(t, CAPS_METRICS_STEP, &m, err));
     }
@@ -235,7 +235,11 @@ caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
     const caps_batch *batch = caps_batcher_next(t->batcher);
     caps_trace_end(t->rt);
     const caps_images images = {batch->n, batch->images, batch->labels, batch->targets};
-    CAPS_TRY(caps_team_enqueue(t->team, &images, lr, err));
+    if (t->leads)
+        CAPS_TRY(caps_trainer_share_verdict(t, false, err));
+    CAPS_TRY(caps_team_enqueue(t->team, &images, batch->total, lr, err));
+    if (!t->leads)
+        CAPS_TRY(caps_trainer_share_verdict(t, false, err));
     if (caps_team_is_full(t->team))
         CAPS_TRY(take_step(t, err));
 done:

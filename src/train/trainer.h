@@ -47,6 +47,13 @@ typedef struct caps_trainer {
     caps_state state;
     uint64_t resumed_from_step, saved_step;
     caps_team *team;
+    caps_ranks *ranks; /* of all processes; NULL: this one alone */
+    bool leads;        /* rank 0: it reads and writes the directory, and decides */
+    size_t *firsts;    /* [ranks + 1]: the first member of each rank among all; their number */
+    struct {
+        bool stopped, late; /* the run is to stop; its time is over */
+        bool called_off;    /* an epoch was not closed */
+    } verdict;              /* rank 0's, as all have heard it */
     size_t *slots;             /* [members]: where each stands in control.devices */
     caps_train_device *before; /* [members]: what it did in this process before this team */
     caps_watch watch;
@@ -72,6 +79,7 @@ typedef struct caps_crew {
     caps_runtime **rts; /* [n] */
     size_t *slots;      /* [n]: where each stands in control.devices */
     size_t n;
+    struct caps_ranks *ranks;
     double began; /* the run in this process: caps_clock_seconds */
 } caps_crew;
 
@@ -86,6 +94,34 @@ void caps_trainer_release(caps_trainer *t);
 
 /* Nothing is left to do: the end is reached, evaluated and in the log. */
 bool caps_trainer_is_finished(const caps_trainer *t);
+
+/* ---- trainer_ranks.c: where all ranks come to the same; alone they do nothing --------------- */
+
+/* How many devices each rank has. */
+caps_status caps_trainer_count_members(caps_trainer *t, size_t own, caps_error *err);
+size_t caps_trainer_members(const caps_trainer *t); /* of all ranks */
+size_t caps_trainer_before(const caps_trainer *t);  /* of the ranks before this one */
+/* Rank 0's choices of a run that goes on, for these runtimes. */
+caps_status caps_trainer_restore_choices(
+    caps_trainer *t, caps_runtime *const *rts, size_t n, caps_error *err);
+/* Rank 0 trains on the same images. CAPS_ERR_MISMATCH. */
+caps_status caps_trainer_compare_data(caps_trainer *t, caps_error *err);
+/* Where the run stands is as rank 0 has it. */
+caps_status caps_trainer_share_state(caps_trainer *t, caps_error *err);
+/* Rank 0 says, before a step, whether it is the last for now; the others hear it behind it. Again
+ * when an epoch was closed, or the closing was called off. */
+caps_status caps_trainer_share_verdict(caps_trainer *t, bool called_off, caps_error *err);
+/* Settings of text are rank 0's. */
+caps_status caps_trainer_share_setting(
+    caps_trainer *t, char *setting, size_t bytes, caps_error *err);
+/* Images per second of all members, on rank 0: [members]; 0: not known yet. */
+caps_status caps_trainer_gather_speeds(caps_trainer *t, double *speeds, caps_error *err);
+/* As it is now, of this process; `late` not before something was done: runs that are resumed under a
+ * limit get to their end. */
+bool caps_trainer_wants_end(const caps_trainer *t, bool *late);
+/* As all ranks know it. */
+bool caps_trainer_is_stopped(const caps_trainer *t);
+bool caps_trainer_is_out_of_time(const caps_trainer *t);
 
 /* ---- trainer_files.c ------------------------------------------------------------------------ */
 

@@ -216,7 +216,7 @@ caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *e
     drawer d = {.config = config};
     pthread_t reading, drawing;
     const bool reads = begin_thread(&reading, read_splits, &r);
-    const bool draws = !t->control->resume && !config->init[0];
+    const bool draws = t->leads && !t->control->resume && !config->init[0];
     const bool early = draws && caps_model_spec_info(config->spec)->parameters <= DRAWN_EARLY;
     const bool beside = early && begin_thread(&drawing, draw_first, &d);
     caps_status status = caps_runtime_build(t->rt, err);

@@ -27,6 +27,8 @@ caps_status caps_trainer_check_directory(const caps_trainer *t, caps_error *err)
     caps_status status;
     bool exists;
     caps_path_kind state = CAPS_PATH_NOTHING;
+    if (!t->leads)
+        return CAPS_OK;
     CAPS_TRY(caps_train_run_exists(out, &exists, err));
     if (exists && !t->control->resume && !t->control->overwrite)
         CAPS_TRY(caps_fail(
@@ -74,6 +76,10 @@ done:
 caps_status caps_trainer_open(caps_trainer *t, caps_error *err)
 {
     caps_status status;
+    if (!t->leads) {
+        t->opened = true;
+        return CAPS_OK;
+    }
     CAPS_TRY(caps_run_check_writable(t->control->out, err));
     if (!t->control->resume)
         CAPS_TRY(write_first(t, err));
@@ -104,6 +110,8 @@ caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err)
 {
     caps_status status;
     caps_error inner = {0};
+    if (!t->leads)
+        return CAPS_OK;
     caps_trace_begin(t->rt, "save");
     status = caps_state_take(&t->state, t->model, &inner);
     if (status == CAPS_ERR_NOT_FINITE)

@@ -179,6 +179,8 @@ static caps_status make_batcher(caps_trainer *t, caps_error *err)
         .seed = t->config.seed,
         .first_epoch = t->state.step / t->steps_per_epoch,
         .first_batch = t->state.step % t->steps_per_epoch,
+        .part = t->ranks ? caps_team_part : NULL,
+        .part_user = t->team,
         .memory = caps_pinned_helps(t->rt) ? pinned : (caps_batch_memory){0},
     };
     return caps_batcher_create(&t->batcher, &t->train, &options, err);
@@ -198,11 +200,14 @@ static void list_devices(char *text, size_t bytes, caps_runtime *const *rts, siz
 static void keep_devices(caps_trainer *t, const caps_crew *crew)
 {
     caps_train_config *config = &t->config;
+    const uint64_t ranks = t->ranks ? (uint64_t)caps_ranks_count(t->ranks) : 0;
     char devices[sizeof config->devices];
     list_devices(devices, sizeof devices, crew->rts, crew->n);
-    if (strcmp(config->devices, devices) != 0)
+    if (config->ranks != ranks || (!t->ranks && strcmp(config->devices, devices) != 0))
         config->micro_batch = 0;
-    memcpy(config->devices, devices, sizeof devices);
+    if (!t->ranks)
+        memcpy(config->devices, devices, sizeof devices);
+    config->ranks = ranks;
     if (!t->control->resume)
         memcpy(config->conv_request, config->conv, sizeof config->conv_request);
 }
@@ -214,12 +219,29 @@ static caps_model_options member_options(const caps_trainer *t, size_t member)
     const caps_train_config *config = &t->config;
     caps_model_options o = caps_config_model_options(config, t->train.n);
     o.class_weights = t->class_weights;
-    if (member == 0)
+    if (caps_trainer_before(t) + member == 0)
         return o;
     o.conv = config->conv_request[0] ? config->conv_request : NULL;
     o.routing_algorithm = CAPS_ROUTING_AUTO;
     o.micro_batch = 0;
     return o;
+}
+
+/* The shares of all members of all ranks. Another number of ranks has shares of its own. */
+static caps_status read_shares(caps_trainer *t, uint32_t **weights, caps_error *err)
+{
+    const size_t n = caps_trainer_members(t);
+    const uint64_t ranks = t->ranks ? (uint64_t)caps_ranks_count(t->ranks) : 0;
+    const bool other = t->control->resume && t->config.ranks != ranks;
+    if (caps_shares_read(weights, t->config.split, n, other ? NULL : err) == CAPS_OK)
+        return CAPS_OK;
+    if (!other)
+        return CAPS_ERR_ARGUMENT;
+    caps_trainer_note(t,
+        "shares %s were those of %llu ranks: equal shares of %zu devices from here on",
+        t->config.split, (unsigned long long)(t->config.ranks ? t->config.ranks : 1), n);
+    t->config.split[0] = 0;
+    return caps_shares_read(weights, "", n, err);
 }
 
 /* Models on all devices, each for its share of a batch. */
@@ -234,7 +256,7 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
     t->before = calloc(n, sizeof *t->before);
     if (!options || !t->slots || !t->before)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", n));
-    CAPS_TRY(caps_shares_read(&weights, t->config.split, n, err));
+    CAPS_TRY(read_shares(t, &weights, err));
     keep_devices(t, crew);
     for (size_t i = 0; i < n; i++) {
         caps_model_memory memory;
@@ -242,7 +264,8 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
         if (n > 1)
             snprintf(name, sizeof name, "device %s", caps_runtime_device(crew->rts[i])->id);
         options[i] = member_options(t, i);
-        options[i].max_batch = caps_share_most(weights, n, i, options[i].max_batch);
+        options[i].max_batch = caps_share_most(weights, caps_trainer_members(t),
+            caps_trainer_before(t) + i, options[i].max_batch);
         CAPS_TRY(caps_model_forecast(crew->rts[i], t->config.spec, &options[i], &memory, err));
         report_memory(t, &memory, options[i].max_batch, name);
         t->slots[i] = crew->slots[i];
@@ -254,7 +277,10 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
         .weights = weights,
         .optimizer = t->config.optimizer,
         .batch = caps_config_model_options(&t->config, t->train.n).max_batch,
-        .timeout_seconds = timeout > 0 ? timeout : DEVICE_TIMEOUT};
+        .timeout_seconds = timeout > 0 ? timeout : DEVICE_TIMEOUT,
+        .ranks = t->ranks,
+        .firsts = t->firsts,
+        .fast = t->config.reduce_fast};
     CAPS_TRY(caps_team_create(&t->team, crew->rts, n, &o, err));
     t->model = caps_team_model(t->team, 0);
 done:
@@ -274,6 +300,8 @@ caps_status caps_trainer_init(caps_trainer *t, const caps_crew *crew,
         .control = control,
         .began = crew->began,
         .choices_before = caps_choices_count(rt),
+        .ranks = crew->ranks,
+        .leads = caps_ranks_rank(crew->ranks) == 0,
         .log = {.fd = -1}};
     if (!control->out || isnan(control->time_limit_seconds) || control->time_limit_seconds < 0)
         CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT,
@@ -283,15 +311,20 @@ caps_status caps_trainer_init(caps_trainer *t, const caps_crew *crew,
     CAPS_TRY(caps_config_check(&t->config, err));
     CAPS_TRY(caps_trainer_make_paths(t, err));
     CAPS_TRY(caps_trainer_check_directory(t, err));
-    for (size_t i = 0; control->resume && i < crew->n; i++)
-        CAPS_TRY(caps_run_restore_choices(crew->rts[i], control->out, err));
+    if (control->resume)
+        CAPS_TRY(caps_trainer_restore_choices(t, crew->rts, crew->n, err));
     CAPS_TRY(caps_trainer_read_data(t, &first, err));
+    CAPS_TRY(caps_trainer_compare_data(t, err));
+    CAPS_TRY(caps_trainer_count_members(t, crew->n, err));
     CAPS_TRY(weigh_classes(t, err));
     CAPS_TRY(make_team(t, crew, err));
     keep_algorithms(t);
-    CAPS_TRY(control->resume ? old_state(t, err) : first_parameters(t, &first, err));
+    if (t->leads)
+        CAPS_TRY(control->resume ? old_state(t, err) : first_parameters(t, &first, err));
+    CAPS_TRY(caps_trainer_share_state(t, err));
     CAPS_TRY(caps_team_begin(t->team, t->config.seed, t->state.step + 1, err));
-    CAPS_TRY(format_config(t, err));
+    if (t->leads)
+        CAPS_TRY(format_config(t, err));
     if (caps_trainer_is_finished(t))
         goto done;
     CAPS_TRY(make_batcher(t, err));
@@ -306,7 +339,7 @@ void caps_trainer_release(caps_trainer *t)
 {
     bool stuck = false;
     for (size_t i = 0; t->team && i < caps_team_count(t->team); i++)
-        stuck = stuck || caps_team_is_stuck(t->team, i);
+        stuck = stuck || caps_team_is_stuck(t->team, i) || caps_team_is_busy(t->team);
     if (t->batcher && !stuck) /* the device may still read its last batches */
         (void)caps_runtime_finish(t->rt, NULL);
     if (!stuck)
@@ -322,6 +355,7 @@ void caps_trainer_release(caps_trainer *t)
     caps_dataset_release(&t->validation);
     caps_watch_release(&t->watch);
     free(t->slots);
+    free(t->firsts);
     free(t->before);
     free(t->class_images);
     free(t->class_weights);

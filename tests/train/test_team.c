@@ -143,7 +143,7 @@ static float *three_steps(const crew *c, size_t which, double lr, caps_step_resu
         float *images;
         int32_t labels[B];
         const caps_images batch = batch_of(i, sizes[i], &images, labels);
-        test_ok(caps_team_enqueue(c->team, &batch, lr, &err));
+        test_ok(caps_team_enqueue(c->team, &batch, batch.b, lr, &err));
         ck_assert_uint_eq(caps_team_in_flight(c->team), 1);
         test_ok(caps_team_take(c->team, r, &err));
         ck_assert_uint_eq(r->step, i + 1);
@@ -248,7 +248,7 @@ START_TEST(members_that_differ_are_sent_the_parameters)
         int32_t labels[B];
         ck_assert(memcmp(lead, other, bytes) == 0);
         const caps_images batch = batch_of(9, B, &images, labels);
-        test_ok(caps_team_enqueue(c.team, &batch, 1e-3, &err));
+        test_ok(caps_team_enqueue(c.team, &batch, batch.b, 1e-3, &err));
         test_ok(caps_team_take(c.team, &r, &err));
         free(lead);
         free(other);
@@ -286,7 +286,7 @@ START_TEST(values_that_are_not_finite_are_found_on_any_device)
     int32_t labels[B];
     const caps_images batch = batch_of(1, B, &images, labels);
     images[(B - 1) * PIXELS] = NAN;
-    test_ok(caps_team_enqueue(c.team, &batch, 0.1, &err));
+    test_ok(caps_team_enqueue(c.team, &batch, batch.b, 0.1, &err));
     test_ok(caps_team_take(c.team, &r, &err));
     ck_assert(!r.finite);
     free(images);

@@ -34,13 +34,54 @@ static double team_deadline(const caps_team *t)
                           : 0;
 }
 
+/* Nobody waits any more. With the lock. */
+static void team_abort(caps_team *t)
+{
+    t->aborted = true;
+    if (t->ranks)
+        caps_ranks_sum_abort(t->ranks);
+    pthread_cond_broadcast(&t->changed);
+}
+
 /* Those that are not here after all that time have failed. */
 static void team_give_up(caps_team *t)
 {
-    t->aborted = true;
+    team_abort(t);
     for (size_t i = 0; i < t->n; i++)
-        t->members[i].stuck = !t->members[i].arrived;
-    pthread_cond_broadcast(&t->changed);
+        t->members[i].stuck = !t->members[i].arrived && !t->members[i].abroad;
+}
+
+/* Waits for a change. The time of *until does not run while a member waits for other ranks, whose
+ * courier knows whether they are there. */
+static void team_wait_long(caps_team *t, double *until)
+{
+    bool abroad = false;
+    if (team_wait(t, *until))
+        return;
+    for (size_t i = 0; i < t->n; i++)
+        abroad = abroad || t->members[i].abroad;
+    const double now = caps_clock_seconds();
+    const double left = team_deadline(t), renewed = abroad ? left : t->back + left - now;
+    if (t->ranks && renewed > now)
+        *until = renewed;
+    else
+        team_give_up(t);
+}
+
+void caps_member_leave(caps_member *m)
+{
+    pthread_mutex_lock(&m->team->lock);
+    m->abroad = true;
+    pthread_mutex_unlock(&m->team->lock);
+}
+
+void caps_member_return(caps_member *m, double began)
+{
+    pthread_mutex_lock(&m->team->lock);
+    m->abroad = false;
+    m->team->back = caps_clock_seconds();
+    pthread_mutex_unlock(&m->team->lock);
+    m->work.waiting_seconds += caps_clock_seconds() - began;
 }
 
 bool caps_member_meet(caps_member *m)
@@ -49,7 +90,7 @@ bool caps_member_meet(caps_member *m)
     const double began = caps_clock_seconds();
     pthread_mutex_lock(&t->lock);
     const uint64_t meeting = t->meetings;
-    const double until = team_deadline(t);
+    double until = team_deadline(t);
     m->arrived = true;
     if (++t->met == t->n) {
         t->met = 0;
@@ -59,8 +100,7 @@ bool caps_member_meet(caps_member *m)
         pthread_cond_broadcast(&t->changed);
     }
     while (t->meetings == meeting && !t->aborted)
-        if (!team_wait(t, until))
-            team_give_up(t);
+        team_wait_long(t, &until);
     const bool all = t->meetings != meeting; /* who failed after it was here */
     pthread_mutex_unlock(&t->lock);
     m->work.waiting_seconds += caps_clock_seconds() - began;
@@ -77,7 +117,7 @@ static void member_do(caps_member *m, caps_member_job *job)
     m->jobs++;
     m->arrived = true;
     if (m->status != CAPS_OK)
-        m->team->aborted = true;
+        team_abort(m->team);
     pthread_cond_broadcast(&m->team->changed);
     pthread_mutex_unlock(&m->team->lock);
 }
@@ -119,15 +159,14 @@ caps_status caps_team_do(caps_team *t, caps_member_job *job, caps_error *err)
     for (size_t i = 0; i < t->n; i++)
         t->members[i].arrived = false;
     pthread_cond_broadcast(&t->changed);
-    const double until = team_deadline(t);
+    double until = team_deadline(t);
     for (size_t i = 0; i < t->n; i++)
         while (t->members[i].jobs != t->jobs && !t->members[i].stuck)
-            if (!team_wait(t, until))
-                team_give_up(t);
+            team_wait_long(t, &until);
     pthread_mutex_unlock(&t->lock);
     const size_t failed = team_failed(t);
     if (failed == t->n)
-        return CAPS_OK;
+        return caps_ranks_check(t->ranks, err);
     t->lost = failed;
     const caps_member *m = &t->members[failed];
     const caps_device_info *d = caps_runtime_device(m->rt);
@@ -151,7 +190,7 @@ caps_status caps_members_start(caps_team *t, caps_error *err)
     int code = 0;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    for (size_t i = 0; t->n > 1 && i < t->n && code == 0; i++) {
+    for (size_t i = 0; !caps_team_is_alone(t) && i < t->n && code == 0; i++) {
         code = pthread_create(&t->members[i].thread, NULL, member_run, &t->members[i]);
         t->members[i].started = code == 0;
     }

@@ -56,11 +56,20 @@ const char *caps_ranks_host(const caps_ranks *r, int rank);
 caps_status caps_ranks_share(caps_ranks *r, void *data, size_t bytes, caps_error *err);
 /* The same of a text: *text is freed with free(); on rank 0 it is what is sent, NULL as "". */
 caps_status caps_ranks_share_text(caps_ranks *r, char **text, caps_error *err);
+/* As share, for what rank 0 says at another time than the others hear it: it may make other calls
+ * between. */
+caps_status caps_ranks_share_aside(caps_ranks *r, void *data, size_t bytes, caps_error *err);
 /* all[count * bytes] on rank 0: each rank's bytes, in the order of the ranks; elsewhere `all` is not
  * used, and nothing is waited for. At most CAPS_GATHER_MOST bytes of each. */
 enum { CAPS_GATHER_MOST = 65536 };
 caps_status caps_ranks_gather(
     caps_ranks *r, const void *mine, void *all, size_t bytes, caps_error *err);
+/* Lists of n elements of `bytes` each, n another on each rank, one behind the other: *all on rank 0,
+ * freed with free(), elsewhere NULL. firsts[count + 1], on all ranks: where each begins, and their
+ * number. mine NULL: only that. */
+caps_status caps_ranks_collect(caps_ranks *r, const void *mine, size_t n, size_t bytes, void **all,
+    size_t *firsts, caps_error *err);
+
 /* A rank has failed, or is lost: *err says which and why, and the status is that of its failure. On
  * other ranks than 0 it may be that rank 0 has ended the run: CAPS_ERR_INTERRUPTED. */
 caps_status caps_ranks_check(caps_ranks *r, caps_error *err);

@@ -55,17 +55,17 @@ static caps_status transfer(
 }
 
 /* A binomial tree: rank 12 = 1100b gets it from 8 = 1000b, and sends it to 13 and 14. */
-static caps_status share_some(caps_ranks *r, void *data, size_t bytes, caps_error *err)
+static caps_status share_some(
+    caps_ranks *r, void *data, size_t bytes, int tag, caps_error *err)
 {
     const int rank = r->place.rank, count = r->place.count;
     caps_status status = CAPS_OK;
     int low = rank & -rank;
     if (rank > 0)
-        CAPS_TRY(
-            transfer(r, CAPS_OP_RECEIVE, data, bytes, rank & (rank - 1), CAPS_TAG_BYTES, err));
+        CAPS_TRY(transfer(r, CAPS_OP_RECEIVE, data, bytes, rank & (rank - 1), tag, err));
     for (low = rank > 0 ? low >> 1 : 1 << 30; low > 0; low >>= 1)
         if (low < count && rank + low < count)
-            CAPS_TRY(transfer(r, CAPS_OP_SEND, data, bytes, rank + low, CAPS_TAG_BYTES, err));
+            CAPS_TRY(transfer(r, CAPS_OP_SEND, data, bytes, rank + low, tag, err));
 done:
     return status;
 }
@@ -76,10 +76,15 @@ caps_status caps_ranks_share(caps_ranks *r, void *data, size_t bytes, caps_error
     if (!r)
         return CAPS_OK;
     for (size_t at = 0; at < bytes; at += MOST_AT_ONCE)
-        CAPS_TRY(share_some(
-            r, (char *)data + at, bytes - at < MOST_AT_ONCE ? bytes - at : MOST_AT_ONCE, err));
+        CAPS_TRY(share_some(r, (char *)data + at,
+            bytes - at < MOST_AT_ONCE ? bytes - at : MOST_AT_ONCE, CAPS_TAG_BYTES, err));
 done:
     return status;
+}
+
+caps_status caps_ranks_share_aside(caps_ranks *r, void *data, size_t bytes, caps_error *err)
+{
+    return r ? share_some(r, data, bytes, CAPS_TAG_ASIDE, err) : CAPS_OK;
 }
 
 caps_status caps_ranks_share_text(caps_ranks *r, char **text, caps_error *err)
@@ -119,5 +124,41 @@ caps_status caps_ranks_gather(
         CAPS_TRY(transfer(r, CAPS_OP_RECEIVE, (char *)all + (size_t)i * bytes, bytes, i,
             CAPS_TAG_GATHER, err));
 done:
+    return status;
+}
+
+caps_status caps_ranks_collect(caps_ranks *r, const void *mine, size_t n, size_t bytes, void **all,
+    size_t *firsts, caps_error *err)
+{
+    const size_t count = (size_t)caps_ranks_count(r);
+    caps_status status = CAPS_OK;
+    uint64_t own = n, *counts = calloc(count, sizeof *counts);
+    char *list = NULL;
+    if (!counts)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for messages"));
+    CAPS_TRY(caps_ranks_gather(r, &own, counts, sizeof own, err));
+    CAPS_TRY(caps_ranks_share(r, counts, count * sizeof *counts, err));
+    firsts[0] = 0;
+    for (size_t k = 0; k < count; k++)
+        firsts[k + 1] = firsts[k] + (size_t)counts[k];
+    if (!mine)
+        goto done;
+    *all = NULL;
+    if (caps_ranks_rank(r) > 0) {
+        status = transfer(r, CAPS_OP_SEND, (void *)mine, n * bytes, 0, CAPS_TAG_GATHER, err);
+        goto done;
+    }
+    list = malloc(firsts[count] * bytes + 1);
+    if (!list)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for messages"));
+    memcpy(list, mine, n * bytes);
+    for (size_t k = 1; k < count; k++)
+        CAPS_TRY(transfer(r, CAPS_OP_RECEIVE, list + firsts[k] * bytes, (size_t)counts[k] * bytes,
+            (int)k, CAPS_TAG_GATHER, err));
+    *all = list;
+    list = NULL;
+done:
+    free(list);
+    free(counts);
     return status;
 }

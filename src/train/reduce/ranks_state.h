@@ -30,7 +30,7 @@ struct caps_op {
     caps_op *next;
 };
 
-enum { CAPS_TAG_CONTROL = 1, CAPS_TAG_BYTES, CAPS_TAG_GATHER, CAPS_TAG_PIECES = 16 };
+enum { CAPS_TAG_CONTROL = 1, CAPS_TAG_BYTES, CAPS_TAG_ASIDE, CAPS_TAG_GATHER, CAPS_TAG_PIECES = 16 };
 
 typedef struct caps_peer {
     char host[CAPS_HOST_BYTES];

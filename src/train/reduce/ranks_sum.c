@@ -12,7 +12,7 @@ typedef struct piece {
     float *data;   /* this rank's, in place of which the sum comes */
     bool put;      /* it is here */
     size_t parts;  /* of the own slice: those of other ranks that are missing */
-    size_t slices; /* sums that are missing, the own one too */
+    size_t slices; /* sums that are missing, and those of the own that are not sent yet */
     void **others; /* [ranks]: parts of the own slice; NULL of this rank and of an empty slice */
     /* Of sums in bfloat16: what is sent and received, and what rounding has left of this rank's
      * gradients and of the own slice's sums (bf16.h). */
@@ -98,6 +98,7 @@ static void slice_done(caps_ranks *r, size_t i)
         piece_done(r, i);
 }
 
+/* A sum has come, or this rank's own has been sent. */
 static void on_sum(caps_ranks *r, caps_op *op)
 {
     piece *p = &r->sums->pieces[op->piece];
@@ -183,7 +184,7 @@ static void try_own(caps_ranks *r, size_t i)
     add_parts(r, p, first, count);
     for (int k = 0; k < r->place.count; k++)
         if (k != r->place.rank)
-            start(r, CAPS_OP_SEND, first, count, k, i, caps_op_free);
+            start(r, CAPS_OP_SEND, first, count, k, i, on_sum);
     slice_done(r, i);
 }
 
@@ -332,8 +333,10 @@ void caps_ranks_sum_begin(caps_ranks *r, const bool *takes_part)
         p->put = p->done = false;
         p->parts = parts;
         p->slices = 0;
-        for (int k = 0; k < r->place.count; k++)
-            p->slices += slice_of(&first, p->count, r->place.count, k) > 0;
+        for (int k = 0; k < r->place.count; k++) {
+            const bool any = slice_of(&first, p->count, r->place.count, k) > 0;
+            p->slices += !any ? 0 : k == r->place.rank ? (size_t)r->place.count : 1;
+        }
     }
     call(r, sums_begin, 0, NULL);
 }

@@ -50,7 +50,7 @@ caps_status caps_team_compare(caps_team *t, bool *sent, caps_error *err)
     caps_status status = CAPS_OK;
     bool more = false;
     *sent = false;
-    if (t->n == 1)
+    if (caps_team_is_alone(t))
         return CAPS_OK;
     CAPS_TRY(caps_team_do(t, member_hash, err));
     for (size_t i = 1; i < t->n; i++) {
@@ -61,6 +61,7 @@ caps_status caps_team_compare(caps_team *t, bool *sent, caps_error *err)
     }
     if (more)
         CAPS_TRY(caps_team_do(t, caps_member_send, err));
+    CAPS_TRY(caps_team_compare_ranks(t, sent, err));
 done:
     return status;
 }
@@ -90,7 +91,7 @@ caps_status caps_team_begin(caps_team *t, uint64_t seed, uint64_t step, caps_err
     for (size_t i = 0; i < t->n; i++) {
         caps_member *m = &t->members[i];
         caps_stepper_init(&m->stepper, m->model, t->optimizer, seed, step);
-        if (t->n > 1) {
+        if (!caps_team_is_alone(t)) {
             m->stepper.reduce = caps_member_reduce;
             m->stepper.ready = caps_member_ready;
             m->stepper.reduce_user = m;
@@ -98,7 +99,7 @@ caps_status caps_team_begin(caps_team *t, uint64_t seed, uint64_t step, caps_err
     }
     t->compared = false;
     t->taken = step - 1;
-    return team_spread(t, err);
+    return t->ranks ? caps_team_spread_ranks(t, true, err) : team_spread(t, err);
 }
 
 /* ---- the team ------------------------------------------------------------------------------- */
@@ -108,9 +109,9 @@ static caps_status member_init(caps_member *m, const caps_team_options *o, caps_
     caps_team *t = m->team;
     caps_status status;
     size_t first;
-    caps_share_get(&first, &m->work.share, t->weights, t->n, m->index, o->batch);
+    caps_share_get(&first, &m->work.share, t->weights, t->all, t->before + m->index, o->batch);
     CAPS_TRY(caps_model_create(&m->model, m->rt, o->spec, &o->models[m->index], err));
-    if (t->n > 1)
+    if (!caps_team_is_alone(t))
         CAPS_TRY(caps_exchange_init(&m->exchange, m->model, o->piece, err));
 done:
     return status;
@@ -124,16 +125,20 @@ caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n
     *out = NULL;
     caps_team *t = calloc(1, sizeof *t);
     if (t) {
+        const int rank = caps_ranks_rank(options->ranks), ranks = caps_ranks_count(options->ranks);
         t->n = t->lost = n;
+        t->ranks = options->ranks;
+        t->before = t->ranks ? options->firsts[rank] : 0;
+        t->all = t->ranks ? options->firsts[ranks] : n;
         t->timeout = options->timeout_seconds;
         t->members = calloc(n, sizeof *t->members);
-        t->weights = malloc(n * sizeof *t->weights);
+        t->weights = malloc(t->all * sizeof *t->weights);
         t->hosts = calloc(n, sizeof *t->hosts);
         t->models = calloc(n, sizeof(caps_model *));
     }
     if (!t || !t->members || !t->weights || !t->hosts || !t->models)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu devices", n));
-    memcpy(t->weights, options->weights, n * sizeof *t->weights);
+    memcpy(t->weights, options->weights, t->all * sizeof *t->weights);
     t->pixels = info->pixels;
     t->labels = info->labels;
     t->optimizer = options->optimizer;
@@ -147,13 +152,14 @@ caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n
         m->index = i;
         m->rt = rts[i];
         status = member_init(m, options, err);
-        if (status != CAPS_OK && n > 1)
+        if (status != CAPS_OK && !caps_team_is_alone(t))
             caps_fail_prefix(err, status, "device %s", caps_runtime_device(rts[i])->id);
         CAPS_TRY(status);
     }
     for (size_t i = 0; i < n; i++)
         t->models[i] = t->members[i].model;
-    t->has_threads = n > 1;
+    CAPS_TRY(caps_team_join(t, options, err));
+    t->has_threads = !caps_team_is_alone(t);
     CAPS_TRY(caps_members_start(t, err));
     *out = t;
     t = NULL;
@@ -168,6 +174,9 @@ void caps_team_free(caps_team *t)
         return;
     if (t->has_threads && !caps_members_stop(t))
         return; /* one of them may come back yet */
+    if (caps_team_is_busy(t))
+        return; /* a message may come yet */
+    caps_team_part_ways(t);
     for (size_t i = 0; t->members && i < t->n; i++) {
         caps_exchange_release(&t->members[i].exchange);
         caps_model_free(t->members[i].model);
@@ -181,6 +190,13 @@ void caps_team_free(caps_team *t)
     free(t->weights);
     free(t->members);
     free(t);
+}
+
+size_t caps_team_images(const caps_team *t, size_t which, size_t total)
+{
+    size_t first, count;
+    caps_share_get(&first, &count, t->weights, t->all, which, total);
+    return count;
 }
 
 size_t caps_team_count(const caps_team *t)
@@ -215,7 +231,7 @@ size_t caps_team_lost(const caps_team *t)
 
 void caps_team_lose(caps_team *t, size_t i)
 {
-    if (t->n > 1 && t->lost == t->n)
+    if (!caps_team_is_alone(t) && t->lost == t->n)
         t->lost = i;
 }
 
@@ -236,7 +252,8 @@ uint64_t caps_team_enqueued(const caps_team *t)
 
 size_t caps_team_in_flight(const caps_team *t)
 {
-    return t->n == 1 ? t->members[0].stepper.in_flight : (size_t)(caps_team_enqueued(t) - t->taken);
+    return caps_team_is_alone(t) ? t->members[0].stepper.in_flight
+                                 : (size_t)(caps_team_enqueued(t) - t->taken);
 }
 
 bool caps_team_is_full(const caps_team *t)

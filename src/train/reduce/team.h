@@ -14,10 +14,15 @@
  * parameters after every step.
  *
  * The order of the sums and the shares do not depend on time: the same devices with the same shares
- * give the same bits. */
+ * give the same bits.
+ *
+ * Of several processes (ranks.h) each has a team of its own devices. The shares are those of all
+ * members of all ranks, in their order. What a rank's members leave is summed over the ranks before
+ * it comes back to them, and rank 0's first member is the lead of all. */
 #ifndef CAPS_TEAM_H
 #define CAPS_TEAM_H
 
+#include "ranks.h"
 #include "stepper.h"
 
 /* What a member did. */
@@ -31,13 +36,16 @@ typedef struct caps_member_work {
 typedef struct caps_team_options {
     const caps_model_spec *spec;
     const caps_model_options *models; /* [n]; max_batch is the most of the member's share */
-    const uint32_t *weights;          /* [n], of the shares */
+    const uint32_t *weights;          /* of the shares: [n], or of all members of all ranks */
     size_t batch;                     /* images of a whole one */
     caps_optimizer optimizer;
     /* A device that takes so much longer over its part of a step than another has failed; 0: never.
      * The first step of all builds kernels: it may take CAPS_TEAM_FIRST times as long. */
     double timeout_seconds;
     size_t piece; /* elements of the gradients that are sent at once; 0: CAPS_PIECE */
+    caps_ranks *ranks;    /* NULL: this process alone */
+    const size_t *firsts; /* [ranks + 1]: the first member of each rank among all; their number */
+    bool fast;            /* caps_ranks_sum_init */
 } caps_team_options;
 
 enum { CAPS_TEAM_FIRST = 10 };
@@ -66,20 +74,25 @@ caps_status caps_team_begin(caps_team *team, uint64_t seed, uint64_t step, caps_
  * from now on; *sent: there are such. No step may be in flight. */
 caps_status caps_team_compare(caps_team *team, bool *sent, caps_error *err);
 
-/* As caps_stepper_enqueue and so on, for a batch of at most `batch` images. A team of several
- * waits for the gradients.
+/* As caps_stepper_enqueue and so on, for a batch of at most `batch` images; of several ranks
+ * `images` are this rank's part of `total` (caps_team_part). A team of several waits for the
+ * gradients. The results of a step are those of all; on other ranks than 0, those of this rank.
  *
  * Where the device of one of several members fails, that member is lost (caps_team_lost), and the
  * others stand at the same step: all of them have enqueued it, or none. What they have in flight
  * can be taken still (its results are those of the members that are left), and the model of
  * caps_team_survivor can be saved. No further step may be enqueued. */
 caps_status caps_team_enqueue(
-    caps_team *team, const caps_images *images, double lr, caps_error *err);
+    caps_team *team, const caps_images *images, size_t total, double lr, caps_error *err);
+/* Of a batch of `total` images, those of this process: caps_batcher_options.part. */
+void caps_team_part(void *team, size_t total, size_t *first, size_t *count);
 caps_status caps_team_take(caps_team *team, caps_step_result *result, caps_error *err);
 /* The member that was lost; the number of members: none was. */
 size_t caps_team_lost(const caps_team *team);
 /* The first member that is left. */
 size_t caps_team_survivor(const caps_team *team);
+/* Messages to other ranks may still be on their way: nothing of it is to be freed. */
+bool caps_team_is_busy(const caps_team *team);
 /* A member whose device failed elsewhere is lost. */
 void caps_team_lose(caps_team *team, size_t member);
 /* It does not answer: its runtime may not be used any more, nor freed. */

@@ -19,12 +19,14 @@ static caps_status member_enqueue(caps_member *m, caps_error *err)
     const caps_images *all = t->images;
     caps_status status;
     size_t first, count;
-    caps_share_get(&first, &count, t->weights, t->n, m->index, all->b);
-    const caps_images own = {count, all->images + first * t->pixels,
-        all->labels + first * t->labels,
-        all->targets ? all->targets + first * t->labels * t->pixels : NULL};
+    size_t before, ignored; /* `all` begin with the first member's */
+    caps_share_get(&first, &count, t->weights, t->all, t->before + m->index, t->total);
+    caps_share_get(&before, &ignored, t->weights, t->all, t->before, t->total);
+    const size_t at = first - before;
+    const caps_images own = {count, all->images + at * t->pixels, all->labels + at * t->labels,
+        all->targets ? all->targets + at * t->labels * t->pixels : NULL};
     m->stepper.first = first;
-    m->stepper.total = all->b;
+    m->stepper.total = t->total;
     CAPS_TRY(caps_stepper_enqueue(&m->stepper, &own, t->lr, err));
     if (team_differs(t))
         CAPS_TRY(caps_member_send(m, err));
@@ -54,14 +56,19 @@ static void forget_times(caps_team *t)
         t->members[i].work.busy_seconds = t->members[i].work.waiting_seconds = 0;
 }
 
-caps_status caps_team_enqueue(caps_team *t, const caps_images *images, double lr, caps_error *err)
+caps_status caps_team_enqueue(
+    caps_team *t, const caps_images *images, size_t total, double lr, caps_error *err)
 {
     caps_status status;
-    if (t->n == 1)
+    if (caps_team_is_alone(t))
         return team_enqueue_alone(t, images, lr, err);
     t->images = images;
+    t->total = total;
+    t->totals[(caps_team_enqueued(t) + 1) % CAPS_STEPS_AT_ONCE] = total;
     t->lr = lr;
+    caps_team_announce(t);
     CAPS_TRY(caps_team_do(t, member_enqueue, err));
+    CAPS_TRY(caps_team_send_ranks(t, err));
     if (!t->compared) {
         bool sent;
         t->compared = true;
@@ -110,9 +117,10 @@ static void count_lost(const caps_team *t, caps_step_result *sum)
 caps_status caps_team_take(caps_team *t, caps_step_result *result, caps_error *err)
 {
     caps_status status;
-    if (t->n == 1)
+    if (caps_team_is_alone(t))
         return caps_stepper_take(&t->members[0].stepper, result, err);
-    CAPS_TRY(t->lost < t->n ? take_left(t, err) : caps_team_do(t, member_take, err));
+    const bool alone = caps_ranks_check(t->ranks, NULL) != CAPS_OK; /* a rank has failed */
+    CAPS_TRY(t->lost < t->n || alone ? take_left(t, err) : caps_team_do(t, member_take, err));
     const size_t first = caps_team_survivor(t);
     t->taken++;
     *result = t->members[first].result;
@@ -121,6 +129,10 @@ caps_status caps_team_take(caps_team *t, caps_step_result *result, caps_error *e
             add_result(result, &t->members[i].result);
     if (t->lost < t->n)
         count_lost(t, result);
+    if (alone)
+        caps_team_guess(t, result);
+    else
+        CAPS_TRY(caps_team_gather(t, result, err));
 done:
     return status;
 }
