@@ -290,7 +290,7 @@ void caps_train_change_resumed(
     if (o->data)
         snprintf(config->data, sizeof config->data, "%s", o->data);
     if (caps_args_given(args, "--reduce"))
-        config->reduce_fast = o->reduce == 1;
+        config->reduce = (caps_reduce)o->reduce;
     /* Other devices have shares of their own. */
     if (o->split)
         config->split_auto = strcmp(o->split, "auto") == 0;

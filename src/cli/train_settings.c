@@ -12,7 +12,7 @@
 static const char *const optimizers[] = {"adam", "sgd", NULL};
 static const char *const augments[] = {"none", "shift2", "place40", "crop24", NULL};
 static const char *const routing_grads[] = {"full", "last", NULL};
-static const char *const reduces[] = {"ordered", "fast", NULL};
+static const char *const reduces[] = {"exact", "fast", "bf16", NULL}; /* caps_reduce */
 static const char *const initialisers[] = {"scaled", "authors", NULL};
 
 static const char *profile_name(size_t i, const void *context)
@@ -38,8 +38,9 @@ const caps_flag caps_train_flag_table[] = {
         "of several devices, one that does not answer for so long has failed:\n"
         "90, 90s, 5m (default: 10m; ten times that for the first step)"),
     CAPS_ROW_CHOICE("--reduce", caps_train_flags, reduce, reduces, "R",
-        "gradients of several ranks (mpirun, srun) are summed in the order of the ranks, or\n"
-        "by MPI in whatever order is fast: not the same bits everywhere (default: ordered)"),
+        "gradients of several ranks (mpirun, srun) are summed in their order (exact, the\n"
+        "default), by MPI in whatever order is fast (fast), or sent as bfloat16, which\n"
+        "halves what goes through a slow link (bf16; docs/scaling.md)"),
     CAPS_ROW_CONV(caps_train_flags),
     CAPS_ROW_TEXT("--arch", caps_train_flags, arch, "FILE",
         "the network: a JSON spec, or a name: mnist (the paper's), small,\n"
@@ -409,7 +410,7 @@ caps_status caps_train_take_settings(
     CAPS_TRY(copy_text(config->background, sizeof config->background,
         background && strcmp(background, "auto") == 0 ? "" : background, "--background", err));
     if (caps_args_given(args, "--reduce"))
-        config->reduce_fast = o->reduce == 1;
+        config->reduce = (caps_reduce)o->reduce;
     config->split_auto = o->split && strcmp(o->split, "auto") == 0;
     if (!config->split_auto)
         CAPS_TRY(copy_text(config->split, sizeof config->split, o->split, "--split", err));

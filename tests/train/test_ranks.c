@@ -71,7 +71,7 @@ static void half_steps(caps_ranks *r)
     const int n = caps_ranks_count(r), me = caps_ranks_rank(r);
     const size_t all = (size_t)n + 1;
     float *data[PIECES], *left[PIECES];
-    need(caps_ranks_sum_init(r, counts, PIECES, CAPS_SUM_BF16, &err) == CAPS_OK);
+    need(caps_ranks_sum_init(r, counts, PIECES, CAPS_REDUCE_BF16, &err) == CAPS_OK);
     for (size_t p = 0; p < PIECES; p++) {
         data[p] = malloc(counts[p] * sizeof(float));
         left[p] = calloc(counts[p] * all, sizeof(float));
@@ -121,8 +121,8 @@ static void sum_steps(caps_ranks *r, bool fast)
 {
     const int n = caps_ranks_count(r), me = caps_ranks_rank(r);
     float *data[PIECES];
-    need(caps_ranks_sum_init(r, counts, PIECES, fast ? CAPS_SUM_FAST : CAPS_SUM_EXACT, &err) ==
-         CAPS_OK);
+    need(caps_ranks_sum_init(
+             r, counts, PIECES, fast ? CAPS_REDUCE_FAST : CAPS_REDUCE_EXACT, &err) == CAPS_OK);
     for (size_t p = 0; p < PIECES; p++)
         data[p] = malloc(counts[p] * sizeof(float));
     for (int step = 0; step < STEPS; step++) {

@@ -25,7 +25,7 @@ struct caps_sums {
     size_t n;
     piece *pieces;    /* [n] */
     bool *takes_part; /* [ranks] */
-    caps_sum_way way;
+    caps_reduce way;
     size_t busy;  /* messages on their way, under the lock, as is */
     bool aborted; /* nobody waits any more */
 };
@@ -39,9 +39,9 @@ static size_t slice_of(size_t *first, size_t count, int ranks, int k)
 }
 
 /* Bytes of an element on its way. */
-static size_t width(caps_sum_way way)
+static size_t width(caps_reduce way)
 {
-    return way == CAPS_SUM_BF16 ? sizeof(uint16_t) : sizeof(float);
+    return way == CAPS_REDUCE_BF16 ? sizeof(uint16_t) : sizeof(float);
 }
 
 /* ---- the courier's -------------------------------------------------------------------------- */
@@ -77,7 +77,7 @@ static void start(caps_ranks *r, caps_op_kind kind, size_t first, size_t count, 
     void (*done)(caps_ranks *r, caps_op *op))
 {
     const piece *p = &r->sums->pieces[i];
-    if (r->sums->way == CAPS_SUM_BF16)
+    if (r->sums->way == CAPS_REDUCE_BF16)
         start_of(r, kind, p->halves + first, count * sizeof *p->halves, peer, i, done);
     else
         start_of(r, kind, p->data + first, kind == CAPS_OP_SUM ? count : count * sizeof *p->data,
@@ -102,7 +102,7 @@ static void slice_done(caps_ranks *r, size_t i)
 static void on_sum(caps_ranks *r, caps_op *op)
 {
     piece *p = &r->sums->pieces[op->piece];
-    if (r->sums->way == CAPS_SUM_BF16 && op->kind == CAPS_OP_RECEIVE) {
+    if (r->sums->way == CAPS_REDUCE_BF16 && op->kind == CAPS_OP_RECEIVE) {
         const uint16_t *halves = op->data;
         caps_bf16_read(p->data + (halves - p->halves), halves, op->bytes / sizeof *halves);
     }
@@ -136,9 +136,9 @@ enum { BLOCK = 2048 }; /* floats that stay in the first cache while they are sum
 static void add_part(const caps_sums *s, const void *part, float *restrict sum, size_t at,
     size_t length, bool begins)
 {
-    if (s->way == CAPS_SUM_BF16 && begins)
+    if (s->way == CAPS_REDUCE_BF16 && begins)
         caps_bf16_read(sum, (const uint16_t *)part + at, length);
-    else if (s->way == CAPS_SUM_BF16)
+    else if (s->way == CAPS_REDUCE_BF16)
         caps_bf16_add(sum, (const uint16_t *)part + at, length);
     else if (begins)
         memcpy(sum, (const float *)part + at, length * sizeof *sum);
@@ -153,7 +153,7 @@ static void add_part(const caps_sums *s, const void *part, float *restrict sum, 
 static void add_parts(const caps_ranks *r, const piece *p, size_t first, size_t count)
 {
     const caps_sums *s = r->sums;
-    const bool half = s->way == CAPS_SUM_BF16;
+    const bool half = s->way == CAPS_REDUCE_BF16;
     const void *own = half ? (const void *)(p->halves + first) : p->data + first;
     float sum[BLOCK];
     for (size_t at = 0, length; at < count; at += length) {
@@ -200,7 +200,7 @@ static void sums_begin(caps_ranks *r, caps_op *op)
 {
     caps_sums *s = r->sums;
     const int me = r->place.rank;
-    for (size_t i = 0; i < s->n && s->way != CAPS_SUM_FAST; i++) {
+    for (size_t i = 0; i < s->n && s->way != CAPS_REDUCE_FAST; i++) {
         size_t first;
         const size_t count = slice_of(&first, s->pieces[i].count, r->place.count, me);
         for (int k = 0; k < r->place.count && count > 0; k++)
@@ -220,13 +220,13 @@ static void sums_put(caps_ranks *r, caps_op *op)
     p->data = op->data;
     p->put = true;
     free(op);
-    if (s->way == CAPS_SUM_FAST) {
+    if (s->way == CAPS_REDUCE_FAST) {
         if (!takes_part)
             memset(p->data, 0, p->count * sizeof *p->data);
         start(r, CAPS_OP_SUM, 0, p->count, 0, i, on_whole);
         return;
     }
-    if (s->way == CAPS_SUM_BF16 && takes_part)
+    if (s->way == CAPS_REDUCE_BF16 && takes_part)
         caps_bf16_round(p->halves, p->left, p->data, p->count);
     for (int k = 0; k < r->place.count; k++) {
         size_t first;
@@ -272,16 +272,16 @@ static void sums_free(caps_ranks *r, caps_sums *s)
     free(s);
 }
 
-static bool piece_make(const caps_ranks *r, piece *p, size_t count, caps_sum_way way)
+static bool piece_make(const caps_ranks *r, piece *p, size_t count, caps_reduce way)
 {
     size_t first;
     const size_t own = slice_of(&first, count, r->place.count, r->place.rank);
     p->count = count;
     p->others = calloc((size_t)r->place.count, sizeof *p->others);
-    for (int k = 0; p->others && way != CAPS_SUM_FAST && own > 0 && k < r->place.count; k++)
+    for (int k = 0; p->others && way != CAPS_REDUCE_FAST && own > 0 && k < r->place.count; k++)
         if (k != r->place.rank && !(p->others[k] = malloc(own * width(way))))
             return false;
-    if (way != CAPS_SUM_BF16)
+    if (way != CAPS_REDUCE_BF16)
         return p->others != NULL;
     p->halves = malloc(count * sizeof *p->halves);
     p->left = calloc(count, sizeof *p->left);
@@ -290,12 +290,12 @@ static bool piece_make(const caps_ranks *r, piece *p, size_t count, caps_sum_way
 }
 
 caps_status caps_ranks_sum_init(
-    caps_ranks *r, const size_t *counts, size_t pieces, caps_sum_way way, caps_error *err)
+    caps_ranks *r, const size_t *counts, size_t pieces, caps_reduce way, caps_error *err)
 {
     caps_sums *s = calloc(1, sizeof *s);
     bool made = s != NULL;
     if (s) {
-        s->way = way == CAPS_SUM_BF16 && r->place.count == 1 ? CAPS_SUM_EXACT : way;
+        s->way = way == CAPS_REDUCE_BF16 && r->place.count == 1 ? CAPS_REDUCE_EXACT : way;
         s->n = pieces;
         s->pieces = calloc(pieces, sizeof *s->pieces);
         s->takes_part = calloc((size_t)r->place.count, sizeof *s->takes_part);

@@ -42,10 +42,10 @@ typedef struct caps_team_options {
     /* A device that takes so much longer over its part of a step than another has failed; 0: never.
      * The first step of all builds kernels: it may take CAPS_TEAM_FIRST times as long. */
     double timeout_seconds;
-    size_t piece; /* elements of the gradients that are sent at once; 0: CAPS_PIECE */
+    size_t piece;         /* elements of the gradients that are sent at once; 0: CAPS_PIECE */
     caps_ranks *ranks;    /* NULL: this process alone */
     const size_t *firsts; /* [ranks + 1]: the first member of each rank among all; their number */
-    bool fast;            /* caps_ranks_sum_init */
+    caps_reduce reduce;   /* caps_ranks_sum_init */
 } caps_team_options;
 
 enum { CAPS_TEAM_FIRST = 10 };
