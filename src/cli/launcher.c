@@ -20,7 +20,7 @@ static const struct {
     {"mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"},
     {"mpiexec", "PMI_SIZE", "PMI_RANK"},
     {"mpirun", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"},
-    {"flux run", "FLUX_JOB_SIZE", "FLUX_TASK_RANK"},
+    {"flux", "FLUX_JOB_SIZE", "FLUX_TASK_RANK"},
     /* Of a step alone: a batch script and salloc have SLURM_NTASKS and SLURM_PROCID too. */
     {"srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"},
 };
