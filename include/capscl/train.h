@@ -75,6 +75,8 @@ typedef struct caps_train_config {
     uint64_t ranks;     /* processes that trained together, 0: one; `devices` are then as they were
                          requested, on every machine */
     caps_reduce reduce; /* how their gradients are summed */
+    uint64_t lr_warmup_steps; /* of so many first steps step n (from 1) has n / so many of the rate;
+                                 Adam only; 0: none */
 } caps_train_config;
 
 /* The three functions that fill a config need its `size` and write no more than so many bytes; what

@@ -36,6 +36,7 @@ static const struct {
     {"--no-lr-staircase", "rate_staircase"},
     {"--lr-linear", "rate_linear_epochs"},
     {"--lr-min", "rate_min"},
+    {"--lr-warmup", "rate_warmup_steps"},
     {"--layer-lr", "rate_factors"},
     {"--margin-positive", "loss.margin_positive"},
     {"--margin-negative", "loss.margin_negative"},

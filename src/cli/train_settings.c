@@ -89,6 +89,9 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_COUNT("--lr-linear", caps_train_flags, lr_linear_epochs, 1, 1000000000, "N",
         "let the learning rate fall to 0 in a straight line over N epochs, in place of\n"
         "--lr-decay (or times it, where that is given too)"),
+    CAPS_ROW_COUNT("--lr-warmup", caps_train_flags, lr_warmup_steps, 0, 1000000000, "N",
+        "let the learning rate rise in a straight line over the first N steps, as large\n"
+        "batches want it (docs/scaling.md); Adam only (default: 0)"),
     CAPS_ROW_AMOUNT("--lr-min", caps_train_flags, lr_min, FLT_MAX, "X",
         "never a lower learning rate (default: 0; authors: 1e-6)"),
     CAPS_ROW_TEXT("--layer-lr", caps_train_flags, lr_multipliers, "L=X,...",
@@ -257,7 +260,7 @@ static caps_status check_loss_flags(
 static caps_status check_schedule(const caps_train_flags *o, const caps_args *args, caps_error *err)
 {
     static const char *const flags[] = {"--lr-decay", "--lr-decay-steps", "--lr-staircase",
-        "--no-lr-staircase", "--lr-linear", "--lr-min"};
+        "--no-lr-staircase", "--lr-linear", "--lr-min", "--lr-warmup"};
     for (size_t i = o->lr_decay < 1 ? 0 : 1; i < sizeof flags / sizeof flags[0]; i++)
         if (caps_args_given(args, flags[i]))
             return caps_cli_usage(
@@ -298,6 +301,8 @@ static void change_numbers(
         if (!caps_args_given(args, "--lr-decay"))
             config->lr_decay = 1;
     }
+    if (caps_args_given(args, "--lr-warmup"))
+        config->lr_warmup_steps = o->lr_warmup_steps;
     if (caps_args_given(args, "--lr-decay-steps"))
         config->lr_decay_steps = o->lr_decay_steps;
     if (switch_given(args, "--lr-staircase", "--no-lr-staircase"))

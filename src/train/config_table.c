@@ -102,6 +102,7 @@ const caps_setting caps_settings[] = {
     SWITCH("split_auto", split_auto, .optional = true),
     TEXT("conv_request", conv_request, .optional = true),
     COUNT("ranks", ranks, .optional = true),
+    COUNT("rate_warmup_steps", lr_warmup_steps, .optional = true, .decides = true),
     CHOICE("reduce", reduce, .optional = true, .name = "reduce", .value = table_reduce),
 };
 const size_t caps_setting_count = sizeof caps_settings / sizeof caps_settings[0];
