@@ -272,8 +272,7 @@ static caps_status check_ranks(
 }
 
 /* Rank 0's settings become those of all. */
-static caps_status share_settings(
-    caps_train_session *s, caps_train_config *config, caps_error *err)
+static caps_status share_settings(caps_train_session *s, caps_train_config *config, caps_error *err)
 {
     json_t *object = NULL;
     char *text = NULL;
@@ -326,7 +325,8 @@ static int train_run(const caps_command *command, int argc, char **argv)
             o.devices.count ? o.devices.values[0] : NULL, several ? &repeat.config : &config);
     CAPS_TRY(caps_train_open_devices(&s, several ? &repeat.config : &config, &err));
     status = several ? caps_train_repeat(&s, &repeat, &err) : train_single(&s, &config, &err);
-    if (o.kernel_times && !caps_cli_is_mute() && (status == CAPS_OK || status == CAPS_ERR_INTERRUPTED)) {
+    if (o.kernel_times && !caps_cli_is_mute() &&
+        (status == CAPS_OK || status == CAPS_ERR_INTERRUPTED)) {
         caps_status shown = caps_cli_show_profile(s.rt, status == CAPS_OK ? &err : NULL);
         status = status == CAPS_OK ? shown : status;
     }

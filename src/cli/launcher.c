@@ -64,8 +64,8 @@ size_t caps_launch_count(void)
 
 bool caps_launch_allows(const caps_command *command, int *code)
 {
-    static const caps_command *const each[] = {&caps_command_train, &caps_command_version,
-        &caps_command_help, &caps_command_devices};
+    static const caps_command *const each[] = {
+        &caps_command_train, &caps_command_version, &caps_command_help, &caps_command_devices};
     size_t count;
     long rank;
     const char *by = find_launcher(&count, &rank);

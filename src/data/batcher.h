@@ -37,7 +37,7 @@ typedef struct caps_batcher_options {
      * batcher's thread. */
     void (*part)(void *user, size_t total, size_t *first, size_t *count);
     void *part_user;
-    caps_batch_memory memory;          /* take NULL: malloc's; `user` outlives the batcher */
+    caps_batch_memory memory; /* take NULL: malloc's; `user` outlives the batcher */
 } caps_batcher_options;
 
 typedef struct caps_batcher caps_batcher;

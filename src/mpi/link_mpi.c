@@ -14,7 +14,7 @@ static char message[256];
 /* What is on its way, one behind the other. */
 static MPI_Request *requests;
 static void **users, **finished; /* the second those of the last poll */
-static int *indices;              /* MPI_Testsome's */
+static int *indices;             /* MPI_Testsome's */
 static size_t count, room;
 
 static bool ok(int code, const char *what)

@@ -26,7 +26,8 @@ void caps_trainer_rescue(caps_trainer *t, caps_error *err)
     if (!t->opened)
         return;
     /* Of one device alone, which failed, nothing can be read any more. */
-    if (survivor != caps_team_lost(t->team) && caps_trainer_settle(t, &inner) == CAPS_OK && caps_trainer_save(t, true, &inner) == CAPS_OK)
+    if (survivor != caps_team_lost(t->team) && caps_trainer_settle(t, &inner) == CAPS_OK &&
+        caps_trainer_save(t, true, &inner) == CAPS_OK)
         t->rescued = true;
     const size_t used = strlen(err->message);
     const unsigned long long step = t->saved_step;
@@ -107,9 +108,9 @@ static caps_status run_on_what_is_left(caps_crew *crew, caps_train_config *confi
         caps_error inner = {0};
         status = run_on(&t, crew, config, c, end, m, &inner);
         const size_t lost = t.team ? caps_team_lost(t.team) : crew->n;
-        const bool goes_on =
-            status == CAPS_OK ? t.rebalanced
-                              : lost < crew->n && c->keep_going && (t.rescued || !t.opened);
+        const bool goes_on = status == CAPS_OK
+                                 ? t.rebalanced
+                                 : lost < crew->n && c->keep_going && (t.rescued || !t.opened);
         if (!goes_on) {
             caps_trainer_release(&t);
             if (status != CAPS_OK && err)

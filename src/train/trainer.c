@@ -171,8 +171,7 @@ static void count_time(caps_trainer *t, uint64_t images, double seconds)
 
 static void begin_epoch(caps_trainer *t)
 {
-    assert(
-        caps_team_in_flight(t->team) == 0); /* they were settled at the end of the epoch before */
+    assert(caps_team_in_flight(t->team) == 1); /* those of the epoch before were settled */
     t->state.totals = (caps_model_totals){0};
     t->state.images_done = 0;
     t->epoch_images = 0;
@@ -227,8 +226,6 @@ caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
     const uint64_t before = caps_team_enqueued(t->team);
     const double lr = caps_learning_rate(&t->config, before, t->steps_per_epoch);
     caps_status status;
-    if (before % t->steps_per_epoch == 0)
-        begin_epoch(t);
     if (caps_team_in_flight(t->team) == 0)
         t->lap = caps_clock_seconds();
     caps_trace_begin(t->rt, "make batch");
@@ -237,7 +234,11 @@ caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
     const caps_images images = {batch->n, batch->images, batch->labels, batch->targets};
     if (t->leads)
         CAPS_TRY(caps_trainer_share_verdict(t, false, err));
-    CAPS_TRY(caps_team_enqueue(t->team, &images, batch->total, lr, err));
+    status = caps_team_enqueue(t->team, &images, batch->total, lr, err);
+    /* Not before: where a device fails here, what is saved stands at the end of the epoch before. */
+    if (before % t->steps_per_epoch == 0 && caps_team_enqueued(t->team) > before)
+        begin_epoch(t);
+    CAPS_TRY(status);
     if (!t->leads)
         CAPS_TRY(caps_trainer_share_verdict(t, false, err));
     if (caps_team_is_full(t->team))

@@ -51,9 +51,9 @@ typedef struct caps_trainer {
     bool leads;        /* rank 0: it reads and writes the directory, and decides */
     size_t *firsts;    /* [ranks + 1]: the first member of each rank among all; their number */
     struct {
-        bool stopped, late; /* the run is to stop; its time is over */
-        bool called_off;    /* an epoch was not closed */
-    } verdict;              /* rank 0's, as all have heard it */
+        bool stopped, late;    /* the run is to stop; its time is over */
+        bool called_off;       /* an epoch was not closed */
+    } verdict;                 /* rank 0's, as all have heard it */
     size_t *slots;             /* [members]: where each stands in control.devices */
     caps_train_device *before; /* [members]: what it did in this process before this team */
     caps_watch watch;

@@ -244,6 +244,23 @@ static caps_status read_shares(caps_trainer *t, uint32_t **weights, caps_error *
     return caps_shares_read(weights, "", n, err);
 }
 
+/* Each has an image of a whole batch. */
+static caps_status check_shares(const caps_trainer *t, const uint32_t *weights, caps_error *err)
+{
+    const size_t n = caps_trainer_members(t);
+    const size_t batch = caps_config_model_options(&t->config, t->train.n).max_batch;
+    for (size_t i = 0; i < n; i++) {
+        size_t first, count;
+        caps_share_get(&first, &count, weights, n, i, batch);
+        if (count == 0)
+            return caps_fail(err, CAPS_ERR_ARGUMENT,
+                "split %s: device %zu of %zu gets none of the %zu images of a batch; need a larger "
+                "batch or share",
+                t->config.split[0] ? t->config.split : "equal", i + 1, n, batch);
+    }
+    return CAPS_OK;
+}
+
 /* Models on all devices, each for its share of a batch. */
 static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error *err)
 {
@@ -257,6 +274,7 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
     if (!options || !t->slots || !t->before)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", n));
     CAPS_TRY(read_shares(t, &weights, err));
+    CAPS_TRY(check_shares(t, weights, err));
     keep_devices(t, crew);
     for (size_t i = 0; i < n; i++) {
         caps_model_memory memory;
@@ -264,8 +282,8 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
         if (n > 1)
             snprintf(name, sizeof name, "device %s", caps_runtime_device(crew->rts[i])->id);
         options[i] = member_options(t, i);
-        options[i].max_batch = caps_share_most(weights, caps_trainer_members(t),
-            caps_trainer_before(t) + i, options[i].max_batch);
+        options[i].max_batch = caps_share_most(
+            weights, caps_trainer_members(t), caps_trainer_before(t) + i, options[i].max_batch);
         CAPS_TRY(caps_model_forecast(crew->rts[i], t->config.spec, &options[i], &memory, err));
         report_memory(t, &memory, options[i].max_batch, name);
         t->slots[i] = crew->slots[i];

@@ -165,8 +165,11 @@ caps_status caps_team_do(caps_team *t, caps_member_job *job, caps_error *err)
             team_wait_long(t, &until);
     pthread_mutex_unlock(&t->lock);
     const size_t failed = team_failed(t);
-    if (failed == t->n)
-        return caps_ranks_check(t->ranks, err);
+    bool done = true;
+    for (size_t i = 0; i < t->n; i++)
+        done = done && t->members[i].status == CAPS_OK;
+    if (failed == t->n) /* where another rank has failed, it says why */
+        return done ? CAPS_OK : caps_ranks_check(t->ranks, err);
     t->lost = failed;
     const caps_member *m = &t->members[failed];
     const caps_device_info *d = caps_runtime_device(m->rt);

@@ -168,7 +168,8 @@ static void courier_turn(caps_ranks *r)
     }
     if (n > 0)
         r->progress = caps_clock_seconds();
-    caps_op *ended[64]; /* `done` is gone with the next poll, which op_end may not need: it starts */
+    caps_op
+        *ended[64]; /* `done` is gone with the next poll, which op_end may not need: it starts */
     for (size_t at = 0; at < n; at += 64) {
         const size_t some = n - at < 64 ? n - at : 64;
         memcpy(ended, done + at, some * sizeof *ended);
@@ -306,7 +307,8 @@ bool caps_ranks_wait_until(caps_ranks *r, double until)
 typedef struct card {
     char host[CAPS_HOST_BYTES];
     int64_t pid;
-    char born[32]; /* that process's start, so that another of the same number is not taken for it */
+    char
+        born[32]; /* that process's start, so that another of the same number is not taken for it */
 } card;
 
 /* Field 22 of /proc/PID/stat; "": it cannot be seen. */

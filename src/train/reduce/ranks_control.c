@@ -172,8 +172,8 @@ bool caps_ranks_stop_wished(caps_ranks *r)
 /* Are those away that can be? With the lock. */
 static bool all_away(const caps_ranks *r)
 {
-    const size_t lost = r->failed && r->lost && r->failed_rank > 0 &&
-                        !r->peers[r->failed_rank].ended;
+    const size_t lost =
+        r->failed && r->lost && r->failed_rank > 0 && !r->peers[r->failed_rank].ended;
     return r->away + lost >= (size_t)r->place.count - 1;
 }
 

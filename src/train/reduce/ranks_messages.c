@@ -55,8 +55,7 @@ static caps_status transfer(
 }
 
 /* A binomial tree: rank 12 = 1100b gets it from 8 = 1000b, and sends it to 13 and 14. */
-static caps_status share_some(
-    caps_ranks *r, void *data, size_t bytes, int tag, caps_error *err)
+static caps_status share_some(caps_ranks *r, void *data, size_t bytes, int tag, caps_error *err)
 {
     const int rank = r->place.rank, count = r->place.count;
     caps_status status = CAPS_OK;
@@ -121,8 +120,8 @@ caps_status caps_ranks_gather(
     if (r->place.rank > 0)
         return transfer(r, CAPS_OP_SEND, (void *)mine, bytes, 0, CAPS_TAG_GATHER, err);
     for (int i = 1; i < r->place.count; i++)
-        CAPS_TRY(transfer(r, CAPS_OP_RECEIVE, (char *)all + (size_t)i * bytes, bytes, i,
-            CAPS_TAG_GATHER, err));
+        CAPS_TRY(transfer(
+            r, CAPS_OP_RECEIVE, (char *)all + (size_t)i * bytes, bytes, i, CAPS_TAG_GATHER, err));
 done:
     return status;
 }

@@ -12,7 +12,7 @@
 typedef enum caps_op_kind {
     CAPS_OP_SEND,
     CAPS_OP_RECEIVE,
-    CAPS_OP_SUM, /* of the link */
+    CAPS_OP_SUM,  /* of the link */
     CAPS_OP_CALL, /* of `done`, at once */
 } caps_op_kind;
 
@@ -30,7 +30,13 @@ struct caps_op {
     caps_op *next;
 };
 
-enum { CAPS_TAG_CONTROL = 1, CAPS_TAG_BYTES, CAPS_TAG_ASIDE, CAPS_TAG_GATHER, CAPS_TAG_PIECES = 16 };
+enum {
+    CAPS_TAG_CONTROL = 1,
+    CAPS_TAG_BYTES,
+    CAPS_TAG_ASIDE,
+    CAPS_TAG_GATHER,
+    CAPS_TAG_PIECES = 16
+};
 
 typedef struct caps_peer {
     char host[CAPS_HOST_BYTES];
@@ -55,9 +61,9 @@ struct caps_ranks {
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t changed, work;
     bool has_lock, has_changed, has_work, has_courier;
-    bool began, broken; /* the link works, or does not */
-    bool quits, gone;   /* the courier is to end; it has */
-    int stops;          /* it ends all processes with this code; -1: not */
+    bool began, broken;     /* the link works, or does not */
+    bool quits, gone;       /* the courier is to end; it has */
+    int stops;              /* it ends all processes with this code; -1: not */
     caps_op *first, **last; /* for the courier */
     size_t waiting;         /* threads that wait for it */
     double silence;
@@ -102,9 +108,8 @@ bool caps_ranks_wait(caps_ranks *r, size_t *pending);
 /* With the lock: waits for a change until `until` on caps_clock_seconds; false: it is later. */
 bool caps_ranks_wait_until(caps_ranks *r, double until);
 /* The first failure is kept, the others are not. */
-void caps_ranks_fail(
-    caps_ranks *r, int rank, caps_status status, bool lost, const char *format, ...)
-    CAPS_PRINTF(5, 6);
+void caps_ranks_fail(caps_ranks *r, int rank, caps_status status, bool lost, const char *format,
+    ...) CAPS_PRINTF(5, 6);
 /* ranks_control.c, for the courier: hears and gives signs of life. */
 void caps_ranks_hear(caps_ranks *r);
 void caps_ranks_tell(caps_ranks *r, double now);

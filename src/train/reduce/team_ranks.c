@@ -1,4 +1,5 @@
 /* team_ranks.c: what a team does together with those of other ranks, but for the sums. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,8 +80,8 @@ static caps_status share_array(caps_team *t, const float **array, float *receive
 }
 
 /* Of all members, or of those behind the lead. */
-static caps_status set_all(caps_team *t, const float *parameters, const float *const moments[2],
-    caps_error *err)
+static caps_status set_all(
+    caps_team *t, const float *parameters, const float *const moments[2], caps_error *err)
 {
     caps_status status = CAPS_OK;
     for (size_t i = caps_ranks_rank(t->ranks) == 0 ? 1 : 0; i < t->n; i++) {
@@ -188,8 +189,7 @@ caps_status caps_team_gather(caps_team *t, caps_step_result *r, caps_error *err)
     caps_status status = CAPS_OK;
     if (!t->ranks)
         return CAPS_OK;
-    result mine = {
-        r->images, r->totals.class_loss, r->totals.sse, r->totals.errors, r->finite, ""};
+    result mine = {r->images, r->totals.class_loss, r->totals.sse, r->totals.errors, r->finite, ""};
     memcpy(mine.where, r->where, sizeof mine.where);
     result *all = calloc(ranks, sizeof *all);
     if (!all)
@@ -221,5 +221,5 @@ void caps_team_guess(const caps_team *t, caps_step_result *r)
     r->images = total;
     r->totals.class_loss *= scale;
     r->totals.sse *= scale;
-    r->totals.errors *= scale;
+    r->totals.errors = round(r->totals.errors * scale);
 }

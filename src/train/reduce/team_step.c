@@ -1,4 +1,5 @@
 /* team_step.c: the steps of a team, and what they leave. */
+#include <math.h>
 #include <string.h>
 
 #include "fail.h"
@@ -111,7 +112,7 @@ static void count_lost(const caps_team *t, caps_step_result *sum)
     sum->images += images;
     sum->totals.class_loss *= scale;
     sum->totals.sse *= scale;
-    sum->totals.errors *= scale;
+    sum->totals.errors = round(sum->totals.errors * scale);
 }
 
 caps_status caps_team_take(caps_team *t, caps_step_result *result, caps_error *err)
@@ -129,10 +130,9 @@ caps_status caps_team_take(caps_team *t, caps_step_result *result, caps_error *e
             add_result(result, &t->members[i].result);
     if (t->lost < t->n)
         count_lost(t, result);
-    if (alone)
+    /* The step is taken, whether or not the others can say what they made of it. */
+    if (alone || caps_team_gather(t, result, NULL) != CAPS_OK)
         caps_team_guess(t, result);
-    else
-        CAPS_TRY(caps_team_gather(t, result, err));
 done:
     return status;
 }
