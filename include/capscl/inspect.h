@@ -145,6 +145,13 @@ typedef void caps_evaluate_each(void *user, const caps_evaluated *image);
 typedef caps_status caps_evaluate_change(
     void *user, const caps_images *batch, size_t first, float *changed, caps_error *err);
 
+/* The device of one of several models failed. */
+typedef struct caps_evaluate_failure {
+    bool failed;
+    size_t model; /* 0: the first; 1: others[0]; ... */
+    bool stuck;   /* it does not answer: neither the model nor its runtime may be used or freed */
+} caps_evaluate_failure;
+
 /* Begin with {CAPS_OPTIONS(caps_evaluate_options), ...}. All callbacks are optional. */
 typedef struct caps_evaluate_options {
     size_t size; /* of this struct */
@@ -160,6 +167,10 @@ typedef struct caps_evaluate_options {
     void *const
         *others_change_users; /* [others_count], for `change`, which threads then call at the
                                          same time */
+    /* Of several models: a device that takes so much longer over a batch than the others has failed;
+     * 0: never. `failure` (NULL allowed) says which one. */
+    double timeout_seconds;
+    caps_evaluate_failure *failure;
 } caps_evaluate_options;
 
 /* Evaluates all images of a data set in batches of the model's size, or the smallest of several.

@@ -207,6 +207,9 @@ typedef struct caps_train_control {
     double
         device_timeout_seconds; /* a device that does not answer for so long has failed; 0: 600 */
     struct caps_ranks *ranks;   /* the program's own; NULL: this process trains alone */
+    /* Of a run that goes on: shares in the place of its own. NULL: it keeps them, unless its devices
+     * are others now. */
+    const char *split;
 } caps_train_control;
 
 typedef enum caps_train_end {

@@ -259,6 +259,18 @@ caps_status caps_cli_open(
     return open_device(rt, common->device, &options, err);
 }
 
+static bool leaves;
+
+void caps_cli_leave(void)
+{
+    leaves = true;
+}
+
+bool caps_cli_leaves(void)
+{
+    return leaves;
+}
+
 void caps_cli_close(caps_opened *d)
 {
     for (size_t i = 0; d->rts && i < d->n; i++)

@@ -188,6 +188,10 @@ typedef struct caps_opened {
 caps_status caps_cli_open_several(caps_opened *d, const caps_texts *selectors,
     const caps_common *common, bool profile, caps_error *err);
 void caps_cli_close(caps_opened *d); /* a zeroed one is allowed */
+/* A device does not answer: once all is said and written, the program ends without what libraries do
+ * at a process's end. */
+void caps_cli_leave(void);
+bool caps_cli_leaves(void);
 /* Can the trace that common->trace requests be written? CAPS_ERR_ARGUMENT, CAPS_ERR_IO. */
 caps_status caps_cli_check_trace(const caps_common *common, caps_error *err);
 /* Ends the trace, if there is one: the status and error of a run that ends with `status` and *err.

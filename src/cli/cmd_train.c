@@ -126,6 +126,7 @@ caps_status caps_train_one(caps_train_session *s, const caps_train_config *confi
         .devices = s->devices,
         .keep_going = o->keep_going,
         .device_timeout_seconds = o->device_timeout,
+        .split = o->split && strcmp(o->split, "auto") != 0 ? o->split : NULL,
         .ranks = s->ranks,
     };
     caps_status status;

@@ -200,5 +200,8 @@ int main(int argc, char **argv)
     int code;
     if (!caps_launch_allows(command, &code))
         return code;
-    return finish_output(command->run(command, argc - 2, argv + 2));
+    code = finish_output(command->run(command, argc - 2, argv + 2));
+    if (caps_cli_leaves())
+        _exit(code);
+    return code;
 }

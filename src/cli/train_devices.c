@@ -74,8 +74,10 @@ done:
 void caps_train_close_devices(caps_train_session *s)
 {
     for (size_t i = 0; s->devices && i < s->opened.n; i++)
-        if (s->devices[i].stuck) /* freeing it would wait for ever */
+        if (s->devices[i].stuck) { /* freeing it would wait for ever, as would its driver's end */
             s->opened.rts[i] = NULL;
+            caps_cli_leave();
+        }
     caps_cli_close(&s->opened);
     free(s->devices);
     free(s->named);

@@ -12,8 +12,8 @@
 
 /* Flags that may say something else than the run has, or that say nothing of it. */
 static const char *const free_flags[] = {"--out", "--resume", "--data", "--epochs", "--max-steps",
-    "--device", "--split", "--reduce", "--keep-going", "--device-timeout", "--time-limit", "--kernel-times",
-    "--trace", "--trace-events", "--json", "--quiet", "--verbose"};
+    "--device", "--split", "--reduce", "--keep-going", "--device-timeout", "--time-limit",
+    "--kernel-times", "--trace", "--trace-events", "--json", "--quiet", "--verbose"};
 
 /* Flags that are compared by functions of their own. */
 static const char *const compared_flags[] = {"--repeat", "--arch", "--init", "--conv",
@@ -292,12 +292,8 @@ void caps_train_change_resumed(
         snprintf(config->data, sizeof config->data, "%s", o->data);
     if (caps_args_given(args, "--reduce"))
         config->reduce = (caps_reduce)o->reduce;
-    /* Other devices have shares of their own. */
-    if (o->split)
+    if (o->split) /* shares that are named are caps_train_control.split */
         config->split_auto = strcmp(o->split, "auto") == 0;
-    if (o->split || o->devices.count > 0)
-        snprintf(config->split, sizeof config->split, "%s",
-            o->split && !config->split_auto ? o->split : "");
 }
 
 caps_status caps_train_explain_data(

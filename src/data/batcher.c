@@ -212,17 +212,23 @@ const caps_batch *caps_batcher_next(caps_batcher *b)
     return batch;
 }
 
+void caps_batcher_stop(caps_batcher *b)
+{
+    if (!b || !b->started)
+        return;
+    pthread_mutex_lock(&b->mutex);
+    b->stop = true;
+    pthread_cond_signal(&b->emptied);
+    pthread_mutex_unlock(&b->mutex);
+    pthread_join(b->thread, NULL);
+    b->started = false;
+}
+
 void caps_batcher_free(caps_batcher *b)
 {
     if (!b)
         return;
-    if (b->started) {
-        pthread_mutex_lock(&b->mutex);
-        b->stop = true;
-        pthread_cond_signal(&b->emptied);
-        pthread_mutex_unlock(&b->mutex);
-        pthread_join(b->thread, NULL);
-    }
+    caps_batcher_stop(b);
     if (b->emptied_made)
         pthread_cond_destroy(&b->emptied);
     if (b->filled_made)

@@ -49,6 +49,9 @@ caps_status caps_batcher_create(caps_batcher **out, const caps_dataset *ds,
  * a device may still read the batch of before while this one is given to it. */
 enum { CAPS_BATCHES_HELD = 2 };
 const caps_batch *caps_batcher_next(caps_batcher *b);
-void caps_batcher_free(caps_batcher *b); /* stops the thread; NULL allowed */
+/* Ends the thread; there is no next batch. Those that were given stay, as does all memory. NULL
+ * allowed. */
+void caps_batcher_stop(caps_batcher *b);
+void caps_batcher_free(caps_batcher *b); /* stops it, and frees all; NULL allowed */
 
 #endif

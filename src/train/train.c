@@ -44,10 +44,14 @@ static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *
     double *label_percent, double *balanced_percent, caps_error *err)
 {
     caps_evaluation result = {0};
+    caps_evaluate_failure failure = {0};
     const caps_evaluate_options options = {CAPS_OPTIONS(caps_evaluate_options),
         .progress = {evaluation_is_off, t}, .others = caps_team_others(t->team),
-        .others_count = caps_team_count(t->team) - 1};
+        .others_count = caps_team_count(t->team) - 1, .timeout_seconds = t->timeout,
+        .failure = &failure};
     caps_status status = caps_evaluate(t->model, ds, &options, &result, err);
+    if (failure.failed)
+        caps_team_lose(t->team, failure.model, failure.stuck);
     if (status == CAPS_OK) {
         *percent = result.error_percent;
         *label_percent = result.label_error_percent;
@@ -64,14 +68,14 @@ static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *
 static caps_status evaluate_epoch(caps_trainer *t, caps_error *err)
 {
     caps_state *s = &t->state;
-    const bool validates = t->validation.n > 0;
+    const bool validates = t->data.validation.n > 0;
     caps_status status = CAPS_OK;
     caps_trainer_report(t, CAPS_TRAIN_EVALUATING);
     if (validates)
-        CAPS_TRY(evaluate_on(t, &t->validation, &s->validation_error_percent,
+        CAPS_TRY(evaluate_on(t, &t->data.validation, &s->validation_error_percent,
             &s->validation_label_error_percent, &s->validation_balanced_error_percent, err));
-    if (t->test.n > 0 && (!validates || s->step >= t->last_step))
-        CAPS_TRY(evaluate_on(t, &t->test, &s->test_error_percent, &s->test_label_error_percent,
+    if (t->data.test.n > 0 && (!validates || s->step >= t->last_step))
+        CAPS_TRY(evaluate_on(t, &t->data.test, &s->test_error_percent, &s->test_label_error_percent,
             &s->test_balanced_error_percent, err));
 done:
     s->peak_device_bytes = caps_runtime_peak_bytes(t->rt);
@@ -159,7 +163,7 @@ static caps_status open_run(caps_trainer *t, caps_error *err)
     caps_trace_begin(t->rt, "open the run");
     caps_status status = caps_trainer_open(t, err);
     caps_trace_end(t->rt);
-    if (status == CAPS_OK)
+    if (status == CAPS_OK && !t->again)
         caps_trainer_report(t, CAPS_TRAIN_STARTED);
     return status;
 }

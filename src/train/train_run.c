@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "balance.h"
+#include "choice.h"
 #include "clock.h"
 #include "fail.h"
 #include "options.h"
+#include "shares.h"
 #include "trace.h"
 #include "trainer.h"
 
@@ -21,6 +23,8 @@ void caps_trainer_rescue(caps_trainer *t, caps_error *err)
     const size_t survivor = caps_team_survivor(t->team);
     if (!t->leads)
         return;
+    if (survivor > 0) /* it keeps the choices that it has */
+        t->choices_before = caps_choices_count(caps_team_runtime(t->team, survivor));
     t->rt = caps_team_runtime(t->team, survivor);
     t->model = caps_team_model(t->team, survivor);
     if (!t->opened)
@@ -47,7 +51,7 @@ static bool is_left(const caps_trainer *t)
            caps_ranks_check(t->ranks, NULL) != CAPS_OK;
 }
 
-static caps_status run_on(caps_trainer *t, const caps_crew *crew, const caps_train_config *config,
+static caps_status run_on(caps_trainer *t, caps_crew *crew, const caps_train_config *config,
     const caps_train_control *c, caps_train_end *end, caps_train_metrics *m, caps_error *err)
 {
     caps_status status;
@@ -57,7 +61,7 @@ static caps_status run_on(caps_trainer *t, const caps_crew *crew, const caps_tra
     CAPS_TRY(status);
     if (caps_trainer_is_finished(t))
         *end = CAPS_TRAIN_WAS_FINISHED;
-    else if ((t->control->stop && *t->control->stop))
+    else if (!t->again && t->control->stop && *t->control->stop)
         CAPS_TRY(caps_fail(err, CAPS_ERR_INTERRUPTED,
             "stopped before the training began; %s is as it was", c->out));
     else
@@ -66,6 +70,8 @@ static caps_status run_on(caps_trainer *t, const caps_crew *crew, const caps_tra
 done:
     if (status != CAPS_OK && t->team && is_left(t))
         caps_trainer_rescue(t, err);
+    if (t->team && caps_team_count(t->team) > 1) /* one that does not answer is known by now */
+        (void)caps_team_finish(t->team);
     if (t->team)
         caps_trainer_count_devices(t);
     return status;
@@ -88,73 +94,151 @@ static void remove_share(char *split, size_t which)
         at[-1] = 0;
 }
 
-static void remove_device(caps_crew *crew, size_t which, char *split)
+static void remove_device(caps_crew *crew, size_t which, caps_train_config *config)
 {
     crew->n--;
     for (size_t i = which; i < crew->n; i++) {
         crew->rts[i] = crew->rts[i + 1];
         crew->slots[i] = crew->slots[i + 1];
     }
-    remove_share(split, which);
+    remove_share(config->split, which);
+    if (crew->n == 1)
+        config->split[0] = 0;
+    if (which == 0) { /* its algorithms are not those of the next one */
+        memcpy(config->conv, config->conv_request, sizeof config->conv);
+        config->routing[0] = 0;
+    }
 }
 
-/* Runs to the end, on fewer and fewer devices where it is to keep going. */
-static caps_status run_on_what_is_left(caps_crew *crew, caps_train_config *config,
-    caps_train_control *c, caps_train_end *end, caps_train_metrics *m, caps_error *err)
+/* What the trainer knows of the run, for the one that goes on with it. */
+static void keep_run(
+    caps_crew *crew, caps_train_config *config, caps_train_control *c, caps_trainer *t)
 {
-    caps_status status;
+    caps_batcher_stop(t->batcher); /* which reads the data */
+    crew->data = t->data;
+    t->data = (caps_train_data){0};
+    memcpy(config->split, t->config.split, sizeof config->split);
+    memcpy(config->devices, t->config.devices, sizeof config->devices);
+    memcpy(config->conv_request, t->config.conv_request, sizeof config->conv_request);
+    memcpy(config->conv, t->config.conv, sizeof config->conv);
+    memcpy(config->routing, t->config.routing, sizeof config->routing);
+    config->micro_batch = 0; /* that of other shares */
+    if (!t->opened)
+        return;
+    c->resume = crew->again = true;
+    crew->resumed_from_step = t->resumed_from_step;
+    crew->seconds_before = t->seconds_before;
+}
+
+/* Runs to the end: in other shares, on fewer and fewer devices where it is to keep going. */
+static caps_status run_to_the_end(caps_crew *crew, caps_train_config *config, caps_train_control *c,
+    caps_train_end *end, caps_train_metrics *m, caps_error *err)
+{
     for (;;) {
         caps_trainer t = {0};
         caps_error inner = {0};
-        status = run_on(&t, crew, config, c, end, m, &inner);
+        const caps_status status = run_on(&t, crew, config, c, end, m, &inner);
         const size_t lost = t.team ? caps_team_lost(t.team) : crew->n;
-        const bool goes_on = status == CAPS_OK
-                                 ? t.rebalanced
-                                 : lost < crew->n && c->keep_going && (t.rescued || !t.opened);
-        if (!goes_on) {
+        const bool left =
+            status != CAPS_OK && lost < crew->n && c->keep_going && (t.rescued || !t.opened);
+        if (!left && (status != CAPS_OK || !t.rebalanced)) {
             caps_trainer_release(&t);
             if (status != CAPS_OK && err)
                 *err = inner;
             return status;
         }
-        if (status != CAPS_OK)
+        if (left)
             caps_trainer_note(&t, "%s", inner.message);
-        memcpy(config->split, t.config.split, sizeof config->split);
-        memcpy(config->devices, t.config.devices, sizeof config->devices);
-        memcpy(config->conv_request, t.config.conv_request, sizeof config->conv_request);
-        memcpy(config->conv, t.config.conv, sizeof config->conv);
-        c->resume = c->resume || t.opened;
-        if (lost < crew->n)
-            remove_device(crew, lost, config->split);
+        keep_run(crew, config, c, &t);
+        if (left)
+            remove_device(crew, lost, config);
         caps_trainer_release(&t);
     }
 }
 
-/* Shares to begin with. */
-static caps_status measure_shares(
+/* ---- shares --------------------------------------------------------------------------------- */
+
+static void log_line(const caps_train_control *c, const char *text)
+{
+    if (c->event)
+        c->event(c->user, CAPS_TRAIN_LOG, NULL, text);
+}
+
+/* As the devices' speed is, where that is known or to be measured; else equal. */
+static caps_status choose_shares(
     const caps_crew *crew, caps_train_config *config, const caps_train_control *c, caps_error *err)
 {
     const size_t ranks = (size_t)caps_ranks_count(crew->ranks);
+    const char *reason = "as the devices' speed is now";
+    bool known = true;
     char *split = NULL, text[1200];
     caps_status status = CAPS_OK;
     double *speeds = malloc(crew->n * sizeof *speeds), *all = NULL;
     size_t *firsts = malloc((ranks + 1) * sizeof *firsts);
     if (!speeds || !firsts)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", crew->n));
-    CAPS_TRY(caps_balance_measure(speeds, crew->rts, crew->n, config, err));
+    if (config->split_auto)
+        CAPS_TRY(caps_balance_measure(speeds, crew->rts, crew->n, config, err));
+    else
+        caps_balance_tuned(speeds, crew->rts, crew->n, config);
     CAPS_TRY(caps_ranks_collect(
         crew->ranks, speeds, crew->n, sizeof *speeds, (void **)&all, firsts, err));
+    for (size_t i = 0; all && i < firsts[ranks]; i++)
+        known = known && all[i] > 0;
+    if (!config->split_auto)
+        reason = known ? "as 'capscl tune' measured" : "equal";
     if (all)
-        CAPS_TRY(caps_balance_format(&split, all, firsts[ranks], err));
+        CAPS_TRY(caps_balance_format(&split, known ? all : NULL, firsts[ranks], err));
     snprintf(config->split, sizeof config->split, "%s", split ? split : "");
     CAPS_TRY(caps_ranks_share(crew->ranks, config->split, sizeof config->split, err));
-    snprintf(text, sizeof text, "shares: %.1000s, as the devices' speed is now", config->split);
-    if (c->event)
-        c->event(c->user, CAPS_TRAIN_LOG, NULL, text);
+    if (all) {
+        snprintf(text, sizeof text, "shares: %.1000s, %s", config->split, reason);
+        log_line(c, text);
+    }
 done:
     free(split);
     free(speeds);
     free(all);
+    free(firsts);
+    return status;
+}
+
+/* The record of a run that goes on is that of other devices. */
+static bool has_other_devices(
+    const caps_crew *crew, const caps_train_config *config, size_t members)
+{
+    char devices[sizeof config->devices];
+    uint32_t *weights = NULL;
+    if (crew->ranks) { /* whose devices are not recorded, only how many shares there are */
+        const bool fits = caps_shares_read(&weights, config->split, members, NULL) == CAPS_OK;
+        free(weights);
+        return !fits || config->ranks != (uint64_t)caps_ranks_count(crew->ranks);
+    }
+    caps_crew_list(devices, sizeof devices, crew);
+    return config->ranks > 0 || strcmp(config->devices, devices) != 0;
+}
+
+/* Shares to begin with. A run that goes on has its own, but not where its devices are others. */
+static caps_status begin_shares(
+    const caps_crew *crew, caps_train_config *config, const caps_train_control *c, caps_error *err)
+{
+    const size_t ranks = (size_t)caps_ranks_count(crew->ranks);
+    uint32_t *weights = NULL;
+    caps_status status;
+    size_t *firsts = malloc((ranks + 1) * sizeof *firsts);
+    if (!firsts)
+        return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", crew->n);
+    CAPS_TRY(caps_ranks_collect(crew->ranks, NULL, crew->n, 0, NULL, firsts, err));
+    const size_t members = firsts[ranks];
+    if (c->resume && c->split)
+        snprintf(config->split, sizeof config->split, "%s", c->split);
+    else if (c->resume && has_other_devices(crew, config, members))
+        config->split[0] = 0;
+    CAPS_TRY(members > 1 && !config->split[0]
+                 ? choose_shares(crew, config, c, err)
+                 : caps_shares_read(&weights, config->split, members, err));
+done:
+    free(weights);
     free(firsts);
     return status;
 }
@@ -180,10 +264,10 @@ caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
         crew.rts[i] = i == 0 ? rt : c.others[i - 1];
         crew.slots[i] = i;
     }
-    if (own.split_auto && !own.split[0] && (crew.n > 1 || crew.ranks))
-        CAPS_TRY(measure_shares(&crew, &own, &c, err));
-    CAPS_TRY(run_on_what_is_left(&crew, &own, &c, end, m, err));
+    CAPS_TRY(begin_shares(&crew, &own, &c, err));
+    CAPS_TRY(run_to_the_end(&crew, &own, &c, end, m, err));
 done:
+    caps_train_data_release(&crew.data);
     free(crew.rts);
     free(crew.slots);
     caps_train_config_release(&own);

@@ -20,7 +20,7 @@ static double seconds_left(const caps_trainer *t)
     const caps_state *s = &t->state;
     if (s->step >= t->last_step)
         return 0;
-    double images_per_step = (double)t->train.n / (double)t->steps_per_epoch;
+    double images_per_step = (double)t->data.train.n / (double)t->steps_per_epoch;
     double left = (double)(t->last_step - s->step) * images_per_step / s->images_per_second;
     double limit = t->control->time_limit_seconds;
     if (limit > 0) {
@@ -47,15 +47,15 @@ caps_train_metrics caps_trainer_metrics(const caps_trainer *t)
         .test_label_error_percent = s->test_label_error_percent,
         .validation_label_error_percent = s->validation_label_error_percent,
         .labels = info->labels,
-        .test_images = t->test.n,
-        .validation_images = t->validation.n,
+        .test_images = t->data.test.n,
+        .validation_images = t->data.validation.n,
         .lr = s->lr,
         .images_per_second = s->images_per_second,
         .seconds = seconds,
         .total_seconds = t->seconds_before + seconds,
         .seconds_left = seconds_left(t),
         .images_done = s->images_done,
-        .images_total = t->train.n,
+        .images_total = t->data.train.n,
         .peak_device_bytes = s->peak_device_bytes,
         .resumed_from_step = t->resumed_from_step,
         .test_balanced_error_percent = s->test_balanced_error_percent,

@@ -18,6 +18,12 @@
 #include "team.h"
 #include "watch.h"
 
+/* Of the last two sets one may have no image, not both. */
+typedef struct caps_train_data {
+    caps_dataset train, test, validation;
+    uint64_t hash; /* of train */
+} caps_train_data;
+
 typedef struct caps_trainer {
     caps_runtime *rt;
     caps_train_config config;          /* its own: the caller's, with what was chosen */
@@ -26,10 +32,8 @@ typedef struct caps_trainer {
     double seconds_before;             /* of the processes that were stopped; NaN: not known */
 
     char *state_path, *config_path, *metrics_path, *model_path, *config_text;
-    /* Of the last two one may have no image, not both. */
-    caps_dataset train, test, validation;
-    uint64_t data_hash;     /* of train */
-    uint64_t *class_images; /* of train, [J] */
+    caps_train_data data;
+    uint64_t *class_images; /* of data.train, [J] */
     float *class_weights;   /* [J]; NULL: none */
     bool classes_uneven;
     uint64_t *evaluated; /* [2 J]: images and errors by class of the last evaluation */
@@ -43,10 +47,12 @@ typedef struct caps_trainer {
     bool rebalanced; /* config.split is another, for which new models are needed */
     bool rescued;    /* a device was lost, and the last step is saved */
     bool opened;     /* the directory's files are there, those of a new run too */
+    bool again;      /* of a run that this process has begun on other devices or in other shares */
     /* Where the run stands, steps in flight not counted; its values are there while it is saved. */
     caps_state state;
     uint64_t resumed_from_step, saved_step;
     caps_team *team;
+    double timeout;    /* seconds in which each of several devices answers */
     caps_ranks *ranks; /* of all processes; NULL: this one alone */
     bool leads;        /* rank 0: it reads and writes the directory, and decides */
     size_t *firsts;    /* [ranks + 1]: the first member of each rank among all; their number */
@@ -68,7 +74,8 @@ typedef struct caps_trainer {
 
 /* ---- trainer_data.c ------------------------------------------------------------------------- */
 
-/* Reads both splits, and draws the first parameters of a new run without --init (*first, freed with
+void caps_train_data_release(caps_train_data *data);
+/* Unless t->data is there already, reads both splits; and draws the first parameters of a new run without --init (*first, freed with
  * free()), while the runtime's kernels are built. */
 caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *err);
 
@@ -81,12 +88,20 @@ typedef struct caps_crew {
     size_t n;
     struct caps_ranks *ranks;
     double began; /* the run in this process: caps_clock_seconds */
+    /* The run goes on within this process, and began it as this says. */
+    bool again;
+    uint64_t resumed_from_step;
+    double seconds_before;
+    caps_train_data data; /* that it has read; the next trainer takes it */
 } caps_crew;
+
+/* Their ids as they are recorded, "0:0/2:0 0:0/2:1"; "": there is one. */
+void caps_crew_list(char *text, size_t bytes, const caps_crew *crew);
 
 /* Checks all that can be checked, reads the data, makes the model, and reads the state where the
  * run is resumed. The run directory is only read. */
-caps_status caps_trainer_init(caps_trainer *t, const caps_crew *crew,
-    const caps_train_config *config, const caps_train_control *control, caps_error *err);
+caps_status caps_trainer_init(caps_trainer *t, caps_crew *crew, const caps_train_config *config,
+    const caps_train_control *control, caps_error *err);
 /* A device of several has failed: saves what the others stand at, where there is a run already.
  * *err, the failure, says what was saved. */
 void caps_trainer_rescue(caps_trainer *t, caps_error *err);

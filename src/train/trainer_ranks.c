@@ -44,7 +44,7 @@ done:
 
 caps_status caps_trainer_compare_data(caps_trainer *t, caps_error *err)
 {
-    const uint64_t own[3] = {t->train.n, t->data_hash, t->steps_per_epoch};
+    const uint64_t own[3] = {t->data.train.n, t->data.hash, t->steps_per_epoch};
     uint64_t lead[3];
     memcpy(lead, own, sizeof lead);
     caps_status status = caps_ranks_share(t->ranks, lead, sizeof lead, err);
@@ -52,7 +52,7 @@ caps_status caps_trainer_compare_data(caps_trainer *t, caps_error *err)
         status = caps_fail(err, CAPS_ERR_MISMATCH,
             "%s: %zu training images, other images or labels than the %llu of rank 0: need the "
             "same on all ranks",
-            t->train.path, t->train.n, (unsigned long long)lead[0]);
+            t->data.train.path, t->data.train.n, (unsigned long long)lead[0]);
     return status;
 }
 

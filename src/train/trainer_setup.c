@@ -74,8 +74,8 @@ static caps_status first_parameters(caps_trainer *t, float **drawn, caps_error *
     float *taken = *drawn;
     *drawn = NULL;
     CAPS_TRY(caps_state_begin(&t->state, taken, count, t->config.optimizer, err));
-    t->state.data_images = t->train.n;
-    t->state.data_hash = t->data_hash;
+    t->state.data_images = t->data.train.n;
+    t->state.data_hash = t->data.hash;
     caps_state_forget_errors(&t->state);
     t->state.lr = t->config.lr;
     t->state.images_per_second = NAN;
@@ -88,14 +88,15 @@ static caps_status old_state(caps_trainer *t, caps_error *err)
 {
     caps_status status;
     CAPS_TRY(caps_state_load(&t->state, t->state_path, t->model, &t->config, err));
-    if (t->state.data_images != t->train.n)
+    if (t->state.data_images != t->data.train.n)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
             "%s: its run has %llu training images, %s has %zu: need the same to go on",
-            t->state_path, (unsigned long long)t->state.data_images, t->train.path, t->train.n));
-    if (t->state.data_hash != t->data_hash)
+            t->state_path, (unsigned long long)t->state.data_images, t->data.train.path,
+            t->data.train.n));
+    if (t->state.data_hash != t->data.hash)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
             "%s: its run has other training images or labels than %s: need the same to go on",
-            t->state_path, t->train.path));
+            t->state_path, t->data.train.path));
     CAPS_TRY(caps_state_apply(&t->state, t->model, err));
     caps_state_drop(&t->state);
     t->resumed_from_step = t->saved_step = t->state.step;
@@ -129,10 +130,10 @@ static caps_status format_config(caps_trainer *t, caps_error *err)
     caps_status status;
     json_t *record = NULL;
     CAPS_TRY(caps_config_describe(&record, &t->config, t->rt, err));
-    if (json_object_set_new(record, "data_images", caps_config_json_u64(t->train.n)) != 0 ||
-        json_object_set_new(record, "data_hash", caps_config_json_u64(t->data_hash)) != 0 ||
+    if (json_object_set_new(record, "data_images", caps_config_json_u64(t->data.train.n)) != 0 ||
+        json_object_set_new(record, "data_hash", caps_config_json_u64(t->data.hash)) != 0 ||
         json_object_set_new(record, "data_ground",
-            json_string(caps_ground_name(caps_dataset_ground(&t->train)))) != 0)
+            json_string(caps_ground_name(caps_dataset_ground(&t->data.train)))) != 0)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the settings"));
     if (t->class_weights)
         caps_json_set(&record, "class_weight_values", weights_json(t));
@@ -149,7 +150,7 @@ static caps_status weigh_classes(caps_trainer *t, caps_error *err)
 {
     const size_t classes = caps_model_spec_info(t->config.spec)->classes;
     caps_status status;
-    CAPS_TRY(caps_class_images_count(&t->class_images, &t->train, classes, err));
+    CAPS_TRY(caps_class_images_count(&t->class_images, &t->data.train, classes, err));
     CAPS_TRY(caps_class_weights_make(
         &t->class_weights, t->config.class_weights, t->class_images, classes, err));
     t->classes_uneven = caps_class_images_uneven(t->class_images, classes);
@@ -183,17 +184,16 @@ static caps_status make_batcher(caps_trainer *t, caps_error *err)
         .part_user = t->team,
         .memory = caps_pinned_helps(t->rt) ? pinned : (caps_batch_memory){0},
     };
-    return caps_batcher_create(&t->batcher, &t->train, &options, err);
+    return caps_batcher_create(&t->batcher, &t->data.train, &options, err);
 }
 
-/* "0:0/2:0 0:0/2:1"; "": one device. */
-static void list_devices(char *text, size_t bytes, caps_runtime *const *rts, size_t n)
+void caps_crew_list(char *text, size_t bytes, const caps_crew *crew)
 {
     size_t used = 0;
     text[0] = 0;
-    for (size_t i = 0; n > 1 && i < n && used < bytes; i++)
+    for (size_t i = 0; crew->n > 1 && i < crew->n && used < bytes; i++)
         used += (size_t)snprintf(
-            text + used, bytes - used, "%s%s", i ? " " : "", caps_runtime_device(rts[i])->id);
+            text + used, bytes - used, "%s%s", i ? " " : "", caps_runtime_device(crew->rts[i])->id);
 }
 
 /* The devices become settings. A run that goes on in other shares has other micro-batches. */
@@ -202,7 +202,7 @@ static void keep_devices(caps_trainer *t, const caps_crew *crew)
     caps_train_config *config = &t->config;
     const uint64_t ranks = t->ranks ? (uint64_t)caps_ranks_count(t->ranks) : 0;
     char devices[sizeof config->devices];
-    list_devices(devices, sizeof devices, crew->rts, crew->n);
+    caps_crew_list(devices, sizeof devices, crew);
     if (config->ranks != ranks || (!t->ranks && strcmp(config->devices, devices) != 0))
         config->micro_batch = 0;
     if (!t->ranks)
@@ -217,7 +217,7 @@ static void keep_devices(caps_trainer *t, const caps_crew *crew)
 static caps_model_options member_options(const caps_trainer *t, size_t member)
 {
     const caps_train_config *config = &t->config;
-    caps_model_options o = caps_config_model_options(config, t->train.n);
+    caps_model_options o = caps_config_model_options(config, t->data.train.n);
     o.class_weights = t->class_weights;
     if (caps_trainer_before(t) + member == 0)
         return o;
@@ -248,7 +248,7 @@ static caps_status read_shares(caps_trainer *t, uint32_t **weights, caps_error *
 static caps_status check_shares(const caps_trainer *t, const uint32_t *weights, caps_error *err)
 {
     const size_t n = caps_trainer_members(t);
-    const size_t batch = caps_config_model_options(&t->config, t->train.n).max_batch;
+    const size_t batch = caps_config_model_options(&t->config, t->data.train.n).max_batch;
     for (size_t i = 0; i < n; i++) {
         size_t first, count;
         caps_share_get(&first, &count, weights, n, i, batch);
@@ -269,6 +269,7 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
     uint32_t *weights = NULL;
     caps_model_options *options = calloc(n, sizeof *options);
     caps_status status;
+    t->timeout = timeout > 0 ? timeout : DEVICE_TIMEOUT;
     t->slots = calloc(n, sizeof *t->slots);
     t->before = calloc(n, sizeof *t->before);
     if (!options || !t->slots || !t->before)
@@ -294,8 +295,8 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
         .models = options,
         .weights = weights,
         .optimizer = t->config.optimizer,
-        .batch = caps_config_model_options(&t->config, t->train.n).max_batch,
-        .timeout_seconds = timeout > 0 ? timeout : DEVICE_TIMEOUT,
+        .batch = caps_config_model_options(&t->config, t->data.train.n).max_batch,
+        .timeout_seconds = t->timeout,
         .ranks = t->ranks,
         .firsts = t->firsts,
         .reduce = t->config.reduce};
@@ -307,8 +308,8 @@ done:
     return status;
 }
 
-caps_status caps_trainer_init(caps_trainer *t, const caps_crew *crew,
-    const caps_train_config *config, const caps_train_control *control, caps_error *err)
+caps_status caps_trainer_init(caps_trainer *t, caps_crew *crew, const caps_train_config *config,
+    const caps_train_control *control, caps_error *err)
 {
     caps_status status = CAPS_OK;
     float *first = NULL;
@@ -318,9 +319,11 @@ caps_status caps_trainer_init(caps_trainer *t, const caps_crew *crew,
         .control = control,
         .began = crew->began,
         .choices_before = caps_choices_count(rt),
+        .data = crew->data,
         .ranks = crew->ranks,
         .leads = caps_ranks_rank(crew->ranks) == 0,
         .log = {.fd = -1}};
+    crew->data = (caps_train_data){0};
     if (!control->out || isnan(control->time_limit_seconds) || control->time_limit_seconds < 0)
         CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: run directory is '%s' and time limit %g s, need a name and >= 0",
@@ -339,6 +342,11 @@ caps_status caps_trainer_init(caps_trainer *t, const caps_crew *crew,
     keep_algorithms(t);
     if (t->leads)
         CAPS_TRY(control->resume ? old_state(t, err) : first_parameters(t, &first, err));
+    t->again = crew->again;
+    if (t->again) {
+        t->resumed_from_step = crew->resumed_from_step;
+        t->seconds_before = crew->seconds_before;
+    }
     CAPS_TRY(caps_trainer_share_state(t, err));
     CAPS_TRY(caps_team_begin(t->team, t->config.seed, t->state.step + 1, err));
     if (t->leads)
@@ -346,8 +354,8 @@ caps_status caps_trainer_init(caps_trainer *t, const caps_crew *crew,
     if (caps_trainer_is_finished(t))
         goto done;
     CAPS_TRY(make_batcher(t, err));
-    CAPS_TRY(caps_watch_init(
-        &t->watch, &t->config, &t->train, t->class_images, t->steps_per_epoch, t->last_step, err));
+    CAPS_TRY(caps_watch_init(&t->watch, &t->config, &t->data.train, t->class_images,
+        t->steps_per_epoch, t->last_step, err));
 done:
     free(first);
     return status;
@@ -355,12 +363,9 @@ done:
 
 void caps_trainer_release(caps_trainer *t)
 {
-    bool stuck = false;
-    for (size_t i = 0; t->team && i < caps_team_count(t->team); i++)
-        stuck = stuck || caps_team_is_stuck(t->team, i) || caps_team_is_busy(t->team);
-    if (t->batcher && !stuck) /* the device may still read its last batches */
-        (void)caps_runtime_finish(t->rt, NULL);
-    if (!stuck)
+    const bool done = !t->team || !t->batcher || caps_team_finish(t->team);
+    caps_batcher_stop(t->batcher);
+    if (done) /* else a device may still read its last batches */
         caps_batcher_free(t->batcher);
     caps_metrics_close(&t->log);
     caps_state_drop(&t->state);
@@ -368,9 +373,7 @@ void caps_trainer_release(caps_trainer *t)
     /* What its steps and evaluations chose goes with it: the next run of this process records its
      * own, as it would in a process of its own. */
     caps_choices_truncate(t->rt, t->choices_before);
-    caps_dataset_release(&t->train);
-    caps_dataset_release(&t->test);
-    caps_dataset_release(&t->validation);
+    caps_train_data_release(&t->data);
     caps_watch_release(&t->watch);
     free(t->slots);
     free(t->firsts);
@@ -390,6 +393,6 @@ void caps_trainer_release(caps_trainer *t)
 bool caps_trainer_is_finished(const caps_trainer *t)
 {
     const caps_state *s = &t->state;
-    const double error = t->test.n > 0 ? s->test_error_percent : s->validation_error_percent;
+    const double error = t->data.test.n > 0 ? s->test_error_percent : s->validation_error_percent;
     return s->step >= t->last_step && s->ended && !isnan(error);
 }

@@ -4,65 +4,34 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "clock.h"
 #include "config.h"
 #include "fail.h"
 #include "random_images.h"
 #include "shares.h"
-#include "stepper.h"
+#include "speed.h"
 #include "textbuf.h"
 
-enum { TIMED_STEPS = 3 };
 #define GAIN 0.95 /* less is not worth new models */
 
 caps_status caps_balance_format(char **split, const double *speeds, size_t n, caps_error *err)
 {
     caps_textbuf text = {0};
     double all = 0;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; speeds && i < n; i++)
         all += speeds[i];
     for (size_t i = 0; i < n; i++) {
-        const double share = round(CAPS_BALANCE_SUM * speeds[i] / all);
+        const double share = speeds ? round(CAPS_BALANCE_SUM * speeds[i] / all) : 1;
         caps_textbuf_put(&text, "%s%.0f", i ? ":" : "", share < 1 ? 1 : share);
     }
     *split = text.out_of_memory ? NULL : text.text;
     return *split ? CAPS_OK : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu shares", n);
 }
 
-static caps_status time_step(
-    caps_stepper *s, const caps_images *images, double *seconds, caps_error *err)
+void caps_balance_tuned(
+    double *speeds, caps_runtime *const *rts, size_t n, const caps_train_config *config)
 {
-    const double began = caps_clock_seconds();
-    caps_step_result ignored;
-    caps_status status;
-    CAPS_TRY(caps_stepper_enqueue(s, images, 0, err));
-    CAPS_TRY(caps_stepper_take(s, &ignored, err));
-    *seconds = caps_clock_seconds() - began;
-done:
-    return status;
-}
-
-static caps_status measure_one(double *speed, caps_runtime *rt, const caps_train_config *config,
-    const caps_images *images, caps_error *err)
-{
-    caps_model_options options = caps_config_model_options(config, images->b);
-    caps_model *m = NULL;
-    caps_stepper stepper;
-    caps_status status;
-    double seconds, least = INFINITY;
-    options.max_batch = images->b;
-    options.micro_batch = 0;
-    CAPS_TRY(caps_model_create(&m, rt, config->spec, &options, err));
-    caps_stepper_init(&stepper, m, config->optimizer, config->seed, 1);
-    CAPS_TRY(time_step(&stepper, images, &seconds, err));
-    for (int i = 0; i < TIMED_STEPS; i++) {
-        CAPS_TRY(time_step(&stepper, images, &seconds, err));
-        least = fmin(least, seconds);
-    }
-    *speed = (double)images->b / fmax(least, 1e-9);
-done:
-    caps_model_free(m);
-    return status;
+    for (size_t i = 0; i < n; i++)
+        speeds[i] = caps_speed_tuned(rts[i], config->spec);
 }
 
 caps_status caps_balance_measure(double *speeds, caps_runtime *const *rts, size_t n,
@@ -71,8 +40,11 @@ caps_status caps_balance_measure(double *speeds, caps_runtime *const *rts, size_
     caps_random_images noise = {0};
     caps_status status;
     CAPS_TRY(caps_random_images_init(&noise, config->spec, (config->batch + n - 1) / n, err));
+    caps_model_options options = caps_config_model_options(config, noise.all.b);
+    options.max_batch = noise.all.b;
+    options.micro_batch = 0;
     for (size_t i = 0; i < n; i++)
-        CAPS_TRY(measure_one(&speeds[i], rts[i], config, &noise.all, err));
+        CAPS_TRY(caps_speed_measure(&speeds[i], rts[i], config->spec, &options, &noise.all, err));
 done:
     caps_random_images_release(&noise);
     return status;

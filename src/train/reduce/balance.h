@@ -6,11 +6,15 @@
 
 enum { CAPS_BALANCE_SUM = 1000 }; /* of the shares, about */
 
-/* "613:387" for devices of these speeds (images/s, all > 0), freed with free(); CAPS_ERR_MEMORY. */
+/* What `capscl tune` measured of each; 0: it has not. */
+void caps_balance_tuned(
+    double *speeds, caps_runtime *const *rts, size_t n, const caps_train_config *config);
+
+/* "613:387" for devices of these speeds (images/s, all > 0; NULL: "1:1", equal), freed with free();
+ * CAPS_ERR_MEMORY. */
 caps_status caps_balance_format(char **split, const double *speeds, size_t n, caps_error *err);
 
-/* Times steps of config's network on each device by itself, on an equal share of random images
- * (after a first one, which builds kernels): images/s. Errors: those of the models and devices. */
+/* caps_speed_measure of each device with an equal share of random images. */
 caps_status caps_balance_measure(double *speeds, caps_runtime *const *rts, size_t n,
     const caps_train_config *config, caps_error *err);
 

@@ -1,32 +1,10 @@
 /* members.c: see members.h. */
 #include "members.h"
 
-#include <math.h>
 #include <signal.h>
-#include <time.h>
 
 #include "clock.h"
 #include "fail.h"
-
-/* Waits for a change; false: none came until `until` on caps_clock_seconds (0: for ever). */
-static bool team_wait(caps_team *t, double until)
-{
-    if (until <= 0)
-        return pthread_cond_wait(&t->changed, &t->lock) == 0;
-    struct timespec at;
-    const double left = until - caps_clock_seconds();
-    if (left <= 0)
-        return false;
-    clock_gettime(CLOCK_REALTIME, &at);
-    at.tv_sec += (time_t)left;
-    at.tv_nsec += (long)((left - floor(left)) * 1e9);
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    (void)pthread_cond_timedwait(&t->changed, &t->lock, &at);
-    return true;
-}
 
 static double team_deadline(const caps_team *t)
 {
@@ -56,7 +34,7 @@ static void team_give_up(caps_team *t)
 static void team_wait_long(caps_team *t, double *until)
 {
     bool abroad = false;
-    if (team_wait(t, *until))
+    if (caps_clock_wait(&t->changed, &t->lock, *until))
         return;
     for (size_t i = 0; i < t->n; i++)
         abroad = abroad || t->members[i].abroad;
@@ -139,12 +117,13 @@ static void *member_run(void *context)
     }
 }
 
-/* The first member whose own failure ended the job; n: none. */
+/* The first member whose own failure ended the job, of those that were left; n: none. */
 static size_t team_failed(const caps_team *t)
 {
     for (size_t i = 0; i < t->n; i++)
-        if (t->members[i].stuck ||
-            (t->members[i].status != CAPS_OK && t->members[i].status != CAPS_ERR_INTERRUPTED))
+        if (i != t->lost &&
+            (t->members[i].stuck ||
+                (t->members[i].status != CAPS_OK && t->members[i].status != CAPS_ERR_INTERRUPTED)))
             return i;
     return t->n;
 }

@@ -30,6 +30,7 @@ struct caps_member {
     bool arrived;     /* at the meeting point, or its job is done */
     bool abroad;      /* it waits for other ranks */
     bool stuck;       /* it does not answer: its thread is left to itself */
+    bool busy;        /* whether its device is done with all is not known, and will not be */
     caps_step_result result;
     caps_member_work work;
     bool differs;  /* it is sent the lead's parameters */
@@ -63,6 +64,9 @@ struct caps_team {
     double lr;
     float **hosts; /* [n]: a piece, where each member has it */
     const float *sent;
+    size_t callee; /* of caps_team_call */
+    caps_team_function *call;
+    void *call_user;
 
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t changed;

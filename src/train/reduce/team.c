@@ -172,15 +172,16 @@ void caps_team_free(caps_team *t)
 {
     if (!t)
         return;
-    if (t->has_threads && !caps_members_stop(t))
-        return; /* one of them may come back yet */
-    if (caps_team_is_busy(t))
-        return; /* a message may come yet */
-    caps_team_part_ways(t);
+    const bool all = !t->has_threads || caps_members_stop(t);
     for (size_t i = 0; t->members && i < t->n; i++) {
+        if (t->members[i].stuck || t->members[i].busy)
+            continue;
         caps_exchange_release(&t->members[i].exchange);
         caps_model_free(t->members[i].model);
     }
+    if (!all || caps_team_is_busy(t)) /* what is not free yet is what may come back still uses */
+        return;
+    caps_team_part_ways(t);
     if (t->has_changed)
         pthread_cond_destroy(&t->changed);
     if (t->has_lock)
@@ -229,10 +230,52 @@ size_t caps_team_lost(const caps_team *t)
     return t->lost;
 }
 
-void caps_team_lose(caps_team *t, size_t i)
+void caps_team_lose(caps_team *t, size_t i, bool stuck)
 {
-    if (!caps_team_is_alone(t) && t->lost == t->n)
-        t->lost = i;
+    if (caps_team_is_alone(t) || t->lost < t->n)
+        return;
+    t->lost = i;
+    t->members[i].stuck = stuck;
+}
+
+static caps_status member_finish(caps_member *m, caps_error *err)
+{
+    return caps_runtime_finish(m->rt, err);
+}
+
+bool caps_team_finish(caps_team *t)
+{
+    const size_t lost = t->lost;
+    bool all = true;
+    if (caps_team_is_alone(t)) {
+        (void)caps_runtime_finish(t->members[0].rt, NULL);
+        return true;
+    }
+    (void)caps_team_do(t, member_finish, NULL);
+    t->lost = lost < t->n ? lost : t->lost;
+    for (size_t i = 0; i < t->n; i++) {
+        caps_member *m = &t->members[i];
+        m->busy = m->busy || m->status != CAPS_OK;
+        all = all && !m->stuck && !m->busy;
+    }
+    return all && !caps_team_is_busy(t);
+}
+
+static caps_status member_call(caps_member *m, caps_error *err)
+{
+    const caps_team *t = m->team;
+    return m->index == t->callee ? t->call(t->call_user, m->model, err) : CAPS_OK;
+}
+
+caps_status caps_team_call(
+    caps_team *t, size_t member, caps_team_function *call, void *user, caps_error *err)
+{
+    if (caps_team_is_alone(t))
+        return call(user, t->members[0].model, err);
+    t->callee = member;
+    t->call = call;
+    t->call_user = user;
+    return caps_team_do(t, member_call, err);
 }
 
 bool caps_team_is_stuck(const caps_team *t, size_t i)

@@ -91,10 +91,19 @@ caps_status caps_team_take(caps_team *team, caps_step_result *result, caps_error
 size_t caps_team_lost(const caps_team *team);
 /* The first member that is left. */
 size_t caps_team_survivor(const caps_team *team);
+/* A member whose device failed elsewhere is lost; stuck: it does not answer. */
+void caps_team_lose(caps_team *team, size_t member, bool stuck);
+/* Waits until all devices are done, as long as each may take; false: of one it is not known (it
+ * failed, or is stuck), or messages to other ranks are on their way. What was given to it may not be
+ * freed, and caps_team_free does not. */
+bool caps_team_finish(caps_team *team);
+/* Calls a function that waits for a member's device, as steps do: one that fails or does not answer
+ * is lost. `user` must then stay: the call may come back. */
+typedef caps_status caps_team_function(void *user, caps_model *model, caps_error *err);
+caps_status caps_team_call(
+    caps_team *team, size_t member, caps_team_function *call, void *user, caps_error *err);
 /* Messages to other ranks may still be on their way: nothing of it is to be freed. */
 bool caps_team_is_busy(const caps_team *team);
-/* A member whose device failed elsewhere is lost. */
-void caps_team_lose(caps_team *team, size_t member);
 /* It does not answer: its runtime may not be used any more, nor freed. */
 bool caps_team_is_stuck(const caps_team *team, size_t member);
 size_t caps_team_in_flight(const caps_team *team);
