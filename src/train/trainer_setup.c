@@ -301,7 +301,7 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
         .timeout_seconds = t->timeout,
         .ranks = t->ranks,
         .firsts = t->firsts,
-        .fast = t->config.reduce_fast};
+        .reduce = t->config.reduce};
     CAPS_TRY(caps_team_create(&t->team, crew->rts, n, &o, err));
     t->model = caps_team_model(t->team, 0);
 done:
