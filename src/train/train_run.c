@@ -218,6 +218,18 @@ static bool has_other_devices(
     return config->ranks > 0 || strcmp(config->devices, devices) != 0;
 }
 
+/* Those of other ranks were perhaps the user's, so that is noted. */
+static void forget_shares(
+    const caps_crew *crew, caps_train_config *config, const caps_train_control *c)
+{
+    char text[1200];
+    snprintf(text, sizeof text, "the shares %.1000s were those of %llu ranks, and begin anew",
+        config->split, (unsigned long long)(config->ranks ? config->ranks : 1));
+    if (config->split[0] && (crew->ranks || config->ranks) && c->event)
+        c->event(c->user, CAPS_TRAIN_NOTE, NULL, text);
+    config->split[0] = 0;
+}
+
 /* Shares to begin with. A run that goes on has its own, but not where its devices are others. */
 static caps_status begin_shares(
     const caps_crew *crew, caps_train_config *config, const caps_train_control *c, caps_error *err)
@@ -233,7 +245,7 @@ static caps_status begin_shares(
     if (c->resume && c->split)
         snprintf(config->split, sizeof config->split, "%s", c->split);
     else if (c->resume && has_other_devices(crew, config, members))
-        config->split[0] = 0;
+        forget_shares(crew, config, c);
     CAPS_TRY(members > 1 && !config->split[0]
                  ? choose_shares(crew, config, c, err)
                  : caps_shares_read(&weights, config->split, members, err));

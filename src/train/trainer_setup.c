@@ -227,23 +227,6 @@ static caps_model_options member_options(const caps_trainer *t, size_t member)
     return o;
 }
 
-/* The shares of all members of all ranks. Another number of ranks has shares of its own. */
-static caps_status read_shares(caps_trainer *t, uint32_t **weights, caps_error *err)
-{
-    const size_t n = caps_trainer_members(t);
-    const uint64_t ranks = t->ranks ? (uint64_t)caps_ranks_count(t->ranks) : 0;
-    const bool other = t->control->resume && t->config.ranks != ranks;
-    if (caps_shares_read(weights, t->config.split, n, other ? NULL : err) == CAPS_OK)
-        return CAPS_OK;
-    if (!other)
-        return CAPS_ERR_ARGUMENT;
-    caps_trainer_note(t,
-        "shares %s were those of %llu ranks: equal shares of %zu devices from here on",
-        t->config.split, (unsigned long long)(t->config.ranks ? t->config.ranks : 1), n);
-    t->config.split[0] = 0;
-    return caps_shares_read(weights, "", n, err);
-}
-
 /* Each has an image of a whole batch. */
 static caps_status check_shares(const caps_trainer *t, const uint32_t *weights, caps_error *err)
 {
@@ -256,7 +239,7 @@ static caps_status check_shares(const caps_trainer *t, const uint32_t *weights, 
             return caps_fail(err, CAPS_ERR_ARGUMENT,
                 "split %s: device %zu of %zu gets none of the %zu images of a batch; need a larger "
                 "batch or share",
-                t->config.split[0] ? t->config.split : "equal", i + 1, n, batch);
+                t->config.split, i + 1, n, batch);
     }
     return CAPS_OK;
 }
@@ -274,7 +257,7 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
     t->before = calloc(n, sizeof *t->before);
     if (!options || !t->slots || !t->before)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", n));
-    CAPS_TRY(read_shares(t, &weights, err));
+    CAPS_TRY(caps_shares_read(&weights, t->config.split, caps_trainer_members(t), err));
     CAPS_TRY(check_shares(t, weights, err));
     keep_devices(t, crew);
     for (size_t i = 0; i < n; i++) {
