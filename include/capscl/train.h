@@ -14,6 +14,15 @@ typedef enum caps_optimizer {
     CAPS_OPTIMIZER_SGD,
 } caps_optimizer;
 
+/* How the gradients of several processes become their sum. */
+typedef enum caps_reduce {
+    CAPS_REDUCE_EXACT, /* added in the order of the ranks: the same bits on every run */
+    CAPS_REDUCE_FAST,  /* by MPI, in whatever order is fastest */
+    CAPS_REDUCE_BF16,  /* as exact, but sent as bfloat16, both ways: half the bytes. What rounding
+                          leaves out is added to the next step's; a run that is resumed begins that
+                          anew */
+} caps_reduce;
+
 /* What a run is; kept in config.json and in state.safetensors. Caller's storage:
  *     caps_train_config config = {CAPS_OPTIONS(caps_train_config)};
  *     caps_train_config_init(&config, &err);        // all that the user does not change
@@ -63,9 +72,11 @@ typedef struct caps_train_config {
     bool split_auto; /* the shares follow the devices' speed: measured before the first epoch, where
                         `split` is "", and changed between epochs where that helps */
     char conv_request[1024]; /* what `conv` was before the first device's choices took its place */
-    uint64_t ranks;   /* processes that trained together, 0: one; `devices` are then as they were
+    uint64_t ranks;     /* processes that trained together, 0: one; `devices` are then as they were
                          requested, on every machine */
-    bool reduce_fast; /* their gradients are summed in whatever order is fastest */
+    caps_reduce reduce; /* how their gradients are summed */
+    uint64_t lr_warmup_steps; /* of so many first steps step n (from 1) has n / so many of the rate;
+                                 Adam only; 0: none */
 } caps_train_config;
 
 /* The three functions that fill a config need its `size` and write no more than so many bytes; what

@@ -36,6 +36,7 @@ static const struct {
     {"--no-lr-staircase", "rate_staircase"},
     {"--lr-linear", "rate_linear_epochs"},
     {"--lr-min", "rate_min"},
+    {"--lr-warmup", "rate_warmup_steps"},
     {"--layer-lr", "rate_factors"},
     {"--margin-positive", "loss.margin_positive"},
     {"--margin-negative", "loss.margin_negative"},
@@ -290,7 +291,7 @@ void caps_train_change_resumed(
     if (o->data)
         snprintf(config->data, sizeof config->data, "%s", o->data);
     if (caps_args_given(args, "--reduce"))
-        config->reduce_fast = o->reduce == 1;
+        config->reduce = (caps_reduce)o->reduce;
     if (o->split) /* shares that are named are caps_train_control.split */
         config->split_auto = strcmp(o->split, "auto") == 0;
 }

@@ -94,15 +94,38 @@ typedef struct selection {
     size_t count;
 } selection;
 
+/* Where the parts of a device begin in its id: "0:0/2:1" at '/'. */
+static size_t base_length(const char *id)
+{
+    return strcspn(id, "/");
+}
+
+/* Are both of one device, and not two parts of the same division of it? */
+static bool overlap(const char *x, const char *y)
+{
+    const size_t n = base_length(x);
+    if (n != base_length(y) || strncmp(x, y, n) != 0)
+        return false;
+    return x[n] == 0 || y[n] == 0 || strtoul(x + n + 1, NULL, 10) != strtoul(y + n + 1, NULL, 10);
+}
+
 /* The same device twice would take turns with itself. */
 static caps_status add_device(selection *s, const char *id, const char *selector, caps_error *err)
 {
-    for (size_t i = 0; i < s->count; i++)
-        if (strcmp(s->out[i].text, id) == 0)
+    const int n = (int)base_length(id);
+    for (size_t i = 0; i < s->count; i++) {
+        const char *other = s->out[i].text;
+        if (strcmp(other, id) == 0)
             return caps_fail(err, CAPS_ERR_ARGUMENT,
-                "device \"%s\": is %s, which is named already; need another one, or %s/2 for two "
+                "device \"%s\": is %s, which is named already; need another one, or %.*s/2 for two "
                 "halves of it",
-                selector, id, id);
+                selector, id, n, id);
+        if (overlap(other, id))
+            return caps_fail(err, CAPS_ERR_ARGUMENT,
+                "device \"%s\": is %s, but %s is named already, which has units in common with it; "
+                "need all of them from one division, as %.*s/2:0 and %.*s/2:1",
+                selector, id, other, n, id, n, id);
+    }
     if (s->count == CAPS_DEVICES_MOST)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "more than %d devices", CAPS_DEVICES_MOST);
     snprintf(s->out[s->count++].text, CAPS_DEVICE_SELECTOR, "%s", id);

@@ -152,10 +152,13 @@ static caps_status pass_forward(caps_model *m, caps_mask mask, caps_error *err)
         caps_layer *layer = m->network.layers[l];
         if (layer->decodes && !caps_model_reconstructs(m))
             continue;
+        caps_trace_begin(m->rt, layer->name);
         if (layer->kind->forward)
-            CAPS_TRY(layer->kind->forward(layer, &pass, err));
-        if (layer == m->network.classifier)
-            CAPS_TRY(classes->kind->forward(classes, &pass, err));
+            status = layer->kind->forward(layer, &pass, err);
+        if (status == CAPS_OK && layer == m->network.classifier)
+            status = classes->kind->forward(classes, &pass, err);
+        caps_trace_end(m->rt);
+        CAPS_TRY(status);
     }
     for (size_t i = 0; caps_model_head(m, i); i++) {
         caps_head *head = caps_model_head(m, i);
@@ -239,12 +242,16 @@ static caps_status pass_backward(caps_model *m, double mean, bool add, const cap
     }
     for (size_t l = m->network.layer_count; l-- > 0;) {
         caps_layer *layer = m->network.layers[l];
+        caps_trace_begin(m->rt, layer->name);
         if (pass.masked && layer == pass.masked->layer)
-            CAPS_TRY(m->network.class_head->kind->backward(
-                m->network.class_head, &pass, &m->loss, mean, err));
-        if (layer->kind->backward && (!layer->decodes || caps_model_reconstructs(m)))
-            CAPS_TRY(add && layer->parameter_count ? add_backward(m, layer, &pass, err)
-                                                   : layer->kind->backward(layer, &pass, err));
+            status = m->network.class_head->kind->backward(
+                m->network.class_head, &pass, &m->loss, mean, err);
+        if (status == CAPS_OK && layer->kind->backward &&
+            (!layer->decodes || caps_model_reconstructs(m)))
+            status = add && layer->parameter_count ? add_backward(m, layer, &pass, err)
+                                                   : layer->kind->backward(layer, &pass, err);
+        caps_trace_end(m->rt);
+        CAPS_TRY(status);
         CAPS_TRY(pass_ready(joint, layer, err));
     }
 done:
@@ -298,12 +305,18 @@ caps_status caps_model_accumulate(
         m->part = part;
         m->mean = 1.0 / (double)(joint ? joint->total : b);
         m->dropout.first = before + first;
-        CAPS_TRY(pass_forward(m, CAPS_MASK_LABEL, err));
+        caps_trace_begin(m->rt, "forward");
+        status = pass_forward(m, CAPS_MASK_LABEL, err);
+        caps_trace_end(m->rt);
+        CAPS_TRY(status);
         if (totals && !at_once)
             CAPS_TRY(caps_model_add_totals(m, err));
         const caps_totals sums = totals && at_once ? pass_totals(m) : (caps_totals){0};
-        CAPS_TRY(pass_backward(m, m->mean, part > 0, totals && at_once ? &sums : NULL,
-            part + 1 == parts ? joint : NULL, err));
+        caps_trace_begin(m->rt, "backward");
+        status = pass_backward(m, m->mean, part > 0, totals && at_once ? &sums : NULL,
+            part + 1 == parts ? joint : NULL, err);
+        caps_trace_end(m->rt);
+        CAPS_TRY(status);
         first += n;
     }
 done:

@@ -17,9 +17,19 @@
 
 /* ---- devices that fail ---------------------------------------------------------------------- */
 
+/* Nor does another device than the one that was lost answer: nothing can be read or computed. */
+static bool is_stuck(const caps_trainer *t)
+{
+    for (size_t i = 0; i < caps_team_count(t->team); i++)
+        if (i != caps_team_lost(t->team) && caps_team_is_stuck(t->team, i))
+            return true;
+    return false;
+}
+
 void caps_trainer_rescue(caps_trainer *t, caps_error *err)
 {
     caps_error inner = {0};
+    const size_t used = strlen(err->message);
     const size_t survivor = caps_team_survivor(t->team);
     if (!t->leads)
         return;
@@ -27,13 +37,16 @@ void caps_trainer_rescue(caps_trainer *t, caps_error *err)
         t->choices_before = caps_choices_count(caps_team_runtime(t->team, survivor));
     t->rt = caps_team_runtime(t->team, survivor);
     t->model = caps_team_model(t->team, survivor);
-    if (!t->opened)
+    if (!t->opened) {
+        if (t->control->keep_going && !is_stuck(t) && caps_team_count(t->team) > 1)
+            snprintf(err->message + used, sizeof err->message - used,
+                "; the others go on without it from the start");
         return;
+    }
     /* Of one device alone, which failed, nothing can be read any more. */
-    if (survivor != caps_team_lost(t->team) && caps_trainer_settle(t, &inner) == CAPS_OK &&
-        caps_trainer_save(t, true, &inner) == CAPS_OK)
+    if (survivor != caps_team_lost(t->team) && !is_stuck(t) &&
+        caps_trainer_settle(t, &inner) == CAPS_OK && caps_trainer_save(t, true, &inner) == CAPS_OK)
         t->rescued = true;
-    const size_t used = strlen(err->message);
     const unsigned long long step = t->saved_step;
     if (t->rescued && t->control->keep_going)
         snprintf(err->message + used, sizeof err->message - used,
@@ -139,8 +152,8 @@ static caps_status run_to_the_end(caps_crew *crew, caps_train_config *config, ca
         caps_error inner = {0};
         const caps_status status = run_on(&t, crew, config, c, end, m, &inner);
         const size_t lost = t.team ? caps_team_lost(t.team) : crew->n;
-        const bool left =
-            status != CAPS_OK && lost < crew->n && c->keep_going && (t.rescued || !t.opened);
+        const bool left = status != CAPS_OK && lost < crew->n && c->keep_going &&
+                          (t.rescued || !t.opened) && !is_stuck(&t);
         if (!left && (status != CAPS_OK || !t.rebalanced)) {
             caps_trainer_release(&t);
             if (status != CAPS_OK && err)

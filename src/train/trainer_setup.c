@@ -268,6 +268,8 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
         options[i] = member_options(t, i);
         options[i].max_batch = caps_share_most(
             weights, caps_trainer_members(t), caps_trainer_before(t) + i, options[i].max_batch);
+        if (options[i].max_batch == 0) /* its share is less than half an image: it only updates */
+            options[i].max_batch = 1;
         CAPS_TRY(caps_model_forecast(crew->rts[i], t->config.spec, &options[i], &memory, err));
         report_memory(t, &memory, options[i].max_batch, name);
         t->slots[i] = crew->slots[i];
@@ -282,7 +284,7 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
         .timeout_seconds = t->timeout,
         .ranks = t->ranks,
         .firsts = t->firsts,
-        .fast = t->config.reduce_fast};
+        .reduce = t->config.reduce};
     CAPS_TRY(caps_team_create(&t->team, crew->rts, n, &o, err));
     t->model = caps_team_model(t->team, 0);
 done:

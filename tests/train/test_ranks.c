@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bf16_support.h"
 #include "link_load.h"
 #include "ranks.h"
 #include "support.h"
@@ -41,11 +42,87 @@ static bool takes(int k, int n, int step)
     return n == 1 || (step == 1 ? k > 0 : step == 2 ? k == 1 : true);
 }
 
+/* What is sent of g by bfloat16, and what is left of it. */
+static float round_of(float g, float *left)
+{
+    const float whole = g + *left, sent = test_bf16_value(test_bf16_nearest((double)whole));
+    *left = whole - sent;
+    return sent;
+}
+
+/* The sum as bfloat16, with what all ranks have left in `left` [n + 1]. */
+static float half_sum(int n, const bool *takes_part, size_t p, size_t i, int step, float *left)
+{
+    float sum = 0;
+    bool any = false;
+    for (int k = 0; k < n; k++)
+        if (takes_part[k]) {
+            const float sent = round_of(part(k, p, i, step), &left[k]);
+            sum = any ? sum + sent : sent;
+            any = true;
+        }
+    return round_of(sum, &left[n]);
+}
+
+/* With what rounding leaves over the steps, each rank's and each sum's; the bits are those that one
+ * loop over the ranks gives, and so the same on all. */
+static void half_steps(caps_ranks *r)
+{
+    const int n = caps_ranks_count(r), me = caps_ranks_rank(r);
+    const size_t all = (size_t)n + 1;
+    float *data[PIECES], *left[PIECES];
+    need(caps_ranks_sum_init(r, counts, PIECES, CAPS_REDUCE_BF16, &err) == CAPS_OK);
+    for (size_t p = 0; p < PIECES; p++) {
+        data[p] = malloc(counts[p] * sizeof(float));
+        left[p] = calloc(counts[p] * all, sizeof(float));
+    }
+    for (int step = 0; step < 2 * STEPS; step++) {
+        bool takes_part[MOST_RANKS];
+        for (int k = 0; k < n; k++)
+            takes_part[k] = takes(k, n, step);
+        caps_ranks_sum_begin(r, takes_part);
+        for (size_t p = 0; p < PIECES; p++) {
+            for (size_t i = 0; i < counts[p]; i++)
+                data[p][i] = part(me, p, i, step);
+            caps_ranks_sum_put(r, p, data[p]);
+        }
+        for (size_t p = 0; p < PIECES; p++)
+            need(caps_ranks_sum_wait(r, p));
+        need(caps_ranks_sum_end(r));
+        for (size_t p = 0; p < PIECES; p++)
+            for (size_t i = 0; i < counts[p]; i++)
+                need(data[p][i] ==
+                     (n == 1 ? part(0, p, i, step)
+                             : half_sum(n, takes_part, p, i, step, left[p] + i * all)));
+    }
+    /* One rank's NaN is every rank's. */
+    bool everyone[MOST_RANKS];
+    for (int k = 0; k < n; k++)
+        everyone[k] = true;
+    caps_ranks_sum_begin(r, everyone);
+    for (size_t p = 0; p < PIECES; p++) {
+        for (size_t i = 0; i < counts[p]; i++)
+            data[p][i] = i == 0 && me == n - 1 ? (p == 0 ? NAN : INFINITY) : 1;
+        caps_ranks_sum_put(r, p, data[p]);
+    }
+    for (size_t p = 0; p < PIECES; p++)
+        need(caps_ranks_sum_wait(r, p));
+    need(caps_ranks_sum_end(r));
+    for (size_t p = 0; p < PIECES; p++) {
+        need(p == 0 ? isnan(data[p][0]) : isinf(data[p][0]));
+        need(counts[p] == 1 || isfinite(data[p][1]));
+        free(data[p]);
+        free(left[p]);
+    }
+    caps_ranks_sum_release(r);
+}
+
 static void sum_steps(caps_ranks *r, bool fast)
 {
     const int n = caps_ranks_count(r), me = caps_ranks_rank(r);
     float *data[PIECES];
-    need(caps_ranks_sum_init(r, counts, PIECES, fast, &err) == CAPS_OK);
+    need(caps_ranks_sum_init(
+             r, counts, PIECES, fast ? CAPS_REDUCE_FAST : CAPS_REDUCE_EXACT, &err) == CAPS_OK);
     for (size_t p = 0; p < PIECES; p++)
         data[p] = malloc(counts[p] * sizeof(float));
     for (int step = 0; step < STEPS; step++) {
@@ -132,7 +209,7 @@ static caps_status one_fails(caps_ranks *r, int which, const char *how)
     return status;
 }
 
-/* `sum`, `fast`, `messages`, `fails 1`, `killed 1`, `stopped 1`. Exits with the status. */
+/* `sum`, `fast`, `bf16`, `messages`, `fails 1`, `killed 1`, `stopped 1`. Exits with the status. */
 static void rank_run(const char *task)
 {
     const caps_link *link;
@@ -147,6 +224,8 @@ static void rank_run(const char *task)
         status = one_fails(r, which, how);
     else if (strcmp(task, "messages") == 0)
         share_and_gather(r);
+    else if (strcmp(task, "bf16") == 0)
+        half_steps(r);
     else
         sum_steps(r, strcmp(task, "fast") == 0);
     status = caps_ranks_end(r, status, &err);
@@ -189,6 +268,12 @@ END_TEST
 START_TEST(fast_sums_are_right_within_rounding)
 {
     expect_done(_i, "fast");
+}
+END_TEST
+
+START_TEST(sums_as_bfloat16_keep_what_is_left)
+{
+    expect_done(_i, "bf16");
 }
 END_TEST
 
@@ -253,6 +338,7 @@ Suite *suite(void)
     }
     tcase_add_loop_test(tc, sums_are_those_of_the_order_of_the_ranks, 1, 5);
     tcase_add_loop_test(tc, fast_sums_are_right_within_rounding, 1, 4);
+    tcase_add_loop_test(tc, sums_as_bfloat16_keep_what_is_left, 1, 5);
     tcase_add_loop_test(tc, messages_reach_all, 1, 5);
     tcase_add_test(tc, a_rank_that_fails_is_named);
     tcase_add_test(tc, a_rank_that_is_lost_is_named);

@@ -26,7 +26,8 @@ static void team_give_up(caps_team *t)
 {
     team_abort(t);
     for (size_t i = 0; i < t->n; i++)
-        t->members[i].stuck = !t->members[i].arrived && !t->members[i].abroad;
+        if (!t->members[i].arrived && !t->members[i].abroad)
+            t->members[i].stuck = true;
 }
 
 /* Waits for a change. The time of *until does not run while a member waits for other ranks, whose
@@ -40,10 +41,12 @@ static void team_wait_long(caps_team *t, double *until)
         abroad = abroad || t->members[i].abroad;
     const double now = caps_clock_seconds();
     const double left = team_deadline(t), renewed = abroad ? left : t->back + left - now;
-    if (t->ranks && renewed > now)
+    if (t->ranks && renewed > now) {
         *until = renewed;
-    else
+    } else {
         team_give_up(t);
+        *until = left; /* for the others, who end what they are at */
+    }
 }
 
 void caps_member_leave(caps_member *m)
@@ -80,6 +83,7 @@ bool caps_member_meet(caps_member *m)
     while (t->meetings == meeting && !t->aborted)
         team_wait_long(t, &until);
     const bool all = t->meetings != meeting; /* who failed after it was here */
+    m->arrived = m->arrived && all;          /* else it has its own device to wait for */
     pthread_mutex_unlock(&t->lock);
     m->work.waiting_seconds += caps_clock_seconds() - began;
     return all;

@@ -19,7 +19,7 @@
 #ifndef CAPS_RANKS_H
 #define CAPS_RANKS_H
 
-#include <capscl/error.h>
+#include <capscl/train.h>
 #include <stdint.h>
 
 #include "link.h"
@@ -81,10 +81,10 @@ bool caps_ranks_stop_wished(caps_ranks *r); /* of rank 0: some rank does */
 
 /* ---- the sum of gradients ------------------------------------------------------------------- */
 
-/* Pieces of the flat gradients, the same on all ranks. fast: the link's own sum, in whatever order.
+/* Pieces of the flat gradients, the same on all ranks. Of one rank, bf16 is exact.
  * CAPS_ERR_MEMORY. */
 caps_status caps_ranks_sum_init(
-    caps_ranks *r, const size_t *counts, size_t pieces, bool fast, caps_error *err);
+    caps_ranks *r, const size_t *counts, size_t pieces, caps_reduce way, caps_error *err);
 /* Waits for what is on its way, and forgets the pieces. */
 void caps_ranks_sum_release(caps_ranks *r);
 /* A step begins; takes_part[count]: the ranks whose gradients count. The step before has ended. */

@@ -4,23 +4,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bf16.h"
 #include "fail.h"
 
 typedef struct piece {
     size_t count;
-    float *data;    /* this rank's, in place of which the sum comes */
-    bool put;       /* it is here */
-    size_t parts;   /* of the own slice: those of other ranks that are missing */
-    size_t slices;  /* sums that are missing, and those of the own that are not sent yet */
-    float **others; /* [ranks]: parts of the own slice; NULL of this rank and of an empty slice */
-    bool done;      /* under the lock */
+    float *data;   /* this rank's, in place of which the sum comes */
+    bool put;      /* it is here */
+    size_t parts;  /* of the own slice: those of other ranks that are missing */
+    size_t slices; /* sums that are missing, and those of the own that are not sent yet */
+    void **others; /* [ranks]: parts of the own slice; NULL of this rank and of an empty slice */
+    /* Of sums in bfloat16: what is sent and received, and what rounding has left of this rank's
+     * gradients and of the own slice's sums (bf16.h). */
+    uint16_t *halves;        /* [count] */
+    float *left, *left_sums; /* [count], [own slice] */
+    bool done;               /* under the lock */
 } piece;
 
 struct caps_sums {
     size_t n;
     piece *pieces;    /* [n] */
     bool *takes_part; /* [ranks] */
-    bool fast;
+    caps_reduce way;
     size_t busy;  /* messages on their way, under the lock, as is */
     bool aborted; /* nobody waits any more */
 };
@@ -33,9 +38,16 @@ static size_t slice_of(size_t *first, size_t count, int ranks, int k)
     return k + 1 == ranks || *first + each > count ? count - *first : each;
 }
 
+/* Bytes of an element on its way. */
+static size_t width(caps_reduce way)
+{
+    return way == CAPS_REDUCE_BF16 ? sizeof(uint16_t) : sizeof(float);
+}
+
 /* ---- the courier's -------------------------------------------------------------------------- */
 
-static void start(caps_ranks *r, caps_op_kind kind, float *data, size_t count, int peer, size_t i,
+/* bytes: floats of a sum. */
+static void start_of(caps_ranks *r, caps_op_kind kind, void *data, size_t bytes, int peer, size_t i,
     void (*done)(caps_ranks *r, caps_op *op))
 {
     caps_sums *s = r->sums;
@@ -47,7 +59,7 @@ static void start(caps_ranks *r, caps_op_kind kind, float *data, size_t count, i
     }
     *op = (caps_op){.kind = kind,
         .data = data,
-        .bytes = kind == CAPS_OP_SUM ? count : count * sizeof *data,
+        .bytes = bytes,
         .peer = peer,
         .tag = CAPS_TAG_PIECES + (int)i,
         .done = done,
@@ -58,6 +70,18 @@ static void start(caps_ranks *r, caps_op_kind kind, float *data, size_t count, i
     s->busy++;
     pthread_mutex_unlock(&r->lock);
     caps_ranks_start(r, op);
+}
+
+/* From element `first` on of what goes between the ranks. */
+static void start(caps_ranks *r, caps_op_kind kind, size_t first, size_t count, int peer, size_t i,
+    void (*done)(caps_ranks *r, caps_op *op))
+{
+    const piece *p = &r->sums->pieces[i];
+    if (r->sums->way == CAPS_REDUCE_BF16)
+        start_of(r, kind, p->halves + first, count * sizeof *p->halves, peer, i, done);
+    else
+        start_of(r, kind, p->data + first, kind == CAPS_OP_SUM ? count : count * sizeof *p->data,
+            peer, i, done);
 }
 
 static void piece_done(caps_ranks *r, size_t i)
@@ -77,6 +101,11 @@ static void slice_done(caps_ranks *r, size_t i)
 /* A sum has come, or this rank's own has been sent. */
 static void on_sum(caps_ranks *r, caps_op *op)
 {
+    piece *p = &r->sums->pieces[op->piece];
+    if (r->sums->way == CAPS_REDUCE_BF16 && op->kind == CAPS_OP_RECEIVE) {
+        const uint16_t *halves = op->data;
+        caps_bf16_read(p->data + (halves - p->halves), halves, op->bytes / sizeof *halves);
+    }
     slice_done(r, op->piece);
     caps_op_free(r, op);
 }
@@ -90,10 +119,9 @@ static void on_whole(caps_ranks *r, caps_op *op)
 /* The sum comes in place of this rank's part, which has been sent. */
 static void receive_sum(caps_ranks *r, size_t i, int owner)
 {
-    piece *p = &r->sums->pieces[i];
     size_t first;
-    const size_t count = slice_of(&first, p->count, r->place.count, owner);
-    start(r, CAPS_OP_RECEIVE, p->data + first, count, owner, i, on_sum);
+    const size_t count = slice_of(&first, r->sums->pieces[i].count, r->place.count, owner);
+    start(r, CAPS_OP_RECEIVE, first, count, owner, i, on_sum);
 }
 
 static void on_part_sent(caps_ranks *r, caps_op *op)
@@ -104,25 +132,44 @@ static void on_part_sent(caps_ranks *r, caps_op *op)
 
 enum { BLOCK = 2048 }; /* floats that stay in the first cache while they are summed */
 
-/* Parts of the own slice, in the order of the ranks. */
-static void add_parts(const caps_ranks *r, const piece *p, float *own, size_t count)
+/* Of rank k's part of the own slice, `length` from `at` on: to sum, or added to it. */
+static void add_part(const caps_sums *s, const void *part, float *restrict sum, size_t at,
+    size_t length, bool begins)
 {
+    if (s->way == CAPS_REDUCE_BF16 && begins)
+        caps_bf16_read(sum, (const uint16_t *)part + at, length);
+    else if (s->way == CAPS_REDUCE_BF16)
+        caps_bf16_add(sum, (const uint16_t *)part + at, length);
+    else if (begins)
+        memcpy(sum, (const float *)part + at, length * sizeof *sum);
+    else {
+        const float *restrict from = (const float *)part + at;
+        for (size_t i = 0; i < length; i++)
+            sum[i] += from[i];
+    }
+}
+
+/* Parts of the own slice, in the order of the ranks. */
+static void add_parts(const caps_ranks *r, const piece *p, size_t first, size_t count)
+{
+    const caps_sums *s = r->sums;
+    const bool half = s->way == CAPS_REDUCE_BF16;
+    const void *own = half ? (const void *)(p->halves + first) : p->data + first;
     float sum[BLOCK];
     for (size_t at = 0, length; at < count; at += length) {
         bool any = false;
         length = count - at < BLOCK ? count - at : BLOCK;
-        for (int k = 0; k < r->place.count; k++) {
-            const float *restrict from = (k == r->place.rank ? own : p->others[k]) + at;
-            if (!r->sums->takes_part[k])
-                continue;
-            if (any)
-                for (size_t i = 0; i < length; i++)
-                    sum[i] += from[i];
-            else
-                memcpy(sum, from, length * sizeof *sum);
-            any = true;
-        }
-        memcpy(own + at, sum, length * sizeof *sum);
+        for (int k = 0; k < r->place.count; k++)
+            if (s->takes_part[k]) {
+                add_part(s, k == r->place.rank ? own : p->others[k], sum, at, length, !any);
+                any = true;
+            }
+        float *to = p->data + first + at;
+        if (half) { /* what is sent is also what this rank goes on with */
+            caps_bf16_round(p->halves + first + at, p->left_sums + at, sum, length);
+            caps_bf16_read(to, p->halves + first + at, length);
+        } else
+            memcpy(to, sum, length * sizeof *sum);
     }
 }
 
@@ -134,10 +181,10 @@ static void try_own(caps_ranks *r, size_t i)
     const size_t count = slice_of(&first, p->count, r->place.count, r->place.rank);
     if (!p->put || p->parts > 0 || count == 0)
         return;
-    add_parts(r, p, p->data + first, count);
+    add_parts(r, p, first, count);
     for (int k = 0; k < r->place.count; k++)
         if (k != r->place.rank)
-            start(r, CAPS_OP_SEND, p->data + first, count, k, i, on_sum);
+            start(r, CAPS_OP_SEND, first, count, k, i, on_sum);
     slice_done(r, i);
 }
 
@@ -153,12 +200,13 @@ static void sums_begin(caps_ranks *r, caps_op *op)
 {
     caps_sums *s = r->sums;
     const int me = r->place.rank;
-    for (size_t i = 0; i < s->n && !s->fast; i++) {
+    for (size_t i = 0; i < s->n && s->way != CAPS_REDUCE_FAST; i++) {
         size_t first;
         const size_t count = slice_of(&first, s->pieces[i].count, r->place.count, me);
         for (int k = 0; k < r->place.count && count > 0; k++)
             if (k != me && s->takes_part[k])
-                start(r, CAPS_OP_RECEIVE, s->pieces[i].others[k], count, k, i, on_part);
+                start_of(r, CAPS_OP_RECEIVE, s->pieces[i].others[k], count * width(s->way), k, i,
+                    on_part);
     }
     free(op);
 }
@@ -172,19 +220,21 @@ static void sums_put(caps_ranks *r, caps_op *op)
     p->data = op->data;
     p->put = true;
     free(op);
-    if (s->fast) {
+    if (s->way == CAPS_REDUCE_FAST) {
         if (!takes_part)
             memset(p->data, 0, p->count * sizeof *p->data);
-        start(r, CAPS_OP_SUM, p->data, p->count, 0, i, on_whole);
+        start(r, CAPS_OP_SUM, 0, p->count, 0, i, on_whole);
         return;
     }
+    if (s->way == CAPS_REDUCE_BF16 && takes_part)
+        caps_bf16_round(p->halves, p->left, p->data, p->count);
     for (int k = 0; k < r->place.count; k++) {
         size_t first;
         const size_t count = slice_of(&first, p->count, r->place.count, k);
         if (k == r->place.rank || count == 0)
             continue;
         if (takes_part)
-            start(r, CAPS_OP_SEND, p->data + first, count, k, i, on_part_sent);
+            start(r, CAPS_OP_SEND, first, count, k, i, on_part_sent);
         else
             receive_sum(r, i, k);
     }
@@ -211,6 +261,9 @@ static void sums_free(caps_ranks *r, caps_sums *s)
         for (int k = 0; s->pieces[i].others && k < r->place.count; k++)
             free(s->pieces[i].others[k]);
         free(s->pieces[i].others);
+        free(s->pieces[i].halves);
+        free(s->pieces[i].left);
+        free(s->pieces[i].left_sums);
     }
     if (s) {
         free(s->pieces);
@@ -219,32 +272,37 @@ static void sums_free(caps_ranks *r, caps_sums *s)
     free(s);
 }
 
-static bool piece_make(const caps_ranks *r, piece *p, size_t count, bool fast)
+static bool piece_make(const caps_ranks *r, piece *p, size_t count, caps_reduce way)
 {
     size_t first;
     const size_t own = slice_of(&first, count, r->place.count, r->place.rank);
     p->count = count;
     p->others = calloc((size_t)r->place.count, sizeof *p->others);
-    for (int k = 0; p->others && !fast && own > 0 && k < r->place.count; k++)
-        if (k != r->place.rank && !(p->others[k] = malloc(own * sizeof(float))))
+    for (int k = 0; p->others && way != CAPS_REDUCE_FAST && own > 0 && k < r->place.count; k++)
+        if (k != r->place.rank && !(p->others[k] = malloc(own * width(way))))
             return false;
-    return p->others != NULL;
+    if (way != CAPS_REDUCE_BF16)
+        return p->others != NULL;
+    p->halves = malloc(count * sizeof *p->halves);
+    p->left = calloc(count, sizeof *p->left);
+    p->left_sums = calloc(own + 1, sizeof *p->left_sums); /* never of nothing */
+    return p->others && p->halves && p->left && p->left_sums;
 }
 
 caps_status caps_ranks_sum_init(
-    caps_ranks *r, const size_t *counts, size_t pieces, bool fast, caps_error *err)
+    caps_ranks *r, const size_t *counts, size_t pieces, caps_reduce way, caps_error *err)
 {
     caps_sums *s = calloc(1, sizeof *s);
     bool made = s != NULL;
     if (s) {
-        s->fast = fast;
+        s->way = way == CAPS_REDUCE_BF16 && r->place.count == 1 ? CAPS_REDUCE_EXACT : way;
         s->n = pieces;
         s->pieces = calloc(pieces, sizeof *s->pieces);
         s->takes_part = calloc((size_t)r->place.count, sizeof *s->takes_part);
         made = s->pieces && s->takes_part;
     }
     for (size_t i = 0; made && i < pieces; i++)
-        made = piece_make(r, &s->pieces[i], counts[i], fast);
+        made = piece_make(r, &s->pieces[i], counts[i], s->way);
     if (!made) {
         sums_free(r, s);
         return caps_fail(

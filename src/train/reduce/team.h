@@ -45,7 +45,7 @@ typedef struct caps_team_options {
     size_t piece;         /* elements of the gradients that are sent at once; 0: CAPS_PIECE */
     caps_ranks *ranks;    /* NULL: this process alone */
     const size_t *firsts; /* [ranks + 1]: the first member of each rank among all; their number */
-    bool fast;            /* caps_ranks_sum_init */
+    caps_reduce reduce;   /* caps_ranks_sum_init */
 } caps_team_options;
 
 enum { CAPS_TEAM_FIRST = 10 };

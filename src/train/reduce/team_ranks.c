@@ -25,7 +25,7 @@ caps_status caps_team_join(caps_team *t, const caps_team_options *o, caps_error 
     memcpy(t->firsts, o->firsts, (ranks + 1) * sizeof *t->firsts);
     for (size_t i = 0; i < x->count; i++)
         counts[i] = x->pieces[i].count;
-    CAPS_TRY(caps_ranks_sum_init(t->ranks, counts, x->count, o->fast, err));
+    CAPS_TRY(caps_ranks_sum_init(t->ranks, counts, x->count, o->reduce, err));
 done:
     free(counts);
     return status;
