@@ -226,8 +226,8 @@ static double number_of(const char *option, const char *text, double least, doub
     const double value = text ? strtod(text, &end) : -1;
     if (text && *text && end && *end == '\0' && value >= least && value <= most)
         return value;
-    fprintf(stderr, "switch: %s '%s': need a number from %g to %g\n", option, text ? text : "", least,
-        most);
+    fprintf(stderr, "switch: %s '%s': need a number from %g to %g\n", option, text ? text : "",
+        least, most);
     exit(2);
 }
 

@@ -128,6 +128,18 @@ CAPS_API double caps_loss_class_mean(const caps_model_spec *spec);
 CAPS_API double caps_learning_rate(
     const caps_train_config *config, uint64_t step, uint64_t steps_per_epoch);
 
+/* What one of several devices did in an epoch. */
+typedef struct caps_train_epoch_device {
+    char id[64], name[128];
+    int rank;     /* 0, unless several processes train together */
+    size_t share; /* its images of a whole batch */
+    uint64_t images;
+    double images_per_second; /* busy and waiting; NaN: nothing was timed */
+    double busy_seconds;      /* enqueueing, computing, summing gradients; without the first step of
+                                 all, which also builds kernels */
+    double waiting_seconds;   /* for the others */
+} caps_train_epoch_device;
+
 /* Where a run stands. */
 typedef struct caps_train_metrics {
     uint64_t epoch;                  /* epochs begun, from 1 */
@@ -156,6 +168,9 @@ typedef struct caps_train_metrics {
      * event's function returns: images of each class, and those predicted as another; of the test
      * split where it was evaluated, else of the images that are held out. */
     const uint64_t *class_images, *class_errors;
+    /* [device_count], likewise with CAPS_TRAIN_EPOCH alone; of one device there is none. */
+    const caps_train_epoch_device *devices;
+    size_t device_count;
 } caps_train_metrics;
 
 typedef enum caps_train_event {

@@ -140,3 +140,25 @@ void caps_train_devices_print(const caps_train_session *s)
             all > 0 ? 100 * did->waiting_seconds / all : 0);
     }
 }
+
+static size_t batch_of(const caps_train_metrics *m)
+{
+    size_t batch = 0;
+    for (size_t i = 0; i < m->device_count; i++)
+        batch += m->devices[i].share;
+    return batch;
+}
+
+void caps_train_devices_log(const caps_train_metrics *m)
+{
+    for (size_t i = 0; i < m->device_count; i++) {
+        const caps_train_epoch_device *d = &m->devices[i];
+        const double all = d->busy_seconds + d->waiting_seconds;
+        char rank[32] = "";
+        if (m->devices[m->device_count - 1].rank > 0)
+            snprintf(rank, sizeof rank, "rank %d, ", d->rank);
+        if (all > 0 && d->images_per_second > 0)
+            caps_cli_log("  %sdevice %s: %zu of %zu images, %.1f images/s, waiting %.1f %%", rank,
+                d->id, d->share, batch_of(m), d->images_per_second, 100 * d->waiting_seconds / all);
+    }
+}

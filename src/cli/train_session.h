@@ -8,17 +8,17 @@
 struct caps_train_session {
     const caps_train_flags *flags;
     const caps_args *args;
-    caps_runtime *rt;           /* NULL: not open yet */
-    caps_ranks *ranks;          /* NULL: this process alone */
-    caps_opened opened;         /* all devices; rt is the first */
-    caps_train_device *devices; /* [opened.n]: what they did */
+    caps_runtime *rt;               /* NULL: not open yet */
+    caps_ranks *ranks;              /* NULL: this process alone */
+    caps_opened opened;             /* all devices; rt is the first */
+    caps_train_device *devices;     /* [opened.n]: what they did */
     struct caps_train_named *named; /* [named_count]: the devices of all ranks, on rank 0, */
     size_t named_count;             /* once the training is over */
-    caps_checkpoint init;       /* of --init; zeroed: none */
-    bool lacks_profile;         /* its network is without what the profile changes */
-    double began;               /* the process, for --time-limit */
-    bool shown;                 /* network and memory were checked for an earlier run */
-    void (*stop)(void);         /* as Ctrl-C does */
+    caps_checkpoint init;           /* of --init; zeroed: none */
+    bool lacks_profile;             /* its network is without what the profile changes */
+    double began;                   /* the process, for --time-limit */
+    bool shown;                     /* network and memory were checked for an earlier run */
+    void (*stop)(void);             /* as Ctrl-C does */
     /* NULL, or called once the first files of a run are written: the directory is ours from then
      * on. A failure ends the run. */
     caps_status (*begun)(void *user, caps_error *err);
@@ -54,6 +54,8 @@ typedef struct caps_train_named {
 caps_status caps_train_gather_devices(caps_train_session *s, caps_error *err);
 /* "devices": what each did. */
 json_t *caps_train_devices_json(const caps_train_session *s);
+/* What each of several did in an epoch, for the log. */
+void caps_train_devices_log(const caps_train_metrics *m);
 /* The same as text; nothing where there is only one. */
 void caps_train_devices_print(const caps_train_session *s);
 

@@ -31,7 +31,8 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_DEVICES(caps_train_flags, "computes a share of every batch"),
     CAPS_ROW_TEXT("--split", caps_train_flags, split, "N:N",
         "shares of several devices, as 60:40; auto: as fast as each is, measured\n"
-        "before the first epoch and changed between epochs (default: equal)"),
+        "before the first epoch and changed between epochs (default: as fast as\n"
+        "'capscl tune' has found each to be, else equal)"),
     CAPS_ROW_SWITCH("--keep-going", caps_train_flags, keep_going,
         "where one of several devices fails the others go on without it"),
     CAPS_ROW_SECONDS("--device-timeout", caps_train_flags, device_timeout, "T",
@@ -139,7 +140,7 @@ const caps_flag caps_train_flag_table[] = {
         "given; layers that do not fit (other classes, say) begin anew"),
     CAPS_ROW_SWITCH("--resume", caps_train_flags, resume,
         "go on with the run in RUN; its settings stay, only --epochs,\n"
-        "--max-steps, --device and the place of --data may be given anew"),
+        "--max-steps, --device, --split and the place of --data may be anew"),
     CAPS_ROW_SWITCH("--overwrite", caps_train_flags, overwrite,
         "remove the files of an earlier run in RUN first"),
     CAPS_ROW_COUNT("--eval-every", caps_train_flags, eval_every, 1, 1000000000, "N",

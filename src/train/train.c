@@ -91,6 +91,8 @@ static caps_status close_here(caps_trainer *t, caps_error *err)
     if (t->state.step >= t->last_step || (every > 0 && m.epoch % every == 0))
         CAPS_TRY(evaluate_epoch(t, err));
     m = caps_trainer_metrics(t);
+    m.devices = t->epoch_devices;
+    m.device_count = t->epoch_device_count;
     CAPS_TRY(caps_trainer_append(t, CAPS_METRICS_EPOCH, &m, err));
     t->state.ended = true;
     caps_trainer_report(t, CAPS_TRAIN_EPOCH);
@@ -102,7 +104,10 @@ done:
 /* Rank 0 does it, while the others wait. */
 static caps_status close_epoch(caps_trainer *t, caps_error *err)
 {
-    caps_status status = t->leads ? close_here(t, err) : CAPS_OK;
+    caps_status status = CAPS_OK;
+    if (caps_trainer_members(t) > 1)
+        CAPS_TRY(caps_trainer_gather_epoch(t, err));
+    status = t->leads ? close_here(t, err) : CAPS_OK;
     const bool called_off = status == CAPS_ERR_INTERRUPTED;
     if (!called_off)
         CAPS_TRY(status);

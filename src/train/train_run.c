@@ -216,31 +216,25 @@ done:
     return status;
 }
 
-/* The record of a run that goes on is that of other devices. */
-static bool has_other_devices(
-    const caps_crew *crew, const caps_train_config *config, size_t members)
+/* The shares of a run that goes on are those of other devices. Of ranks only their number is
+ * recorded, and how many shares there are. */
+static bool has_other_devices(const caps_crew *crew, const caps_train_config *config,
+    size_t members, const caps_train_control *c)
 {
-    char devices[sizeof config->devices];
+    char text[1200], devices[sizeof config->devices];
     uint32_t *weights = NULL;
-    if (crew->ranks) { /* whose devices are not recorded, only how many shares there are */
-        const bool fits = caps_shares_read(&weights, config->split, members, NULL) == CAPS_OK;
-        free(weights);
-        return !fits || config->ranks != (uint64_t)caps_ranks_count(crew->ranks);
+    if (!crew->ranks && config->ranks == 0) {
+        caps_crew_list(devices, sizeof devices, crew);
+        return strcmp(config->devices, devices) != 0;
     }
-    caps_crew_list(devices, sizeof devices, crew);
-    return config->ranks > 0 || strcmp(config->devices, devices) != 0;
-}
-
-/* Those of other ranks were perhaps the user's, so that is noted. */
-static void forget_shares(
-    const caps_crew *crew, caps_train_config *config, const caps_train_control *c)
-{
-    char text[1200];
-    snprintf(text, sizeof text, "the shares %.1000s were those of %llu ranks, and begin anew",
-        config->split, (unsigned long long)(config->ranks ? config->ranks : 1));
-    if (config->split[0] && (crew->ranks || config->ranks) && c->event)
+    const bool fits = caps_shares_read(&weights, config->split, members, NULL) == CAPS_OK;
+    free(weights);
+    if (!fits && c->event) {
+        snprintf(text, sizeof text, "shares %.1000s were those of %llu ranks, need %zu others",
+            config->split, (unsigned long long)(config->ranks ? config->ranks : 1), members);
         c->event(c->user, CAPS_TRAIN_NOTE, NULL, text);
-    config->split[0] = 0;
+    }
+    return !fits;
 }
 
 /* Shares to begin with. A run that goes on has its own, but not where its devices are others. */
@@ -257,8 +251,8 @@ static caps_status begin_shares(
     const size_t members = firsts[ranks];
     if (c->resume && c->split)
         snprintf(config->split, sizeof config->split, "%s", c->split);
-    else if (c->resume && has_other_devices(crew, config, members))
-        forget_shares(crew, config, c);
+    else if (c->resume && has_other_devices(crew, config, members, c))
+        config->split[0] = 0;
     CAPS_TRY(members > 1 && !config->split[0]
                  ? choose_shares(crew, config, c, err)
                  : caps_shares_read(&weights, config->split, members, err));

@@ -68,6 +68,17 @@ caps_train_metrics caps_trainer_metrics(const caps_trainer *t)
     return m;
 }
 
+caps_member_work caps_trainer_epoch_work(const caps_trainer *t, size_t i)
+{
+    const caps_member_work *before = &t->epoch_before[i];
+    caps_member_work work = caps_team_work(t->team, i);
+    work.images -= before->images;
+    work.timed_images -= before->timed_images;
+    work.busy_seconds -= before->busy_seconds;
+    work.waiting_seconds -= before->waiting_seconds;
+    return work;
+}
+
 void caps_trainer_count_devices(const caps_trainer *t)
 {
     for (size_t i = 0; t->control->devices && t->team && i < caps_team_count(t->team); i++) {
@@ -92,6 +103,10 @@ void caps_trainer_report(caps_trainer *t, caps_train_event event)
     if (event == CAPS_TRAIN_EPOCH && t->has_evaluated) {
         m.class_images = t->evaluated;
         m.class_errors = t->evaluated + m.classes;
+    }
+    if (event == CAPS_TRAIN_EPOCH) {
+        m.devices = t->epoch_devices;
+        m.device_count = t->epoch_device_count;
     }
     t->control->event(t->control->user, event, &m, NULL);
 }
@@ -234,11 +249,18 @@ caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
     const caps_images images = {batch->n, batch->images, batch->labels, batch->targets};
     if (t->leads)
         CAPS_TRY(caps_trainer_share_verdict(t, false, err));
+    for (size_t i = 0; before % t->steps_per_epoch == 0 && i < caps_team_count(t->team); i++)
+        t->epoch_before[i] = caps_team_work(t->team, i);
     status = caps_team_enqueue(t->team, &images, batch->total, lr, err);
     /* Not before: where a device fails here, what is saved stands at the end of the epoch before. */
     if (before % t->steps_per_epoch == 0 && caps_team_enqueued(t->team) > before)
         begin_epoch(t);
     CAPS_TRY(status);
+    if (!t->tells_sent && caps_team_sends(t->team)) {
+        t->tells_sent = true;
+        caps_trainer_log(
+            t, "parameters: sent to the devices whose own bits differ, after each step");
+    }
     if (!t->leads)
         CAPS_TRY(caps_trainer_share_verdict(t, false, err));
     if (caps_team_is_full(t->team))

@@ -57,11 +57,15 @@ typedef struct caps_trainer {
     bool leads;        /* rank 0: it reads and writes the directory, and decides */
     size_t *firsts;    /* [ranks + 1]: the first member of each rank among all; their number */
     struct {
-        bool stopped, late;    /* the run is to stop; its time is over */
-        bool called_off;       /* an epoch was not closed */
-    } verdict;                 /* rank 0's, as all have heard it */
-    size_t *slots;             /* [members]: where each stands in control.devices */
-    caps_train_device *before; /* [members]: what it did in this process before this team */
+        bool stopped, late;         /* the run is to stop; its time is over */
+        bool called_off;            /* an epoch was not closed */
+    } verdict;                      /* rank 0's, as all have heard it */
+    size_t *slots;                  /* [members]: where each stands in control.devices */
+    caps_train_device *before;      /* [members]: what it did in this process before this team */
+    bool tells_sent;                /* that parameters are sent was said */
+    caps_member_work *epoch_before; /* [members]: what it had done when the epoch began */
+    caps_train_epoch_device *epoch_devices; /* [epoch_device_count]: of the last epoch, on rank 0 */
+    size_t epoch_device_count;
     caps_watch watch;
 
     /* Training steps of this process, their time alone. */
@@ -129,6 +133,8 @@ caps_status caps_trainer_share_verdict(caps_trainer *t, bool called_off, caps_er
 /* Settings of text are rank 0's. */
 caps_status caps_trainer_share_setting(
     caps_trainer *t, char *setting, size_t bytes, caps_error *err);
+/* What all members did in the epoch, into epoch_devices of rank 0. */
+caps_status caps_trainer_gather_epoch(caps_trainer *t, caps_error *err);
 /* Images per second of all members, on rank 0: [members]; 0: not known yet. */
 caps_status caps_trainer_gather_speeds(caps_trainer *t, double *speeds, caps_error *err);
 /* As it is now, of this process; `late` not before something was done: runs that are resumed under a
@@ -158,6 +164,8 @@ caps_train_metrics caps_trainer_metrics(const caps_trainer *t);
 void caps_trainer_report(caps_trainer *t, caps_train_event event);
 /* What each device did, into control.devices. */
 void caps_trainer_count_devices(const caps_trainer *t);
+/* What member i did since the epoch began, or this team was made. */
+caps_member_work caps_trainer_epoch_work(const caps_trainer *t, size_t i);
 /* After a step was enqueued: `step` and `epoch` are its own, the sums those of the steps taken. */
 void caps_trainer_report_progress(caps_trainer *t);
 /* A line for the log, and one that the user should read. */

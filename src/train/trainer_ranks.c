@@ -1,4 +1,5 @@
 /* trainer_ranks.c: where all ranks of a run come to the same. Alone, all of this does nothing. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,7 +115,7 @@ caps_status caps_trainer_gather_speeds(caps_trainer *t, double *speeds, caps_err
     double *all = NULL;
     memset(speeds, 0, members * sizeof *speeds);
     for (size_t i = 0; i < own; i++) {
-        const caps_member_work work = caps_team_work(t->team, i);
+        const caps_member_work work = caps_trainer_epoch_work(t, i);
         speeds[before + i] = speed_of(&work);
     }
     if (!t->ranks)
@@ -126,6 +127,37 @@ caps_status caps_trainer_gather_speeds(caps_trainer *t, double *speeds, caps_err
         memcpy(speeds, all, members * sizeof *speeds);
 done:
     free(all);
+    return status;
+}
+
+caps_status caps_trainer_gather_epoch(caps_trainer *t, caps_error *err)
+{
+    const size_t own = caps_team_count(t->team);
+    caps_status status;
+    void *all = NULL;
+    caps_train_epoch_device *list = calloc(own, sizeof *list);
+    if (!list)
+        return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", own);
+    for (size_t i = 0; i < own; i++) {
+        const caps_member_work work = caps_trainer_epoch_work(t, i);
+        const caps_device_info *d = caps_runtime_device(caps_team_runtime(t->team, i));
+        const double seconds = work.busy_seconds + work.waiting_seconds;
+        list[i] = (caps_train_epoch_device){.rank = caps_ranks_rank(t->ranks),
+            .share = work.share,
+            .images = work.images,
+            .images_per_second =
+                work.timed_images > 0 && seconds > 0 ? (double)work.timed_images / seconds : NAN,
+            .busy_seconds = work.busy_seconds,
+            .waiting_seconds = work.waiting_seconds};
+        snprintf(list[i].id, sizeof list[i].id, "%.63s", d->id);
+        snprintf(list[i].name, sizeof list[i].name, "%.127s", d->name);
+    }
+    CAPS_TRY(caps_ranks_collect(t->ranks, list, own, sizeof *list, &all, t->firsts, err));
+    free(t->epoch_devices);
+    t->epoch_devices = all;
+    t->epoch_device_count = all ? caps_trainer_members(t) : 0;
+done:
+    free(list);
     return status;
 }
 

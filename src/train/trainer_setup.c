@@ -255,7 +255,8 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
     t->timeout = timeout > 0 ? timeout : DEVICE_TIMEOUT;
     t->slots = calloc(n, sizeof *t->slots);
     t->before = calloc(n, sizeof *t->before);
-    if (!options || !t->slots || !t->before)
+    t->epoch_before = calloc(n, sizeof *t->epoch_before);
+    if (!options || !t->slots || !t->before || !t->epoch_before)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", n));
     CAPS_TRY(caps_shares_read(&weights, t->config.split, caps_trainer_members(t), err));
     CAPS_TRY(check_shares(t, weights, err));
@@ -363,6 +364,8 @@ void caps_trainer_release(caps_trainer *t)
     free(t->slots);
     free(t->firsts);
     free(t->before);
+    free(t->epoch_before);
+    free(t->epoch_devices);
     free(t->class_images);
     free(t->class_weights);
     free(t->evaluated);

@@ -74,6 +74,9 @@ caps_status caps_team_begin(caps_team *team, uint64_t seed, uint64_t step, caps_
  * from now on; *sent: there are such. No step may be in flight. */
 caps_status caps_team_compare(caps_team *team, bool *sent, caps_error *err);
 
+/* There are such, on some rank. */
+bool caps_team_sends(const caps_team *team);
+
 /* As caps_stepper_enqueue and so on, for a batch of at most `batch` images; of several ranks
  * `images` are this rank's part of `total` (caps_team_part). A team of several waits for the
  * gradients. The results of a step are those of all; on other ranks than 0, those of this rank.

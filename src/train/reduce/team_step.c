@@ -14,6 +14,11 @@ static bool team_differs(const caps_team *t)
     return differs;
 }
 
+bool caps_team_sends(const caps_team *t)
+{
+    return t->strays || team_differs(t);
+}
+
 static caps_status member_enqueue(caps_member *m, caps_error *err)
 {
     const caps_team *t = m->team;
