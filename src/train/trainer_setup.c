@@ -227,21 +227,19 @@ static caps_model_options member_options(const caps_trainer *t, size_t member)
     return o;
 }
 
-/* Each has an image of a whole batch. */
-static caps_status check_shares(const caps_trainer *t, const uint32_t *weights, caps_error *err)
+/* A device without images only takes the steps that the others compute. */
+static void note_idle(caps_trainer *t, const uint32_t *weights)
 {
     const size_t n = caps_trainer_members(t);
     const size_t batch = caps_config_model_options(&t->config, t->data.train.n).max_batch;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; t->leads && i < n; i++) {
         size_t first, count;
         caps_share_get(&first, &count, weights, n, i, batch);
         if (count == 0)
-            return caps_fail(err, CAPS_ERR_ARGUMENT,
-                "split %s: device %zu of %zu gets none of the %zu images of a batch; need a larger "
-                "batch or share",
+            caps_trainer_note(t,
+                "split %s: device %zu of %zu gets none of the %zu images of a batch",
                 t->config.split, i + 1, n, batch);
     }
-    return CAPS_OK;
 }
 
 /* Models on all devices, each for its share of a batch. */
@@ -259,7 +257,7 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
     if (!options || !t->slots || !t->before || !t->epoch_before)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", n));
     CAPS_TRY(caps_shares_read(&weights, t->config.split, caps_trainer_members(t), err));
-    CAPS_TRY(check_shares(t, weights, err));
+    note_idle(t, weights);
     keep_devices(t, crew);
     for (size_t i = 0; i < n; i++) {
         caps_model_memory memory;

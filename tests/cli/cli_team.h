@@ -55,9 +55,14 @@ static inline json_t *metrics_of(const char *out)
     for (char *line; (line = strsep(&rest, "\n")) != NULL && *line;) {
         json_t *row = json_loads(line, 0, NULL);
         ck_assert_ptr_nonnull(row);
-        static const char *const timed[] = {"seconds", "total_seconds", "images_per_second"};
-        for (size_t i = 0; i < sizeof timed / sizeof *timed; i++)
+        static const char *const timed[] = {
+            "seconds", "total_seconds", "images_per_second", "busy_seconds", "waiting_seconds"};
+        json_t *devices = json_object_get(row, "devices");
+        for (size_t i = 0; i < sizeof timed / sizeof *timed; i++) {
             json_object_del(row, timed[i]);
+            for (size_t k = 0; k < json_array_size(devices); k++)
+                json_object_del(json_array_get(devices, k), timed[i]);
+        }
         json_array_append_new(rows, row);
     }
     free(text);

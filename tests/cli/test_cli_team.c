@@ -171,6 +171,17 @@ START_TEST(two_devices_train_together)
         expect_near(
             json_array_get(rows[0], i), json_array_get(need, i), "reconstruction_sse", 1e-5);
     }
+    static const double images[] = {90, 90, 40};
+    for (size_t i = 0; i < 3; i++) { /* by epoch; one device has no list */
+        const json_t *did = json_object_get(json_array_get(rows[0], i), "devices");
+        ck_assert_uint_eq(json_array_size(did), 2);
+        ck_assert(cli_number(json_array_get(did, 0), "images") +
+                      cli_number(json_array_get(did, 1), "images") ==
+                  images[i]);
+        ck_assert(cli_number(json_array_get(did, 1), "share") == 10);
+        ck_assert_str_eq(json_string_value(json_object_get(json_array_get(did, 1), "id")), b);
+        ck_assert_ptr_null(json_object_get(json_array_get(need, i), "devices"));
+    }
     expect_near(documents[0], one, "train_error_percent", 0);
     expect_near(documents[0], one, "test_error_percent", 0);
     json_t *config = json_load_file(cli_path(outs[0], "config.json"), 0, NULL);
