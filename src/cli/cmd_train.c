@@ -313,10 +313,8 @@ static int train_run(const caps_command *command, int argc, char **argv)
     bool several = false;
     s.args = &args;
     catch_signals();
-    CAPS_TRY(caps_launch_begin(&s.ranks, &o.devices, &err));
+    CAPS_TRY(caps_launch_begin(&s.ranks, &o.devices, o.device_timeout, &err));
     CAPS_TRY(check_ranks(&s, o.repeat > 0, argc, argv, &err));
-    if (s.ranks && o.device_timeout > 0)
-        caps_ranks_set_silence(s.ranks, o.device_timeout);
     if (caps_ranks_rank(s.ranks) == 0)
         CAPS_TRY(read_settings(&s, &config, &repeat, &several, &err));
     CAPS_TRY(check_ranks(&s, several, argc, argv, &err));

@@ -148,7 +148,8 @@ void caps_launch_mute_others(void)
         caps_cli_mute(true);
 }
 
-caps_status caps_launch_begin(caps_ranks **ranks, const caps_texts *selectors, caps_error *err)
+caps_status caps_launch_begin(
+    caps_ranks **ranks, const caps_texts *selectors, double silence, caps_error *err)
 {
     const caps_link *link;
     size_t count;
@@ -164,7 +165,7 @@ caps_status caps_launch_begin(caps_ranks **ranks, const caps_texts *selectors, c
             "train: started %zu times by %s: %s; need one that has (docs/scaling.md), or "
             "CAPSCL_MPI=off for a training of each",
             count, by, err->message);
-    CAPS_TRY(caps_ranks_begin(ranks, link, err));
+    CAPS_TRY(caps_ranks_begin(ranks, link, silence, err));
     const caps_place *place = caps_ranks_place(*ranks);
     if (place->count == 1) {
         status = alone_among_many(count, by, err);

@@ -16,9 +16,10 @@ bool caps_launch_allows(const caps_command *command, int *code);
 void caps_launch_mute_others(void);
 /* The ranks of a training, where a launcher has started several processes; else *ranks is NULL.
  * On other ranks than 0 nothing is printed from here on. Before the first OpenCL call: processor
- * threads are those that this rank may use. CAPS_ERR_ARGUMENT (these ranks cannot train together),
+ * threads are those that this rank may use. silence: see caps_ranks_begin. CAPS_ERR_ARGUMENT (these ranks cannot train together),
  * CAPS_ERR_RANK. */
-caps_status caps_launch_begin(caps_ranks **ranks, const caps_texts *selectors, caps_error *err);
+caps_status caps_launch_begin(
+    caps_ranks **ranks, const caps_texts *selectors, double silence, caps_error *err);
 /* All ranks have the same command line. CAPS_ERR_ARGUMENT. */
 caps_status caps_launch_compare(caps_ranks *ranks, int argc, char **argv, caps_error *err);
 /* Of the devices that are named those of this rank, into list[CAPS_DEVICES_MOST]. *note: what is

@@ -238,7 +238,7 @@ static void note_idle(caps_trainer *t, const uint32_t *weights)
         if (count == 0)
             caps_trainer_note(t,
                 "split %s: device %zu of %zu gets none of the %zu images of a batch",
-                t->config.split[0] ? t->config.split : "equal", i + 1, n, batch);
+                t->config.split, i + 1, n, batch);
     }
 }
 

@@ -188,9 +188,7 @@ static void share_and_gather(caps_ranks *r)
 static caps_status one_fails(caps_ranks *r, int which, const char *how)
 {
     caps_status status = CAPS_OK;
-    const double silence = 1;
     int ignored = 0;
-    caps_ranks_set_silence(r, silence);
     status = caps_ranks_share(r, &ignored, sizeof ignored, &err);
     const struct timespec pause = {0, 200000000}; /* until all know of each other */
     nanosleep(&pause, NULL);
@@ -220,7 +218,7 @@ static void rank_run(const char *task)
     int which = 0;
     signal(SIGTERM, SIG_IGN); /* mpirun's, once it sees that one has ended */
     need(caps_link_load(&link, MODULE, &err) == CAPS_OK);
-    need(caps_ranks_begin(&r, link, &err) == CAPS_OK);
+    need(caps_ranks_begin(&r, link, 1, &err) == CAPS_OK);
     caps_status status = CAPS_OK;
     if (sscanf(task, "%31s %d", how, &which) == 2)
         status = one_fails(r, which, how);

@@ -2,6 +2,7 @@
 #include "ranks_state.h"
 
 #include <stdarg.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -382,7 +383,8 @@ static void ranks_drop(caps_ranks *r)
     free(r);
 }
 
-caps_status caps_ranks_begin(caps_ranks **out, const caps_link *link, caps_error *err)
+caps_status caps_ranks_begin(
+    caps_ranks **out, const caps_link *link, double silence, caps_error *err)
 {
     caps_status status = CAPS_OK;
     sigset_t all, before;
@@ -390,8 +392,11 @@ caps_status caps_ranks_begin(caps_ranks **out, const caps_link *link, caps_error
     caps_ranks *r = calloc(1, sizeof *r);
     if (!r)
         return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for ranks");
-    *r = (caps_ranks){
-        .link = link, .silence = CAPS_RANKS_SILENCE, .stops = -1, .last = NULL, .failed_rank = -1};
+    *r = (caps_ranks){.link = link,
+        .silence = silence > 0 ? silence : CAPS_RANKS_SILENCE,
+        .stops = -1,
+        .last = NULL,
+        .failed_rank = -1};
     r->last = &r->first;
     if (!make_conditions(r)) {
         ranks_drop(r);
@@ -406,9 +411,15 @@ caps_status caps_ranks_begin(caps_ranks **out, const caps_link *link, caps_error
         return caps_fail(err, CAPS_ERR_MEMORY, "cannot start a thread for messages between ranks");
     }
     pthread_mutex_lock(&r->lock);
-    while (!r->began)
-        pthread_cond_wait(&r->changed, &r->lock);
+    const double limit = silence > 0 ? fmax(silence, CAPS_RANKS_SILENCE) : CAPS_RANKS_BEGIN;
+    const double until = caps_clock_seconds() + limit;
+    while (!r->began && caps_ranks_wait_until(r, until))
+        continue;
+    const bool began = r->began;
     pthread_mutex_unlock(&r->lock);
+    if (!began) /* its courier is within the link, and stays there */
+        return caps_fail(
+            err, CAPS_ERR_RANK, "the ranks have not found each other within %g s", limit);
     if (r->broken)
         CAPS_TRY(caps_fail(err, CAPS_ERR_RANK, "%s",
             r->peers || !*link->text() ? "out of memory for ranks" : link->text()));
@@ -459,13 +470,6 @@ void caps_ranks_stop(caps_ranks *r, int code)
     pthread_cond_broadcast(&r->work);
     pthread_mutex_unlock(&r->lock);
     nanosleep(&patience, NULL);
-}
-
-void caps_ranks_set_silence(caps_ranks *r, double seconds)
-{
-    pthread_mutex_lock(&r->lock);
-    r->silence = seconds;
-    pthread_mutex_unlock(&r->lock);
 }
 
 int caps_ranks_rank(const caps_ranks *r)

@@ -28,12 +28,13 @@ typedef struct caps_ranks caps_ranks;
 
 /* A rank that is not heard for so long is lost: seconds. */
 #define CAPS_RANKS_SILENCE 20.0
+/* And all must have begun after so long, or, where that is set, after the larger of both. */
+#define CAPS_RANKS_BEGIN 120.0
 
-/* Starts the courier, which begins the link, and waits until all ranks are known. CAPS_ERR_RANK,
- * CAPS_ERR_MEMORY. */
-caps_status caps_ranks_begin(caps_ranks **out, const caps_link *link, caps_error *err);
-/* The silence after which a rank is lost, where it is to be another. */
-void caps_ranks_set_silence(caps_ranks *r, double seconds);
+/* Starts the courier, which begins the link, and waits until all ranks are known. silence: seconds
+ * after which a rank is lost, 0: CAPS_RANKS_SILENCE. CAPS_ERR_RANK, CAPS_ERR_MEMORY. */
+caps_status caps_ranks_begin(
+    caps_ranks **out, const caps_link *link, double silence, caps_error *err);
 /* The end of all. `status` and *err are this rank's; on rank 0 the result is that of the first rank
  * that failed, with its name in *err; on the others it is rank 0's result, and *err has no message.
  * Frees nothing: messages may still be on their way (caps_ranks_free). */
