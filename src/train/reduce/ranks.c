@@ -64,6 +64,18 @@ static void link_failed(caps_ranks *r)
     caps_ranks_fail(r, r->place.rank, CAPS_ERR_RANK, true, "%s", r->link->text());
 }
 
+static void op_done(caps_ranks *r, caps_op *op)
+{
+    size_t *pending = op->pending;
+    op->done(r, op);
+    if (!pending)
+        return;
+    pthread_mutex_lock(&r->lock);
+    --*pending;
+    pthread_cond_broadcast(&r->changed);
+    pthread_mutex_unlock(&r->lock);
+}
+
 void caps_ranks_start(caps_ranks *r, caps_op *op)
 {
     const caps_link *l = r->link;
@@ -84,7 +96,7 @@ void caps_ranks_start(caps_ranks *r, caps_op *op)
         begun = l->start_sum(op->data, op->bytes, op);
         break;
     case CAPS_OP_CALL:
-        op->done(r, op);
+        op_done(r, op);
         return;
     }
     if (begun)
@@ -95,7 +107,6 @@ void caps_ranks_start(caps_ranks *r, caps_op *op)
 
 static void op_end(caps_ranks *r, caps_op *op)
 {
-    size_t *pending = op->pending;
     r->outstanding--;
     if (op->kind == CAPS_OP_RECEIVE)
         r->peers[op->peer].heard = caps_clock_seconds();
@@ -104,13 +115,7 @@ static void op_end(caps_ranks *r, caps_op *op)
         r->borrowed--;
         pthread_mutex_unlock(&r->lock);
     }
-    op->done(r, op);
-    if (!pending)
-        return;
-    pthread_mutex_lock(&r->lock);
-    --*pending;
-    pthread_cond_broadcast(&r->changed);
-    pthread_mutex_unlock(&r->lock);
+    op_done(r, op);
 }
 
 static caps_op *take_submitted(caps_ranks *r)

@@ -26,7 +26,8 @@ struct caps_sums {
     piece *pieces;    /* [n] */
     bool *takes_part; /* [ranks] */
     caps_reduce way;
-    size_t busy;  /* messages on their way, under the lock, as is */
+    size_t busy;  /* messages on their way, under the lock, as are */
+    size_t calls; /* that the courier has not come to yet, and whether */
     bool aborted; /* nobody waits any more */
 };
 
@@ -251,8 +252,19 @@ static void call(caps_ranks *r, void (*what)(caps_ranks *r, caps_op *op), size_t
             r, r->place.rank, CAPS_ERR_MEMORY, false, "%s", "out of memory for messages");
         return;
     }
-    *op = (caps_op){.kind = CAPS_OP_CALL, .done = what, .piece = i, .data = data};
+    *op = (caps_op){
+        .kind = CAPS_OP_CALL, .done = what, .piece = i, .data = data, .pending = &r->sums->calls};
+    pthread_mutex_lock(&r->lock);
+    r->sums->calls++;
+    pthread_mutex_unlock(&r->lock);
     caps_ranks_submit(r, op);
+}
+
+/* The courier needs what it is called for: waits until it has come to all of it. Under the lock. */
+static void wait_for_calls(caps_ranks *r)
+{
+    while (r->sums && r->sums->calls > 0 && !r->gone)
+        pthread_cond_wait(&r->changed, &r->lock);
 }
 
 static void sums_free(caps_ranks *r, caps_sums *s)
@@ -377,6 +389,7 @@ bool caps_ranks_sum_end(caps_ranks *r)
     while (s->busy > 0 && !r->failed && !s->aborted)
         pthread_cond_wait(&r->changed, &r->lock);
     r->waiting--;
+    wait_for_calls(r);
     const bool ended = s->busy == 0;
     pthread_mutex_unlock(&r->lock);
     return ended;
@@ -396,6 +409,7 @@ bool caps_ranks_is_busy(caps_ranks *r)
     if (!r)
         return false;
     pthread_mutex_lock(&r->lock);
+    wait_for_calls(r);
     const bool busy = r->borrowed > 0;
     pthread_mutex_unlock(&r->lock);
     return busy;
