@@ -4,6 +4,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 build_packages="gcc libc6-dev cmake make pkg-config ocl-icd-opencl-dev opencl-headers libclblast-dev zlib1g-dev libpng-dev libjpeg-dev libjansson-dev"
 test_packages="check oclgrind python3"
+# Several machines; without them it builds and runs on one.
+optional_packages="libopenmpi-dev openmpi-bin"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }

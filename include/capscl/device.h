@@ -62,12 +62,28 @@ CAPS_API void caps_device_list_free(caps_device_info *list);
  *   "gpu" "cpu" "accelerator"   the best of that type: one with memory of its own before one that
  *                       shares the host's, then by peak_gflops, compute units, memory, order
  *   any other text      part of a platform's or a device's name, case ignored; must fit exactly one
+ *   "S/N:k"             part k (from 0) of the device that S names, cut into N parts of equally
+ *                       many compute units; the choice is the whole device, the runtime cuts it
  *   NULL or ""          $CAPSCL_DEVICE if set, else the best GPU, else the CPU, else what there is
  * *index is the choice; `reason` (at least 256 bytes, NULL allowed) says in one phrase why.
  * Errors: CAPS_ERR_NO_DEVICE (also: no platform at all), CAPS_ERR_AMBIGUOUS_DEVICE (the message
  * lists the devices that fit). */
 CAPS_API caps_status caps_device_select(const caps_device_info *list, size_t n,
     const char *selector, size_t *index, char *reason, caps_error *err);
+
+/* The selector of one device, as caps_device_info.id has it. */
+enum { CAPS_DEVICES_MOST = 64, CAPS_DEVICE_SELECTOR = 256 };
+typedef struct caps_device_selector {
+    char text[CAPS_DEVICE_SELECTOR];
+} caps_device_selector;
+
+/* The devices that n selectors name together, in their order: each as above, or
+ *   "all"               every device that can be used
+ *   "S/N"               all N parts of the device that S names
+ * into out[0..*count). Errors: those of caps_device_select; CAPS_ERR_ARGUMENT (a device is named
+ * twice, or there are too many). */
+CAPS_API caps_status caps_device_select_several(caps_device_selector out[CAPS_DEVICES_MOST],
+    size_t *count, const char *const *selectors, size_t n, caps_error *err);
 
 /* Kernel families: variants of the same operations written for different machines. */
 typedef enum caps_family {

@@ -45,7 +45,8 @@ extern "C" {
     X(CAPS_ERR_DEVICE_MEMORY, "the device has too little memory")                                  \
     X(CAPS_ERR_NOT_FINITE, "a loss or gradient is not finite")                                     \
     X(CAPS_ERR_INTERRUPTED, "stopped on request")                                                  \
-    X(CAPS_ERR_INTERNAL, "a fault of the library")
+    X(CAPS_ERR_INTERNAL, "a fault of the library")                                                 \
+    X(CAPS_ERR_RANK, "another process of the run has failed")
 
 typedef enum caps_status {
 #define CAPS_STATUS_ENUM(name, text) name,

@@ -92,6 +92,11 @@ typedef struct caps_predictions {
  * the device. */
 CAPS_API caps_status caps_predict(caps_model *m, const float *images, size_t n, unsigned what,
     const caps_inspect_progress *progress, caps_predictions *out, caps_error *err);
+/* The same by `count` models with the same parameters, on devices of their own, which take turns: a
+ * thread for each. progress is called from the caller's thread. */
+CAPS_API caps_status caps_predict_by(caps_model *const *models, size_t count, const float *images,
+    size_t n, unsigned what, const caps_inspect_progress *progress, caps_predictions *out,
+    caps_error *err);
 CAPS_API void caps_predictions_release(caps_predictions *p); /* a zeroed one is allowed */
 
 /* The decoder alone: what it makes of class capsules [n, J, D], as images [n, C*H*W] in the
@@ -140,6 +145,13 @@ typedef void caps_evaluate_each(void *user, const caps_evaluated *image);
 typedef caps_status caps_evaluate_change(
     void *user, const caps_images *batch, size_t first, float *changed, caps_error *err);
 
+/* The device of one of several models failed. */
+typedef struct caps_evaluate_failure {
+    bool failed;
+    size_t model; /* 0: the first; 1: others[0]; ... */
+    bool stuck;   /* it does not answer: neither the model nor its runtime may be used or freed */
+} caps_evaluate_failure;
+
 /* Begin with {CAPS_OPTIONS(caps_evaluate_options), ...}. All callbacks are optional. */
 typedef struct caps_evaluate_options {
     size_t size; /* of this struct */
@@ -148,11 +160,23 @@ typedef struct caps_evaluate_options {
     caps_evaluate_change *change;
     void *change_user;
     caps_inspect_progress progress;
+    /* Models with the same parameters on devices of their own, which take turns with the first: of
+     * m models, number k computes the batches k, k + m, ... in a thread of its own. */
+    caps_model *const *others;
+    size_t others_count;
+    void *const
+        *others_change_users; /* [others_count], for `change`, which threads then call at the
+                                         same time */
+    /* Of several models: a device that takes so much longer over a batch than the others has failed;
+     * 0: never. `failure` (NULL allowed) says which one. */
+    double timeout_seconds;
+    caps_evaluate_failure *failure;
 } caps_evaluate_options;
 
-/* Evaluates all images of a data set in batches of the model's size. Sums are taken image by image
- * in double: they do not depend on the batch. options NULL: no callbacks. Errors: those of
- * caps_data_check, CAPS_ERR_MEMORY, CAPS_ERR_INTERRUPTED, those of the device and of `change`. */
+/* Evaluates all images of a data set in batches of the model's size, or the smallest of several.
+ * Sums are taken image by image in double: they do not depend on the batch. options NULL: no
+ * callbacks. Errors: those of caps_data_check, CAPS_ERR_MEMORY, CAPS_ERR_INTERRUPTED, those of the
+ * device and of `change`. */
 CAPS_API caps_status caps_evaluate(caps_model *m, const caps_dataset *ds,
     const caps_evaluate_options *options, caps_evaluation *result, caps_error *err);
 CAPS_API void caps_evaluation_release(caps_evaluation *result);
@@ -274,6 +298,10 @@ typedef struct caps_robustness_options {
     bool (*progress)(void *user, const caps_robustness_progress *p); /* NULL, or after every image;
                                                                         true: stop */
     void *user;
+    /* [models, others_count]: of each model, models with its parameters on further devices, which
+     * take turns with it (caps_evaluate_options.others). */
+    caps_model *const *others;
+    size_t others_count;
 } caps_robustness_options;
 
 /* A model at one level. */

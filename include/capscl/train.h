@@ -14,6 +14,15 @@ typedef enum caps_optimizer {
     CAPS_OPTIMIZER_SGD,
 } caps_optimizer;
 
+/* How the gradients of several processes become their sum. */
+typedef enum caps_reduce {
+    CAPS_REDUCE_EXACT, /* added in the order of the ranks: the same bits on every run */
+    CAPS_REDUCE_FAST,  /* by MPI, in whatever order is fastest */
+    CAPS_REDUCE_BF16,  /* as exact, but sent as bfloat16, both ways: half the bytes. What rounding
+                          leaves out is added to the next step's; a run that is resumed begins that
+                          anew */
+} caps_reduce;
+
 /* What a run is; kept in config.json and in state.safetensors. Caller's storage:
  *     caps_train_config config = {CAPS_OPTIONS(caps_train_config)};
  *     caps_train_config_init(&config, &err);        // all that the user does not change
@@ -57,6 +66,17 @@ typedef struct caps_train_config {
     /* Of the classes in the class loss (caps_model_options.class_weights): "" (none), "balanced"
      * (inversely to how many training images they have), or a number for each, "1,2.5". */
     char class_weights[1024];
+    /* Several devices (caps_train_control.others): as they were named, for the record, and the
+     * shares of a batch that they compute, "60:40"; "": one device; equal shares. */
+    char devices[2048], split[1024];
+    bool split_auto; /* the shares follow the devices' speed: measured before the first epoch, where
+                        `split` is "", and changed between epochs where that helps */
+    char conv_request[1024]; /* what `conv` was before the first device's choices took its place */
+    uint64_t ranks;     /* processes that trained together, 0: one; `devices` are then as they were
+                         requested, on every machine */
+    caps_reduce reduce; /* how their gradients are summed */
+    uint64_t lr_warmup_steps; /* of so many first steps step n (from 1) has n / so many of the rate;
+                                 Adam only; 0: none */
 } caps_train_config;
 
 /* The three functions that fill a config need its `size` and write no more than so many bytes; what
@@ -108,6 +128,18 @@ CAPS_API double caps_loss_class_mean(const caps_model_spec *spec);
 CAPS_API double caps_learning_rate(
     const caps_train_config *config, uint64_t step, uint64_t steps_per_epoch);
 
+/* What one of several devices did in an epoch. */
+typedef struct caps_train_epoch_device {
+    char id[64], name[128];
+    int rank;     /* 0, unless several processes train together */
+    size_t share; /* its images of a whole batch */
+    uint64_t images;
+    double images_per_second; /* busy and waiting; NaN: nothing was timed */
+    double busy_seconds;      /* enqueueing, computing, summing gradients; without the first step of
+                                 all, which also builds kernels */
+    double waiting_seconds;   /* for the others */
+} caps_train_epoch_device;
+
 /* Where a run stands. */
 typedef struct caps_train_metrics {
     uint64_t epoch;                  /* epochs begun, from 1 */
@@ -136,6 +168,9 @@ typedef struct caps_train_metrics {
      * event's function returns: images of each class, and those predicted as another; of the test
      * split where it was evaluated, else of the images that are held out. */
     const uint64_t *class_images, *class_errors;
+    /* [device_count], likewise with CAPS_TRAIN_EPOCH alone; of one device there is none. */
+    const caps_train_epoch_device *devices;
+    size_t device_count;
 } caps_train_metrics;
 
 typedef enum caps_train_event {
@@ -152,7 +187,17 @@ typedef enum caps_train_event {
     CAPS_TRAIN_LOG,     /* `text` is one line for the log */
 } caps_train_event;
 
-/* How this process runs it; none of it changes the result. Begin with
+/* What a device has computed in this process. */
+typedef struct caps_train_device {
+    uint64_t images;
+    double busy_seconds;    /* of its steps: enqueueing, computing, summing gradients */
+    double waiting_seconds; /* for the other devices */
+    size_t share;           /* its images of a whole batch */
+    bool failed;            /* and takes part no more */
+    bool stuck; /* it does not answer: its runtime may not be used any more, nor freed */
+} caps_train_device;
+
+/* How this process runs it; none of it changes the result, but for `others`. Begin with
  * {CAPS_OPTIONS(caps_train_control), ...}. */
 typedef struct caps_train_control {
     size_t size;     /* of this struct: CAPS_OPTIONS */
@@ -165,6 +210,21 @@ typedef struct caps_train_control {
     void (*event)(
         void *user, caps_train_event event, const caps_train_metrics *m, const char *text);
     void *user;
+    /* Devices beside that of the runtime, which compute each batch together with it: runtimes of
+     * their own, of which none is used elsewhere meanwhile. The same devices in the same order with
+     * the same config.split give the same bytes. */
+    caps_runtime *const *others;
+    size_t others_count;
+    caps_train_device *devices; /* [1 + others_count], written as the run goes on; NULL: not */
+    /* Of several devices: where one fails the others go on from the last step, which is saved; else
+     * the run ends there. */
+    bool keep_going;
+    double
+        device_timeout_seconds; /* a device that does not answer for so long has failed; 0: 600 */
+    struct caps_ranks *ranks;   /* the program's own; NULL: this process trains alone */
+    /* Of a run that goes on: shares in the place of its own. NULL: it keeps them, unless its devices
+     * are others now. */
+    const char *split;
 } caps_train_control;
 
 typedef enum caps_train_end {

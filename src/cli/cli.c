@@ -19,6 +19,7 @@
 
 /* How much stderr gets: -1 errors only, 0, 1 details too. A program has one stderr. */
 static int log_level;
+static bool mute;
 
 /* ---- errors --------------------------------------------------------------------------------- */
 
@@ -43,6 +44,7 @@ static const struct {
     {CAPS_ERR_MEMORY, CAPS_EXIT_FAILED},
     {CAPS_ERR_NOT_FINITE, CAPS_EXIT_FAILED},
     {CAPS_ERR_INTERNAL, CAPS_EXIT_FAILED},
+    {CAPS_ERR_RANK, CAPS_EXIT_FAILED},
 };
 
 int caps_cli_exit_code(caps_status status)
@@ -58,6 +60,8 @@ int caps_cli_end(caps_status status, const caps_error *err)
     caps_progress_clear();
     if (status == CAPS_OK)
         return CAPS_EXIT_DONE;
+    if (mute)
+        return caps_cli_exit_code(status);
     char message[sizeof err->message];
     caps_text_clean(
         message, sizeof message, err->message[0] ? err->message : caps_status_text(status));
@@ -119,7 +123,17 @@ const char *caps_cli_shown(const char *text)
 
 bool caps_cli_is_quiet(void)
 {
-    return log_level < 0;
+    return mute || log_level < 0;
+}
+
+void caps_cli_mute(bool muted)
+{
+    mute = muted;
+}
+
+bool caps_cli_is_mute(void)
+{
+    return mute;
 }
 
 static void log_line(const char *before, const char *format, va_list arguments)
@@ -135,7 +149,7 @@ void caps_cli_log(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    if (log_level >= 0)
+    if (!caps_cli_is_quiet())
         log_line("", format, arguments);
     va_end(arguments);
 }
@@ -144,7 +158,7 @@ void caps_cli_detail(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    if (log_level > 0)
+    if (!mute && log_level > 0)
         log_line("", format, arguments);
     va_end(arguments);
 }
@@ -153,7 +167,7 @@ void caps_cli_warn(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    if (log_level >= 0)
+    if (!caps_cli_is_quiet())
         log_line("warning: ", format, arguments);
     va_end(arguments);
 }
@@ -162,7 +176,7 @@ void caps_cli_note(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    if (log_level >= 0)
+    if (!caps_cli_is_quiet())
         log_line("note: ", format, arguments);
     va_end(arguments);
 }
@@ -221,13 +235,11 @@ static void show_verdicts(const caps_runtime *rt)
                 list[i].tolerance);
 }
 
-caps_status caps_cli_open(
-    caps_runtime **rt, const caps_common *common, bool profile, caps_error *err)
+static caps_status open_device(
+    caps_runtime **rt, const char *selector, const caps_runtime_options *options, caps_error *err)
 {
     caps_trust_on_check(show_check);
-    const caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .profile = profile,
-        .trace = common->trace, .trace_events = common->trace_events};
-    caps_status status = caps_runtime_create(rt, common->device, &options, err);
+    caps_status status = caps_runtime_create(rt, selector, options, err);
     caps_cli_show_cache_note();
     if (status == CAPS_OK) {
         const caps_device_info *device = caps_runtime_device(*rt);
@@ -236,6 +248,62 @@ caps_status caps_cli_open(
         caps_cli_show_warnings(*rt);
         show_verdicts(*rt);
     }
+    return status;
+}
+
+caps_status caps_cli_open(
+    caps_runtime **rt, const caps_common *common, bool profile, caps_error *err)
+{
+    const caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .profile = profile,
+        .trace = common->trace, .trace_events = common->trace_events};
+    return open_device(rt, common->device, &options, err);
+}
+
+static bool leaves;
+
+void caps_cli_leave(void)
+{
+    leaves = true;
+}
+
+bool caps_cli_leaves(void)
+{
+    return leaves;
+}
+
+void caps_cli_close(caps_opened *d)
+{
+    for (size_t i = 0; d->rts && i < d->n; i++)
+        caps_runtime_free(d->rts[i]);
+    free(d->rts);
+    *d = (caps_opened){0};
+}
+
+caps_status caps_cli_open_several(caps_opened *d, const caps_texts *selectors,
+    const caps_common *common, bool profile, caps_error *err)
+{
+    caps_device_selector devices[CAPS_DEVICES_MOST];
+    caps_common first = *common;
+    caps_status status = CAPS_OK;
+    size_t n = 0;
+    const bool alone = selectors->count == 1 && strcmp(selectors->values[0], "all") != 0;
+    *d = (caps_opened){0};
+    if (selectors->count > 0)
+        CAPS_TRY(caps_device_select_several(devices, &n, selectors->values, selectors->count, err));
+    if (n > 0) /* how a single one was named is the reason that is logged */
+        first.device = n == 1 && alone ? selectors->values[0] : devices[0].text;
+    if (common->trace && n > 1)
+        CAPS_TRY(caps_cli_usage(err, "--trace of %zu devices, need one", n));
+    d->rts = calloc(n + 1, sizeof(caps_runtime *));
+    if (!d->rts)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu devices", n));
+    CAPS_TRY(caps_cli_open(&d->rts[0], &first, profile, err));
+    const caps_runtime_options options = {CAPS_OPTIONS(caps_runtime_options), .profile = profile};
+    for (d->n = 1; d->n < n; d->n++)
+        CAPS_TRY(open_device(&d->rts[d->n], devices[d->n].text, &options, err));
+done:
+    if (status != CAPS_OK)
+        caps_cli_close(d);
     return status;
 }
 

@@ -85,6 +85,12 @@ typedef struct caps_picture_flags {
         "where to compute: 0:1 (platform:device), gpu, cpu, accelerator,\n"                        \
         "or part of a name (default: $CAPSCL_DEVICE, else the best GPU,\n"                         \
         "else the CPU)")
+/* Several of them, into a member `caps_texts devices`. */
+#define CAPS_ROW_DEVICES(type, does)                                                               \
+    CAPS_ROW_TEXTS("--device", type, devices, "S",                                                 \
+        "where to compute: 0:1 (platform:device), gpu, cpu, accelerator,\n"                        \
+        "or part of a name (default: $CAPSCL_DEVICE, else the best GPU,\n"                         \
+        "else the CPU); several, all, or 0:1/2 (its two halves): each\n" does)
 #define CAPS_ROW_CONV(type)                                                                        \
     CAPS_ROW_TEXT("--conv", type, common.conv, "A",                                                \
         "how to convolve: auto, im2col, direct, winograd, toom-cook, implicit;\n"                  \
@@ -154,6 +160,9 @@ void caps_cli_note(const char *format, ...) CAPS_PRINTF(1, 2);
 /* The same for options that have `note` and `user`. */
 void caps_cli_on_note(void *user, const char *text);
 bool caps_cli_is_quiet(void);
+/* Nothing is printed, not even the error line: rank 0 speaks for this process. */
+void caps_cli_mute(bool muted);
+bool caps_cli_is_mute(void);
 
 /* --background is one. CAPS_ERR_ARGUMENT. */
 caps_status caps_cli_check_pictures(const caps_picture_flags *flags, caps_error *err);
@@ -169,6 +178,20 @@ void caps_cli_show_cache_note(void);
  * every kernel. */
 caps_status caps_cli_open(
     caps_runtime **rt, const caps_common *common, bool profile, caps_error *err);
+/* Devices of a command, the first of them the one that is named alone in its results. */
+typedef struct caps_opened {
+    caps_runtime **rts; /* [n]; NULL: not to be freed */
+    size_t n;
+} caps_opened;
+/* The same of all that `selectors` name (caps_device_select_several; none: common->device). Only
+ * one device can be traced. */
+caps_status caps_cli_open_several(caps_opened *d, const caps_texts *selectors,
+    const caps_common *common, bool profile, caps_error *err);
+void caps_cli_close(caps_opened *d); /* a zeroed one is allowed */
+/* A device does not answer: once all is said and written, the program ends without what libraries do
+ * at a process's end. */
+void caps_cli_leave(void);
+bool caps_cli_leaves(void);
 /* Can the trace that common->trace requests be written? CAPS_ERR_ARGUMENT, CAPS_ERR_IO. */
 caps_status caps_cli_check_trace(const caps_common *common, caps_error *err);
 /* Ends the trace, if there is one: the status and error of a run that ends with `status` and *err.

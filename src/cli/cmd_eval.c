@@ -15,7 +15,7 @@
 
 typedef struct options {
     caps_common common;
-    caps_texts models;
+    caps_texts models, devices;
     const char *data, *predictions;
     uint64_t limit, batch;
     int split;
@@ -46,7 +46,7 @@ static const caps_flag flags[] = {
         "classes by number (\"classes\" of --json has their names)"),
     CAPS_ROWS_PICTURES(options),
     CAPS_ROWS_ROBUST(options),
-    CAPS_ROW_DEVICE(options),
+    CAPS_ROW_DEVICES(options, "takes every n-th batch"),
     CAPS_ROW_CONV(options),
     CAPS_ROW_TRACE(options),
     CAPS_ROW_TRACE_EVENTS(options),
@@ -187,21 +187,24 @@ static caps_status print_one(
 
 /* ---- one after the other -------------------------------------------------------------------- */
 
-/* Model m, and the data with the first; the same data for all of them. first: the spec of the first
- * model, a copy that this makes. */
-static caps_status open_one(caps_runtime *rt, const options *o, size_t m, bool reconstruct,
+/* Model m on all devices into model[devices], and the data with the first; the same data for all of
+ * them. first: the spec of the first model, a copy that this makes. */
+static caps_status open_one(const caps_opened *opened, const options *o, size_t m, bool reconstruct,
     caps_model **model, caps_dataset *ds, caps_model_spec **first, caps_error *err)
 {
+    caps_runtime *rt = opened->rts[0];
     caps_model_options model_options = {
         CAPS_OPTIONS(caps_model_options), .reconstruct = reconstruct, .conv = o->common.conv};
     const char *name = o->models.values[m];
     caps_status status;
     caps_trace_begin(rt, "load model");
-    status =
-        caps_cli_model_open(model, rt, name, o->common.arch, &model_options, o->batch, 100, err);
+    status = CAPS_OK;
+    for (size_t k = 0; k < opened->n && status == CAPS_OK; k++)
+        status = caps_cli_model_open(
+            &model[k], opened->rts[k], name, o->common.arch, &model_options, o->batch, 100, err);
     caps_trace_end(rt);
     CAPS_TRY(status);
-    const caps_model_spec *spec = caps_model_get_spec(*model);
+    const caps_model_spec *spec = caps_model_get_spec(model[0]);
     if (m == 0) {
         CAPS_TRY(caps_model_spec_copy(first, spec, err));
         caps_trace_begin(rt, "load data");
@@ -221,7 +224,7 @@ static caps_status open_one(caps_runtime *rt, const options *o, size_t m, bool r
     if (m > 0 && o->split == CAPS_SUBSET_VALIDATION)
         CAPS_TRY(caps_subset_check_same(o->data, o->models.values[0], name, err));
     caps_cli_detail("%s: %zu images of %s, %zu at a time", name, ds->n, ds->path,
-        caps_model_get_max_batch(*model));
+        caps_model_get_max_batch(model[0]));
 done:
     return status;
 }
@@ -264,35 +267,43 @@ done:
     return status;
 }
 
+static void free_models(caps_model **models, size_t n)
+{
+    for (size_t k = 0; models && k < n; k++) {
+        caps_model_free(models[k]);
+        models[k] = NULL;
+    }
+}
+
 static caps_status evaluate_all(
-    caps_runtime *rt, const options *o, caps_dataset *ds, caps_error *err)
+    const caps_opened *opened, const options *o, caps_dataset *ds, caps_error *err)
 {
     const size_t count = o->models.count;
     report r = {.ds = ds, .wants_rows = o->predictions != NULL};
-    const caps_evaluate_options each = {
-        CAPS_OPTIONS(caps_evaluate_options), .each = eval_on_image, .each_user = &r};
-    caps_model *model = NULL;
+    caps_model **model = calloc(opened->n, sizeof *model); /* on each device */
     caps_model_spec *first = NULL;
     caps_status status = CAPS_OK;
     size_t done = 0;
     r.results = calloc(count, sizeof *r.results);
     r.percents = calloc(count, sizeof *r.percents);
-    if (!r.results || !r.percents)
+    if (!model || !r.results || !r.percents)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "eval: out of memory"));
+    const caps_evaluate_options each = {CAPS_OPTIONS(caps_evaluate_options), .each = eval_on_image,
+        .each_user = &r, .others = model + 1, .others_count = opened->n - 1};
     for (; done < count; done++) {
-        CAPS_TRY(open_one(rt, o, done, true, &model, ds, &first, err));
+        CAPS_TRY(open_one(opened, o, done, true, model, ds, &first, err));
         if (done == 0)
             CAPS_TRY(begin_report(&r, o, first, ds->n, err));
         r.errors = 0;
-        CAPS_TRY(caps_evaluate(model, ds, &each, &r.results[done], err));
+        CAPS_TRY(caps_evaluate(model[0], ds, &each, &r.results[done], err));
         caps_progress_clear();
         r.percents[done] = r.results[done].error_percent;
-        caps_model_free(model);
-        model = NULL;
+        free_models(model, opened->n);
     }
-    CAPS_TRY(finish_report(&r, rt, o, err));
+    CAPS_TRY(finish_report(&r, opened->rts[0], o, err));
 done:
-    caps_model_free(model);
+    free_models(model, opened->n);
+    free(model);
     caps_model_spec_free(first);
     caps_ensemble_free(r.together);
     for (size_t m = 0; m < done; m++)
@@ -305,22 +316,27 @@ done:
 
 /* On changed images: all models at once. */
 static caps_status evaluate_changed(
-    caps_runtime *rt, const options *o, caps_dataset *ds, caps_error *err)
+    const caps_opened *opened, const options *o, caps_dataset *ds, caps_error *err)
 {
-    const size_t count = o->models.count;
-    caps_model **models = calloc(count, sizeof *models);
+    const size_t count = o->models.count, n = opened->n;
+    caps_model **all = calloc(count * n, sizeof *all); /* [models, devices] */
+    caps_model **models = calloc(count, sizeof *models), **others = calloc(count * n, sizeof *all);
     caps_model_spec *first = NULL;
     caps_status status = CAPS_OK;
-    if (!models)
-        return caps_fail(err, CAPS_ERR_MEMORY, "eval: out of memory");
-    for (size_t m = 0; m < count; m++)
-        CAPS_TRY(open_one(rt, o, m, false, &models[m], ds, &first, err));
-    CAPS_TRY(
-        caps_eval_robust(rt, models, o->models.values, count, ds, &o->robust, o->common.json, err));
+    if (!all || !models || !others)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "eval: out of memory"));
+    for (size_t m = 0; m < count; m++) {
+        CAPS_TRY(open_one(opened, o, m, false, all + m * n, ds, &first, err));
+        models[m] = all[m * n];
+        memcpy(others + m * (n - 1), all + m * n + 1, (n - 1) * sizeof *all);
+    }
+    CAPS_TRY(caps_eval_robust(
+        models, others, n - 1, o->models.values, count, ds, &o->robust, o->common.json, err));
 done:
-    for (size_t m = 0; m < count; m++)
-        caps_model_free(models[m]);
+    free_models(all, count * n);
+    free(all);
     free(models);
+    free(others);
     caps_model_spec_free(first);
     return status;
 }
@@ -361,25 +377,26 @@ static int eval_run(const caps_command *command, int argc, char **argv)
         return code;
     caps_error err = {0};
     caps_status status = CAPS_OK;
-    caps_runtime *rt = NULL;
+    caps_opened opened = {0};
     caps_dataset ds = {0};
 
     o.args = &args;
     CAPS_TRY(caps_place_models(&args, &o.models, &err));
     CAPS_TRY(eval_check_usage(&o, &args, &err));
-    CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
+    CAPS_TRY(caps_cli_open_several(&opened, &o.devices, &o.common, false, &err));
     if (o.robust.transforms || o.robust.attacks)
-        CAPS_TRY(evaluate_changed(rt, &o, &ds, &err));
+        CAPS_TRY(evaluate_changed(&opened, &o, &ds, &err));
     else
-        CAPS_TRY(evaluate_all(rt, &o, &ds, &err));
+        CAPS_TRY(evaluate_all(&opened, &o, &ds, &err));
     if (o.predictions)
         caps_cli_log("predictions: %s", o.predictions);
 done:
     caps_progress_clear();
-    status = caps_cli_end_trace(rt, status, &err);
-    caps_cli_show_warnings(rt);
+    status = caps_cli_end_trace(opened.n ? opened.rts[0] : NULL, status, &err);
+    for (size_t i = 0; i < opened.n; i++)
+        caps_cli_show_warnings(opened.rts[i]);
     caps_dataset_release(&ds);
-    caps_runtime_free(rt);
+    caps_cli_close(&opened);
     caps_args_release(&args);
     return caps_cli_end(status, &err);
 }

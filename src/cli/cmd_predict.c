@@ -19,6 +19,7 @@ typedef struct options {
     caps_common common;
     const char *model, *data, *sheet;
     caps_counts index;
+    caps_texts devices;
     int split;
     bool capsules;
     caps_picture_flags pictures;
@@ -42,7 +43,7 @@ static const caps_flag flags[] = {
         "draw a sheet of the inputs beside their reconstructions\n"
         "(the first 100 images)"),
     CAPS_ROWS_PICTURES(options),
-    CAPS_ROW_DEVICE(options),
+    CAPS_ROW_DEVICES(options, "takes every n-th batch"),
     CAPS_ROW_CONV(options),
     CAPS_ROW_JSON(options),
     CAPS_ROW_QUIET(options),
@@ -130,12 +131,14 @@ static bool predict_progress(void *user, size_t done, size_t total)
     return false;
 }
 
-static caps_status predict_images(batch *b, caps_model *model, const options *o, caps_error *err)
+static caps_status predict_images(
+    batch *b, caps_model *const *models, size_t count, const options *o, caps_error *err)
 {
     const unsigned what = (o->capsules ? (unsigned)CAPS_PREDICT_CAPSULES : 0) |
                           (o->capsules || o->sheet ? (unsigned)CAPS_PREDICT_RECONSTRUCTION : 0);
     const caps_inspect_progress progress = {predict_progress, NULL};
-    caps_status status = caps_predict(model, b->inputs, b->n, what, &progress, &b->made, err);
+    caps_status status =
+        caps_predict_by(models, count, b->inputs, b->n, what, &progress, &b->made, err);
     caps_progress_clear();
     return status;
 }
@@ -426,8 +429,8 @@ static int predict_run(const caps_command *command, int argc, char **argv)
         return code;
     caps_error err = {0};
     caps_status status = CAPS_OK;
-    caps_runtime *rt = NULL;
-    caps_model *model = NULL;
+    caps_opened opened = {0};
+    caps_model *models[CAPS_DEVICES_MOST] = {0};
     caps_dataset ds = {0};
     batch b = {0};
 
@@ -438,14 +441,15 @@ static int predict_run(const caps_command *command, int argc, char **argv)
     const size_t n = !o.data         ? args.positional_count
                      : o.index.count ? o.index.count
                                      : DEFAULT_IMAGES;
-    CAPS_TRY(caps_cli_open(&rt, &o.common, false, &err));
+    CAPS_TRY(caps_cli_open_several(&opened, &o.devices, &o.common, false, &err));
     caps_model_options model_options = {CAPS_OPTIONS(caps_model_options),
         .reconstruct = o.capsules || o.sheet, .conv = o.common.conv};
-    CAPS_TRY(caps_cli_model_open(
-        &model, rt, o.model, o.common.arch, &model_options, 0, n < BATCH ? n : BATCH, &err));
-    CAPS_TRY(check_model(&o, caps_model_get_info(model), &err));
-    CAPS_TRY(read_images(&b, &ds, model, &o, &args, &err));
-    CAPS_TRY(predict_images(&b, model, &o, &err));
+    for (size_t k = 0; k < opened.n; k++)
+        CAPS_TRY(caps_cli_model_open(&models[k], opened.rts[k], o.model, o.common.arch,
+            &model_options, 0, n < BATCH ? n : BATCH, &err));
+    CAPS_TRY(check_model(&o, caps_model_get_info(models[0]), &err));
+    CAPS_TRY(read_images(&b, &ds, models[0], &o, &args, &err));
+    CAPS_TRY(predict_images(&b, models, opened.n, &o, &err));
     if (o.sheet)
         CAPS_TRY(write_sheet(&b, &o, &err));
     if (o.common.json)
@@ -454,11 +458,13 @@ static int predict_run(const caps_command *command, int argc, char **argv)
         predict_print_text(&b, &o);
 done:
     caps_progress_clear();
-    caps_cli_show_warnings(rt);
     batch_release(&b);
     caps_dataset_release(&ds);
-    caps_model_free(model);
-    caps_runtime_free(rt);
+    for (size_t k = 0; k < opened.n; k++) {
+        caps_cli_show_warnings(opened.rts[k]);
+        caps_model_free(models[k]);
+    }
+    caps_cli_close(&opened);
     caps_args_release(&args);
     return caps_cli_end(status, &err);
 }

@@ -10,6 +10,7 @@
 #include "fail.h"
 #include "file.h"
 #include "json.h"
+#include "launcher.h"
 #include "progress.h"
 #include "train_repeat.h"
 #include "train_session.h"
@@ -120,6 +121,13 @@ caps_status caps_train_one(caps_train_session *s, const caps_train_config *confi
         .stop = &stop_flag,
         .event = caps_train_on_event,
         .user = &w,
+        .others = s->opened.rts + 1,
+        .others_count = s->opened.n - 1,
+        .devices = s->devices,
+        .keep_going = o->keep_going,
+        .device_timeout_seconds = o->device_timeout,
+        .split = o->split && strcmp(o->split, "auto") != 0 ? o->split : NULL,
+        .ranks = s->ranks,
     };
     caps_status status;
     w.last_detail_seconds = caps_clock_seconds();
@@ -161,17 +169,23 @@ static caps_status train_single(
     caps_train_metrics metrics = {0};
     caps_status status;
     CAPS_TRY(caps_train_one(s, config, o->out, o->resume, &end, &metrics, err));
+    CAPS_TRY(caps_train_gather_devices(s, err));
+    if (caps_ranks_rank(s->ranks) > 0) /* rank 0 says how it ended */
+        goto done;
     if (end == CAPS_TRAIN_TIME_LIMIT)
         caps_cli_log(
             "time limit reached at step %llu; saved; go on with: capscl train --resume --out %s",
             (unsigned long long)metrics.step, o->out);
     if (o->common.json) {
         json_t *all = caps_train_json(s->rt, &metrics);
+        if (s->named_count > 1 || s->ranks)
+            caps_json_set(&all, "devices", caps_train_devices_json(s));
         caps_json_set(
             &all, "class_errors", s->class_errors ? json_incref(s->class_errors) : json_null());
         CAPS_TRY(caps_cli_print_json(all, err));
     } else {
         caps_train_print(config, o->out, &metrics, s->class_line);
+        caps_train_devices_print(s);
     }
     if (end == CAPS_TRAIN_STOPPED)
         CAPS_TRY(caps_fail(err, CAPS_ERR_INTERRUPTED,
@@ -240,12 +254,57 @@ done:
     return status;
 }
 
+/* What one process alone can do. */
+static caps_status check_ranks(
+    const caps_train_session *s, bool several, int argc, char **argv, caps_error *err)
+{
+    const caps_train_flags *o = s->flags;
+    const int n = caps_ranks_count(s->ranks);
+    caps_status status = caps_launch_compare(s->ranks, argc, argv, err);
+    if (status != CAPS_OK || n == 1)
+        return status;
+    if (several)
+        return caps_cli_usage(err, "train: --repeat with %d ranks, need one process", n);
+    if (o->keep_going)
+        return caps_cli_usage(err,
+            "train: --keep-going with %d ranks: where one is lost the run ends, and --resume goes "
+            "on with those that are left",
+            n);
+    return CAPS_OK;
+}
+
+/* Rank 0's settings become those of all. */
+static caps_status share_settings(caps_train_session *s, caps_train_config *config, caps_error *err)
+{
+    json_t *object = NULL;
+    char *text = NULL;
+    caps_status status = CAPS_OK;
+    if (!s->ranks)
+        return CAPS_OK;
+    if (caps_ranks_rank(s->ranks) == 0) {
+        CAPS_TRY(caps_config_to_json(&object, config, err));
+        CAPS_TRY(caps_config_format(&text, object, 0, err));
+    }
+    CAPS_TRY(caps_ranks_share_text(s->ranks, &text, err));
+    if (caps_ranks_rank(s->ranks) == 0)
+        goto done;
+    CAPS_TRY(caps_json_parse(&object, text, strlen(text), "rank 0", CAPS_ERR_FORMAT, err));
+    CAPS_TRY(caps_config_from_json(config, object, "rank 0", err));
+    if (s->flags->data)
+        snprintf(config->data, sizeof config->data, "%s", s->flags->data);
+done:
+    json_decref(object);
+    free(text);
+    return status;
+}
+
 static int train_run(const caps_command *command, int argc, char **argv)
 {
     caps_train_flags o = {.seed = 1, .eval_every = 1};
     caps_train_session s = {.flags = &o, .began = caps_clock_seconds(), .stop = request_stop};
     caps_args args;
     int code;
+    caps_launch_mute_others();
     if (!caps_cli_begin(command, &args, &o, &o.common, argc, argv, &code))
         return code;
     caps_error err = {0};
@@ -255,25 +314,36 @@ static int train_run(const caps_command *command, int argc, char **argv)
     bool several = false;
     s.args = &args;
     catch_signals();
-    CAPS_TRY(read_settings(&s, &config, &repeat, &several, &err));
-    caps_warmup_process_begin(o.common.device, several ? &repeat.config : &config);
-    CAPS_TRY(caps_cli_open(&s.rt, &o.common, o.kernel_times, &err));
+    CAPS_TRY(caps_launch_begin(&s.ranks, &o.devices, o.device_timeout, &err));
+    CAPS_TRY(check_ranks(&s, o.repeat > 0, argc, argv, &err));
+    if (caps_ranks_rank(s.ranks) == 0)
+        CAPS_TRY(read_settings(&s, &config, &repeat, &several, &err));
+    CAPS_TRY(check_ranks(&s, several, argc, argv, &err));
+    CAPS_TRY(share_settings(&s, &config, &err));
+    if (o.devices.count < 2 && !s.ranks)
+        caps_warmup_process_begin(
+            o.devices.count ? o.devices.values[0] : NULL, several ? &repeat.config : &config);
+    CAPS_TRY(caps_train_open_devices(&s, several ? &repeat.config : &config, &err));
     status = several ? caps_train_repeat(&s, &repeat, &err) : train_single(&s, &config, &err);
-    if (o.kernel_times && (status == CAPS_OK || status == CAPS_ERR_INTERRUPTED)) {
+    if (o.kernel_times && !caps_cli_is_mute() &&
+        (status == CAPS_OK || status == CAPS_ERR_INTERRUPTED)) {
         caps_status shown = caps_cli_show_profile(s.rt, status == CAPS_OK ? &err : NULL);
         status = status == CAPS_OK ? shown : status;
     }
 done:
     caps_progress_clear();
+    status = caps_launch_end(s.ranks, status, &err);
     status = caps_cli_end_trace(s.rt, status, &err);
     caps_cli_show_warnings(s.rt);
-    caps_runtime_free(s.rt);
+    caps_train_close_devices(&s);
     caps_checkpoint_release(&s.init);
     caps_train_release_classes(&s);
     caps_train_config_release(&config);
     caps_repeat_release(&repeat);
     caps_args_release(&args);
-    return caps_cli_end(status, &err);
+    code = caps_cli_end(status, &err);
+    caps_launch_part(s.ranks, code);
+    return code;
 }
 
 const caps_command caps_command_train = {

@@ -78,6 +78,14 @@ static void tune_progress(void *user, const char *key, double done)
         caps_progress_show("tune %s %s", caps_progress_bar(bar, done), key);
 }
 
+static void tune_speed(void *user, double images_per_second)
+{
+    const tune_report *p = user;
+    caps_progress_clear();
+    caps_cli_log("training at batch %llu: %.1f images/s, by which several devices share a batch",
+        (unsigned long long)p->o->batch, images_per_second);
+}
+
 static void tune_not_saved(void *user, const char *message)
 {
     (void)user;
@@ -148,6 +156,7 @@ static int tune_run(const caps_command *command, int argc, char **argv)
         .is_stopped = tune_is_stopped,
         .progress = tune_progress,
         .result = tune_result,
+        .speed = tune_speed,
         .not_saved = tune_not_saved,
         .user = &report};
     caps_tune_totals totals;
@@ -165,6 +174,7 @@ static int tune_run(const caps_command *command, int argc, char **argv)
     caps_cli_show_warnings(rt);
     t.seconds -= caps_clock_seconds() - begun;
     CAPS_TRY(caps_tune_measure(&t, &totals, &err));
+    CAPS_TRY(caps_tune_measure_speed(&t, &totals, &err));
     if (o.common.json) {
         json_t *rows = report.rows;
         report.rows = NULL;
@@ -192,7 +202,9 @@ const caps_command caps_command_tune = {
         "Runs a network once, then measures every choice that it needs (the algorithm of each\n"
         "matrix product; on GPUs CLBlast's parameters) and keeps the fastest, for this device and\n"
         "driver, in the cache. Later runs use what was measured; what was not is chosen by rule.\n"
-        "Measuring again replaces it. Prints the choices and the medians.\n",
+        "Measuring again replaces it. Prints the choices and the medians. The speed of training "
+        "is\n"
+        "kept too: where several devices train together, it gives their shares.\n",
     .flags = flags,
     .notes = "Timings of a busy machine say little: tune while nothing else runs.\n"
              "Exit code 130: stopped by Ctrl-C or SIGTERM; what was measured is kept.\n",

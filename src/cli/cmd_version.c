@@ -3,6 +3,7 @@
 
 #include "cli.h"
 #include "fail.h"
+#include "link_load.h"
 
 #ifdef NDEBUG
 #define BUILD "release"
@@ -49,11 +50,13 @@ static int version_run(const caps_command *command, int argc, char **argv)
     char target[16];
     snprintf(target, sizeof target, "%d.%d", CL_TARGET_OPENCL_VERSION / 100,
         CL_TARGET_OPENCL_VERSION / 10 % 10);
+    const char *mpi = caps_link_is_there() ? caps_link_built_with() : "";
     if (o.common.json) {
         status = caps_cli_print_json(
-            json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s}", "version", caps_version(), "build",
-                BUILD SANITIZERS, "compiler", COMPILER, "opencl_headers", headers, "opencl_target",
-                target, "clblast", 1, "jansson", jansson_version_str()),
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s}", "version", caps_version(),
+                "build", BUILD SANITIZERS, "compiler", COMPILER, "opencl_headers", headers,
+                "opencl_target", target, "clblast", 1, "jansson", jansson_version_str(), "mpi",
+                mpi),
             &err);
     } else {
         printf("capscl %s\n", caps_version());
@@ -61,6 +64,7 @@ static int version_run(const caps_command *command, int argc, char **argv)
         printf("OpenCL    headers %s, target %s\n", headers, target);
         printf("CLBlast   present\n");
         printf("jansson   %s\n", jansson_version_str());
+        printf("MPI       %s\n", *mpi ? mpi : "absent: one machine, without mpirun or srun");
     }
     caps_args_release(&args);
     return caps_cli_end(status, &err);

@@ -220,15 +220,17 @@ static void robust_print_text(const robust *r)
         print_unchanged(r);
 }
 
-caps_status caps_eval_robust(caps_runtime *rt, caps_model *const *models, const char *const *names,
-    size_t count, const caps_dataset *ds, const caps_robust_options *o, bool json, caps_error *err)
+caps_status caps_eval_robust(caps_model *const *models, caps_model *const *others,
+    size_t others_count, const char *const *names, size_t count, const caps_dataset *ds,
+    const caps_robust_options *o, bool json, caps_error *err)
 {
+    caps_runtime *rt = caps_model_get_runtime(models[0]);
     robust r = {
         .o = o, .levels = o->attacks ? &o->epsilon : &o->severity, .names = names, .models = count};
     const caps_robustness_options options = {CAPS_OPTIONS(caps_robustness_options),
         .attacks = o->attacks, .transform = (caps_transform)o->transform, .seed = o->seed,
         .attack = (caps_attack)o->attack, .steps = o->steps, .conv = o->conv,
-        .progress = robust_progress, .user = &r};
+        .progress = robust_progress, .user = &r, .others = others, .others_count = others_count};
     caps_status status;
     caps_robustness_cell *cells = calloc(r.levels->count * count, sizeof *cells);
     if (!cells)

@@ -39,10 +39,11 @@ extern const char *const caps_robust_transforms[], *const caps_robust_attacks[];
  * what is wanted, if anything. CAPS_ERR_ARGUMENT. */
 caps_status caps_robust_check(caps_robust_options *o, const caps_args *args, caps_error *err);
 
-/* The error of every model (made for inference, all on rt; `names` say which is which) at every
- * severity or epsilon, as a table or as one JSON document. An attack is made for each model by
- * itself: it makes a second one with the same parameters for the gradients. */
-caps_status caps_eval_robust(caps_runtime *rt, caps_model *const *models, const char *const *names,
-    size_t count, const caps_dataset *ds, const caps_robust_options *o, bool json, caps_error *err);
+/* The error of every model (made for inference; `names` say which is which) at every severity or
+ * epsilon, as a table or as one JSON document. An attack is made for each model by itself: it makes
+ * a second one with the same parameters for the gradients. others: see caps_robustness_options. */
+caps_status caps_eval_robust(caps_model *const *models, caps_model *const *others,
+    size_t others_count, const char *const *names, size_t count, const caps_dataset *ds,
+    const caps_robust_options *o, bool json, caps_error *err);
 
 #endif

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "launcher.h"
 #include "fail.h"
 
 static const caps_command *const commands[] = {
@@ -79,6 +80,7 @@ static const char general[] =
     "  CAPSCL_KERNELS   kernel family: auto (default), cpu, gpu\n"
     "  CAPSCL_GEMM      matrix products: auto (default), tiled, clblast, packed, direct\n"
     "  CAPSCL_ROUTING   votes of class capsules: auto (default), stored, fused\n"
+    "  CAPSCL_MPI       off: what mpirun or srun started several times are trainings of their own\n"
     "  CAPSCL_CL_PATH   a directory to read kernel sources from, in place of those built in\n"
     "\n"
     "exit codes:\n"
@@ -195,5 +197,11 @@ int main(int argc, char **argv)
     const caps_command *command = caps_command_find(name);
     if (!command)
         return caps_command_unknown(name);
-    return finish_output(command->run(command, argc - 2, argv + 2));
+    int code;
+    if (!caps_launch_allows(command, &code))
+        return code;
+    code = finish_output(command->run(command, argc - 2, argv + 2));
+    if (caps_cli_leaves())
+        _exit(code);
+    return code;
 }

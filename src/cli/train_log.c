@@ -100,6 +100,7 @@ static void on_epoch(caps_train_watch *w, const caps_train_metrics *m)
         epoch_text(epoch, w, m), (unsigned long long)m->step, m->loss, short_class_loss(w->config),
         m->class_loss, sse, m->train_error_percent, validation, test, m->images_per_second,
         caps_progress_time(took, m->seconds));
+    caps_train_devices_log(m);
 }
 
 /* What fails here is reported at the run's end, which comes with the first step. */

@@ -12,8 +12,8 @@
 
 /* Flags that may say something else than the run has, or that say nothing of it. */
 static const char *const free_flags[] = {"--out", "--resume", "--data", "--epochs", "--max-steps",
-    "--device", "--time-limit", "--kernel-times", "--trace", "--trace-events", "--json", "--quiet",
-    "--verbose"};
+    "--device", "--split", "--reduce", "--keep-going", "--device-timeout", "--time-limit",
+    "--kernel-times", "--trace", "--trace-events", "--json", "--quiet", "--verbose"};
 
 /* Flags that are compared by functions of their own. */
 static const char *const compared_flags[] = {"--repeat", "--arch", "--init", "--conv",
@@ -36,6 +36,7 @@ static const struct {
     {"--no-lr-staircase", "rate_staircase"},
     {"--lr-linear", "rate_linear_epochs"},
     {"--lr-min", "rate_min"},
+    {"--lr-warmup", "rate_warmup_steps"},
     {"--layer-lr", "rate_factors"},
     {"--margin-positive", "loss.margin_positive"},
     {"--margin-negative", "loss.margin_negative"},
@@ -83,8 +84,8 @@ static caps_status check_known(const caps_args *args, caps_error *err)
 }
 
 #define MAY_CHANGE                                                                                 \
-    "a run keeps its settings, only --epochs, --max-steps, --device and the place of --data may "  \
-    "change"
+    "a run keeps its settings, only --epochs, --max-steps, --device, --split and the place of "    \
+    "--data may change"
 
 static caps_status refuse(caps_error *err, const char *flag, const char *given, const char *has)
 {
@@ -289,6 +290,10 @@ void caps_train_change_resumed(
     }
     if (o->data)
         snprintf(config->data, sizeof config->data, "%s", o->data);
+    if (caps_args_given(args, "--reduce"))
+        config->reduce = (caps_reduce)o->reduce;
+    if (o->split) /* shares that are named are caps_train_control.split */
+        config->split_auto = strcmp(o->split, "auto") == 0;
 }
 
 caps_status caps_train_explain_data(

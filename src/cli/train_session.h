@@ -2,17 +2,23 @@
 #ifndef CAPS_TRAIN_SESSION_H
 #define CAPS_TRAIN_SESSION_H
 
+#include "ranks.h"
 #include "train_settings.h"
 
 struct caps_train_session {
     const caps_train_flags *flags;
     const caps_args *args;
-    caps_runtime *rt;     /* NULL: not open yet */
-    caps_checkpoint init; /* of --init; zeroed: none */
-    bool lacks_profile;   /* its network is without what the profile changes */
-    double began;         /* the process, for --time-limit */
-    bool shown;           /* network and memory were checked for an earlier run */
-    void (*stop)(void);   /* as Ctrl-C does */
+    caps_runtime *rt;               /* NULL: not open yet */
+    caps_ranks *ranks;              /* NULL: this process alone */
+    caps_opened opened;             /* all devices; rt is the first */
+    caps_train_device *devices;     /* [opened.n]: what they did */
+    struct caps_train_named *named; /* [named_count]: the devices of all ranks, on rank 0, */
+    size_t named_count;             /* once the training is over */
+    caps_checkpoint init;           /* of --init; zeroed: none */
+    bool lacks_profile;             /* its network is without what the profile changes */
+    double began;                   /* the process, for --time-limit */
+    bool shown;                     /* network and memory were checked for an earlier run */
+    void (*stop)(void);             /* as Ctrl-C does */
     /* NULL, or called once the first files of a run are written: the directory is ours from then
      * on. A failure ends the run. */
     caps_status (*begun)(void *user, caps_error *err);
@@ -31,6 +37,27 @@ caps_status caps_train_one(caps_train_session *s, const caps_train_config *confi
 
 /* "Ctrl-C" or "SIGTERM": what stopped a run. */
 const char *caps_train_signal_name(void);
+
+/* ---- train_devices.c ------------------------------------------------------------------------ */
+
+/* Opens the devices of a training: those that the flags name, those that a run had that goes on, or
+ * the default one; of several ranks this one's part of them. */
+caps_status caps_train_open_devices(
+    caps_train_session *s, caps_train_config *config, caps_error *err);
+void caps_train_close_devices(caps_train_session *s);
+/* What the devices of all ranks did; all ranks call it. */
+typedef struct caps_train_named {
+    char id[64], name[128];
+    int rank;
+    caps_train_device did;
+} caps_train_named;
+caps_status caps_train_gather_devices(caps_train_session *s, caps_error *err);
+/* "devices": what each did. */
+json_t *caps_train_devices_json(const caps_train_session *s);
+/* What each of several did in an epoch, for the log. */
+void caps_train_devices_log(const caps_train_metrics *m);
+/* The same as text; nothing where there is only one. */
+void caps_train_devices_print(const caps_train_session *s);
 
 /* ---- train_log.c ---------------------------------------------------------------------------- */
 

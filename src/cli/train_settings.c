@@ -12,6 +12,7 @@
 static const char *const optimizers[] = {"adam", "sgd", NULL};
 static const char *const augments[] = {"none", "shift2", "place40", "crop24", NULL};
 static const char *const routing_grads[] = {"full", "last", NULL};
+static const char *const reduces[] = {"exact", "fast", "bf16", NULL}; /* caps_reduce */
 static const char *const initialisers[] = {"scaled", "authors", NULL};
 
 static const char *profile_name(size_t i, const void *context)
@@ -27,7 +28,20 @@ const caps_flag caps_train_flag_table[] = {
         "a name looked for in $CAPSCL_DATA, $XDG_DATA_HOME/capscl and\n"
         "/usr/share/datasets; multi:D for overlapping pairs of D (required)"),
     CAPS_ROW_TEXT("--out", caps_train_flags, out, "RUN", "the run directory to write (required)"),
-    CAPS_ROW_DEVICE(caps_train_flags),
+    CAPS_ROW_DEVICES(caps_train_flags, "computes a share of every batch"),
+    CAPS_ROW_TEXT("--split", caps_train_flags, split, "N:N",
+        "shares of several devices, as 60:40; auto: as fast as each is, measured\n"
+        "before the first epoch and changed between epochs (default: as fast as\n"
+        "'capscl tune' has found each to be, else equal)"),
+    CAPS_ROW_SWITCH("--keep-going", caps_train_flags, keep_going,
+        "where one of several devices fails the others go on without it"),
+    CAPS_ROW_SECONDS("--device-timeout", caps_train_flags, device_timeout, "T",
+        "of several devices, one that does not answer for so long has failed:\n"
+        "90, 90s, 5m (default: 10m; ten times that for the first step)"),
+    CAPS_ROW_CHOICE("--reduce", caps_train_flags, reduce, reduces, "R",
+        "gradients of several ranks (mpirun, srun) are summed in their order (exact, the\n"
+        "default), by MPI in whatever order is fast (fast), or sent as bfloat16, which\n"
+        "halves what goes through a slow link (bf16; docs/scaling.md)"),
     CAPS_ROW_CONV(caps_train_flags),
     CAPS_ROW_TEXT("--arch", caps_train_flags, arch, "FILE",
         "the network: a JSON spec, or a name: mnist (the paper's), small,\n"
@@ -76,6 +90,9 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_COUNT("--lr-linear", caps_train_flags, lr_linear_epochs, 1, 1000000000, "N",
         "let the learning rate fall to 0 in a straight line over N epochs, in place of\n"
         "--lr-decay (or times it, where that is given too)"),
+    CAPS_ROW_COUNT("--lr-warmup", caps_train_flags, lr_warmup_steps, 0, 1000000000, "N",
+        "let the learning rate rise in a straight line over the first N steps, as large\n"
+        "batches want it (docs/scaling.md); Adam only (default: 0)"),
     CAPS_ROW_AMOUNT("--lr-min", caps_train_flags, lr_min, FLT_MAX, "X",
         "never a lower learning rate (default: 0; authors: 1e-6)"),
     CAPS_ROW_TEXT("--layer-lr", caps_train_flags, lr_multipliers, "L=X,...",
@@ -123,7 +140,7 @@ const caps_flag caps_train_flag_table[] = {
         "given; layers that do not fit (other classes, say) begin anew"),
     CAPS_ROW_SWITCH("--resume", caps_train_flags, resume,
         "go on with the run in RUN; its settings stay, only --epochs,\n"
-        "--max-steps, --device and the place of --data may be given anew"),
+        "--max-steps, --device, --split and the place of --data may be anew"),
     CAPS_ROW_SWITCH("--overwrite", caps_train_flags, overwrite,
         "remove the files of an earlier run in RUN first"),
     CAPS_ROW_COUNT("--eval-every", caps_train_flags, eval_every, 1, 1000000000, "N",
@@ -244,7 +261,7 @@ static caps_status check_loss_flags(
 static caps_status check_schedule(const caps_train_flags *o, const caps_args *args, caps_error *err)
 {
     static const char *const flags[] = {"--lr-decay", "--lr-decay-steps", "--lr-staircase",
-        "--no-lr-staircase", "--lr-linear", "--lr-min"};
+        "--no-lr-staircase", "--lr-linear", "--lr-min", "--lr-warmup"};
     for (size_t i = o->lr_decay < 1 ? 0 : 1; i < sizeof flags / sizeof flags[0]; i++)
         if (caps_args_given(args, flags[i]))
             return caps_cli_usage(
@@ -285,6 +302,8 @@ static void change_numbers(
         if (!caps_args_given(args, "--lr-decay"))
             config->lr_decay = 1;
     }
+    if (caps_args_given(args, "--lr-warmup"))
+        config->lr_warmup_steps = o->lr_warmup_steps;
     if (caps_args_given(args, "--lr-decay-steps"))
         config->lr_decay_steps = o->lr_decay_steps;
     if (switch_given(args, "--lr-staircase", "--no-lr-staircase"))
@@ -396,6 +415,11 @@ caps_status caps_train_take_settings(
     change_numbers(o, args, config);
     CAPS_TRY(copy_text(config->background, sizeof config->background,
         background && strcmp(background, "auto") == 0 ? "" : background, "--background", err));
+    if (caps_args_given(args, "--reduce"))
+        config->reduce = (caps_reduce)o->reduce;
+    config->split_auto = o->split && strcmp(o->split, "auto") == 0;
+    if (!config->split_auto)
+        CAPS_TRY(copy_text(config->split, sizeof config->split, o->split, "--split", err));
     CAPS_TRY(copy_text(config->conv, sizeof config->conv, o->common.conv, "--conv", err));
     CAPS_TRY(copy_text(config->lr_multipliers, sizeof config->lr_multipliers, o->lr_multipliers,
         "--layer-lr", err));

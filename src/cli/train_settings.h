@@ -7,14 +7,19 @@
 
 typedef struct caps_train_flags {
     caps_common common;
+    caps_texts devices; /* --device; common.device is the first, where they name one alone */
+    const char *split;
     const char *data, *out, *arch, *init, *profile, *lr_multipliers, *class_weights;
     uint64_t epochs, max_steps, batch, seed, limit, validation, eval_every, save_every;
-    uint64_t repeat, memory_limit, iterations, lr_decay_steps, lr_linear_epochs;
+    uint64_t repeat, memory_limit, iterations, lr_decay_steps, lr_linear_epochs, lr_warmup_steps;
     double lr, lr_decay, lr_min, time_limit_seconds;
     double margin_positive, margin_negative, margin_down;
     double reconstruction_weight, reconstruction_mean;
     int optimizer, augment, routing_grad, initialiser;
     bool leaky, class_bias, primary_average, no_decoder, lr_staircase, class_mean;
+    double device_timeout;
+    bool keep_going;
+    int reduce;
     bool no_shuffle, resume, overwrite, kernel_times;
     caps_picture_flags pictures;
 } caps_train_flags;

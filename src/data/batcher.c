@@ -53,7 +53,10 @@ static void order_make(caps_batcher *b, uint64_t epoch)
 static void fill(caps_batcher *b, slot *s, uint64_t epoch, uint64_t index)
 {
     size_t first = (size_t)index * b->options.batch, left = b->ds->n - first;
-    size_t n = left < b->options.batch ? left : b->options.batch;
+    size_t total = left < b->options.batch ? left : b->options.batch, at = 0, n = total;
+    if (b->options.part)
+        b->options.part(b->options.part_user, total, &at, &n);
+    first += at;
     int32_t *labels = (void *)(s->images + n * b->image_floats);
     for (size_t i = 0; i < n; i++) {
         uint32_t which = b->order[first + i];
@@ -63,6 +66,7 @@ static void fill(caps_batcher *b, slot *s, uint64_t epoch, uint64_t index)
             s->targets ? s->targets + label * b->image_floats : NULL);
     }
     s->batch = (caps_batch){.n = n,
+        .total = total,
         .labels_per_image = b->labels_per_image,
         .images = s->images,
         .labels = labels,
@@ -86,8 +90,8 @@ static void *batcher_run(void *context)
         slot *s = &b->slots[b->made % SLOTS];
         pthread_mutex_unlock(&b->mutex);
         fill(b, s, epoch, index);
-        if (++index == b->batches_per_epoch) {
-            index = 0;
+        for (index += b->options.every ? b->options.every : 1; index >= b->batches_per_epoch;) {
+            index -= b->batches_per_epoch;
             order_make(b, ++epoch);
         }
         pthread_mutex_lock(&b->mutex);
@@ -208,17 +212,23 @@ const caps_batch *caps_batcher_next(caps_batcher *b)
     return batch;
 }
 
+void caps_batcher_stop(caps_batcher *b)
+{
+    if (!b || !b->started)
+        return;
+    pthread_mutex_lock(&b->mutex);
+    b->stop = true;
+    pthread_cond_signal(&b->emptied);
+    pthread_mutex_unlock(&b->mutex);
+    pthread_join(b->thread, NULL);
+    b->started = false;
+}
+
 void caps_batcher_free(caps_batcher *b)
 {
     if (!b)
         return;
-    if (b->started) {
-        pthread_mutex_lock(&b->mutex);
-        b->stop = true;
-        pthread_cond_signal(&b->emptied);
-        pthread_mutex_unlock(&b->mutex);
-        pthread_join(b->thread, NULL);
-    }
+    caps_batcher_stop(b);
     if (b->emptied_made)
         pthread_cond_destroy(&b->emptied);
     if (b->filled_made)

@@ -9,7 +9,8 @@
 #include <capscl/dataset.h>
 
 typedef struct caps_batch {
-    size_t n;                /* images in it, 1..batch */
+    size_t n;                /* images in it, 1..batch; of a part, 0.. */
+    size_t total;            /* of the whole batch, where this is a part of it; else n */
     size_t labels_per_image; /* 1, or 2: pairs */
     const float *images;     /* [n, C*H*W], of caps_dataset_view_size when the batcher was made */
     const int32_t *labels;   /* [n, labels_per_image]; they begin where the images end */
@@ -31,7 +32,12 @@ typedef struct caps_batcher_options {
     int shuffle;
     uint64_t seed;
     uint64_t first_epoch, first_batch; /* where to begin */
-    caps_batch_memory memory;          /* take NULL: malloc's; `user` outlives the batcher */
+    uint64_t every;                    /* n: each n-th batch of the sequence alone; 0: each */
+    /* Of a batch of `total` images only [*first, *first + *count) are made; NULL: all. From the
+     * batcher's thread. */
+    void (*part)(void *user, size_t total, size_t *first, size_t *count);
+    void *part_user;
+    caps_batch_memory memory; /* take NULL: malloc's; `user` outlives the batcher */
 } caps_batcher_options;
 
 typedef struct caps_batcher caps_batcher;
@@ -43,6 +49,9 @@ caps_status caps_batcher_create(caps_batcher **out, const caps_dataset *ds,
  * a device may still read the batch of before while this one is given to it. */
 enum { CAPS_BATCHES_HELD = 2 };
 const caps_batch *caps_batcher_next(caps_batcher *b);
-void caps_batcher_free(caps_batcher *b); /* stops the thread; NULL allowed */
+/* Ends the thread; there is no next batch. Those that were given stay, as does all memory. NULL
+ * allowed. */
+void caps_batcher_stop(caps_batcher *b);
+void caps_batcher_free(caps_batcher *b); /* stops it, and frees all; NULL allowed */
 
 #endif

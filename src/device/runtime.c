@@ -10,6 +10,7 @@
 #include "fail.h"
 #include "file.h"
 #include "options.h"
+#include "parts.h"
 #include "prepare.h"
 #include "runtime_state.h"
 
@@ -158,10 +159,10 @@ static void warn_of_silent(caps_runtime *rt, const caps_device_info *list, size_
     }
 }
 
-/* On a device of the list; *distrusted: its checks are the reason why not. */
+/* On a device of the list, or part of it; *distrusted: its checks are the reason why not. */
 static caps_status create_on(caps_runtime **out, const caps_device_info *list, size_t n,
-    size_t index, const char *reason, const caps_runtime_options *o, bool *distrusted,
-    caps_error *err)
+    size_t index, const caps_part *part, const char *reason, const caps_runtime_options *o,
+    bool *distrusted, caps_error *err)
 {
     cl_int code = CL_SUCCESS;
     caps_status status = CAPS_OK;
@@ -173,6 +174,10 @@ static caps_status create_on(caps_runtime **out, const caps_device_info *list, s
     warn_of_silent(rt, list, n);
     rt->device = list[index];
     rt->profile = o->profile;
+    if (part->count > 0) {
+        CAPS_TRY(caps_part_take(&rt->device, part, err));
+        rt->part = rt->device.handle;
+    }
     const cl_context_properties properties[] = {
         CL_CONTEXT_PLATFORM, (cl_context_properties)rt->device.platform_handle, 0};
     rt->context = clCreateContext(properties, 1, &rt->device.handle, NULL, NULL, &code);
@@ -206,13 +211,15 @@ caps_status caps_runtime_create(
     bool distrusted, passed_over = false;
     caps_error first = {0};
     caps_runtime_options o;
+    caps_part part;
     *out = NULL;
     caps_status status = read_options(&o, options, err);
     if (status != CAPS_OK)
         return status;
+    CAPS_TRY(caps_part_read(&part, selector, err));
     CAPS_TRY(caps_device_list(&list, &n, err));
     CAPS_TRY(caps_device_select(list, n, selector, &index, reason, err));
-    status = create_on(out, list, n, index, reason, &o, &distrusted, &first);
+    status = create_on(out, list, n, index, &part, reason, &o, &distrusted, &first);
     /* Where nobody asked for this device, the next best one takes its place. */
     while (distrusted && !option_or_environment(selector, "CAPSCL_DEVICE")) {
         caps_error next = {0};
@@ -220,7 +227,7 @@ caps_status caps_runtime_create(
         list[index].available = false;
         if (caps_device_select(list, n, NULL, &index, reason, NULL) != CAPS_OK)
             break;
-        status = create_on(out, list, n, index, reason, &o, &distrusted, &next);
+        status = create_on(out, list, n, index, &part, reason, &o, &distrusted, &next);
     }
     if (status != CAPS_OK && err)
         *err = first;
@@ -322,6 +329,8 @@ void caps_runtime_free(caps_runtime *rt)
         clReleaseCommandQueue(rt->queue);
     if (rt->context)
         clReleaseContext(rt->context);
+    if (rt->part)
+        clReleaseDevice(rt->part);
     caps_tuning_free(rt->tuning);
     caps_warmup_free(rt->warmup);
     caps_choices_release(&rt->choices);

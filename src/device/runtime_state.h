@@ -34,6 +34,7 @@ typedef struct caps_warmup caps_warmup;
 
 struct caps_runtime {
     caps_device_info device;
+    cl_device_id part; /* the device's handle where it is a part of another, which is ours */
     char reason[256];
     cl_context context;
     cl_command_queue queue;

@@ -8,6 +8,7 @@
 
 #include "drivers.h"
 #include "fail.h"
+#include "parts.h"
 #include "prepare.h"
 
 #define REASON_BYTES 256
@@ -194,6 +195,7 @@ caps_status caps_device_select(const caps_device_info *list, size_t n, const cha
     const char *source = "";
     caps_status status = CAPS_OK;
     caps_device_type type;
+    caps_part part;
     unsigned long platform, device;
     if (!selector || !*selector) {
         selector = getenv("CAPSCL_DEVICE");
@@ -202,11 +204,20 @@ caps_status caps_device_select(const caps_device_info *list, size_t n, const cha
     if (n == 0)
         return caps_drivers_explain(err);
 
-    if (!selector || !*selector) {
+    CAPS_TRY(caps_part_read(&part, selector, err));
+    if (part.count > 0 && part.index == SIZE_MAX)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_AMBIGUOUS_DEVICE,
+            "device \"%s\": is %zu devices, need one of them: %s:0 to %s:%zu", selector, part.count,
+            selector, selector, part.count - 1));
+    selector = part.base;
+    if (!*selector) {
         CAPS_TRY(select_best(list, n, index, because, err));
     } else if (parse_id(selector, &platform, &device)) {
         CAPS_TRY(select_id(list, n, selector, platform, device, index, err));
-        snprintf(because, sizeof because, "requested%s as %.64s", source, selector);
+        const int used = snprintf(because, sizeof because, "requested%s as %.64s", source, selector);
+        if (part.count > 0)
+            snprintf(because + used, sizeof because - (size_t)used, "/%zu:%zu", part.count,
+                part.index);
     } else if (find_type(selector, &type)) {
         CAPS_TRY(select_type(list, n, selector, type, index, err));
         snprintf(because, sizeof because, "the best of type %s, requested%s",

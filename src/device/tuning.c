@@ -1,10 +1,12 @@
 /* tuning.c: see tuning.h. The file is
  *
  *     {"capscl_tuning": 1, "kernels": "...", "device": "...",
- *      "choices": {"gemm 100x512x160 nt": {"variant": "packed", "milliseconds": 0.52}, ...}}
+ *      "choices": {"gemm 100x512x160 nt": {"variant": "packed", "milliseconds": 0.52}, ...},
+ *      "speeds": {"7c15...": 845.2, ...}}
  *
  * Its name has a hash of the device's text, and the text itself is compared too. "kernels" is a
- * hash of the kernels' sources: what was measured with others says nothing. */
+ * hash of the kernels' sources: what was measured with others says nothing. "speeds" has images/s of
+ * training steps, by network; older files have none. */
 #include "tuning.h"
 
 #include <stdio.h>
@@ -22,6 +24,7 @@ enum { FORMAT = 1, FILE_LIMIT = 4 << 20 };
 struct caps_tuning {
     bool loaded;
     json_t *choices; /* object: key -> {variant, milliseconds}; NULL: none yet */
+    json_t *speeds;  /* object: network -> images/s; NULL: none yet */
 };
 
 caps_tuning *caps_tuning_create(void)
@@ -34,6 +37,7 @@ void caps_tuning_free(caps_tuning *t)
     if (!t)
         return;
     json_decref(t->choices);
+    json_decref(t->speeds);
     free(t);
 }
 
@@ -118,6 +122,8 @@ static void tuning_load(caps_runtime *rt)
         tuning_warn(rt, path, why);
     else
         t->choices = json_incref(json_object_get(root, "choices"));
+    if (!why && json_is_object(json_object_get(root, "speeds")))
+        t->speeds = json_incref(json_object_get(root, "speeds"));
 done:
     json_decref(root);
     free(text);
@@ -150,9 +156,30 @@ caps_status caps_tuning_set(
     return CAPS_OK;
 }
 
+double caps_tuning_speed(const caps_runtime *rt, const char *network)
+{
+    caps_tuning_get(rt, ""); /* reads the file */
+    const double speed = json_number_value(json_object_get(rt->tuning->speeds, network));
+    return speed > 0 && speed < 1e12 ? speed : 0;
+}
+
+caps_status caps_tuning_set_speed(
+    caps_runtime *rt, const char *network, double images_per_second, caps_error *err)
+{
+    caps_tuning *t = rt->tuning;
+    caps_tuning_get(rt, "");
+    if (!t->speeds)
+        t->speeds = json_object();
+    if (!t->speeds ||
+        json_object_set_new(t->speeds, network, caps_json_double(images_per_second)) != 0)
+        return caps_fail(err, CAPS_ERR_MEMORY, "tuning: out of memory");
+    return CAPS_OK;
+}
+
 caps_status caps_tuning_save(caps_runtime *rt, caps_error *err)
 {
     caps_status status = CAPS_OK;
+    const caps_tuning *t = rt->tuning;
     char *device = device_text(rt), *path = caps_tuning_path(rt), *text = NULL;
     json_t *root = NULL;
     char kernels[17];
@@ -161,9 +188,12 @@ caps_status caps_tuning_save(caps_runtime *rt, caps_error *err)
         status = caps_fail(err, CAPS_ERR_IO, "there is no cache directory");
         goto done;
     }
-    if (device && path && rt->tuning->choices)
-        root = json_pack("{s:i, s:s, s:o, s:O}", "capscl_tuning", FORMAT, "kernels", kernels,
-            "device", caps_json_text(device), "choices", rt->tuning->choices);
+    if (device && path)
+        root = json_pack("{s:i, s:s, s:o, s:o}", "capscl_tuning", FORMAT, "kernels", kernels,
+            "device", caps_json_text(device), "choices",
+            t->choices ? json_incref(t->choices) : json_object());
+    if (t->speeds)
+        caps_json_set(&root, "speeds", json_incref(t->speeds));
     text = root ? caps_json_format(root, 2, 6) : NULL;
     if (!text) {
         status = caps_fail(err, CAPS_ERR_MEMORY, "tuning: out of memory");

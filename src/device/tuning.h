@@ -19,6 +19,11 @@ const char *caps_tuning_get(const caps_runtime *rt, const char *key);
 /* For `capscl tune`: stores a result in memory, over any older one. */
 caps_status caps_tuning_set(
     caps_runtime *rt, const char *key, const char *algorithm, double milliseconds, caps_error *err);
+/* Images/s of a training step of a network (any name for it, shorter than CAPS_TUNING_KEY), as it
+ * was measured; 0: it was not. */
+double caps_tuning_speed(const caps_runtime *rt, const char *network);
+caps_status caps_tuning_set_speed(
+    caps_runtime *rt, const char *network, double images_per_second, caps_error *err);
 /* Writes the file with all that is known, whole or not at all. */
 caps_status caps_tuning_save(caps_runtime *rt, caps_error *err);
 /* The file's path, or NULL where there is no cache directory. Freed with free(). */

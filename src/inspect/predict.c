@@ -1,11 +1,14 @@
 /* predict.c: what a model makes of images, and its decoder of capsules. */
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <capscl/inspect.h>
 
 #include "fail.h"
+#include "step.h"
 
 /* ---- batches -------------------------------------------------------------------------------- */
 
@@ -121,11 +124,6 @@ static caps_status predict_batch(caps_model *m, const float *images, size_t firs
     CAPS_TRY(download(m, "lengths", p->lengths + first * p->classes, err));
     if (p->capsules)
         CAPS_TRY(download(m, "capsules", p->capsules + first * capsule, err));
-    /* A model that was made without its decoder has none: known after the forward. */
-    if (p->reconstruction && !caps_model_output(m, "reconstruction").buffer) {
-        free(p->reconstruction);
-        p->reconstruction = NULL;
-    }
     if (p->reconstruction)
         CAPS_TRY(download(m, "reconstruction", p->reconstruction + first * image, err));
     if (p->couplings)
@@ -136,21 +134,98 @@ done:
     return status;
 }
 
-caps_status caps_predict(caps_model *m, const float *images, size_t n, unsigned what,
-    const caps_inspect_progress *progress, caps_predictions *out, caps_error *err)
-{
-    const size_t most = caps_model_get_micro_batch(m);
+/* One of several models, and the batches that it takes: index, index + count, ... */
+typedef struct predictor {
+    caps_model *model;
+    const float *images;
+    size_t index, count, batch;
+    caps_predictions *out;
+    const caps_inspect_progress *progress; /* of the first alone */
+    atomic_bool *stops;                    /* one of them has failed */
+    pthread_t thread;
+    bool started;
     caps_status status;
-    CAPS_TRY(predictions_init(out, n, what, caps_model_get_info(m), err));
-    for (size_t first = 0; first < n; first += most) {
-        const size_t b = n - first < most ? n - first : most;
-        CAPS_TRY(check_stop(progress, "predict", first, n, err));
-        CAPS_TRY(predict_batch(m, images, first, b, out, err));
+    caps_error error;
+} predictor;
+
+static caps_status predict_batches(predictor *p, caps_error *err)
+{
+    const size_t n = p->out->n;
+    caps_status status = CAPS_OK;
+    for (size_t first = p->index * p->batch; first < n; first += p->count * p->batch) {
+        const size_t b = n - first < p->batch ? n - first : p->batch;
+        if (atomic_load(p->stops))
+            break;
+        CAPS_TRY(check_stop(p->progress, "predict", first, n, err));
+        CAPS_TRY(predict_batch(p->model, p->images, first, b, p->out, err));
     }
 done:
     if (status != CAPS_OK)
+        atomic_store(p->stops, true);
+    return status;
+}
+
+static void *predictor_run(void *context)
+{
+    predictor *p = context;
+    p->status = predict_batches(p, &p->error);
+    return NULL;
+}
+
+caps_status caps_predict_by(caps_model *const *models, size_t count, const float *images, size_t n,
+    unsigned what, const caps_inspect_progress *progress, caps_predictions *out, caps_error *err)
+{
+    atomic_bool stops = false;
+    caps_status status;
+    predictor *all = NULL;
+    size_t batch = SIZE_MAX;
+    for (size_t k = 0; k < count; k++)
+        batch = caps_model_get_micro_batch(models[k]) < batch
+                    ? caps_model_get_micro_batch(models[k])
+                    : batch;
+    CAPS_TRY(predictions_init(out, n, what, caps_model_get_info(models[0]), err));
+    if (!caps_model_decodes(models[0])) {
+        free(out->reconstruction);
+        out->reconstruction = NULL;
+    }
+    all = calloc(count, sizeof *all);
+    if (!all)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory for %zu images", n));
+    for (size_t k = 0; k < count; k++) {
+        predictor *p = &all[k];
+        *p = (predictor){.model = models[k],
+            .images = images,
+            .index = k,
+            .count = count,
+            .batch = batch,
+            .out = out,
+            .progress = k == 0 ? progress : NULL,
+            .stops = &stops};
+        p->started = k > 0 && pthread_create(&p->thread, NULL, predictor_run, p) == 0;
+    }
+    for (size_t k = 0; k < count; k++)
+        if (!all[k].started) /* the first; others where there is no thread for them */
+            predictor_run(&all[k]);
+    for (size_t k = 0; k < count; k++)
+        if (all[k].started)
+            pthread_join(all[k].thread, NULL);
+    for (size_t k = 0; k < count && status == CAPS_OK; k++)
+        if (all[k].status != CAPS_OK) {
+            status = all[k].status;
+            if (err)
+                *err = all[k].error;
+        }
+done:
+    free(all);
+    if (status != CAPS_OK)
         caps_predictions_release(out);
     return status;
+}
+
+caps_status caps_predict(caps_model *m, const float *images, size_t n, unsigned what,
+    const caps_inspect_progress *progress, caps_predictions *out, caps_error *err)
+{
+    return caps_predict_by(&m, 1, images, n, what, progress, out, err);
 }
 
 /* ---- the decoder ---------------------------------------------------------------------------- */

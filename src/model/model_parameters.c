@@ -185,6 +185,11 @@ caps_status caps_model_get_gradients(caps_model *m, float *flat, caps_error *err
     return caps_tensor_download(m->rt, &m->gradients, flat, err);
 }
 
+caps_tensor caps_model_flat_gradients(const caps_model *m)
+{
+    return m->gradients;
+}
+
 static caps_status need_moments(const caps_model *m, caps_error *err)
 {
     return m->first_moments.buffer

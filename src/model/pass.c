@@ -59,6 +59,11 @@ static const caps_classifier *pass_classifier(const caps_model *m)
     return (const caps_classifier *)m->network.class_head;
 }
 
+bool caps_model_decodes(const caps_model *m)
+{
+    return caps_model_reconstructs(m);
+}
+
 /* What the decoder sees: the labels' capsules, or those of the best classes. */
 static const caps_tensor *pass_chosen(const caps_model *m)
 {
@@ -147,10 +152,13 @@ static caps_status pass_forward(caps_model *m, caps_mask mask, caps_error *err)
         caps_layer *layer = m->network.layers[l];
         if (layer->decodes && !caps_model_reconstructs(m))
             continue;
+        caps_trace_begin(m->rt, layer->name);
         if (layer->kind->forward)
-            CAPS_TRY(layer->kind->forward(layer, &pass, err));
-        if (layer == m->network.classifier)
-            CAPS_TRY(classes->kind->forward(classes, &pass, err));
+            status = layer->kind->forward(layer, &pass, err);
+        if (status == CAPS_OK && layer == m->network.classifier)
+            status = classes->kind->forward(classes, &pass, err);
+        caps_trace_end(m->rt);
+        CAPS_TRY(status);
     }
     for (size_t i = 0; caps_model_head(m, i); i++) {
         caps_head *head = caps_model_head(m, i);
@@ -199,10 +207,19 @@ static caps_status add_backward(
     return status == CAPS_OK ? caps_add(m->rt, &to, &from, err) : status;
 }
 
+/* A layer's gradients are whole. */
+static caps_status pass_ready(const caps_joint *joint, const caps_layer *layer, caps_error *err)
+{
+    if (!joint || !joint->ready || layer->parameter_count == 0)
+        return CAPS_OK;
+    return joint->ready(
+        joint->user, layer->parameters[0].parameter.first, caps_layer_elements(layer), err);
+}
+
 /* mean: weight of an image in the loss. add: to the gradients that there are. totals: NULL, or what
- * the classifying head adds up. */
-static caps_status pass_backward(
-    caps_model *m, double mean, bool add, const caps_totals *totals, caps_error *err)
+ * the classifying head adds up. joint: of the last micro-batch of several models, else NULL. */
+static caps_status pass_backward(caps_model *m, double mean, bool add, const caps_totals *totals,
+    const caps_joint *joint, caps_error *err)
 {
     caps_status status = CAPS_OK;
     if (!m->options.training)
@@ -225,12 +242,17 @@ static caps_status pass_backward(
     }
     for (size_t l = m->network.layer_count; l-- > 0;) {
         caps_layer *layer = m->network.layers[l];
+        caps_trace_begin(m->rt, layer->name);
         if (pass.masked && layer == pass.masked->layer)
-            CAPS_TRY(m->network.class_head->kind->backward(
-                m->network.class_head, &pass, &m->loss, mean, err));
-        if (layer->kind->backward && (!layer->decodes || caps_model_reconstructs(m)))
-            CAPS_TRY(add && layer->parameter_count ? add_backward(m, layer, &pass, err)
-                                                   : layer->kind->backward(layer, &pass, err));
+            status = m->network.class_head->kind->backward(
+                m->network.class_head, &pass, &m->loss, mean, err);
+        if (status == CAPS_OK && layer->kind->backward &&
+            (!layer->decodes || caps_model_reconstructs(m)))
+            status = add && layer->parameter_count ? add_backward(m, layer, &pass, err)
+                                                   : layer->kind->backward(layer, &pass, err);
+        caps_trace_end(m->rt);
+        CAPS_TRY(status);
+        CAPS_TRY(pass_ready(joint, layer, err));
     }
 done:
     return status;
@@ -238,7 +260,7 @@ done:
 
 caps_status caps_model_backward(caps_model *m, caps_error *err)
 {
-    return pass_backward(m, 1.0 / (double)m->b, false, NULL, err);
+    return pass_backward(m, 1.0 / (double)m->b, false, NULL, NULL, err);
 }
 
 /* What the batch adds to the totals; a new record becomes theirs. */
@@ -255,13 +277,19 @@ static caps_totals pass_totals(caps_model *m)
 }
 
 caps_status caps_model_accumulate(
-    caps_model *m, const caps_images *images, bool totals, caps_error *err)
+    caps_model *m, const caps_images *images, bool totals, const caps_joint *joint, caps_error *err)
 {
     const caps_model_info *info = caps_model_get_info(m);
     const size_t b = images->b, labels = info->labels, pixels = info->pixels;
+    const size_t before = joint ? joint->first : 0;
     const caps_head *head = m->network.class_head;
     const bool at_once = head->kind->masks && head->kind->masks(head, m->rt);
     caps_status status = CAPS_OK;
+    if (joint && b == 0) {
+        m->b = 0;
+        m->forwarded = false;
+        return CAPS_OK;
+    }
     if (b < 1 || b > m->options.max_batch)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "model: a batch of %zu images, need 1 to %zu", b,
             m->options.max_batch);
@@ -275,13 +303,20 @@ caps_status caps_model_accumulate(
             CAPS_TRY(caps_checks_between(m, err));
         CAPS_TRY(caps_model_enqueue_batch(m, &some, err));
         m->part = part;
-        m->mean = 1.0 / (double)b;
-        m->dropout.first = first;
-        CAPS_TRY(pass_forward(m, CAPS_MASK_LABEL, err));
+        m->mean = 1.0 / (double)(joint ? joint->total : b);
+        m->dropout.first = before + first;
+        caps_trace_begin(m->rt, "forward");
+        status = pass_forward(m, CAPS_MASK_LABEL, err);
+        caps_trace_end(m->rt);
+        CAPS_TRY(status);
         if (totals && !at_once)
             CAPS_TRY(caps_model_add_totals(m, err));
         const caps_totals sums = totals && at_once ? pass_totals(m) : (caps_totals){0};
-        CAPS_TRY(pass_backward(m, m->mean, part > 0, totals && at_once ? &sums : NULL, err));
+        caps_trace_begin(m->rt, "backward");
+        status = pass_backward(m, m->mean, part > 0, totals && at_once ? &sums : NULL,
+            part + 1 == parts ? joint : NULL, err);
+        caps_trace_end(m->rt);
+        CAPS_TRY(status);
         first += n;
     }
 done:
@@ -290,7 +325,7 @@ done:
 
 caps_status caps_model_gradients(caps_model *m, const caps_images *images, caps_error *err)
 {
-    return caps_model_accumulate(m, images, false, err);
+    return caps_model_accumulate(m, images, false, NULL, err);
 }
 
 caps_tensor caps_model_input_gradient(const caps_model *m)

@@ -1,7 +1,7 @@
 /* step.h: training steps and evaluations that never wait for the device, for src/train.
  *
  *     caps_step_begin(m)                       the record of the step will be new
- *     caps_model_accumulate(m, ..., true)      upload, forward, totals, backward
+ *     caps_model_accumulate(m, ..., true, ...) upload, forward, totals, backward
  *     caps_model_adam(m, ...)                  optimizer
  *     caps_step_end(m, slot)                   check for what is not finite, read the step's record
  *     (the next step goes in)
@@ -36,9 +36,25 @@ caps_status caps_model_begin(caps_model *m, const float *flat, caps_error *err);
 /* caps_model_set_batch that only enqueues: the host arrays must stay as they are until the queue
  * has passed. */
 caps_status caps_model_enqueue_batch(caps_model *m, const caps_images *images, caps_error *err);
-/* caps_model_gradients; totals: with caps_model_add_totals for every micro-batch. */
-caps_status caps_model_accumulate(
-    caps_model *m, const caps_images *images, bool totals, caps_error *err);
+/* A batch of which this model computes a part, and other models the rest. */
+typedef struct caps_joint {
+    size_t first, total; /* its images are those from `first` on of `total` */
+    /* Called when elements [first, first + count) of the flat gradient are enqueued whole; NULL:
+     * no. The layers come in the order of the backward pass, the last one first. */
+    caps_status (*ready)(void *user, size_t first, size_t count, caps_error *err);
+    void *user;
+} caps_joint;
+
+/* caps_model_gradients; totals: with caps_model_add_totals for every micro-batch. With `joint`
+ * (NULL: the batch is this model's alone) an image weighs 1 / total in the loss, so that the
+ * gradients of all models add up to those of the whole batch; of no images nothing is enqueued. */
+caps_status caps_model_accumulate(caps_model *m, const caps_images *images, bool totals,
+    const caps_joint *joint, caps_error *err);
+
+/* Does it run its decoder? Not where the network has none, or it was made without. */
+bool caps_model_decodes(const caps_model *m);
+/* The gradients of all parameters, [caps_model_flat_count]: a view. */
+caps_tensor caps_model_flat_gradients(const caps_model *m);
 
 void caps_step_begin(caps_model *m);
 /* slot: below CAPS_STEPS_AT_ONCE, not in use. The queue is flushed. */

@@ -135,6 +135,7 @@ caps_status caps_page_put(
     put_head(h, run, g);
     caps_textbuf_put(h, "<h2>Curves</h2>\n");
     caps_page_put_curves(h, run, g->info->has_decoder);
+    caps_page_put_devices(h, run);
     caps_page_put_results(h, run, g);
     if (g->info->classes <= MATRIX)
         caps_page_put_matrix(h, g);

@@ -18,6 +18,8 @@ extern const char caps_page_style[];
 
 /* Figures with inline SVG: loss, error, reconstruction or learning rate, throughput. */
 void caps_page_put_curves(caps_textbuf *h, const caps_run_record *run, bool decoder);
+/* Of several devices: what each did by epoch, as a figure and a table; of one nothing. */
+void caps_page_put_devices(caps_textbuf *h, const caps_run_record *run);
 /* Errors: of the evaluation, and as logged. */
 void caps_page_put_results(caps_textbuf *h, const caps_run_record *run, const caps_gallery *g);
 /* The confusion matrix as a table. */

@@ -43,6 +43,8 @@ const char caps_page_style[] =
     ".thin{fill:none;stroke-width:1;opacity:.45}\n"
     "path.c0{stroke:var(--c0)}path.c1{stroke:var(--c1)}path.c2{stroke:var(--c2)}\n"
     ".dot.c0{fill:var(--c0)}.dot.c1{fill:var(--c1)}.dot.c2{fill:var(--c2)}\n"
+    "rect.c0{fill:var(--c0)}rect.c1{fill:var(--c1)}rect.c2{fill:var(--c2)}\n"
+    "rect.rest{fill:var(--edge)}\n"
     ".scroll{overflow-x:auto;max-width:100%}\n"
     "table{border-collapse:collapse;font-size:.92rem}\n"
     "th,td{text-align:left;padding:5px 12px;border-bottom:1px solid var(--edge);"

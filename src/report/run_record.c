@@ -55,7 +55,11 @@ static caps_status parse_line(caps_metric *m, const char *line, size_t n)
         .seconds = read_number(object, "seconds"),
         .total_seconds = read_number(object, "total_seconds"),
         .peak_bytes = read_count(object, "peak_device_bytes")};
+    if (m->epoch && json_is_array(json_object_get(object, "devices")))
+        m->devices = json_incref(json_object_get(object, "devices"));
     const bool is_line = type && !isnan(m->step);
+    if (!is_line)
+        json_decref(m->devices);
     json_decref(object);
     return is_line ? CAPS_OK : CAPS_ERR_FORMAT;
 }
@@ -78,6 +82,8 @@ static caps_status read_metrics(caps_run_record *run, const char *path, caps_err
         if (run->count == size) {
             size = 2 * size + 256;
             caps_metric *more = realloc(run->rows, size * sizeof *more);
+            if (!more)
+                json_decref(m.devices);
             if (!more)
                 CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
             run->rows = more;
@@ -180,6 +186,8 @@ void caps_run_record_release(caps_run_record *run)
 {
     json_decref(run->json);
     caps_train_config_release(&run->config);
+    for (size_t i = 0; i < run->count; i++)
+        json_decref(run->rows[i].devices);
     free(run->rows);
     free(run->model);
     *run = (caps_run_record){0};

@@ -14,6 +14,7 @@ typedef struct caps_metric {
     double validation_images; /* NaN: the run's log is older, and its settings say */
     double test_label_error, validation_label_error; /* of single labels, where there are several */
     double images_per_second, seconds, total_seconds, peak_bytes;
+    json_t *devices; /* of an epoch: what each of several devices did, a list of objects; or NULL */
 } caps_metric;
 
 typedef struct caps_run_record {

@@ -21,9 +21,11 @@ caps_status caps_run_path(char **path, const char *out, const char *name, caps_e
  * touched. CAPS_ERR_IO. */
 caps_status caps_run_check_writable(const char *out, caps_error *err);
 
-/* On a run that goes on: the choices that were measured when it began, in the place of those that
- * are in the cache now. CAPS_ERR_FORMAT. */
-caps_status caps_run_restore_choices(caps_runtime *rt, const char *out, caps_error *err);
+/* On a run that goes on: the choices that were measured when it began (*text, freed with free()), in
+ * the place of those that are in the cache now. CAPS_ERR_FORMAT. */
+caps_status caps_run_read_choices(char **text, const char *out, caps_error *err);
+caps_status caps_run_restore_choices(
+    caps_runtime *rt, const char *text, const char *out, caps_error *err);
 
 /* What a run was trained on: how many images (without those that are held out), their hash, and
  * whether they are light on dark. images 0: its config.json does not say, as runs of before did

@@ -17,6 +17,14 @@ static const char *table_initialiser(int i)
                                            : NULL;
 }
 
+static const char *table_reduce(int i)
+{
+    return i == CAPS_REDUCE_EXACT  ? "exact"
+           : i == CAPS_REDUCE_FAST ? "fast"
+           : i == CAPS_REDUCE_BF16 ? "bf16"
+                                   : NULL;
+}
+
 static const char *table_routing(int i)
 {
     return i == 0 ? "stored" : i == 1 ? "fused" : NULL;
@@ -89,6 +97,13 @@ const caps_setting caps_settings[] = {
     SWITCH("invert", invert, .optional = true, .decides = true),
     SWITCH("stretch", stretch, .optional = true, .decides = true),
     TEXT("class_weights", class_weights, .optional = true, .decides = true),
+    TEXT("devices", devices, .optional = true),
+    TEXT("split", split, .optional = true),
+    SWITCH("split_auto", split_auto, .optional = true),
+    TEXT("conv_request", conv_request, .optional = true),
+    COUNT("ranks", ranks, .optional = true),
+    COUNT("rate_warmup_steps", lr_warmup_steps, .optional = true, .decides = true),
+    CHOICE("reduce", reduce, .optional = true, .name = "reduce", .value = table_reduce),
 };
 const size_t caps_setting_count = sizeof caps_settings / sizeof caps_settings[0];
 

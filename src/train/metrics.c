@@ -110,6 +110,22 @@ done:
     return status;
 }
 
+static json_t *devices_of(const caps_train_metrics *m)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < m->device_count; i++) {
+        const caps_train_epoch_device *d = &m->devices[i];
+        caps_json_append(
+            &list, json_pack("{s:o, s:i, s:o, s:I, s:I, s:o, s:o, s:o}", "id",
+                       caps_json_text(d->id), "rank", d->rank, "name", caps_json_text(d->name),
+                       "share", (json_int_t)d->share, "images", (json_int_t)d->images,
+                       "images_per_second", caps_json_double(d->images_per_second), "busy_seconds",
+                       caps_json_double(d->busy_seconds), "waiting_seconds",
+                       caps_json_double(d->waiting_seconds)));
+    }
+    return list;
+}
+
 static json_t *line_of(caps_metrics_type type, const caps_train_metrics *m)
 {
     json_t *line = json_object();
@@ -149,6 +165,7 @@ static json_t *line_of(caps_metrics_type type, const caps_train_metrics *m)
         {"total_seconds", caps_json_double(m->total_seconds), true},
         {"peak_device_bytes", caps_config_json_u64(m->peak_device_bytes),
             type == CAPS_METRICS_EPOCH},
+        {"devices", devices_of(m), type == CAPS_METRICS_EPOCH && m->device_count > 1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (rows[i].wanted)

@@ -252,22 +252,26 @@ caps_status caps_train_config_load(caps_train_config *config, const char *out, c
     return caps_run_load(config, NULL, out, err);
 }
 
-caps_status caps_run_restore_choices(caps_runtime *rt, const char *out, caps_error *err)
+caps_status caps_run_read_choices(char **text, const char *out, caps_error *err)
 {
     caps_status status;
     json_t *object;
-    char *where, *text = NULL;
+    char *where;
+    *text = NULL;
     CAPS_TRY(read_config(&object, &where, out, err));
     const json_t *tuned = json_object_get(object, "tuned");
-    text = tuned ? caps_json_format(tuned, 0, 6) : caps_format("{}");
-    if (!text)
+    *text = tuned ? caps_json_format(tuned, 0, 6) : caps_format("{}");
+    if (!*text)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the settings"));
-    status = caps_tuning_restore(rt, text, err);
-    if (status != CAPS_OK)
-        caps_fail_prefix(err, status, "%s", where);
 done:
     json_decref(object);
     free(where);
-    free(text);
     return status;
+}
+
+caps_status caps_run_restore_choices(
+    caps_runtime *rt, const char *text, const char *out, caps_error *err)
+{
+    caps_status status = caps_tuning_restore(rt, text, err);
+    return status == CAPS_OK ? status : caps_fail_prefix(err, status, "%s", out);
 }

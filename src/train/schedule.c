@@ -52,5 +52,7 @@ double caps_learning_rate(const caps_train_config *config, uint64_t step, uint64
     if (config->lr_linear_epochs)
         lr *= fmax(
             0, 1 - (double)step / ((double)config->lr_linear_epochs * (double)steps_per_epoch));
+    if (step < config->lr_warmup_steps)
+        lr *= (double)(step + 1) / (double)config->lr_warmup_steps;
     return fmax(lr, config->lr_min);
 }

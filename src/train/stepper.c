@@ -33,6 +33,11 @@ bool caps_stepper_is_full(const caps_stepper *s)
     return s->in_flight == CAPS_STEPS_AT_ONCE;
 }
 
+size_t caps_stepper_images(const caps_stepper *s, uint64_t step)
+{
+    return s->slots[stepper_slot(step)].images;
+}
+
 /* The five calls. */
 static caps_status stepper_enqueue_calls(
     caps_stepper *s, uint64_t step, const caps_images *images, double lr, caps_error *err)
@@ -43,7 +48,8 @@ static caps_status stepper_enqueue_calls(
      * was stopped, nor lose digits over an epoch. */
     caps_step_begin(m);
     caps_model_set_step(m, s->seed, step);
-    CAPS_TRY(caps_model_accumulate(m, images, true, err));
+    const caps_joint joint = {s->first, s->total, s->ready, s->reduce_user};
+    CAPS_TRY(caps_model_accumulate(m, images, true, s->total > 0 ? &joint : NULL, err));
     if (s->reduce)
         CAPS_TRY(s->reduce(s->reduce_user, m, err));
     CAPS_TRY(s->optimizer == CAPS_OPTIMIZER_ADAM ? caps_model_adam(m, (float)lr, step, err)
@@ -60,7 +66,8 @@ caps_status caps_stepper_enqueue(
     const size_t slot = stepper_slot(step);
     caps_runtime *rt = caps_model_get_runtime(s->model);
     assert(!caps_stepper_is_full(s) && !s->slots[slot].used);
-    assert(images->labels && images->b > 0 && images->b <= caps_model_get_max_batch(s->model));
+    assert(images->labels && (images->b > 0 || s->total > 0));
+    assert(images->b <= caps_model_get_max_batch(s->model));
     caps_trace_begin(rt, "enqueue step");
     caps_status status = stepper_enqueue_calls(s, step, images, lr, err);
     caps_trace_end(rt);

@@ -22,8 +22,11 @@
 
 /* Called between a step's gradients and its optimizer: where the gradients are summed over devices.
  * They lie in the parameters' `gradient` (caps_model_parameter), as the mean over this model's
- * batch. A failure ends the step, and is its error. */
+ * batch, or, of a part of a batch, summed over its images and divided by their number in all. A
+ * failure ends the step, and is its error. */
 typedef caps_status caps_stepper_reduce(void *user, caps_model *m, caps_error *err);
+/* Called before, as each layer's part of them is enqueued: see caps_joint. */
+typedef caps_status caps_stepper_ready(void *user, size_t first, size_t count, caps_error *err);
 
 /* What a step was and what it left. */
 typedef struct caps_step_result {
@@ -43,7 +46,11 @@ typedef struct caps_stepper {
     caps_optimizer optimizer;
     uint64_t seed;
     caps_stepper_reduce *reduce; /* NULL: none. May be set while no step is in flight */
+    caps_stepper_ready *ready;   /* likewise; NULL: none */
     void *reduce_user;
+    /* The images of the next step are those from `first` on of `total` that several models compute
+     * together; there may be none. total 0: they are all. */
+    size_t first, total;
 
     uint64_t taken;   /* the last step that was taken; the first one that is enqueued comes next */
     size_t in_flight; /* enqueued and not taken: taken + 1 to taken + in_flight */
@@ -62,8 +69,12 @@ void caps_stepper_init(
 uint64_t caps_stepper_enqueued(const caps_stepper *s);
 bool caps_stepper_is_full(const caps_stepper *s); /* one must be taken before the next goes in */
 
+/* Images of a step that was enqueued, and is one of the last CAPS_STEPS_AT_ONCE. */
+size_t caps_stepper_images(const caps_stepper *s, uint64_t step);
+
 /* Gives the device the next step: a batch of at most the model's max_batch, with labels. Never
- * waits. After a failure no further step may be enqueued; those in flight can be taken. */
+ * waits, unless `reduce` does. After a failure no further step may be enqueued; those in flight can
+ * be taken. */
 caps_status caps_stepper_enqueue(
     caps_stepper *s, const caps_images *images, double lr, caps_error *err);
 /* Waits for the oldest step in flight (there must be one). A step whose values are not finite is no

@@ -10,27 +10,18 @@
  * What closes an epoch (evaluation, its line in the log) can be called off and is then the first
  * thing that the resumed run does; the model's file is written before the state that says it is
  * final. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include <capscl/inspect.h>
 
+#include "balance.h"
 #include "clock.h"
 #include "fail.h"
-#include "options.h"
 #include "schedule.h"
 #include "trace.h"
 #include "trainer.h"
-
-static bool is_stopped(const caps_trainer *t)
-{
-    return t->control->stop && *t->control->stop;
-}
-
-/* Not before something was done: runs that are resumed under a limit get to their end. */
-static bool is_out_of_time(const caps_trainer *t)
-{
-    double limit = t->control->time_limit_seconds;
-    return limit > 0 && t->steps_here + t->stepper.in_flight > 0 &&
-           caps_clock_seconds() - t->began >= limit;
-}
 
 /* The epoch or the run ends with step `step`. */
 static bool is_end(const caps_trainer *t, uint64_t step)
@@ -45,16 +36,22 @@ static bool evaluation_is_off(void *user, size_t done, size_t total)
     const caps_trainer *t = user;
     (void)done;
     (void)total;
-    return is_stopped(t) || is_out_of_time(t);
+    bool late;
+    return caps_trainer_wants_end(t, &late) || late;
 }
 
 static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *percent,
     double *label_percent, double *balanced_percent, caps_error *err)
 {
     caps_evaluation result = {0};
-    const caps_evaluate_options options = {
-        CAPS_OPTIONS(caps_evaluate_options), .progress = {evaluation_is_off, t}};
+    caps_evaluate_failure failure = {0};
+    const caps_evaluate_options options = {CAPS_OPTIONS(caps_evaluate_options),
+        .progress = {evaluation_is_off, t}, .others = caps_team_others(t->team),
+        .others_count = caps_team_count(t->team) - 1, .timeout_seconds = t->timeout,
+        .failure = &failure};
     caps_status status = caps_evaluate(t->model, ds, &options, &result, err);
+    if (failure.failed)
+        caps_team_lose(t->team, failure.model, failure.stuck);
     if (status == CAPS_OK) {
         *percent = result.error_percent;
         *label_percent = result.label_error_percent;
@@ -71,14 +68,14 @@ static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *
 static caps_status evaluate_epoch(caps_trainer *t, caps_error *err)
 {
     caps_state *s = &t->state;
-    const bool validates = t->validation.n > 0;
+    const bool validates = t->data.validation.n > 0;
     caps_status status = CAPS_OK;
     caps_trainer_report(t, CAPS_TRAIN_EVALUATING);
     if (validates)
-        CAPS_TRY(evaluate_on(t, &t->validation, &s->validation_error_percent,
+        CAPS_TRY(evaluate_on(t, &t->data.validation, &s->validation_error_percent,
             &s->validation_label_error_percent, &s->validation_balanced_error_percent, err));
-    if (t->test.n > 0 && (!validates || s->step >= t->last_step))
-        CAPS_TRY(evaluate_on(t, &t->test, &s->test_error_percent, &s->test_label_error_percent,
+    if (t->data.test.n > 0 && (!validates || s->step >= t->last_step))
+        CAPS_TRY(evaluate_on(t, &t->data.test, &s->test_error_percent, &s->test_label_error_percent,
             &s->test_balanced_error_percent, err));
 done:
     s->peak_device_bytes = caps_runtime_peak_bytes(t->rt);
@@ -86,7 +83,7 @@ done:
 }
 
 /* Evaluates where it is due, logs, saves. CAPS_ERR_INTERRUPTED: called off, nothing was logged. */
-static caps_status close_epoch(caps_trainer *t, caps_error *err)
+static caps_status close_here(caps_trainer *t, caps_error *err)
 {
     const uint64_t every = t->config.eval_every;
     caps_status status = CAPS_OK;
@@ -94,10 +91,72 @@ static caps_status close_epoch(caps_trainer *t, caps_error *err)
     if (t->state.step >= t->last_step || (every > 0 && m.epoch % every == 0))
         CAPS_TRY(evaluate_epoch(t, err));
     m = caps_trainer_metrics(t);
+    m.devices = t->epoch_devices;
+    m.device_count = t->epoch_device_count;
     CAPS_TRY(caps_trainer_append(t, CAPS_METRICS_EPOCH, &m, err));
     t->state.ended = true;
     caps_trainer_report(t, CAPS_TRAIN_EPOCH);
     CAPS_TRY(caps_trainer_save(t, true, err));
+done:
+    return status;
+}
+
+/* Rank 0 does it, while the others wait. */
+static caps_status close_epoch(caps_trainer *t, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    if (caps_trainer_members(t) > 1)
+        CAPS_TRY(caps_trainer_gather_epoch(t, err));
+    status = t->leads ? close_here(t, err) : CAPS_OK;
+    const bool called_off = status == CAPS_ERR_INTERRUPTED;
+    if (!called_off)
+        CAPS_TRY(status);
+    CAPS_TRY(caps_trainer_share_verdict(t, called_off, err));
+    if (called_off || t->verdict.called_off)
+        return CAPS_ERR_INTERRUPTED;
+    CAPS_TRY(caps_trainer_share_state(t, err));
+done:
+    return status;
+}
+
+/* After an epoch, where the shares follow the devices' speed: other shares, where they help. */
+static caps_status balance(caps_trainer *t, caps_error *err)
+{
+    const size_t n = caps_trainer_members(t);
+    caps_status status = CAPS_OK;
+    char *split = NULL;
+    double *speeds = NULL;
+    if (!t->config.split_auto || n == 1 || caps_trainer_is_finished(t))
+        return CAPS_OK;
+    speeds = malloc(n * sizeof *speeds);
+    if (!speeds)
+        return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", n);
+    CAPS_TRY(caps_trainer_gather_speeds(t, speeds, err));
+    for (size_t i = 0; i < n; i++)
+        if (speeds[i] <= 0) /* too few steps to know, or it is rank 0 that decides */
+            goto done;
+    if (!caps_balance_helps(t->config.split, speeds, n, t->config.batch))
+        goto done;
+    CAPS_TRY(caps_balance_format(&split, speeds, n, err));
+    caps_trainer_note(
+        t, "shares %s become %s, as the devices' speed was in this epoch", t->config.split, split);
+    snprintf(t->config.split, sizeof t->config.split, "%s", split);
+    t->rebalanced = true;
+done:
+    free(split);
+    free(speeds);
+    return status;
+}
+
+static caps_status balance_all(caps_trainer *t, caps_error *err)
+{
+    char split[sizeof t->config.split];
+    caps_status status;
+    memcpy(split, t->config.split, sizeof split);
+    CAPS_TRY(balance(t, err));
+    if (t->config.split_auto)
+        CAPS_TRY(caps_trainer_share_setting(t, t->config.split, sizeof t->config.split, err));
+    t->rebalanced = strcmp(split, t->config.split) != 0;
 done:
     return status;
 }
@@ -109,7 +168,7 @@ static caps_status open_run(caps_trainer *t, caps_error *err)
     caps_trace_begin(t->rt, "open the run");
     caps_status status = caps_trainer_open(t, err);
     caps_trace_end(t->rt);
-    if (status == CAPS_OK)
+    if (status == CAPS_OK && !t->again)
         caps_trainer_report(t, CAPS_TRAIN_STARTED);
     return status;
 }
@@ -125,8 +184,8 @@ static caps_status run_steps(caps_trainer *t, caps_error *err)
         if (!t->opened)
             CAPS_TRY(open_run(t, err));
         caps_trainer_report_progress(t);
-        const uint64_t step = caps_stepper_enqueued(&t->stepper);
-        if (is_end(t, step) || is_stopped(t) || is_out_of_time(t))
+        const uint64_t step = caps_team_enqueued(t->team);
+        if (is_end(t, step) || caps_trainer_is_stopped(t) || caps_trainer_is_out_of_time(t))
             break;
         if (every > 0 && step % every == 0) {
             CAPS_TRY(caps_trainer_settle(t, err));
@@ -138,7 +197,7 @@ done:
     return status;
 }
 
-static caps_status run_to_end(caps_trainer *t, caps_train_end *end, caps_error *err)
+caps_status caps_trainer_run(caps_trainer *t, caps_train_end *end, caps_error *err)
 {
     caps_status status = CAPS_OK;
     if (t->control->resume) /* a new run is opened behind its first step */
@@ -148,7 +207,7 @@ static caps_status run_to_end(caps_trainer *t, caps_train_end *end, caps_error *
             *end = CAPS_TRAIN_FINISHED;
             return CAPS_OK;
         }
-        if (t->opened && (is_stopped(t) || is_out_of_time(t)))
+        if (t->opened && (caps_trainer_is_stopped(t) || caps_trainer_is_out_of_time(t)))
             break;
         if (t->state.ended || !is_end(t, t->state.step)) {
             CAPS_TRY(run_steps(t, err));
@@ -161,37 +220,15 @@ static caps_status run_to_end(caps_trainer *t, caps_train_end *end, caps_error *
         if (status != CAPS_OK && err)
             *err = inner;
         CAPS_TRY(status);
+        CAPS_TRY(balance_all(t, err));
+        if (t->rebalanced)
+            return CAPS_OK;
     }
-    *end = is_stopped(t) ? CAPS_TRAIN_STOPPED : CAPS_TRAIN_TIME_LIMIT;
+    *end = caps_trainer_is_stopped(t) ? CAPS_TRAIN_STOPPED : CAPS_TRAIN_TIME_LIMIT;
     /* An epoch that was closed has saved already. */
     status = CAPS_OK;
     if (!t->state.ended)
         CAPS_TRY(caps_trainer_save(t, true, err));
 done:
-    return status;
-}
-
-caps_status caps_train_run(caps_runtime *rt, const caps_train_config *config,
-    const caps_train_control *control, caps_train_end *end, caps_train_metrics *m, caps_error *err)
-{
-    caps_trainer t = {0};
-    caps_train_control c;
-    caps_status status;
-    *m = (caps_train_metrics){0};
-    CAPS_TRY(caps_options_read(&c, sizeof c, control, control->size, "caps_train_control", err));
-    caps_trace_begin(rt, "set up");
-    status = caps_trainer_init(&t, rt, config, &c, err);
-    caps_trace_end(rt);
-    CAPS_TRY(status);
-    if (caps_trainer_is_finished(&t))
-        *end = CAPS_TRAIN_WAS_FINISHED;
-    else if (is_stopped(&t))
-        CAPS_TRY(caps_fail(err, CAPS_ERR_INTERRUPTED,
-            "stopped before the training began; %s is as it was", c.out));
-    else
-        CAPS_TRY(run_to_end(&t, end, err));
-    *m = caps_trainer_metrics(&t);
-done:
-    caps_trainer_release(&t);
     return status;
 }

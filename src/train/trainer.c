@@ -20,7 +20,7 @@ static double seconds_left(const caps_trainer *t)
     const caps_state *s = &t->state;
     if (s->step >= t->last_step)
         return 0;
-    double images_per_step = (double)t->train.n / (double)t->steps_per_epoch;
+    double images_per_step = (double)t->data.train.n / (double)t->steps_per_epoch;
     double left = (double)(t->last_step - s->step) * images_per_step / s->images_per_second;
     double limit = t->control->time_limit_seconds;
     if (limit > 0) {
@@ -47,15 +47,15 @@ caps_train_metrics caps_trainer_metrics(const caps_trainer *t)
         .test_label_error_percent = s->test_label_error_percent,
         .validation_label_error_percent = s->validation_label_error_percent,
         .labels = info->labels,
-        .test_images = t->test.n,
-        .validation_images = t->validation.n,
+        .test_images = t->data.test.n,
+        .validation_images = t->data.validation.n,
         .lr = s->lr,
         .images_per_second = s->images_per_second,
         .seconds = seconds,
         .total_seconds = t->seconds_before + seconds,
         .seconds_left = seconds_left(t),
         .images_done = s->images_done,
-        .images_total = t->train.n,
+        .images_total = t->data.train.n,
         .peak_device_bytes = s->peak_device_bytes,
         .resumed_from_step = t->resumed_from_step,
         .test_balanced_error_percent = s->test_balanced_error_percent,
@@ -68,14 +68,45 @@ caps_train_metrics caps_trainer_metrics(const caps_trainer *t)
     return m;
 }
 
+caps_member_work caps_trainer_epoch_work(const caps_trainer *t, size_t i)
+{
+    const caps_member_work *before = &t->epoch_before[i];
+    caps_member_work work = caps_team_work(t->team, i);
+    work.images -= before->images;
+    work.timed_images -= before->timed_images;
+    work.busy_seconds -= before->busy_seconds;
+    work.waiting_seconds -= before->waiting_seconds;
+    return work;
+}
+
+void caps_trainer_count_devices(const caps_trainer *t)
+{
+    for (size_t i = 0; t->control->devices && t->team && i < caps_team_count(t->team); i++) {
+        const caps_member_work work = caps_team_work(t->team, i);
+        caps_train_device *d = &t->control->devices[t->slots[i]];
+        *d = t->before[i];
+        d->images += work.images;
+        d->busy_seconds += work.busy_seconds;
+        d->waiting_seconds += work.waiting_seconds;
+        d->share = work.share;
+        d->failed = caps_team_lost(t->team) == i;
+        d->stuck = caps_team_is_stuck(t->team, i) || caps_team_is_busy(t->team);
+    }
+}
+
 void caps_trainer_report(caps_trainer *t, caps_train_event event)
 {
     if (!t->control->event)
         return;
     caps_train_metrics m = caps_trainer_metrics(t);
+    caps_trainer_count_devices(t);
     if (event == CAPS_TRAIN_EPOCH && t->has_evaluated) {
         m.class_images = t->evaluated;
         m.class_errors = t->evaluated + m.classes;
+    }
+    if (event == CAPS_TRAIN_EPOCH) {
+        m.devices = t->epoch_devices;
+        m.device_count = t->epoch_device_count;
     }
     t->control->event(t->control->user, event, &m, NULL);
 }
@@ -85,7 +116,7 @@ void caps_trainer_report_progress(caps_trainer *t)
     if (!t->control->event)
         return;
     caps_train_metrics m = caps_trainer_metrics(t);
-    m.step = caps_stepper_enqueued(&t->stepper);
+    m.step = caps_team_enqueued(t->team);
     m.epoch = caps_schedule_epoch(m.step, t->steps_per_epoch);
     t->control->event(t->control->user, CAPS_TRAIN_PROGRESS, &m, NULL);
 }
@@ -155,7 +186,7 @@ static void count_time(caps_trainer *t, uint64_t images, double seconds)
 
 static void begin_epoch(caps_trainer *t)
 {
-    assert(t->stepper.in_flight == 0); /* they were settled at the end of the epoch before */
+    assert(caps_team_in_flight(t->team) == 1); /* those of the epoch before were settled */
     t->state.totals = (caps_model_totals){0};
     t->state.images_done = 0;
     t->epoch_images = 0;
@@ -168,10 +199,10 @@ static caps_status take_step(caps_trainer *t, caps_error *err)
     caps_state *s = &t->state;
     caps_step_result r;
     caps_status status;
-    CAPS_TRY(caps_stepper_take(&t->stepper, &r, err));
+    CAPS_TRY(caps_team_take(t->team, &r, err));
     assert(r.step == s->step + 1);
     /* The steps behind it were computed from what is not finite: nobody takes them. */
-    if (!r.finite)
+    if (!r.finite && t->leads)
         CAPS_TRY(caps_trainer_not_finite(t, r.step, r.where, r.lr, err));
     s->totals.class_loss += r.totals.class_loss;
     s->totals.sse += r.totals.sse;
@@ -189,7 +220,7 @@ static caps_status take_step(caps_trainer *t, caps_error *err)
     const double now = caps_clock_seconds();
     count_time(t, r.images, now - t->lap);
     t->lap = now;
-    if (r.step % CAPS_METRICS_STEPS == 0) {
+    if (t->leads && r.step % CAPS_METRICS_STEPS == 0) {
         caps_train_metrics m = caps_trainer_metrics(t);
         CAPS_TRY(caps_trainer_append(t, CAPS_METRICS_STEP, &m, err));
     }
@@ -200,26 +231,39 @@ done:
 caps_status caps_trainer_settle(caps_trainer *t, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    while (t->stepper.in_flight > 0 && status == CAPS_OK)
+    while (caps_team_in_flight(t->team) > 0 && status == CAPS_OK)
         status = take_step(t, err);
     return status;
 }
 
 caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
 {
-    const uint64_t before = caps_stepper_enqueued(&t->stepper);
+    const uint64_t before = caps_team_enqueued(t->team);
     const double lr = caps_learning_rate(&t->config, before, t->steps_per_epoch);
     caps_status status;
-    if (before % t->steps_per_epoch == 0)
-        begin_epoch(t);
-    if (t->stepper.in_flight == 0)
+    if (caps_team_in_flight(t->team) == 0)
         t->lap = caps_clock_seconds();
     caps_trace_begin(t->rt, "make batch");
     const caps_batch *batch = caps_batcher_next(t->batcher);
     caps_trace_end(t->rt);
     const caps_images images = {batch->n, batch->images, batch->labels, batch->targets};
-    CAPS_TRY(caps_stepper_enqueue(&t->stepper, &images, lr, err));
-    if (caps_stepper_is_full(&t->stepper))
+    if (t->leads)
+        CAPS_TRY(caps_trainer_share_verdict(t, false, err));
+    for (size_t i = 0; before % t->steps_per_epoch == 0 && i < caps_team_count(t->team); i++)
+        t->epoch_before[i] = caps_team_work(t->team, i);
+    status = caps_team_enqueue(t->team, &images, batch->total, lr, err);
+    /* Not before: where a device fails here, what is saved stands at the end of the epoch before. */
+    if (before % t->steps_per_epoch == 0 && caps_team_enqueued(t->team) > before)
+        begin_epoch(t);
+    CAPS_TRY(status);
+    if (!t->tells_sent && caps_team_sends(t->team)) {
+        t->tells_sent = true;
+        caps_trainer_log(
+            t, "parameters: sent to the devices whose own bits differ, after each step");
+    }
+    if (!t->leads)
+        CAPS_TRY(caps_trainer_share_verdict(t, false, err));
+    if (caps_team_is_full(t->team))
         CAPS_TRY(take_step(t, err));
 done:
     return status;

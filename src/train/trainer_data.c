@@ -79,12 +79,12 @@ static caps_status read_validation(reader *r)
             config->data, config->validation));
     CAPS_TRY(caps_dataset_has_split(&tested, config->data, CAPS_SPLIT_TEST, &r->err));
     if (tested || (!own && config->validation == 0))
-        CAPS_TRY(read_split(r, &t->test, CAPS_SPLIT_TEST, 0, &r->err));
+        CAPS_TRY(read_split(r, &t->data.test, CAPS_SPLIT_TEST, 0, &r->err));
     if (own)
-        CAPS_TRY(read_split(r, &t->validation, CAPS_SPLIT_VALIDATION, 0, &r->err));
+        CAPS_TRY(read_split(r, &t->data.validation, CAPS_SPLIT_VALIDATION, 0, &r->err));
     else if (config->validation > 0)
         CAPS_TRY(caps_dataset_split_off(
-            &t->train, config->validation, config->seed, &t->validation, &r->err));
+            &t->data.train, config->validation, config->seed, &t->data.validation, &r->err));
 done:
     return status;
 }
@@ -95,9 +95,9 @@ static void *read_splits(void *context)
     caps_trainer *t = r->t;
     const caps_train_config *config = &t->config;
     caps_status status;
-    CAPS_TRY(read_split(r, &t->train, CAPS_SPLIT_TRAIN, config->limit, &r->err));
+    CAPS_TRY(read_split(r, &t->data.train, CAPS_SPLIT_TRAIN, config->limit, &r->err));
     CAPS_TRY(read_validation(r));
-    caps_dataset *sets[] = {&t->train, &t->test, &t->validation};
+    caps_dataset *sets[] = {&t->data.train, &t->data.test, &t->data.validation};
     for (size_t i = 0; i < 3; i++) {
         size_t size[3];
         if (sets[i]->n == 0)
@@ -106,7 +106,7 @@ static void *read_splits(void *context)
         CAPS_TRY(caps_dataset_view_size(
             sets[i], i == 0 ? config->augment : CAPS_AUGMENT_NONE, size, &r->err));
     }
-    t->data_hash = caps_dataset_hash(&t->train);
+    t->data.hash = caps_dataset_hash(&t->data.train);
 done:
     r->status = status;
     atomic_store(&r->over, true);
@@ -161,17 +161,17 @@ static bool begin_thread(pthread_t *thread, void *(*work)(void *context), void *
 
 static void report_data(caps_trainer *t)
 {
-    const caps_dataset *sets[] = {&t->train, &t->test, &t->validation};
+    const caps_dataset *sets[] = {&t->data.train, &t->data.test, &t->data.validation};
     static const char *const names[] = {"training", "test", "validation"};
     for (size_t i = 0; i < 3; i++)
         if (sets[i]->n > 0)
             caps_trainer_log(t, "data: %s, %zu %s %s of %zux%zux%zu%s", sets[i]->path, sets[i]->n,
                 names[i], sets[i]->labels_per_image > 1 ? "pairs" : "images", sets[i]->channels,
                 sets[i]->height, sets[i]->width,
-                i < 2                                       ? ""
-                : t->config.validation > 0 && t->test.n > 0 ? " (held out of training)"
+                i < 2                                            ? ""
+                : t->config.validation > 0 && t->data.test.n > 0 ? " (held out of training)"
                 : t->config.validation > 0 ? " (held out of training; there is no test split)"
-                : t->test.n > 0            ? ""
+                : t->data.test.n > 0       ? ""
                                            : " (there is no test split)");
 }
 
@@ -197,26 +197,57 @@ static void report_init_classes(caps_trainer *t)
     const caps_train_config *config = &t->config;
     const size_t classes = caps_model_spec_info(config->spec)->classes;
     if (!t->control->resume && config->init[0] && strcmp(config->arch, config->init) == 0 &&
-        config->limit == 0 && t->train.classes < classes)
+        config->limit == 0 && t->data.train.classes < classes)
         caps_trainer_note(t,
             "the network of %s has %zu classes, the data %zu: their labels are taken as the first "
             "of its classes (--arch begins with as many classes as the data have)",
-            config->init, classes, t->train.classes);
+            config->init, classes, t->data.train.classes);
 }
 
 /* Networks of more parameters are drawn when the data were read and fit: they take memory, and
  * cost more than a wrong spec should. */
 #define DRAWN_EARLY 16000000
 
+/* What follows from the number of training images. */
+static caps_status count_steps(caps_trainer *t, caps_error *err)
+{
+    const caps_train_config *config = &t->config;
+    t->steps_per_epoch = caps_schedule_steps_per_epoch(t->data.train.n, config->batch);
+    t->last_step = caps_schedule_last_step(config, t->steps_per_epoch);
+    return caps_schedule_check(config, t->steps_per_epoch, err);
+}
+
+void caps_train_data_release(caps_train_data *data)
+{
+    caps_dataset_release(&data->train);
+    caps_dataset_release(&data->test);
+    caps_dataset_release(&data->validation);
+}
+
+/* The data is there: the run goes on in this process. */
+static caps_status begin_again(caps_trainer *t, float **first, caps_error *err)
+{
+    const caps_train_config *config = &t->config;
+    caps_status status;
+    CAPS_TRY(caps_runtime_build(t->rt, err));
+    CAPS_TRY(count_steps(t, err));
+    if (!t->control->resume && !config->init[0]) /* its first step failed */
+        CAPS_TRY(caps_model_draw(first, config->spec, config->initialiser, config->seed, err));
+done:
+    return status;
+}
+
 /* What is wrong with the data is reported first. */
 caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *err)
 {
     const caps_train_config *config = &t->config;
+    if (t->data.train.n > 0)
+        return begin_again(t, first, err);
     reader r = {.t = t};
     drawer d = {.config = config};
     pthread_t reading, drawing;
     const bool reads = begin_thread(&reading, read_splits, &r);
-    const bool draws = !t->control->resume && !config->init[0];
+    const bool draws = t->leads && !t->control->resume && !config->init[0];
     const bool early = draws && caps_model_spec_info(config->spec)->parameters <= DRAWN_EARLY;
     const bool beside = early && begin_thread(&drawing, draw_first, &d);
     caps_status status = caps_runtime_build(t->rt, err);
@@ -239,10 +270,8 @@ caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *e
             *err = r.err;
         CAPS_TRY(r.status);
     }
-    t->steps_per_epoch = caps_schedule_steps_per_epoch(t->train.n, config->batch);
-    t->last_step = caps_schedule_last_step(config, t->steps_per_epoch);
     CAPS_TRY(status);
-    CAPS_TRY(caps_schedule_check(config, t->steps_per_epoch, err));
+    CAPS_TRY(count_steps(t, err));
     report_data(t);
     report_classes(t);
     report_init_classes(t);

@@ -27,6 +27,8 @@ caps_status caps_trainer_check_directory(const caps_trainer *t, caps_error *err)
     caps_status status;
     bool exists;
     caps_path_kind state = CAPS_PATH_NOTHING;
+    if (!t->leads)
+        return CAPS_OK;
     CAPS_TRY(caps_train_run_exists(out, &exists, err));
     if (exists && !t->control->resume && !t->control->overwrite)
         CAPS_TRY(caps_fail(
@@ -74,6 +76,10 @@ done:
 caps_status caps_trainer_open(caps_trainer *t, caps_error *err)
 {
     caps_status status;
+    if (!t->leads) {
+        t->opened = true;
+        return CAPS_OK;
+    }
     CAPS_TRY(caps_run_check_writable(t->control->out, err));
     if (!t->control->resume)
         CAPS_TRY(write_first(t, err));
@@ -100,23 +106,62 @@ caps_status caps_trainer_append(
     return status;
 }
 
+/* What a save takes from the device. On the heap: a call that does not come back may yet. */
+typedef struct caps_take {
+    caps_state state;       /* a copy: its `values` are what is taken */
+    const char *model_path; /* NULL: the model's file is not written */
+    caps_status status;     /* of what is no fault of the device */
+    caps_error err;
+} caps_take;
+
+static bool is_of_device(caps_status status)
+{
+    return status == CAPS_ERR_OPENCL || status == CAPS_ERR_DEVICE_MEMORY;
+}
+
+static caps_status take_state(void *user, caps_model *model, caps_error *err)
+{
+    caps_take *take = user;
+    take->status = caps_state_take(&take->state, model, &take->err);
+    if (take->status == CAPS_OK && take->model_path)
+        take->status = caps_model_save_own(model, take->model_path, &take->err);
+    if (!is_of_device(take->status))
+        return CAPS_OK;
+    *err = take->err;
+    return take->status;
+}
+
+/* Into t->state.values; writes the model's file. */
+static caps_status take_values(caps_trainer *t, bool model, caps_error *err)
+{
+    caps_status status;
+    caps_take *take = malloc(sizeof *take);
+    if (!take)
+        return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the state");
+    caps_state_drop(&t->state);
+    *take = (caps_take){.state = t->state, .model_path = model ? t->model_path : NULL};
+    CAPS_TRY(caps_team_call(t->team, caps_team_survivor(t->team), take_state, take, err));
+    t->state.values = take->state.values;
+    status = take->status;
+    if (status == CAPS_ERR_NOT_FINITE)
+        caps_trainer_not_finite(t, t->state.step, take->err.message, t->state.lr, err);
+    else if (status != CAPS_OK && err)
+        *err = take->err;
+done:
+    if (status == CAPS_OK || caps_team_lost(t->team) == caps_team_count(t->team))
+        free(take);
+    return status;
+}
+
 caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err)
 {
     caps_status status;
-    caps_error inner = {0};
+    if (!t->leads)
+        return CAPS_OK;
     caps_trace_begin(t->rt, "save");
-    status = caps_state_take(&t->state, t->model, &inner);
-    if (status == CAPS_ERR_NOT_FINITE)
-        CAPS_TRY(caps_trainer_not_finite(t, t->state.step, inner.message, t->state.lr, err));
-    if (status != CAPS_OK) {
-        if (err)
-            *err = inner;
-        goto done;
-    }
+    CAPS_TRY(take_values(t, model, err));
     CAPS_TRY(caps_metrics_sync(&t->log, err));
     t->state.seconds = caps_trainer_metrics(t).total_seconds;
-    if (model)
-        CAPS_TRY(caps_model_save_own(t->model, t->model_path, err));
     CAPS_TRY(caps_state_save(&t->state, t->state_path, t->model, &t->config, t->config_text, err));
     CAPS_TRY(caps_state_give_back(&t->state, t->model, err));
     t->saved_step = t->state.step;

@@ -7,6 +7,8 @@
 #include "clock.h"
 #include "fail.h"
 #include "random_images.h"
+#include "speed.h"
+#include "tuning.h"
 
 /* ---- the network's choices ------------------------------------------------------------------ */
 
@@ -61,12 +63,12 @@ static size_t tune_weight(const caps_tune_kind *kind)
 }
 
 /* Saves what is known so far; a cache that cannot be written is worth one warning. */
-static void tune_save(tuning *w)
+static void tune_save(const caps_tune *t, caps_tune_totals *totals)
 {
     caps_error err = {0};
-    if (w->totals->saved && caps_tuning_save(w->t->rt, &err) != CAPS_OK) {
-        w->totals->saved = false;
-        w->t->not_saved(w->t->user, err.message);
+    if (totals->saved && caps_tuning_save(t->rt, &err) != CAPS_OK) {
+        totals->saved = false;
+        t->not_saved(t->user, err.message);
     }
 }
 
@@ -91,7 +93,7 @@ static caps_status tune_one(
     CAPS_TRY(caps_tuning_set(t->rt, choice->key, best, 1e3 * result.seconds[result.best], err));
     w->totals->measured++;
     t->result(t->user, &result);
-    tune_save(w);
+    tune_save(t, w->totals);
 done:
     return status;
 }
@@ -128,5 +130,25 @@ caps_status caps_tune_measure(const caps_tune *t, caps_tune_totals *totals, caps
                 CAPS_TRY(tune_one(&w, kind, &choices[i], err));
 done:
     free(choices);
+    return status;
+}
+
+caps_status caps_tune_measure_speed(const caps_tune *t, caps_tune_totals *totals, caps_error *err)
+{
+    caps_model_options options = caps_tune_model_options(t);
+    caps_random_images noise = {0};
+    caps_status status;
+    double speed;
+    if (t->is_stopped && t->is_stopped(t->user))
+        return CAPS_OK;
+    options.adam = options.accumulate = true;
+    t->progress(t->user, "training", 1);
+    CAPS_TRY(caps_random_images_init(&noise, t->spec, t->batch, err));
+    CAPS_TRY(caps_speed_measure(&speed, t->rt, t->spec, &options, &noise.all, err));
+    CAPS_TRY(caps_speed_keep(t->rt, t->spec, speed, err));
+    tune_save(t, totals);
+    t->speed(t->user, speed);
+done:
+    caps_random_images_release(&noise);
     return status;
 }

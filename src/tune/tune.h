@@ -28,6 +28,7 @@ typedef struct caps_tune {
     /* Before a choice is measured: how much is done, 0 to 1. */
     void (*progress)(void *user, const char *key, double done);
     void (*result)(void *user, const caps_tune_result *result); /* of a choice that was measured */
+    void (*speed)(void *user, double images_per_second); /* of training, measured at the end */
     void (*not_saved)(
         void *user, const char *message); /* at most once: the cache cannot be written */
     void *user;
@@ -46,6 +47,10 @@ caps_status caps_tune_run_network(const caps_tune *t, caps_error *err);
 
 /* Measures these choices until the time is over, and saves each result. */
 caps_status caps_tune_measure(const caps_tune *t, caps_tune_totals *totals, caps_error *err);
+
+/* Then training itself, as the choices are now: its speed is what several devices share a batch by.
+ * Saved too. */
+caps_status caps_tune_measure_speed(const caps_tune *t, caps_tune_totals *totals, caps_error *err);
 
 /* ---- kinds of choices ----------------------------------------------------------------------- */
 

@@ -337,6 +337,8 @@ static const struct {
     {"--optimizer sgd --lr-staircase", "--lr-staircase with --optimizer sgd"},
     {"--optimizer sgd --lr-min 1e-5", "--lr-min with --optimizer sgd"},
     {"--optimizer sgd --lr-linear 3", "--lr-linear with --optimizer sgd"},
+    {"--optimizer sgd --lr-warmup 3", "--lr-warmup with --optimizer sgd"},
+    {"--lr-warmup 1.5", "--lr-warmup"},
     {"--lr-linear 0", "--lr-linear"},
     {"--lr-linear 3", "10 epochs at a learning rate that falls to 0 in 3"},
     {"--lr-linear 3 --max-steps 100 --batch 45",

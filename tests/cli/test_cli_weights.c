@@ -252,6 +252,7 @@ START_TEST(flags_that_say_something_else)
         {"--lr-decay-steps 9", "--lr-decay-steps 9 with --resume: the run has 0;"},
         {"--lr-staircase", "--lr-staircase with --resume: the run was begun without it;"},
         {"--lr-linear 3", "--lr-linear 3 with --resume: the run has 0;"},
+        {"--lr-warmup 5", "--lr-warmup 5 with --resume: the run has 0;"},
         {"--lr-min 1e-6", "--lr-min 1e-6 with --resume: the run has 0.0;"},
         {"--layer-lr conv1=0", "--layer-lr conv1=0 with --resume: the run has none;"},
         {"--margin-positive 0.8", "--margin-positive 0.8 with --resume: the run has 0.9;"},

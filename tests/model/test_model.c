@@ -223,7 +223,8 @@ START_TEST(parts_add_up_to_the_batch)
     for (size_t b = 1; b <= B; b += b == 1 ? 4 : 3) { /* 1, 5, 8 */
         caps_model_totals expected, totals;
         test_ok(caps_model_clear_totals(whole, &err));
-        test_ok(caps_model_accumulate(whole, &(caps_images){b, images, labels, NULL}, true, &err));
+        test_ok(caps_model_accumulate(
+            whole, &(caps_images){b, images, labels, NULL}, true, NULL, &err));
         test_ok(caps_model_get_totals(whole, &expected, &err));
         float *have = gradients(whole);
         double *a = malloc(n * sizeof *a), *c = malloc(n * sizeof *c);
@@ -235,7 +236,8 @@ START_TEST(parts_add_up_to_the_batch)
             o.accumulate = true;
             o.micro_batch = micro;
             caps_model *m = make(families[_i], &o);
-            test_ok(caps_model_accumulate(m, &(caps_images){b, images, labels, NULL}, true, &err));
+            test_ok(caps_model_accumulate(
+                m, &(caps_images){b, images, labels, NULL}, true, NULL, &err));
             test_ok(caps_model_get_totals(m, &totals, &err));
             have = gradients(m);
             for (size_t i = 0; i < n; i++)

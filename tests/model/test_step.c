@@ -24,7 +24,8 @@ static void enqueue(caps_model *m, const batch *b, size_t n, float rate, uint64_
 {
     caps_error err = {0};
     caps_step_begin(m);
-    test_ok(caps_model_accumulate(m, &(caps_images){n, b->images, b->labels, NULL}, true, &err));
+    test_ok(
+        caps_model_accumulate(m, &(caps_images){n, b->images, b->labels, NULL}, true, NULL, &err));
     test_ok(caps_model_adam(m, rate, step, &err));
     test_ok(caps_step_end(m, step % CAPS_STEPS_AT_ONCE, &err));
 }
@@ -108,7 +109,8 @@ START_TEST(labels_behind_images_are_the_same)
         take(m, 2);
         test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
         caps_step_begin(m);
-        test_ok(caps_model_accumulate(m, &(caps_images){n, together, behind, NULL}, true, &err));
+        test_ok(
+            caps_model_accumulate(m, &(caps_images){n, together, behind, NULL}, true, NULL, &err));
         test_ok(caps_step_end(m, 1, &err));
         const caps_model_totals same = take(m, 1).totals;
         ck_assert(memcmp(&apart, &same, sizeof same) == 0);
@@ -178,8 +180,8 @@ START_TEST(a_bad_micro_batch_is_named)
         batch one = batch_of(1);
         one.images[image * PIXELS + 5] = INFINITY;
         caps_step_begin(m);
-        test_ok(
-            caps_model_accumulate(m, &(caps_images){8, one.images, one.labels, NULL}, true, &err));
+        test_ok(caps_model_accumulate(
+            m, &(caps_images){8, one.images, one.labels, NULL}, true, NULL, &err));
         test_ok(caps_model_adam(m, 1e-3f, 1, &err));
         test_ok(caps_step_end(m, 0, &err));
         caps_step_report report;
@@ -191,7 +193,8 @@ START_TEST(a_bad_micro_batch_is_named)
     }
     batch one = batch_of(1);
     caps_step_begin(m);
-    test_ok(caps_model_accumulate(m, &(caps_images){8, one.images, one.labels, NULL}, true, &err));
+    test_ok(caps_model_accumulate(
+        m, &(caps_images){8, one.images, one.labels, NULL}, true, NULL, &err));
     test_ok(caps_model_adam(m, 1e-3f, 1, &err));
     test_ok(caps_step_end(m, 1, &err));
     ck_assert(take(m, 1).finite);

@@ -50,6 +50,13 @@ START_TEST(rates)
     ck_assert_double_eq_tol(caps_learning_rate(&c, 1500, 600), 7.5e-4, 1e-18);
     ck_assert_double_eq_tol(caps_learning_rate(&c, 5999, 600), 1e-3 / 6000, 1e-18);
     ck_assert(caps_learning_rate(&c, 6000, 600) == 0);
+    /* A rise over 100 steps, times the rest. */
+    c.lr_warmup_steps = 100;
+    ck_assert_double_eq_tol(caps_learning_rate(&c, 0, 600), 1e-5, 1e-18);
+    ck_assert_double_eq_tol(caps_learning_rate(&c, 49, 600), 1e-3 * (1 - 49 / 6000.0) / 2, 1e-18);
+    ck_assert_double_eq_tol(caps_learning_rate(&c, 99, 600), 1e-3 * (1 - 99 / 6000.0), 1e-18);
+    ck_assert_double_eq_tol(caps_learning_rate(&c, 1500, 600), 7.5e-4, 1e-18);
+    c.lr_warmup_steps = 0;
     ck_assert(caps_learning_rate(&c, 12345, 600) == 0);
     c.lr_decay = 0.5; /* both */
     ck_assert_double_eq_tol(caps_learning_rate(&c, 3000, 600), 1e-3 / 64, 1e-18);
@@ -124,6 +131,8 @@ START_TEST(settings_go_through_text)
     a.eval_every = 0;
     a.save_every = 3;
     a.lr_linear_epochs = 12;
+    a.lr_warmup_steps = 500;
+    a.reduce = CAPS_REDUCE_BF16;
     snprintf(a.lr_multipliers, sizeof a.lr_multipliers, "primary=0.1,decoder.fc1=2");
     snprintf(a.init, sizeof a.init, "a \"quoted\" \\ name \xc3\xa9");
     test_ok(caps_config_to_json(&object, &a, &err));
@@ -138,6 +147,8 @@ START_TEST(settings_go_through_text)
     ck_assert_str_eq(a.init, b.init);
     ck_assert_str_eq(a.lr_multipliers, b.lr_multipliers);
     ck_assert_uint_eq(a.lr_linear_epochs, b.lr_linear_epochs);
+    ck_assert_uint_eq(a.lr_warmup_steps, b.lr_warmup_steps);
+    ck_assert(a.reduce == b.reduce);
     ck_assert_str_eq(a.data, b.data);
     ck_assert_str_eq(a.arch, b.arch);
     ck_assert_str_eq(a.profile, b.profile);
@@ -148,7 +159,8 @@ START_TEST(settings_go_through_text)
         {"rate", "null"}, {"rate", "-1"}, {"rate_decay", "1.5"}, {"seed", "1.5"},
         {"optimizer", "\"adamw\""}, {"augment", "1"}, {"shuffle", "0"}, {"spec", "{}"},
         {"spec", "null"}, {"data", "7"}, {"profile", "\"p\""}, {"max_steps", "0"},
-        {"rate_factors", "1"}, {"rate_linear_epochs", "-2"}, {"rate_linear_epochs", "1.5"}};
+        {"rate_factors", "1"}, {"rate_linear_epochs", "-2"}, {"rate_linear_epochs", "1.5"},
+        {"rate_warmup_steps", "-1"}, {"reduce", "\"half\""}};
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
         json_t *changed = json_copy(again);
         json_object_set_new(changed, broken[i][0], json_loads(broken[i][1], JSON_DECODE_ANY, NULL));
@@ -160,11 +172,15 @@ START_TEST(settings_go_through_text)
         json_decref(changed);
     }
     /* A run from before there were factors, or a straight line, had none. */
+    json_object_del(again, "rate_warmup_steps");
+    json_object_del(again, "reduce");
     json_object_del(again, "rate_factors");
     json_object_del(again, "rate_linear_epochs");
     caps_train_config_release(&b);
     test_ok(caps_config_from_json(&b, again, "text", &err));
     ck_assert_uint_eq(b.lr_linear_epochs, 0);
+    ck_assert_uint_eq(b.lr_warmup_steps, 0);
+    ck_assert(b.reduce == CAPS_REDUCE_EXACT);
     ck_assert_str_eq(b.lr_multipliers, "");
     caps_train_config_release(&b);
     json_decref(object);

@@ -1,0 +1,180 @@
+/* exchange.c: see exchange.h. */
+#include "exchange.h"
+
+#include <stdlib.h>
+
+#include "fail.h"
+#include "step.h"
+
+static caps_status exchange_failed(cl_int code, const char *what, caps_error *err)
+{
+    return caps_fail_cl(err, code, "%s the gradients", what);
+}
+
+/* Host memory for the copies. */
+static caps_status exchange_make_copy(caps_exchange *x, caps_error *err)
+{
+    const size_t bytes = caps_tensor_bytes(&x->gradients);
+    x->pinned = (caps_pinned){.rt = caps_model_get_runtime(x->model)};
+    x->host = caps_pinned_take(&x->pinned, bytes);
+    if (!x->host)
+        x->host = x->copy = malloc(bytes);
+    return x->host
+               ? CAPS_OK
+               : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu bytes of gradients", bytes);
+}
+
+caps_status caps_exchange_init(caps_exchange *x, caps_model *model, size_t piece, caps_error *err)
+{
+    caps_runtime *rt = caps_model_get_runtime(model);
+    const size_t elements = caps_model_flat_count(model);
+    caps_status status = CAPS_OK;
+    cl_int code = CL_SUCCESS;
+    if (piece == 0)
+        piece = CAPS_PIECE;
+    *x = (caps_exchange){.model = model,
+        .gradients = caps_model_flat_gradients(model),
+        .mapped = caps_runtime_device(rt)->shares_host_memory,
+        .count = (elements + piece - 1) / piece};
+    x->pieces = calloc(x->count, sizeof *x->pieces);
+    if (!x->pieces)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for the pieces of gradients"));
+    if (!x->mapped)
+        CAPS_TRY(exchange_make_copy(x, err));
+    for (size_t i = 0; i < x->count; i++) {
+        caps_piece *p = &x->pieces[i];
+        p->first = (x->count - 1 - i) * piece;
+        p->count = i == 0 ? elements - p->first : piece;
+        p->host = x->host ? x->host + p->first : NULL;
+    }
+    x->transfers =
+        clCreateCommandQueue(caps_runtime_context(rt), caps_runtime_device(rt)->handle, 0, &code);
+    if (code != CL_SUCCESS) {
+        x->transfers = NULL;
+        status = exchange_failed(code, "making a queue for", err);
+    }
+done:
+    if (status != CAPS_OK)
+        caps_exchange_release(x);
+    return status;
+}
+
+static void event_release(cl_event *event)
+{
+    if (*event)
+        clReleaseEvent(*event);
+    *event = NULL;
+}
+
+void caps_exchange_drop(caps_exchange *x)
+{
+    for (size_t i = 0; i < x->taken; i++) {
+        caps_piece *p = &x->pieces[i];
+        if (p->arrived && !p->given) {
+            clWaitForEvents(1, &p->arrived);
+            if (x->mapped && p->host)
+                clEnqueueUnmapMemObject(x->transfers, x->gradients.buffer, p->host, 0, NULL, NULL);
+        }
+        event_release(&p->arrived);
+        event_release(&p->given);
+        if (x->mapped)
+            p->host = NULL;
+    }
+    x->taken = 0;
+    if (x->transfers)
+        clFinish(x->transfers);
+}
+
+void caps_exchange_release(caps_exchange *x)
+{
+    if (x->pieces)
+        caps_exchange_drop(x);
+    if (x->transfers)
+        clReleaseCommandQueue(x->transfers);
+    caps_pinned_give(&x->pinned);
+    free(x->copy);
+    free(x->pieces);
+    *x = (caps_exchange){0};
+}
+
+static caps_status piece_take(caps_exchange *x, caps_piece *p, cl_event ready, caps_error *err)
+{
+    const size_t at = (x->gradients.offset + p->first) * sizeof(float);
+    const size_t bytes = p->count * sizeof(float);
+    cl_int code = CL_SUCCESS;
+    if (x->mapped)
+        p->host = clEnqueueMapBuffer(x->transfers, x->gradients.buffer, CL_FALSE,
+            CL_MAP_READ | CL_MAP_WRITE, at, bytes, 1, &ready, &p->arrived, &code);
+    else
+        code = clEnqueueReadBuffer(x->transfers, x->gradients.buffer, CL_FALSE, at, bytes, p->host,
+            1, &ready, &p->arrived);
+    if (code == CL_SUCCESS)
+        return CAPS_OK;
+    p->arrived = NULL;
+    return exchange_failed(code, "reading", err);
+}
+
+caps_status caps_exchange_take(caps_exchange *x, size_t first, caps_error *err)
+{
+    cl_command_queue compute = caps_runtime_queue(caps_model_get_runtime(x->model));
+    caps_status status = CAPS_OK;
+    cl_event ready = NULL;
+    if (x->taken == x->count || x->pieces[x->taken].first < first)
+        return CAPS_OK;
+    cl_int code = clEnqueueMarkerWithWaitList(compute, 0, NULL, &ready);
+    if (code == CL_SUCCESS)
+        code = clFlush(compute);
+    if (code != CL_SUCCESS) {
+        status = exchange_failed(code, "waiting for", err);
+        goto done;
+    }
+    while (x->taken < x->count && x->pieces[x->taken].first >= first) {
+        CAPS_TRY(piece_take(x, &x->pieces[x->taken], ready, err));
+        x->taken++;
+    }
+    code = clFlush(x->transfers);
+    if (code != CL_SUCCESS)
+        status = exchange_failed(code, "reading", err);
+done:
+    event_release(&ready);
+    return status;
+}
+
+caps_status caps_exchange_wait(caps_exchange *x, size_t i, caps_error *err)
+{
+    const cl_int code = clWaitForEvents(1, &x->pieces[i].arrived);
+    return code == CL_SUCCESS ? CAPS_OK : exchange_failed(code, "waiting for", err);
+}
+
+caps_status caps_exchange_give(caps_exchange *x, size_t i, caps_error *err)
+{
+    caps_piece *p = &x->pieces[i];
+    const size_t at = (x->gradients.offset + p->first) * sizeof(float);
+    const cl_int code = x->mapped
+                            ? clEnqueueUnmapMemObject(
+                                  x->transfers, x->gradients.buffer, p->host, 0, NULL, &p->given)
+                            : clEnqueueWriteBuffer(x->transfers, x->gradients.buffer, CL_FALSE, at,
+                                  p->count * sizeof(float), p->host, 0, NULL, &p->given);
+    if (code == CL_SUCCESS)
+        return CAPS_OK;
+    p->given = NULL;
+    return exchange_failed(code, "writing", err);
+}
+
+caps_status caps_exchange_end(caps_exchange *x, caps_error *err)
+{
+    cl_command_queue compute = caps_runtime_queue(caps_model_get_runtime(x->model));
+    /* The queue of the transfers is in order: the last piece is the last to be back. */
+    cl_event last = x->pieces[x->count - 1].given;
+    cl_int code = clFlush(x->transfers);
+    if (code == CL_SUCCESS)
+        code = clEnqueueBarrierWithWaitList(compute, 1, &last, NULL);
+    for (size_t i = 0; i < x->count; i++) {
+        event_release(&x->pieces[i].arrived);
+        event_release(&x->pieces[i].given);
+        if (x->mapped)
+            x->pieces[i].host = NULL;
+    }
+    x->taken = 0;
+    return code == CL_SUCCESS ? CAPS_OK : exchange_failed(code, "waiting for", err);
+}
