@@ -178,7 +178,8 @@ static caps_status train_single(
             (unsigned long long)metrics.step, o->out);
     if (o->common.json) {
         json_t *all = caps_train_json(s->rt, &metrics);
-        caps_json_set(&all, "devices", caps_train_devices_json(s));
+        if (s->named_count > 1 || s->ranks)
+            caps_json_set(&all, "devices", caps_train_devices_json(s));
         caps_json_set(
             &all, "class_errors", s->class_errors ? json_incref(s->class_errors) : json_null());
         CAPS_TRY(caps_cli_print_json(all, err));

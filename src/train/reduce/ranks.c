@@ -470,7 +470,10 @@ bool caps_ranks_free(caps_ranks *r)
 
 void caps_ranks_stop(caps_ranks *r, int code)
 {
+    /* Rank 0 has the last word, or rank 1 where rank 0 is lost: who stops all ends them too. */
+    const struct timespec turn = {r->place.rank > 1, r->place.rank == 1 ? 500000000 : 0};
     const struct timespec patience = {2, 0};
+    nanosleep(&turn, NULL);
     pthread_mutex_lock(&r->lock);
     r->stops = code;
     pthread_cond_broadcast(&r->work);
