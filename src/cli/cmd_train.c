@@ -332,6 +332,10 @@ static int train_run(const caps_command *command, int argc, char **argv)
     }
 done:
     caps_progress_clear();
+    /* What rank 0 has to say is said before it waits for the others: a launcher may kill it soon. */
+    const bool said = s.ranks && caps_ranks_rank(s.ranks) == 0 && status != CAPS_OK;
+    if (said)
+        caps_cli_end(status, &err);
     status = caps_launch_end(s.ranks, status, &err);
     status = caps_cli_end_trace(s.rt, status, &err);
     caps_cli_show_warnings(s.rt);
@@ -341,7 +345,7 @@ done:
     caps_train_config_release(&config);
     caps_repeat_release(&repeat);
     caps_args_release(&args);
-    code = caps_cli_end(status, &err);
+    code = said ? caps_cli_exit_code(status) : caps_cli_end(status, &err);
     caps_launch_part(s.ranks, code);
     return code;
 }

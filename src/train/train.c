@@ -37,7 +37,8 @@ static bool evaluation_is_off(void *user, size_t done, size_t total)
     (void)done;
     (void)total;
     bool late;
-    return caps_trainer_wants_end(t, &late) || late;
+    return caps_trainer_wants_end(t, &late) || late ||
+           caps_ranks_check(t->ranks, NULL) != CAPS_OK; /* one is lost */
 }
 
 static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *percent,
@@ -111,6 +112,7 @@ static caps_status close_epoch(caps_trainer *t, caps_error *err)
     const bool called_off = status == CAPS_ERR_INTERRUPTED;
     if (!called_off)
         CAPS_TRY(status);
+    CAPS_TRY(caps_ranks_check(t->ranks, err));
     CAPS_TRY(caps_trainer_share_verdict(t, called_off, err));
     if (called_off || t->verdict.called_off)
         return CAPS_ERR_INTERRUPTED;

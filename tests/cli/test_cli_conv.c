@@ -83,7 +83,7 @@ START_TEST(a_run_keeps_what_was_measured)
     test_process_release(&p);
     cli_expect_error(cli_run("train", "--resume", "--out",
                          run_with("torn", "tuned", json_integer(5)), "--max-steps", "2"),
-        3, "config.json: the run's measured choices", "tuned is a number");
+        3, ": the run's measured choices", "tuned is a number");
     cli_expect_error(cli_run("train", "--resume", "--out",
                          run_with("lost", "routing", json_string("both")), "--max-steps", "2"),
         3, "config.json: routing", "routing is unknown");

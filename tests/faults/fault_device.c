@@ -73,7 +73,7 @@ static cl_device_id of_kernel(cl_kernel a)
 
 static cl_device_id of_event(cl_event a)
 {
-    return of_context(answer("clGetEventInfo", a, CL_EVENT_CONTEXT));
+    return of_queue(answer("clGetEventInfo", a, CL_EVENT_COMMAND_QUEUE)); /* of a part its own */
 }
 
 static cl_device_id of_platform(cl_platform_id a)

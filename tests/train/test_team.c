@@ -332,6 +332,7 @@ START_TEST(gradients_come_from_the_last_to_the_first)
         test_ok(caps_model_accumulate(
             m, &(caps_images){1, images, labels, targets}, true, &joint, &err));
         ck_assert_msg(o.descends && o.next == 0, "%s", caps_model_spec_builtin(i));
+        clFinish(caps_runtime_queue(families[_i])); /* it reads the images until then */
         free(images);
         free(targets);
         caps_model_free(m);

@@ -110,12 +110,13 @@ static void op_end(caps_ranks *r, caps_op *op)
     r->outstanding--;
     if (op->kind == CAPS_OP_RECEIVE)
         r->peers[op->peer].heard = caps_clock_seconds();
-    if (op->borrowed) {
-        pthread_mutex_lock(&r->lock);
-        r->borrowed--;
-        pthread_mutex_unlock(&r->lock);
-    }
-    op_done(r, op);
+    const bool borrowed = op->borrowed;
+    op_done(r, op); /* which may begin others: they count before this one does not */
+    if (!borrowed)
+        return;
+    pthread_mutex_lock(&r->lock);
+    r->borrowed--;
+    pthread_mutex_unlock(&r->lock);
 }
 
 static caps_op *take_submitted(caps_ranks *r)
