@@ -67,11 +67,14 @@ static void link_failed(caps_ranks *r)
 static void op_done(caps_ranks *r, caps_op *op)
 {
     size_t *pending = op->pending;
-    op->done(r, op);
-    if (!pending)
+    const bool borrowed = op->borrowed;
+    op->done(r, op); /* which may begin others: they count before this one does not */
+    if (!pending && !borrowed)
         return;
     pthread_mutex_lock(&r->lock);
-    --*pending;
+    r->borrowed -= borrowed;
+    if (pending)
+        --*pending;
     pthread_cond_broadcast(&r->changed);
     pthread_mutex_unlock(&r->lock);
 }
@@ -110,13 +113,7 @@ static void op_end(caps_ranks *r, caps_op *op)
     r->outstanding--;
     if (op->kind == CAPS_OP_RECEIVE)
         r->peers[op->peer].heard = caps_clock_seconds();
-    const bool borrowed = op->borrowed;
-    op_done(r, op); /* which may begin others: they count before this one does not */
-    if (!borrowed)
-        return;
-    pthread_mutex_lock(&r->lock);
-    r->borrowed--;
-    pthread_mutex_unlock(&r->lock);
+    op_done(r, op);
 }
 
 static caps_op *take_submitted(caps_ranks *r)
