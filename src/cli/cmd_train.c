@@ -255,14 +255,12 @@ done:
 }
 
 /* What one process alone can do. */
-static caps_status check_ranks(
-    const caps_train_session *s, bool several, int argc, char **argv, caps_error *err)
+static caps_status check_ranks(const caps_train_session *s, bool several, caps_error *err)
 {
     const caps_train_flags *o = s->flags;
     const int n = caps_ranks_count(s->ranks);
-    caps_status status = caps_launch_compare(s->ranks, argc, argv, err);
-    if (status != CAPS_OK || n == 1)
-        return status;
+    if (n == 1)
+        return CAPS_OK;
     if (several)
         return caps_cli_usage(err, "train: --repeat with %d ranks, need one process", n);
     if (o->keep_going)
@@ -315,10 +313,11 @@ static int train_run(const caps_command *command, int argc, char **argv)
     s.args = &args;
     catch_signals();
     CAPS_TRY(caps_launch_begin(&s.ranks, &o.devices, o.device_timeout, &err));
-    CAPS_TRY(check_ranks(&s, o.repeat > 0, argc, argv, &err));
+    CAPS_TRY(caps_launch_compare(s.ranks, argc, argv, &err));
+    CAPS_TRY(check_ranks(&s, o.repeat > 0, &err));
     if (caps_ranks_rank(s.ranks) == 0)
         CAPS_TRY(read_settings(&s, &config, &repeat, &several, &err));
-    CAPS_TRY(check_ranks(&s, several, argc, argv, &err));
+    CAPS_TRY(check_ranks(&s, several, &err));
     CAPS_TRY(share_settings(&s, &config, &err));
     if (o.devices.count < 2 && !s.ranks)
         caps_warmup_process_begin(

@@ -52,12 +52,12 @@ static int version_run(const caps_command *command, int argc, char **argv)
         CL_TARGET_OPENCL_VERSION / 10 % 10);
     const char *mpi = caps_link_is_there() ? caps_link_built_with() : "";
     if (o.common.json) {
-        status = caps_cli_print_json(
-            json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s}", "version", caps_version(),
-                "build", BUILD SANITIZERS, "compiler", COMPILER, "opencl_headers", headers,
-                "opencl_target", target, "clblast", 1, "jansson", jansson_version_str(), "mpi",
-                mpi),
-            &err);
+        status =
+            caps_cli_print_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s}", "version",
+                                    caps_version(), "build", BUILD SANITIZERS, "compiler", COMPILER,
+                                    "opencl_headers", headers, "opencl_target", target, "clblast",
+                                    1, "jansson", jansson_version_str(), "mpi", mpi),
+                &err);
     } else {
         printf("capscl %s\n", caps_version());
         printf("build     %s, %s\n", BUILD SANITIZERS, COMPILER);

@@ -10,6 +10,7 @@
 #include "fail.h"
 #include "file.h"
 #include "link_load.h"
+#include "textbuf.h"
 
 /* ---- what the environment says -------------------------------------------------------------- */
 
@@ -52,14 +53,6 @@ static const char *find_launcher(size_t *count, long *rank)
         return launchers[i].name;
     }
     return NULL;
-}
-
-size_t caps_launch_count(void)
-{
-    size_t count;
-    long rank;
-    find_launcher(&count, &rank);
-    return count;
 }
 
 bool caps_launch_allows(const caps_command *command, int *code)
@@ -179,28 +172,25 @@ done:
 
 caps_status caps_launch_compare(caps_ranks *ranks, int argc, char **argv, caps_error *err)
 {
-    size_t bytes = 1;
+    caps_textbuf own = {0};
     caps_status status = CAPS_OK;
-    char *own = NULL, *lead = NULL;
+    char *lead = NULL;
     if (!ranks)
         return CAPS_OK;
+    const bool leads = caps_ranks_rank(ranks) == 0;
     for (int i = 0; i < argc; i++)
-        bytes += strlen(argv[i]) + 1;
-    own = calloc(1, bytes);
-    if (!own)
+        caps_textbuf_put(&own, "%s\n", argv[i]);
+    if (own.out_of_memory)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory"));
-    for (int i = 0; i < argc; i++) {
-        strcat(own, argv[i]);
-        strcat(own, "\n");
-    }
-    lead = caps_ranks_rank(ranks) == 0 ? strdup(own) : NULL;
+    lead = leads ? own.text : NULL;
     CAPS_TRY(caps_ranks_share_text(ranks, &lead, err));
-    if (strcmp(own, lead) != 0)
+    if (strcmp(own.text, lead) != 0)
         CAPS_TRY(caps_cli_usage(err, "train: the command line is another than that of rank 0 "
                                      "(CAPSCL_MPI=off: a training of each)"));
 done:
-    free(own);
-    free(lead);
+    if (!leads)
+        free(lead);
+    caps_textbuf_release(&own);
     return status;
 }
 

@@ -5,9 +5,6 @@
 #include "cli.h"
 #include "ranks.h"
 
-/* What the environment says: 1 where there is no launcher, or CAPSCL_MPI=off. */
-size_t caps_launch_count(void);
-
 /* Of commands that do not compute on several ranks. False: this one of several is not to run it,
  * and *code is the exit code. */
 bool caps_launch_allows(const caps_command *command, int *code);
@@ -16,8 +13,8 @@ bool caps_launch_allows(const caps_command *command, int *code);
 void caps_launch_mute_others(void);
 /* The ranks of a training, where a launcher has started several processes; else *ranks is NULL.
  * On other ranks than 0 nothing is printed from here on. Before the first OpenCL call: processor
- * threads are those that this rank may use. silence: see caps_ranks_begin. CAPS_ERR_ARGUMENT (these ranks cannot train together),
- * CAPS_ERR_RANK. */
+ * threads are those that this rank may use. silence: see caps_ranks_begin. CAPS_ERR_ARGUMENT (these
+ * ranks cannot train together), CAPS_ERR_RANK. */
 caps_status caps_launch_begin(
     caps_ranks **ranks, const caps_texts *selectors, double silence, caps_error *err);
 /* All ranks have the same command line. CAPS_ERR_ARGUMENT. */

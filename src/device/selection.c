@@ -214,10 +214,11 @@ caps_status caps_device_select(const caps_device_info *list, size_t n, const cha
         CAPS_TRY(select_best(list, n, index, because, err));
     } else if (parse_id(selector, &platform, &device)) {
         CAPS_TRY(select_id(list, n, selector, platform, device, index, err));
-        const int used = snprintf(because, sizeof because, "requested%s as %.64s", source, selector);
+        const int used =
+            snprintf(because, sizeof because, "requested%s as %.64s", source, selector);
         if (part.count > 0)
-            snprintf(because + used, sizeof because - (size_t)used, "/%zu:%zu", part.count,
-                part.index);
+            snprintf(
+                because + used, sizeof because - (size_t)used, "/%zu:%zu", part.count, part.index);
     } else if (find_type(selector, &type)) {
         CAPS_TRY(select_type(list, n, selector, type, index, err));
         snprintf(because, sizeof because, "the best of type %s, requested%s",

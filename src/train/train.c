@@ -157,7 +157,7 @@ static caps_status balance_all(caps_trainer *t, caps_error *err)
     memcpy(split, t->config.split, sizeof split);
     CAPS_TRY(balance(t, err));
     if (t->config.split_auto)
-        CAPS_TRY(caps_trainer_share_setting(t, t->config.split, sizeof t->config.split, err));
+        CAPS_TRY(caps_ranks_share(t->ranks, t->config.split, sizeof t->config.split, err));
     t->rebalanced = strcmp(split, t->config.split) != 0;
 done:
     return status;

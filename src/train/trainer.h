@@ -130,9 +130,6 @@ caps_status caps_trainer_share_state(caps_trainer *t, caps_error *err);
 /* Rank 0 says, before a step, whether it is the last for now; the others hear it behind it. Again
  * when an epoch was closed, or the closing was called off. */
 caps_status caps_trainer_share_verdict(caps_trainer *t, bool called_off, caps_error *err);
-/* Settings of text are rank 0's. */
-caps_status caps_trainer_share_setting(
-    caps_trainer *t, char *setting, size_t bytes, caps_error *err);
 /* What all members did in the epoch, into epoch_devices of rank 0. */
 caps_status caps_trainer_gather_epoch(caps_trainer *t, caps_error *err);
 /* Images per second of all members, on rank 0: [members]; 0: not known yet. */

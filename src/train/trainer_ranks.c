@@ -84,7 +84,7 @@ caps_status caps_trainer_share_verdict(caps_trainer *t, bool called_off, caps_er
     if (!t->ranks)
         return CAPS_OK;
     if (t->control->stop && *t->control->stop)
-        caps_ranks_wish_stop(t->ranks);
+        caps_ranks_request_stop(t->ranks);
     uint8_t flags[3] = {caps_trainer_wants_end(t, &late), late, called_off};
     CAPS_TRY(caps_ranks_share_aside(t->ranks, flags, sizeof flags, err));
     t->verdict.stopped = flags[0];
@@ -92,12 +92,6 @@ caps_status caps_trainer_share_verdict(caps_trainer *t, bool called_off, caps_er
     t->verdict.called_off = flags[2];
 done:
     return status;
-}
-
-caps_status caps_trainer_share_setting(
-    caps_trainer *t, char *setting, size_t bytes, caps_error *err)
-{
-    return caps_ranks_share(t->ranks, setting, bytes, err);
 }
 
 static double speed_of(const caps_member_work *work)
@@ -165,7 +159,7 @@ bool caps_trainer_wants_end(const caps_trainer *t, bool *late)
 {
     const double limit = t->control->time_limit_seconds;
     const bool stopped =
-        (t->control->stop && *t->control->stop) || caps_ranks_stop_wished(t->ranks);
+        (t->control->stop && *t->control->stop) || caps_ranks_stop_requested(t->ranks);
     *late = limit > 0 && t->steps_here + caps_team_in_flight(t->team) > 0 &&
             caps_clock_seconds() - t->began >= limit;
     return stopped;

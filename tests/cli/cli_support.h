@@ -3,11 +3,14 @@
 #define CAPS_TEST_CLI_SUPPORT_H
 
 #include <dirent.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -327,6 +330,31 @@ static inline char *cli_whole_and_resumed(
     char *model = cli_path(whole, "model.safetensors");
     ck_assert(cli_same_file(model, cli_path(parts, "model.safetensors")));
     return model;
+}
+
+/* ---- a training that is interrupted --------------------------------------------------------- */
+
+/* Waits until the file is there (true), or for a minute. */
+static inline bool cli_appears(const char *path)
+{
+    for (int i = 0; i < 6000 && !caps_path_exists(path); i++)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    return caps_path_exists(path);
+}
+
+/* Ctrl-C: the training ends, and its one line in `log`, its stderr, says how it goes on. */
+static inline void cli_interrupt(pid_t child, const char *log)
+{
+    ck_assert_int_eq(kill(child, SIGINT), 0);
+    int code = 0;
+    ck_assert_int_eq(waitpid(child, &code, 0), child);
+    ck_assert(WIFEXITED(code));
+    ck_assert_int_eq(WEXITSTATUS(code), 130);
+    size_t n = 0;
+    char *text = (char *)cli_read(log, &n);
+    ck_assert_int_eq(cli_error_lines(text), 1);
+    ck_assert_ptr_nonnull(strstr(text, "train --resume --out"));
+    free(text);
 }
 
 #endif

@@ -342,14 +342,6 @@ START_TEST(a_run_goes_on_elsewhere)
 }
 END_TEST
 
-/* Waits until the file is there (true), or for a minute. */
-static bool appears(const char *path)
-{
-    for (int i = 0; i < 6000 && !caps_path_exists(path); i++)
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-    return caps_path_exists(path);
-}
-
 /* Ctrl-C in the midst of an epoch: one line; --resume ends with the bytes of the undisturbed run. */
 START_TEST(interrupted_and_resumed)
 {
@@ -367,17 +359,8 @@ START_TEST(interrupted_and_resumed)
         execl("/bin/sh", "sh", "-c", line, (char *)NULL);
         _exit(127);
     }
-    ck_assert(appears(cli_path(out, "model.safetensors"))); /* an epoch is done */
-    ck_assert_int_eq(kill(child, SIGINT), 0);
-    int code = 0;
-    ck_assert_int_eq(waitpid(child, &code, 0), child);
-    ck_assert(WIFEXITED(code));
-    ck_assert_int_eq(WEXITSTATUS(code), 130);
-    size_t n = 0;
-    char *text = (char *)cli_read(log, &n);
-    ck_assert_int_eq(cli_error_lines(text), 1);
-    ck_assert_ptr_nonnull(strstr(text, "train --resume --out"));
-    free(text);
+    ck_assert(cli_appears(cli_path(out, "model.safetensors"))); /* an epoch is done */
+    cli_interrupt(child, log);
     json_t *value = resume(out, "");
     ck_assert(cli_number(value, "resumed_from_step") > 0);
     ck_assert(cli_number(value, "resumed_from_step") < 400);

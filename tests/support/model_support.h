@@ -94,4 +94,21 @@ static inline float *gradients(caps_model *m)
     return flat;
 }
 
+/* b images, drawn from seed, and their labels; *images is freed with free(). */
+static inline caps_images random_batch(uint64_t seed, size_t b, float **images, int32_t *labels)
+{
+    *images = floats(b * PIXELS, seed, 0, 1);
+    for (size_t i = 0; i < b; i++)
+        labels[i] = (int32_t)((i + seed) % CLASSES);
+    return (caps_images){b, *images, labels, NULL};
+}
+
+static inline float *parameters_of(caps_model *m)
+{
+    caps_error err = {0};
+    float *flat = malloc(caps_model_flat_count(m) * sizeof *flat);
+    test_ok(caps_model_get_parameters(m, flat, &err));
+    return flat;
+}
+
 #endif

@@ -9,22 +9,6 @@
 
 enum { B = 8 };
 
-static caps_images batch_of(uint64_t seed, size_t b, float **images, int32_t labels[B])
-{
-    *images = floats(b * PIXELS, seed, 0, 1);
-    for (size_t i = 0; i < b; i++)
-        labels[i] = (int32_t)((i + seed) % CLASSES);
-    return (caps_images){b, *images, labels, NULL};
-}
-
-static float *parameters_of(caps_model *m)
-{
-    caps_error err = {0};
-    float *flat = malloc(caps_model_flat_count(m) * sizeof *flat);
-    test_ok(caps_model_get_parameters(m, flat, &err));
-    return flat;
-}
-
 /* Steps in flight are taken in order, each with its own numbers. */
 START_TEST(steps_are_taken_in_order)
 {
@@ -34,7 +18,7 @@ START_TEST(steps_are_taken_in_order)
     caps_step_result r;
     float *images;
     int32_t labels[B];
-    const caps_images all = batch_of(1, B, &images, labels);
+    const caps_images all = random_batch(1, B, &images, labels);
     caps_images some = all;
     some.b = 3;
     caps_stepper_init(&s, m, CAPS_OPTIMIZER_ADAM, 1, 5);
@@ -78,7 +62,7 @@ START_TEST(running_ahead_changes_nothing)
     int32_t labels[3][B];
     caps_images batches[3];
     for (size_t i = 0; i < 3; i++)
-        batches[i] = batch_of(i, B - i, &images[i], labels[i]);
+        batches[i] = random_batch(i, B - i, &images[i], labels[i]);
     for (int ahead = 0; ahead < 2; ahead++) {
         caps_model *m = make(families[_i], &train8);
         caps_stepper s;
@@ -148,7 +132,7 @@ START_TEST(reduced_gradients_are_those_of_the_whole_batch)
     caps_error err = {0};
     float *images;
     int32_t labels[B];
-    const caps_images all = batch_of(2, B, &images, labels);
+    const caps_images all = random_batch(2, B, &images, labels);
     caps_images first = all;
     caps_model *whole = make(families[_i], &train8), *part = make(families[_i], &train8);
     other_part other = {.m = make(families[_i], &train8), .own = 5};
@@ -192,7 +176,7 @@ START_TEST(a_reduction_that_fails_ends_the_step)
     caps_error err = {0};
     float *images;
     int32_t labels[B];
-    const caps_images all = batch_of(2, B, &images, labels);
+    const caps_images all = random_batch(2, B, &images, labels);
     caps_model *m = make(families[_i], &train8);
     other_part other = {.fails = CAPS_ERR_OPENCL};
     caps_stepper s;

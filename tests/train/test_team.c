@@ -118,22 +118,6 @@ static void crew_free(crew *c)
         caps_runtime_free(c->rts[i]);
 }
 
-static caps_images batch_of(uint64_t seed, size_t b, float **images, int32_t labels[B])
-{
-    *images = floats(b * PIXELS, seed, 0, 1);
-    for (size_t i = 0; i < b; i++)
-        labels[i] = (int32_t)((i + seed) % CLASSES);
-    return (caps_images){b, *images, labels, NULL};
-}
-
-static float *parameters_of(caps_model *m)
-{
-    caps_error err = {0};
-    float *flat = malloc(caps_model_flat_count(m) * sizeof *flat);
-    test_ok(caps_model_get_parameters(m, flat, &err));
-    return flat;
-}
-
 /* Three steps, the last of a partial batch: parameters of member `which`, and the last result. */
 static float *three_steps(const crew *c, size_t which, double lr, caps_step_result *r)
 {
@@ -142,7 +126,7 @@ static float *three_steps(const crew *c, size_t which, double lr, caps_step_resu
     for (size_t i = 0; i < 3; i++) {
         float *images;
         int32_t labels[B];
-        const caps_images batch = batch_of(i, sizes[i], &images, labels);
+        const caps_images batch = random_batch(i, sizes[i], &images, labels);
         test_ok(caps_team_enqueue(c->team, &batch, batch.b, lr, &err));
         ck_assert_uint_eq(caps_team_in_flight(c->team), 1);
         test_ok(caps_team_take(c->team, r, &err));
@@ -247,7 +231,7 @@ START_TEST(members_that_differ_are_sent_the_parameters)
         const size_t bytes = caps_model_flat_count(caps_team_model(c.team, 0)) * sizeof(float);
         int32_t labels[B];
         ck_assert(memcmp(lead, other, bytes) == 0);
-        const caps_images batch = batch_of(9, B, &images, labels);
+        const caps_images batch = random_batch(9, B, &images, labels);
         test_ok(caps_team_enqueue(c.team, &batch, batch.b, 1e-3, &err));
         test_ok(caps_team_take(c.team, &r, &err));
         free(lead);
@@ -284,7 +268,7 @@ START_TEST(values_that_are_not_finite_are_found_on_any_device)
     caps_step_result r;
     float *images;
     int32_t labels[B];
-    const caps_images batch = batch_of(1, B, &images, labels);
+    const caps_images batch = random_batch(1, B, &images, labels);
     images[(B - 1) * PIXELS] = NAN;
     test_ok(caps_team_enqueue(c.team, &batch, batch.b, 0.1, &err));
     test_ok(caps_team_take(c.team, &r, &err));

@@ -113,21 +113,25 @@ caps_status caps_member_reduce(void *user, caps_model *model, caps_error *err);
 /* team.c: within a job, sends the lead's parameters to members whose own are not the same. */
 caps_status caps_member_send(caps_member *m, caps_error *err);
 
-/* team_ranks.c, between jobs: what concerns all ranks. Without ranks they do nothing. */
+/* team_step.c: a result is added to those before it; what `total` images would have left is about
+ * what those that are known did. */
+void caps_team_add_result(caps_step_result *sum, const caps_step_result *r);
+void caps_team_scale_result(caps_step_result *r, size_t total);
+
+/* team_ranks.c, between jobs: what concerns all ranks. Without ranks all but caps_team_spread do
+ * nothing. */
 /* Room for sums over ranks; the exchanges are made. CAPS_ERR_MEMORY. */
 caps_status caps_team_join(caps_team *t, const caps_team_options *o, caps_error *err);
 void caps_team_part_ways(caps_team *t);
 /* Before a step: which ranks have images of it. */
 void caps_team_announce(caps_team *t);
-/* The parameters of rank 0, and its moments with `moments`, become those of all. */
-caps_status caps_team_spread_ranks(caps_team *t, bool moments, caps_error *err);
+/* The parameters and moments of the lead of rank 0 become those of all members of all ranks. */
+caps_status caps_team_spread(caps_team *t, caps_error *err);
 /* After the members of this rank were compared: with rank 0's. */
 caps_status caps_team_compare_ranks(caps_team *t, bool *sent, caps_error *err);
 /* After a step, where some rank differs. */
 caps_status caps_team_send_ranks(caps_team *t, caps_error *err);
 /* Rank 0's result becomes that of all. */
 caps_status caps_team_gather(caps_team *t, caps_step_result *result, caps_error *err);
-/* Where that cannot be: about what it would be. */
-void caps_team_guess(const caps_team *t, caps_step_result *result);
 
 #endif

@@ -76,8 +76,8 @@ caps_status caps_ranks_collect(caps_ranks *r, const void *mine, size_t n, size_t
 caps_status caps_ranks_check(caps_ranks *r, caps_error *err);
 
 /* This rank would like to stop, as it got a signal: rank 0 hears it. */
-void caps_ranks_wish_stop(caps_ranks *r);
-bool caps_ranks_stop_wished(caps_ranks *r); /* of rank 0: some rank does */
+void caps_ranks_request_stop(caps_ranks *r);
+bool caps_ranks_stop_requested(caps_ranks *r); /* of rank 0: some rank does */
 
 /* ---- the sum of gradients ------------------------------------------------------------------- */
 

@@ -12,7 +12,7 @@
 
 #define BEAT     0.5  /* seconds between signs of life */
 #define LOOK     0.05 /* between looks at processes */
-#define PATIENCE 3.0  /* for ranks that are told to leave */
+#define PATIENCE 3.0  /* for ranks that are to leave */
 
 /* ---- messages ------------------------------------------------------------------------------- */
 
@@ -54,10 +54,10 @@ static void on_over(caps_ranks *r, const caps_control *c)
     pthread_mutex_unlock(&r->lock);
 }
 
-static void on_wish(caps_ranks *r)
+static void on_request(caps_ranks *r)
 {
     pthread_mutex_lock(&r->lock);
-    r->stop_wished = true;
+    r->stop_requested = true;
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -74,8 +74,8 @@ void caps_ranks_hear(caps_ranks *r)
             return;
         c.text[sizeof c.text - 1] = 0;
         r->peers[from].heard = caps_clock_seconds();
-        if (c.kind == CAPS_CONTROL_WISH)
-            on_wish(r);
+        if (c.kind == CAPS_CONTROL_REQUEST)
+            on_request(r);
         else if (c.kind == CAPS_CONTROL_BYE && r->place.rank == 0 && !r->peers[from].ended)
             on_bye(r, from, &c);
         else if (c.kind == CAPS_CONTROL_LEAVE)
@@ -123,15 +123,15 @@ void caps_ranks_tell(caps_ranks *r, double now)
 {
     forgive(r, now);
     pthread_mutex_lock(&r->lock);
-    const bool over = r->over, wish = r->wishes_stop && !r->told_wish;
+    const bool over = r->over, request = r->requests_stop && !r->sent_request;
     const bool beats = now >= r->next_beat, looks = now >= r->next_look;
     const double silence = r->silence;
-    r->told_wish = r->told_wish || wish;
+    r->sent_request = r->sent_request || request;
     pthread_mutex_unlock(&r->lock);
-    if (wish && r->place.rank == 0)
-        on_wish(r);
-    else if (wish)
-        caps_ranks_say(r, CAPS_CONTROL_WISH, 0, CAPS_OK, "");
+    if (request && r->place.rank == 0)
+        on_request(r);
+    else if (request)
+        caps_ranks_say(r, CAPS_CONTROL_REQUEST, 0, CAPS_OK, "");
     if (over)
         return;
     if (looks) {
@@ -148,23 +148,23 @@ void caps_ranks_tell(caps_ranks *r, double now)
         caps_ranks_say(r, CAPS_CONTROL_BEAT, 0, CAPS_OK, "");
 }
 
-void caps_ranks_wish_stop(caps_ranks *r)
+void caps_ranks_request_stop(caps_ranks *r)
 {
     if (!r)
         return;
     pthread_mutex_lock(&r->lock);
-    r->wishes_stop = true;
+    r->requests_stop = true;
     pthread_mutex_unlock(&r->lock);
 }
 
-bool caps_ranks_stop_wished(caps_ranks *r)
+bool caps_ranks_stop_requested(caps_ranks *r)
 {
     if (!r)
         return false;
     pthread_mutex_lock(&r->lock);
-    const bool wished = r->stop_wished;
+    const bool requested = r->stop_requested;
     pthread_mutex_unlock(&r->lock);
-    return wished;
+    return requested;
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */
@@ -180,17 +180,17 @@ static bool all_away(const caps_ranks *r)
 /* Rank 0 waits for the others: as long as it takes where all is well, else not for long. */
 static caps_status end_all(caps_ranks *r, caps_status status, caps_error *err)
 {
-    bool told = false;
+    bool ending = false;
     double until = 0;
     pthread_mutex_lock(&r->lock);
     while (!all_away(r)) {
-        if (!told && (status != CAPS_OK || r->failed)) {
-            told = true;
+        if (!ending && (status != CAPS_OK || r->failed)) {
+            ending = true;
             until = caps_clock_seconds() + PATIENCE;
             pthread_mutex_unlock(&r->lock);
             say_all(r, CAPS_CONTROL_LEAVE, CAPS_OK);
             pthread_mutex_lock(&r->lock);
-        } else if (!told) {
+        } else if (!ending) {
             pthread_cond_wait(&r->changed, &r->lock);
         } else if (!caps_ranks_wait_until(r, until)) {
             r->failed = r->lost = true; /* whoever has not left is not waited for */

@@ -67,11 +67,11 @@ struct caps_ranks {
     caps_op *first, **last; /* for the courier */
     size_t waiting;         /* threads that wait for it */
     double silence;
-    bool wishes_stop, told_wish; /* this rank's */
-    bool stop_wished;            /* of rank 0 */
-    bool leaves;                 /* rank 0 tells all to go */
-    bool ending;                 /* in caps_ranks_end */
-    bool over;                   /* rank 0 has said how the run ended: `result` */
+    bool requests_stop, sent_request; /* this rank's */
+    bool stop_requested;              /* of rank 0 */
+    bool leaves;                      /* rank 0 tells all to go */
+    bool ending;                      /* in caps_ranks_end */
+    bool over;                        /* rank 0 has said how the run ended: `result` */
     caps_status result;
     size_t away; /* of rank 0: ranks that have said good-bye */
     /* The first failure. */
@@ -84,10 +84,10 @@ struct caps_ranks {
 /* A message of a rank about itself. */
 typedef enum caps_control_kind {
     CAPS_CONTROL_BEAT,
-    CAPS_CONTROL_WISH,  /* to rank 0: it would like to stop */
-    CAPS_CONTROL_BYE,   /* to rank 0: how it has ended */
-    CAPS_CONTROL_LEAVE, /* of rank 0: the run ends */
-    CAPS_CONTROL_OVER,  /* of rank 0: how it has ended */
+    CAPS_CONTROL_REQUEST, /* to rank 0: it would like to stop */
+    CAPS_CONTROL_BYE,     /* to rank 0: how it has ended */
+    CAPS_CONTROL_LEAVE,   /* of rank 0: the run ends */
+    CAPS_CONTROL_OVER,    /* of rank 0: how it has ended */
 } caps_control_kind;
 
 typedef struct caps_control {

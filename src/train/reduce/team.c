@@ -66,26 +66,6 @@ done:
     return status;
 }
 
-static caps_status team_spread(caps_team *t, caps_error *err)
-{
-    caps_model_view view = {0};
-    caps_status status = CAPS_OK;
-    if (t->n == 1)
-        return CAPS_OK;
-    CAPS_TRY(caps_model_map(t->members[0].model, &view, err));
-    for (size_t i = 1; i < t->n; i++) {
-        caps_model *m = t->members[i].model;
-        CAPS_TRY(caps_model_set_parameters(m, view.parameters, err));
-        if (view.moments[0])
-            CAPS_TRY(caps_model_set_moments(m, view.moments[0], view.moments[1], err));
-    }
-    CAPS_TRY(caps_model_unmap(t->members[0].model, &view, err));
-done:
-    if (status != CAPS_OK)
-        caps_model_unmap(t->members[0].model, &view, NULL);
-    return status;
-}
-
 caps_status caps_team_begin(caps_team *t, uint64_t seed, uint64_t step, caps_error *err)
 {
     for (size_t i = 0; i < t->n; i++) {
@@ -99,7 +79,7 @@ caps_status caps_team_begin(caps_team *t, uint64_t seed, uint64_t step, caps_err
     }
     t->compared = false;
     t->taken = step - 1;
-    return t->ranks ? caps_team_spread_ranks(t, true, err) : team_spread(t, err);
+    return caps_team_spread(t, err);
 }
 
 /* ---- the team ------------------------------------------------------------------------------- */

@@ -1,5 +1,4 @@
 /* team_ranks.c: what a team does together with those of other ranks, but for the sums. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,7 +92,7 @@ done:
     return status;
 }
 
-caps_status caps_team_spread_ranks(caps_team *t, bool moments, caps_error *err)
+caps_status caps_team_spread(caps_team *t, caps_error *err)
 {
     const bool leads = caps_ranks_rank(t->ranks) == 0;
     const size_t elements = caps_model_flat_count(t->members[0].model);
@@ -101,9 +100,11 @@ caps_status caps_team_spread_ranks(caps_team *t, bool moments, caps_error *err)
     caps_status status;
     const float *arrays[3] = {0};
     float *received[3] = {0};
+    if (caps_team_is_alone(t))
+        return CAPS_OK;
     CAPS_TRY(caps_model_map(t->members[0].model, &view, err));
     arrays[0] = view.parameters;
-    for (size_t i = 0; moments && view.moments[0] && i < 2; i++)
+    for (size_t i = 0; view.moments[0] && i < 2; i++)
         arrays[1 + i] = view.moments[i];
     for (size_t i = 0; i < 3 && arrays[i]; i++) {
         if (!leads && !(received[i] = malloc(elements * sizeof(float))))
@@ -196,30 +197,13 @@ caps_status caps_team_gather(caps_team *t, caps_step_result *r, caps_error *err)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for messages"));
     CAPS_TRY(caps_ranks_gather(t->ranks, &mine, all, sizeof mine, err));
     for (size_t k = 1; caps_ranks_rank(t->ranks) == 0 && k < ranks; k++) {
-        r->images += all[k].images;
-        r->totals.class_loss += all[k].class_loss;
-        r->totals.sse += all[k].sse;
-        r->totals.errors += all[k].errors;
-        if (r->finite && !all[k].finite) {
-            r->finite = false;
-            memcpy(r->where, all[k].where, sizeof r->where);
-            r->where[sizeof r->where - 1] = 0;
-        }
+        caps_step_result other = {.images = all[k].images,
+            .totals = {.class_loss = all[k].class_loss, .sse = all[k].sse, .errors = all[k].errors},
+            .finite = all[k].finite};
+        memcpy(other.where, all[k].where, sizeof other.where - 1);
+        caps_team_add_result(r, &other);
     }
 done:
     free(all);
     return status;
-}
-
-/* What the images of ranks that are lost would have added is what those of this one did. */
-void caps_team_guess(const caps_team *t, caps_step_result *r)
-{
-    const size_t total = t->totals[r->step % CAPS_STEPS_AT_ONCE];
-    if (r->images == 0)
-        return;
-    const double scale = (double)total / (double)r->images;
-    r->images = total;
-    r->totals.class_loss *= scale;
-    r->totals.sse *= scale;
-    r->totals.errors = round(r->totals.errors * scale);
 }

@@ -85,8 +85,7 @@ done:
     return status;
 }
 
-/* A member's results are added to those of the members before it. */
-static void add_result(caps_step_result *sum, const caps_step_result *r)
+void caps_team_add_result(caps_step_result *sum, const caps_step_result *r)
 {
     sum->images += r->images;
     sum->totals.class_loss += r->totals.class_loss;
@@ -109,15 +108,15 @@ done:
     return status;
 }
 
-/* What a lost member's images would have added is what the others' did on average. */
-static void count_lost(const caps_team *t, caps_step_result *sum)
+void caps_team_scale_result(caps_step_result *r, size_t total)
 {
-    const size_t images = caps_stepper_images(&t->members[t->lost].stepper, sum->step);
-    const double scale = (double)(sum->images + images) / (double)sum->images;
-    sum->images += images;
-    sum->totals.class_loss *= scale;
-    sum->totals.sse *= scale;
-    sum->totals.errors = round(sum->totals.errors * scale);
+    if (r->images == 0)
+        return;
+    const double scale = (double)total / (double)r->images;
+    r->images = total;
+    r->totals.class_loss *= scale;
+    r->totals.sse *= scale;
+    r->totals.errors = round(r->totals.errors * scale);
 }
 
 caps_status caps_team_take(caps_team *t, caps_step_result *result, caps_error *err)
@@ -132,12 +131,13 @@ caps_status caps_team_take(caps_team *t, caps_step_result *result, caps_error *e
     *result = t->members[first].result;
     for (size_t i = first + 1; i < t->n; i++)
         if (i != t->lost && t->members[i].result.step == result->step)
-            add_result(result, &t->members[i].result);
+            caps_team_add_result(result, &t->members[i].result);
     if (t->lost < t->n)
-        count_lost(t, result);
+        caps_team_scale_result(result,
+            result->images + caps_stepper_images(&t->members[t->lost].stepper, result->step));
     /* The step is taken, whether or not the others can say what they made of it. */
     if (alone || caps_team_gather(t, result, NULL) != CAPS_OK)
-        caps_team_guess(t, result);
+        caps_team_scale_result(result, t->totals[result->step % CAPS_STEPS_AT_ONCE]);
 done:
     return status;
 }
