@@ -10,6 +10,7 @@
 #include "class_weights.h"
 #include "clock.h"
 #include "config.h"
+#include "exchange.h"
 #include "fail.h"
 #include "json.h"
 #include "picture.h"
@@ -242,6 +243,16 @@ static void note_idle(caps_trainer *t, const uint32_t *weights)
     }
 }
 
+/* Of several ranks a small network's gradients travel in several pieces too, so that most of them
+ * are away before the last one is there. */
+static size_t piece_of(const caps_trainer *t)
+{
+    const size_t least = 1 << 15, each = caps_model_spec_info(t->config.spec)->parameters / 8;
+    if (!t->ranks || each > CAPS_PIECE)
+        return 0;
+    return each > least ? each : least;
+}
+
 /* Models on all devices, each for its share of a batch. */
 static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error *err)
 {
@@ -281,6 +292,7 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
         .optimizer = t->config.optimizer,
         .batch = caps_config_model_options(&t->config, t->data.train.n).max_batch,
         .timeout_seconds = t->timeout,
+        .piece = piece_of(t),
         .ranks = t->ranks,
         .firsts = t->firsts,
         .reduce = t->config.reduce};

@@ -126,17 +126,19 @@ static caps_op *take_submitted(caps_ranks *r)
     return first;
 }
 
-/* Nanoseconds until it looks again. A device of the processor needs the core that looking takes, but
- * where a thread waits the devices mostly do too. */
-enum { IDLE = 5000000, BESIDE = 250000, LEAST = 20000, MOST = 1000000 };
+/* Nanoseconds until it looks again. A device of the processor needs the core that looking takes,
+ * but where a thread waits the devices mostly do too. One message comes seldom alone. */
+enum { IDLE = 5000000, BESIDE = 1000000, SOON = 400000, LEAST = 20000, MOST = 1000000 };
+#define LIVELY 2e-3 /* seconds after a message */
 
 static long pause_of(const caps_ranks *r)
 {
+    const double since = caps_clock_seconds() - r->progress;
     if (r->outstanding == 0)
         return IDLE;
     if (r->waiting == 0)
-        return BESIDE;
-    const double waits = (caps_clock_seconds() - r->progress) * 1e9 / 16;
+        return since < LIVELY ? SOON : BESIDE;
+    const double waits = since * 1e9 / 16;
     return waits < LEAST ? LEAST : waits > MOST ? MOST : (long)waits;
 }
 
@@ -162,6 +164,7 @@ static void courier_turn(caps_ranks *r)
     size_t n;
     for (caps_op *op = take_submitted(r), *next; op; op = next) {
         next = op->next;
+        r->progress = caps_clock_seconds();
         caps_ranks_start(r, op);
     }
     if (r->broken)
@@ -180,8 +183,9 @@ static void courier_turn(caps_ranks *r)
         for (size_t i = 0; i < some; i++)
             op_end(r, ended[i]);
     }
-    caps_ranks_hear(r);
-    caps_ranks_tell(r, caps_clock_seconds());
+    const double now = caps_clock_seconds();
+    caps_ranks_hear(r, now);
+    caps_ranks_tell(r, now);
 }
 
 static void courier_begin(caps_ranks *r)
@@ -307,60 +311,6 @@ bool caps_ranks_wait_until(caps_ranks *r, double until)
 
 /* ---- beginning and end ---------------------------------------------------------------------- */
 
-/* What ranks know of each other. */
-typedef struct card {
-    char host[CAPS_HOST_BYTES];
-    int64_t pid;
-    char
-        born[32]; /* that process's start, so that another of the same number is not taken for it */
-} card;
-
-/* Field 22 of /proc/PID/stat; "": it cannot be seen. */
-static void process_born(char born[32], int64_t pid)
-{
-    char path[64], text[1024];
-    born[0] = 0;
-    snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
-    FILE *f = fopen(path, "r");
-    if (!f)
-        return;
-    const size_t n = fread(text, 1, sizeof text - 1, f);
-    fclose(f);
-    text[n] = 0;
-    const char *at = strrchr(text, ')'); /* the name before it may have blanks */
-    for (int field = 2; at && field < 22; field++)
-        at = strchr(at + 1, ' ');
-    if (at)
-        snprintf(born, 32, "%.*s", (int)strcspn(at + 1, " "), at + 1);
-}
-
-static caps_status exchange_cards(caps_ranks *r, caps_error *err)
-{
-    const size_t n = (size_t)r->place.count;
-    card mine = {.pid = getpid()};
-    caps_status status = CAPS_OK;
-    card *all = calloc(n, sizeof *all);
-    if (!all)
-        return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu ranks", n);
-    memcpy(mine.host, r->place.host, sizeof mine.host);
-    process_born(mine.born, mine.pid);
-    CAPS_TRY(caps_ranks_gather(r, &mine, all, sizeof mine, err));
-    CAPS_TRY(caps_ranks_share(r, all, n * sizeof *all, err));
-    pthread_mutex_lock(&r->lock);
-    for (size_t i = 0; i < n; i++) {
-        char born[32];
-        memcpy(r->peers[i].host, all[i].host, sizeof all[i].host);
-        r->peers[i].host[CAPS_HOST_BYTES - 1] = 0;
-        process_born(born, all[i].pid);
-        if (strcmp(all[i].host, mine.host) == 0 && born[0] && strcmp(born, all[i].born) == 0)
-            r->peers[i].pid = (pid_t)all[i].pid;
-    }
-    pthread_mutex_unlock(&r->lock);
-done:
-    free(all);
-    return status;
-}
-
 static bool make_conditions(caps_ranks *r)
 {
     pthread_condattr_t clock;
@@ -428,7 +378,7 @@ caps_status caps_ranks_begin(
             r->peers || !*link->text() ? "out of memory for ranks" : link->text()));
     /* Where another rank has failed already, the next call says so, and the end is that of all. */
     caps_error inner = {0};
-    if (exchange_cards(r, &inner) != CAPS_OK)
+    if (caps_ranks_meet(r, &inner) != CAPS_OK)
         caps_ranks_fail(r, r->place.rank, inner.status, false, "%s", inner.message);
     *out = r;
     r = NULL;

@@ -1,18 +1,77 @@
-/* ranks_control.c: signs of life, and how ranks part. See ranks.h. */
+/* ranks_control.c: who is there, signs of life, and how ranks part. See ranks.h. */
 #include "ranks_state.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "fail.h"
 
 #define BEAT     0.5  /* seconds between signs of life */
 #define LOOK     0.05 /* between looks at processes */
+#define HEAR     2e-3 /* between looks for what others say */
 #define PATIENCE 3.0  /* for ranks that are to leave */
+
+/* ---- who is there -------------------------------------------------------------------------- */
+
+/* What ranks know of each other. */
+typedef struct card {
+    char host[CAPS_HOST_BYTES];
+    int64_t pid;
+    char
+        born[32]; /* that process's start, so that another of the same number is not taken for it */
+} card;
+
+/* Field 22 of /proc/PID/stat; "": it cannot be seen. */
+static void process_born(char born[32], int64_t pid)
+{
+    char path[64], text[1024];
+    born[0] = 0;
+    snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return;
+    const size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[n] = 0;
+    const char *at = strrchr(text, ')'); /* the name before it may have blanks */
+    for (int field = 2; at && field < 22; field++)
+        at = strchr(at + 1, ' ');
+    if (at)
+        snprintf(born, 32, "%.*s", (int)strcspn(at + 1, " "), at + 1);
+}
+
+caps_status caps_ranks_meet(caps_ranks *r, caps_error *err)
+{
+    const size_t n = (size_t)r->place.count;
+    card mine = {.pid = getpid()};
+    caps_status status = CAPS_OK;
+    card *all = calloc(n, sizeof *all);
+    if (!all)
+        return caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu ranks", n);
+    memcpy(mine.host, r->place.host, sizeof mine.host);
+    process_born(mine.born, mine.pid);
+    CAPS_TRY(caps_ranks_gather(r, &mine, all, sizeof mine, err));
+    CAPS_TRY(caps_ranks_share(r, all, n * sizeof *all, err));
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < n; i++) {
+        char born[32];
+        memcpy(r->peers[i].host, all[i].host, sizeof all[i].host);
+        r->peers[i].host[CAPS_HOST_BYTES - 1] = 0;
+        process_born(born, all[i].pid);
+        if (strcmp(all[i].host, mine.host) == 0 && born[0] && strcmp(born, all[i].born) == 0)
+            r->peers[i].pid = (pid_t)all[i].pid;
+    }
+    pthread_mutex_unlock(&r->lock);
+done:
+    free(all);
+    return status;
+}
 
 /* ---- messages ------------------------------------------------------------------------------- */
 
@@ -61,8 +120,11 @@ static void on_request(caps_ranks *r)
     pthread_mutex_unlock(&r->lock);
 }
 
-void caps_ranks_hear(caps_ranks *r)
+void caps_ranks_hear(caps_ranks *r, double now)
 {
+    if (now < r->next_hearing)
+        return;
+    r->next_hearing = now + HEAR;
     for (;;) {
         caps_control c = {0};
         int from;

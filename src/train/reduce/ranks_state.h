@@ -56,7 +56,7 @@ struct caps_ranks {
     size_t outstanding; /* the courier's: messages that are on their way */
     size_t borrowed;    /* of these, such with arrays of others; under the lock */
     double progress;    /* when the last one was done */
-    double next_beat, next_look, last_turn; /* the courier's */
+    double next_beat, next_look, next_hearing, last_turn; /* the courier's */
 
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t changed, work;
@@ -110,8 +110,10 @@ bool caps_ranks_wait_until(caps_ranks *r, double until);
 /* The first failure is kept, the others are not. */
 void caps_ranks_fail(caps_ranks *r, int rank, caps_status status, bool lost, const char *format,
     ...) CAPS_PRINTF(5, 6);
+/* ranks_control.c: all ranks learn the hosts and processes of all. */
+caps_status caps_ranks_meet(caps_ranks *r, caps_error *err);
 /* ranks_control.c, for the courier: hears and gives signs of life. */
-void caps_ranks_hear(caps_ranks *r);
+void caps_ranks_hear(caps_ranks *r, double now);
 void caps_ranks_tell(caps_ranks *r, double now);
 void caps_ranks_say(
     caps_ranks *r, caps_control_kind kind, int to, caps_status status, const char *text);
