@@ -81,4 +81,27 @@ static inline json_t *resume(const char *out, const char *flags)
     return cli_run_json(cli_line("train --resume --out %s --quiet --json %s", out, flags));
 }
 
+/* The page about a run draws both, with a bar an epoch. */
+static inline void expect_page(const char *out, size_t epochs)
+{
+    size_t n;
+    test_process p = cli_run("report", out);
+    cli_expect_ok(p);
+    test_process_release(&p);
+    char *html = (char *)cli_read(cli_path(out, "report.html"), &n);
+    const char *at = strstr(html, "<h2>Devices</h2>"), *bar = at;
+    ck_assert_msg(at != NULL, "no chapter about devices");
+    static const char *const names[] = {a, b};
+    for (int i = 0; i < 2; i++) {
+        char row[96];
+        snprintf(row, sizeof row, "<tr><td>%s</td>", names[i]);
+        ck_assert_msg(strstr(at, row) != NULL, "no row of %s", names[i]);
+    }
+    size_t bars = 0;
+    while ((bar = strstr(bar, ": 10 images of a batch, ")) != NULL)
+        bar++, bars++;
+    ck_assert_uint_eq(bars, 2 * epochs);
+    free(html);
+}
+
 #endif

@@ -166,6 +166,7 @@ START_TEST(two_devices_train_together)
     ck_assert(cli_same_file(model_of(outs[0]), model_of(outs[1])));
     json_t *rows[] = {metrics_of(outs[0]), metrics_of(outs[1])};
     ck_assert(json_array_size(rows[0]) == 3 && json_equal(rows[0], rows[1]));
+    expect_page(outs[0], 3);
     json_t *one = cli_train(alone, spec, data, cli_line("--max-steps 12 --device %s", a));
     expect_devices(one, 1, 220, NULL);
     json_t *need = metrics_of(alone);

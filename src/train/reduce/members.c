@@ -12,9 +12,11 @@ static double team_deadline(const caps_team *t)
                           : 0;
 }
 
-/* Nobody waits any more. With the lock. */
+/* Nobody waits any more; to end what they are at all have as much time again. With the lock. */
 static void team_abort(caps_team *t)
 {
+    if (!t->aborted)
+        t->anew = caps_clock_seconds();
     t->aborted = true;
     if (t->ranks)
         caps_ranks_sum_abort(t->ranks);
@@ -31,7 +33,7 @@ static void team_give_up(caps_team *t)
 }
 
 /* Waits for a change. The time of *until does not run while a member waits for other ranks, whose
- * courier knows whether they are there. */
+ * courier knows whether they are there. It may have begun anew since *until was reckoned. */
 static void team_wait_long(caps_team *t, double *until)
 {
     bool abroad = false;
@@ -40,8 +42,8 @@ static void team_wait_long(caps_team *t, double *until)
     for (size_t i = 0; i < t->n; i++)
         abroad = abroad || t->members[i].abroad;
     const double now = caps_clock_seconds();
-    const double left = team_deadline(t), renewed = abroad ? left : t->back + left - now;
-    if (t->ranks && renewed > now) {
+    const double left = team_deadline(t), renewed = abroad ? left : t->anew + left - now;
+    if (renewed > now) {
         *until = renewed;
     } else {
         team_give_up(t);
@@ -60,7 +62,7 @@ void caps_member_return(caps_member *m, double began)
 {
     pthread_mutex_lock(&m->team->lock);
     m->abroad = false;
-    m->team->back = caps_clock_seconds();
+    m->team->anew = caps_clock_seconds();
     pthread_mutex_unlock(&m->team->lock);
     m->work.waiting_seconds += caps_clock_seconds() - began;
 }

@@ -77,7 +77,7 @@ struct caps_team {
     size_t met;    /* members at the meeting point */
     uint64_t meetings;
     bool aborted; /* a member has failed: nobody waits for it */
-    double back;  /* caps_clock_seconds when a member came back from abroad */
+    double anew; /* when all have their time again: one is back from abroad, the job is aborted */
 };
 
 /* One device in one process: no threads, nothing is summed. */
