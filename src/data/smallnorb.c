@@ -19,7 +19,7 @@
 #define MAGIC_BYTES 0x1E3D4C55u
 #define MAGIC_INTS  0x1E3D4C54u
 
-enum { MOST_DIMS = 4, INFO = 4, MOST_CAMERAS = 16, MOST_SIDE = 16384 };
+enum { MOST_DIMS = 4, INFO = 4, CAMERAS = 2, MOST_SIDE = 16384 };
 
 typedef enum part { PART_DAT, PART_CAT, PART_INFO, PARTS } part;
 
@@ -191,10 +191,10 @@ static caps_status check_dims(matrix *m, part which, caps_error *err)
             INFO);
     const bool sides = d[2] >= 2 && d[3] >= 2 && d[2] <= MOST_SIDE && d[3] <= MOST_SIDE &&
                        d[2] % 2 == 0 && d[3] % 2 == 0;
-    if (which == PART_DAT && (d[1] < 1 || d[1] > MOST_CAMERAS || !sides))
+    if (which == PART_DAT && (d[1] != CAMERAS || !sides))
         return caps_fail(err, CAPS_ERR_FORMAT,
-            "%s: images of %zux%zux%zu, need 1 to %d cameras and even sides of 2 to %d", m->path,
-            d[1], d[2], d[3], MOST_CAMERAS, MOST_SIDE);
+            "%s: images of %zux%zux%zu, need %d cameras and even sides of 2 to %d", m->path,
+            d[1], d[2], d[3], CAMERAS, MOST_SIDE);
     return CAPS_OK;
 }
 
