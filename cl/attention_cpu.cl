@@ -26,9 +26,11 @@ CPU_KERNEL void attention_sum(__global float *out, const ulong out_at, __global 
     const int coupled = caps_given(couplings_at), prejudiced = caps_given(prior_at);
     votes += votes_at + (b * i_count * j_count + j) * d;
     out += out_at + (b * j_count + j) * d;
-    CAPS_LOOP for (uint e = 0; e < d; e += 16) {
+    CAPS_LOOP for (uint e = 0; e < d; e += 16)
+    {
         float16 sum = 0.0f;
-        CAPS_LOOP for (uint i = 0; i < i_count; i++) {
+        CAPS_LOOP for (uint i = 0; i < i_count; i++)
+        {
             const ulong ij = (ulong)i * j_count + j;
             float weight = coupled || prejudiced ? 0.0f : 1.0f;
             if (coupled)
@@ -50,18 +52,20 @@ CPU_KERNEL void attention_couplings(__global float *couplings, const ulong coupl
     votes += votes_at + b * i_count * j_count * d;
     total += total_at + b * j_count * d;
     couplings += couplings_at + b * i_count * j_count;
-    CAPS_LOOP for (uint i = 0; i < i_count; i++) {
+    CAPS_LOOP for (uint i = 0; i < i_count; i++)
+    {
         float most = -INFINITY, sum = 0.0f;
-        CAPS_LOOP for (uint j = 0; j < j_count; j++) {
+        CAPS_LOOP for (uint j = 0; j < j_count; j++)
+        {
             couplings[j] = caps_dot(votes + (ulong)j * d, total + (ulong)j * d, d) * scale;
             most = fmax(most, couplings[j]);
         }
-        CAPS_LOOP for (uint j = 0; j < j_count; j++) {
+        CAPS_LOOP for (uint j = 0; j < j_count; j++)
+        {
             couplings[j] = exp(couplings[j] - most);
             sum += couplings[j];
         }
-        CAPS_LOOP for (uint j = 0; j < j_count; j++)
-            couplings[j] /= sum;
+        CAPS_LOOP for (uint j = 0; j < j_count; j++) couplings[j] /= sum;
         votes += (ulong)j_count * d;
         couplings += j_count;
     }
@@ -79,14 +83,16 @@ CPU_KERNEL void attention_slopes(__global float *slopes, const ulong slopes_at,
     slopes += slopes_at + first;
     gains += gains_at + first;
     couplings += couplings_at + first;
-    CAPS_LOOP for (uint i = 0; i < i_count; i++) {
+    CAPS_LOOP for (uint i = 0; i < i_count; i++)
+    {
         float mean = 0.0f;
-        CAPS_LOOP for (uint j = 0; j < j_count; j++) {
+        CAPS_LOOP for (uint j = 0; j < j_count; j++)
+        {
             gains[j] = caps_dot(votes + (ulong)j * d, ds + (ulong)j * d, d);
             mean = fma(couplings[j], gains[j], mean);
         }
-        CAPS_LOOP for (uint j = 0; j < j_count; j++)
-            slopes[j] = couplings[j] * (gains[j] - mean) * scale;
+        CAPS_LOOP for (uint j = 0; j < j_count; j++) slopes[j] =
+            couplings[j] * (gains[j] - mean) * scale;
         votes += (ulong)j_count * d;
         slopes += j_count;
         gains += j_count;
@@ -102,17 +108,20 @@ CPU_KERNEL void attention_dvotes(__global float *votes, const ulong votes_at,
     const uint d)
 {
     const ulong i = get_global_id(0), b = get_global_id(1), first = (b * i_count + i) * j_count;
-    CAPS_LOOP for (uint j = 0; j < j_count; j++) {
-        const float weight = couplings[couplings_at + first + j] + prior[prior_at + i * j_count + j];
+    CAPS_LOOP for (uint j = 0; j < j_count; j++)
+    {
+        const float weight =
+            couplings[couplings_at + first + j] + prior[prior_at + i * j_count + j];
         const float slope = slopes[slopes_at + first + j];
         const ulong to = votes_at + (first + j) * d, capsule = (b * j_count + j) * d;
-        CAPS_LOOP for (uint e = 0; e < d; e += 16) {
+        CAPS_LOOP for (uint e = 0; e < d; e += 16)
+        {
             const uint n = d - e;
             const float16 g = caps_load16(ds + ds_at + capsule + e, n, 0.0f);
             const float16 all = caps_load16(total + total_at + capsule + e, n, 0.0f);
             const float16 turned = caps_load16(turn + turn_at + capsule + e, n, 0.0f);
-            caps_store16(fma(g, (float16)(weight), fma(all, (float16)(slope), turned)),
-                votes + to + e, n);
+            caps_store16(
+                fma(g, (float16)(weight), fma(all, (float16)(slope), turned)), votes + to + e, n);
         }
     }
 }
@@ -122,11 +131,12 @@ CPU_KERNEL void attention_dprior(__global float *dprior, const ulong dprior_at,
     const uint j_count)
 {
     const uint first = (uint)get_global_id(0) * j_count;
-    CAPS_LOOP for (uint j = first; j < first + j_count; j += 16) {
+    CAPS_LOOP for (uint j = first; j < first + j_count; j += 16)
+    {
         const uint n = first + j_count - j;
         float16 sum = 0.0f;
-        CAPS_LOOP for (uint b = 0; b < count; b++)
-            sum += caps_load16(gains + gains_at + (ulong)b * pairs + j, n, 0.0f);
+        CAPS_LOOP for (uint b = 0; b < count; b++) sum +=
+            caps_load16(gains + gains_at + (ulong)b * pairs + j, n, 0.0f);
         caps_store16(sum, dprior + dprior_at + j, n);
     }
 }

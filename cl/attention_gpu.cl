@@ -64,11 +64,10 @@ __kernel void attention_couplings(__global float *couplings, const ulong couplin
         couplings[j] /= sum;
 }
 
-__kernel void attention_slopes(__global float *slopes, const ulong slopes_at,
-    __global float *gains, const ulong gains_at, __global const float *couplings,
-    const ulong couplings_at, __global const float *votes, const ulong votes_at,
-    __global const float *ds, const ulong ds_at, const float scale, const uint i_count,
-    const uint j_count, const uint d)
+__kernel void attention_slopes(__global float *slopes, const ulong slopes_at, __global float *gains,
+    const ulong gains_at, __global const float *couplings, const ulong couplings_at,
+    __global const float *votes, const ulong votes_at, __global const float *ds, const ulong ds_at,
+    const float scale, const uint i_count, const uint j_count, const uint d)
 {
     const uint i = (uint)get_global_id(0);
     const ulong b = get_global_id(1), first = (b * i_count + i) * j_count;

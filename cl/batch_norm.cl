@@ -25,7 +25,8 @@ __kernel void batch_norm_statistics(__global float *mean, const ulong mean_at, _
     if (c >= channels)
         return;
     part += part_at + c;
-    float all = batch_norm_part_count(0, parts, count, s), centre = part[0], squares = part[channels];
+    float all = batch_norm_part_count(0, parts, count, s), centre = part[0],
+          squares = part[channels];
     for (uint p = 1; p < parts; p++) {
         const float n = batch_norm_part_count(p, parts, count, s), sum = all + n;
         const float apart = part[(ulong)p * 2 * channels] - centre;

@@ -16,21 +16,22 @@ CPU_KERNEL void max_pool_forward(__global float *y, const ulong y_at, __global i
     x += x_at + plane * height * width;
     y += y_at + plane * places;
     CAPS_LOOP for (uint oy = 0; oy < out_height; oy++)
-        CAPS_LOOP for (uint ox = 0; ox < out_width; ox++) {
-            uint best = oy * stride * width + ox * stride;
-            float most = x[best];
-            CAPS_LOOP for (uint ky = 0; ky < k; ky++)
-                CAPS_LOOP for (uint kx = 0; kx < k; kx++) {
-                    const uint at = (oy * stride + ky) * width + ox * stride + kx;
-                    if (x[at] > most || (isnan(x[at]) && !isnan(most))) {
-                        most = x[at];
-                        best = at;
-                    }
-                }
-            y[oy * out_width + ox] = most;
-            if (caps_given(place_at))
-                place[place_at + plane * places + oy * out_width + ox] = (int)best;
+        CAPS_LOOP for (uint ox = 0; ox < out_width; ox++)
+    {
+        uint best = oy * stride * width + ox * stride;
+        float most = x[best];
+        CAPS_LOOP for (uint ky = 0; ky < k; ky++) CAPS_LOOP for (uint kx = 0; kx < k; kx++)
+        {
+            const uint at = (oy * stride + ky) * width + ox * stride + kx;
+            if (x[at] > most || (isnan(x[at]) && !isnan(most))) {
+                most = x[at];
+                best = at;
+            }
         }
+        y[oy * out_width + ox] = most;
+        if (caps_given(place_at))
+            place[place_at + plane * places + oy * out_width + ox] = (int)best;
+    }
 }
 
 CPU_KERNEL void max_pool_backward(__global float *dx, const ulong dx_at, __global const float *dy,
@@ -41,8 +42,6 @@ CPU_KERNEL void max_pool_backward(__global float *dx, const ulong dx_at, __globa
     dx += dx_at + plane * height * width;
     dy += dy_at + plane * places;
     place += place_at + plane * places;
-    CAPS_LOOP for (ulong i = 0; i < (ulong)height * width; i++)
-        dx[i] = 0.0f;
-    CAPS_LOOP for (ulong i = 0; i < places; i++)
-        dx[place[i]] += dy[i];
+    CAPS_LOOP for (ulong i = 0; i < (ulong)height * width; i++) dx[i] = 0.0f;
+    CAPS_LOOP for (ulong i = 0; i < places; i++) dx[place[i]] += dy[i];
 }

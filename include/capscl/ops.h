@@ -319,12 +319,10 @@ CAPS_API caps_status caps_depthwise_backward(caps_runtime *rt, const caps_tensor
  * plane of x it lies, row * W + column; of equal values the first in row order. x: [B,C,H,W]; y,
  * place: [B,C,OH,OW]. */
 CAPS_API caps_status caps_max_pool_forward(caps_runtime *rt, const caps_tensor *y,
-    const caps_tensor *place, const caps_tensor *x, size_t kernel, size_t stride,
-    caps_error *err);
+    const caps_tensor *place, const caps_tensor *x, size_t kernel, size_t stride, caps_error *err);
 /* dx: every dy added where its window's value lay; windows may overlap. */
 CAPS_API caps_status caps_max_pool_backward(caps_runtime *rt, const caps_tensor *dx,
-    const caps_tensor *dy, const caps_tensor *place, size_t kernel, size_t stride,
-    caps_error *err);
+    const caps_tensor *dy, const caps_tensor *place, size_t kernel, size_t stride, caps_error *err);
 
 /* ---- batch normalisation --------------------------------------------------------------------- */
 

@@ -65,7 +65,8 @@ static void spec_fill_info(caps_model_spec *spec, const caps_network *n)
         .class_loss = n->class_head->kind->loss,
         .score = n->class_head->kind->score,
         .scores = n->class_head->kind->scores,
-        .parameters = n->elements};
+        .parameters = n->elements,
+        .statistics = n->statistics};
     memcpy(info.input, spec->input, sizeof info.input);
     memcpy(info.source, spec->source, sizeof info.source);
     for (size_t i = 0; i < n->layer_count; i++)

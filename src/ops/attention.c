@@ -66,22 +66,23 @@ static caps_status attention_check(size_t *b, const caps_attention *n, const cha
         CAPS_TRY(caps_fail(
             err, CAPS_ERR_ARGUMENT, "attention: a batch of %zu, need at most %zu", *b, n->b));
     const size_t capsules[] = {*b, n->j, n->d}, pairs[] = {*b, n->i, n->j};
-    CAPS_TRY(caps_require_tensor(
-        "attention", "u", u, CAPS_F32, 3, (size_t[]){*b, n->i, n->k}, err));
+    CAPS_TRY(
+        caps_require_tensor("attention", "u", u, CAPS_F32, 3, (size_t[]){*b, n->i, n->k}, err));
     CAPS_TRY(caps_require_tensor(
         "attention", "w", w, CAPS_F32, 4, (size_t[]){n->i, n->j, n->d, n->k}, err));
     CAPS_TRY(caps_require_tensor("attention", "prior", prior, CAPS_F32, 2, pairs + 1, err));
     CAPS_TRY(caps_require_tensor("attention", v_name, v, CAPS_F32, 3, capsules, err));
     CAPS_TRY(caps_require_tensor("attention", "s", &state->s, CAPS_F32, 3, capsules, err));
     CAPS_TRY(caps_require_tensor("attention", "total", &state->total, CAPS_F32, 3, capsules, err));
-    CAPS_TRY(caps_require_tensor("attention", "couplings", &state->couplings, CAPS_F32, 3, pairs, err));
+    CAPS_TRY(
+        caps_require_tensor("attention", "couplings", &state->couplings, CAPS_F32, 3, pairs, err));
     CAPS_TRY(caps_require_count("attention", "B", 1, b, err));
     CAPS_TRY(caps_require_count("attention", "I*J*D", 3, (size_t[]){n->i, n->j, n->d}, err));
     const size_t need = attention_layout_of(n, *b, training).all;
     if (!workspace || !workspace->buffer || caps_tensor_count(workspace) < need)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT,
-            "attention: workspace has %zu elements, need %zu",
-            workspace && workspace->buffer ? caps_tensor_count(workspace) : 0, need));
+        CAPS_TRY(
+            caps_fail(err, CAPS_ERR_ARGUMENT, "attention: workspace has %zu elements, need %zu",
+                workspace && workspace->buffer ? caps_tensor_count(workspace) : 0, need));
 done:
     return status;
 }
@@ -89,8 +90,8 @@ done:
 /* ---- launches ------------------------------------------------------------------------------- */
 
 /* `items` of dimension 0 in the GPU family, `own` in the CPU family; dimension 1: b samples. */
-static caps_status launch(caps_runtime *rt, const char *kernel, const caps_call *call,
-    size_t items, size_t own, size_t b, caps_error *err)
+static caps_status launch(caps_runtime *rt, const char *kernel, const caps_call *call, size_t items,
+    size_t own, size_t b, caps_error *err)
 {
     const size_t group = caps_group_size(rt, GROUP);
     if (!caps_is_gpu(rt))
@@ -160,12 +161,11 @@ static caps_status run_dvotes(caps_runtime *rt, const caps_tensor *votes,
     caps_put_tensor(&call, total);
     caps_put_tensor(&call, turn);
     caps_put_sizes(&call, (size_t[]){n->i, n->j, n->d}, 3);
-    return launch(
-        rt, "attention_dvotes", &call, n->i * n->j * n->d, n->i, votes->shape[0], err);
+    return launch(rt, "attention_dvotes", &call, n->i * n->j * n->d, n->i, votes->shape[0], err);
 }
 
-static caps_status run_dprior(caps_runtime *rt, const caps_tensor *dprior,
-    const caps_tensor *gains, const caps_attention *n, caps_error *err)
+static caps_status run_dprior(caps_runtime *rt, const caps_tensor *dprior, const caps_tensor *gains,
+    const caps_attention *n, caps_error *err)
 {
     caps_call call = {0};
     const size_t pairs = n->i * n->j, local = caps_group_size(rt, GROUP);
@@ -219,10 +219,8 @@ static caps_status backward_chunk(caps_runtime *rt, const caps_tensor *du, const
     const caps_tensor votes = part_of(workspace, at.votes, 4, all);
     const caps_tensor turn = part_of(workspace, at.turn, 3, capsules);
     const caps_tensor slopes = part_of(workspace, at.slopes, 3, pairs);
-    const caps_tensor ds =
-        part_of(workspace, at.ds + first * shape->j * shape->d, 3, capsules);
-    const caps_tensor gains =
-        part_of(workspace, at.gains + first * shape->i * shape->j, 3, pairs);
+    const caps_tensor ds = part_of(workspace, at.ds + first * shape->j * shape->d, 3, capsules);
+    const caps_tensor gains = part_of(workspace, at.gains + first * shape->i * shape->j, 3, pairs);
     const caps_tensor more = part_of(workspace, at.dw, w->ndim, w->shape);
     const caps_tensor us = caps_tensor_rows(u, first, n);
     const caps_tensor dus = du ? caps_tensor_rows(du, first, n) : us;
@@ -233,8 +231,7 @@ static caps_status backward_chunk(caps_runtime *rt, const caps_tensor *du, const
     CAPS_TRY(run_slopes(rt, &slopes, &gains, &couplings, &votes, &ds, shape, err));
     CAPS_TRY(run_sum(rt, &turn, &votes, &slopes, NULL, shape, err));
     CAPS_TRY(run_dvotes(rt, &votes, &couplings, prior, &slopes, &ds, &total, &turn, shape, err));
-    CAPS_TRY(caps_votes_backward(
-        rt, du ? &dus : NULL, first ? &more : dw, &votes, &us, w, err));
+    CAPS_TRY(caps_votes_backward(rt, du ? &dus : NULL, first ? &more : dw, &votes, &us, w, err));
     if (first)
         CAPS_TRY(caps_add(rt, dw, &more, err));
 done:

@@ -83,8 +83,8 @@ static caps_status launch_parts(caps_runtime *rt, const char *kernel, const caps
 {
     const size_t parts = batch_norm_parts(n->b);
     if (caps_is_gpu(rt))
-        return caps_launch(rt, kernel, args, count, 2, (size_t[]){n->c * group, parts},
-            (size_t[]){group, 1}, err);
+        return caps_launch(
+            rt, kernel, args, count, 2, (size_t[]){n->c * group, parts}, (size_t[]){group, 1}, err);
     return caps_launch(rt, kernel, args, count - 1, 2, (size_t[]){n->c, parts}, NULL, err);
 }
 
@@ -151,9 +151,9 @@ caps_status caps_batch_norm_backward(caps_runtime *rt, const caps_tensor *dx,
     CAPS_TRY(batch_norm_sizes_of(&n, "x", x, err));
     CAPS_TRY(caps_require_tensor("batch_norm", "dx", dx, CAPS_F32, x->ndim, x->shape, err));
     CAPS_TRY(caps_require_tensor("batch_norm", "dy", dy, CAPS_F32, x->ndim, x->shape, err));
-    CAPS_TRY(check_channels(
-        (const char *const[]){"dweight", "dbias", "mean", "var", "weight", NULL},
-        (const caps_tensor *const[]){dweight, dbias, mean, var, weight}, n.c, err));
+    CAPS_TRY(
+        check_channels((const char *const[]){"dweight", "dbias", "mean", "var", "weight", NULL},
+            (const caps_tensor *const[]){dweight, dbias, mean, var, weight}, n.c, err));
     CAPS_TRY(check_workspace(workspace, &n, err));
     const size_t parts = batch_norm_parts(n.b), group = caps_group_size(rt, GROUP);
     const float share = of_batch ? (float)(1 / ((double)n.b * (double)n.s)) : 0;
@@ -179,12 +179,12 @@ caps_status caps_batch_norm_update(caps_runtime *rt, const caps_tensor *running,
 {
     caps_status status;
     CAPS_TRY(caps_require_source("batch_norm", "statistic", statistic, 1, "[C]", err));
-    CAPS_TRY(caps_require_tensor("batch_norm", "running", running, CAPS_F32, 1, statistic->shape, err));
+    CAPS_TRY(
+        caps_require_tensor("batch_norm", "running", running, CAPS_F32, 1, statistic->shape, err));
     CAPS_TRY(caps_require_count("batch_norm", "C", 1, statistic->shape, err));
     const caps_arg args[] = {CAPS_ARG_TENSOR(running), CAPS_ARG_TENSOR(statistic),
         CAPS_ARG_FLOAT(momentum), CAPS_ARG_UINT(statistic->shape[0])};
-    CAPS_TRY(launch_channels(
-        rt, "batch_norm_update", CAPS_ARGS(args), statistic->shape[0], err));
+    CAPS_TRY(launch_channels(rt, "batch_norm_update", CAPS_ARGS(args), statistic->shape[0], err));
 done:
     return status;
 }

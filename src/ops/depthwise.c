@@ -12,14 +12,14 @@ typedef struct depthwise_sizes {
     size_t b, c, h, w, oh, ow, k, stride;
 } depthwise_sizes;
 
-static caps_status depthwise_sizes_of(depthwise_sizes *n, const caps_tensor *x,
-    const caps_tensor *w, size_t stride, caps_error *err)
+static caps_status depthwise_sizes_of(
+    depthwise_sizes *n, const caps_tensor *x, const caps_tensor *w, size_t stride, caps_error *err)
 {
     caps_status status;
     CAPS_TRY(caps_require_source("depthwise", "x", x, 4, "[B, C, H, W]", err));
     CAPS_TRY(caps_require_source("depthwise", "w", w, 4, "[C, 1, k, k]", err));
-    *n = (depthwise_sizes){x->shape[0], x->shape[1], x->shape[2], x->shape[3], 0, 0, w->shape[2],
-        stride};
+    *n = (depthwise_sizes){
+        x->shape[0], x->shape[1], x->shape[2], x->shape[3], 0, 0, w->shape[2], stride};
     CAPS_TRY(caps_require_tensor(
         "depthwise", "w", w, CAPS_F32, 4, (size_t[]){n->c, 1, n->k, n->k}, err));
     if (stride < 1 || stride > CAPS_REQUIRE_LIMIT)
@@ -31,8 +31,7 @@ static caps_status depthwise_sizes_of(depthwise_sizes *n, const caps_tensor *x,
         CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT,
             "depthwise: kernel %zu is larger than its input %zux%zu", n->k, n->h, n->w));
     CAPS_TRY(caps_require_count("depthwise", "B", 1, &n->b, err));
-    CAPS_TRY(
-        caps_require_count("depthwise", "C*H*W", 3, (size_t[]){n->c, n->h, n->w}, err));
+    CAPS_TRY(caps_require_count("depthwise", "C*H*W", 3, (size_t[]){n->c, n->h, n->w}, err));
     CAPS_TRY(caps_require_count("depthwise", "C*k*k", 3, (size_t[]){n->c, n->k, n->k}, err));
 done:
     return status;
@@ -110,9 +109,9 @@ static caps_status depthwise_dw(caps_runtime *rt, const caps_tensor *dw, const c
         (size_t[]){(n->k * n->k + 1) * group, n->c}, (size_t[]){group, 1}, err);
 }
 
-caps_status caps_depthwise_backward(caps_runtime *rt, const caps_tensor *dx,
-    const caps_tensor *dw, const caps_tensor *dbias, const caps_tensor *dy, const caps_tensor *x,
-    const caps_tensor *w, size_t stride, caps_error *err)
+caps_status caps_depthwise_backward(caps_runtime *rt, const caps_tensor *dx, const caps_tensor *dw,
+    const caps_tensor *dbias, const caps_tensor *dy, const caps_tensor *x, const caps_tensor *w,
+    size_t stride, caps_error *err)
 {
     depthwise_sizes n;
     caps_status status;

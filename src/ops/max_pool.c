@@ -60,8 +60,7 @@ caps_status caps_max_pool_forward(caps_runtime *rt, const caps_tensor *y, const 
     caps_put_tensor(&call, y);
     caps_put_tensor(&call, place);
     caps_put_tensor(&call, x);
-    CAPS_TRY(pool_launch(
-        rt, "max_pool_forward", &call, &n, kernel, stride, n.oh * n.ow, err));
+    CAPS_TRY(pool_launch(rt, "max_pool_forward", &call, &n, kernel, stride, n.oh * n.ow, err));
 done:
     return status;
 }
@@ -74,7 +73,8 @@ caps_status caps_max_pool_backward(caps_runtime *rt, const caps_tensor *dx, cons
     caps_status status;
     CAPS_TRY(pool_sizes_of(&n, "dx", dx, "dy", dy, place, kernel, stride, err));
     if (!place)
-        CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT, "max_pool: place is missing, need the forward's"));
+        CAPS_TRY(
+            caps_fail(err, CAPS_ERR_ARGUMENT, "max_pool: place is missing, need the forward's"));
     caps_put_tensor(&call, dx);
     caps_put_tensor(&call, dy);
     caps_put_tensor(&call, place);

@@ -5,10 +5,8 @@
 #include "ref.h"
 
 static const caps_attention shapes[] = {
-    {3, 5, 4, 7, 2, CAPS_SQUASH_EXP},
-    {2, 7, 3, 18, 5, CAPS_SQUASH_PAPER},
-    {1, 1, 1, 1, 1, CAPS_SQUASH_EXP},
-    {5, 3, 19, 3, 4, CAPS_SQUASH_EXP},
+    {3, 5, 4, 7, 2, CAPS_SQUASH_EXP}, {2, 7, 3, 18, 5, CAPS_SQUASH_PAPER},
+    {1, 1, 1, 1, 1, CAPS_SQUASH_EXP}, {5, 3, 19, 3, 4, CAPS_SQUASH_EXP},
     {33, 16, 10, 16, 8, CAPS_SQUASH_EXP},
     {3, 1153, 11, 170, 3, CAPS_SQUASH_EXP}, /* votes of one or two samples at a time */
 };
@@ -186,11 +184,9 @@ START_TEST(wrong_shapes_are_refused)
     test_refused(
         caps_attention_forward(families[_i], &v, &state, &more, &w, &prior, &shape, &v, err),
         "attention: a batch of 3, need at most 2");
-    test_refused(
-        caps_attention_forward(families[_i], &v, &state, &u, &w, &u, &shape, &v, err),
+    test_refused(caps_attention_forward(families[_i], &v, &state, &u, &w, &u, &shape, &v, err),
         "attention: prior is float32 [2, 3, 6], need float32 [3, 4]");
-    test_refused(
-        caps_attention_forward(families[_i], &v, &state, &u, &w, &prior, &shape, &v, err),
+    test_refused(caps_attention_forward(families[_i], &v, &state, &u, &w, &prior, &shape, &v, err),
         "attention: workspace has 40 elements, need 120");
     test_tensor_release(&u);
     test_tensor_release(&more);

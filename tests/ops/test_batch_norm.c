@@ -69,7 +69,8 @@ static void check_shape(caps_runtime *rt, const size_t *z, bool of_batch, double
     double *weight = test_random(c, 3, -2, 2), *bias = test_random(c, 4, -1, 1);
     double *mean = test_random(c, 5, apart - 1, apart + 1), *var = test_random(c, 6, 0.5, 2);
     double *y = test_zeros(all), *dx = test_zeros(all), *dw = test_zeros(c), *db = test_zeros(c);
-    caps_tensor tx = test_tensor(x, 3, z), tdy = test_tensor(dy, 3, z), ty = test_tensor(NULL, 3, z);
+    caps_tensor tx = test_tensor(x, 3, z), tdy = test_tensor(dy, 3, z),
+                ty = test_tensor(NULL, 3, z);
     caps_tensor tdx = test_tensor(NULL, 3, z), tw = test_tensor(weight, 1, &c);
     caps_tensor tb = test_tensor(bias, 1, &c), tdw = test_tensor(NULL, 1, &c);
     caps_tensor tdb = test_tensor(NULL, 1, &c), work = test_tensor(NULL, 1, &room);
@@ -98,15 +99,14 @@ static void check_shape(caps_runtime *rt, const size_t *z, bool of_batch, double
         test_expect(&tdw, dw, 1e-5 * loss, "dweight");
         test_expect(&tdx, dx, 1e-5 * loss, "dx");
         uint32_t *bits = test_bits(rt, &tdx), *again;
-        test_ok(caps_batch_norm_backward( /* in place */
+        test_ok(caps_batch_norm_backward(/* in place */
             rt, &tdy, &tdw, &tdb, &tdy, &tx, &tm, &tv, &tw, of_batch, epsilon, &work, &err));
         again = test_bits(rt, &tdy);
         ck_assert(memcmp(bits, again, all * sizeof *bits) == 0);
         free(bits);
         free(again);
     }
-    caps_tensor *const tensors[] = {
-        &tx, &tdy, &ty, &tdx, &tw, &tb, &tdw, &tdb, &work, &tm, &tv};
+    caps_tensor *const tensors[] = {&tx, &tdy, &ty, &tdx, &tw, &tb, &tdw, &tdb, &work, &tm, &tv};
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
         test_tensor_release(tensors[i]);
     double *const arrays[] = {x, dy, weight, bias, mean, var, y, dx, dw, db};
@@ -135,8 +135,7 @@ START_TEST(running_statistics_move_by_a_hundredth)
     caps_error err = {0};
     double *old = test_random(c, 1, -3, 3), *batch = test_random(c, 2, -3, 3);
     caps_tensor running = test_tensor(old, 1, &c), now = test_tensor(batch, 1, &c);
-    test_ok(caps_batch_norm_update(
-        families[_i], &running, &now, CAPS_BATCH_NORM_MOMENTUM, &err));
+    test_ok(caps_batch_norm_update(families[_i], &running, &now, CAPS_BATCH_NORM_MOMENTUM, &err));
     for (size_t i = 0; i < c; i++)
         old[i] = 0.99 * old[i] + 0.01 * batch[i];
     test_expect(&running, old, 1e-6, "running");
@@ -149,8 +148,10 @@ END_TEST
 
 START_TEST(wrong_shapes_are_refused)
 {
-    caps_tensor x = test_tensor(NULL, 3, (size_t[]){2, 3, 4}), flat = test_tensor(NULL, 1, &x.shape[0]);
-    caps_tensor c = test_tensor(NULL, 1, (size_t[]){3}), y = test_tensor(NULL, 3, (size_t[]){2, 3, 5});
+    caps_tensor x = test_tensor(NULL, 3, (size_t[]){2, 3, 4}),
+                flat = test_tensor(NULL, 1, &x.shape[0]);
+    caps_tensor c = test_tensor(NULL, 1, (size_t[]){3}),
+                y = test_tensor(NULL, 3, (size_t[]){2, 3, 5});
     test_refused(caps_batch_norm_statistics(families[_i], &c, &c, &flat, &c, err),
         "batch_norm: x is no float32 tensor of 2 dimensions or more, need [B, C, ...]");
     test_refused(caps_batch_norm_statistics(families[_i], &c, &flat, &x, &c, err),
@@ -159,9 +160,8 @@ START_TEST(wrong_shapes_are_refused)
         "batch_norm: workspace has 3 elements, need 12");
     test_refused(caps_batch_norm_forward(families[_i], &y, &x, &c, &c, &c, &c, 1e-3f, err),
         "batch_norm: y is float32 [2, 3, 5], need float32 [2, 3, 4]");
-    test_refused(
-        caps_batch_norm_backward(
-            families[_i], &x, &c, &c, &x, &x, &c, &c, &flat, true, 1e-3f, &y, err),
+    test_refused(caps_batch_norm_backward(
+                     families[_i], &x, &c, &c, &x, &x, &c, &c, &flat, true, 1e-3f, &y, err),
         "batch_norm: weight is float32 [2], need float32 [3]");
     test_tensor_release(&x);
     test_tensor_release(&flat);
