@@ -26,6 +26,7 @@ static caps_status plan_parameters(caps_model *m, caps_error *err)
         {&m->gradients, CAPS_PURPOSE_GRADIENTS, m->options.training, n},
         {&m->first_moments, CAPS_PURPOSE_MOMENTS, m->options.training && m->options.adam, n},
         {&m->second_moments, CAPS_PURPOSE_MOMENTS, m->options.training && m->options.adam, n},
+        {&m->average, CAPS_PURPOSE_MOMENTS, m->options.training && m->options.average, all},
     };
     caps_status status = CAPS_OK;
     for (size_t i = 0; i < sizeof flats / sizeof flats[0]; i++)

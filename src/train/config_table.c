@@ -104,6 +104,8 @@ const caps_setting caps_settings[] = {
     COUNT("ranks", ranks, .optional = true),
     COUNT("rate_warmup_steps", lr_warmup_steps, .optional = true, .decides = true),
     CHOICE("reduce", reduce, .optional = true, .name = "reduce", .value = table_reduce),
+    REAL("ema", ema, .optional = true, .decides = true, .name = "decay of the average", .most = 1,
+        .open = true),
 };
 const size_t caps_setting_count = sizeof caps_settings / sizeof caps_settings[0];
 
