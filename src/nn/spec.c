@@ -392,7 +392,7 @@ static const struct {
                      "max_pool", "pool1") "\"kernel\": 2}, " LAYER("conv",
                      "conv2") "\"channels\": 64, \"kernel\": 5, \"padding\": 2}, " LAYER(
                      "max_pool", "pool2") "\"kernel\": 2}, " LAYER("linear",
-                     "fc1") "\"out\": 1000}, " LAYER("dropout",
+                     "fc1") "\"out\": 1024}, " LAYER("dropout",
                      "dropout") "\"rate\": 0.5}, " LAYER("linear",
                      "fc2") "\"out\": 10, \"activation\": \"none\"}]}"},
     {"efficient",

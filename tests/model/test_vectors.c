@@ -253,7 +253,7 @@ static void check_file(caps_runtime *rt, const char *file, size_t spare, size_t 
 /* The batch in micro-batches of at most `most` images, whose gradients are added up. */
 static void check_parts(caps_runtime *rt, const char *file, size_t most)
 {
-    if (strstr(file, "net_attention")) /* its batch goes whole, or not at all: test_statistics.c */
+    if (strstr(file, "net_attention")) /* its batch goes whole, or not at all: test_batch_norm_model.c */
         return;
     caps_error err = {0};
     caps_safetensors st;
