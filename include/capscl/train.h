@@ -77,6 +77,12 @@ typedef struct caps_train_config {
     caps_reduce reduce; /* how their gradients are summed */
     uint64_t lr_warmup_steps; /* of so many first steps step n (from 1) has n / so many of the rate;
                                  Adam only; 0: none */
+    double ema; /* the exponential moving average of the parameters decays by so much a step (at
+                   step n, from 1, at most (1 + n) / (10 + n)), is evaluated beside them and saved
+                   as model-ema.safetensors; below 1, 0: none */
+    /* What `augment` does, and flip beside any of them. */
+    caps_augment_options augment_options;
+    caps_viewpoints viewpoints; /* of the training and the test split: caps_dataset_options */
 } caps_train_config;
 
 /* The three functions that fill a config need its `size` and write no more than so many bytes; what
@@ -171,6 +177,9 @@ typedef struct caps_train_metrics {
     /* [device_count], likewise with CAPS_TRAIN_EPOCH alone; of one device there is none. */
     const caps_train_epoch_device *devices;
     size_t device_count;
+    /* Of the parameters' average (caps_train_config.ema); NaN where not evaluated. */
+    bool averages; /* there is one */
+    double ema_test_error_percent, ema_validation_error_percent;
 } caps_train_metrics;
 
 typedef enum caps_train_event {

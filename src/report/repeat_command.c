@@ -32,6 +32,7 @@ static const struct {
     {"rate_decay_steps", "--lr-decay-steps", FLAG_VALUE},
     {"rate_linear_epochs", "--lr-linear", FLAG_VALUE},
     {"rate_warmup_steps", "--lr-warmup", FLAG_VALUE},
+    {"ema", "--ema", FLAG_VALUE},
     {"rate_factors", "--layer-lr", FLAG_VALUE},
     {"rate_staircase", "--lr-staircase", FLAG_IF_TRUE},
     {"rate_staircase", "--no-lr-staircase", FLAG_IF_FALSE},
@@ -49,6 +50,14 @@ static const struct {
     {"invert", "--invert", FLAG_IF_TRUE},
     {"stretch", "--stretch", FLAG_IF_TRUE},
     {"class_weights", "--class-weights", FLAG_VALUE},
+    {"affine_rotate", "--affine-rotate", FLAG_VALUE},
+    {"affine_squeeze", "--affine-squeeze", FLAG_VALUE},
+    {"affine_erase", "--affine-erase", FLAG_VALUE},
+    {"affine_shift", "--no-affine-shift", FLAG_IF_FALSE},
+    {"crop_brightness", "--crop-brightness", FLAG_VALUE},
+    {"crop_contrast", "--crop-contrast", FLAG_VALUE},
+    {"flip", "--flip", FLAG_IF_TRUE},
+    {"viewpoints", "--viewpoints", FLAG_VALUE},
 };
 
 static void put_quoted(caps_textbuf *out, const char *text)
