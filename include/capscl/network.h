@@ -43,6 +43,8 @@ typedef struct caps_model_info {
     const char *scores;       /* "lengths", "probabilities" */
     uint64_t parameters;
     uint64_t decoder_parameters; /* of them in the decoder */
+    uint64_t statistics; /* numbers that training keeps up to date but does not train: running means
+                            and variances of batch normalisation; no parameters */
 } caps_model_info;
 
 /* Parses and checks JSON text; `where` names it in messages ("net.json"). CAPS_ERR_SPEC names the
@@ -122,14 +124,15 @@ typedef struct caps_loss {
 /* ---- parameters ----------------------------------------------------------------------------- */
 
 /* Parameters in the contract's order and names; value and gradient are views of two flat buffers.
- */
+ * Running statistics are among them, without a gradient; in the flat buffer they lie behind all
+ * that is trained. */
 typedef struct caps_parameter {
     const char *name; /* "conv1.weight" */
     int ndim;
     size_t shape[CAPS_MAX_DIMS];
     size_t count, first; /* elements; position in the flat buffer */
     caps_tensor value;
-    caps_tensor gradient; /* buffer NULL unless training */
+    caps_tensor gradient; /* buffer NULL unless training, and of a statistic */
 } caps_parameter;
 
 #ifdef __cplusplus
