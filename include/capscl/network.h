@@ -35,14 +35,16 @@ typedef struct caps_model_info {
     size_t inputs;     /* I: the capsules that the class capsules read; 0 likewise */
     size_t input_dim;  /* K of these */
     size_t grid[3];    /* I = types * height * width where these capsules have places, else all 0 */
-    size_t iterations; /* r of the class capsules' routing; 0: no iterations */
+    size_t iterations; /* r of the class capsules' routing, 1 of attention; 0: no routing */
     bool leaky;        /* of the same: see caps_routing */
-    const char *routing_grad; /* "full", "last"; "none" without iterations */
+    const char *routing_grad; /* "full", "last"; "none" without dynamic routing */
     const char *class_loss;   /* "margin loss", "cross entropy" */
     const char *score;        /* what a class has: "length", "probability" */
     const char *scores;       /* "lengths", "probabilities" */
     uint64_t parameters;
     uint64_t decoder_parameters; /* of them in the decoder */
+    uint64_t statistics; /* numbers that training keeps up to date but does not train: running means
+                            and variances of batch normalisation; no parameters */
 } caps_model_info;
 
 /* Parses and checks JSON text; `where` names it in messages ("net.json"). CAPS_ERR_SPEC names the
@@ -122,14 +124,15 @@ typedef struct caps_loss {
 /* ---- parameters ----------------------------------------------------------------------------- */
 
 /* Parameters in the contract's order and names; value and gradient are views of two flat buffers.
- */
+ * Running statistics are among them, without a gradient; in the flat buffer they lie behind all
+ * that is trained. */
 typedef struct caps_parameter {
     const char *name; /* "conv1.weight" */
     int ndim;
     size_t shape[CAPS_MAX_DIMS];
     size_t count, first; /* elements; position in the flat buffer */
     caps_tensor value;
-    caps_tensor gradient; /* buffer NULL unless training */
+    caps_tensor gradient; /* buffer NULL unless training, and of a statistic */
 } caps_parameter;
 
 #ifdef __cplusplus

@@ -267,6 +267,166 @@ CAPS_API caps_status caps_class_caps_backward(caps_runtime *rt, const caps_tenso
     const caps_class_caps_state *state, const caps_tensor *u, const caps_tensor *w,
     const caps_class_caps *shape, const caps_tensor *workspace, caps_error *err);
 
+/* ---- capsules of 4x4 poses: votes and EM routing in one --------------------------------------- */
+
+/* "Matrix capsules with EM routing" (Hinton, Sabour, Frosst, ICLR 2018). A child i has a pose M_i
+ * (4x4, row-major) and an activation a_i; its vote for parent j is V_ij = M_i W_ij. Over the 16
+ * elements h, with r_ij = R_ij a_i and e = 1e-7, iteration t = 0, 1, ..:
+ *   S_j = sum_i r, mu = sum_i r V / (S + e), var = sum_i r (V - mu)^2 / (S + e) + variance_floor
+ *   cost_j = cost_scale S sum_h (beta_u + 0.5 ln var_h)
+ *   z_j = lambda (1 - 0.95^(t+1)) (beta_a - cost_j), a_j = sigmoid(z_j)
+ * and, but after the last, R_ij = softmax over all parents of i, types and positions, of
+ *   ln a_j - sum_h ((V - mu)^2 / (2 var) + 0.5 ln(2 pi var)).
+ * At first R_ij = 1 / (parents * windows that see i). The results are mu_j and a_j of the last. */
+typedef struct caps_em {
+    size_t b;                    /* the most images at once */
+    size_t types, height, width; /* T, H, W of the children: I = T H W, i = (type H + y) W + x */
+    size_t parents;              /* C: types of the parents */
+    /* A parent sees a window of kernel x kernel children of every type, without padding: that at
+     * (y, x) begins at (y stride, x stride). 0: there is one window, which sees all children, and
+     * all positions share its weights. A child that no window sees has no part in anything. */
+    size_t kernel, stride;
+    bool coordinates; /* kernel 0: V[0][3] += (y + 0.5) / H, V[1][3] += (x + 0.5) / W */
+    size_t iterations;
+    caps_routing_grad grad;
+    float lambda, cost_scale, variance_floor; /* floor > 0 */
+} caps_em;
+
+/* Elements that batches of at most shape->b images need: `state`, which a forward leaves for its
+ * backward, and `workspace`, which holds nothing between calls. training: also for the backward.
+ * Zeros: the sizes are refused by forward and backward, which say why. Of a smaller batch the
+ * forward uses less, but state and workspace may be larger than need be. */
+typedef struct caps_em_workspace {
+    size_t state, workspace;
+} caps_em_workspace;
+CAPS_API caps_em_workspace caps_em_workspace_of(
+    const caps_runtime *rt, const caps_em *shape, bool training);
+
+/* pose_out: [B,J,16], activation_out: [B,J], J = C H2 W2, j = (type H2 + y) W2 + x, H2 = (H -
+ * kernel) / stride + 1 and W2 alike, 1 with kernel 0; pose: [B,I,16], activation: [B,I], weight:
+ * [kernel,kernel,T,C,4,4] (row and column in the window, type of the child, of the parent), with
+ * kernel 0 [T,C,4,4]; beta_u, beta_a: [C]. Votes are formed where they are needed, never stored
+ * for a batch. */
+CAPS_API caps_status caps_em_forward(caps_runtime *rt, const caps_tensor *pose_out,
+    const caps_tensor *activation_out, const caps_tensor *state, const caps_tensor *pose,
+    const caps_tensor *activation, const caps_tensor *weight, const caps_tensor *beta_u,
+    const caps_tensor *beta_a, const caps_em *shape, const caps_tensor *workspace, caps_error *err);
+
+/* All gradients (dpose and dactivation may be NULL: not computed) from dpose_out, dactivation_out,
+ * the forward's inputs and the state it left. */
+CAPS_API caps_status caps_em_backward(caps_runtime *rt, const caps_tensor *dpose,
+    const caps_tensor *dactivation, const caps_tensor *dweight, const caps_tensor *dbeta_u,
+    const caps_tensor *dbeta_a, const caps_tensor *dpose_out, const caps_tensor *dactivation_out,
+    const caps_tensor *state, const caps_tensor *pose, const caps_tensor *activation,
+    const caps_tensor *weight, const caps_tensor *beta_u, const caps_tensor *beta_a,
+    const caps_em *shape, const caps_tensor *workspace, caps_error *err);
+
+/* R of an iteration (0 is the first), from the state of a forward of out->shape[0] images. out:
+ * [B, H2 W2, kernel kernel T, C], the windows row by row and in each its children by row, column
+ * and type; with kernel 0 [B, I, C]. */
+CAPS_API caps_status caps_em_assignment(caps_runtime *rt, const caps_tensor *out,
+    const caps_tensor *state, const caps_em *shape, size_t iteration, caps_error *err);
+
+/* The first iteration in whose mu or z a forward of `images` images has left a value that is not
+ * finite; shape->iterations: none. Waits for the queue. */
+CAPS_API caps_status caps_em_first_not_finite(caps_runtime *rt, size_t *iteration,
+    const caps_tensor *state, size_t images, const caps_em *shape, caps_error *err);
+
+/* ---- attention routing ---------------------------------------------------------------------- */
+
+/* Efficient-CapsNet (Mazzia, Salvetti, Chiaberge 2021). No iterations: with the votes u_ij = W_ij
+ * u_i and their sums S_j = sum_i u_ij,
+ *   c_ij = softmax over j of u_ij . S_j / sqrt(D),  s_j = sum_i (c_ij + prior_ij) u_ij,
+ *   v_j = squash(s_j). */
+typedef struct caps_attention {
+    size_t b, i, j, d, k; /* the most samples at once; sizes of the capsules */
+    caps_squash squash;
+} caps_attention;
+
+/* What the backward needs of the forward. No votes: they are computed again, of some samples at a
+ * time. */
+typedef struct caps_attention_state {
+    caps_tensor couplings; /* [B, I, J]: c */
+    caps_tensor total;     /* [B, J, D]: S */
+    caps_tensor s;         /* [B, J, D] */
+} caps_attention_state;
+
+/* Elements of the workspace, which holds nothing between calls, for batches of at most shape->b.
+ * training: also for the backward. */
+CAPS_API size_t caps_attention_workspace(const caps_attention *shape, bool training);
+
+/* v: [B,J,D], u: [B,I,K], w: [I,J,D,K], prior: [I,J]. */
+CAPS_API caps_status caps_attention_forward(caps_runtime *rt, const caps_tensor *v,
+    caps_attention_state *state, const caps_tensor *u, const caps_tensor *w,
+    const caps_tensor *prior, const caps_attention *shape, const caps_tensor *workspace,
+    caps_error *err);
+/* du (NULL: not computed), dw, dprior from dv and what the forward read and left. */
+CAPS_API caps_status caps_attention_backward(caps_runtime *rt, const caps_tensor *du,
+    const caps_tensor *dw, const caps_tensor *dprior, const caps_tensor *dv,
+    const caps_attention_state *state, const caps_tensor *u, const caps_tensor *w,
+    const caps_tensor *prior, const caps_attention *shape, const caps_tensor *workspace,
+    caps_error *err);
+
+/* ---- depthwise convolution, max pooling ------------------------------------------------------ */
+
+/* Every channel by a kernel of its own: y[b,c,oy,ox] = bias[c] + sum_ky,kx w[c,0,ky,kx] x[b,c, oy
+ * stride + ky, ox stride + kx]. x: [B,C,H,W], y: [B,C,OH,OW], w: [C,1,k,k], bias: [C]. */
+CAPS_API caps_status caps_depthwise_forward(caps_runtime *rt, const caps_tensor *y,
+    const caps_tensor *x, const caps_tensor *w, const caps_tensor *bias, size_t stride,
+    caps_error *err);
+/* dx NULL: not computed. */
+CAPS_API caps_status caps_depthwise_backward(caps_runtime *rt, const caps_tensor *dx,
+    const caps_tensor *dw, const caps_tensor *dbias, const caps_tensor *dy, const caps_tensor *x,
+    const caps_tensor *w, size_t stride, caps_error *err);
+
+/* y[b,c,oy,ox]: the greatest value of the window of kernel x kernel at (oy stride, ox stride); one
+ * that is not a number is greater than all others. place (int32, NULL: not wanted): where in its
+ * plane of x it lies, row * W + column; of equal values the first in row order. x: [B,C,H,W]; y,
+ * place: [B,C,OH,OW]. */
+CAPS_API caps_status caps_max_pool_forward(caps_runtime *rt, const caps_tensor *y,
+    const caps_tensor *place, const caps_tensor *x, size_t kernel, size_t stride, caps_error *err);
+/* dx: every dy added where its window's value lay; windows may overlap. */
+CAPS_API caps_status caps_max_pool_backward(caps_runtime *rt, const caps_tensor *dx,
+    const caps_tensor *dy, const caps_tensor *place, size_t kernel, size_t stride, caps_error *err);
+
+/* ---- batch normalisation --------------------------------------------------------------------- */
+
+/* Keras' order and constants in Efficient-CapsNet; Ioffe, Szegedy 2015. x, y: [B, C, ...], all else
+ * [C]. */
+#define CAPS_BATCH_NORM_EPSILON  1e-3f
+#define CAPS_BATCH_NORM_MOMENTUM 0.01f /* of a batch in the running statistics */
+
+/* Elements of the workspace of the functions that have one. */
+CAPS_API size_t caps_batch_norm_workspace(size_t b, size_t c);
+
+/* mean[c] and the biased var[c] of x over the batch and places. */
+CAPS_API caps_status caps_batch_norm_statistics(caps_runtime *rt, const caps_tensor *mean,
+    const caps_tensor *var, const caps_tensor *x, const caps_tensor *workspace, caps_error *err);
+/* y = weight (x - mean) / sqrt(var + epsilon) + bias. y may be x. */
+CAPS_API caps_status caps_batch_norm_forward(caps_runtime *rt, const caps_tensor *y,
+    const caps_tensor *x, const caps_tensor *mean, const caps_tensor *var,
+    const caps_tensor *weight, const caps_tensor *bias, float epsilon, caps_error *err);
+/* The sums over the batch and places of dy and of dy (x - mean) / sqrt(var + epsilon). */
+CAPS_API caps_status caps_batch_norm_sums(caps_runtime *rt, const caps_tensor *dweight,
+    const caps_tensor *dbias, const caps_tensor *dy, const caps_tensor *x, const caps_tensor *mean,
+    const caps_tensor *var, float epsilon, const caps_tensor *workspace, caps_error *err);
+/* dx from such sums over `values` values of each channel, of which mean and var are those too: of
+ * x, or of a batch that x is a part of. values 0: mean and var are constants. dx may be dy. */
+CAPS_API caps_status caps_batch_norm_input(caps_runtime *rt, const caps_tensor *dx,
+    const caps_tensor *dy, const caps_tensor *x, const caps_tensor *mean, const caps_tensor *var,
+    const caps_tensor *weight, const caps_tensor *dweight, const caps_tensor *dbias, double values,
+    float epsilon, caps_error *err);
+/* Both. of_batch: mean and var are those of x, and gradients go through them too; else they are
+ * constants. dx may be dy. */
+CAPS_API caps_status caps_batch_norm_backward(caps_runtime *rt, const caps_tensor *dx,
+    const caps_tensor *dweight, const caps_tensor *dbias, const caps_tensor *dy,
+    const caps_tensor *x, const caps_tensor *mean, const caps_tensor *var,
+    const caps_tensor *weight, bool of_batch, float epsilon, const caps_tensor *workspace,
+    caps_error *err);
+/* running = (1 - momentum) running + momentum statistic. */
+CAPS_API caps_status caps_batch_norm_update(caps_runtime *rt, const caps_tensor *running,
+    const caps_tensor *statistic, float momentum, caps_error *err);
+
 /* ---- lengths, losses, mask ------------------------------------------------------------------ */
 
 /* lengths[b,j] = |v[b,j]|. v: [B,J,D]. */

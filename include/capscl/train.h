@@ -118,6 +118,7 @@ typedef struct caps_profile {
     /* Of layers of these kinds in the network: */
     bool class_bias, primary_average;
     bool routing_last; /* routing.grad is "last"; else as it is */
+    bool affine;       /* images are augmented by `affine` where they can be, else as by default */
 } caps_profile;
 
 /* The i-th profile, NULL past the last; the first is the default. */

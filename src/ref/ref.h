@@ -63,6 +63,24 @@ void caps_ref_routing_backward(double *dvotes, double *dbias, const double *dv_l
     const double *couplings, const double *s, const double *v, const double *votes, bool full,
     bool exponential, size_t b, size_t i, size_t j, size_t d, size_t iterations);
 
+/* em_ref.c; shapes: caps_em. Assignments are [iterations, B, windows, edges, parents]. */
+typedef struct caps_ref_em {
+    size_t b, types, height, width, parents, kernel, stride;
+    bool coordinates, last; /* last: the assignments of the last iteration are constants */
+    size_t iterations;
+    double lambda, cost_scale, variance_floor;
+    const double *fixed; /* in place of the assignments of the last iteration; NULL: none */
+} caps_ref_em;
+size_t caps_ref_em_windows(const caps_ref_em *p);
+size_t caps_ref_em_edges(const caps_ref_em *p);
+void caps_ref_em_forward(double *pose_out, double *activation_out, double *assigned /* or NULL */,
+    const double *pose, const double *activation, const double *weight, const double *beta_u,
+    const double *beta_a, const caps_ref_em *p);
+void caps_ref_em_backward(double *dpose, double *dactivation, double *dweight, double *dbeta_u,
+    double *dbeta_a, const double *dpose_out, const double *dactivation_out, const double *pose,
+    const double *activation, const double *weight, const double *beta_u, const double *beta_a,
+    const caps_ref_em *p);
+
 /* softmax_ref.c; labels that are no class give 0 */
 void caps_ref_softmax_forward(double *p, const double *z, size_t b, size_t j);
 void caps_ref_cross_entropy_forward(
@@ -96,6 +114,36 @@ void caps_ref_sse_backward(
 /* class_weights_ref.c; x: [B,N], weights: [J], labels: [B,L] */
 void caps_ref_class_weights(double *x, const double *weights, const int32_t *labels, size_t b,
     size_t n, size_t j, size_t l);
+
+/* attention_ref.c: couplings [B,I,J], total and s [B,J,D] are saved for backward; prior [I,J] */
+void caps_ref_attention_forward(double *v /*[B,J,D]*/, double *couplings, double *total, double *s,
+    const double *votes /*[B,I,J,D]*/, const double *prior, bool exponential, size_t b, size_t i,
+    size_t j, size_t d);
+void caps_ref_attention_backward(double *dvotes, double *dprior, const double *dv,
+    const double *couplings, const double *total, const double *s, const double *votes,
+    const double *prior, bool exponential, size_t b, size_t i, size_t j, size_t d);
+
+/* depthwise_ref.c; x: [B,C,H,W], w: [C,1,k,k] */
+void caps_ref_depthwise_forward(double *y, const double *x, const double *w, const double *bias,
+    size_t b, size_t c, size_t h, size_t width, size_t k, size_t stride);
+void caps_ref_depthwise_backward(double *dx, double *dw, double *dbias, const double *dy,
+    const double *x, const double *w, size_t b, size_t c, size_t h, size_t width, size_t k,
+    size_t stride);
+
+/* max_pool_ref.c; planes: B*C */
+void caps_ref_max_pool_forward(
+    double *y, const double *x, size_t planes, size_t h, size_t w, size_t k, size_t stride);
+void caps_ref_max_pool_backward(double *dx, const double *dy, const double *x, size_t planes,
+    size_t h, size_t w, size_t k, size_t stride);
+
+/* batch_norm_ref.c; x, y: [B,C,S], all else [C]; of_batch: mean and var are those of x */
+void caps_ref_batch_norm_statistics(
+    double *mean, double *var, const double *x, size_t b, size_t c, size_t s);
+void caps_ref_batch_norm_forward(double *y, const double *x, const double *mean, const double *var,
+    const double *weight, const double *bias, double epsilon, size_t b, size_t c, size_t s);
+void caps_ref_batch_norm_backward(double *dx, double *dweight, double *dbias, const double *dy,
+    const double *x, const double *mean, const double *var, const double *weight, bool of_batch,
+    double epsilon, size_t b, size_t c, size_t s);
 
 /* optimizer_ref.c */
 void caps_ref_adam_step(double *w, double *m, double *v, const double *g, double learning_rate,

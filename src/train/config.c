@@ -8,6 +8,7 @@
 #include "class_weights.h"
 #include "config_table.h"
 #include "fail.h"
+#include "start.h"
 #include "picture.h"
 
 /* ---- storage -------------------------------------------------------------------------------- */
@@ -134,6 +135,7 @@ static caps_status check_loss(const caps_loss *loss, caps_error *err)
 caps_status caps_config_check(const caps_train_config *config, caps_error *err)
 {
     caps_status status;
+    char names[128];
     int background;
     if (!config->spec)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "train: there is no spec, need one");
@@ -153,8 +155,8 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: routing is '%s', need stored or fused, or none", config->routing);
     if (!caps_profile_find(config->profile))
-        return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "train: profile is '%s', need paper, authors or keras", config->profile);
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "train: profile is '%s', need %s", config->profile,
+            caps_profile_names(names, sizeof names));
     if (config->lr_min > config->lr)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: least learning rate is %g, need 0 to the first one, %g", config->lr_min,

@@ -42,6 +42,18 @@ static const caps_profile profiles[] = {
         .reconstruction_mean = 0.392,
         .routing_last = true,
     },
+    {
+        .name = "efficient",
+        .about = "schedule and loss of Efficient-CapsNet",
+        .epochs = 60,
+        .batch = 16,
+        .lr = 5e-4,
+        .lr_decay = 0.97,
+        .lr_staircase = true,
+        .lr_min = 5e-5,
+        .reconstruction_mean = 0.392,
+        .affine = true,
+    },
 };
 
 const caps_profile *caps_profile_at(size_t i)
@@ -55,6 +67,19 @@ const caps_profile *caps_profile_find(const char *name)
         if (strcmp(profiles[i].name, name) == 0)
             return &profiles[i];
     return NULL;
+}
+
+char *caps_profile_names(char *text, size_t bytes)
+{
+    const size_t n = sizeof profiles / sizeof profiles[0];
+    size_t at = 0;
+    for (size_t i = 0; i < n && at < bytes; i++)
+        at += (size_t)snprintf(text + at, bytes - at, "%s%s",
+            i == 0      ? ""
+            : i + 1 < n ? ", "
+                        : " or ",
+            profiles[i].name);
+    return text;
 }
 
 double caps_loss_class_mean(const caps_model_spec *spec)

@@ -15,7 +15,7 @@
 #define FORWARD  1e-5
 #define GRADIENT 1e-4
 
-enum { MOST_FILES = 32, OWN_FILES = 9 };
+enum { MOST_FILES = 32, OWN_FILES = 10 };
 static char *files[MOST_FILES];
 static size_t file_count;
 
@@ -82,7 +82,7 @@ static void fill_with_nan(caps_model *m, caps_runtime *rt)
         const caps_parameter *p = caps_model_parameter(m, i);
         const cl_mem buffers[] = {p->value.buffer, p->gradient.buffer};
         for (size_t k = 0; k < 2; k++) {
-            if (buffers[k] == done)
+            if (buffers[k] == done || !buffers[k])
                 continue;
             done = buffers[k];
             size_t bytes = 0;
@@ -210,6 +210,8 @@ static void expect_gradients(caps_model *m, const caps_safetensors *st, const ch
         const caps_parameter *p = caps_model_parameter(m, i);
         char name[64];
         snprintf(name, sizeof name, "grad.%s", p->name);
+        if (!p->gradient.buffer && !caps_safetensors_get(st, name)) /* a running statistic */
+            continue;
         expect_tensor(st, file, name, &p->gradient, GRADIENT);
     }
 }
@@ -251,6 +253,8 @@ static void check_file(caps_runtime *rt, const char *file, size_t spare, size_t 
 /* The batch in micro-batches of at most `most` images, whose gradients are added up. */
 static void check_parts(caps_runtime *rt, const char *file, size_t most)
 {
+    if (strstr(file, "net_attention")) /* its batch goes whole, or not at all: test_batch_norm_model.c */
+        return;
     caps_error err = {0};
     caps_safetensors st;
     caps_model *m = NULL;
@@ -329,7 +333,7 @@ END_TEST
 /* Golden vectors of layers that there are not yet. */
 static bool is_of_a_later_kind(const char *name)
 {
-    return strncmp(name, "net_matrix", 10) == 0 || strncmp(name, "net_attention", 13) == 0;
+    return strncmp(name, "net_matrix", 10) == 0;
 }
 
 static void add_folder(const char *folder, const char *const *only)
@@ -358,7 +362,8 @@ Suite *suite(void)
 {
     static const char *const own[] = {"gray_r3.safetensors", "gray_r3_lastgrad.safetensors",
         "color_r1.safetensors", "authors.safetensors", "keras.safetensors", "leaky_net.safetensors",
-        "pairs.safetensors", "cnn.safetensors", "net_stack.safetensors", NULL};
+        "pairs.safetensors", "cnn.safetensors", "net_stack.safetensors",
+        "net_attention.safetensors", NULL};
     add_folder(TEST_SOURCE_DIR "/tests/vectors", own);
     const size_t ours = file_count;
     if (ours != OWN_FILES) {

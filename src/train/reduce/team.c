@@ -76,6 +76,7 @@ caps_status caps_team_begin(caps_team *t, uint64_t seed, uint64_t step, caps_err
             m->stepper.reduce = caps_member_reduce;
             m->stepper.ready = caps_member_ready;
             m->stepper.reduce_user = m;
+            m->stepper.share = t->pool ? &m->share : NULL;
         }
     }
     t->compared = false;
@@ -141,6 +142,7 @@ caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n
     for (size_t i = 0; i < n; i++)
         t->models[i] = t->members[i].model;
     CAPS_TRY(caps_team_join(t, options, err));
+    CAPS_TRY(caps_team_pool_init(t, options->spec, err));
     t->has_threads = !caps_team_is_alone(t);
     CAPS_TRY(caps_members_start(t, err));
     *out = t;
@@ -164,6 +166,7 @@ void caps_team_free(caps_team *t)
     if (!all || caps_team_is_busy(t)) /* what is not free yet is what may come back still uses */
         return;
     caps_team_part_ways(t);
+    caps_team_pool_release(t);
     if (t->has_changed)
         pthread_cond_destroy(&t->changed);
     if (t->has_lock)
