@@ -17,6 +17,7 @@ static const char *const free_flags[] = {"--out", "--resume", "--data", "--epoch
 
 /* Flags that are compared by functions of their own. */
 static const char *const compared_flags[] = {"--repeat", "--arch", "--init", "--conv",
+    "--loss",
     "--iterations", "--routing-grad", "--leaky", "--class-bias", "--no-class-bias",
     "--primary-average", "--no-primary-average", "--no-decoder"};
 
@@ -38,6 +39,9 @@ static const struct {
     {"--lr-min", "rate_min"},
     {"--lr-warmup", "rate_warmup_steps"},
     {"--layer-lr", "rate_factors"},
+    {"--spread-margin", "spread_margin_first"},
+    {"--spread-margin", "loss.spread_margin"},
+    {"--weight-decay", "weight_decay"},
     {"--margin-positive", "loss.margin_positive"},
     {"--margin-negative", "loss.margin_negative"},
     {"--margin-down", "loss.margin_down"},
@@ -217,6 +221,16 @@ static caps_status compare_file(
     return refuse(err, flag, given, has);
 }
 
+static caps_status compare_loss(const caps_train_flags *o, const caps_args *args,
+    const caps_train_config *config, caps_error *err)
+{
+    const char *name = o->loss == 0 ? "margin loss" : "spread loss";
+    const char *has = caps_loss_name(config->spec, &config->loss);
+    if (!caps_args_given(args, "--loss") || strcmp(name, has) == 0)
+        return CAPS_OK;
+    return refuse(err, "--loss", o->loss == 0 ? "margin" : "spread", has);
+}
+
 /* ---- convolutions --------------------------------------------------------------------------- */
 
 /* What "im2col" or "conv1=direct,primary=auto" requests of a layer; "auto" where it names none. */
@@ -274,6 +288,7 @@ caps_status caps_train_check_resumed(const caps_train_flags *o, const caps_args 
     CAPS_TRY(compare_file("--init", o->init, config->init, err));
     CAPS_TRY(compare_conv(o->common.conv, config->conv, err));
     CAPS_TRY(compare_network(o, args, config, err));
+    CAPS_TRY(compare_loss(o, args, config, err));
     CAPS_TRY(compare_settings(o, args, config, err));
 done:
     return status;

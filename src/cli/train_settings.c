@@ -14,6 +14,7 @@ static const char *const augments[] = {"none", "shift2", "place40", "crop24", NU
 static const char *const routing_grads[] = {"full", "last", NULL};
 static const char *const reduces[] = {"exact", "fast", "bf16", NULL}; /* caps_reduce */
 static const char *const initialisers[] = {"scaled", "authors", NULL};
+static const char *const losses[] = {"margin", "spread", NULL}; /* caps_class_loss but for OWN */
 
 static const char *profile_name(size_t i, const void *context)
 {
@@ -48,7 +49,7 @@ const caps_flag caps_train_flag_table[] = {
         "multimnist, cifar10, cnn (the paper's baseline), cnn-small\n"
         "(default: mnist, or the spec of --init)"),
     CAPS_ROW_TEXT("--profile", caps_train_flags, profile, "P",
-        "what the settings begin with: paper, authors or keras\n"
+        "what the settings begin with: paper, authors, keras, em or em-authors\n"
         "(docs/profiles.md; default: paper)"),
     CAPS_ROW_COUNT("--iterations", caps_train_flags, iterations, 1, 1000, "N",
         "of routing (default: the network's, 3)"),
@@ -95,9 +96,18 @@ const caps_flag caps_train_flag_table[] = {
         "batches want it (docs/scaling.md); Adam only (default: 0)"),
     CAPS_ROW_AMOUNT("--lr-min", caps_train_flags, lr_min, FLT_MAX, "X",
         "never a lower learning rate (default: 0; authors: 1e-6)"),
+    CAPS_ROW_AMOUNT("--weight-decay", caps_train_flags, weight_decay, FLT_MAX, "X",
+        "add X times the weight to the gradient of every weight, but not of biases\n"
+        "(default: 0; em, em-authors: 2e-7)"),
     CAPS_ROW_TEXT("--layer-lr", caps_train_flags, lr_multipliers, "L=X,...",
         "learning-rate multipliers: primary=0.1,class_caps=0.5; 0 keeps a layer\n"
         "as it is (default: 1 for all)"),
+    CAPS_ROW_CHOICE("--loss", caps_train_flags, loss, losses, "L",
+        "of the classes: margin; or spread, of matrix capsules (default: spread for\n"
+        "them, else the network's own)"),
+    CAPS_ROW_TEXT("--spread-margin", caps_train_flags, spread_margin, "M|A:B",
+        "m of the spread loss, above 0 up to 1; A:B: a straight line over the steps\n"
+        "of the run (default: 0.2:0.9)"),
     CAPS_ROW_AMOUNT("--margin-positive", caps_train_flags, margin_positive, 1, "X",
         "m+ of the margin loss, a length: 0 to 1 and above m- (default: 0.9)"),
     CAPS_ROW_AMOUNT("--margin-negative", caps_train_flags, margin_negative, 1, "X",
@@ -234,18 +244,21 @@ static caps_status check_loss_flags(
         bool reconstruction;
     } rows[] = {{"--margin-positive", false}, {"--margin-negative", false},
         {"--margin-down", false}, {"--class-mean", false}, {"--no-class-mean", false},
+        {"--spread-margin", false},
         {"--reconstruction-weight", true}, {"--reconstruction-mean", true}};
     const caps_model_info *info = caps_model_spec_info(config->spec);
-    const bool margin = strcmp(info->class_loss, "margin loss") == 0;
+    const char *loss = caps_loss_name(config->spec, &config->loss);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *need =
+            strcmp(rows[i].flag, "--spread-margin") == 0 ? "spread loss" : "margin loss";
         if (!caps_args_given(args, rows[i].flag))
             continue;
         if (info->dim == 0)
             return caps_cli_usage(
                 err, "train: %s with %s, which has no capsules", rows[i].flag, config->arch);
-        if (!rows[i].reconstruction && !margin)
+        if (!rows[i].reconstruction && strcmp(loss, need) != 0)
             return caps_cli_usage(err, "train: %s with %s, whose loss is the %s", rows[i].flag,
-                config->arch, info->class_loss);
+                config->arch, loss);
         if (rows[i].reconstruction && !info->has_decoder)
             return caps_cli_usage(
                 err, "train: %s without a decoder, nothing is reconstructed", rows[i].flag);
@@ -314,15 +327,59 @@ static void change_numbers(
         config->initialiser = (caps_initialiser)o->initialiser;
 }
 
+/* "M", or "A:B" with A no greater than B. */
+static caps_status take_spread_margin(
+    caps_train_config *config, const char *text, caps_error *err)
+{
+    char first[32];
+    const size_t n = text ? strcspn(text, ":") : 0;
+    double from = 0, to = 0;
+    caps_status status = CAPS_OK;
+    if (!text)
+        return CAPS_OK;
+    snprintf(first, sizeof first, "%.*s", (int)(n < sizeof first ? n : sizeof first - 1), text);
+    CAPS_TRY(caps_parse_real(&from, first, 0, 1, "--spread-margin", err));
+    to = from;
+    if (text[n])
+        CAPS_TRY(caps_parse_real(&to, text + n + 1, 0, 1, "--spread-margin", err));
+    if (from > to)
+        CAPS_TRY(caps_cli_usage(err,
+            "--spread-margin: it falls from %g to %g, need A:B with A no greater than B", from,
+            to));
+    config->spread_margin_first = from;
+    config->loss.spread_margin = (float)to;
+done:
+    return status;
+}
+
 static caps_status find_profile(
     const caps_profile **profile, const caps_train_flags *o, caps_error *err)
 {
     *profile = caps_profile_find(o->profile ? o->profile : caps_profile_at(0)->name);
     if (*profile)
         return CAPS_OK;
+    char names[128];
     const char *near = caps_nearest(o->profile, profile_name, NULL);
-    return caps_cli_usage(err, "--profile: unknown value '%s', need paper, authors or keras%s%s%s",
-        o->profile, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    return caps_cli_usage(err, "--profile: unknown value '%s', need %s%s%s%s", o->profile,
+        caps_profile_list(names, sizeof names), near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+/* --loss, and with it what belongs to the loss alone. */
+static caps_status take_class_loss(
+    const caps_train_flags *o, const caps_args *args, caps_train_config *config, caps_error *err)
+{
+    const caps_model_info *info = caps_model_spec_info(config->spec);
+    const bool margin = o->loss == 0;
+    if (!caps_args_given(args, "--loss"))
+        return CAPS_OK;
+    if (!info->matrix && strcmp(info->class_loss, margin ? "margin loss" : "spread loss") != 0)
+        return caps_cli_usage(err, "train: --loss %s with %s, whose loss is the %s",
+            losses[o->loss], config->arch, info->class_loss);
+    if (info->matrix)
+        config->loss.class_loss = margin ? CAPS_CLASS_LOSS_MARGIN : CAPS_CLASS_LOSS_SPREAD;
+    if (margin)
+        config->spread_margin_first = 0;
+    return CAPS_OK;
 }
 
 /* What the library begins with: network, augmentation, classes, profile. */
@@ -413,6 +470,9 @@ caps_status caps_train_take_settings(
     if (caps_args_given(args, "--stretch"))
         config->stretch = o->pictures.stretch;
     change_numbers(o, args, config);
+    if (caps_args_given(args, "--weight-decay"))
+        config->weight_decay = o->weight_decay;
+    CAPS_TRY(take_spread_margin(config, o->spread_margin, err));
     CAPS_TRY(copy_text(config->background, sizeof config->background,
         background && strcmp(background, "auto") == 0 ? "" : background, "--background", err));
     if (caps_args_given(args, "--reduce"))
@@ -434,6 +494,7 @@ caps_status caps_train_new_config(caps_train_session *s, caps_train_config *conf
     const caps_args *args = s->args;
     caps_status status;
     CAPS_TRY(start_config(s, config, err));
+    CAPS_TRY(take_class_loss(o, args, config, err));
     CAPS_TRY(check_loss_flags(args, config, err));
     if (caps_args_given(args, "--epochs"))
         config->epochs = o->epochs;

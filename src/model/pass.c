@@ -54,6 +54,11 @@ void caps_model_set_step(caps_model *m, uint64_t seed, uint64_t step)
     m->dropout = (caps_dropout){.seed = seed, .step = step};
 }
 
+void caps_model_set_spread_margin(caps_model *m, float margin)
+{
+    m->step_margin = margin;
+}
+
 static const caps_classifier *pass_classifier(const caps_model *m)
 {
     return (const caps_classifier *)m->network.class_head;
@@ -276,7 +281,7 @@ static caps_totals pass_totals(caps_model *m)
     return totals;
 }
 
-caps_status caps_model_accumulate(
+static caps_status pass_accumulate(
     caps_model *m, const caps_images *images, bool totals, const caps_joint *joint, caps_error *err)
 {
     const caps_model_info *info = caps_model_get_info(m);
@@ -320,6 +325,18 @@ caps_status caps_model_accumulate(
         first += n;
     }
 done:
+    return status;
+}
+
+/* With the margin of the step, which is an argument of the kernels that are enqueued. */
+caps_status caps_model_accumulate(
+    caps_model *m, const caps_images *images, bool totals, const caps_joint *joint, caps_error *err)
+{
+    const float margin = m->loss.spread_margin;
+    if (m->step_margin > 0)
+        m->loss.spread_margin = m->step_margin;
+    caps_status status = pass_accumulate(m, images, totals, joint, err);
+    m->loss.spread_margin = margin;
     return status;
 }
 

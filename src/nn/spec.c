@@ -80,6 +80,11 @@ static void spec_fill_info(caps_model_spec *spec, const caps_network *n)
     }
     if (last->kind->problem)
         last->kind->problem(last, &problem);
+    info.matrix = last->output_count == 2;
+    if (problem.type == CAPS_PROBLEM_EM) {
+        info.iterations = problem.em.iterations;
+        info.routing_grad = problem.em.grad == CAPS_ROUTING_GRAD_FULL ? "full" : "last";
+    }
     if (problem.type == CAPS_PROBLEM_CAPS) {
         info.iterations = problem.class_caps.routing.iterations;
         info.leaky = problem.class_caps.routing.leaky;
@@ -144,6 +149,26 @@ caps_status caps_spec_refresh(caps_model_spec *spec, const char *where, caps_err
     status = spec_fill_lines(spec, &network, err);
     caps_network_release(&network);
     return status;
+}
+
+/* ---- losses --------------------------------------------------------------------------------- */
+
+const char *caps_loss_name(const caps_model_spec *spec, const caps_loss *loss)
+{
+    const bool margin = loss->class_loss == CAPS_CLASS_LOSS_MARGIN;
+    return margin ? caps_head_margin.loss : spec->info.class_loss;
+}
+
+caps_status caps_loss_check(const caps_model_spec *spec, const caps_loss *loss, caps_error *err)
+{
+    const caps_model_info *info = &spec->info;
+    const bool spread = loss->class_loss == CAPS_CLASS_LOSS_SPREAD;
+    const char *name = spread ? caps_head_activation.loss : caps_head_margin.loss;
+    if (loss->class_loss == CAPS_CLASS_LOSS_OWN || info->matrix ||
+        (!spread && info->dim > 0))
+        return CAPS_OK;
+    return caps_fail(err, CAPS_ERR_ARGUMENT, "loss: %s of a network whose last layer has no %s",
+        name, spread ? "matrix capsules" : "capsules");
 }
 
 const caps_model_info *caps_model_spec_info(const caps_model_spec *spec)

@@ -9,6 +9,7 @@
 #include "config_table.h"
 #include "fail.h"
 #include "picture.h"
+#include "start.h"
 
 /* ---- storage -------------------------------------------------------------------------------- */
 
@@ -89,6 +90,7 @@ caps_model_options caps_config_model_options(const caps_train_config *config, si
         .lr_multipliers = config->lr_multipliers[0] ? config->lr_multipliers : NULL,
         .routing_algorithm = config_routing(config),
         .loss = &config->loss,
+        .weight_decay = config->weight_decay,
     };
 }
 
@@ -128,10 +130,25 @@ static caps_status check_loss(const caps_loss *loss, caps_error *err)
     return CAPS_OK;
 }
 
+static caps_status check_spread(const caps_train_config *config, caps_error *err)
+{
+    const double first = config->spread_margin_first, last = (double)config->loss.spread_margin;
+    if (!(last > 0 && last <= 1))
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "train: margin of the spread loss is %g, need > 0 and <= 1",
+            last);
+    if ((float)first > config->loss.spread_margin)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: margin of the spread loss falls from %g to %g, need one that rises", first,
+            last);
+    return caps_loss_check(config->spec, &config->loss, err);
+}
+
 caps_status caps_config_check(const caps_train_config *config, caps_error *err)
 {
     caps_status status;
     int background;
+    char names[128];
     if (!config->spec)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "train: there is no spec, need one");
     if (config->epochs == 0 && config->max_steps == 0)
@@ -151,7 +168,8 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err)
             "train: routing is '%s', need stored or fused, or none", config->routing);
     if (!caps_profile_find(config->profile))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "train: profile is '%s', need paper, authors or keras", config->profile);
+            "train: profile is '%s', need %s", config->profile,
+            caps_profile_list(names, sizeof names));
     if (config->lr_min > config->lr)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: least learning rate is %g, need 0 to the first one, %g", config->lr_min,
@@ -163,5 +181,7 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err)
         config->class_weights, caps_model_spec_info(config->spec)->classes, err);
     if (status != CAPS_OK)
         return caps_fail_prefix(err, status, "train: class weights");
+    if ((status = check_spread(config, err)) != CAPS_OK)
+        return status;
     return check_loss(&config->loss, err);
 }

@@ -103,6 +103,10 @@ const caps_setting caps_settings[] = {
     TEXT("conv_request", conv_request, .optional = true),
     COUNT("ranks", ranks, .optional = true),
     COUNT("rate_warmup_steps", lr_warmup_steps, .optional = true, .decides = true),
+    REAL("spread_margin_first", spread_margin_first, .optional = true, .decides = true,
+        .name = "first margin of the spread loss", .most = 1),
+    REAL("weight_decay", weight_decay, .optional = true, .decides = true, .name = "weight decay",
+        .most = (double)FLT_MAX),
     CHOICE("reduce", reduce, .optional = true, .name = "reduce", .value = table_reduce),
 };
 const size_t caps_setting_count = sizeof caps_settings / sizeof caps_settings[0];

@@ -42,6 +42,32 @@ static const caps_profile profiles[] = {
         .reconstruction_mean = 0.392,
         .routing_last = true,
     },
+    {
+        .name = "em",
+        .about = "the paper of matrix capsules",
+        .epochs = 10,
+        .batch = 64,
+        .lr = 3e-3,
+        .lr_decay = 0.96,
+        .lr_decay_steps = 20000,
+        .reconstruction_weight = CAPS_RECONSTRUCTION_WEIGHT,
+        .weight_decay = 2e-7,
+        .spread_margin_first = 0.2,
+        .spread_margin_last = 0.9,
+    },
+    {
+        .name = "em-authors",
+        .about = "what the published code of matrix capsules does",
+        .epochs = 10,
+        .batch = 64,
+        .lr = 3e-3,
+        .lr_decay = 0.96,
+        .lr_decay_steps = 20000,
+        .reconstruction_weight = CAPS_RECONSTRUCTION_WEIGHT,
+        .weight_decay = 2e-7,
+        .spread_margin_first = 0.2,
+        .spread_margin_last = 0.99,
+    },
 };
 
 const caps_profile *caps_profile_at(size_t i)
@@ -55,6 +81,19 @@ const caps_profile *caps_profile_find(const char *name)
         if (strcmp(profiles[i].name, name) == 0)
             return &profiles[i];
     return NULL;
+}
+
+const char *caps_profile_list(char *text, size_t bytes)
+{
+    size_t at = 0;
+    const size_t n = sizeof profiles / sizeof profiles[0];
+    for (size_t i = 0; i < n && at < bytes; i++)
+        at += (size_t)snprintf(text + at, bytes - at, "%s%s",
+            i == 0       ? ""
+            : i + 1 == n ? " or "
+                         : ", ",
+            profiles[i].name);
+    return text;
 }
 
 double caps_loss_class_mean(const caps_model_spec *spec)
@@ -103,6 +142,12 @@ caps_status caps_profile_apply(
     config->lr_min = p->lr_min;
     config->initialiser = p->initialiser;
     config->loss = CAPS_LOSS_DEFAULT;
+    if (info->matrix) {
+        config->loss.class_loss = CAPS_CLASS_LOSS_SPREAD;
+        config->loss.spread_margin = (float)(p->spread_margin_last > 0 ? p->spread_margin_last : 0.9);
+        config->spread_margin_first = p->spread_margin_first > 0 ? p->spread_margin_first : 0.2;
+    }
+    config->weight_decay = p->weight_decay;
     config->loss.margin_scale = p->class_mean && margin ? caps_loss_class_mean(config->spec) : 1;
     config->loss.reconstruction_weight = p->reconstruction_mean > 0
                                              ? p->reconstruction_mean / (double)info->pixels
