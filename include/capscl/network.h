@@ -129,9 +129,8 @@ typedef struct caps_loss {
 
 /* Of the squared error in the loss (the paper, section 4.1). */
 #define CAPS_RECONSTRUCTION_WEIGHT 0.0005
-#define CAPS_LOSS_DEFAULT          \
-    ((caps_loss){                                                                                  \
-        CAPS_MARGIN_DEFAULT, 1, CAPS_RECONSTRUCTION_WEIGHT, CAPS_CLASS_LOSS_OWN, 0.9f})
+#define CAPS_LOSS_DEFAULT                                                                          \
+    ((caps_loss){CAPS_MARGIN_DEFAULT, 1, CAPS_RECONSTRUCTION_WEIGHT, CAPS_CLASS_LOSS_OWN, 0.9f})
 
 /* What messages and reports call the loss of the classes: "margin loss", "spread loss", "cross
  * entropy". */

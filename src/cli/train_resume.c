@@ -16,8 +16,7 @@ static const char *const free_flags[] = {"--out", "--resume", "--data", "--epoch
     "--kernel-times", "--trace", "--trace-events", "--json", "--quiet", "--verbose"};
 
 /* Flags that are compared by functions of their own. */
-static const char *const compared_flags[] = {"--repeat", "--arch", "--init", "--conv",
-    "--loss",
+static const char *const compared_flags[] = {"--repeat", "--arch", "--init", "--conv", "--loss",
     "--iterations", "--routing-grad", "--leaky", "--class-bias", "--no-class-bias",
     "--primary-average", "--no-primary-average", "--no-decoder"};
 

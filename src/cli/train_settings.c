@@ -244,8 +244,8 @@ static caps_status check_loss_flags(
         bool reconstruction;
     } rows[] = {{"--margin-positive", false}, {"--margin-negative", false},
         {"--margin-down", false}, {"--class-mean", false}, {"--no-class-mean", false},
-        {"--spread-margin", false},
-        {"--reconstruction-weight", true}, {"--reconstruction-mean", true}};
+        {"--spread-margin", false}, {"--reconstruction-weight", true},
+        {"--reconstruction-mean", true}};
     const caps_model_info *info = caps_model_spec_info(config->spec);
     const char *loss = caps_loss_name(config->spec, &config->loss);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -257,8 +257,8 @@ static caps_status check_loss_flags(
             return caps_cli_usage(
                 err, "train: %s with %s, which has no capsules", rows[i].flag, config->arch);
         if (!rows[i].reconstruction && strcmp(loss, need) != 0)
-            return caps_cli_usage(err, "train: %s with %s, whose loss is the %s", rows[i].flag,
-                config->arch, loss);
+            return caps_cli_usage(
+                err, "train: %s with %s, whose loss is the %s", rows[i].flag, config->arch, loss);
         if (rows[i].reconstruction && !info->has_decoder)
             return caps_cli_usage(
                 err, "train: %s without a decoder, nothing is reconstructed", rows[i].flag);
@@ -328,8 +328,7 @@ static void change_numbers(
 }
 
 /* "M", or "A:B" with A no greater than B. */
-static caps_status take_spread_margin(
-    caps_train_config *config, const char *text, caps_error *err)
+static caps_status take_spread_margin(caps_train_config *config, const char *text, caps_error *err)
 {
     char first[32];
     const size_t n = text ? strcspn(text, ":") : 0;
@@ -361,7 +360,8 @@ static caps_status find_profile(
     char names[128];
     const char *near = caps_nearest(o->profile, profile_name, NULL);
     return caps_cli_usage(err, "--profile: unknown value '%s', need %s%s%s%s", o->profile,
-        caps_profile_list(names, sizeof names), near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+        caps_profile_list(names, sizeof names), near ? "; did you mean " : "", near ? near : "",
+        near ? "?" : "");
 }
 
 /* --loss, and with it what belongs to the loss alone. */

@@ -33,9 +33,8 @@ bool caps_loss_equal(const caps_loss *a, const caps_loss *b)
     for (size_t i = 0; i < NUMBERS; i++)
         if (!(fabs(x[i] - y[i]) <= 0))
             return false;
-    return a->class_loss == b->class_loss &&
-           (a->class_loss != CAPS_CLASS_LOSS_SPREAD ||
-               !(fabsf(a->spread_margin - b->spread_margin) > 0));
+    return a->class_loss == b->class_loss && (a->class_loss != CAPS_CLASS_LOSS_SPREAD ||
+                                                 !(fabsf(a->spread_margin - b->spread_margin) > 0));
 }
 
 json_t *caps_loss_to_json(const caps_loss *loss)

@@ -90,8 +90,8 @@ static caps_status convolution_choose(caps_convolution *c, const caps_layer *lay
         return status;
     }
     const size_t used = strlen(plan->conv_chosen), room = sizeof plan->conv_chosen - used;
-    const int more = snprintf(plan->conv_chosen + used, room, "%s%s=%s", used ? "," : "",
-        own, caps_conv_algorithm_name(c->conv.algorithm));
+    const int more = snprintf(plan->conv_chosen + used, room, "%s%s=%s", used ? "," : "", own,
+        caps_conv_algorithm_name(c->conv.algorithm));
     if (more > 0 && (size_t)more < room)
         return CAPS_OK;
     return caps_fail(err, CAPS_ERR_SPEC,
@@ -179,8 +179,7 @@ caps_status caps_convolution_backward(caps_convolution *c, const caps_layer *lay
 {
     const caps_tensor *all = &layer->inputs[0]->dy;
     const caps_tensor dx = all->buffer ? caps_batch_of(all, pass->b) : *all;
-    return caps_convolution_backward_to(
-        c, layer, pass, all->buffer ? &dx : NULL, dy, y, err);
+    return caps_convolution_backward_to(c, layer, pass, all->buffer ? &dx : NULL, dy, y, err);
 }
 
 void caps_convolution_problem(

@@ -64,7 +64,7 @@ struct caps_field {
     {                                                                                              \
         .name = (field), .type = CAPS_FIELD_FLAG, .offset = offsetof(owner, member), .fallback = 1 \
     }
-#define CAPS_ROW_NUMBER(field, owner, member, standard, smallest, greatest)                          \
+#define CAPS_ROW_NUMBER(field, owner, member, standard, smallest, greatest)                        \
     {                                                                                              \
         .name = (field), .type = CAPS_FIELD_REAL, .offset = offsetof(owner, member),               \
         .fallback = (standard), .least = (smallest), .most = (greatest)                            \

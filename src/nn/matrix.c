@@ -54,8 +54,8 @@ void caps_em_layer_describe_routing(const caps_em_layer *self, char *text, size_
         double value, standard;
     } rows[] = {{"lambda", self->lambda, 0.01}, {"cost scale", self->cost_scale, 1},
         {"variance floor", self->variance_floor, 5e-4}};
-    int at = snprintf(text, bytes, "%zu EM iterations (gradient: %s)", self->iterations,
-        grads[self->grad]);
+    int at = snprintf(
+        text, bytes, "%zu EM iterations (gradient: %s)", self->iterations, grads[self->grad]);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0] && at >= 0 && (size_t)at < bytes; i++)
         if (fabs(rows[i].value - rows[i].standard) > 0)
             at += snprintf(text + at, bytes - (size_t)at, ", %s %g", rows[i].name, rows[i].value);
@@ -86,17 +86,16 @@ caps_status caps_em_layer_build(caps_em_layer *self, caps_network *n, const size
     int ndim, const size_t *weight, caps_error *err)
 {
     caps_layer *layer = &self->base;
-    const size_t seen =
-        self->kernel ? layer->inputs[0]->grid[0] * self->kernel * self->kernel
-                     : layer->inputs[0]->shape[0];
+    const size_t seen = self->kernel ? layer->inputs[0]->grid[0] * self->kernel * self->kernel
+                                     : layer->inputs[0]->shape[0];
     caps_status status;
     CAPS_TRY(caps_layer_add_parameter(n, layer, "weight", ndim, weight, WEIGHT_STDDEV, err));
     layer->parameters[0].authors_stddev = WEIGHT_STDDEV;
     CAPS_TRY(caps_layer_add_parameter(n, layer, "beta_u", 1, &self->types, 0, err));
     CAPS_TRY(caps_layer_add_parameter(n, layer, "beta_a", 1, &self->types, 0, err));
     CAPS_TRY(caps_matrix_add_outputs(layer, grid, err));
-    CAPS_TRY(caps_layer_check_array(layer->name, "its votes", 5,
-        (size_t[]){seen, grid[0], grid[1], grid[2], CAPS_POSE}, err));
+    CAPS_TRY(caps_layer_check_array(
+        layer->name, "its votes", 5, (size_t[]){seen, grid[0], grid[1], grid[2], CAPS_POSE}, err));
     CAPS_TRY(caps_layer_check_array(layer->name, "its assignments", 5,
         (size_t[]){seen, grid[0], grid[1], grid[2], self->iterations}, err));
 done:
@@ -190,11 +189,11 @@ void caps_em_layer_problem(const caps_layer *layer, caps_layer_problem *p)
 {
     const caps_em shape = em_shape(layer, 1);
     const size_t *grid = layer->outputs[0].grid;
-    const double window = shape.kernel
-                              ? (double)(shape.kernel * shape.kernel * grid[1] * grid[2])
-                              : (double)(shape.height * shape.width);
+    const double window = shape.kernel ? (double)(shape.kernel * shape.kernel * grid[1] * grid[2])
+                                       : (double)(shape.height * shape.width);
     p->type = CAPS_PROBLEM_EM;
     p->em = shape;
     /* The votes' products alone. */
-    p->flops = 2 * window * (double)shape.types * (double)shape.parents * CAPS_POSE * CAPS_POSE_SIDE;
+    p->flops =
+        2 * window * (double)shape.types * (double)shape.parents * CAPS_POSE * CAPS_POSE_SIDE;
 }

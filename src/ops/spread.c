@@ -16,8 +16,8 @@ static caps_status spread_check(
     *l = several ? labels->shape[1] : 1;
     CAPS_TRY(caps_require_source("spread", "a", a, 2, "[B, J]", err));
     CAPS_TRY(caps_require_count("spread", "B*J", 2, a->shape, err));
-    CAPS_TRY(caps_require_tensor("spread", "labels", labels, CAPS_I32, several ? 2 : 1,
-        (size_t[]){a->shape[0], *l}, err));
+    CAPS_TRY(caps_require_tensor(
+        "spread", "labels", labels, CAPS_I32, several ? 2 : 1, (size_t[]){a->shape[0], *l}, err));
 done:
     return status;
 }
@@ -39,8 +39,7 @@ caps_status caps_spread_forward(caps_runtime *rt, const caps_tensor *loss, const
     CAPS_TRY(caps_require_tensor("spread", "loss", loss, CAPS_F32, 1, a->shape, err));
     const size_t count = a->shape[0];
     const caps_arg args[] = {CAPS_ARG_TENSOR(loss), CAPS_ARG_TENSOR(a), CAPS_ARG_TENSOR(labels),
-        CAPS_ARG_FLOAT(margin), CAPS_ARG_UINT(count), CAPS_ARG_UINT(a->shape[1]),
-        CAPS_ARG_UINT(l)};
+        CAPS_ARG_FLOAT(margin), CAPS_ARG_UINT(count), CAPS_ARG_UINT(a->shape[1]), CAPS_ARG_UINT(l)};
     CAPS_TRY(spread_launch(rt, "spread_forward", CAPS_ARGS(args), count, err));
 done:
     return status;

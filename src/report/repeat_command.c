@@ -210,11 +210,10 @@ static void put_spread(
     const float *x = &c->loss.spread_margin, *y = &plain->loss.spread_margin;
     const double first = c->spread_margin_first > 0 ? c->spread_margin_first : (double)*x;
     if (c->loss.class_loss != plain->loss.class_loss)
-        caps_textbuf_put(out, " --loss %s",
-            c->loss.class_loss == CAPS_CLASS_LOSS_MARGIN ? "margin" : "spread");
+        caps_textbuf_put(
+            out, " --loss %s", c->loss.class_loss == CAPS_CLASS_LOSS_MARGIN ? "margin" : "spread");
     if (c->loss.class_loss != CAPS_CLASS_LOSS_SPREAD ||
-        (!(fabsf(*x - *y) > 0) &&
-            !(fabs(c->spread_margin_first - plain->spread_margin_first) > 0)))
+        (!(fabsf(*x - *y) > 0) && !(fabs(c->spread_margin_first - plain->spread_margin_first) > 0)))
         return;
     caps_textbuf_put(out, " --spread-margin ");
     put_double(out, first);

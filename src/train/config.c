@@ -134,9 +134,8 @@ static caps_status check_spread(const caps_train_config *config, caps_error *err
 {
     const double first = config->spread_margin_first, last = (double)config->loss.spread_margin;
     if (!(last > 0 && last <= 1))
-        return caps_fail(
-            err, CAPS_ERR_ARGUMENT, "train: margin of the spread loss is %g, need > 0 and <= 1",
-            last);
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: margin of the spread loss is %g, need > 0 and <= 1", last);
     if ((float)first > config->loss.spread_margin)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: margin of the spread loss falls from %g to %g, need one that rises", first,
@@ -167,8 +166,7 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: routing is '%s', need stored or fused, or none", config->routing);
     if (!caps_profile_find(config->profile))
-        return caps_fail(err, CAPS_ERR_ARGUMENT,
-            "train: profile is '%s', need %s", config->profile,
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "train: profile is '%s', need %s", config->profile,
             caps_profile_list(names, sizeof names));
     if (config->lr_min > config->lr)
         return caps_fail(err, CAPS_ERR_ARGUMENT,

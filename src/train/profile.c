@@ -144,7 +144,8 @@ caps_status caps_profile_apply(
     config->loss = CAPS_LOSS_DEFAULT;
     if (info->matrix) {
         config->loss.class_loss = CAPS_CLASS_LOSS_SPREAD;
-        config->loss.spread_margin = (float)(p->spread_margin_last > 0 ? p->spread_margin_last : 0.9);
+        config->loss.spread_margin =
+            (float)(p->spread_margin_last > 0 ? p->spread_margin_last : 0.9);
         config->spread_margin_first = p->spread_margin_first > 0 ? p->spread_margin_first : 0.2;
     }
     config->weight_decay = p->weight_decay;

@@ -14,8 +14,10 @@
 /* docs/numerics.md */
 #define FORWARD  1e-5
 #define GRADIENT 1e-4
+/* Routing by EM: an autograd framework in float32 is itself off by up to 1.2e-4. */
+#define EM_GRADIENT 5e-4
 
-enum { MOST_FILES = 32, OWN_FILES = 9 };
+enum { MOST_FILES = 32, OWN_FILES = 11 };
 static char *files[MOST_FILES];
 static size_t file_count;
 
@@ -119,6 +121,14 @@ static caps_loss loss_of(const caps_safetensors *st)
 {
     const char *text = caps_safetensors_get_metadata(st, "capscl.loss");
     caps_loss loss = CAPS_LOSS_DEFAULT;
+    const char *name = caps_safetensors_get_metadata(st, "loss");
+    const char *margin = caps_safetensors_get_metadata(st, "spread_margin");
+    if (name && margin && strcmp(name, "spread") == 0) {
+        loss.class_loss = CAPS_CLASS_LOSS_SPREAD;
+        loss.spread_margin = strtof(margin, NULL);
+    } else if (name && strcmp(name, "margin") == 0) {
+        loss.class_loss = CAPS_CLASS_LOSS_MARGIN;
+    }
     if (!text)
         return loss;
     json_t *value = json_loads(text, 0, NULL);
@@ -178,6 +188,7 @@ static void expect_outputs(const caps_model *m, const caps_safetensors *st, cons
     } rows[] = {{"lengths", {"out.lengths", "out.activations"}},
         {"capsules", {"out.class_caps", "out.capsules"}},
         {"couplings", {"out.couplings", "out.couplings"}},
+        {"assignment", {"out.assignment", "out.assignment"}},
         {"reconstruction", {"out.reconstruction", "out.reconstruction"}}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const caps_tensor t = caps_model_output(m, rows[i].output);
@@ -210,7 +221,8 @@ static void expect_gradients(caps_model *m, const caps_safetensors *st, const ch
         const caps_parameter *p = caps_model_parameter(m, i);
         char name[64];
         snprintf(name, sizeof name, "grad.%s", p->name);
-        expect_tensor(st, file, name, &p->gradient, GRADIENT);
+        expect_tensor(st, file, name, &p->gradient,
+            strstr(file, "net_matrix") ? EM_GRADIENT : GRADIENT);
     }
 }
 
@@ -329,7 +341,7 @@ END_TEST
 /* Golden vectors of layers that there are not yet. */
 static bool is_of_a_later_kind(const char *name)
 {
-    return strncmp(name, "net_matrix", 10) == 0 || strncmp(name, "net_attention", 13) == 0;
+    return strncmp(name, "net_attention", 13) == 0;
 }
 
 static void add_folder(const char *folder, const char *const *only)
@@ -358,7 +370,8 @@ Suite *suite(void)
 {
     static const char *const own[] = {"gray_r3.safetensors", "gray_r3_lastgrad.safetensors",
         "color_r1.safetensors", "authors.safetensors", "keras.safetensors", "leaky_net.safetensors",
-        "pairs.safetensors", "cnn.safetensors", "net_stack.safetensors", NULL};
+        "pairs.safetensors", "cnn.safetensors", "net_stack.safetensors",
+        "net_matrix.safetensors", "net_matrix_deep.safetensors", NULL};
     add_folder(TEST_SOURCE_DIR "/tests/vectors", own);
     const size_t ours = file_count;
     if (ours != OWN_FILES) {

@@ -49,8 +49,8 @@ static caps_status activation_backward(
     } else {
         const caps_tensor v = caps_tensor_reshape(&a, 3, capsules);
         const caps_tensor dv = caps_tensor_reshape(&da, 3, capsules);
-        CAPS_TRY(caps_margin_backward(
-            pass->rt, &dv, &v, &a, &pass->labels, &loss->margin, scale, err));
+        CAPS_TRY(
+            caps_margin_backward(pass->rt, &dv, &v, &a, &pass->labels, &loss->margin, scale, err));
     }
 done:
     return status;

@@ -78,8 +78,7 @@ static caps_tensor as_maps(const matrix_primary_layer *self, const caps_tensor *
     return caps_tensor_reshape(&rows, 4, (size_t[]){b, maps[0], maps[1], maps[2]});
 }
 
-static caps_status matrix_primary_forward(
-    caps_layer *layer, const caps_pass *pass, caps_error *err)
+static caps_status matrix_primary_forward(caps_layer *layer, const caps_pass *pass, caps_error *err)
 {
     matrix_primary_layer *self = (matrix_primary_layer *)layer;
     const caps_tensor z = caps_batch_of(&self->z, pass->b);
