@@ -5,6 +5,7 @@
 //     v += (1 - beta2) (g^2 - v)                    = beta2 v + (1 - beta2) g^2
 //     w -= learning_rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)
 // sgd: w -= learning_rate g.
+// average: a += rate (w - a), the exponential moving average of w.  swap: a and b change places.
 //
 // Flat arrays of `count` elements. The host gives, from double precision: rate1 = learning_rate /
 // (1 - beta1^t), correct2 = 1 / (1 - beta2^t), keep1 = 1 - beta1, keep2 = 1 - beta2. flag[0]
@@ -76,4 +77,43 @@ CPU_KERNEL void sgd_step(__global float *restrict w, const ulong w_offset,
     sgd_step_item(
         w, w_offset, flag, flag_offset, g, g_offset, learning_rate, count, per_item,
         get_global_id(0));
+}
+
+CPU_ITEM void average_step_item(__global float *restrict a, const ulong a_offset,
+    __global const float *restrict w, const ulong w_offset, const float rate, const uint count,
+    const uint per_item, const size_t id0)
+{
+    const ulong first = id0 * (ulong)per_item, end = min((ulong)count, first + per_item);
+    for (ulong x = first; x < end; x += 16) {
+        const ulong n = end - x;
+        const float16 old = caps_load16(a + a_offset + x, n, 0.0f);
+        const float16 value = caps_load16(w + w_offset + x, n, 0.0f);
+        caps_store16(fma((float16)rate, value - old, old), a + a_offset + x, n);
+    }
+}
+
+CPU_KERNEL void average_step(__global float *restrict a, const ulong a_offset,
+    __global const float *restrict w, const ulong w_offset, const float rate, const uint count,
+    const uint per_item)
+{
+    average_step_item(a, a_offset, w, w_offset, rate, count, per_item, get_global_id(0));
+}
+
+CPU_ITEM void swap_elements_item(__global float *restrict a, const ulong a_offset,
+    __global float *restrict b, const ulong b_offset, const uint count, const uint per_item,
+    const size_t id0)
+{
+    const ulong first = id0 * (ulong)per_item, end = min((ulong)count, first + per_item);
+    for (ulong x = first; x < end; x += 16) {
+        const ulong n = end - x;
+        const float16 old = caps_load16(a + a_offset + x, n, 0.0f);
+        caps_store16(caps_load16(b + b_offset + x, n, 0.0f), a + a_offset + x, n);
+        caps_store16(old, b + b_offset + x, n);
+    }
+}
+
+CPU_KERNEL void swap_elements(__global float *restrict a, const ulong a_offset,
+    __global float *restrict b, const ulong b_offset, const uint count, const uint per_item)
+{
+    swap_elements_item(a, a_offset, b, b_offset, count, per_item, get_global_id(0));
 }

@@ -33,3 +33,24 @@ __kernel void sgd_step(__global float *restrict w, const ulong w_offset,
     if (caps_not_finite(gradient))
         atomic_or(flag + flag_offset, 1);
 }
+
+__kernel void average_step(__global float *restrict a, const ulong a_offset,
+    __global const float *restrict w, const ulong w_offset, const float rate, const uint count)
+{
+    const ulong x = get_global_id(0);
+    if (x >= count)
+        return;
+    const float old = a[a_offset + x];
+    a[a_offset + x] = fma(rate, w[w_offset + x] - old, old);
+}
+
+__kernel void swap_elements(__global float *restrict a, const ulong a_offset,
+    __global float *restrict b, const ulong b_offset, const uint count)
+{
+    const ulong x = get_global_id(0);
+    if (x >= count)
+        return;
+    const float old = a[a_offset + x];
+    a[a_offset + x] = b[b_offset + x];
+    b[b_offset + x] = old;
+}

@@ -46,6 +46,8 @@ typedef struct caps_model_options {
     double weight_decay; /* X, 0 or more: an optimizer takes g + X w in place of the gradient g of a
                             weight w, as of a loss with X/2 |w|^2; of tensors named "weight" alone,
                             no bias, no beta. 0: none */
+    bool average;               /* training only: also an average of the parameters, which
+                                   caps_model_average_step moves */
 } caps_model_options;
 
 /* Device memory by purpose, before anything is allocated. */
@@ -110,6 +112,17 @@ CAPS_API caps_status caps_model_set_moments(
     caps_model *m, const float *first, const float *second, caps_error *err);
 CAPS_API caps_status caps_model_get_moments(
     caps_model *m, float *first, float *second, caps_error *err);
+
+/* The exponential moving average of the parameters (caps_model_options.average), which begins as the
+ * first ones that are drawn or set. All four: CAPS_ERR_ARGUMENT where the model has none.
+ * average += rate (parameters - average), rate 0 to 1. Enqueues. */
+CAPS_API caps_status caps_model_average_step(caps_model *m, float rate, caps_error *err);
+/* Parameters and average change places: between two such calls the model computes with the average.
+ * Enqueues. */
+CAPS_API caps_status caps_model_swap_average(caps_model *m, caps_error *err);
+/* Flat. Block. */
+CAPS_API caps_status caps_model_set_average(caps_model *m, const float *flat, caps_error *err);
+CAPS_API caps_status caps_model_get_average(caps_model *m, float *flat, caps_error *err);
 
 typedef enum caps_mask {
     CAPS_MASK_LABEL,   /* the decoder sees the true class's capsule (training) */

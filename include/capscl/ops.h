@@ -397,6 +397,15 @@ CAPS_API caps_status caps_adam_step(caps_runtime *rt, const caps_tensor *w, cons
 CAPS_API caps_status caps_sgd_step(caps_runtime *rt, const caps_tensor *w, const caps_tensor *flag,
     const caps_tensor *g, float learning_rate, caps_error *err);
 
+/* average += rate (w - average), rate 0 to 1: the exponential moving average of the weights that
+ * decays by 1 - rate a step. average, w: the same count. */
+CAPS_API caps_status caps_average_step(caps_runtime *rt, const caps_tensor *average,
+    const caps_tensor *w, float rate, caps_error *err);
+
+/* The elements of a and b, of one count, change places. */
+CAPS_API caps_status caps_swap(
+    caps_runtime *rt, const caps_tensor *a, const caps_tensor *b, caps_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -80,6 +80,9 @@ typedef struct caps_train_config {
     double spread_margin_first; /* of the spread loss in the first step; a straight line leads to
                                    loss.spread_margin in the last one. 0: that from the start */
     double weight_decay;        /* caps_model_options.weight_decay */
+    double ema; /* the exponential moving average of the parameters decays by so much a step (at
+                   step n, from 1, at most (1 + n) / (10 + n)), is evaluated beside them and saved
+                   as model-ema.safetensors; below 1, 0: none */
 } caps_train_config;
 
 /* The three functions that fill a config need its `size` and write no more than so many bytes; what
@@ -181,6 +184,9 @@ typedef struct caps_train_metrics {
     /* [device_count], likewise with CAPS_TRAIN_EPOCH alone; of one device there is none. */
     const caps_train_epoch_device *devices;
     size_t device_count;
+    /* Of the parameters' average (caps_train_config.ema); NaN where not evaluated. */
+    bool averages; /* there is one */
+    double ema_test_error_percent, ema_validation_error_percent;
 } caps_train_metrics;
 
 typedef enum caps_train_event {

@@ -1,6 +1,7 @@
 /* args.c: see args.h. */
 #include "args.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -382,8 +383,10 @@ static caps_status read_flag(caps_args *args, int argc, char **argv, int *at, ca
             near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     }
 
-    bool before = args->given >> (flag - args->flags) & 1;
-    args->given |= (uint64_t)1 << (flag - args->flags);
+    const size_t row = (size_t)(flag - args->flags);
+    assert(row < 128);
+    const bool before = args->given[row / 64] >> row % 64 & 1;
+    args->given[row / 64] |= (uint64_t)1 << row % 64;
     if (flag->kind == CAPS_FLAG_SWITCH || flag->kind == CAPS_FLAG_OFF) {
         if (equals)
             return caps_fail(
@@ -461,7 +464,7 @@ bool caps_args_given(const caps_args *args, const char *name)
 {
     for (size_t i = 0; args->flags && args->flags[i].name; i++)
         if (strcmp(args->flags[i].name, name) == 0)
-            return args->given >> i & 1;
+            return args->given[i / 64] >> i % 64 & 1;
     return false;
 }
 

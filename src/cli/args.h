@@ -128,7 +128,7 @@ typedef struct caps_flag {
 typedef struct caps_args {
     const caps_flag *flags;
     void *options;
-    uint64_t given;    /* bit n: flags[n] was given; a table has at most 64 rows */
+    uint64_t given[2]; /* bit n % 64 of word n / 64: flags[n] was given; at most 128 rows */
     char **positional; /* what is no flag, in order; the strings are argv's, or kept */
     size_t positional_count;
     char **kept; /* strings that live as long as this */

@@ -200,7 +200,7 @@ static caps_status check_trace_apart(
     const caps_train_flags *o, const caps_repeat *repeat, caps_error *err)
 {
     static const char *const files[] = {
-        CAPS_RUN_STATE, CAPS_RUN_CONFIG, CAPS_RUN_METRICS, CAPS_RUN_MODEL};
+        CAPS_RUN_STATE, CAPS_RUN_CONFIG, CAPS_RUN_METRICS, CAPS_RUN_MODEL, CAPS_RUN_AVERAGE};
     const char *trace = o->common.trace;
     caps_status status = CAPS_OK;
     char *path = NULL;

@@ -89,17 +89,21 @@ static char *short_error(
 static void on_epoch(caps_train_watch *w, const caps_train_metrics *m)
 {
     char epoch[48], sse[64] = "", test[96], validation[96], took[32];
+    char average[48], average_validation[48];
     if (!isnan(m->reconstruction_sse))
         snprintf(sse, sizeof sse, ", reconstruction %.2f", m->reconstruction_sse);
     short_error(validation, sizeof validation, "validation", m->validation_error_percent,
         m->validation_label_error_percent, m->labels);
     short_error(
         test, sizeof test, "test", m->test_error_percent, m->test_label_error_percent, m->labels);
-    caps_cli_log("%s: step %llu, loss %.5f (%s %.5f%s), train error %.2f %%%s%s, %.1f images/s, "
-                 "%s so far",
+    short_error(average_validation, sizeof average_validation, "averaged weights'",
+        m->ema_validation_error_percent, NAN, 1);
+    short_error(average, sizeof average, "averaged weights'", m->ema_test_error_percent, NAN, 1);
+    caps_cli_log("%s: step %llu, loss %.5f (%s %.5f%s), train error %.2f %%%s%s%s%s, "
+                 "%.1f images/s, %s so far",
         epoch_text(epoch, w, m), (unsigned long long)m->step, m->loss, short_class_loss(w->config),
-        m->class_loss, sse, m->train_error_percent, validation, test, m->images_per_second,
-        caps_progress_time(took, m->seconds));
+        m->class_loss, sse, m->train_error_percent, validation, average_validation, test, average,
+        m->images_per_second, caps_progress_time(took, m->seconds));
     caps_train_devices_log(m);
 }
 
@@ -218,6 +222,11 @@ json_t *caps_train_json(caps_runtime *rt, const caps_train_metrics *m)
             &all, "validation_error_percent", caps_json_double(m->validation_error_percent));
         put_interval(&all, "validation_", m->validation_error_percent, m->validation_images);
     }
+    if (m->averages)
+        caps_json_set(&all, "ema_test_error_percent", caps_json_double(m->ema_test_error_percent));
+    if (m->averages && m->validation_images > 0)
+        caps_json_set(&all, "ema_validation_error_percent",
+            caps_json_double(m->ema_validation_error_percent));
     if (m->labels > 1) {
         caps_json_set(
             &all, "test_label_error_percent", caps_json_double(m->test_label_error_percent));
@@ -261,8 +270,11 @@ void caps_train_print(const caps_train_config *config, const char *out, const ca
     print_error("validation", m->validation_error_percent, m->validation_label_error_percent,
         m->validation_images, m);
     print_balanced("validation", m->validation_balanced_error_percent, m);
+    print_error("averaged weights: validation", m->ema_validation_error_percent, NAN,
+        m->validation_images, m);
     print_error("test", m->test_error_percent, m->test_label_error_percent, m->test_images, m);
     print_balanced("test", m->test_balanced_error_percent, m);
+    print_error("averaged weights: test", m->ema_test_error_percent, NAN, m->test_images, m);
     if (class_line)
         printf("%s\n", class_line);
     if (m->images_per_second > 0)
@@ -270,4 +282,6 @@ void caps_train_print(const caps_train_config *config, const char *out, const ca
     if (m->peak_device_bytes > 0)
         printf("peak device memory: %s\n", caps_bytes_text(bytes, m->peak_device_bytes));
     printf("model: %s/model.safetensors\n", caps_cli_shown(out));
+    if (m->averages)
+        printf("model of averaged weights: %s/model-ema.safetensors\n", caps_cli_shown(out));
 }

@@ -37,6 +37,7 @@ static const struct {
     {"--lr-linear", "rate_linear_epochs"},
     {"--lr-min", "rate_min"},
     {"--lr-warmup", "rate_warmup_steps"},
+    {"--ema", "ema"},
     {"--layer-lr", "rate_factors"},
     {"--spread-margin", "spread_margin_first"},
     {"--spread-margin", "loss.spread_margin"},

@@ -99,6 +99,10 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_AMOUNT("--weight-decay", caps_train_flags, weight_decay, FLT_MAX, "X",
         "add X times the weight to the gradient of every weight, but not of biases\n"
         "(default: 0; em, em-authors: 2e-7)"),
+    CAPS_ROW_AMOUNT("--ema", caps_train_flags, ema, 1, "X",
+        "also keep an exponential moving average of the weights that decays by X a step,\n"
+        "as 0.999: evaluated beside them, saved as RUN/model-ema.safetensors (default: 0,\n"
+        "none)"),
     CAPS_ROW_TEXT("--layer-lr", caps_train_flags, lr_multipliers, "L=X,...",
         "learning-rate multipliers: primary=0.1,class_caps=0.5; 0 keeps a layer\n"
         "as it is (default: 1 for all)"),
@@ -181,6 +185,9 @@ caps_status caps_train_check_usage(const caps_train_flags *o, caps_error *err)
         return caps_cli_usage(err, "train: --resume and --overwrite exclude each other");
     if (!o->resume && !o->data)
         return caps_cli_usage(err, "train: --data is missing, need a data set (--data D)");
+    if (o->ema >= 1)
+        return caps_cli_usage(
+            err, "--ema: is 1, need less (0.999): the average would never change");
     return CAPS_OK;
 }
 
@@ -315,6 +322,8 @@ static void change_numbers(
         if (!caps_args_given(args, "--lr-decay"))
             config->lr_decay = 1;
     }
+    if (caps_args_given(args, "--ema"))
+        config->ema = o->ema;
     if (caps_args_given(args, "--lr-warmup"))
         config->lr_warmup_steps = o->lr_warmup_steps;
     if (caps_args_given(args, "--lr-decay-steps"))

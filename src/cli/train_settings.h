@@ -12,10 +12,10 @@ typedef struct caps_train_flags {
     const char *data, *out, *arch, *init, *profile, *lr_multipliers, *class_weights;
     uint64_t epochs, max_steps, batch, seed, limit, validation, eval_every, save_every;
     uint64_t repeat, memory_limit, iterations, lr_decay_steps, lr_linear_epochs, lr_warmup_steps;
-    double lr, lr_decay, lr_min, time_limit_seconds;
     int loss; /* position of --loss */
     const char *spread_margin;
     double weight_decay;
+    double lr, lr_decay, lr_min, ema, time_limit_seconds;
     double margin_positive, margin_negative, margin_down;
     double reconstruction_weight, reconstruction_mean;
     int optimizer, augment, routing_grad, initialiser;

@@ -17,7 +17,9 @@
 typedef caps_status save_file(const char *path, const caps_st_tensor *tensors, size_t count,
     const caps_st_pair *metadata, size_t metadata_count, caps_error *err);
 
-static caps_status save_by(save_file *save, caps_model *m, const char *path, caps_error *err)
+/* values: what stands in place of the parameters, flat. */
+static caps_status save_by(
+    save_file *save, caps_model *m, const caps_tensor *values, const char *path, caps_error *err)
 {
     caps_st_tensor tensors[CAPS_MOST_PARAMETERS];
     caps_status status = CAPS_OK;
@@ -25,7 +27,7 @@ static caps_status save_by(save_file *save, caps_model *m, const char *path, cap
     caps_network_texts texts = {0};
     caps_st_pair metadata[CAPS_NETWORK_PAIRS];
     CAPS_TRY(caps_network_texts_init(&texts, m->spec, &m->loss, path, err));
-    CAPS_TRY(caps_tensor_map(m->rt, &m->parameters, &flat, err));
+    CAPS_TRY(caps_tensor_map(m->rt, values, &flat, err));
     for (size_t i = 0; i < m->network.parameter_count; i++) {
         const caps_parameter *p = &m->network.parameters[i].parameter;
         tensors[i] = caps_parameter_tensor(p, p->name, flat);
@@ -33,19 +35,24 @@ static caps_status save_by(save_file *save, caps_model *m, const char *path, cap
     const size_t pairs = caps_network_texts_list(metadata, &texts, NULL, 0);
     CAPS_TRY(save(path, tensors, m->network.parameter_count, metadata, pairs, err));
 done:
-    caps_tensor_unmap(m->rt, &m->parameters, &flat, NULL);
+    caps_tensor_unmap(m->rt, values, &flat, NULL);
     caps_network_texts_release(&texts);
     return status;
 }
 
 caps_status caps_model_save(caps_model *m, const char *path, caps_error *err)
 {
-    return save_by(caps_safetensors_save, m, path, err);
+    return save_by(caps_safetensors_save, m, &m->parameters, path, err);
 }
 
 caps_status caps_model_save_own(caps_model *m, const char *path, caps_error *err)
 {
-    return save_by(caps_safetensors_save_own, m, path, err);
+    return save_by(caps_safetensors_save_own, m, &m->parameters, path, err);
+}
+
+caps_status caps_model_save_average_own(caps_model *m, const char *path, caps_error *err)
+{
+    return save_by(caps_safetensors_save_own, m, &m->average, path, err);
 }
 
 /* ---- what the file is of -------------------------------------------------------------------- */
@@ -132,11 +139,11 @@ static caps_status reading_end(reading *r, caps_status status, caps_error *err)
 
 /* ---- tensors -------------------------------------------------------------------------------- */
 
-/* Tensors of the optimizer, which a state has beside the parameters. */
-static bool is_moment(const caps_safetensors *st, const char *name)
+/* Moments and averages, which a state has beside the parameters. */
+static bool is_of_training(const caps_safetensors *st, const char *name)
 {
     return caps_safetensors_get_metadata(st, "capscl.state") &&
-           strncmp(name, "optimizer.", 10) == 0;
+           (strncmp(name, "optimizer.", 10) == 0 || strncmp(name, "ema.", 4) == 0);
 }
 
 static bool is_parameter(const caps_network *network, const char *name)
@@ -154,7 +161,7 @@ static caps_status check_tensors(
     caps_status status = CAPS_OK;
     for (size_t t = 0; t < st->count; t++) {
         const char *name = st->tensors[t].name;
-        if (!is_moment(st, name) && !is_parameter(network, name))
+        if (!is_of_training(st, name) && !is_parameter(network, name))
             return caps_fail(err, CAPS_ERR_FORMAT,
                 "%s: tensor %.64s is none of the network's, need only its parameters", path, name);
     }
@@ -382,7 +389,7 @@ static void compare_layers(
     }
     for (size_t t = 0; t < st->count; t++) {
         const char *name = st->tensors[t].name;
-        if (!is_moment(st, name) && !is_parameter(network, name))
+        if (!is_of_training(st, name) && !is_parameter(network, name))
             add_word(&f->unused, name, strnlen(name, 64));
     }
 }

@@ -68,6 +68,8 @@ caps_status caps_model_create(caps_model **out, caps_runtime *rt, const caps_mod
         CAPS_TRY(caps_tensor_upload(rt, &m->class_weights, m->options.class_weights, err));
     m->options.class_weights = NULL;
     CAPS_TRY(caps_tensor_zero(rt, &m->parameters, err));
+    if (m->average.buffer)
+        CAPS_TRY(caps_tensor_zero(rt, &m->average, err));
     CAPS_TRY(caps_checks_init(m, err));
     if (m->options.training && m->options.input_gradient) /* the decoder's are never computed */
         CAPS_TRY(caps_tensor_zero(rt, &m->gradients, err));

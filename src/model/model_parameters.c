@@ -105,6 +105,8 @@ caps_status caps_model_begin(caps_model *m, const float *flat, caps_error *err)
     caps_status status;
     CAPS_TRY(caps_model_set_parameters(m, flat, err));
     CAPS_TRY(clear_moments(m, err));
+    if (m->average.buffer)
+        CAPS_TRY(caps_model_set_average(m, flat, err));
 done:
     return status;
 }
@@ -159,6 +161,7 @@ caps_status caps_model_map(caps_model *m, caps_model_view *view, caps_error *err
     CAPS_TRY(map(m, &m->parameters, &view->parameters, err));
     CAPS_TRY(map(m, &m->first_moments, &view->moments[0], err));
     CAPS_TRY(map(m, &m->second_moments, &view->moments[1], err));
+    CAPS_TRY(map(m, &m->average, &view->average, err));
 done:
     if (status != CAPS_OK)
         caps_model_unmap(m, view, NULL);
@@ -171,8 +174,9 @@ caps_status caps_model_unmap(caps_model *m, caps_model_view *view, caps_error *e
         unmap(m, &m->parameters, &view->parameters, err),
         unmap(m, &m->first_moments, &view->moments[0], err),
         unmap(m, &m->second_moments, &view->moments[1], err),
+        unmap(m, &m->average, &view->average, err),
     };
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < sizeof each / sizeof each[0]; i++)
         if (each[i] != CAPS_OK)
             return each[i];
     return CAPS_OK;
@@ -214,6 +218,52 @@ caps_status caps_model_get_moments(caps_model *m, float *first, float *second, c
     CAPS_TRY(need_moments(m, err));
     CAPS_TRY(caps_tensor_download(m->rt, &m->first_moments, first, err));
     CAPS_TRY(caps_tensor_download(m->rt, &m->second_moments, second, err));
+done:
+    return status;
+}
+
+/* ---- the average ---------------------------------------------------------------------------- */
+
+static caps_status need_average(const caps_model *m, caps_error *err)
+{
+    return m->average.buffer
+               ? CAPS_OK
+               : caps_fail(err, CAPS_ERR_ARGUMENT, "model: it was made without an average");
+}
+
+caps_status caps_model_average_step(caps_model *m, float rate, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(need_average(m, err));
+    CAPS_TRY(caps_average_step(m->rt, &m->average, &m->parameters, rate, err));
+done:
+    return status;
+}
+
+caps_status caps_model_swap_average(caps_model *m, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(need_average(m, err));
+    m->version++;
+    CAPS_TRY(caps_swap(m->rt, &m->parameters, &m->average, err));
+done:
+    return status;
+}
+
+caps_status caps_model_set_average(caps_model *m, const float *flat, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(need_average(m, err));
+    CAPS_TRY(caps_tensor_upload(m->rt, &m->average, flat, err));
+done:
+    return status;
+}
+
+caps_status caps_model_get_average(caps_model *m, float *flat, caps_error *err)
+{
+    caps_status status;
+    CAPS_TRY(need_average(m, err));
+    CAPS_TRY(caps_tensor_download(m->rt, &m->average, flat, err));
 done:
     return status;
 }

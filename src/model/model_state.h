@@ -36,6 +36,7 @@ struct caps_model {
     size_t micro; /* most images at once */
     /* Flat, [network.elements]: views of them are the parameters' values and gradients. */
     caps_tensor parameters, gradients, first_moments, second_moments;
+    caps_tensor average; /* of the parameters; no buffer: none */
     caps_tensor partial; /* one layer's gradients of a micro-batch; no buffer unless micro is less
                             than max_batch */
     caps_tensor left;    /* int32 [8 + micro * J], what steps leave and the host reads at once: */

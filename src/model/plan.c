@@ -25,6 +25,7 @@ static caps_status plan_parameters(caps_model *m, caps_error *err)
         {&m->gradients, CAPS_PURPOSE_GRADIENTS, m->options.training},
         {&m->first_moments, CAPS_PURPOSE_MOMENTS, m->options.training && m->options.adam},
         {&m->second_moments, CAPS_PURPOSE_MOMENTS, m->options.training && m->options.adam},
+        {&m->average, CAPS_PURPOSE_MOMENTS, m->options.training && m->options.average},
     };
     caps_status status = CAPS_OK;
     for (size_t i = 0; i < sizeof flats / sizeof flats[0]; i++)

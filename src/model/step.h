@@ -61,13 +61,17 @@ void caps_step_begin(caps_model *m);
 caps_status caps_step_end(caps_model *m, size_t slot, caps_error *err);
 caps_status caps_step_wait(caps_model *m, size_t slot, caps_step_report *report, caps_error *err);
 
-/* What is trained, and Adam's moments, for the host to read: flat, NULL where the model has none.
+/* What is trained, Adam's moments and the average, for the host to read: flat, NULL where the model
+ * has none.
  * The model may not train until they are given back. */
 typedef struct caps_model_view {
-    const float *parameters, *moments[2];
+    const float *parameters, *moments[2], *average;
 } caps_model_view;
 caps_status caps_model_map(caps_model *m, caps_model_view *view, caps_error *err);
 caps_status caps_model_unmap(caps_model *m, caps_model_view *view, caps_error *err);
+
+/* The average as caps_model_save_own saves the parameters. */
+caps_status caps_model_save_average_own(caps_model *m, const char *path, caps_error *err);
 
 /* A tensor's content, enqueued: `host` is filled once *event (NULL: not wanted) has come. The
  * caller releases it. */

@@ -1,4 +1,4 @@
-/* optimizer.c: Adam and plain gradient descent; kernels in cl/optimizer_cpu.cl and
+/* optimizer.c: Adam, plain gradient descent, moving averages; kernels in cl/optimizer_cpu.cl and
  * cl/optimizer_gpu.cl. */
 #include <capscl/ops.h>
 
@@ -107,6 +107,49 @@ caps_status caps_sgd_step(caps_runtime *rt, const caps_tensor *w, const caps_ten
     caps_arg args[6] = {CAPS_ARG_TENSOR(w), CAPS_ARG_TENSOR(flag), CAPS_ARG_TENSOR(g),
         CAPS_ARG_FLOAT(learning_rate)};
     CAPS_TRY(optimizer_launch(rt, "sgd_step", args, 4, count, err));
+done:
+    return status;
+}
+
+static caps_status pair_check(const char *operation, const char *first, const char *second,
+    const caps_tensor *a, const caps_tensor *b, size_t *count, caps_error *err)
+{
+    caps_status status;
+    *count = a && a->buffer ? caps_tensor_count(a) : 0;
+    if (*count < 1)
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "%s: %s has 0 float32, need >= 1", operation, first);
+    CAPS_TRY(caps_require_count(operation, "the number of weights", 1, count, err));
+    CAPS_TRY(check_flat(operation, first, a, *count, err));
+    CAPS_TRY(check_flat(operation, second, b, *count, err));
+done:
+    return status;
+}
+
+caps_status caps_average_step(
+    caps_runtime *rt, const caps_tensor *average, const caps_tensor *w, float rate, caps_error *err)
+{
+    size_t count;
+    caps_status status;
+    CAPS_TRY(pair_check("average", "average", "w", average, w, &count, err));
+    if (!(rate >= 0 && rate <= 1)) {
+        status =
+            caps_fail(err, CAPS_ERR_ARGUMENT, "average: rate is %g, need 0 to 1", (double)rate);
+        goto done;
+    }
+    caps_arg args[5] = {CAPS_ARG_TENSOR(average), CAPS_ARG_TENSOR(w), CAPS_ARG_FLOAT(rate)};
+    CAPS_TRY(optimizer_launch(rt, "average_step", args, 3, count, err));
+done:
+    return status;
+}
+
+caps_status caps_swap(caps_runtime *rt, const caps_tensor *a, const caps_tensor *b, caps_error *err)
+{
+    size_t count;
+    caps_status status;
+    CAPS_TRY(pair_check("swap", "a", "b", a, b, &count, err));
+    caps_arg args[4] = {CAPS_ARG_TENSOR(a), CAPS_ARG_TENSOR(b)};
+    CAPS_TRY(optimizer_launch(rt, "swap_elements", args, 2, count, err));
 done:
     return status;
 }

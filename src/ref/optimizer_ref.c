@@ -19,3 +19,9 @@ void caps_ref_sgd_step(double *w, const double *g, double learning_rate, size_t 
     for (size_t i = 0; i < n; i++)
         w[i] -= learning_rate * g[i];
 }
+
+void caps_ref_average_step(double *average, const double *w, double rate, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        average[i] = (1 - rate) * average[i] + rate * w[i];
+}

@@ -107,5 +107,6 @@ void caps_ref_class_weights(double *x, const double *weights, const int32_t *lab
 void caps_ref_adam_step(double *w, double *m, double *v, const double *g, double learning_rate,
     double beta1, double beta2, double epsilon, uint64_t t, size_t n);
 void caps_ref_sgd_step(double *w, const double *g, double learning_rate, size_t n);
+void caps_ref_average_step(double *average, const double *w, double rate, size_t n);
 
 #endif

@@ -32,6 +32,7 @@ static const struct {
     {"rate_decay_steps", "--lr-decay-steps", FLAG_VALUE},
     {"rate_linear_epochs", "--lr-linear", FLAG_VALUE},
     {"rate_warmup_steps", "--lr-warmup", FLAG_VALUE},
+    {"ema", "--ema", FLAG_VALUE},
     {"rate_factors", "--layer-lr", FLAG_VALUE},
     {"rate_staircase", "--lr-staircase", FLAG_IF_TRUE},
     {"rate_staircase", "--no-lr-staircase", FLAG_IF_FALSE},

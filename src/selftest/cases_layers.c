@@ -251,6 +251,25 @@ done:
     return status;
 }
 
+static caps_status average(caps_selftest *t, const size_t *z, caps_error *err)
+{
+    const size_t n = z[0];
+    snprintf(t->shape, sizeof t->shape, "N=%zu", n);
+    double *a = draw(t, n, -1, 1);
+    const double *w = draw(t, n, -1, 1);
+    const caps_tensor *ta = put(t, a, 1, &n), *tw = put(t, w, 1, &n);
+    caps_status status;
+    CAPS_TRY(t->status);
+    CAPS_TRY(caps_average_step(t->rt, ta, tw, 0.125f, err));
+    caps_ref_average_step(a, w, 0.125, n);
+    CAPS_TRY(compare(t, FORWARD, ta, a, err));
+    CAPS_TRY(caps_swap(t->rt, ta, tw, err));
+    CAPS_TRY(compare(t, FORWARD, tw, a, err));
+    CAPS_TRY(compare(t, FORWARD, ta, w, err));
+done:
+    return status;
+}
+
 const caps_selftest_case caps_selftest_layers[] = {
     {"gemm", gemm, true, {5, 7, 9, 0, 0, 1, 0}},
     {"gemm", gemm, true, {5, 7, 9, 1, 1, 2, 0}},
@@ -296,5 +315,7 @@ const caps_selftest_case caps_selftest_layers[] = {
     {"adam", adam, false, {100003, 10}},
     {"sgd", sgd, true, {37}},
     {"sgd", sgd, false, {100003}},
+    {"average", average, true, {37}},
+    {"average", average, false, {100003}},
     {0},
 };

@@ -83,6 +83,7 @@ caps_model_options caps_config_model_options(const caps_train_config *config, si
         .max_batch = config->batch < images ? config->batch : images,
         .training = true,
         .adam = config->optimizer == CAPS_OPTIMIZER_ADAM,
+        .average = config->ema > 0,
         .memory_limit_bytes = config->memory_limit_bytes,
         .accumulate = true,
         .micro_batch = config->micro_batch,
@@ -103,9 +104,10 @@ static caps_status check_setting(
     if (s->type == CAPS_SETTING_REAL) {
         double value;
         memcpy(&value, caps_setting_at(s, config), sizeof value);
-        if (!(s->positive ? value > 0 : value >= 0) || value > s->most)
-            return caps_fail(err, CAPS_ERR_ARGUMENT, "train: %s is %g, need %s 0 and <= %g",
-                s->name, value, s->positive ? ">" : ">=", s->most);
+        if (!(s->positive ? value > 0 : value >= 0) ||
+            !(value < s->most || (!s->open && value <= s->most)))
+            return caps_fail(err, CAPS_ERR_ARGUMENT, "train: %s is %g, need %s 0 and %s %g",
+                s->name, value, s->positive ? ">" : ">=", s->open ? "<" : "<=", s->most);
     }
     if (s->type == CAPS_SETTING_CHOICE && !s->value(caps_setting_choice(s, config)))
         return caps_fail(err, CAPS_ERR_ARGUMENT, "train: %s is %d, which there is not", s->name,

@@ -13,6 +13,7 @@
 #define CAPS_RUN_CONFIG  "config.json"
 #define CAPS_RUN_METRICS "metrics.jsonl"
 #define CAPS_RUN_MODEL   "model.safetensors"
+#define CAPS_RUN_AVERAGE "model-ema.safetensors"
 
 /* "out/name", freed with free(). */
 caps_status caps_run_path(char **path, const char *out, const char *name, caps_error *err);

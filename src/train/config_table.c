@@ -108,6 +108,8 @@ const caps_setting caps_settings[] = {
     REAL("weight_decay", weight_decay, .optional = true, .decides = true, .name = "weight decay",
         .most = (double)FLT_MAX),
     CHOICE("reduce", reduce, .optional = true, .name = "reduce", .value = table_reduce),
+    REAL("ema", ema, .optional = true, .decides = true, .name = "decay of the average", .most = 1,
+        .open = true),
 };
 const size_t caps_setting_count = sizeof caps_settings / sizeof caps_settings[0];
 

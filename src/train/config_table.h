@@ -29,6 +29,7 @@ typedef struct caps_setting {
     const char *(*value)(int i);
     bool positive; /* REAL: 0 is not allowed */
     double most;   /* REAL */
+    bool open;     /* REAL: `most` itself is not allowed */
 } caps_setting;
 
 extern const caps_setting caps_settings[];

@@ -16,7 +16,7 @@
 #define MOST_CONFIG ((size_t)16 << 20) /* bytes; the file has some two thousand */
 
 static const char *const run_files[] = {
-    CAPS_RUN_STATE, CAPS_RUN_CONFIG, CAPS_RUN_METRICS, CAPS_RUN_MODEL};
+    CAPS_RUN_STATE, CAPS_RUN_CONFIG, CAPS_RUN_METRICS, CAPS_RUN_MODEL, CAPS_RUN_AVERAGE};
 #define RUN_FILES (sizeof run_files / sizeof run_files[0])
 
 caps_status caps_run_path(char **path, const char *out, const char *name, caps_error *err)

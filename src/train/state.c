@@ -16,31 +16,39 @@
 
 #define NAME_BYTES 96
 
-/* The file's three copies of every parameter: value, first and second moment. */
-static const char *const prefixes[] = {"", "optimizer.m.", "optimizer.v."};
+/* The file's copies of every parameter: value, first and second moment, average. */
+enum { VALUE, FIRST, SECOND, AVERAGE };
+static const char *const prefixes[] = {"", "optimizer.m.", "optimizer.v.", "ema."};
 #define COPIES (sizeof prefixes / sizeof prefixes[0])
 
 static const float *copy_of(const caps_state *s, size_t copy)
 {
-    return copy == 0 ? s->values.parameters : s->values.moments[copy - 1];
+    return copy == VALUE     ? s->values.parameters
+           : copy == AVERAGE ? s->values.average
+                             : s->values.moments[copy - FIRST];
 }
 
 static void show_arrays(caps_state *s)
 {
-    s->values = (caps_model_view){s->arrays[0], {s->arrays[1], s->arrays[2]}};
+    s->values = (caps_model_view){
+        s->arrays[VALUE], {s->arrays[FIRST], s->arrays[SECOND]}, s->arrays[AVERAGE]};
 }
 
-caps_status caps_state_begin(
-    caps_state *s, float *parameters, size_t count, caps_optimizer optimizer, caps_error *err)
+caps_status caps_state_begin(caps_state *s, float *parameters, size_t count,
+    const caps_train_config *config, caps_error *err)
 {
+    const bool adam = config->optimizer == CAPS_OPTIMIZER_ADAM;
+    const bool wanted[COPIES] = {[FIRST] = adam, [SECOND] = adam, [AVERAGE] = config->ema > 0};
     caps_state_drop(s);
-    s->arrays[0] = parameters;
+    s->arrays[VALUE] = parameters;
     /* Memory that is only read stays the system's one page of zeros. */
-    for (size_t i = 1; i < COPIES && optimizer == CAPS_OPTIMIZER_ADAM; i++)
-        if (!(s->arrays[i] = calloc(count, sizeof(float)))) {
+    for (size_t i = FIRST; i < COPIES; i++)
+        if (wanted[i] && !(s->arrays[i] = calloc(count, sizeof(float)))) {
             caps_state_drop(s);
             return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the state");
         }
+    if (wanted[AVERAGE])
+        memcpy(s->arrays[AVERAGE], parameters, count * sizeof *parameters);
     show_arrays(s);
     return CAPS_OK;
 }
@@ -50,6 +58,7 @@ void caps_state_forget_errors(caps_state *s)
     s->test_error_percent = s->validation_error_percent = NAN;
     s->test_label_error_percent = s->validation_label_error_percent = NAN;
     s->test_balanced_error_percent = s->validation_balanced_error_percent = NAN;
+    s->ema_test_error_percent = s->ema_validation_error_percent = NAN;
 }
 
 void caps_state_drop(caps_state *s)
@@ -68,6 +77,8 @@ caps_status caps_state_apply(const caps_state *s, caps_model *m, caps_error *err
     CAPS_TRY(caps_model_set_parameters(m, v->parameters, err));
     if (v->moments[0])
         CAPS_TRY(caps_model_set_moments(m, v->moments[0], v->moments[1], err));
+    if (v->average)
+        CAPS_TRY(caps_model_set_average(m, v->average, err));
 done:
     return status;
 }
@@ -85,8 +96,8 @@ static size_t find_not_finite(const float *values, size_t count)
 
 static caps_status check_finite(const caps_state *s, const caps_model *m, caps_error *err)
 {
-    for (size_t copy = 0; copy < COPIES && copy_of(s, copy); copy++)
-        for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
+    for (size_t copy = 0; copy < COPIES; copy++)
+        for (size_t i = 0; copy_of(s, copy) && i < caps_model_parameter_count(m); i++) {
             const caps_parameter *p = caps_model_parameter(m, i);
             if (find_not_finite(copy_of(s, copy) + p->first, p->count) < p->count)
                 return caps_fail(err, CAPS_ERR_NOT_FINITE, "%s%s", prefixes[copy], p->name);
@@ -103,8 +114,8 @@ static caps_status write_file(const caps_state *s, const char *path, const caps_
     char(*names)[NAME_BYTES] = malloc(COPIES * parameters * sizeof *names);
     if (!tensors || !names)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
-    for (size_t copy = 0; copy < COPIES && copy_of(s, copy); copy++)
-        for (size_t i = 0; i < parameters; i++) {
+    for (size_t copy = 0; copy < COPIES; copy++)
+        for (size_t i = 0; copy_of(s, copy) && i < parameters; i++) {
             const caps_parameter *p = caps_model_parameter(m, i);
             snprintf(names[n], NAME_BYTES, "%s%s", prefixes[copy], p->name);
             tensors[n] = caps_parameter_tensor(p, names[n], copy_of(s, copy));
@@ -199,8 +210,9 @@ static caps_status find_extra(const caps_safetensors *st, const caps_state *s, c
 {
     for (size_t t = 0; t < st->count; t++) {
         bool known = false;
-        for (size_t copy = 0; copy < COPIES && copy_of(s, copy); copy++)
-            for (size_t i = 0; !known && i < caps_model_parameter_count(m); i++) {
+        for (size_t copy = 0; copy < COPIES; copy++)
+            for (size_t i = 0; copy_of(s, copy) && !known && i < caps_model_parameter_count(m);
+                 i++) {
                 char name[NAME_BYTES];
                 snprintf(
                     name, sizeof name, "%s%s", prefixes[copy], caps_model_parameter(m, i)->name);
@@ -208,8 +220,8 @@ static caps_status find_extra(const caps_safetensors *st, const caps_state *s, c
             }
         if (!known)
             return caps_fail(err, CAPS_ERR_FORMAT,
-                "%s: tensor %.64s is none of the run's, need only parameters and moments", path,
-                st->tensors[t].name);
+                "%s: tensor %.64s is none of the run's, need only parameters, moments and averages",
+                path, st->tensors[t].name);
     }
     return CAPS_OK;
 }
@@ -217,8 +229,8 @@ static caps_status find_extra(const caps_safetensors *st, const caps_state *s, c
 static caps_status read_tensors(caps_state *s, const caps_safetensors *st, const char *path,
     const caps_model *m, caps_error *err)
 {
-    for (size_t copy = 0; copy < COPIES && copy_of(s, copy); copy++)
-        for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
+    for (size_t copy = 0; copy < COPIES; copy++)
+        for (size_t i = 0; copy_of(s, copy) && i < caps_model_parameter_count(m); i++) {
             const caps_parameter *p = caps_model_parameter(m, i);
             char name[NAME_BYTES];
             snprintf(name, sizeof name, "%s%s", prefixes[copy], p->name);
@@ -229,7 +241,7 @@ static caps_status read_tensors(caps_state *s, const caps_safetensors *st, const
             if (status != CAPS_OK)
                 return status;
             const float *values = copy_of(s, copy) + p->first; /* [count] */
-            for (size_t e = 0; copy == 2 && e < p->count; e++)
+            for (size_t e = 0; copy == SECOND && e < p->count; e++)
                 if (values[e] < 0)
                     return caps_fail(err, CAPS_ERR_FORMAT,
                         "%s: tensor %s: element %zu is %g, need >= 0", path, name, e,
@@ -250,7 +262,7 @@ caps_status caps_state_load(caps_state *s, const char *path, const caps_model *m
     float *parameters = malloc(caps_model_flat_count(m) * sizeof *parameters);
     if (!parameters)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", path));
-    CAPS_TRY(caps_state_begin(s, parameters, caps_model_flat_count(m), config->optimizer, err));
+    CAPS_TRY(caps_state_begin(s, parameters, caps_model_flat_count(m), config, err));
     CAPS_TRY(read_tensors(s, &st, path, m, err));
 done:
     caps_safetensors_release(&st);

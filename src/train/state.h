@@ -16,6 +16,7 @@ typedef struct caps_state {
     double validation_error_percent;
     double test_label_error_percent, validation_label_error_percent; /* of single labels */
     double test_balanced_error_percent, validation_balanced_error_percent;
+    double ema_test_error_percent, ema_validation_error_percent; /* of the average */
     double lr, images_per_second;
     double seconds; /* of all processes that trained, when it was saved; NaN: not known */
     uint64_t peak_device_bytes;
@@ -23,13 +24,14 @@ typedef struct caps_state {
 
     /* What is saved, flat, in the model's order: the arrays below, or the model's own memory. */
     caps_model_view values;
-    float *arrays[3]; /* parameters and Adam's moments; NULL where `values` are the model's */
+    float *arrays[4]; /* parameters, Adam's moments, average; NULL where `values` are the model's */
 } caps_state;
 
 /* The state of a run that begins with these parameters (taken over, malloc'd; `count` of them) and
- * moments of zero where there is Adam; everything else stays as it is. CAPS_ERR_MEMORY. */
-caps_status caps_state_begin(
-    caps_state *s, float *parameters, size_t count, caps_optimizer optimizer, caps_error *err);
+ * moments of zero where there is Adam, an average of the same values where there is one; everything
+ * else stays as it is. CAPS_ERR_MEMORY. */
+caps_status caps_state_begin(caps_state *s, float *parameters, size_t count,
+    const caps_train_config *config, caps_error *err);
 /* No evaluation at this step. */
 void caps_state_forget_errors(caps_state *s);
 /* Frees the arrays; the numbers stay. */

@@ -52,6 +52,8 @@ caps_status caps_state_format(
         {"test_balanced_error_percent", caps_json_double(s->test_balanced_error_percent)},
         {"validation_balanced_error_percent",
             caps_json_double(s->validation_balanced_error_percent)},
+        {"ema_test_error_percent", caps_json_double(s->ema_test_error_percent)},
+        {"ema_validation_error_percent", caps_json_double(s->ema_validation_error_percent)},
         {"rate", caps_json_double(s->lr)},
         {"seconds", caps_json_double(s->seconds)},
         {"seed", caps_config_json_u64(config->seed)},
@@ -112,6 +114,8 @@ static caps_status read_fields(
         {object, "validation_label_error_percent", &s->validation_label_error_percent, true},
         {object, "test_balanced_error_percent", &s->test_balanced_error_percent, true},
         {object, "validation_balanced_error_percent", &s->validation_balanced_error_percent, true},
+        {object, "ema_test_error_percent", &s->ema_test_error_percent, true},
+        {object, "ema_validation_error_percent", &s->ema_validation_error_percent, true},
         {object, "seconds", &s->seconds, true},
         {object, "images_per_second", &s->images_per_second, true}};
     for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {

@@ -38,7 +38,14 @@ size_t caps_stepper_images(const caps_stepper *s, uint64_t step)
     return s->slots[stepper_slot(step)].images;
 }
 
-/* The five calls. */
+/* The first steps count more: an average over all of them would long be that of where it began. */
+static float average_rate(double decay, uint64_t step)
+{
+    const double young = (1 + (double)step) / (10 + (double)step);
+    return (float)(1 - (young < decay ? young : decay));
+}
+
+/* The calls. */
 static caps_status stepper_enqueue_calls(
     caps_stepper *s, uint64_t step, const caps_images *images, double lr, caps_error *err)
 {
@@ -54,6 +61,8 @@ static caps_status stepper_enqueue_calls(
         CAPS_TRY(s->reduce(s->reduce_user, m, err));
     CAPS_TRY(s->optimizer == CAPS_OPTIMIZER_ADAM ? caps_model_adam(m, (float)lr, step, err)
                                                  : caps_model_sgd(m, (float)lr, err));
+    if (s->ema > 0)
+        CAPS_TRY(caps_model_average_step(m, average_rate(s->ema, step), err));
     CAPS_TRY(caps_step_end(m, stepper_slot(step), err));
 done:
     return status;

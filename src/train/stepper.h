@@ -51,6 +51,7 @@ typedef struct caps_stepper {
     /* The images of the next step are those from `first` on of `total` that several models compute
      * together; there may be none. total 0: they are all. */
     size_t first, total;
+    double ema; /* the model's average decays by so much a step; 0: there is none */
 
     uint64_t taken;   /* the last step that was taken; the first one that is enqueued comes next */
     size_t in_flight; /* enqueued and not taken: taken + 1 to taken + in_flight */

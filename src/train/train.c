@@ -41,18 +41,25 @@ static bool evaluation_is_off(void *user, size_t done, size_t total)
            caps_ranks_check(t->ranks, NULL) != CAPS_OK; /* one is lost */
 }
 
-static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *percent,
-    double *label_percent, double *balanced_percent, caps_error *err)
+static caps_status evaluate_set(
+    caps_trainer *t, const caps_dataset *ds, caps_evaluation *result, caps_error *err)
 {
-    caps_evaluation result = {0};
     caps_evaluate_failure failure = {0};
     const caps_evaluate_options options = {CAPS_OPTIONS(caps_evaluate_options),
         .progress = {evaluation_is_off, t}, .others = caps_team_others(t->team),
         .others_count = caps_team_count(t->team) - 1, .timeout_seconds = t->timeout,
         .failure = &failure};
-    caps_status status = caps_evaluate(t->model, ds, &options, &result, err);
+    const caps_status status = caps_evaluate(t->model, ds, &options, result, err);
     if (failure.failed)
         caps_team_lose(t->team, failure.model, failure.stuck);
+    return status;
+}
+
+static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *percent,
+    double *label_percent, double *balanced_percent, caps_error *err)
+{
+    caps_evaluation result = {0};
+    caps_status status = evaluate_set(t, ds, &result, err);
     if (status == CAPS_OK) {
         *percent = result.error_percent;
         *label_percent = result.label_error_percent;
@@ -65,6 +72,40 @@ static caps_status evaluate_on(caps_trainer *t, const caps_dataset *ds, double *
     return status;
 }
 
+/* Parameters and average change places, on all devices that are left. */
+static caps_status swap_average(caps_trainer *t, caps_error *err)
+{
+    caps_status status = CAPS_OK;
+    for (size_t i = 0; i < caps_team_count(t->team); i++) {
+        if (caps_team_count(t->team) > 1 && i == caps_team_lost(t->team))
+            continue;
+        const caps_status one =
+            caps_model_swap_average(caps_team_model(t->team, i), status == CAPS_OK ? err : NULL);
+        if (one != CAPS_OK)
+            caps_team_lose(t->team, i, false);
+        status = status == CAPS_OK ? one : status;
+    }
+    return status;
+}
+
+static caps_status evaluate_average(
+    caps_trainer *t, const caps_dataset *ds, double *percent, caps_error *err)
+{
+    caps_evaluation result = {0};
+    caps_status status;
+    if (t->config.ema <= 0)
+        return CAPS_OK;
+    status = swap_average(t, err);
+    if (status == CAPS_OK)
+        status = evaluate_set(t, ds, &result, err);
+    if (status == CAPS_OK)
+        *percent = result.error_percent;
+    const caps_status back = swap_average(t, status == CAPS_OK ? err : NULL);
+    status = status == CAPS_OK ? back : status;
+    caps_evaluation_release(&result);
+    return status;
+}
+
 /* Where images are held out to choose by, the test split is evaluated once, at the end. */
 static caps_status evaluate_epoch(caps_trainer *t, caps_error *err)
 {
@@ -72,12 +113,16 @@ static caps_status evaluate_epoch(caps_trainer *t, caps_error *err)
     const bool validates = t->data.validation.n > 0;
     caps_status status = CAPS_OK;
     caps_trainer_report(t, CAPS_TRAIN_EVALUATING);
-    if (validates)
+    if (validates) {
+        CAPS_TRY(evaluate_average(t, &t->data.validation, &s->ema_validation_error_percent, err));
         CAPS_TRY(evaluate_on(t, &t->data.validation, &s->validation_error_percent,
             &s->validation_label_error_percent, &s->validation_balanced_error_percent, err));
-    if (t->data.test.n > 0 && (!validates || s->step >= t->last_step))
+    }
+    if (t->data.test.n > 0 && (!validates || s->step >= t->last_step)) {
+        CAPS_TRY(evaluate_average(t, &t->data.test, &s->ema_test_error_percent, err));
         CAPS_TRY(evaluate_on(t, &t->data.test, &s->test_error_percent, &s->test_label_error_percent,
             &s->test_balanced_error_percent, err));
+    }
 done:
     s->peak_device_bytes = caps_runtime_peak_bytes(t->rt);
     return status;

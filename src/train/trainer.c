@@ -62,6 +62,9 @@ caps_train_metrics caps_trainer_metrics(const caps_trainer *t)
         .validation_balanced_error_percent = s->validation_balanced_error_percent,
         .classes = info->classes,
         .classes_uneven = t->classes_uneven,
+        .averages = t->config.ema > 0,
+        .ema_test_error_percent = s->ema_test_error_percent,
+        .ema_validation_error_percent = s->ema_validation_error_percent,
     };
     const caps_loss *loss = &t->config.loss;
     m.loss = loss->margin_scale * m.class_loss + loss->reconstruction_weight * s->totals.sse / n;

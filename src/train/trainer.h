@@ -31,7 +31,7 @@ typedef struct caps_trainer {
     double began;                      /* caps_clock_seconds */
     double seconds_before;             /* of the processes that were stopped; NaN: not known */
 
-    char *state_path, *config_path, *metrics_path, *model_path, *config_text;
+    char *state_path, *config_path, *metrics_path, *model_path, *average_path, *config_text;
     caps_train_data data;
     uint64_t *class_images; /* of data.train, [J] */
     float *class_weights;   /* [J]; NULL: none */

@@ -17,6 +17,7 @@ caps_status caps_trainer_make_paths(caps_trainer *t, caps_error *err)
     CAPS_TRY(caps_run_path(&t->config_path, out, CAPS_RUN_CONFIG, err));
     CAPS_TRY(caps_run_path(&t->metrics_path, out, CAPS_RUN_METRICS, err));
     CAPS_TRY(caps_run_path(&t->model_path, out, CAPS_RUN_MODEL, err));
+    CAPS_TRY(caps_run_path(&t->average_path, out, CAPS_RUN_AVERAGE, err));
 done:
     return status;
 }
@@ -108,9 +109,10 @@ caps_status caps_trainer_append(
 
 /* What a save takes from the device. On the heap: a call that does not come back may yet. */
 typedef struct caps_take {
-    caps_state state;       /* a copy: its `values` are what is taken */
-    const char *model_path; /* NULL: the model's file is not written */
-    caps_status status;     /* of what is no fault of the device */
+    caps_state state;         /* a copy: its `values` are what is taken */
+    const char *model_path;   /* NULL: the model's file is not written; */
+    const char *average_path; /* likewise */
+    caps_status status;       /* of what is no fault of the device */
     caps_error err;
 } caps_take;
 
@@ -125,13 +127,15 @@ static caps_status take_state(void *user, caps_model *model, caps_error *err)
     take->status = caps_state_take(&take->state, model, &take->err);
     if (take->status == CAPS_OK && take->model_path)
         take->status = caps_model_save_own(model, take->model_path, &take->err);
+    if (take->status == CAPS_OK && take->average_path)
+        take->status = caps_model_save_average_own(model, take->average_path, &take->err);
     if (!is_of_device(take->status))
         return CAPS_OK;
     *err = take->err;
     return take->status;
 }
 
-/* Into t->state.values; writes the model's file. */
+/* Into t->state.values; writes the files of the model. */
 static caps_status take_values(caps_trainer *t, bool model, caps_error *err)
 {
     caps_status status;
@@ -139,7 +143,9 @@ static caps_status take_values(caps_trainer *t, bool model, caps_error *err)
     if (!take)
         return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for the state");
     caps_state_drop(&t->state);
-    *take = (caps_take){.state = t->state, .model_path = model ? t->model_path : NULL};
+    *take = (caps_take){.state = t->state,
+        .model_path = model ? t->model_path : NULL,
+        .average_path = model && t->config.ema > 0 ? t->average_path : NULL};
     CAPS_TRY(caps_team_call(t->team, caps_team_survivor(t->team), take_state, take, err));
     t->state.values = take->state.values;
     status = take->status;

@@ -74,7 +74,7 @@ static caps_status first_parameters(caps_trainer *t, float **drawn, caps_error *
     CAPS_TRY(caps_model_begin(t->model, *drawn, err));
     float *taken = *drawn;
     *drawn = NULL;
-    CAPS_TRY(caps_state_begin(&t->state, taken, count, t->config.optimizer, err));
+    CAPS_TRY(caps_state_begin(&t->state, taken, count, &t->config, err));
     t->state.data_images = t->data.train.n;
     t->state.data_hash = t->data.hash;
     caps_state_forget_errors(&t->state);
@@ -295,7 +295,8 @@ static caps_status make_team(caps_trainer *t, const caps_crew *crew, caps_error 
         .piece = piece_of(t),
         .ranks = t->ranks,
         .firsts = t->firsts,
-        .reduce = t->config.reduce};
+        .reduce = t->config.reduce,
+        .ema = t->config.ema};
     CAPS_TRY(caps_team_create(&t->team, crew->rts, n, &o, err));
     t->model = caps_team_model(t->team, 0);
 done:
@@ -384,6 +385,7 @@ void caps_trainer_release(caps_trainer *t)
     free(t->config_path);
     free(t->metrics_path);
     free(t->model_path);
+    free(t->average_path);
     caps_train_config_release(&t->config);
     memset(t, 0, sizeof *t);
 }

@@ -117,6 +117,40 @@ START_TEST(sgd_takes_the_gradient_times_the_rate)
 }
 END_TEST
 
+/* The moving average after some steps, and what it and the weights are once they were swapped. */
+START_TEST(averages_follow_and_are_swapped)
+{
+    static const size_t counts[] = {1, 16, 31, 2500};
+    static const float rates[] = {0.0f, 1.0f, 0.1f, 0.001f};
+    for (size_t x = 0; x < sizeof counts / sizeof counts[0]; x++) {
+        caps_error err = {0};
+        const size_t n = counts[x];
+        double *average = test_random(n, x, -1, 1), *w = test_random(n, x + 5, -1, 1);
+        caps_tensor ta = test_tensor(average, 1, &n), tw = test_tensor(w, 2, (size_t[]){n, 1});
+        for (size_t r = 0; r < sizeof rates / sizeof rates[0]; r++) {
+            caps_ref_average_step(average, w, (double)rates[r], n);
+            test_ok(caps_average_step(families[_i], &ta, &tw, rates[r], &err));
+            test_expect(&ta, average, 1e-7, "average");
+            for (size_t i = 0; i < n; i++)
+                w[i] = (float)(w[i] + 0.5);
+            test_tensor_release(&tw);
+            tw = test_tensor(w, 2, (size_t[]){n, 1});
+        }
+        double *before = test_download(&ta);
+        test_ok(caps_swap(families[_i], &ta, &tw, &err));
+        test_expect(&ta, w, 0, "average");
+        test_expect(&tw, before, 0, "w");
+        test_ok(caps_swap(families[_i], &tw, &ta, &err));
+        test_expect(&ta, before, 0, "average");
+        free(before);
+        test_tensor_release(&ta);
+        test_tensor_release(&tw);
+        free(average);
+        free(w);
+    }
+}
+END_TEST
+
 /* One bad gradient anywhere sets the flag, for both optimizers; a good step leaves it as it is. */
 START_TEST(gradients_that_are_not_finite_are_flagged)
 {
@@ -192,6 +226,12 @@ START_TEST(wrong_arguments_are_refused)
     caps_tensor flag = test_tensor_i32(NULL, 1, (size_t[]){1}), none = {0};
     caps_adam adam = settings;
     test_refused(caps_sgd_step(rt, &w, &flag, &g, 1, err), "sgd: g has 4 float32, need 5");
+    test_refused(caps_average_step(rt, &w, &g, 0.5f, err), "average: w has 4 float32, need 5");
+    test_refused(
+        caps_average_step(rt, &none, &w, 0.5f, err), "average: average has 0 float32, need >= 1");
+    test_refused(caps_average_step(rt, &w, &w, 1.5f, err), "average: rate is 1.5, need 0 to 1");
+    test_refused(caps_average_step(rt, &w, &w, NAN, err), "average: rate is nan, need 0 to 1");
+    test_refused(caps_swap(rt, &w, &g, err), "swap: b has 4 float32, need 5");
     test_refused(caps_sgd_step(rt, &none, &flag, &g, 1, err), "sgd: w has 0 float32, need >= 1");
     test_refused(
         caps_sgd_step(rt, &w, &flag, &w, NAN, err), "sgd: rate is nan, need a finite number");
@@ -221,6 +261,7 @@ Suite *suite(void)
     families_add(tc, ten_adam_steps_agree_with_double_precision);
     families_add(tc, a_late_step_is_as_accurate);
     families_add(tc, sgd_takes_the_gradient_times_the_rate);
+    families_add(tc, averages_follow_and_are_swapped);
     families_add(tc, gradients_that_are_not_finite_are_flagged);
     families_add(tc, large_gradients);
     families_add(tc, wrong_arguments_are_refused);

@@ -14,7 +14,8 @@ static const struct {
     {"group", true}, {"squash", true}, {"votes", true}, {"routing", true}, {"class_caps", true},
     {"lengths", false}, {"margin", true}, {"argmax", false}, {"mask", true}, {"sse", true},
     {"totals", false}, {"softmax", false}, {"cross_entropy", true}, {"dropout", true},
-    {"scale", false}, {"class_weights", false}, {"adam", false}, {"sgd", false}};
+    {"scale", false}, {"class_weights", false}, {"adam", false}, {"sgd", false},
+    {"average", false}};
 
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 

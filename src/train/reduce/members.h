@@ -45,6 +45,7 @@ struct caps_team {
     caps_model **models;  /* [n]: the members' */
     size_t pixels, labels;
     caps_optimizer optimizer;
+    double ema;
     bool compared;  /* after the first step, whose times do not count */
     size_t lost;    /* n: no member */
     uint64_t taken; /* the last step whose results the caller has; of several members */

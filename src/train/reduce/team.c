@@ -71,6 +71,7 @@ caps_status caps_team_begin(caps_team *t, uint64_t seed, uint64_t step, caps_err
     for (size_t i = 0; i < t->n; i++) {
         caps_member *m = &t->members[i];
         caps_stepper_init(&m->stepper, m->model, t->optimizer, seed, step);
+        m->stepper.ema = t->ema;
         if (!caps_team_is_alone(t)) {
             m->stepper.reduce = caps_member_reduce;
             m->stepper.ready = caps_member_ready;
@@ -122,6 +123,7 @@ caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n
     t->pixels = info->pixels;
     t->labels = info->labels;
     t->optimizer = options->optimizer;
+    t->ema = options->ema;
     t->has_lock = pthread_mutex_init(&t->lock, NULL) == 0;
     t->has_changed = pthread_cond_init(&t->changed, NULL) == 0;
     if (!t->has_lock || !t->has_changed)

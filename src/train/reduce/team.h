@@ -46,6 +46,7 @@ typedef struct caps_team_options {
     caps_ranks *ranks;    /* NULL: this process alone */
     const size_t *firsts; /* [ranks + 1]: the first member of each rank among all; their number */
     caps_reduce reduce;   /* caps_ranks_sum_init */
+    double ema;           /* caps_stepper.ema */
 } caps_team_options;
 
 enum { CAPS_TEAM_FIRST = 10 };
@@ -67,7 +68,7 @@ caps_model *caps_team_model(const caps_team *team, size_t member); /* 0: the lea
 caps_model *const *caps_team_others(const caps_team *team); /* [count - 1]: the models behind it */
 caps_member_work caps_team_work(const caps_team *team, size_t member); /* since it was made */
 
-/* The lead's parameters and moments become those of all, and `step` the first that is enqueued. No
+/* The lead's parameters, moments and average become those of all, and `step` the first that is enqueued. No
  * step may be in flight. */
 caps_status caps_team_begin(caps_team *team, uint64_t seed, uint64_t step, caps_error *err);
 /* Have all members the parameters of the lead? Those that have not are sent them after every step

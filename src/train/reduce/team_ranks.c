@@ -79,14 +79,16 @@ static caps_status share_array(caps_team *t, const float **array, float *receive
 }
 
 /* Of all members, or of those behind the lead. */
-static caps_status set_all(
-    caps_team *t, const float *parameters, const float *const moments[2], caps_error *err)
+static caps_status set_all(caps_team *t, const caps_model_view *values, caps_error *err)
 {
     caps_status status = CAPS_OK;
     for (size_t i = caps_ranks_rank(t->ranks) == 0 ? 1 : 0; i < t->n; i++) {
-        CAPS_TRY(caps_model_set_parameters(t->members[i].model, parameters, err));
-        if (moments && moments[0])
-            CAPS_TRY(caps_model_set_moments(t->members[i].model, moments[0], moments[1], err));
+        caps_model *m = t->members[i].model;
+        CAPS_TRY(caps_model_set_parameters(m, values->parameters, err));
+        if (values->moments[0])
+            CAPS_TRY(caps_model_set_moments(m, values->moments[0], values->moments[1], err));
+        if (values->average)
+            CAPS_TRY(caps_model_set_average(m, values->average, err));
     }
 done:
     return status;
@@ -96,30 +98,32 @@ caps_status caps_team_spread(caps_team *t, caps_error *err)
 {
     const bool leads = caps_ranks_rank(t->ranks) == 0;
     const size_t elements = caps_model_flat_count(t->members[0].model);
-    caps_model_view view = {0};
+    caps_model_view view = {0}, values;
     caps_status status;
-    const float *arrays[3] = {0};
-    float *received[3] = {0};
+    const float **const arrays[] = {
+        &values.parameters, &values.moments[0], &values.moments[1], &values.average};
+    enum { ARRAYS = sizeof arrays / sizeof arrays[0] };
+    float *received[ARRAYS] = {0};
     if (caps_team_is_alone(t))
         return CAPS_OK;
     CAPS_TRY(caps_model_map(t->members[0].model, &view, err));
-    arrays[0] = view.parameters;
-    for (size_t i = 0; view.moments[0] && i < 2; i++)
-        arrays[1 + i] = view.moments[i];
-    for (size_t i = 0; i < 3 && arrays[i]; i++) {
+    values = view;
+    for (size_t i = 0; i < ARRAYS; i++) {
+        if (!*arrays[i])
+            continue;
         if (!leads && !(received[i] = malloc(elements * sizeof(float))))
             CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for the state"));
-        CAPS_TRY(share_array(t, &arrays[i], received[i], err));
+        CAPS_TRY(share_array(t, arrays[i], received[i], err));
     }
     if (!leads)
         CAPS_TRY(caps_model_unmap(t->members[0].model, &view, err));
-    CAPS_TRY(set_all(t, arrays[0], arrays + 1, err));
+    CAPS_TRY(set_all(t, &values, err));
     if (leads)
         CAPS_TRY(caps_model_unmap(t->members[0].model, &view, err));
 done:
     if (status != CAPS_OK && view.parameters)
         caps_model_unmap(t->members[0].model, &view, NULL);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < ARRAYS; i++)
         free(received[i]);
     return status;
 }
@@ -164,7 +168,7 @@ caps_status caps_team_send_ranks(caps_team *t, caps_error *err)
     }
     CAPS_TRY(share_array(t, &parameters, t->received, err));
     if (t->stray)
-        CAPS_TRY(set_all(t, parameters, NULL, err));
+        CAPS_TRY(set_all(t, &(caps_model_view){.parameters = parameters}, err));
 done:
     if (leads && view.parameters) {
         const caps_status unmapped =
