@@ -197,14 +197,18 @@ static caps_status compare_network(const caps_train_flags *o, const caps_args *a
     char iterations[32];
     const size_t n = caps_train_requests(o, args, requests, iterations);
     caps_status status = CAPS_OK;
+    bool found = false; /* a layer for one of the option's requests */
     for (size_t i = 0; i < n && status == CAPS_OK; i++) {
         const caps_spec_request *r = &requests[i];
+        const bool last = i + 1 == n || strcmp(r[1].option, r->option) != 0;
         char *has;
         status = caps_spec_field_read(&has, config->spec, r->kind, r->field, err);
-        if (status == CAPS_OK && (!has || strcmp(has, r->json) != 0))
+        found = found || has;
+        if (status == CAPS_OK && ((!has && last && !found) || (has && strcmp(has, r->json) != 0)))
             status = is_switch(r->option)
                          ? refuse_switch(err, r->option)
                          : refuse(err, r->option, r->json, has ? has : "no such layer");
+        found = found && !last;
         free(has);
     }
     if (status == CAPS_OK && o->no_decoder && caps_model_spec_info(config->spec)->has_decoder)

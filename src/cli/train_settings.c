@@ -14,7 +14,6 @@ static const char *const augments[] = {"none", "shift2", "place40", "crop24", NU
 static const char *const routing_grads[] = {"full", "last", NULL};
 static const char *const reduces[] = {"exact", "fast", "bf16", NULL}; /* caps_reduce */
 static const char *const initialisers[] = {"scaled", "authors", NULL};
-static const char *const losses[] = {"margin", "spread", NULL}; /* caps_class_loss but for OWN */
 
 static const char *profile_name(size_t i, const void *context)
 {
@@ -106,7 +105,7 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_TEXT("--layer-lr", caps_train_flags, lr_multipliers, "L=X,...",
         "learning-rate multipliers: primary=0.1,class_caps=0.5; 0 keeps a layer\n"
         "as it is (default: 1 for all)"),
-    CAPS_ROW_CHOICE("--loss", caps_train_flags, loss, losses, "L",
+    CAPS_ROW_CHOICE("--loss", caps_train_flags, loss, caps_train_losses, "L",
         "of the classes: margin; or spread, of matrix capsules (default: spread for\n"
         "them, else the network's own)"),
     CAPS_ROW_TEXT("--spread-margin", caps_train_flags, spread_margin, "M|A:B",
@@ -220,11 +219,16 @@ static bool switch_given(const caps_args *args, const char *on, const char *off)
 size_t caps_train_requests(const caps_train_flags *o, const caps_args *args,
     caps_spec_request requests[CAPS_TRAIN_REQUESTS], char iterations[32])
 {
+    const char *grad = o->routing_grad == 0 ? "\"full\"" : "\"last\"";
     const struct {
         const char *flag, *kind, *field, *json;
     } rows[] = {
         {"--iterations", "caps", "routing.iterations", iterations},
-        {"--routing-grad", "caps", "routing.grad", o->routing_grad == 0 ? "\"full\"" : "\"last\""},
+        {"--iterations", "matrix_conv", "routing.iterations", iterations},
+        {"--iterations", "matrix_caps", "routing.iterations", iterations},
+        {"--routing-grad", "caps", "routing.grad", grad},
+        {"--routing-grad", "matrix_conv", "routing.grad", grad},
+        {"--routing-grad", "matrix_caps", "routing.grad", grad},
         {"--leaky", "caps", "routing.leaky", "true"},
         {"--class-bias", "caps", "bias", o->class_bias ? "true" : "false"},
         {"--no-class-bias", "caps", "bias", o->class_bias ? "true" : "false"},
@@ -234,47 +238,13 @@ size_t caps_train_requests(const caps_train_flags *o, const caps_args *args,
     size_t n = 0;
     snprintf(iterations, 32, "%llu", (unsigned long long)o->iterations);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        const bool again = n > 0 && strcmp(requests[n - 1].field, rows[i].field) == 0;
+        const bool again = n > 0 && strcmp(requests[n - 1].field, rows[i].field) == 0 &&
+                           strcmp(requests[n - 1].kind, rows[i].kind) == 0;
         if (caps_args_given(args, rows[i].flag) && !again)
             requests[n++] =
                 (caps_spec_request){rows[i].flag, rows[i].kind, rows[i].field, rows[i].json};
     }
     return n;
-}
-
-/* Flags of a loss that the network does not have. */
-static caps_status check_loss_flags(
-    const caps_args *args, const caps_train_config *config, caps_error *err)
-{
-    static const struct {
-        const char *flag;
-        bool reconstruction;
-    } rows[] = {{"--margin-positive", false}, {"--margin-negative", false},
-        {"--margin-down", false}, {"--class-mean", false}, {"--no-class-mean", false},
-        {"--spread-margin", false}, {"--reconstruction-weight", true},
-        {"--reconstruction-mean", true}};
-    const caps_model_info *info = caps_model_spec_info(config->spec);
-    const char *loss = caps_loss_name(config->spec, &config->loss);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        const char *need =
-            strcmp(rows[i].flag, "--spread-margin") == 0 ? "spread loss" : "margin loss";
-        if (!caps_args_given(args, rows[i].flag))
-            continue;
-        if (info->dim == 0)
-            return caps_cli_usage(
-                err, "train: %s with %s, which has no capsules", rows[i].flag, config->arch);
-        if (!rows[i].reconstruction && strcmp(loss, need) != 0)
-            return caps_cli_usage(
-                err, "train: %s with %s, whose loss is the %s", rows[i].flag, config->arch, loss);
-        if (rows[i].reconstruction && !info->has_decoder)
-            return caps_cli_usage(
-                err, "train: %s without a decoder, nothing is reconstructed", rows[i].flag);
-    }
-    if (caps_args_given(args, "--reconstruction-weight") &&
-        caps_args_given(args, "--reconstruction-mean"))
-        return caps_cli_usage(
-            err, "train: --reconstruction-weight and --reconstruction-mean exclude each other");
-    return CAPS_OK;
 }
 
 /* Flags of a schedule, which sgd does not have. A decay of 1 says so itself. */
@@ -336,30 +306,6 @@ static void change_numbers(
         config->initialiser = (caps_initialiser)o->initialiser;
 }
 
-/* "M", or "A:B" with A no greater than B. */
-static caps_status take_spread_margin(caps_train_config *config, const char *text, caps_error *err)
-{
-    char first[32];
-    const size_t n = text ? strcspn(text, ":") : 0;
-    double from = 0, to = 0;
-    caps_status status = CAPS_OK;
-    if (!text)
-        return CAPS_OK;
-    snprintf(first, sizeof first, "%.*s", (int)(n < sizeof first ? n : sizeof first - 1), text);
-    CAPS_TRY(caps_parse_real(&from, first, 0, 1, "--spread-margin", err));
-    to = from;
-    if (text[n])
-        CAPS_TRY(caps_parse_real(&to, text + n + 1, 0, 1, "--spread-margin", err));
-    if (from > to)
-        CAPS_TRY(caps_cli_usage(err,
-            "--spread-margin: it falls from %g to %g, need A:B with A no greater than B", from,
-            to));
-    config->spread_margin_first = from;
-    config->loss.spread_margin = (float)to;
-done:
-    return status;
-}
-
 static caps_status find_profile(
     const caps_profile **profile, const caps_train_flags *o, caps_error *err)
 {
@@ -371,24 +317,6 @@ static caps_status find_profile(
     return caps_cli_usage(err, "--profile: unknown value '%s', need %s%s%s%s", o->profile,
         caps_profile_list(names, sizeof names), near ? "; did you mean " : "", near ? near : "",
         near ? "?" : "");
-}
-
-/* --loss, and with it what belongs to the loss alone. */
-static caps_status take_class_loss(
-    const caps_train_flags *o, const caps_args *args, caps_train_config *config, caps_error *err)
-{
-    const caps_model_info *info = caps_model_spec_info(config->spec);
-    const bool margin = o->loss == 0;
-    if (!caps_args_given(args, "--loss"))
-        return CAPS_OK;
-    if (!info->matrix && strcmp(info->class_loss, margin ? "margin loss" : "spread loss") != 0)
-        return caps_cli_usage(err, "train: --loss %s with %s, whose loss is the %s",
-            losses[o->loss], config->arch, info->class_loss);
-    if (info->matrix)
-        config->loss.class_loss = margin ? CAPS_CLASS_LOSS_MARGIN : CAPS_CLASS_LOSS_SPREAD;
-    if (margin)
-        config->spread_margin_first = 0;
-    return CAPS_OK;
 }
 
 /* What the library begins with: network, augmentation, classes, profile. */
@@ -481,7 +409,7 @@ caps_status caps_train_take_settings(
     change_numbers(o, args, config);
     if (caps_args_given(args, "--weight-decay"))
         config->weight_decay = o->weight_decay;
-    CAPS_TRY(take_spread_margin(config, o->spread_margin, err));
+    CAPS_TRY(caps_train_take_spread_margin(o->spread_margin, config, err));
     CAPS_TRY(copy_text(config->background, sizeof config->background,
         background && strcmp(background, "auto") == 0 ? "" : background, "--background", err));
     if (caps_args_given(args, "--reduce"))
@@ -503,8 +431,8 @@ caps_status caps_train_new_config(caps_train_session *s, caps_train_config *conf
     const caps_args *args = s->args;
     caps_status status;
     CAPS_TRY(start_config(s, config, err));
-    CAPS_TRY(take_class_loss(o, args, config, err));
-    CAPS_TRY(check_loss_flags(args, config, err));
+    CAPS_TRY(caps_train_take_loss(o, args, config, err));
+    CAPS_TRY(caps_train_check_loss_flags(args, config, err));
     if (caps_args_given(args, "--epochs"))
         config->epochs = o->epochs;
     else if (caps_args_given(args, "--max-steps"))

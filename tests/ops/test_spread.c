@@ -137,7 +137,7 @@ START_TEST(bad_arguments_are_refused)
     test_refused(caps_spread_backward(families[_i], &wide, &a, &labels, MARGIN, 1, err),
         "spread: da is float32 [2, 4], need float32 [2, 3]");
     test_refused(caps_spread_forward(families[_i], &loss, &loss, &labels, MARGIN, err),
-        "spread: a is [2], need [B, J]");
+        "spread: a is float32 [2], need float32 [B, J]");
     caps_tensor *all[] = {&a, &wide, &loss, &labels};
     for (size_t t = 0; t < sizeof all / sizeof all[0]; t++)
         test_tensor_release(all[t]);
