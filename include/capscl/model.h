@@ -172,7 +172,8 @@ CAPS_API caps_tensor caps_model_input_gradient(const caps_model *m);
  *                     matrix capsules, or probabilities
  *   "best"            int32 [b], or [b, L]: the classes with the highest scores
  *   "capsules"        [b, J, D]: the class capsules
- *   "inputs"          [b, I, K]: the capsules that these read
+ *   "inputs"          [b, I, K]: the capsules that these read; "inputs.activation" [b, I] of
+ *                     matrix capsules
  *   "couplings"       [b, I, J]: of the last iteration of their routing; "assignment" of matrix
  *                     capsules, which have no couplings: R
  *   "couplings.iterations", "assignment.iterations"  [r, b, I, J]: of every iteration

@@ -433,6 +433,8 @@ caps_tensor caps_model_output(const caps_model *m, const char *name)
         t = last->kind->result(last, name, m->b);
     if (!t.buffer && strcmp(name, "inputs") == 0 && last->inputs[0]->form == CAPS_FORM_CAPSULES)
         t = caps_batch_of(&last->inputs[0]->y, m->b);
+    if (!t.buffer && strcmp(name, "inputs.activation") == 0 && last->input_count > 1)
+        t = caps_batch_of(&last->inputs[1]->y, m->b);
     return t.buffer ? t : result_of_layer(m, name);
 }
 
