@@ -18,6 +18,25 @@ typedef enum caps_split {
     CAPS_SPLIT_VALIDATION, /* a folder val/ of pictures, or what caps_dataset_split_off makes */
 } caps_split;
 
+/* How far an augmentation goes, and what is beside it. */
+typedef struct caps_augment_options {
+    /* affine: */
+    double rotate;  /* half of the images: normal, standard deviation in degrees; 0: none */
+    double squeeze; /* to a width of 1 - squeeze at the most, 0 <= squeeze < 1; 0: none */
+    size_t erase;   /* side of the square that is made black; 0: none */
+    bool shift;     /* by whole pixels, within the black margin */
+    /* crop: */
+    double brightness; /* added to each pixel, uniform in -brightness..brightness */
+    double contrast;   /* factor about the mean, uniform in 1 - contrast..1 + contrast; 0..1 */
+    /* any, and none: */
+    bool flip; /* half of the images: left and right exchanged */
+} caps_augment_options;
+
+#define CAPS_AUGMENT_DEFAULTS                                                                      \
+    {                                                                                              \
+        10, 0.25, 4, true, 0.5, 0.5, false                                                         \
+    }
+
 /* Caller's storage; init by caps_dataset_open, freed by caps_dataset_release. */
 typedef struct caps_dataset {
     char *path; /* the directory it came from, for pairs after "multi:" */
@@ -34,6 +53,12 @@ typedef struct caps_dataset {
     struct caps_pairs *pairs; /* NULL, or how pairs are drawn */
     size_t view[2];           /* height and width of caps_dataset_set_view, or 0, 0 */
     char **files;             /* [n] or NULL, see caps_dataset_file; one allocation */
+    /* What the network sees of each image has mean 0 and variance 1, over all its channels, as it is
+     * stored, not as it is cropped. smallNORB and solids. */
+    bool standardised;
+    ptrdiff_t offset[2]; /* of images drawn without augmentation: so far below and to the right of
+                            where the view has them. 0, 0 after caps_dataset_open */
+    caps_augment_options augment; /* CAPS_AUGMENT_DEFAULTS after caps_dataset_open */
 } caps_dataset;
 
 /* Turns a name into the place of a data set. With a '/' in it, it is a path and taken as it is. A
@@ -46,6 +71,20 @@ typedef struct caps_dataset {
  * Errors: CAPS_ERR_NOT_FOUND (the message lists the places), CAPS_ERR_FORMAT (a path to a file;
  * pairs of pairs). */
 CAPS_API caps_status caps_dataset_find(char **path, const char *name_or_dir, caps_error *err);
+
+/* Of sets whose images are of known viewpoints, smallNORB and solids: those that a network is
+ * trained on, and those that are new to it. */
+typedef enum caps_viewpoints {
+    CAPS_VIEWPOINTS_ALL,
+    CAPS_VIEWPOINTS_FAMILIAR_AZIMUTHS,   /* 300, 320, 340, 0, 20, 40 degrees */
+    CAPS_VIEWPOINTS_NOVEL_AZIMUTHS,      /* 60 to 280 degrees */
+    CAPS_VIEWPOINTS_FAMILIAR_ELEVATIONS, /* the three lowest, 30, 35, 40 degrees */
+    CAPS_VIEWPOINTS_NOVEL_ELEVATIONS,    /* 45 to 70 degrees */
+    CAPS_VIEWPOINTS_COUNT
+} caps_viewpoints;
+
+/* "all", "familiar-azimuths", ...; NULL from CAPS_VIEWPOINTS_COUNT on. */
+CAPS_API const char *caps_viewpoints_name(int viewpoints);
 
 /* How images are drawn. */
 typedef enum caps_ground {
@@ -79,6 +118,7 @@ typedef struct caps_dataset_options {
     /* What a network that these images are for was trained on. A transparent picture whose
      * background nobody chose is turned round to it; and notes compare with it. Any format. */
     caps_ground ground;
+    caps_viewpoints viewpoints; /* any but ALL only of sets that have them; limit counts these */
 } caps_dataset_options;
 
 /* Reads a data set (options NULL: all of the training split). Its format is recognised by what the
@@ -91,6 +131,8 @@ typedef struct caps_dataset_options {
  *   training, testing, valid and validation, in any case. Label = place of the class among the
  *   names of the training split in byte order. The set begins with the first picture of every
  *   class, then the second of every class, and so on, so that its first images are of all classes;
+ * - smallNORB: smallnorb-*-{training,testing}-{dat,cat,info}.mat, plain or .gz, halved each way;
+ * - "solids:SEED": nothing is read: shaded solids are rendered, the same ones for the same seed;
  * - "multi:D" for any D with one channel: pairs (see caps_dataset_draw).
  * On failure *ds is released. Errors: CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT (damaged, truncated, too
  * long, no images, counts that disagree, one class only), CAPS_ERR_MISMATCH (channels of a
@@ -147,20 +189,24 @@ typedef enum caps_augment {
     CAPS_AUGMENT_SHIFT2,  /* dx, dy uniform in -2..2, zero fill */
     CAPS_AUGMENT_PLACE40, /* at a uniformly random place on 40x40 black */
     CAPS_AUGMENT_CROP24,  /* a uniformly random part of 24x24 */
+    CAPS_AUGMENT_AFFINE,  /* turned, squeezed, shifted, a part erased: caps_augment_options */
+    CAPS_AUGMENT_CROP,    /* a uniformly random part of the view's size, brighter or darker, with
+                             more or less contrast; 0..1, unless images are standardised */
     CAPS_AUGMENT_COUNT
 } caps_augment;
 
-/* "none", "shift2", "place40", "crop24"; NULL from CAPS_AUGMENT_COUNT on. */
+/* "none", "shift2", "place40", "crop24", "affine", "crop"; NULL from CAPS_AUGMENT_COUNT on. */
 CAPS_API const char *caps_augment_name(int augment);
 
 /* The size that the network sees: channels, height, width. Errors: CAPS_ERR_ARGUMENT (an unknown
- * augmentation; any but none for pairs; one whose size is not that of the view that is set),
- * CAPS_ERR_MISMATCH (images too large for place40, too small for crop24). */
+ * augmentation; any but none, or flip, for pairs; one whose size is not that of the view that is
+ * set; affine for standardised images), CAPS_ERR_MISMATCH (images too large for place40, too small
+ * for crop24 or for the view that crop takes). */
 CAPS_API caps_status caps_dataset_view_size(
     const caps_dataset *ds, caps_augment augment, size_t chw[3], caps_error *err);
 
 /* What the network sees of `index` in epoch `epoch` (from 0): image [C,H,W] of
- * caps_dataset_view_size (which must succeed), 0..1; labels [labels_per_image]; targets
+ * caps_dataset_view_size (which must succeed), 0..1 unless the set is standardised; labels [labels_per_image]; targets
  * [labels_per_image, C,H,W], the images that a decoder should give. labels and targets may be NULL.
  * Whatever is random is drawn from (seed, epoch, index) alone.
  *

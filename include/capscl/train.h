@@ -83,6 +83,9 @@ typedef struct caps_train_config {
     double ema; /* the exponential moving average of the parameters decays by so much a step (at
                    step n, from 1, at most (1 + n) / (10 + n)), is evaluated beside them and saved
                    as model-ema.safetensors; below 1, 0: none */
+    /* What `augment` does, and flip beside any of them. */
+    caps_augment_options augment_options;
+    caps_viewpoints viewpoints; /* of the training and the test split: caps_dataset_options */
 } caps_train_config;
 
 /* The three functions that fill a config need its `size` and write no more than so many bytes; what

@@ -21,7 +21,14 @@ typedef enum caps_rng_stream {
     CAPS_RNG_PLACE = 18,
     CAPS_RNG_CROP = 19,
     CAPS_RNG_VALIDATION = 20,
+    CAPS_RNG_CONTRAST = 21,
+    CAPS_RNG_BRIGHTNESS = 22,
+    CAPS_RNG_FLIP = 23,
     CAPS_RNG_TRANSFORM = 24, /* the kind above it, from bit 8 on */
+    CAPS_RNG_AFFINE = 25,    /* what is drawn above it, from bit 8 on */
+    CAPS_RNG_ERASE = 26,
+    CAPS_RNG_SOLID = 27,       /* sizes of rendered solids */
+    CAPS_RNG_SOLID_ORDER = 28, /* of their pictures */
 } caps_rng_stream;
 
 /* Four 32-bit words of (seed, stream, a, b): key = seed, counter = stream and a (32 bits), b. */

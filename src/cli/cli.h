@@ -57,7 +57,14 @@ typedef struct caps_common {
 typedef struct caps_picture_flags {
     const char *background; /* NULL: not given */
     bool invert, stretch;
+    int viewpoints; /* of smallNORB and solids: caps_viewpoints */
 } caps_picture_flags;
+
+/* What --viewpoints takes, in the order of caps_viewpoints. */
+extern const char *const caps_cli_viewpoints[];
+
+#define CAPS_ROW_VIEWPOINTS(type, text)                                                            \
+    CAPS_ROW_CHOICE("--viewpoints", type, pictures.viewpoints, caps_cli_viewpoints, "V", text)
 
 /* Rows for a table whose options struct has a member `caps_picture_flags pictures`. */
 #define CAPS_ROW_BACKGROUND(type)                                                                  \
@@ -76,6 +83,10 @@ typedef struct caps_picture_flags {
     CAPS_ROW_BACKGROUND(type), CAPS_ROW_INVERT(type),                                              \
         CAPS_ROW_OFF("--no-invert", type, pictures.invert,                                         \
             "do not, also where the model's run did; of both flags the last wins"),                \
+        CAPS_ROW_VIEWPOINTS(type,                                                                  \
+            "of smallNORB and solids, these images only: all, familiar-azimuths,\n"                \
+            "novel-azimuths, familiar-elevations, novel-elevations (default: as the\n"            \
+            "model was trained)"),                                                                 \
         CAPS_ROW_STRETCH(type),                                                                    \
         CAPS_ROW_OFF("--no-stretch", type, pictures.stretch, "do not, likewise")
 

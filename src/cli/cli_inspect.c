@@ -9,6 +9,8 @@
 #include "progress.h"
 
 const char *const caps_cli_splits[] = {"test", "train", "validation", NULL};
+const char *const caps_cli_viewpoints[] = {
+    "all", "familiar-azimuths", "novel-azimuths", "familiar-elevations", "novel-elevations", NULL};
 
 /* ---- models --------------------------------------------------------------------------------- */
 
@@ -83,6 +85,20 @@ static void note_run_pictures(
         "pictures are read as the run of %s read them:%s (otherwise with%s)", model, text, off);
 }
 
+/* The viewpoints of the run, unless the flag replaces them; of data that has some. */
+static caps_viewpoints choose_viewpoints(const caps_subset_pictures *run,
+    const caps_picture_flags *flags, const caps_args *args, const char *model, const char *data)
+{
+    if (caps_args_given(args, "--viewpoints"))
+        return (caps_viewpoints)flags->viewpoints;
+    if (run->viewpoints == CAPS_VIEWPOINTS_ALL || !data || !caps_dataset_has_viewpoints(data))
+        return CAPS_VIEWPOINTS_ALL;
+    caps_cli_note("images are those that the run of %s took: --viewpoints %s (otherwise with "
+                  "--viewpoints all)",
+        model, caps_viewpoints_name((int)run->viewpoints));
+    return run->viewpoints;
+}
+
 void caps_cli_choose_pictures(caps_subset_pictures *pictures, const caps_picture_flags *flags,
     const caps_args *args, const char *model, const char *data, const caps_model_spec *spec)
 {
@@ -100,6 +116,7 @@ void caps_cli_choose_pictures(caps_subset_pictures *pictures, const caps_picture
         memcpy(pictures->background, run.background, sizeof run.background);
     pictures->invert = invert ? flags->invert : of_run && run.invert;
     pictures->stretch = stretch ? flags->stretch : of_run && run.stretch;
+    pictures->viewpoints = choose_viewpoints(&run, flags, args, model, data);
     note_run_pictures(&run, of_run && !background && run.background[0],
         of_run && !invert && run.invert, of_run && !stretch && run.stretch, model);
 }
@@ -110,7 +127,8 @@ caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, co
 {
     const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options), .limit = limit,
         .progress = cli_on_pictures, .note = caps_cli_on_note, .background = pictures->background,
-        .invert = pictures->invert, .stretch = pictures->stretch, .ground = pictures->ground};
+        .invert = pictures->invert, .stretch = pictures->stretch, .ground = pictures->ground,
+        .viewpoints = pictures->viewpoints};
     caps_status status = caps_subset_open(ds, data, (caps_subset)split, model, &options, spec, err);
     caps_progress_clear();
     return status;

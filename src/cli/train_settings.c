@@ -10,7 +10,8 @@
 #include "train_session.h"
 
 static const char *const optimizers[] = {"adam", "sgd", NULL};
-static const char *const augments[] = {"none", "shift2", "place40", "crop24", NULL};
+static const char *const augments[] = {
+    "none", "shift2", "place40", "crop24", "affine", "crop", NULL};
 static const char *const routing_grads[] = {"full", "last", NULL};
 static const char *const reduces[] = {"exact", "fast", "bf16", NULL}; /* caps_reduce */
 static const char *const initialisers[] = {"scaled", "authors", NULL};
@@ -134,9 +135,30 @@ const caps_flag caps_train_flag_table[] = {
         "into RUN/seed-1, RUN/seed-2, ...; --resume goes on with all of them"),
     CAPS_ROW_CHOICE("--augment", caps_train_flags, augment, augments, "A",
         "none; shift2: move by -2..2 pixels each way; place40: anywhere on\n"
-        "40x40 black; crop24: any part of 24x24 (default: what the network's\n"
-        "input asks for: shift2, or place40 or crop24 where it has another\n"
-        "size than the data; none for pairs, which are shifted themselves)"),
+        "40x40 black; crop24: any part of 24x24; affine: turned, squeezed,\n"
+        "shifted, a part erased; crop: any part of the network's size, brighter\n"
+        "or darker (default: what the network's input asks for: shift2, or\n"
+        "place40 or crop24 where it has another size than the data; crop for\n"
+        "smallNORB and solids; none for pairs, which are shifted themselves)"),
+    CAPS_ROW_AMOUNT("--affine-rotate", caps_train_flags, affine_rotate, 180, "DEGREES",
+        "of affine: half of the images are turned, normal with this standard\n"
+        "deviation; 0: none (default: 10)"),
+    CAPS_ROW_AMOUNT("--affine-squeeze", caps_train_flags, affine_squeeze, 0.9, "X",
+        "of affine: narrower by up to this share; 0: not (default: 0.25)"),
+    CAPS_ROW_COUNT("--affine-erase", caps_train_flags, affine_erase, 0, 65535, "N",
+        "of affine: a square of NxN is made black; 0: none (default: 4)"),
+    CAPS_ROW_OFF("--no-affine-shift", caps_train_flags, affine_shift,
+        "of affine: no shift within the black margin"),
+    CAPS_ROW_AMOUNT("--crop-brightness", caps_train_flags, crop_brightness, 10, "X",
+        "of crop: up to so much is added to all pixels, or subtracted (default: 0.5)"),
+    CAPS_ROW_AMOUNT("--crop-contrast", caps_train_flags, crop_contrast, 1, "X",
+        "of crop: all pixels times 1-X to 1+X, about their mean (default: 0.5)"),
+    CAPS_ROW_SWITCH("--flip", caps_train_flags, flip,
+        "exchange left and right in half of the images, whatever else is done; for\n"
+        "data that allow it, not for digits"),
+    CAPS_ROW_VIEWPOINTS(caps_train_flags,
+        "of smallNORB and solids: train and test on these only: familiar-azimuths,\n"
+        "familiar-elevations, novel-azimuths, novel-elevations (default: all)"),
     CAPS_ROW_SWITCH(
         "--no-shuffle", caps_train_flags, no_shuffle, "take the images in the order of the file"),
     CAPS_ROW_COUNT("--limit", caps_train_flags, limit, 1, UINT32_MAX, "N",
@@ -410,6 +432,7 @@ caps_status caps_train_take_settings(
     if (caps_args_given(args, "--weight-decay"))
         config->weight_decay = o->weight_decay;
     CAPS_TRY(caps_train_take_spread_margin(o->spread_margin, config, err));
+    caps_train_change_augment(o, args, config);
     CAPS_TRY(copy_text(config->background, sizeof config->background,
         background && strcmp(background, "auto") == 0 ? "" : background, "--background", err));
     if (caps_args_given(args, "--reduce"))
@@ -433,6 +456,7 @@ caps_status caps_train_new_config(caps_train_session *s, caps_train_config *conf
     CAPS_TRY(start_config(s, config, err));
     CAPS_TRY(caps_train_take_loss(o, args, config, err));
     CAPS_TRY(caps_train_check_loss_flags(args, config, err));
+    CAPS_TRY(caps_train_check_augment(args, config, err));
     if (caps_args_given(args, "--epochs"))
         config->epochs = o->epochs;
     else if (caps_args_given(args, "--max-steps"))

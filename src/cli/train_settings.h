@@ -18,6 +18,9 @@ typedef struct caps_train_flags {
     double lr, lr_decay, lr_min, ema, time_limit_seconds;
     double margin_positive, margin_negative, margin_down;
     double reconstruction_weight, reconstruction_mean;
+    double affine_rotate, affine_squeeze, crop_brightness, crop_contrast;
+    uint64_t affine_erase;
+    bool affine_shift, flip;
     int optimizer, augment, routing_grad, initialiser;
     bool leaky, class_bias, primary_average, no_decoder, lr_staircase, class_mean;
     double device_timeout;
@@ -64,6 +67,15 @@ caps_status caps_train_take_spread_margin(
 enum { CAPS_TRAIN_REQUESTS = 9 };
 size_t caps_train_requests(const caps_train_flags *o, const caps_args *args,
     caps_spec_request requests[CAPS_TRAIN_REQUESTS], char iterations[32]);
+
+/* ---- train_augment.c ------------------------------------------------------------------------ */
+
+/* Flags of an augmentation that is not the config's. CAPS_ERR_ARGUMENT. */
+caps_status caps_train_check_augment(
+    const caps_args *args, const caps_train_config *config, caps_error *err);
+/* What the augmentation does, and the viewpoints, as far as flags say. */
+void caps_train_change_augment(
+    const caps_train_flags *o, const caps_args *args, caps_train_config *config);
 
 /* ---- train_resume.c: a run that is continued ------------------------------------------------ */
 

@@ -41,6 +41,10 @@ static caps_status dataset_read(
         return caps_cifar_read(ds, l, o, err);
     case CAPS_DATA_FOLDER:
         return caps_folder_read(ds, l, o, err);
+    case CAPS_DATA_SMALLNORB:
+        return caps_smallnorb_read(ds, l, o, err);
+    case CAPS_DATA_SOLIDS:
+        return caps_solids_read(ds, l, o, err);
     default:
         return caps_location_explain_nothing(l, o->split, err);
     }
@@ -59,6 +63,10 @@ static caps_status dataset_name(caps_dataset *ds, const char *name_or_dir, caps_
         CAPS_TRY(caps_cifar_name(ds, &l, err));
     else if (l.format == CAPS_DATA_FOLDER)
         CAPS_TRY(caps_folder_name(ds, &l, err));
+    else if (l.format == CAPS_DATA_SMALLNORB)
+        CAPS_TRY(caps_smallnorb_name(ds, &l, err));
+    else if (l.format == CAPS_DATA_SOLIDS)
+        CAPS_TRY(caps_solids_name(ds, &l, err));
 done:
     caps_location_release(&l);
     return status;
@@ -137,6 +145,21 @@ static caps_status check_pictures_only(
         l->path, asked);
 }
 
+/* Viewpoints of a set that knows none. */
+static caps_status check_viewpoints(
+    const caps_location *l, const caps_dataset_options *o, caps_error *err)
+{
+    const char *name = caps_viewpoints_name((int)o->viewpoints);
+    if (!name)
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "%s: viewpoints are %d, need 0 to %d", l->path,
+            (int)o->viewpoints, CAPS_VIEWPOINTS_COUNT - 1);
+    if (o->viewpoints == CAPS_VIEWPOINTS_ALL || l->format == CAPS_DATA_NONE ||
+        l->format == CAPS_DATA_SMALLNORB || l->format == CAPS_DATA_SOLIDS)
+        return CAPS_OK;
+    return caps_fail(err, CAPS_ERR_ARGUMENT,
+        "%s: its images have no viewpoints, need smallNORB or solids for '%s'", l->path, name);
+}
+
 caps_status caps_dataset_open(
     caps_dataset *ds, const char *name_or_dir, const caps_dataset_options *options, caps_error *err)
 {
@@ -155,6 +178,7 @@ caps_status caps_dataset_open(
     if (status != CAPS_OK)
         return status;
     CAPS_TRY(check_pictures_only(&l, &o, err));
+    CAPS_TRY(check_viewpoints(&l, &o, err));
     const size_t limit = o.limit; /* of pairs, not of the images that they are made of */
     if (l.pairs)
         CAPS_TRY(options_of_base(&o, name_or_dir, err));
@@ -163,6 +187,7 @@ caps_status caps_dataset_open(
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", l.path));
     ds->split = o.split;
     ds->labels_per_image = 1;
+    ds->augment = (caps_augment_options)CAPS_AUGMENT_DEFAULTS;
     CAPS_TRY(dataset_read(ds, &l, &o, err));
     if (l.within && o.note)
         note_within(&l, &o);
@@ -197,6 +222,10 @@ caps_status caps_dataset_has_split(
         status = caps_cifar_has(has, &l, split, err);
     else if (l.format == CAPS_DATA_FOLDER)
         status = caps_folder_has(has, &l, split, err);
+    else if (l.format == CAPS_DATA_SMALLNORB)
+        status = caps_smallnorb_has(has, &l, split, err);
+    else if (l.format == CAPS_DATA_SOLIDS)
+        status = caps_solids_has(has, &l, split, err);
     caps_location_release(&l);
     return status;
 }

@@ -196,6 +196,11 @@ static caps_status find_recognise(caps_location *l, const char *path, caps_error
         CAPS_TRY(recognise_cifar(l, path, err));
     if (l->format != CAPS_DATA_NONE)
         goto done;
+    CAPS_TRY(caps_smallnorb_holds(&holds, path, err));
+    if (holds)
+        l->format = CAPS_DATA_SMALLNORB;
+    if (holds)
+        goto done;
     CAPS_TRY(caps_folder_holds_pictures(&holds, path, err));
     if (holds)
         l->format = CAPS_DATA_FOLDER;
@@ -392,6 +397,22 @@ done:
     return status;
 }
 
+/* "solids:SEED". */
+static caps_status find_solids(
+    caps_location *l, const char *name, const char *seed, caps_error *err)
+{
+    char *end = NULL;
+    errno = 0;
+    l->seed = *seed >= '0' && *seed <= '9' ? strtoull(seed, &end, 10) : 0;
+    if (!end || *end || errno)
+        return caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: '%s' is no seed, need a whole number of 64 bits, as in solids:1", name, seed);
+    l->format = CAPS_DATA_SOLIDS;
+    l->path = strdup(name);
+    l->directory = strdup(name);
+    return l->path && l->directory ? CAPS_OK : find_out_of_memory(err, name);
+}
+
 caps_status caps_location_init(caps_location *l, const char *name_or_dir, caps_error *err)
 {
     static const char multi[] = "multi:";
@@ -410,6 +431,10 @@ caps_status caps_location_init(caps_location *l, const char *name_or_dir, caps_e
     if (l->pairs && strncmp(name, multi, n) == 0)
         return caps_fail(err, CAPS_ERR_FORMAT,
             "%s: pairs of pairs, need a data set of single images after multi:", name_or_dir);
+    if (strncmp(name, "solids:", 7) == 0) {
+        CAPS_TRY(find_solids(l, name, name + 7, err));
+        goto done;
+    }
     CAPS_TRY(strchr(name, '/') ? find_path(l, name, err) : find_name(l, name, err));
     if (l->format == CAPS_DATA_NONE)
         CAPS_TRY(find_within(l, err));

@@ -74,8 +74,8 @@ caps_status caps_location_explain_nothing(const caps_location *l, caps_split spl
             pictures);
     caps_listing_release(&names);
     return caps_fail(err, CAPS_ERR_NOT_FOUND,
-        "%s: holds no data set: no %s-images-idx3-ubyte (or .gz), no data_batch_1.bin, no folders "
-        "with PNG or JPEG files%s",
+        "%s: holds no data set: no %s-images-idx3-ubyte (or .gz), no data_batch_1.bin, no "
+        "smallnorb-*-dat.mat, no folders with PNG or JPEG files%s",
         l->path, split == CAPS_SPLIT_TRAIN ? "train" : "t10k", what);
 }
 
@@ -134,6 +134,17 @@ bool caps_dataset_is_pictures(const char *name_or_dir)
     return is;
 }
 
+bool caps_dataset_has_viewpoints(const char *name_or_dir)
+{
+    caps_location l;
+    caps_error ignored = {0};
+    if (caps_location_init(&l, name_or_dir, &ignored) != CAPS_OK)
+        return false;
+    const bool has = l.format == CAPS_DATA_SMALLNORB || l.format == CAPS_DATA_SOLIDS;
+    caps_location_release(&l);
+    return has;
+}
+
 bool caps_dataset_owns(const char *name_or_dir, const char *file)
 {
     caps_location l;
@@ -147,6 +158,8 @@ bool caps_dataset_owns(const char *name_or_dir, const char *file)
         owns = cifar_owns(&l, file);
     else if (l.format == CAPS_DATA_FOLDER)
         owns = folder_owns(&l, file);
+    else if (l.format == CAPS_DATA_SMALLNORB)
+        owns = caps_smallnorb_owns(&l, file);
     caps_location_release(&l);
     return owns;
 }

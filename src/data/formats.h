@@ -13,6 +13,8 @@ typedef enum caps_data_format {
     CAPS_DATA_IDX,
     CAPS_DATA_CIFAR,
     CAPS_DATA_FOLDER,
+    CAPS_DATA_SMALLNORB,
+    CAPS_DATA_SOLIDS, /* made, not read */
 } caps_data_format;
 
 #define CAPS_PREFIX_BYTES 48
@@ -25,6 +27,7 @@ typedef struct caps_location {
     char *within; /* what was requested, where the set lies in the one folder in it; or NULL */
     caps_data_format format;
     char prefix[CAPS_PREFIX_BYTES]; /* of IDX files: "" or "emnist-letters-" and the like */
+    uint64_t seed;                  /* of solids */
 } caps_location;
 
 /* find.c. CAPS_ERR_NOT_FOUND, CAPS_ERR_FORMAT, CAPS_ERR_MEMORY. */
@@ -40,6 +43,8 @@ caps_status caps_location_explain_nothing(
 bool caps_dataset_owns(const char *name_or_dir, const char *file);
 /* Whether a data set is files of pictures; false where there is none (find.c). */
 bool caps_dataset_is_pictures(const char *name_or_dir);
+/* Whether its images have viewpoints and are standardised; false where there is none (find.c). */
+bool caps_dataset_has_viewpoints(const char *name_or_dir);
 /* The last part of a path, without slashes at its end: *n bytes. */
 const char *caps_path_last(const char *path, size_t *n);
 
@@ -51,17 +56,30 @@ caps_status caps_cifar_read(
     caps_dataset *ds, const caps_location *l, const caps_dataset_options *o, caps_error *err);
 caps_status caps_folder_read(
     caps_dataset *ds, const caps_location *l, const caps_dataset_options *o, caps_error *err);
+caps_status caps_smallnorb_read(
+    caps_dataset *ds, const caps_location *l, const caps_dataset_options *o, caps_error *err);
+caps_status caps_solids_read(
+    caps_dataset *ds, const caps_location *l, const caps_dataset_options *o, caps_error *err);
 
 /* Whether the set has files of its own for a split; of folders also where they lack pictures. */
 caps_status caps_idx_set_has(bool *has, const caps_location *l, caps_split split, caps_error *err);
 caps_status caps_cifar_has(bool *has, const caps_location *l, caps_split split, caps_error *err);
 caps_status caps_folder_has(bool *has, const caps_location *l, caps_split split, caps_error *err);
+caps_status caps_smallnorb_has(
+    bool *has, const caps_location *l, caps_split split, caps_error *err);
+caps_status caps_solids_has(bool *has, const caps_location *l, caps_split split, caps_error *err);
 
 /* Count and name classes without reading images; as above. IDX: names are left out where the
  * training split has more classes than names. */
 caps_status caps_idx_set_name(caps_dataset *ds, const caps_location *l, caps_error *err);
 caps_status caps_cifar_name(caps_dataset *ds, const caps_location *l, caps_error *err);
 caps_status caps_folder_name(caps_dataset *ds, const caps_location *l, caps_error *err);
+caps_status caps_smallnorb_name(caps_dataset *ds, const caps_location *l, caps_error *err);
+caps_status caps_solids_name(caps_dataset *ds, const caps_location *l, caps_error *err);
+
+/* Whether a directory holds files of smallNORB, and whether one is that of the set (smallnorb.c). */
+caps_status caps_smallnorb_holds(bool *holds, const char *directory, caps_error *err);
+bool caps_smallnorb_owns(const caps_location *l, const char *file);
 
 /* Whether a directory holds pictures of classes, at either depth (folder.c). */
 caps_status caps_folder_holds_pictures(bool *holds, const char *directory, caps_error *err);

@@ -97,6 +97,9 @@ caps_status caps_data_fit(caps_dataset *ds, const caps_model_spec *spec, caps_er
     const caps_model_info *info = caps_model_spec_info(spec);
     if (info->source[0])
         caps_dataset_set_view(ds, info->input[1], info->input[2]);
+    /* Standardised images are cropped to what the network takes. */
+    if (ds->standardised && info->input[1] <= ds->height && info->input[2] <= ds->width)
+        caps_dataset_set_view(ds, info->input[1], info->input[2]);
     caps_status status = caps_data_check(ds, spec, err);
     return status == CAPS_OK ? check_names(ds, spec, err) : status;
 }

@@ -57,7 +57,8 @@ caps_status caps_gallery_open_data(
     const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options), .limit = limit,
         .progress = gallery_on_pictures, .user = g, .note = g->note ? gallery_on_note : NULL,
         .background = g->pictures.background, .invert = g->pictures.invert,
-        .stretch = g->pictures.stretch, .ground = g->pictures.ground};
+        .stretch = g->pictures.stretch, .ground = g->pictures.ground,
+        .viewpoints = g->pictures.viewpoints};
     g->data_name = data;
     g->subset_name = caps_subset_name(subset);
     return caps_subset_open(&g->data, data, subset, g->model_name, &options, g->spec, err);

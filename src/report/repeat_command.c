@@ -51,6 +51,14 @@ static const struct {
     {"invert", "--invert", FLAG_IF_TRUE},
     {"stretch", "--stretch", FLAG_IF_TRUE},
     {"class_weights", "--class-weights", FLAG_VALUE},
+    {"affine_rotate", "--affine-rotate", FLAG_VALUE},
+    {"affine_squeeze", "--affine-squeeze", FLAG_VALUE},
+    {"affine_erase", "--affine-erase", FLAG_VALUE},
+    {"affine_shift", "--no-affine-shift", FLAG_IF_FALSE},
+    {"crop_brightness", "--crop-brightness", FLAG_VALUE},
+    {"crop_contrast", "--crop-contrast", FLAG_VALUE},
+    {"flip", "--flip", FLAG_IF_TRUE},
+    {"viewpoints", "--viewpoints", FLAG_VALUE},
 };
 
 static void put_quoted(caps_textbuf *out, const char *text)

@@ -34,6 +34,7 @@ caps_status caps_train_config_init(caps_train_config *config, caps_error *err)
         .optimizer = CAPS_OPTIMIZER_ADAM,
         .seed = 1,
         .augment = CAPS_AUGMENT_SHIFT2,
+        .augment_options = CAPS_AUGMENT_DEFAULTS,
         .shuffle = true,
         .eval_every = 1,
     };

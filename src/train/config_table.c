@@ -110,6 +110,19 @@ const caps_setting caps_settings[] = {
     CHOICE("reduce", reduce, .optional = true, .name = "reduce", .value = table_reduce),
     REAL("ema", ema, .optional = true, .decides = true, .name = "decay of the average", .most = 1,
         .open = true),
+    REAL("affine_rotate", augment_options.rotate, .optional = true, .decides = true,
+        .name = "angle of affine", .most = 180),
+    REAL("affine_squeeze", augment_options.squeeze, .optional = true, .decides = true,
+        .name = "squeeze of affine", .most = 0.9),
+    SIZE("affine_erase", augment_options.erase, .optional = true, .decides = true),
+    SWITCH("affine_shift", augment_options.shift, .optional = true, .decides = true),
+    REAL("crop_brightness", augment_options.brightness, .optional = true, .decides = true,
+        .name = "brightness of crop", .most = 10),
+    REAL("crop_contrast", augment_options.contrast, .optional = true, .decides = true,
+        .name = "contrast of crop", .most = 1),
+    SWITCH("flip", augment_options.flip, .optional = true, .decides = true),
+    CHOICE("viewpoints", viewpoints, .optional = true, .decides = true, .name = "viewpoints",
+        .value = caps_viewpoints_name),
 };
 const size_t caps_setting_count = sizeof caps_settings / sizeof caps_settings[0];
 

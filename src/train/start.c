@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "formats.h"
 #include "layer.h"
 
 /* ---- augmentation --------------------------------------------------------------------------- */
@@ -43,7 +44,10 @@ static caps_status start_choose_augment(
 {
     const caps_model_info *info = caps_model_spec_info(config->spec);
     const bool given = start->augment >= 0, pairs = info->labels > 1;
-    config->augment = given ? (caps_augment)start->augment : CAPS_AUGMENT_SHIFT2;
+    const bool viewpoints = !given && caps_dataset_has_viewpoints(start->data);
+    config->augment = given        ? (caps_augment)start->augment
+                      : viewpoints ? CAPS_AUGMENT_CROP
+                                   : CAPS_AUGMENT_SHIFT2;
     if (pairs && given && config->augment != CAPS_AUGMENT_NONE)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: %s %s with pairs of images, which are shifted themselves, need none",
@@ -61,6 +65,17 @@ static caps_status start_choose_augment(
 }
 
 /* ---- the network ---------------------------------------------------------------------------- */
+
+/* A built-in network takes what the others' networks take of smallNORB: 32x32 of two cameras. */
+static caps_status start_adopt_input(
+    const caps_start *start, caps_model_spec *spec, caps_error *err)
+{
+    static const size_t input[3] = {2, 32, 32};
+    const bool builtin = start->arch ? caps_model_spec_is_builtin(start->arch) : !start->init;
+    if (!builtin || !caps_dataset_has_viewpoints(start->data))
+        return CAPS_OK;
+    return caps_model_spec_set_input(spec, input, NULL, err);
+}
 
 /* A network of a file has as many classes as those of the data that have names. One with fewer is
  * reported with the label that is too great, after whatever is wrong with the files. */
@@ -195,6 +210,7 @@ caps_status caps_train_config_start(caps_train_config *config, const caps_start 
     caps_status status;
     CAPS_TRY(start_copy_text(config->data, sizeof config->data, start->data, "data", err));
     CAPS_TRY(start_load_spec(config, start, checkpoint, err));
+    CAPS_TRY(start_adopt_input(start, config->spec, err));
     CAPS_TRY(start_choose_augment(start, config, err));
     CAPS_TRY(start_adopt_classes(start, config->spec, err));
     CAPS_TRY(caps_profile_apply(config, start->profile, !own, err));

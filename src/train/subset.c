@@ -39,6 +39,7 @@ void caps_subset_find_pictures(
         pictures->invert = config.invert;
         pictures->stretch = config.stretch;
         pictures->ground = data.ground;
+        pictures->viewpoints = config.viewpoints;
     }
     if (!data.has_ground && caps_model_spec_info(spec)->input[0] == 1)
         pictures->ground = CAPS_GROUND_DARK;
@@ -76,7 +77,8 @@ caps_status caps_subset_check_same(
         return CAPS_OK;
     CAPS_TRY(caps_subset_held_out(&a, NULL, first, err));
     CAPS_TRY(caps_subset_held_out(&b, NULL, second, err));
-    if (a.validation != b.validation || a.seed != b.seed || a.limit != b.limit)
+    if (a.validation != b.validation || a.seed != b.seed || a.limit != b.limit ||
+        a.viewpoints != b.viewpoints)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
             "%s: its run held out other images than that of %s, need the same --validation and "
             "--seed",
@@ -100,6 +102,11 @@ static caps_status open_held_out(caps_dataset *ds, const char *data, const char 
     CAPS_TRY(caps_subset_held_out(&config, &trained, model, err));
     all.split = CAPS_SPLIT_TRAIN;
     all.limit = config.limit;
+    if (all.viewpoints != config.viewpoints)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,
+            "%s: its run held out images of the viewpoints '%s', need the same for its validation "
+            "split",
+            model, caps_viewpoints_name((int)config.viewpoints)));
     CAPS_TRY(caps_dataset_open(&training, data, &all, err));
     if (trained.images && training.n != trained.images + config.validation)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MISMATCH,

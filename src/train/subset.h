@@ -31,6 +31,7 @@ typedef struct caps_subset_pictures {
     char background[8]; /* as in caps_train_config */
     bool invert, stretch;
     caps_ground ground;
+    caps_viewpoints viewpoints;
 } caps_subset_pictures;
 
 /* From the config.json beside the checkpoint; the defaults where there is none. What it does not

@@ -60,7 +60,8 @@ static caps_status read_split(
     const caps_dataset_options options = {CAPS_OPTIONS(caps_dataset_options), .split = split,
         .limit = limit, .channels = size[0], .height = size[1], .width = size[2],
         .progress = on_pictures, .user = r, .note = on_note, .background = r->t->config.background,
-        .invert = r->t->config.invert, .stretch = r->t->config.stretch};
+        .invert = r->t->config.invert, .stretch = r->t->config.stretch,
+        .viewpoints = r->t->config.viewpoints};
     return caps_dataset_open(ds, r->t->config.data, &options, err);
 }
 
@@ -97,6 +98,7 @@ static void *read_splits(void *context)
     caps_status status;
     CAPS_TRY(read_split(r, &t->data.train, CAPS_SPLIT_TRAIN, config->limit, &r->err));
     CAPS_TRY(read_validation(r));
+    t->data.train.augment = config->augment_options;
     caps_dataset *sets[] = {&t->data.train, &t->data.test, &t->data.validation};
     for (size_t i = 0; i < 3; i++) {
         size_t size[3];
@@ -204,6 +206,15 @@ static void report_init_classes(caps_trainer *t)
             config->init, classes, t->data.train.classes);
 }
 
+/* A decoder's output is 0..1. */
+static void report_standardised(caps_trainer *t)
+{
+    if (t->data.train.standardised && caps_model_spec_info(t->config.spec)->has_decoder)
+        caps_trainer_note(t,
+            "%s: its images are standardised, beyond the 0 to 1 that a decoder gives: --no-decoder",
+            t->data.train.path);
+}
+
 /* Networks of more parameters are drawn when the data were read and fit: they take memory, and
  * cost more than a wrong spec should. */
 #define DRAWN_EARLY 16000000
@@ -275,6 +286,7 @@ caps_status caps_trainer_read_data(caps_trainer *t, float **first, caps_error *e
     report_data(t);
     report_classes(t);
     report_init_classes(t);
+    report_standardised(t);
     caps_trainer_note_lines(t, r.notes);
 done:
     free(r.notes);

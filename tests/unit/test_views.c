@@ -82,8 +82,8 @@ START_TEST(places_and_crops_are_uniform)
     expect_uniform_places(CAPS_AUGMENT_CROP24, 3, 26, 27, 24, 31.26); /* 3 x 4 */
     expect_uniform_places(CAPS_AUGMENT_CROP24, 1, 24, 24, 24, 1);
     for (int i = 0; i < CAPS_AUGMENT_COUNT; i++)
-        ck_assert_str_eq(
-            caps_augment_name(i), ((const char *[]){"none", "shift2", "place40", "crop24"})[i]);
+        ck_assert_str_eq(caps_augment_name(i),
+            ((const char *[]){"none", "shift2", "place40", "crop24", "affine", "crop"})[i]);
     ck_assert_ptr_null(caps_augment_name(CAPS_AUGMENT_COUNT));
     ck_assert_ptr_null(caps_augment_name(-1));
 }
