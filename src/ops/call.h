@@ -4,7 +4,7 @@
 
 #include "launch.h"
 
-enum { CAPS_CALL_MOST = 24 };
+enum { CAPS_CALL_MOST = 32 };
 
 typedef struct caps_call {
     caps_arg args[CAPS_CALL_MOST];

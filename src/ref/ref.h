@@ -63,6 +63,24 @@ void caps_ref_routing_backward(double *dvotes, double *dbias, const double *dv_l
     const double *couplings, const double *s, const double *v, const double *votes, bool full,
     bool exponential, size_t b, size_t i, size_t j, size_t d, size_t iterations);
 
+/* em_ref.c; shapes: caps_em. Assignments are [iterations, B, windows, edges, parents]. */
+typedef struct caps_ref_em {
+    size_t b, types, height, width, parents, kernel, stride;
+    bool coordinates, last; /* last: the assignments of the last iteration are constants */
+    size_t iterations;
+    double lambda, cost_scale, variance_floor;
+    const double *fixed; /* in place of the assignments of the last iteration; NULL: none */
+} caps_ref_em;
+size_t caps_ref_em_windows(const caps_ref_em *p);
+size_t caps_ref_em_edges(const caps_ref_em *p);
+void caps_ref_em_forward(double *pose_out, double *activation_out, double *assigned /* or NULL */,
+    const double *pose, const double *activation, const double *weight, const double *beta_u,
+    const double *beta_a, const caps_ref_em *p);
+void caps_ref_em_backward(double *dpose, double *dactivation, double *dweight, double *dbeta_u,
+    double *dbeta_a, const double *dpose_out, const double *dactivation_out, const double *pose,
+    const double *activation, const double *weight, const double *beta_u, const double *beta_a,
+    const caps_ref_em *p);
+
 /* softmax_ref.c; labels that are no class give 0 */
 void caps_ref_softmax_forward(double *p, const double *z, size_t b, size_t j);
 void caps_ref_cross_entropy_forward(

@@ -1,0 +1,35 @@
+/* em.h: votes and EM routing (caps_em_*): what em.c, which checks, asks of a kernel family. */
+#ifndef CAPS_EM_H
+#define CAPS_EM_H
+
+#include <capscl/ops.h>
+
+/* Sizes that follow from a shape. An edge is one of the children of a window. */
+typedef struct caps_em_sizes {
+    size_t rows, across, windows; /* of parents of a type */
+    size_t edges, children, slots; /* slots: 4x4 weights of a type of parent */
+    size_t earliest, steps;        /* iterations that the gradient goes through */
+} caps_em_sizes;
+
+/* What a call was given; of a forward the second half is NULL. */
+typedef struct caps_em_call {
+    const caps_em *shape; /* b: that of the call */
+    caps_em_sizes n;
+    const caps_tensor *state, *workspace, *pose, *activation, *weight, *beta_u, *beta_a;
+    const caps_tensor *pose_out, *activation_out; /* of a backward their gradients */
+    const caps_tensor *dpose, *dactivation, *dweight, *dbeta_u, *dbeta_a;
+} caps_em_call;
+
+caps_em_sizes caps_em_sizes_of(const caps_em *shape);
+
+/* em_lanes.c: sixteen images in the lanes of a vector */
+caps_em_workspace caps_em_lanes_workspace(const caps_em *shape, bool training);
+caps_status caps_em_lanes_forward(caps_runtime *rt, const caps_em_call *call, caps_error *err);
+caps_status caps_em_lanes_backward(caps_runtime *rt, const caps_em_call *call, caps_error *err);
+caps_status caps_em_lanes_assignment(caps_runtime *rt, const caps_tensor *out,
+    const caps_tensor *state, const caps_em *shape, size_t iteration, caps_error *err);
+/* mu [.., per image or lane] and z of an iteration. */
+void caps_em_lanes_results(caps_tensor *mu, caps_tensor *z, const caps_tensor *state,
+    const caps_em *shape, size_t iteration);
+
+#endif
