@@ -71,9 +71,9 @@ static const char *const lists[] = {
     "{\"input\":[3,4,5],\"classes\":4,\"layers\":["
     "{\"kind\":\"matrix_primary\",\"types\":3},"
     "{\"kind\":\"matrix_caps\",\"name\":\"low\",\"capsules\":5,"
-    "\"routing\":{\"kind\":\"em\",\"iterations\":2,\"lambda\":0.2,\"variance_floor\":0.05}},"
+    "\"routing\":{\"kind\":\"em\",\"iterations\":2,\"lambda\":0.2,\"variance_floor\":0.3}},"
     "{\"kind\":\"matrix_caps\",\"capsules\":4,\"coordinates\":false,"
-    "\"routing\":{\"kind\":\"em\",\"lambda\":0.5,\"variance_floor\":0.05}}]}",
+    "\"routing\":{\"kind\":\"em\",\"lambda\":0.5,\"variance_floor\":0.3}}]}",
 };
 enum { LISTS = sizeof lists / sizeof *lists };
 
