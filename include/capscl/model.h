@@ -88,7 +88,10 @@ CAPS_API const caps_parameter *caps_model_parameter(const caps_model *m, size_t 
 /* For who writes into a parameter's value by other means than the functions here: what the model
  * keeps of the old values is forgotten. */
 CAPS_API void caps_model_parameters_changed(caps_model *m);
-CAPS_API size_t caps_model_flat_count(const caps_model *m); /* elements of the flat buffer */
+/* Elements of the flat buffer of parameters; of those of gradients and moments, which have no
+ * running statistics (caps_model_info.statistics, the last ones of the parameters). */
+CAPS_API size_t caps_model_flat_count(const caps_model *m);
+CAPS_API size_t caps_model_trained_count(const caps_model *m);
 
 typedef enum caps_initialiser {
     /* He-normal for layers with ReLU, Glorot-normal for the others, biases 0 (docs/numerics.md). */
@@ -107,7 +110,7 @@ CAPS_API caps_status caps_model_initialise(
 CAPS_API caps_status caps_model_set_parameters(caps_model *m, const float *flat, caps_error *err);
 CAPS_API caps_status caps_model_get_parameters(caps_model *m, float *flat, caps_error *err);
 CAPS_API caps_status caps_model_get_gradients(caps_model *m, float *flat, caps_error *err);
-/* Adam's moments, flat. CAPS_ERR_ARGUMENT where the model has none. */
+/* Gradients and Adam's moments: caps_model_trained_count floats. CAPS_ERR_ARGUMENT where the model has none. */
 CAPS_API caps_status caps_model_set_moments(
     caps_model *m, const float *first, const float *second, caps_error *err);
 CAPS_API caps_status caps_model_get_moments(
@@ -149,7 +152,10 @@ CAPS_API void caps_model_set_step(caps_model *m, uint64_t seed, uint64_t step);
 /* The margin of the spread loss in caps_model_gradients from then on; 0: that of the model's loss,
  * the default, which all else has anyway. */
 CAPS_API void caps_model_set_spread_margin(caps_model *m, float margin);
-/* Forward of the batch that was set, and its losses where it has labels. Enqueues. */
+/* Forward of the batch that was set, and its losses where it has labels. Batch normalisation goes
+ * by the batch's statistics where the model was made for training, without input_gradient, and the
+ * forward is masked by label; else by the running ones, which a backward of the first sort moves.
+ * Enqueues. */
 CAPS_API caps_status caps_model_forward(caps_model *m, caps_mask mask, caps_error *err);
 /* All gradients of the loss (caps_loss). Needs `training`. Enqueues. */
 CAPS_API caps_status caps_model_backward(caps_model *m, caps_error *err);

@@ -44,6 +44,8 @@ typedef struct caps_model_info {
     const char *scores;       /* "lengths", "probabilities", "activations" */
     uint64_t parameters;
     uint64_t decoder_parameters; /* of them in the decoder */
+    uint64_t statistics; /* numbers that training keeps up to date but does not train: running means
+                            and variances of batch normalisation; no parameters */
     bool matrix; /* the class capsules are matrix capsules: `dim` is 16, `iterations` are of EM */
 } caps_model_info;
 
@@ -142,14 +144,15 @@ CAPS_API caps_status caps_loss_check(
 /* ---- parameters ----------------------------------------------------------------------------- */
 
 /* Parameters in the contract's order and names; value and gradient are views of two flat buffers.
- */
+ * Running statistics are among them, without a gradient; in the flat buffer they lie behind all
+ * that is trained. */
 typedef struct caps_parameter {
     const char *name; /* "conv1.weight" */
     int ndim;
     size_t shape[CAPS_MAX_DIMS];
     size_t count, first; /* elements; position in the flat buffer */
     caps_tensor value;
-    caps_tensor gradient; /* buffer NULL unless training */
+    caps_tensor gradient; /* buffer NULL unless training, and of a statistic */
 } caps_parameter;
 
 #ifdef __cplusplus

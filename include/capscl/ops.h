@@ -267,6 +267,91 @@ CAPS_API caps_status caps_class_caps_backward(caps_runtime *rt, const caps_tenso
     const caps_class_caps_state *state, const caps_tensor *u, const caps_tensor *w,
     const caps_class_caps *shape, const caps_tensor *workspace, caps_error *err);
 
+/* ---- attention routing ---------------------------------------------------------------------- */
+
+/* Efficient-CapsNet (Mazzia, Salvetti, Chiaberge 2021). No iterations: with the votes u_ij = W_ij
+ * u_i and their sums S_j = sum_i u_ij,
+ *   c_ij = softmax over j of u_ij . S_j / sqrt(D),  s_j = sum_i (c_ij + prior_ij) u_ij,
+ *   v_j = squash(s_j). */
+typedef struct caps_attention {
+    size_t b, i, j, d, k; /* the most samples at once; sizes of the capsules */
+    caps_squash squash;
+} caps_attention;
+
+/* What the backward needs of the forward. No votes: they are computed again, of some samples at a
+ * time. */
+typedef struct caps_attention_state {
+    caps_tensor couplings; /* [B, I, J]: c */
+    caps_tensor total;     /* [B, J, D]: S */
+    caps_tensor s;         /* [B, J, D] */
+} caps_attention_state;
+
+/* Elements of the workspace, which holds nothing between calls, for batches of at most shape->b.
+ * training: also for the backward. */
+CAPS_API size_t caps_attention_workspace(const caps_attention *shape, bool training);
+
+/* v: [B,J,D], u: [B,I,K], w: [I,J,D,K], prior: [I,J]. */
+CAPS_API caps_status caps_attention_forward(caps_runtime *rt, const caps_tensor *v,
+    caps_attention_state *state, const caps_tensor *u, const caps_tensor *w,
+    const caps_tensor *prior, const caps_attention *shape, const caps_tensor *workspace,
+    caps_error *err);
+/* du (NULL: not computed), dw, dprior from dv and what the forward read and left. */
+CAPS_API caps_status caps_attention_backward(caps_runtime *rt, const caps_tensor *du,
+    const caps_tensor *dw, const caps_tensor *dprior, const caps_tensor *dv,
+    const caps_attention_state *state, const caps_tensor *u, const caps_tensor *w,
+    const caps_tensor *prior, const caps_attention *shape, const caps_tensor *workspace,
+    caps_error *err);
+
+/* ---- depthwise convolution, max pooling ------------------------------------------------------ */
+
+/* Every channel by a kernel of its own: y[b,c,oy,ox] = bias[c] + sum_ky,kx w[c,0,ky,kx] x[b,c, oy
+ * stride + ky, ox stride + kx]. x: [B,C,H,W], y: [B,C,OH,OW], w: [C,1,k,k], bias: [C]. */
+CAPS_API caps_status caps_depthwise_forward(caps_runtime *rt, const caps_tensor *y,
+    const caps_tensor *x, const caps_tensor *w, const caps_tensor *bias, size_t stride,
+    caps_error *err);
+/* dx NULL: not computed. */
+CAPS_API caps_status caps_depthwise_backward(caps_runtime *rt, const caps_tensor *dx,
+    const caps_tensor *dw, const caps_tensor *dbias, const caps_tensor *dy, const caps_tensor *x,
+    const caps_tensor *w, size_t stride, caps_error *err);
+
+/* y[b,c,oy,ox]: the greatest value of the window of kernel x kernel at (oy stride, ox stride); one
+ * that is not a number is greater than all others. place (int32, NULL: not wanted): where in its
+ * plane of x it lies, row * W + column; of equal values the first in row order. x: [B,C,H,W]; y,
+ * place: [B,C,OH,OW]. */
+CAPS_API caps_status caps_max_pool_forward(caps_runtime *rt, const caps_tensor *y,
+    const caps_tensor *place, const caps_tensor *x, size_t kernel, size_t stride, caps_error *err);
+/* dx: every dy added where its window's value lay; windows may overlap. */
+CAPS_API caps_status caps_max_pool_backward(caps_runtime *rt, const caps_tensor *dx,
+    const caps_tensor *dy, const caps_tensor *place, size_t kernel, size_t stride, caps_error *err);
+
+/* ---- batch normalisation --------------------------------------------------------------------- */
+
+/* Keras' order and constants in Efficient-CapsNet; Ioffe, Szegedy 2015. x, y: [B, C, ...], all else
+ * [C]. */
+#define CAPS_BATCH_NORM_EPSILON  1e-3f
+#define CAPS_BATCH_NORM_MOMENTUM 0.01f /* of a batch in the running statistics */
+
+/* Elements of the workspace of the functions that have one. */
+CAPS_API size_t caps_batch_norm_workspace(size_t b, size_t c);
+
+/* mean[c] and the biased var[c] of x over the batch and places. */
+CAPS_API caps_status caps_batch_norm_statistics(caps_runtime *rt, const caps_tensor *mean,
+    const caps_tensor *var, const caps_tensor *x, const caps_tensor *workspace, caps_error *err);
+/* y = weight (x - mean) / sqrt(var + epsilon) + bias. y may be x. */
+CAPS_API caps_status caps_batch_norm_forward(caps_runtime *rt, const caps_tensor *y,
+    const caps_tensor *x, const caps_tensor *mean, const caps_tensor *var,
+    const caps_tensor *weight, const caps_tensor *bias, float epsilon, caps_error *err);
+/* of_batch: mean and var are those of x, and gradients go through them too; else they are
+ * constants. dx may be dy. */
+CAPS_API caps_status caps_batch_norm_backward(caps_runtime *rt, const caps_tensor *dx,
+    const caps_tensor *dweight, const caps_tensor *dbias, const caps_tensor *dy,
+    const caps_tensor *x, const caps_tensor *mean, const caps_tensor *var,
+    const caps_tensor *weight, bool of_batch, float epsilon, const caps_tensor *workspace,
+    caps_error *err);
+/* running = (1 - momentum) running + momentum statistic. */
+CAPS_API caps_status caps_batch_norm_update(caps_runtime *rt, const caps_tensor *running,
+    const caps_tensor *statistic, float momentum, caps_error *err);
+
 /* ---- capsules of 4x4 poses: votes and EM routing in one --------------------------------------- */
 
 /* "Matrix capsules with EM routing" (Hinton, Sabour, Frosst, ICLR 2018). A child i has a pose M_i

@@ -121,6 +121,7 @@ typedef struct caps_profile {
     /* Of layers of these kinds in the network: */
     bool class_bias, primary_average;
     bool routing_last; /* routing.grad is "last"; else as it is */
+    bool affine;       /* images are augmented by `affine` where they can be, else as by default */
     double weight_decay;
     /* Of the spread loss, in the first step and in the last. */
     double spread_margin_first, spread_margin_last;

@@ -54,12 +54,14 @@ static void catch_signals(void)
 
 /* ---- before the work ------------------------------------------------------------------------ */
 
-/* One image at a time fits the limit and the device, or the error names what is missing and whose
- * fault it is, before a file is touched. */
+/* One image at a time (of a network that normalises by batches: a whole batch) fits the limit and the
+ * device, or the error names what is missing and whose fault it is, before a file is touched. */
 static caps_status check_memory(caps_runtime *rt, const caps_train_config *config, caps_error *err)
 {
-    caps_model_options one = caps_config_model_options(config, config->batch < 2 ? 1 : 2);
-    one.micro_batch = 1;
+    const bool whole = caps_model_spec_info(config->spec)->statistics > 0;
+    caps_model_options one =
+        caps_config_model_options(config, whole ? config->batch : config->batch < 2 ? 1 : 2);
+    one.micro_batch = whole ? 0 : 1;
     caps_model_memory memory;
     caps_error limited = {0};
     caps_status status = caps_model_forecast(rt, config->spec, &one, &memory, &limited);
@@ -70,7 +72,8 @@ static caps_status check_memory(caps_runtime *rt, const caps_train_config *confi
     }
     if (status == CAPS_ERR_DEVICE_MEMORY)
         return caps_fail(err, CAPS_ERR_SPEC,
-            "the model does not fit this device even at batch 1: %s", limited.message);
+            "the model does not fit this device%s: %s", whole ? "" : " even at batch 1",
+            limited.message);
     if (status != CAPS_OK)
         *err = limited;
     return status;

@@ -46,10 +46,12 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_CONV(caps_train_flags),
     CAPS_ROW_TEXT("--arch", caps_train_flags, arch, "FILE",
         "the network: a JSON spec, or a name: mnist (the paper's), small,\n"
-        "multimnist, cifar10, cnn (the paper's baseline), cnn-small\n"
+        "multimnist, cifar10, cnn (the paper's baseline), cnn-small, cnn-pool,\n"
+        "efficient (Efficient-CapsNet)\n"
         "(default: mnist, or the spec of --init)"),
     CAPS_ROW_TEXT("--profile", caps_train_flags, profile, "P",
-        "what the settings begin with: paper, authors, keras, em or em-authors\n"
+        "what the settings begin with: paper, authors, keras, efficient, em or\n"
+        "em-authors\n"
         "(docs/profiles.md; default: paper)"),
     CAPS_ROW_COUNT("--iterations", caps_train_flags, iterations, 1, 1000, "N",
         "of routing (default: the network's, 3)"),
@@ -331,13 +333,13 @@ static void change_numbers(
 static caps_status find_profile(
     const caps_profile **profile, const caps_train_flags *o, caps_error *err)
 {
+    char names[128];
     *profile = caps_profile_find(o->profile ? o->profile : caps_profile_at(0)->name);
     if (*profile)
         return CAPS_OK;
-    char names[128];
     const char *near = caps_nearest(o->profile, profile_name, NULL);
     return caps_cli_usage(err, "--profile: unknown value '%s', need %s%s%s%s", o->profile,
-        caps_profile_list(names, sizeof names), near ? "; did you mean " : "", near ? near : "",
+        caps_profile_names(names, sizeof names), near ? "; did you mean " : "", near ? near : "",
         near ? "?" : "");
 }
 

@@ -197,7 +197,7 @@ static caps_status read_parameters(caps_checkpoint *c, caps_safetensors *st,
 {
     caps_status status;
     CAPS_TRY(caps_safetensors_read(st, path, err));
-    c->count = network->elements;
+    c->count = network->elements + network->statistics;
     c->parameters = calloc(c->count, sizeof *c->parameters);
     if (!c->parameters)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory for its parameters", path));
@@ -324,11 +324,11 @@ done:
 
 /* ---- what fits of a checkpoint -------------------------------------------------------------- */
 
-/* "decoder.fc1" of "decoder.fc1.weight": its length. */
+/* "decoder.fc1" of "decoder.fc1.weight", "conv1" of "conv1.norm.weight": its length. */
 static size_t layer_length(const char *name)
 {
-    const char *dot = strrchr(name, '.');
-    return dot ? (size_t)(dot - name) : strlen(name);
+    const size_t decoder = strncmp(name, "decoder.", 8) == 0 ? 8 : 0;
+    return decoder + strcspn(name + decoder, ".");
 }
 
 static bool is_same_layer(const char *a, const char *b)

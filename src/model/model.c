@@ -34,7 +34,7 @@ static void bind_parameters(caps_model *m)
         caps_parameter *p = &m->network.parameters[i].parameter;
         p->value = caps_tensor_wrap(
             m->parameters.buffer, m->parameters.offset + p->first, CAPS_F32, p->ndim, p->shape);
-        if (m->options.training)
+        if (m->options.training && !m->network.parameters[i].statistic)
             p->gradient = caps_tensor_wrap(
                 m->gradients.buffer, m->gradients.offset + p->first, CAPS_F32, p->ndim, p->shape);
     }

@@ -13,7 +13,6 @@
 
 #define LEAST_DRAWS   ((size_t)1 << 14) /* normal numbers that are worth a thread */
 #define MOST_ATTEMPTS 64 /* all of them beyond two standard deviations: once in 10^85 numbers */
-#define AUTHORS_BIAS  0.1f
 
 size_t caps_model_parameter_count(const caps_model *m)
 {
@@ -27,7 +26,17 @@ const caps_parameter *caps_model_parameter(const caps_model *m, size_t index)
 
 size_t caps_model_flat_count(const caps_model *m)
 {
+    return m->network.elements + m->network.statistics;
+}
+
+size_t caps_model_trained_count(const caps_model *m)
+{
     return m->network.elements;
+}
+
+bool caps_model_is_statistic(const caps_model *m, size_t index)
+{
+    return m->network.parameters[index].statistic;
 }
 
 typedef struct draw {
@@ -61,7 +70,7 @@ static caps_status draw_all(float **flat, const caps_network *network, caps_init
     uint64_t seed, caps_error *err)
 {
     const bool authors = initialiser == CAPS_INITIALISER_AUTHORS;
-    *flat = calloc(network->elements, sizeof **flat);
+    *flat = calloc(network->elements + network->statistics, sizeof **flat);
     if (!*flat)
         return caps_fail(err, CAPS_ERR_MEMORY, "model: out of memory for its first weights");
     for (size_t i = 0; i < network->parameter_count; i++) {
@@ -70,8 +79,9 @@ static caps_status draw_all(float **flat, const caps_network *network, caps_init
         draw d = {*flat + owned->parameter.first, seed, (uint32_t)i, (float)stddev, authors};
         if (stddev > 0)
             caps_parallel(owned->parameter.count, LEAST_DRAWS, draw_some, &d);
-        for (size_t e = 0; authors && stddev <= 0 && e < owned->parameter.count; e++)
-            d.w[e] = AUTHORS_BIAS;
+        const double initial = authors ? owned->authors_initial : owned->initial;
+        for (size_t e = 0; stddev <= 0 && e < owned->parameter.count; e++)
+            d.w[e] = (float)initial;
     }
     return CAPS_OK;
 }

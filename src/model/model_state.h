@@ -34,7 +34,8 @@ struct caps_model {
     caps_network network;
     caps_arena *arena;
     size_t micro; /* most images at once */
-    /* Flat, [network.elements]: views of them are the parameters' values and gradients. */
+    /* Flat, [network.elements], parameters with [network.statistics] behind them: views of them are
+     * the parameters' values and gradients. */
     caps_tensor parameters, gradients, first_moments, second_moments;
     caps_tensor average; /* of the parameters; no buffer: none */
     caps_tensor partial; /* one layer's gradients of a micro-batch; no buffer unless micro is less
@@ -78,6 +79,12 @@ static inline bool caps_model_reconstructs(const caps_model *m)
 {
     const bool trains = m->options.training && !m->options.input_gradient;
     return m->network.reconstruction_head && (trains || m->options.reconstruct);
+}
+
+/* Does batch normalisation go by the batch's statistics in forwards that are masked by label? */
+static inline bool caps_model_by_batch(const caps_model *m)
+{
+    return m->options.training && !m->options.input_gradient;
 }
 
 /* Has the batch at hand a reconstruction loss? */

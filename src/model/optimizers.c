@@ -65,7 +65,7 @@ caps_status caps_lr_multipliers_set(caps_network *n, const char *text, caps_erro
                 "learning-rate multipliers: '%.*s' is not LAYER=X with a factor X, 0 or more",
                 (int)item, at);
         for (size_t p = 0; p < n->parameter_count; p++) {
-            if (!is_of(n->parameters[p].name, at, name))
+            if (n->parameters[p].statistic || !is_of(n->parameters[p].name, at, name))
                 continue;
             known = true;
             if (name < chosen[p])
@@ -96,12 +96,17 @@ static size_t next_part(const caps_model *m, size_t first, size_t *p, float *fac
 {
     const caps_network *n = &m->network;
     size_t end = first;
+    while (n->parameters[*p].statistic)
+        ++*p;
     *factor = n->parameters[*p].lr_multiplier;
-    while (*p < n->parameter_count && !(fabsf(n->parameters[*p].lr_multiplier - *factor) > 0)) {
+    for (; *p < n->parameter_count; ++*p) {
+        if (n->parameters[*p].statistic)
+            continue;
+        if (fabsf(n->parameters[*p].lr_multiplier - *factor) > 0)
+            break;
         end = n->parameters[*p].parameter.first + n->parameters[*p].parameter.count;
         if (end - first > MOST_AT_ONCE)
             return MOST_AT_ONCE;
-        ++*p;
     }
     return end - first;
 }

@@ -156,13 +156,25 @@ caps_status caps_parameter_check(const caps_st_tensor *t, const char *name, cons
         err, CAPS_ERR_FORMAT, "%s: tensor %s: shape is [%s], need [%s]", path, name, have, need);
 }
 
+/* A running statistic that a root is taken of. */
+static bool is_variance(const caps_parameter *p)
+{
+    static const char end[] = ".norm.running_var";
+    const size_t n = strlen(p->name), m = sizeof end - 1;
+    return n > m && strcmp(p->name + n - m, end) == 0;
+}
+
 caps_status caps_parameter_read(float *values, const caps_st_tensor *t, const caps_parameter *p,
     const char *path, caps_error *err)
 {
     const struct number_type *type = find_type(t->dtype);
     const unsigned char *data = t->data;
+    const bool variance = is_variance(p);
     for (size_t i = 0; i < p->count; i++) {
         values[i] = type->read(data + i * type->bytes);
+        if (variance && values[i] < 0)
+            return caps_fail(err, CAPS_ERR_FORMAT, "%s: tensor %s: element %zu is %g, need >= 0",
+                path, t->name, i, (double)values[i]);
         if (isfinite(values[i]))
             continue;
         double x = 0;

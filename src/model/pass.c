@@ -119,6 +119,7 @@ static caps_pass pass_of(caps_model *m)
         .masked = pass_masked(m),
         .mean = m->mean,
         .dropout = m->mask == CAPS_MASK_LABEL && m->dropout.step > 0 ? &m->dropout : NULL,
+        .by_batch = m->mask == CAPS_MASK_LABEL && caps_model_by_batch(m),
         .workspace = m->workspace,
         .workspace_user = &m->workspace_user,
         .version = m->version,
@@ -190,6 +191,8 @@ static void bind_gradients(caps_layer *layer, const caps_tensor *flat, size_t at
 {
     for (size_t i = 0; i < layer->parameter_count; i++) {
         caps_parameter *p = &layer->parameters[i].parameter;
+        if (layer->parameters[i].statistic)
+            continue;
         p->gradient =
             caps_tensor_wrap(flat->buffer, flat->offset + at, CAPS_F32, p->ndim, p->shape);
         at += p->count;

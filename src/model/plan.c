@@ -15,23 +15,24 @@
 
 static caps_status plan_parameters(caps_model *m, caps_error *err)
 {
-    const size_t n = m->network.elements;
+    const size_t n = m->network.elements, all = n + m->network.statistics;
     const struct {
         caps_tensor *tensor;
         caps_purpose purpose;
         bool wanted;
+        size_t count;
     } flats[] = {
-        {&m->parameters, CAPS_PURPOSE_PARAMETERS, true},
-        {&m->gradients, CAPS_PURPOSE_GRADIENTS, m->options.training},
-        {&m->first_moments, CAPS_PURPOSE_MOMENTS, m->options.training && m->options.adam},
-        {&m->second_moments, CAPS_PURPOSE_MOMENTS, m->options.training && m->options.adam},
-        {&m->average, CAPS_PURPOSE_MOMENTS, m->options.training && m->options.average},
+        {&m->parameters, CAPS_PURPOSE_PARAMETERS, true, all},
+        {&m->gradients, CAPS_PURPOSE_GRADIENTS, m->options.training, n},
+        {&m->first_moments, CAPS_PURPOSE_MOMENTS, m->options.training && m->options.adam, n},
+        {&m->second_moments, CAPS_PURPOSE_MOMENTS, m->options.training && m->options.adam, n},
+        {&m->average, CAPS_PURPOSE_MOMENTS, m->options.training && m->options.average, all},
     };
     caps_status status = CAPS_OK;
     for (size_t i = 0; i < sizeof flats / sizeof flats[0]; i++)
         if (flats[i].wanted)
-            CAPS_TRY(
-                caps_arena_add(m->arena, flats[i].tensor, flats[i].purpose, CAPS_F32, 1, &n, err));
+            CAPS_TRY(caps_arena_add(
+                m->arena, flats[i].tensor, flats[i].purpose, CAPS_F32, 1, &flats[i].count, err));
 done:
     return status;
 }
@@ -283,6 +284,37 @@ done:
     return status;
 }
 
+/* The first layer that normalises by the batch's statistics, and so needs its batch whole; NULL:
+ * none. */
+static const caps_layer *plan_needs_whole(const caps_model *m)
+{
+    for (size_t l = 0; caps_model_by_batch(m) && l < m->network.layer_count; l++)
+        for (size_t p = 0; p < m->network.layers[l]->parameter_count; p++)
+            if (m->network.layers[l]->parameters[p].statistic)
+                return m->network.layers[l];
+    return NULL;
+}
+
+/* For such networks: the batch at once, or nothing. */
+static caps_status plan_whole(caps_model *m, const caps_runtime *rt, const caps_plan *plan,
+    const caps_layer *layer, caps_error *err)
+{
+    if (m->micro < m->options.max_batch)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "%s: normalises by the statistics of the whole batch, but %zu of %zu images are to go "
+            "at "
+            "once: need a smaller batch, or no micro-batches",
+            layer->name, m->micro, m->options.max_batch);
+    caps_status status = caps_model_check_memory(m, rt, plan, true, err);
+    if (status == CAPS_OK)
+        return status;
+    caps_fail_prefix(err, status,
+        "%s: normalises by the statistics of the whole batch, which does not fit, need a smaller "
+        "batch",
+        layer->name);
+    return status;
+}
+
 /* plan_for the batch or, with gradient accumulation, for the fewest equal micro-batches that fit.
  * */
 caps_status caps_model_plan(caps_model *m, const caps_runtime *rt, const caps_model_spec *spec,
@@ -301,6 +333,8 @@ caps_status caps_model_plan(caps_model *m, const caps_runtime *rt, const caps_mo
     status = plan_for(m, rt, high, plan, err);
     if (!accumulate)
         return status;
+    if (status == CAPS_OK && plan_needs_whole(m))
+        return plan_whole(m, rt, plan, plan_needs_whole(m), err);
     if (status == CAPS_OK)
         status = caps_model_check_memory(m, rt, plan, true, err);
     if (status != CAPS_ERR_DEVICE_MEMORY || high == 1)

@@ -34,8 +34,9 @@ static size_t list_checked(const caps_model *m, caps_checked_tensor *rows)
     for (size_t l = network->layer_count; m->options.training && l-- > 0;) {
         const caps_layer *layer = network->layers[l];
         for (size_t p = 0; p < layer->parameter_count; p++)
-            rows[n++] = (caps_checked_tensor){&layer->parameters[p].parameter.gradient,
-                "gradient of ", layer->parameters[p].name, false};
+            if (!layer->parameters[p].statistic)
+                rows[n++] = (caps_checked_tensor){&layer->parameters[p].parameter.gradient,
+                    "gradient of ", layer->parameters[p].name, false};
     }
     for (size_t p = 0; p < network->parameter_count; p++)
         rows[n++] = (caps_checked_tensor){

@@ -61,8 +61,11 @@ void caps_step_begin(caps_model *m);
 caps_status caps_step_end(caps_model *m, size_t slot, caps_error *err);
 caps_status caps_step_wait(caps_model *m, size_t slot, caps_step_report *report, caps_error *err);
 
-/* What is trained, Adam's moments and the average, for the host to read: flat, NULL where the model
- * has none.
+/* Is the parameter of this index a running statistic? It is not trained and has no moments. */
+bool caps_model_is_statistic(const caps_model *m, size_t index);
+
+/* What is trained, with running statistics behind it, Adam's moments and the average, for the host
+ * to read: flat, NULL where the model has none.
  * The model may not train until they are given back. */
 typedef struct caps_model_view {
     const float *parameters, *moments[2], *average;

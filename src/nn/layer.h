@@ -90,7 +90,8 @@ typedef struct caps_pass {
     const struct caps_totals *totals;
     double mean; /* weight of an image in the loss of the backward that follows; 0: not known yet */
     const caps_dropout *dropout; /* of a training step; NULL: nothing is dropped */
-    caps_tensor workspace;       /* float32 [plan.workspace] */
+    bool by_batch; /* batch normalisation by the batch's statistics; else by the running ones */
+    caps_tensor workspace; /* float32 [plan.workspace] */
     /* Whose intermediate results the workspace holds; who uses it puts itself there. */
     const void **workspace_user;
     uint64_t version; /* of the parameters: another number, other values */
@@ -145,10 +146,13 @@ typedef struct caps_layer_kind {
 typedef struct caps_owned_parameter {
     caps_parameter parameter; /* parameter.name points to `name` */
     char name[CAPS_LAYER_NAME + 32];
-    double stddev; /* of the normal distribution that first values come from; 0: they are 0 */
+    double
+        stddev; /* of the normal distribution that first values come from; 0: they are `initial` */
     double authors_stddev; /* the same for CAPS_INITIALISER_AUTHORS, cut at twice that; 0: they are
-                              0.1 */
-    float lr_multiplier;   /* on the learning rate that an optimizer is given */
+                              `authors_initial` */
+    double initial, authors_initial;
+    float lr_multiplier; /* on the learning rate that an optimizer is given */
+    bool statistic;      /* it is not trained and has no gradient: a layer keeps it up to date */
 } caps_owned_parameter;
 
 struct caps_layer {
@@ -168,7 +172,8 @@ struct caps_network {
     size_t layer_count;
     caps_owned_parameter parameters[CAPS_MOST_PARAMETERS]; /* in the order of the flat buffer */
     size_t parameter_count;
-    size_t elements;                  /* of all parameters: one flat buffer, no gaps */
+    size_t elements;                  /* of all that are trained: one flat buffer, no gaps */
+    size_t statistics;                /* of all that are not, behind these */
     size_t conv_count, dropout_count; /* layers of these kinds so far */
     caps_value *input;                /* [C, H, W] */
     caps_layer *classifier;           /* the layer whose output the classifying head reads */
@@ -208,6 +213,9 @@ caps_status caps_layer_add_output(
 /* A parameter "<layer>.<name>". */
 caps_status caps_layer_add_parameter(caps_network *network, caps_layer *layer, const char *name,
     int ndim, const size_t *shape, double stddev, caps_error *err);
+/* A statistic [count] "<layer>.<name>" that the layer keeps up to date in training. */
+caps_status caps_layer_add_statistic(caps_network *network, caps_layer *layer, const char *name,
+    size_t count, double initial, caps_error *err);
 /* Every array of the network, one image's worth, stays under 2^48 elements: sums of some tens of
  * them, times a batch, then fit 64 bits. what: "its column buffer". CAPS_ERR_SPEC. */
 caps_status caps_layer_check_array(
@@ -215,8 +223,8 @@ caps_status caps_layer_check_array(
 /* The layer reads one value of this form. need: "an image". CAPS_ERR_SPEC names both. */
 caps_status caps_layer_require(
     const caps_layer *layer, caps_form form, const char *need, caps_error *err);
-/* Elements of a value, an image's; of a layer's parameters, which lie together in the flat buffers.
- * */
+/* Elements of a value, an image's; of a layer's trained parameters, which lie together in the flat
+ * buffers. */
 size_t caps_value_elements(const caps_value *value);
 size_t caps_layer_elements(const caps_layer *layer);
 

@@ -10,6 +10,7 @@
 
 /* Of the authors' published code: truncated normal distributions. */
 #define AUTHORS_STDDEV 0.1
+#define AUTHORS_BIAS   0.1
 
 #define MOST_ELEMENTS ((uint64_t)1 << 48)
 
@@ -41,7 +42,8 @@ size_t caps_layer_elements(const caps_layer *layer)
 {
     size_t count = 0;
     for (size_t p = 0; p < layer->parameter_count; p++)
-        count += layer->parameters[p].parameter.count;
+        if (!layer->parameters[p].statistic)
+            count += layer->parameters[p].parameter.count;
     return count;
 }
 
@@ -76,8 +78,9 @@ caps_status caps_layer_add_output(
     return CAPS_OK;
 }
 
-caps_status caps_layer_add_parameter(caps_network *network, caps_layer *layer, const char *name,
-    int ndim, const size_t *shape, double stddev, caps_error *err)
+/* Its place in the flat buffer is the caller's to give. */
+static caps_status layer_add(caps_owned_parameter **added, caps_network *network, caps_layer *layer,
+    const char *name, int ndim, const size_t *shape, caps_error *err)
 {
     char what[40];
     snprintf(what, sizeof what, "its %s", name);
@@ -93,8 +96,6 @@ caps_status caps_layer_add_parameter(caps_network *network, caps_layer *layer, c
     layer->parameter_count++;
     caps_parameter *p = &owned->parameter;
     snprintf(owned->name, sizeof owned->name, "%s.%s", layer->name, name);
-    owned->stddev = stddev;
-    owned->authors_stddev = stddev > 0 ? AUTHORS_STDDEV : 0;
     p->name = owned->name;
     p->ndim = ndim;
     p->count = 1;
@@ -102,9 +103,47 @@ caps_status caps_layer_add_parameter(caps_network *network, caps_layer *layer, c
         p->shape[d] = shape[d];
         p->count *= shape[d];
     }
-    p->first = network->elements;
-    network->elements += p->count;
+    *added = owned;
     return CAPS_OK;
+}
+
+caps_status caps_layer_add_parameter(caps_network *network, caps_layer *layer, const char *name,
+    int ndim, const size_t *shape, double stddev, caps_error *err)
+{
+    caps_owned_parameter *owned = NULL;
+    caps_status status = layer_add(&owned, network, layer, name, ndim, shape, err);
+    if (status != CAPS_OK)
+        return status;
+    owned->stddev = stddev;
+    owned->authors_stddev = stddev > 0 ? AUTHORS_STDDEV : 0;
+    owned->authors_initial = AUTHORS_BIAS;
+    owned->parameter.first = network->elements;
+    network->elements += owned->parameter.count;
+    return CAPS_OK;
+}
+
+caps_status caps_layer_add_statistic(caps_network *network, caps_layer *layer, const char *name,
+    size_t count, double initial, caps_error *err)
+{
+    caps_owned_parameter *owned = NULL;
+    caps_status status = layer_add(&owned, network, layer, name, 1, &count, err);
+    if (status != CAPS_OK)
+        return status;
+    owned->statistic = true;
+    owned->initial = owned->authors_initial = initial;
+    network->statistics += count;
+    return CAPS_OK;
+}
+
+/* Statistics lie behind all that is trained, so that gradients and moments have no gaps. */
+static void network_place_statistics(caps_network *n)
+{
+    size_t at = n->elements;
+    for (size_t i = 0; i < n->parameter_count; i++)
+        if (n->parameters[i].statistic) {
+            n->parameters[i].parameter.first = at;
+            at += n->parameters[i].parameter.count;
+        }
 }
 
 /* ---- the list ------------------------------------------------------------------------------- */
@@ -357,6 +396,7 @@ caps_status caps_network_build(caps_network *network, const caps_model_spec *spe
         status = network_add_decoder(network, spec, err);
     if (status != CAPS_OK && where)
         caps_fail_prefix(err, status, "%s", where);
+    network_place_statistics(network);
 done:
     if (status != CAPS_OK)
         caps_network_release(network);

@@ -65,7 +65,8 @@ static void spec_fill_info(caps_model_spec *spec, const caps_network *n)
         .class_loss = n->class_head->kind->loss,
         .score = n->class_head->kind->score,
         .scores = n->class_head->kind->scores,
-        .parameters = n->elements};
+        .parameters = n->elements,
+        .statistics = n->statistics};
     memcpy(info.input, spec->input, sizeof info.input);
     memcpy(info.source, spec->source, sizeof info.source);
     for (size_t i = 0; i < n->layer_count; i++)
@@ -393,11 +394,14 @@ bool caps_model_spec_equal(const caps_model_spec *a, const caps_model_spec *b)
     "{\"kind\": \"matrix_caps\", \"name\": \"class_caps\", \"capsules\": 10, " EM "}]}"
 #define CONV5(channels)                                                                            \
     "{\"channels\": " #channels ", \"kernel\": 5, \"stride\": 1, \"padding\": 2}"
+#define LAYER(kind, name) "{\"kind\": \"" kind "\", \"name\": \"" name "\", "
 
 /* "mnist" is the paper's network, "multimnist" the one of its section 6, "cifar10" the one of
  * section 7, "cnn" its baseline. "small" keeps the shape of "mnist" with 1/18 of its
  * multiplications: 48 instead of 256 channels, 8 instead of 32 capsule types, a quarter of the
- * decoder. "cnn-small" is the baseline with 1/40 of its multiplications. */
+ * decoder. "cnn-small" is the baseline with 1/40 of its multiplications, "cnn-pool" one of about
+ * its parameters that pools. "efficient" is the network of Efficient-CapsNet (Mazzia, Salvetti,
+ * Chiaberge 2021). */
 static const struct {
     const char *name, *json;
 } builtins[] = {
@@ -419,6 +423,24 @@ static const struct {
     {"cnn-small",
         "{\"kind\": \"cnn\", \"input\": [1, 28, 28], \"classes\": 10, \"conv\": [" CONV5(
             32) ", " CONV5(32) ", " CONV5(32) "], \"hidden\": [128, 64], \"dropout\": 0.5}"},
+    {"cnn-pool", "{\"input\": [1, 28, 28], \"classes\": 10, \"layers\": [" LAYER(
+                     "conv", "conv1") "\"channels\": 32, \"kernel\": 5, \"padding\": 2}, " LAYER(
+                     "max_pool", "pool1") "\"kernel\": 2}, " LAYER("conv",
+                     "conv2") "\"channels\": 64, \"kernel\": 5, \"padding\": 2}, " LAYER(
+                     "max_pool", "pool2") "\"kernel\": 2}, " LAYER("linear",
+                     "fc1") "\"out\": 1024}, " LAYER("dropout",
+                     "dropout") "\"rate\": 0.5}, " LAYER("linear",
+                     "fc2") "\"out\": 10, \"activation\": \"none\"}]}"},
+    {"efficient",
+        "{\"input\": [1, 28, 28], \"classes\": 10, \"layers\": [" LAYER("conv",
+            "conv1") "\"channels\": 32, \"kernel\": 5, \"norm\": \"batch\"}, " LAYER("conv",
+            "conv2") "\"channels\": 64, \"kernel\": 3, \"norm\": \"batch\"}, " LAYER("conv",
+            "conv3") "\"channels\": 64, \"kernel\": 3, \"norm\": \"batch\"}, " LAYER("conv",
+            "conv4") "\"channels\": 128, \"kernel\": 3, \"stride\": 2, \"norm\": \"batch\"}, " LAYER(
+            "primary_caps", "primary") "\"dim\": 8, \"kernel\": 9, \"stride\": 1, \"depthwise\": "
+                                      "true, \"squash\": \"exp\"}, " LAYER("caps",
+            "class_caps") "\"capsules\": 10, \"dim\": 16, \"squash\": \"exp\", \"routing\": "
+                         "{\"kind\": \"attention\"}}], \"decoder\": {\"hidden\": [512, 1024]}}"},
     {"matrix-small", MATRIX(64, 8, 16, 16)},
     {"matrix", MATRIX(32, 32, 32, 32)},
 };

@@ -121,6 +121,36 @@ void caps_ref_sse_backward(
 void caps_ref_class_weights(double *x, const double *weights, const int32_t *labels, size_t b,
     size_t n, size_t j, size_t l);
 
+/* attention_ref.c: couplings [B,I,J], total and s [B,J,D] are saved for backward; prior [I,J] */
+void caps_ref_attention_forward(double *v /*[B,J,D]*/, double *couplings, double *total, double *s,
+    const double *votes /*[B,I,J,D]*/, const double *prior, bool exponential, size_t b, size_t i,
+    size_t j, size_t d);
+void caps_ref_attention_backward(double *dvotes, double *dprior, const double *dv,
+    const double *couplings, const double *total, const double *s, const double *votes,
+    const double *prior, bool exponential, size_t b, size_t i, size_t j, size_t d);
+
+/* depthwise_ref.c; x: [B,C,H,W], w: [C,1,k,k] */
+void caps_ref_depthwise_forward(double *y, const double *x, const double *w, const double *bias,
+    size_t b, size_t c, size_t h, size_t width, size_t k, size_t stride);
+void caps_ref_depthwise_backward(double *dx, double *dw, double *dbias, const double *dy,
+    const double *x, const double *w, size_t b, size_t c, size_t h, size_t width, size_t k,
+    size_t stride);
+
+/* max_pool_ref.c; planes: B*C */
+void caps_ref_max_pool_forward(
+    double *y, const double *x, size_t planes, size_t h, size_t w, size_t k, size_t stride);
+void caps_ref_max_pool_backward(double *dx, const double *dy, const double *x, size_t planes,
+    size_t h, size_t w, size_t k, size_t stride);
+
+/* batch_norm_ref.c; x, y: [B,C,S], all else [C]; of_batch: mean and var are those of x */
+void caps_ref_batch_norm_statistics(
+    double *mean, double *var, const double *x, size_t b, size_t c, size_t s);
+void caps_ref_batch_norm_forward(double *y, const double *x, const double *mean, const double *var,
+    const double *weight, const double *bias, double epsilon, size_t b, size_t c, size_t s);
+void caps_ref_batch_norm_backward(double *dx, double *dweight, double *dbias, const double *dy,
+    const double *x, const double *mean, const double *var, const double *weight, bool of_batch,
+    double epsilon, size_t b, size_t c, size_t s);
+
 /* optimizer_ref.c */
 void caps_ref_adam_step(double *w, double *m, double *v, const double *g, double learning_rate,
     double beta1, double beta2, double epsilon, uint64_t t, size_t n);

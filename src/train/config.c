@@ -8,8 +8,8 @@
 #include "class_weights.h"
 #include "config_table.h"
 #include "fail.h"
-#include "picture.h"
 #include "start.h"
+#include "picture.h"
 
 /* ---- storage -------------------------------------------------------------------------------- */
 
@@ -170,7 +170,7 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err)
             "train: routing is '%s', need stored or fused, or none", config->routing);
     if (!caps_profile_find(config->profile))
         return caps_fail(err, CAPS_ERR_ARGUMENT, "train: profile is '%s', need %s", config->profile,
-            caps_profile_list(names, sizeof names));
+            caps_profile_names(names, sizeof names));
     if (config->lr_min > config->lr)
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: least learning rate is %g, need 0 to the first one, %g", config->lr_min,

@@ -43,6 +43,18 @@ static const caps_profile profiles[] = {
         .routing_last = true,
     },
     {
+        .name = "efficient",
+        .about = "schedule and loss of Efficient-CapsNet",
+        .epochs = 60,
+        .batch = 16,
+        .lr = 5e-4,
+        .lr_decay = 0.97,
+        .lr_staircase = true,
+        .lr_min = 5e-5,
+        .reconstruction_mean = 0.392,
+        .affine = true,
+    },
+    {
         .name = "em",
         .about = "the paper of matrix capsules",
         .epochs = 10,
@@ -83,15 +95,15 @@ const caps_profile *caps_profile_find(const char *name)
     return NULL;
 }
 
-const char *caps_profile_list(char *text, size_t bytes)
+char *caps_profile_names(char *text, size_t bytes)
 {
-    size_t at = 0;
     const size_t n = sizeof profiles / sizeof profiles[0];
+    size_t at = 0;
     for (size_t i = 0; i < n && at < bytes; i++)
         at += (size_t)snprintf(text + at, bytes - at, "%s%s",
-            i == 0       ? ""
-            : i + 1 == n ? " or "
-                         : ", ",
+            i == 0      ? ""
+            : i + 1 < n ? ", "
+                        : " or ",
             profiles[i].name);
     return text;
 }

@@ -52,6 +52,8 @@ static caps_status start_choose_augment(
         return caps_fail(err, CAPS_ERR_ARGUMENT,
             "train: %s %s with pairs of images, which are shifted themselves, need none",
             start->augment_option, caps_augment_name(start->augment));
+    if (!given && !viewpoints && start->profile->affine)
+        config->augment = CAPS_AUGMENT_AFFINE;
     if (pairs)
         config->augment = CAPS_AUGMENT_NONE;
     for (size_t i = 0; i < sizeof resizing / sizeof resizing[0]; i++) {

@@ -37,8 +37,8 @@ caps_status caps_train_config_start(caps_train_config *config, const caps_start 
  * a checkpoint, and was not requested otherwise. */
 bool caps_start_lacks_profile(const caps_start *start, const caps_model_spec *spec);
 
-/* profile.c: "paper, authors or keras", into text[bytes], which is returned. */
-const char *caps_profile_list(char *text, size_t bytes);
+/* profile.c: "paper, authors or keras", in `text`, which is returned. */
+char *caps_profile_names(char *text, size_t bytes);
 
 /* profile.c: the i-th change that a profile makes to a network. False: there is none. */
 typedef struct caps_profile_change {

@@ -28,6 +28,12 @@ static const float *copy_of(const caps_state *s, size_t copy)
                              : s->values.moments[copy - FIRST];
 }
 
+/* A running statistic has no moments. */
+static bool has_copy(const caps_model *m, size_t copy, size_t parameter)
+{
+    return copy == VALUE || copy == AVERAGE || !caps_model_is_statistic(m, parameter);
+}
+
 static void show_arrays(caps_state *s)
 {
     s->values = (caps_model_view){
@@ -99,6 +105,8 @@ static caps_status check_finite(const caps_state *s, const caps_model *m, caps_e
     for (size_t copy = 0; copy < COPIES; copy++)
         for (size_t i = 0; copy_of(s, copy) && i < caps_model_parameter_count(m); i++) {
             const caps_parameter *p = caps_model_parameter(m, i);
+            if (!has_copy(m, copy, i))
+                continue;
             if (find_not_finite(copy_of(s, copy) + p->first, p->count) < p->count)
                 return caps_fail(err, CAPS_ERR_NOT_FINITE, "%s%s", prefixes[copy], p->name);
         }
@@ -117,6 +125,8 @@ static caps_status write_file(const caps_state *s, const char *path, const caps_
     for (size_t copy = 0; copy < COPIES; copy++)
         for (size_t i = 0; copy_of(s, copy) && i < parameters; i++) {
             const caps_parameter *p = caps_model_parameter(m, i);
+            if (!has_copy(m, copy, i))
+                continue;
             snprintf(names[n], NAME_BYTES, "%s%s", prefixes[copy], p->name);
             tensors[n] = caps_parameter_tensor(p, names[n], copy_of(s, copy));
             n++;
@@ -216,7 +226,7 @@ static caps_status find_extra(const caps_safetensors *st, const caps_state *s, c
                 char name[NAME_BYTES];
                 snprintf(
                     name, sizeof name, "%s%s", prefixes[copy], caps_model_parameter(m, i)->name);
-                known = strcmp(name, st->tensors[t].name) == 0;
+                known = has_copy(m, copy, i) && strcmp(name, st->tensors[t].name) == 0;
             }
         if (!known)
             return caps_fail(err, CAPS_ERR_FORMAT,
@@ -233,6 +243,8 @@ static caps_status read_tensors(caps_state *s, const caps_safetensors *st, const
         for (size_t i = 0; copy_of(s, copy) && i < caps_model_parameter_count(m); i++) {
             const caps_parameter *p = caps_model_parameter(m, i);
             char name[NAME_BYTES];
+            if (!has_copy(m, copy, i))
+                continue;
             snprintf(name, sizeof name, "%s%s", prefixes[copy], p->name);
             const caps_st_tensor *t = caps_safetensors_get(st, name);
             caps_status status = caps_parameter_check(t, name, p, path, err);

@@ -10,7 +10,7 @@
  * */
 #define TOLERANCE 5e-3
 
-enum { BATCH = 3, MOST_PIXELS = 3 * 12 * 12 };
+enum { BATCH = 3, MOST_PIXELS = 3 * 12 * 12, NORMED = 5 };
 
 static const char *const lists[] = {
     "{\"input\":[2,11,9],\"classes\":5,\"layers\":["
@@ -74,6 +74,24 @@ static const char *const lists[] = {
     "\"routing\":{\"kind\":\"em\",\"iterations\":2,\"lambda\":0.2,\"variance_floor\":0.3}},"
     "{\"kind\":\"matrix_caps\",\"capsules\":4,\"coordinates\":false,"
     "\"routing\":{\"kind\":\"em\",\"lambda\":0.5,\"variance_floor\":0.3}}]}",
+    /* Normalised, pooled in windows that overlap, depthwise, attention. */
+    "{\"input\":[2,12,11],\"classes\":4,\"layers\":["
+    "{\"kind\":\"conv\",\"channels\":5,\"kernel\":3,\"norm\":\"batch\"},"
+    "{\"kind\":\"max_pool\",\"kernel\":3,\"stride\":2},"
+    "{\"kind\":\"conv\",\"channels\":6,\"kernel\":3,\"padding\":1,\"activation\":\"none\","
+    "\"norm\":\"batch\"},"
+    "{\"kind\":\"primary_caps\",\"dim\":3,\"kernel\":2,\"stride\":1,\"depthwise\":true,"
+    "\"squash\":\"exp\"},"
+    "{\"kind\":\"caps\",\"capsules\":4,\"dim\":5,\"squash\":\"exp\","
+    "\"routing\":{\"kind\":\"attention\"}}],\"decoder\":{\"hidden\":[9]}}",
+
+    /* Pooled first; attention under dynamic routing. */
+    "{\"input\":[3,10,9],\"classes\":3,\"layers\":["
+    "{\"kind\":\"max_pool\",\"kernel\":2},"
+    "{\"kind\":\"primary_caps\",\"types\":2,\"dim\":4,\"kernel\":2,\"stride\":2},"
+    "{\"kind\":\"caps\",\"capsules\":7,\"dim\":3,\"routing\":{\"kind\":\"attention\"}},"
+    "{\"kind\":\"caps\",\"capsules\":3,\"dim\":6,"
+    "\"routing\":{\"kind\":\"dynamic\",\"iterations\":2}}],\"decoder\":null}",
 };
 enum { LISTS = sizeof lists / sizeof *lists };
 
@@ -134,57 +152,75 @@ static void check_slope(caps_model *m, const char *what, const float *flat, floa
     free(kept);
 }
 
+/* by_batch: normalisation by the batch's statistics, with no gradient of the images. */
+static void check_list(caps_runtime *rt, size_t l, bool by_batch)
+{
+    caps_error err = {0};
+    caps_model *m;
+    OWNED_SPEC(spec) = spec_of(lists[l]);
+    caps_model_options options = train8;
+    options.input_gradient = !by_batch;
+    options.reconstruct = true;
+    options.max_batch = BATCH;
+    test_ok(caps_model_create(&m, rt, spec, &options, &err));
+    test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 11 + l, &err));
+    const caps_model_info *info = caps_model_get_info(m);
+    const size_t pixels = info->pixels;
+    double *random = test_random(BATCH * pixels, 29 + l, 0, 1);
+    for (size_t i = 0; i < BATCH * pixels; i++)
+        images[i] = (float)random[i];
+    for (size_t i = 0; i < BATCH; i++)
+        labels[i] = (int32_t)((2 * i + l) % info->classes);
+    free(random);
+
+    /* Larger than the first values of a training, so that capsules of a deep network are long
+         * enough for a slope that float arithmetic can see. */
+    float *flat = malloc(caps_model_flat_count(m) * sizeof *flat);
+    test_ok(caps_model_get_parameters(m, flat, &err));
+    for (size_t i = 0; i < caps_model_flat_count(m); i++)
+        flat[i] *= 2;
+    test_ok(caps_model_set_parameters(m, flat, &err));
+    loss_of(m);
+    test_ok(caps_model_backward(m, &err));
+    float *gradient = gradients(m);
+    const caps_tensor t = caps_model_input_gradient(m);
+    double *wide = by_batch ? test_zeros(1) : test_download(&t);
+    float *dx = malloc(BATCH * pixels * sizeof *dx);
+    for (size_t i = 0; !by_batch && i < BATCH * pixels; i++)
+        dx[i] = (float)wide[i];
+    free(wide);
+    /* Backward has moved the running statistics. */
+    test_ok(caps_model_set_parameters(m, flat, &err));
+
+    for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
+        const caps_parameter *p = caps_model_parameter(m, i);
+        char what[96];
+        snprintf(what, sizeof what, "network %zu: %s", l, p->name);
+        /* The batch's own statistics take the bias away again. */
+        if (!p->gradient.buffer || (by_batch && strcmp(p->name, "conv2.bias") == 0))
+            continue;
+        check_slope(m, what, flat, flat + p->first, p->count, gradient + p->first, i);
+    }
+    char what[96];
+    snprintf(what, sizeof what, "network %zu: images", l);
+    if (!by_batch)
+        check_slope(m, what, flat, images, BATCH * pixels, dx, 99);
+    free(flat);
+    free(dx);
+    free(gradient);
+    caps_model_free(m);
+}
+
 START_TEST(gradients_are_the_slopes_of_the_loss)
 {
-    for (size_t l = 0; l < LISTS; l++) {
-        caps_error err = {0};
-        caps_model *m;
-        OWNED_SPEC(spec) = spec_of(lists[l]);
-        caps_model_options options = train8;
-        options.input_gradient = options.reconstruct = true;
-        options.max_batch = BATCH;
-        test_ok(caps_model_create(&m, families[_i], spec, &options, &err));
-        test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 11 + l, &err));
-        const caps_model_info *info = caps_model_get_info(m);
-        const size_t pixels = info->pixels;
-        double *random = test_random(BATCH * pixels, 29 + l, 0, 1);
-        for (size_t i = 0; i < BATCH * pixels; i++)
-            images[i] = (float)random[i];
-        for (size_t i = 0; i < BATCH; i++)
-            labels[i] = (int32_t)((2 * i + l) % info->classes);
-        free(random);
+    for (size_t l = 0; l < LISTS; l++)
+        check_list(families[_i], l, false);
+}
+END_TEST
 
-        /* Larger than the first values of a training, so that capsules of a deep network are long
-         * enough for a slope that float arithmetic can see. */
-        float *flat = malloc(caps_model_flat_count(m) * sizeof *flat);
-        test_ok(caps_model_get_parameters(m, flat, &err));
-        for (size_t i = 0; i < caps_model_flat_count(m); i++)
-            flat[i] *= 2;
-        test_ok(caps_model_set_parameters(m, flat, &err));
-        loss_of(m);
-        test_ok(caps_model_backward(m, &err));
-        float *gradient = gradients(m);
-        const caps_tensor t = caps_model_input_gradient(m);
-        double *wide = test_download(&t);
-        float *dx = malloc(BATCH * pixels * sizeof *dx);
-        for (size_t i = 0; i < BATCH * pixels; i++)
-            dx[i] = (float)wide[i];
-        free(wide);
-
-        for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
-            const caps_parameter *p = caps_model_parameter(m, i);
-            char what[96];
-            snprintf(what, sizeof what, "network %zu: %s", l, p->name);
-            check_slope(m, what, flat, flat + p->first, p->count, gradient + p->first, i);
-        }
-        char what[96];
-        snprintf(what, sizeof what, "network %zu: images", l);
-        check_slope(m, what, flat, images, BATCH * pixels, dx, 99);
-        free(flat);
-        free(dx);
-        free(gradient);
-        caps_model_free(m);
-    }
+START_TEST(gradients_go_through_the_statistics_of_a_batch)
+{
+    check_list(families[_i], NORMED, true);
 }
 END_TEST
 
@@ -209,6 +245,7 @@ Suite *suite(void)
     Suite *s = suite_create("lists");
     TCase *tc = families_case(s, "lists");
     families_add(tc, gradients_are_the_slopes_of_the_loss);
+    families_add(tc, gradients_go_through_the_statistics_of_a_batch);
     tcase_add_test(tc, lists_go_through_text);
     return s;
 }

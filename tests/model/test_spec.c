@@ -112,7 +112,8 @@ START_TEST(builtin_specs)
         size_t inputs;
     } all[] = {{"mnist", 8215568, 1411344, 1152}, {"small", 876592, 255120, 288},
         {"multimnist", 11361808, 1936144, 3200}, {"cifar10", 14369472, 2378944, 1024},
-        {"cnn", 35445522, 0, 0}, {"cnn-small", 3272394, 0, 0}, {"matrix-small", 68444, 0, 144},
+        {"cnn", 35445522, 0, 0}, {"cnn-small", 3272394, 0, 0}, {"cnn-pool", 3274634, 0, 0},
+        {"efficient", 161824 + 1411344, 1411344, 16}, {"matrix-small", 68444, 0, 144},
         {"matrix", 318964, 0, 288}};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         OWNED_SPEC(spec) = NULL;
@@ -353,7 +354,9 @@ START_TEST(changes)
 }
 END_TEST
 
-#define KINDS "conv, linear, dropout, primary_caps, caps, matrix_primary, matrix_conv, matrix_caps"
+#define KINDS                                                                                      \
+    "conv, linear, dropout, max_pool, primary_caps, caps, matrix_primary, matrix_conv, "           \
+    "matrix_caps"
 
 static const struct {
     const char *json, *message;
@@ -416,7 +419,7 @@ static const struct {
         "net.json: layers[0].kind is unknown, need one of " KINDS},
     {HEAD "\"layers\":[{\"kind\":\"conv\",\"name\":\"c\",\"channels\":3,\"kernel\":2,\"pad\":1}]}",
         "net.json: c.pad is no field of a spec, need one of kind, name, channels, kernel, stride, "
-        "padding, activation"},
+        "padding, activation, norm"},
     {HEAD "\"layers\":[{\"kind\":\"conv\",\"channels\":3}]}",
         "net.json: conv1.kernel is missing, need a whole number from 1 to 2147483647"},
     {HEAD "\"layers\":[{\"kind\":\"conv\",\"channels\":3,\"kernel\":2,\"activation\":\"tanh\"}]}",
@@ -450,11 +453,44 @@ static const struct {
         "net.json: caps1.routing is missing, need an object"},
     {HEAD "\"layers\":[{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"routing\":{\"kind\":\"magic\"}"
           "}]}",
-        "net.json: caps1.routing.kind is unknown, need \"dynamic\""},
+        "net.json: caps1.routing.kind is unknown, need \"dynamic\" or \"attention\""},
     {HEAD
         "\"layers\":[{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"routing\":{\"kind\":\"dynamic\","
         "\"iterations\":0}}]}",
         "net.json: caps1.routing.iterations is 0, need a whole number from 1 to 1000"},
+    {HEAD "\"layers\":[{\"kind\":\"conv\",\"channels\":6,\"kernel\":3},{\"kind\":\"primary_caps\","
+          "\"dim\":2,\"kernel\":3,\"stride\":1},{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,"
+          "\"routing\":{\"kind\":\"attention\"}}]}",
+        "net.json: primary_caps1.types is missing, need a whole number from 1 to 2147483647"},
+    {HEAD "\"layers\":[{\"kind\":\"conv\",\"channels\":6,\"kernel\":3},{\"kind\":\"primary_caps\","
+          "\"types\":3,\"dim\":2,\"kernel\":3,\"stride\":1,\"depthwise\":true}]}",
+        "net.json: primary_caps1.types is 3, need none with depthwise: there are channels / dim"},
+    {HEAD "\"layers\":[{\"kind\":\"conv\",\"channels\":6,\"kernel\":3},{\"kind\":\"primary_caps\","
+          "\"dim\":4,\"kernel\":3,\"stride\":1,\"depthwise\":true}]}",
+        "net.json: primary_caps1: dim is 4, need a divisor of 6, the channels of its input, with "
+        "depthwise"},
+    {HEAD "\"layers\":[{\"kind\":\"conv\",\"channels\":6,\"kernel\":3},{\"kind\":\"primary_caps\","
+          "\"dim\":3,\"kernel\":13,\"stride\":1,\"depthwise\":true}]}",
+        "net.json: primary_caps1: kernel 13 is larger than its input 12x9"},
+    {HEAD "\"layers\":[{\"kind\":\"conv\",\"channels\":6,\"kernel\":3,\"norm\":\"layer\"}]}",
+        "net.json: conv1.norm is unknown, need \"none\" or \"batch\""},
+    {HEAD "\"layers\":[{\"kind\":\"max_pool\",\"kernel\":3,\"stride\":0}]}",
+        "net.json: max_pool1.stride is 0, need a whole number from 1 to 2147483647"},
+    {HEAD "\"layers\":[{\"kind\":\"max_pool\",\"kernel\":12}]}",
+        "net.json: max_pool1: kernel 12 is larger than its input 14x11"},
+    {HEAD "\"layers\":[{\"kind\":\"linear\",\"out\":9},{\"kind\":\"max_pool\",\"kernel\":2}]}",
+        "net.json: max_pool1: linear1 gives features, need an image or feature maps"},
+    {HEAD "\"layers\":[{\"kind\":\"max_pool\",\"kernel\":2,\"padding\":1}]}",
+        "net.json: layers[0].padding is no field of a spec, need one of kind, name, kernel, "
+        "stride"},
+    {HEAD "\"layers\":[{\"kind\":\"primary_caps\",\"types\":2,\"dim\":3,\"kernel\":3,\"stride\":2},"
+          "{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"routing\":{\"kind\":\"attention\","
+          "\"iterations\":3}}]}",
+        "net.json: caps1.routing.iterations is no field of a spec, need one of kind"},
+    {HEAD "\"layers\":[{\"kind\":\"primary_caps\",\"types\":2,\"dim\":3,\"kernel\":3,\"stride\":2},"
+          "{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"bias\":true,\"routing\":{\"kind\":"
+          "\"attention\"}}]}",
+        "net.json: caps1: bias is true, need false with attention routing"},
     {HEAD "\"layers\":[{\"kind\":\"matrix_primary\",\"name\":\"p\",\"types\":2},{\"kind\":\"caps\","
           "\"capsules\":5,\"dim\":4,\"routing\":{\"kind\":\"dynamic\",\"iterations\":3}}]}",
         "net.json: caps1: p gives matrix capsules, need matrix_conv or matrix_caps behind it"},
@@ -546,7 +582,7 @@ START_TEST(files)
     ck_assert_int_eq(caps_model_spec_load(&spec, "smal", &err), CAPS_ERR_NOT_FOUND);
     ck_assert_str_eq(err.message,
         "smal: no such model spec, need a file or one of mnist, small, multimnist, "
-        "cifar10, cnn, cnn-small, matrix-small, matrix");
+        "cifar10, cnn, cnn-small, cnn-pool, efficient, matrix-small, matrix");
     ck_assert_int_eq(caps_model_spec_load(&spec, "./none.json", &err), CAPS_ERR_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(err.message, "none.json"));
     free(path);

@@ -1,11 +1,13 @@
-/* caps.c: capsules by votes and dynamic routing, y [B, J, D] of u [B, I, K]; class capsules where
- * they are the last ones.
+/* caps.c: capsules by votes and routing, y [B, J, D] of u [B, I, K]; class capsules where they are
+ * the last ones.
  *
  *     {"kind": "caps", "capsules": 10, "dim": 16, "bias": false, "squash": "paper",
  *      "routing": {"kind": "dynamic", "iterations": 3, "grad": "full", "leaky": false}}
+ *     "routing": {"kind": "attention"}
  *
- * Cached for backward: the state of every iteration and, where the algorithm stores them, the
- * votes. */
+ * Cached for backward, of dynamic routing: the state of every iteration and, where the algorithm
+ * stores them, the votes; of attention: couplings and sums. Attention has a parameter more, the
+ * prior [I, J]. */
 #include <stdio.h>
 #include <string.h>
 
@@ -20,7 +22,11 @@ typedef struct capsule_layer {
     caps_class_caps shape;       /* i, j, d, k, routing; batch and algorithm once it is planned */
     size_t workspace;            /* elements */
     caps_class_caps_state state; /* for the whole batch; see state_of */
+    caps_attention attention;    /* the same of attention routing */
+    caps_attention_state attended;
 } capsule_layer;
+
+enum { DYNAMIC, ATTENTION }; /* positions in caps_routings */
 
 enum { MOST_ITERATIONS = 1000 };
 
@@ -38,7 +44,10 @@ static const caps_field dynamic_fields[] = {
     {0},
 };
 
-static const caps_field_variant caps_routings[] = {{"dynamic", dynamic_fields}, {0}};
+static const caps_field attention_fields[] = {{0}};
+
+static const caps_field_variant caps_routings[] = {
+    {"dynamic", dynamic_fields}, {"attention", attention_fields}, {0}};
 
 static const caps_field caps_fields[] = {
     CAPS_ROW_REQUIRED_SIZE("capsules", capsule_layer, capsules),
@@ -52,7 +61,8 @@ static const caps_field caps_fields[] = {
 static caps_status caps_build(caps_layer *layer, caps_network *n, caps_error *err)
 {
     capsule_layer *self = (capsule_layer *)layer;
-    const size_t j = self->capsules, d = self->dim, r = self->iterations;
+    const bool attention = self->routing == ATTENTION;
+    const size_t j = self->capsules, d = self->dim, r = attention ? 1 : self->iterations;
     caps_status status;
     CAPS_TRY(caps_layer_require(layer, CAPS_FORM_CAPSULES, "capsules", err));
     const size_t i = layer->inputs[0]->shape[0], k = layer->inputs[0]->shape[1];
@@ -62,6 +72,11 @@ static caps_status caps_build(caps_layer *layer, caps_network *n, caps_error *er
         .d = d,
         .k = k,
         .routing = {r, (caps_routing_grad)self->grad, self->leaky, (caps_squash)self->squash}};
+    self->attention =
+        (caps_attention){.i = i, .j = j, .d = d, .k = k, .squash = (caps_squash)self->squash};
+    if (attention && self->bias)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_SPEC,
+            "%s: bias is true, need false with attention routing", layer->name));
     /* As of one linear layer from all input capsules to all output capsules. */
     CAPS_TRY(caps_layer_add_parameter(
         n, layer, "weight", 4, weight, caps_stddev_glorot(i * k, j * d), err));
@@ -70,6 +85,10 @@ static caps_status caps_build(caps_layer *layer, caps_network *n, caps_error *er
     CAPS_TRY(caps_layer_check_array(layer->name, "its output", 3, (size_t[]){j, d, r}, err));
     if (self->bias)
         CAPS_TRY(caps_layer_add_parameter(n, layer, "bias", 2, shape, 0, err));
+    if (attention) {
+        CAPS_TRY(caps_layer_add_parameter(n, layer, "prior", 2, (size_t[]){i, j}, 0, err));
+        layer->parameters[1].authors_initial = 0;
+    }
     CAPS_TRY(caps_layer_add_output(layer, CAPS_FORM_CAPSULES, 2, shape, err));
 done:
     return status;
@@ -78,15 +97,41 @@ done:
 static void caps_describe(const caps_layer *layer, char *text, size_t bytes)
 {
     const capsule_layer *self = (const capsule_layer *)layer;
+    if (self->routing == ATTENTION) {
+        snprintf(text, bytes, "%zu capsules of %zu, attention routing%s", self->capsules, self->dim,
+            self->squash == CAPS_SQUASH_EXP ? ", exponential squash" : "");
+        return;
+    }
     snprintf(text, bytes, "%zu capsules of %zu, %zu routing iterations (gradient: %s)%s%s%s",
         self->capsules, self->dim, self->iterations, caps_grads[self->grad],
         self->bias ? ", bias" : "", self->leaky ? ", leaky" : "",
         self->squash == CAPS_SQUASH_EXP ? ", exponential squash" : "");
 }
 
+static caps_status caps_plan_attention(capsule_layer *self, caps_plan *plan, caps_error *err)
+{
+    caps_attention *n = &self->attention;
+    caps_attention_state *state = &self->attended;
+    n->b = plan->batch;
+    const size_t couplings[] = {n->b, n->i, n->j}, capsules[] = {n->b, n->j, n->d};
+    caps_status status;
+    CAPS_TRY(caps_arena_add(
+        plan->arena, &state->couplings, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 3, couplings, err));
+    CAPS_TRY(caps_arena_add(
+        plan->arena, &state->total, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 3, capsules, err));
+    CAPS_TRY(caps_arena_add(
+        plan->arena, &state->s, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 3, capsules, err));
+    self->workspace = caps_attention_workspace(n, plan->training);
+    caps_plan_transient(plan, self->workspace);
+done:
+    return status;
+}
+
 static caps_status caps_plan_layer(caps_layer *layer, caps_plan *plan, caps_error *err)
 {
     capsule_layer *self = (capsule_layer *)layer;
+    if (self->routing == ATTENTION)
+        return caps_plan_attention(self, plan, err);
     caps_class_caps *shape = &self->shape;
     shape->b = plan->batch;
     shape->algorithm = caps_class_caps_choose(plan->rt, shape, plan->routing_requested);
@@ -120,12 +165,24 @@ static caps_class_caps_state caps_state_of(const capsule_layer *self, size_t b)
     return state;
 }
 
+static caps_attention_state caps_attended_of(const capsule_layer *self, size_t b)
+{
+    return (caps_attention_state){caps_batch_of(&self->attended.couplings, b),
+        caps_batch_of(&self->attended.total, b), caps_batch_of(&self->attended.s, b)};
+}
+
 static caps_status caps_forward(caps_layer *layer, const caps_pass *pass, caps_error *err)
 {
     const capsule_layer *self = (const capsule_layer *)layer;
     const caps_tensor u = caps_batch_of(&layer->inputs[0]->y, pass->b);
     const caps_tensor y = caps_batch_of(&layer->outputs[0].y, pass->b);
     const caps_tensor workspace = caps_transient_workspace(pass, &self->workspace);
+    if (self->routing == ATTENTION) {
+        caps_attention_state attended = caps_attended_of(self, pass->b);
+        return caps_attention_forward(pass->rt, &y, &attended, &u,
+            &layer->parameters[0].parameter.value, &layer->parameters[1].parameter.value,
+            &self->attention, &workspace, err);
+    }
     caps_class_caps_state state = caps_state_of(self, pass->b);
     return caps_class_caps_forward(pass->rt, &y, &state, &u, &layer->parameters[0].parameter.value,
         self->bias ? &layer->parameters[1].parameter.value : NULL, &self->shape, &workspace, err);
@@ -139,16 +196,26 @@ static caps_status caps_backward(caps_layer *layer, const caps_pass *pass, caps_
     const caps_tensor dy = caps_batch_of(&layer->outputs[0].dy, pass->b);
     const caps_tensor workspace = caps_transient_workspace(pass, &self->workspace);
     const caps_parameter *w = &layer->parameters[0].parameter;
+    if (self->routing == ATTENTION) {
+        const caps_parameter *prior = &layer->parameters[1].parameter;
+        const caps_attention_state attended = caps_attended_of(self, pass->b);
+        return caps_attention_backward(pass->rt, &du, &w->gradient, &prior->gradient, &dy,
+            &attended, &u, &w->value, &prior->value, &self->attention, &workspace, err);
+    }
     const caps_class_caps_state state = caps_state_of(self, pass->b);
     return caps_class_caps_backward(pass->rt, &du, &w->gradient,
         self->bias ? &layer->parameters[1].parameter.gradient : NULL, &dy, &state, &u, &w->value,
         &self->shape, &workspace, err);
 }
 
-/* "couplings" [b, I, J] of the last iteration, "couplings.iterations" [r, b, I, J]. */
+/* "couplings" [b, I, J] of the last iteration, "couplings.iterations" [r, b, I, J]; of attention the
+ * first alone, without the prior. */
 static caps_tensor caps_result(const caps_layer *layer, const char *name, size_t b)
 {
     const capsule_layer *self = (const capsule_layer *)layer;
+    if (self->routing == ATTENTION)
+        return strcmp(name, "couplings") == 0 ? caps_batch_of(&self->attended.couplings, b)
+                                              : (caps_tensor){0};
     const caps_tensor *c = &self->state.couplings; /* [r, batch, I, J] */
     const size_t r = c->shape[0], i = c->shape[2], j = c->shape[3];
     if (strcmp(name, "couplings.iterations") == 0)
@@ -161,8 +228,13 @@ static caps_tensor caps_result(const caps_layer *layer, const char *name, size_t
 
 static void caps_problem(const caps_layer *layer, caps_layer_problem *p)
 {
-    const caps_class_caps *s = &((const capsule_layer *)layer)->shape;
+    const capsule_layer *self = (const capsule_layer *)layer;
+    const caps_class_caps *s = &self->shape;
     const double votes = (double)s->i * (double)s->j * (double)s->d;
+    if (self->routing == ATTENTION) {
+        p->flops = 2 * votes * (double)s->k + 5 * votes; /* votes, their sum, logits, couplings */
+        return;
+    }
     p->type = CAPS_PROBLEM_CAPS;
     p->class_caps = *s;
     p->flops = 2 * votes * (double)s->k + (4 * (double)s->routing.iterations - 2) * votes;

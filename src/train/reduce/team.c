@@ -98,6 +98,16 @@ done:
     return status;
 }
 
+caps_status caps_team_check(const caps_model_spec *spec, size_t devices, caps_error *err)
+{
+    if (devices <= 1 || caps_model_spec_info(spec)->statistics == 0)
+        return CAPS_OK;
+    return caps_fail(err, CAPS_ERR_ARGUMENT,
+        "train: %zu devices for a network with batch normalisation, need one: its statistics are "
+        "those of the whole batch",
+        devices);
+}
+
 caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n,
     const caps_team_options *options, caps_error *err)
 {
@@ -119,6 +129,7 @@ caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n
     }
     if (!t || !t->members || !t->weights || !t->hosts || !t->models)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu devices", n));
+    CAPS_TRY(caps_team_check(options->spec, t->all, err));
     memcpy(t->weights, options->weights, t->all * sizeof *t->weights);
     t->pixels = info->pixels;
     t->labels = info->labels;
