@@ -267,6 +267,71 @@ CAPS_API caps_status caps_class_caps_backward(caps_runtime *rt, const caps_tenso
     const caps_class_caps_state *state, const caps_tensor *u, const caps_tensor *w,
     const caps_class_caps *shape, const caps_tensor *workspace, caps_error *err);
 
+/* ---- capsules of 4x4 poses: votes and EM routing in one --------------------------------------- */
+
+/* "Matrix capsules with EM routing" (Hinton, Sabour, Frosst, ICLR 2018). A child i has a pose M_i
+ * (4x4, row-major) and an activation a_i; its vote for parent j is V_ij = M_i W_ij. Over the 16
+ * elements h, with r_ij = R_ij a_i and e = 1e-7, iteration t = 0, 1, ..:
+ *   S_j = sum_i r, mu = sum_i r V / (S + e), var = sum_i r (V - mu)^2 / (S + e) + variance_floor
+ *   cost_j = cost_scale S sum_h (beta_u + 0.5 ln var_h)
+ *   z_j = lambda (1 - 0.95^(t+1)) (beta_a - cost_j), a_j = sigmoid(z_j)
+ * and, but after the last, R_ij = softmax over all parents of i, types and positions, of
+ *   ln a_j - sum_h ((V - mu)^2 / (2 var) + 0.5 ln(2 pi var)).
+ * At first R_ij = 1 / (parents * windows that see i). The results are mu_j and a_j of the last. */
+typedef struct caps_em {
+    size_t b;                    /* the most images at once */
+    size_t types, height, width; /* T, H, W of the children: I = T H W, i = (type H + y) W + x */
+    size_t parents;              /* C: types of the parents */
+    /* A parent sees a window of kernel x kernel children of every type, without padding: that at
+     * (y, x) begins at (y stride, x stride). 0: there is one window, which sees all children, and
+     * all positions share its weights. A child that no window sees has no part in anything. */
+    size_t kernel, stride;
+    bool coordinates; /* kernel 0: V[0][3] += (y + 0.5) / H, V[1][3] += (x + 0.5) / W */
+    size_t iterations;
+    caps_routing_grad grad;
+    float lambda, cost_scale, variance_floor; /* floor > 0 */
+} caps_em;
+
+/* Elements that batches of at most shape->b images need: `state`, which a forward leaves for its
+ * backward, and `workspace`, which holds nothing between calls. training: also for the backward.
+ * Zeros: the sizes are refused by forward and backward, which say why. Of a smaller batch the
+ * forward uses less, but state and workspace may be larger than need be. */
+typedef struct caps_em_workspace {
+    size_t state, workspace;
+} caps_em_workspace;
+CAPS_API caps_em_workspace caps_em_workspace_of(
+    const caps_runtime *rt, const caps_em *shape, bool training);
+
+/* pose_out: [B,J,16], activation_out: [B,J], J = C H2 W2, j = (type H2 + y) W2 + x, H2 = (H -
+ * kernel) / stride + 1 and W2 alike, 1 with kernel 0; pose: [B,I,16], activation: [B,I], weight:
+ * [kernel,kernel,T,C,4,4] (row and column in the window, type of the child, of the parent), with
+ * kernel 0 [T,C,4,4]; beta_u, beta_a: [C]. Votes are formed where they are needed, never stored
+ * for a batch. */
+CAPS_API caps_status caps_em_forward(caps_runtime *rt, const caps_tensor *pose_out,
+    const caps_tensor *activation_out, const caps_tensor *state, const caps_tensor *pose,
+    const caps_tensor *activation, const caps_tensor *weight, const caps_tensor *beta_u,
+    const caps_tensor *beta_a, const caps_em *shape, const caps_tensor *workspace, caps_error *err);
+
+/* All gradients (dpose and dactivation may be NULL: not computed) from dpose_out, dactivation_out,
+ * the forward's inputs and the state it left. */
+CAPS_API caps_status caps_em_backward(caps_runtime *rt, const caps_tensor *dpose,
+    const caps_tensor *dactivation, const caps_tensor *dweight, const caps_tensor *dbeta_u,
+    const caps_tensor *dbeta_a, const caps_tensor *dpose_out, const caps_tensor *dactivation_out,
+    const caps_tensor *state, const caps_tensor *pose, const caps_tensor *activation,
+    const caps_tensor *weight, const caps_tensor *beta_u, const caps_tensor *beta_a,
+    const caps_em *shape, const caps_tensor *workspace, caps_error *err);
+
+/* R of an iteration (0 is the first), from the state of a forward of out->shape[0] images. out:
+ * [B, H2 W2, kernel kernel T, C], the windows row by row and in each its children by row, column
+ * and type; with kernel 0 [B, I, C]. */
+CAPS_API caps_status caps_em_assignment(caps_runtime *rt, const caps_tensor *out,
+    const caps_tensor *state, const caps_em *shape, size_t iteration, caps_error *err);
+
+/* The first iteration in whose mu or z a forward of `images` images has left a value that is not
+ * finite; shape->iterations: none. Waits for the queue. */
+CAPS_API caps_status caps_em_first_not_finite(caps_runtime *rt, size_t *iteration,
+    const caps_tensor *state, size_t images, const caps_em *shape, caps_error *err);
+
 /* ---- attention routing ---------------------------------------------------------------------- */
 
 /* Efficient-CapsNet (Mazzia, Salvetti, Chiaberge 2021). No iterations: with the votes u_ij = W_ij
@@ -351,71 +416,6 @@ CAPS_API caps_status caps_batch_norm_backward(caps_runtime *rt, const caps_tenso
 /* running = (1 - momentum) running + momentum statistic. */
 CAPS_API caps_status caps_batch_norm_update(caps_runtime *rt, const caps_tensor *running,
     const caps_tensor *statistic, float momentum, caps_error *err);
-
-/* ---- capsules of 4x4 poses: votes and EM routing in one --------------------------------------- */
-
-/* "Matrix capsules with EM routing" (Hinton, Sabour, Frosst, ICLR 2018). A child i has a pose M_i
- * (4x4, row-major) and an activation a_i; its vote for parent j is V_ij = M_i W_ij. Over the 16
- * elements h, with r_ij = R_ij a_i and e = 1e-7, iteration t = 0, 1, ..:
- *   S_j = sum_i r, mu = sum_i r V / (S + e), var = sum_i r (V - mu)^2 / (S + e) + variance_floor
- *   cost_j = cost_scale S sum_h (beta_u + 0.5 ln var_h)
- *   z_j = lambda (1 - 0.95^(t+1)) (beta_a - cost_j), a_j = sigmoid(z_j)
- * and, but after the last, R_ij = softmax over all parents of i, types and positions, of
- *   ln a_j - sum_h ((V - mu)^2 / (2 var) + 0.5 ln(2 pi var)).
- * At first R_ij = 1 / (parents * windows that see i). The results are mu_j and a_j of the last. */
-typedef struct caps_em {
-    size_t b;                    /* the most images at once */
-    size_t types, height, width; /* T, H, W of the children: I = T H W, i = (type H + y) W + x */
-    size_t parents;              /* C: types of the parents */
-    /* A parent sees a window of kernel x kernel children of every type, without padding: that at
-     * (y, x) begins at (y stride, x stride). 0: there is one window, which sees all children, and
-     * all positions share its weights. A child that no window sees has no part in anything. */
-    size_t kernel, stride;
-    bool coordinates; /* kernel 0: V[0][3] += (y + 0.5) / H, V[1][3] += (x + 0.5) / W */
-    size_t iterations;
-    caps_routing_grad grad;
-    float lambda, cost_scale, variance_floor; /* floor > 0 */
-} caps_em;
-
-/* Elements that batches of at most shape->b images need: `state`, which a forward leaves for its
- * backward, and `workspace`, which holds nothing between calls. training: also for the backward.
- * Zeros: the sizes are refused by forward and backward, which say why. Of a smaller batch the
- * forward uses less, but state and workspace may be larger than need be. */
-typedef struct caps_em_workspace {
-    size_t state, workspace;
-} caps_em_workspace;
-CAPS_API caps_em_workspace caps_em_workspace_of(
-    const caps_runtime *rt, const caps_em *shape, bool training);
-
-/* pose_out: [B,J,16], activation_out: [B,J], J = C H2 W2, j = (type H2 + y) W2 + x, H2 = (H -
- * kernel) / stride + 1 and W2 alike, 1 with kernel 0; pose: [B,I,16], activation: [B,I], weight:
- * [kernel,kernel,T,C,4,4] (row and column in the window, type of the child, of the parent), with
- * kernel 0 [T,C,4,4]; beta_u, beta_a: [C]. Votes are formed where they are needed, never stored
- * for a batch. */
-CAPS_API caps_status caps_em_forward(caps_runtime *rt, const caps_tensor *pose_out,
-    const caps_tensor *activation_out, const caps_tensor *state, const caps_tensor *pose,
-    const caps_tensor *activation, const caps_tensor *weight, const caps_tensor *beta_u,
-    const caps_tensor *beta_a, const caps_em *shape, const caps_tensor *workspace, caps_error *err);
-
-/* All gradients (dpose and dactivation may be NULL: not computed) from dpose_out, dactivation_out,
- * the forward's inputs and the state it left. */
-CAPS_API caps_status caps_em_backward(caps_runtime *rt, const caps_tensor *dpose,
-    const caps_tensor *dactivation, const caps_tensor *dweight, const caps_tensor *dbeta_u,
-    const caps_tensor *dbeta_a, const caps_tensor *dpose_out, const caps_tensor *dactivation_out,
-    const caps_tensor *state, const caps_tensor *pose, const caps_tensor *activation,
-    const caps_tensor *weight, const caps_tensor *beta_u, const caps_tensor *beta_a,
-    const caps_em *shape, const caps_tensor *workspace, caps_error *err);
-
-/* R of an iteration (0 is the first), from the state of a forward of out->shape[0] images. out:
- * [B, H2 W2, kernel kernel T, C], the windows row by row and in each its children by row, column
- * and type; with kernel 0 [B, I, C]. */
-CAPS_API caps_status caps_em_assignment(caps_runtime *rt, const caps_tensor *out,
-    const caps_tensor *state, const caps_em *shape, size_t iteration, caps_error *err);
-
-/* The first iteration in whose mu or z a forward of `images` images has left a value that is not
- * finite; shape->iterations: none. Waits for the queue. */
-CAPS_API caps_status caps_em_first_not_finite(caps_runtime *rt, size_t *iteration,
-    const caps_tensor *state, size_t images, const caps_em *shape, caps_error *err);
 
 /* ---- lengths, losses, mask ------------------------------------------------------------------ */
 

@@ -42,7 +42,8 @@ static caps_status shape_check(const caps_em *s, caps_error *err)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "em: kernel is %zu, need 0 to %zu", s->kernel,
             s->height < s->width ? s->height : s->width);
     if (s->kernel && s->coordinates)
-        return caps_fail(err, CAPS_ERR_ARGUMENT, "em: coordinates need kernel 0, not %zu", s->kernel);
+        return caps_fail(
+            err, CAPS_ERR_ARGUMENT, "em: coordinates need kernel 0, not %zu", s->kernel);
     if (s->grad != CAPS_ROUTING_GRAD_FULL && s->grad != CAPS_ROUTING_GRAD_LAST)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "em: grad is %d, need %d (full) or %d (last)",
             (int)s->grad, CAPS_ROUTING_GRAD_FULL, CAPS_ROUTING_GRAD_LAST);
@@ -94,8 +95,8 @@ static caps_status require(
 }
 
 /* now: the sizes at hand. prefix: "d" of the gradients of the results. */
-static caps_status call_check(const caps_runtime *rt, caps_em_call *c, caps_em *now, bool training,
-    caps_error *err)
+static caps_status call_check(
+    const caps_runtime *rt, caps_em_call *c, caps_em *now, bool training, caps_error *err)
 {
     const caps_em *s = c->shape;
     caps_status status;
@@ -118,8 +119,8 @@ static caps_status call_check(const caps_runtime *rt, caps_em_call *c, caps_em *
     CAPS_TRY(require("weight", c->weight, 6 - (int)skip, weight + skip, err));
     CAPS_TRY(require("beta_u", c->beta_u, 1, &parents, err));
     CAPS_TRY(require("beta_a", c->beta_a, 1, &parents, err));
-    CAPS_TRY(require(training ? "dpose_out" : "pose_out", c->pose_out, 3,
-        (size_t[]){now->b, results, 16}, err));
+    CAPS_TRY(require(
+        training ? "dpose_out" : "pose_out", c->pose_out, 3, (size_t[]){now->b, results, 16}, err));
     CAPS_TRY(require(training ? "dactivation_out" : "activation_out", c->activation_out, 2,
         (size_t[]){now->b, results}, err));
     if (c->dpose)
@@ -146,9 +147,16 @@ caps_status caps_em_forward(caps_runtime *rt, const caps_tensor *pose_out,
     const caps_tensor *beta_a, const caps_em *shape, const caps_tensor *workspace, caps_error *err)
 {
     caps_em now;
-    caps_em_call c = {.shape = shape, .state = state, .workspace = workspace, .pose = pose,
-        .activation = activation, .weight = weight, .beta_u = beta_u, .beta_a = beta_a,
-        .pose_out = pose_out, .activation_out = activation_out};
+    caps_em_call c = {.shape = shape,
+        .state = state,
+        .workspace = workspace,
+        .pose = pose,
+        .activation = activation,
+        .weight = weight,
+        .beta_u = beta_u,
+        .beta_a = beta_a,
+        .pose_out = pose_out,
+        .activation_out = activation_out};
     const caps_status status = call_check(rt, &c, &now, false, err);
     return status == CAPS_OK ? caps_em_lanes_forward(rt, &c, err) : status;
 }
@@ -161,10 +169,21 @@ caps_status caps_em_backward(caps_runtime *rt, const caps_tensor *dpose,
     const caps_em *shape, const caps_tensor *workspace, caps_error *err)
 {
     caps_em now;
-    caps_em_call c = {.shape = shape, .state = state, .workspace = workspace, .pose = pose,
-        .activation = activation, .weight = weight, .beta_u = beta_u, .beta_a = beta_a,
-        .pose_out = dpose_out, .activation_out = dactivation_out, .dpose = dpose,
-        .dactivation = dactivation, .dweight = dweight, .dbeta_u = dbeta_u, .dbeta_a = dbeta_a};
+    caps_em_call c = {.shape = shape,
+        .state = state,
+        .workspace = workspace,
+        .pose = pose,
+        .activation = activation,
+        .weight = weight,
+        .beta_u = beta_u,
+        .beta_a = beta_a,
+        .pose_out = dpose_out,
+        .activation_out = dactivation_out,
+        .dpose = dpose,
+        .dactivation = dactivation,
+        .dweight = dweight,
+        .dbeta_u = dbeta_u,
+        .dbeta_a = dbeta_a};
     const caps_status status = call_check(rt, &c, &now, true, err);
     return status == CAPS_OK ? caps_em_lanes_backward(rt, &c, err) : status;
 }
@@ -211,8 +230,7 @@ done:
     return status;
 }
 
-static caps_status all_finite(
-    caps_runtime *rt, bool *finite, const caps_tensor *t, caps_error *err)
+static caps_status all_finite(caps_runtime *rt, bool *finite, const caps_tensor *t, caps_error *err)
 {
     const size_t count = caps_tensor_count(t);
     float *values = malloc(count * sizeof *values);
@@ -225,8 +243,8 @@ static caps_status all_finite(
     return status;
 }
 
-caps_status caps_em_first_not_finite(caps_runtime *rt, size_t *iteration,
-    const caps_tensor *state, size_t images, const caps_em *shape, caps_error *err)
+caps_status caps_em_first_not_finite(caps_runtime *rt, size_t *iteration, const caps_tensor *state,
+    size_t images, const caps_em *shape, caps_error *err)
 {
     caps_em now;
     caps_status status;

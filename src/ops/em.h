@@ -6,7 +6,7 @@
 
 /* Sizes that follow from a shape. An edge is one of the children of a window. */
 typedef struct caps_em_sizes {
-    size_t rows, across, windows; /* of parents of a type */
+    size_t rows, across, windows;  /* of parents of a type */
     size_t edges, children, slots; /* slots: 4x4 weights of a type of parent */
     size_t earliest, steps;        /* iterations that the gradient goes through */
 } caps_em_sizes;

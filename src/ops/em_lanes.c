@@ -54,9 +54,9 @@ static caps_tensor take(caps_tensor *rest, size_t count)
 }
 
 typedef struct parts {
-    caps_tensor R, mu, var, z;                                     /* state */
-    caps_tensor pose, activation, w;                               /* both */
-    caps_tensor dmu, da, l, dr, rho, N, Q, dbeta_u, dbeta_a;       /* backward */
+    caps_tensor R, mu, var, z;                               /* state */
+    caps_tensor pose, activation, w;                         /* both */
+    caps_tensor dmu, da, l, dr, rho, N, Q, dbeta_u, dbeta_a; /* backward */
     caps_tensor dactivation, edges, dw;
 } parts;
 
@@ -152,8 +152,9 @@ static void put_tensors(caps_call *c, size_t n, const caps_tensor *const *tensor
 
 static void put_shape(caps_call *c, const caps_em *s)
 {
-    caps_put_sizes(c, (size_t[]){s->types, s->height, s->width, s->kernel, s->stride, s->parents,
-                          s->coordinates}, 7);
+    caps_put_sizes(c,
+        (size_t[]){s->types, s->height, s->width, s->kernel, s->stride, s->parents, s->coordinates},
+        7);
 }
 
 static caps_status to_lanes(caps_runtime *rt, const layout *l, const caps_tensor *poses,
@@ -179,8 +180,8 @@ static caps_status from_lanes(caps_runtime *rt, const layout *l, const caps_tens
 }
 
 /* What both directions begin with. */
-static caps_status put_inputs(caps_runtime *rt, const caps_em_call *call, const layout *l,
-    const parts *p, caps_error *err)
+static caps_status put_inputs(
+    caps_runtime *rt, const caps_em_call *call, const layout *l, const parts *p, caps_error *err)
 {
     caps_status status;
     caps_call c = {0};
@@ -217,7 +218,8 @@ static caps_status iterate(caps_runtime *rt, const caps_em_call *call, const lay
     PUT(&c, last ? NULL : &logits, &mu, &var, &z, &p->pose, &p->activation, t ? &R : NULL, &p->w,
         call->beta_u, call->beta_a);
     put_routing(&c, s, l, t);
-    CAPS_TRY(launch(rt, &l->forward, "em_forward", &c, call->n.windows * l->blocks, l->groups, err));
+    CAPS_TRY(
+        launch(rt, &l->forward, "em_forward", &c, call->n.windows * l->blocks, l->groups, err));
     if (last)
         goto done;
     PUT(&e, &logits);
@@ -299,8 +301,8 @@ done:
     return status;
 }
 
-static caps_status gradients(caps_runtime *rt, const caps_em_call *call, const layout *l,
-    const parts *p, caps_error *err)
+static caps_status gradients(
+    caps_runtime *rt, const caps_em_call *call, const layout *l, const parts *p, caps_error *err)
 {
     const caps_em *s = call->shape;
     const caps_em_sizes *n = &call->n;
@@ -327,8 +329,7 @@ static caps_status gradients(caps_runtime *rt, const caps_em_call *call, const l
         caps_call c = {0};
         PUT(&c, &p->pose, &p->edges); /* nobody needs the poses any more */
         put_shape(&c, s);
-        CAPS_TRY(launch(
-            rt, &l->gradient, "em_collect", &c, s->height * s->width, l->groups, err));
+        CAPS_TRY(launch(rt, &l->gradient, "em_collect", &c, s->height * s->width, l->groups, err));
     }
 done:
     return status;

@@ -140,8 +140,8 @@ static double log_sigmoid(double z)
 }
 
 /* M-step of iteration t. */
-static void m_step(work *w, size_t t, const double *activation, const double *beta_u,
-    const double *beta_a)
+static void m_step(
+    work *w, size_t t, const double *activation, const double *beta_u, const double *beta_a)
 {
     const caps_ref_em *p = w->p;
     const size_t n = w->windows * p->parents;
@@ -172,8 +172,7 @@ static void m_step(work *w, size_t t, const double *activation, const double *be
             var[x * 16 + h] = var[x * 16 + h] / (s[x] + EPSILON) + p->variance_floor;
             cost += beta_u[x % p->parents] + 0.5 * log(var[x * 16 + h]);
         }
-        w->z[t * n + x] =
-            lambda_of(p, t) * (beta_a[x % p->parents] - p->cost_scale * cost * s[x]);
+        w->z[t * n + x] = lambda_of(p, t) * (beta_a[x % p->parents] - p->cost_scale * cost * s[x]);
     }
 }
 
@@ -335,9 +334,8 @@ static void softmax_back(const work *w, gradients *g, size_t t, const double *ac
     free(sum);
 }
 
-static void votes_back(
-    const work *w, const gradients *g, double *dpose, double *dweight, const double *pose,
-    const double *weight)
+static void votes_back(const work *w, const gradients *g, double *dpose, double *dweight,
+    const double *pose, const double *weight)
 {
     EACH_LINK(w)
     {
@@ -367,8 +365,8 @@ void caps_ref_em_backward(double *dpose, double *dactivation, double *dweight, d
     memset(dbeta_a, 0, p->parents * sizeof *dbeta_a);
     for (size_t b = 0; b < p->b; b++) {
         const double *a = activation + b * w.children;
-        gradients g = {zeros(links * 16), zeros(links), zeros(links),
-            dactivation + b * w.children, zeros(n * 16), zeros(n * 16), zeros(n)};
+        gradients g = {zeros(links * 16), zeros(links), zeros(links), dactivation + b * w.children,
+            zeros(n * 16), zeros(n * 16), zeros(n)};
         route(&w, b, pose, activation, weight, beta_u, beta_a);
         for (size_t t = p->iterations; t-- > (p->last ? p->iterations - 1 : 0);) {
             const bool last = t + 1 == p->iterations;
@@ -377,16 +375,17 @@ void caps_ref_em_backward(double *dpose, double *dactivation, double *dweight, d
             memset(g.z, 0, n * sizeof *g.z);
             for (size_t x = 0; last && x < n; x++) {
                 const size_t from = b * n + result_of(&w, x / p->parents, x % p->parents);
-                const double out = 1 / (1 + exp(-w.z[t * n + x]));
+                const double small = exp(-fabs(w.z[t * n + x])), part = 1 / (1 + small);
                 memcpy(g.mu + x * 16, dpose_out + from * 16, 16 * sizeof(double));
-                g.z[x] = dactivation_out[from] * out * (1 - out);
+                g.z[x] = dactivation_out[from] * small * part * part; /* a (1 - a) */
             }
             if (!last)
                 e_step_back(&w, &g, t);
             m_step_back(&w, &g, t, a, beta_u, dbeta_u, dbeta_a);
             softmax_back(&w, &g, t, a);
         }
-        votes_back(&w, &g, dpose + b * w.children * 16, dweight, pose + b * w.children * 16, weight);
+        votes_back(
+            &w, &g, dpose + b * w.children * 16, dweight, pose + b * w.children * 16, weight);
         double *own[] = {g.v, g.r, g.logit, g.mu, g.var, g.z};
         for (size_t x = 0; x < sizeof own / sizeof own[0]; x++)
             free(own[x]);

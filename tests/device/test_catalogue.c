@@ -22,6 +22,8 @@ static const struct {
     {CAPS_FAMILY_GPU, {"toom_cook_gpu.clt", TOOM_COOK " -DTOOM_COOK_KERNEL_Y=2 "
                                                       "-DTOOM_COOK_KERNEL_X=3 -DTOOM_COOK_ITEMS=8 "
                                                       "-DTOOM_COOK_LANES=8"}},
+    {CAPS_FAMILY_CPU, {"em.clt", " -DEM_TILE=32"}},
+    {CAPS_FAMILY_CPU, {"em_gradient.clt", " -DEM_TILE=32 -DEM_TERMS=3"}},
     {CAPS_FAMILY_GPU, {"conv_implicit_gpu.clt", " -DIMPLICIT_GROUP=2"}},
     {CAPS_FAMILY_GPU, {"gemm_tiled_gpu.clt", " -DTILED_WM=4"}},
     {CAPS_FAMILY_GPU, {"routing_tiled_gpu.clt", " -DROUTING_LM=4"}},

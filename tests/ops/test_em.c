@@ -80,8 +80,8 @@ static host host_create(const caps_ref_em *p, uint64_t seed, double scale)
 
 static void host_forward(host *h)
 {
-    caps_ref_em_forward(h->pose_out, h->activation_out, h->assigned, h->in[POSE],
-        h->in[ACTIVATION], h->in[WEIGHT], h->in[BETA_U], h->in[BETA_A], &h->p);
+    caps_ref_em_forward(h->pose_out, h->activation_out, h->assigned, h->in[POSE], h->in[ACTIVATION],
+        h->in[WEIGHT], h->in[BETA_U], h->in[BETA_A], &h->p);
 }
 
 static void host_run(host *h)
@@ -98,8 +98,7 @@ static void host_release(host *h)
         free(h->in[n]);
         free(h->d[n]);
     }
-    double *all[] = {
-        h->pose_out, h->activation_out, h->assigned, h->dpose_out, h->dactivation_out};
+    double *all[] = {h->pose_out, h->activation_out, h->assigned, h->dpose_out, h->dactivation_out};
     for (size_t n = 0; n < sizeof all / sizeof all[0]; n++)
         free(all[n]);
 }
@@ -218,8 +217,8 @@ static caps_status forward(caps_runtime *rt, device *d, caps_error *err)
         err);
 }
 
-static caps_status backward(caps_runtime *rt, device *d, bool poses, bool activations,
-    caps_error *err)
+static caps_status backward(
+    caps_runtime *rt, device *d, bool poses, bool activations, caps_error *err)
 {
     return caps_em_backward(rt, poses ? &d->d[POSE] : NULL, activations ? &d->d[ACTIVATION] : NULL,
         &d->d[WEIGHT], &d->d[BETA_U], &d->d[BETA_A], &d->dpose_out, &d->dactivation_out, &d->state,
@@ -280,11 +279,209 @@ START_TEST(agrees_with_the_reference)
 }
 END_TEST
 
+/* ---- where it hurts -------------------------------------------------------------------------- */
+
+/* Activations of 0 and 1 and next to them; costs that drive z to both ends; children that agree
+ * to the last bit, or not at all. */
+START_TEST(extremes_stay_finite_and_agree)
+{
+    for (size_t n = 0; n < (test_small() ? 2 : 6); n++) {
+        host h = host_create(&shapes[n], n + 50, n % 2 ? 4 : 0.01);
+        static const double ends[] = {0, 1, 1e-30, 1 - 0x1p-24, 1e-8, 0.5};
+        for (size_t x = 0; x < h.count[ACTIVATION]; x++)
+            h.in[ACTIVATION][x] = (float)ends[x % 6];
+        h.p.lambda = n % 3 ? 3 : 1e-4;
+        for (size_t x = 0; x < h.count[BETA_A]; x++)
+            h.in[BETA_A][x] = x % 2 ? -8 : 8;
+        compare(families[_i], &h);
+        host_release(&h);
+    }
+}
+END_TEST
+
+/* All activations 0: no parent has a child; and all poses 0: every vote is its parent's mean. */
+START_TEST(inputs_of_zero)
+{
+    for (int input = POSE; input <= ACTIVATION; input++) {
+        host h = host_create(&shapes[0], 5, 1);
+        memset(h.in[input], 0, h.count[input] * sizeof(double));
+        compare(families[_i], &h);
+        host_release(&h);
+    }
+}
+END_TEST
+
+START_TEST(unseen_children_have_gradients_of_zero)
+{
+    const caps_ref_em *p = &shapes[test_small() ? 3 : 4];
+    host h = host_create(p, 5, 1);
+    device d = device_create(families[_i], &h);
+    device_run(families[_i], &d);
+    double *dpose = test_download(&d.d[POSE]), *da = test_download(&d.d[ACTIVATION]);
+    size_t unseen = 0;
+    for (size_t i = 0; i < p->b * children_of(p); i++) {
+        const size_t y = i / p->width % p->height, x = i % p->width;
+        const size_t far = (p->height - p->kernel) / p->stride * p->stride + p->kernel;
+        const size_t wide = (p->width - p->kernel) / p->stride * p->stride + p->kernel;
+        if (y < far && x < wide && y % p->stride < p->kernel && x % p->stride < p->kernel)
+            continue;
+        unseen++;
+        ck_assert(da[i] == 0);
+        for (size_t e = 0; e < 16; e++)
+            ck_assert(dpose[i * 16 + e] == 0);
+    }
+    ck_assert_uint_gt(unseen, 0);
+    free(dpose);
+    free(da);
+    device_release(&d);
+    host_release(&h);
+}
+END_TEST
+
+/* ---- bits ------------------------------------------------------------------------------------ */
+
+/* Of image b alone: all of its bits are those that it has in the batch. */
+START_TEST(a_batch_is_its_images)
+{
+    const caps_ref_em all = shapes[test_small() ? 0 : 5];
+    const caps_tensor *of[4];
+    host h = host_create(&all, 9, 1);
+    device d = device_create(families[_i], &h);
+    device_run(families[_i], &d);
+    uint32_t *whole[4], *again[4];
+    for (int n = 0; n < 4; n++) {
+        of[n] = (const caps_tensor *[]){
+            &d.pose_out, &d.activation_out, &d.d[POSE], &d.d[ACTIVATION]}[n];
+        whole[n] = test_bits(families[_i], of[n]);
+    }
+    uint32_t *weight = test_bits(families[_i], &d.d[WEIGHT]);
+    device_run(families[_i], &d);
+    uint32_t *weight_again = test_bits(families[_i], &d.d[WEIGHT]);
+    ck_assert(memcmp(weight, weight_again, h.count[WEIGHT] * 4) == 0);
+    for (int n = 0; n < 4; n++) {
+        again[n] = test_bits(families[_i], of[n]);
+        ck_assert(memcmp(whole[n], again[n], caps_tensor_bytes(of[n])) == 0);
+        free(again[n]);
+    }
+    const size_t last = all.b - 1;
+    host one = h;
+    one.p.b = 1;
+    one.in[POSE] += last * children_of(&all) * 16;
+    one.in[ACTIVATION] += last * children_of(&all);
+    one.dpose_out += last * results_of(&all) * 16;
+    one.dactivation_out += last * results_of(&all);
+    device e = device_create(families[_i], &one);
+    device_run(families[_i], &e);
+    const caps_tensor *alone[4] = {&e.pose_out, &e.activation_out, &e.d[POSE], &e.d[ACTIVATION]};
+    for (int n = 0; n < 4; n++) {
+        const size_t count = caps_tensor_count(alone[n]);
+        uint32_t *bits = test_bits(families[_i], alone[n]);
+        ck_assert_msg(memcmp(bits, whole[n] + last * count, count * 4) == 0, "result %d", n);
+        free(bits);
+        free(whole[n]);
+    }
+    free(weight);
+    free(weight_again);
+    device_release(&e);
+    device_release(&d);
+    host_release(&h);
+}
+END_TEST
+
+/* ---- what is optional, and what is wrong ------------------------------------------------------ */
+
+START_TEST(optional_gradients_and_smaller_batches)
+{
+    caps_error err = {0};
+    host h = host_create(&shapes[1], 4, 1);
+    host_run(&h);
+    device d = device_create(families[_i], &h);
+    d.how.b = 40; /* state and workspace of the batch at hand are enough */
+    for (int n = 0; n < 4; n++) {
+        test_ok(forward(families[_i], &d, &err));
+        test_ok(backward(families[_i], &d, n & 1, n & 2, &err));
+        for (size_t x = n & 2 ? ACTIVATION : WEIGHT; x < INPUTS; x++)
+            test_expect(&d.d[x], h.d[x], GRADIENT, "a gradient");
+        if (n == 1)
+            test_expect(&d.d[POSE], h.d[POSE], GRADIENT, "dpose alone");
+    }
+    device_release(&d);
+    host_release(&h);
+}
+END_TEST
+
+START_TEST(the_first_iteration_that_is_not_finite_is_named)
+{
+    caps_error err = {0};
+    host h = host_create(&shapes[0], 4, 1);
+    size_t iteration = 9;
+    for (int broken = 0; broken < 3; broken++) {
+        /* Votes whose squares overflow: mu of the first iteration is finite, var and z are not. */
+        h.in[POSE][5] = broken == 1 ? (double)NAN : broken ? 3e38 : h.in[POSE][5];
+        device d = device_create(families[_i], &h);
+        test_ok(forward(families[_i], &d, &err));
+        test_ok(caps_em_first_not_finite(families[_i], &iteration, &d.state, h.p.b, &d.how, &err));
+        ck_assert_uint_eq(iteration, broken ? 0 : h.p.iterations);
+        device_release(&d);
+    }
+    host_release(&h);
+}
+END_TEST
+
+START_TEST(wrong_arguments_are_refused)
+{
+    host h = host_create(&shapes[0], 4, 1);
+    device d = device_create(families[_i], &h);
+    const caps_em good = d.how;
+    const caps_runtime *rt = families[_i];
+#define REFUSED(change, text)                                                                      \
+    do {                                                                                           \
+        change;                                                                                    \
+        test_refused(forward(families[_i], &d, err), text);                                        \
+        d.how = good;                                                                              \
+    } while (0)
+    REFUSED(d.how.iterations = 0, "em: iterations is 0, need >= 1");
+    REFUSED(d.how.stride = 0, "em: stride is 0, need >= 1");
+    REFUSED(d.how.kernel = 4, "em: kernel is 4, need 0 to 3");
+    REFUSED(d.how.coordinates = true, "em: coordinates need kernel 0, not 2");
+    REFUSED(d.how.variance_floor = 0, "em: variance_floor is 0, need > 0");
+    REFUSED(d.how.lambda = NAN, "em: lambda nan and cost_scale 1 need be finite");
+    REFUSED(d.how.grad = (caps_routing_grad)5, "em: grad is 5, need 0 (full) or 1 (last)");
+    REFUSED(d.how.b = 1, "em: pose is float32 [2, 24, 16], need float32 [1 to 1, 24, 16]");
+    REFUSED(d.how.types = 1, "em: pose is float32 [2, 24, 16], need float32 [1 to 2, 12, 16]");
+    REFUSED(d.how.parents = 2,
+        "em: weight is float32 [2, 2, 2, 3, 4, 4], need float32 [2, 2, 2, 2, 4, 4]");
+    d.how.kernel = 4;
+    ck_assert_uint_eq(caps_em_workspace_of(rt, &d.how, true).state, 0);
+    d.how = good;
+    char need[128];
+    d.workspace.shape[0] = 3;
+    snprintf(need, sizeof need, "em: workspace has 3 float32, need >= %zu",
+        caps_em_workspace_of(rt, &good, false).workspace);
+    test_refused(forward(families[_i], &d, err), need);
+    d.workspace.shape[0] = caps_em_workspace_of(rt, &good, true).workspace;
+    size_t iteration;
+    test_refused(caps_em_first_not_finite(families[_i], &iteration, &d.state, 3, &d.how, err),
+        "em: the number of images is 3, need 1 to 2");
+    test_refused(caps_em_assignment(families[_i], &d.pose_out, &d.state, &d.how, 0, err),
+        "em: out is float32 [2, 18, 16], need float32 [B, H2 W2, kernel kernel T, C]");
+    device_release(&d);
+    host_release(&h);
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("em");
     TCase *tc = families_case(s, "em");
     tcase_add_test(tc, the_reference_agrees_with_finite_differences);
     families_add(tc, agrees_with_the_reference);
+    families_add(tc, extremes_stay_finite_and_agree);
+    families_add(tc, inputs_of_zero);
+    families_add(tc, unseen_children_have_gradients_of_zero);
+    families_add(tc, a_batch_is_its_images);
+    families_add(tc, optional_gradients_and_smaller_batches);
+    families_add(tc, the_first_iteration_that_is_not_finite_is_named);
+    families_add(tc, wrong_arguments_are_refused);
     return s;
 }
