@@ -116,7 +116,8 @@ typedef struct caps_layer_problem {
     caps_activation act;
     caps_class_caps class_caps;
     caps_em em;
-    double flops; /* of an image's forward: products alone */
+    size_t couplings; /* sets of them that routing leaves: one for each iteration; 0: none */
+    double flops;     /* of an image's forward: products alone */
 } caps_layer_problem;
 
 typedef struct caps_layer_kind {

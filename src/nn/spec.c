@@ -81,13 +81,13 @@ static void spec_fill_info(caps_model_spec *spec, const caps_network *n)
     }
     if (last->kind->problem)
         last->kind->problem(last, &problem);
+    info.iterations = problem.couplings;
     info.matrix = last->output_count == 2;
     if (problem.type == CAPS_PROBLEM_EM) {
         info.iterations = problem.em.iterations;
         info.routing_grad = problem.em.grad == CAPS_ROUTING_GRAD_FULL ? "full" : "last";
     }
     if (problem.type == CAPS_PROBLEM_CAPS) {
-        info.iterations = problem.class_caps.routing.iterations;
         info.leaky = problem.class_caps.routing.leaky;
         info.routing_grad =
             problem.class_caps.routing.grad == CAPS_ROUTING_GRAD_FULL ? "full" : "last";
