@@ -113,7 +113,8 @@ typedef struct caps_layer_problem {
     size_t in, out;
     caps_activation act;
     caps_class_caps class_caps;
-    double flops; /* of an image's forward: products alone */
+    size_t couplings; /* sets of them that routing leaves: one for each iteration; 0: none */
+    double flops;     /* of an image's forward: products alone */
 } caps_layer_problem;
 
 typedef struct caps_layer_kind {

@@ -81,8 +81,8 @@ static void spec_fill_info(caps_model_spec *spec, const caps_network *n)
     }
     if (last->kind->problem)
         last->kind->problem(last, &problem);
+    info.iterations = problem.couplings;
     if (problem.type == CAPS_PROBLEM_CAPS) {
-        info.iterations = problem.class_caps.routing.iterations;
         info.leaky = problem.class_caps.routing.leaky;
         info.routing_grad =
             problem.class_caps.routing.grad == CAPS_ROUTING_GRAD_FULL ? "full" : "last";
