@@ -152,6 +152,23 @@ typedef struct caps_evaluate_failure {
     bool stuck;   /* it does not answer: neither the model nor its runtime may be used or freed */
 } caps_evaluate_failure;
 
+/* Where an image is seen from: moved so far down and to the right of where the view has it. */
+typedef struct caps_offset {
+    ptrdiff_t down, right;
+} caps_offset;
+
+enum { CAPS_CROPS_MOST = 13, CAPS_SHIFTS_MOST = 25 };
+
+/* Of images that are larger than the view: the first 1, 5, 9 or 13 parts of these: the centre, four
+ * on the diagonals half the way to the corners, the middles of the sides, the corners.
+ * CAPS_ERR_ARGUMENT: another number; images that are not larger. */
+CAPS_API caps_status caps_offsets_crops(
+    caps_offset out[CAPS_CROPS_MOST], size_t n, const caps_dataset *ds, caps_error *err);
+/* By whole pixels, from near to far: the first 1, 5, 9 (3x3), 13 or 25 (5x5). CAPS_ERR_ARGUMENT:
+ * another number. */
+CAPS_API caps_status caps_offsets_shifts(
+    caps_offset out[CAPS_SHIFTS_MOST], size_t n, caps_error *err);
+
 /* Begin with {CAPS_OPTIONS(caps_evaluate_options), ...}. All callbacks are optional. */
 typedef struct caps_evaluate_options {
     size_t size; /* of this struct */
@@ -171,6 +188,10 @@ typedef struct caps_evaluate_options {
      * 0: never. `failure` (NULL allowed) says which one. */
     double timeout_seconds;
     caps_evaluate_failure *failure;
+    /* An image counts by the mean of its lengths from all of these; its losses are those from the
+     * first one, and `each` has no squared error. NULL: as the view has it. */
+    const caps_offset *offsets;
+    size_t offsets_count;
 } caps_evaluate_options;
 
 /* Evaluates all images of a data set in batches of the model's size, or the smallest of several.

@@ -22,7 +22,13 @@ typedef struct options {
     caps_picture_flags pictures;
     const caps_args *args;
     caps_robust_options robust;
+    int crops, shifts;
+    caps_offset offsets[CAPS_SHIFTS_MOST];
+    size_t offset_count; /* 0: none */
 } options;
+
+static const char *const crop_numbers[] = {"1", "5", "9", "13", NULL};
+static const char *const shift_numbers[] = {"1", "5", "9", "13", "25", NULL};
 
 static const caps_flag flags[] = {
     CAPS_ROW_TEXTS("--model", options, models, "FILE",
@@ -44,6 +50,12 @@ static const caps_flag flags[] = {
         "the mean of their lengths, and the label that follows from it;\n"
         "last, of pictures in folders, the file it was read from;\n"
         "classes by number (\"classes\" of --json has their names)"),
+    CAPS_ROW_CHOICE("--crops", options, crops, crop_numbers, "N",
+        "mean of the lengths over N parts of each image, of images that are larger\n"
+        "than the network's input: 1 (the centre), 5, 9 or 13"),
+    CAPS_ROW_CHOICE("--shifts", options, shifts, shift_numbers, "N",
+        "mean of the lengths over the image and copies of it that are shifted by\n"
+        "whole pixels: 1, 5, 9 (3x3), 13 or 25 (5x5)"),
     CAPS_ROWS_PICTURES(options),
     CAPS_ROWS_ROBUST(options),
     CAPS_ROW_DEVICES(options, "takes every n-th batch"),
@@ -275,8 +287,40 @@ static void free_models(caps_model **models, size_t n)
     }
 }
 
+static bool offsets_progress(void *user, size_t done, size_t total)
+{
+    char bar[32];
+    const double fraction = (double)done / (double)total;
+    (void)user;
+    if (caps_progress_due())
+        caps_progress_show(
+            "evaluating %s %3.0f %%", caps_progress_bar(bar, fraction), 100 * fraction);
+    return false;
+}
+
+/* What --crops and --shifts request. */
+static caps_status take_offsets(
+    options *o, const caps_dataset *ds, caps_evaluate_options *each, caps_error *err)
+{
+    const bool crops = caps_args_given(o->args, "--crops");
+    caps_status status;
+    if (!crops && !caps_args_given(o->args, "--shifts"))
+        return CAPS_OK;
+    o->offset_count = (size_t)atoi(crops ? crop_numbers[o->crops] : shift_numbers[o->shifts]);
+    status = crops ? caps_offsets_crops(o->offsets, o->offset_count, ds, err)
+                   : caps_offsets_shifts(o->offsets, o->offset_count, err);
+    if (status != CAPS_OK)
+        return status;
+    caps_cli_log("lengths are means over %zu %s of each image", o->offset_count,
+        crops ? "parts" : "shifted copies");
+    each->offsets = o->offsets;
+    each->offsets_count = o->offset_count;
+    each->progress = (caps_inspect_progress){offsets_progress, NULL};
+    return CAPS_OK;
+}
+
 static caps_status evaluate_all(
-    const caps_opened *opened, const options *o, caps_dataset *ds, caps_error *err)
+    const caps_opened *opened, options *o, caps_dataset *ds, caps_error *err)
 {
     const size_t count = o->models.count;
     report r = {.ds = ds, .wants_rows = o->predictions != NULL};
@@ -288,12 +332,14 @@ static caps_status evaluate_all(
     r.percents = calloc(count, sizeof *r.percents);
     if (!model || !r.results || !r.percents)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "eval: out of memory"));
-    const caps_evaluate_options each = {CAPS_OPTIONS(caps_evaluate_options), .each = eval_on_image,
+    caps_evaluate_options each = {CAPS_OPTIONS(caps_evaluate_options), .each = eval_on_image,
         .each_user = &r, .others = model + 1, .others_count = opened->n - 1};
     for (; done < count; done++) {
         CAPS_TRY(open_one(opened, o, done, true, model, ds, &first, err));
-        if (done == 0)
+        if (done == 0) {
             CAPS_TRY(begin_report(&r, o, first, ds->n, err));
+            CAPS_TRY(take_offsets(o, ds, &each, err));
+        }
         r.errors = 0;
         CAPS_TRY(caps_evaluate(model[0], ds, &each, &r.results[done], err));
         caps_progress_clear();
@@ -354,6 +400,13 @@ static caps_status eval_check_usage(options *o, const caps_args *args, caps_erro
         return caps_cli_usage(err,
             "eval: --predictions is for the images as they are, need no --transform and no "
             "--attack beside it");
+    const bool crops = caps_args_given(args, "--crops"), shifts = caps_args_given(args, "--shifts");
+    if (crops && shifts)
+        return caps_cli_usage(err, "eval: --crops and --shifts exclude each other");
+    if ((crops || shifts) && (o->robust.transforms || o->robust.attacks))
+        return caps_cli_usage(err,
+            "eval: %s is for the images as they are, need no --transform and no --attack beside it",
+            crops ? "--crops" : "--shifts");
     for (size_t m = 0; m < o->models.count; m++) {
         CAPS_TRY(caps_cli_check_apart("--predictions", o->predictions, o->models.values[m], err));
         CAPS_TRY(caps_cli_check_apart("--trace", o->common.trace, o->models.values[m], err));

@@ -66,6 +66,60 @@ static void count_image(void *user, const int32_t *true_labels, caps_readings *r
     result->n++;
 }
 
+/* ---- from several places -------------------------------------------------------------------- */
+
+/* One of several passes over the images. */
+typedef struct offset_pass {
+    const caps_evaluate_options *options;
+    caps_ensemble *together;
+    size_t number;
+} offset_pass;
+
+static void add_image(void *user, const caps_evaluated *image)
+{
+    caps_ensemble_add(((offset_pass *)user)->together, image);
+}
+
+static bool stop_pass(void *user, size_t done, size_t total)
+{
+    const offset_pass *p = user;
+    const caps_inspect_progress *progress = &p->options->progress;
+    return progress->stop(
+        progress->user, p->number * total + done, p->options->offsets_count * total);
+}
+
+/* All passes, and their mean. */
+static caps_status evaluate_offsets(caps_model *m, const caps_dataset *ds,
+    const caps_evaluate_options *o, caps_evaluation *result, caps_error *err)
+{
+    offset_pass pass = {.options = o};
+    caps_evaluate_options each = *o;
+    double class_loss = NAN, sse = NAN;
+    caps_status status;
+    CAPS_TRY(caps_ensemble_create(&pass.together, ds->n, caps_model_get_spec(m), err));
+    each.each = add_image;
+    each.each_user = &pass;
+    each.offsets = NULL;
+    if (o->progress.stop)
+        each.progress = (caps_inspect_progress){stop_pass, &pass};
+    for (pass.number = 0; pass.number < o->offsets_count; pass.number++) {
+        caps_dataset moved = *ds;
+        caps_evaluation one;
+        moved.offset[0] += o->offsets[pass.number].down;
+        moved.offset[1] += o->offsets[pass.number].right;
+        CAPS_TRY(caps_evaluate(m, &moved, &each, &one, err));
+        class_loss = pass.number ? class_loss : one.class_loss;
+        sse = pass.number ? sse : one.reconstruction_sse;
+        caps_evaluation_release(&one);
+    }
+    CAPS_TRY(caps_ensemble_evaluate(pass.together, o->each, o->each_user, result, err));
+    result->class_loss = class_loss;
+    result->reconstruction_sse = sse;
+done:
+    caps_ensemble_free(pass.together);
+    return status;
+}
+
 caps_status caps_evaluate(caps_model *m, const caps_dataset *ds,
     const caps_evaluate_options *options, caps_evaluation *result, caps_error *err)
 {
@@ -79,6 +133,11 @@ caps_status caps_evaluate(caps_model *m, const caps_dataset *ds,
     CAPS_TRY(caps_options_read(&e.options, sizeof e.options, options, options ? options->size : 0,
         "caps_evaluate_options", err));
     CAPS_TRY(caps_data_check(ds, caps_model_get_spec(m), err));
+    if (e.options.offsets) {
+        CAPS_TRY(evaluate_offsets(m, ds, &e.options, result, err));
+        result->seconds = caps_clock_seconds() - began;
+        goto done;
+    }
     result->confusion = calloc(info->classes * info->classes, sizeof *result->confusion);
     if (!result->confusion)
         CAPS_TRY(caps_fail(

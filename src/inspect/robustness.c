@@ -148,6 +148,9 @@ caps_status caps_robustness(caps_model *const *models, size_t count, const caps_
     caps_status status;
     CAPS_TRY(caps_options_read(&r.options, sizeof r.options, options, options ? options->size : 0,
         "caps_robustness_options", err));
+    if (ds->standardised)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT,
+            "%s: its images are standardised, need pixels of 0 to 1 to change", ds->path));
     CAPS_TRY(make_changers(&r, err));
     r.progress.evaluations = level_count * count;
     r.progress.total = ds->n;
