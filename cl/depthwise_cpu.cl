@@ -6,27 +6,39 @@
 //     dbias[c]      = sum_b,oy,ox dy[b,c,oy,ox]
 //
 // Shapes: x, dx [B,C,H,W]; y, dy [B,C,OH,OW]; w, dw [C,1,k,k]; bias, dbias [C].
-// Work-items: a channel of an image; of dw and dbias a channel.
+// Work-items: DEPTHWISE_RUN channels of an image; of dw and dbias a channel.
 // Numerics: dw and dbias are sums of an image, then of images.
 // Determinism: fixed order, one work-item per sum.
+
+#ifndef DEPTHWISE_RUN
+#define DEPTHWISE_RUN 16 // channels, so that an item takes longer than it takes to begin
+#endif
 
 CPU_KERNEL void depthwise_forward(__global float *y, const ulong y_at, __global const float *x,
     const ulong x_at, __global const float *w, const ulong w_at, __global const float *bias,
     const ulong bias_at, const uint channels, const uint height, const uint width,
     const uint out_height, const uint out_width, const uint k, const uint stride)
 {
-    const ulong c = get_global_id(0), plane = get_global_id(1) * channels + c;
+    const uint first = (uint)get_global_id(0) * DEPTHWISE_RUN;
+    const uint end = first + min((uint)DEPTHWISE_RUN, channels - first);
+    const ulong plane = get_global_id(1) * channels + first;
     x += x_at + plane * height * width;
     y += y_at + plane * out_height * out_width;
-    w += w_at + c * k * k;
-    CAPS_LOOP for (uint oy = 0; oy < out_height; oy++)
-        CAPS_LOOP for (uint ox = 0; ox < out_width; ox++)
+    w += w_at + (ulong)first * k * k;
+    CAPS_LOOP for (uint c = first; c < end; c++)
     {
-        __global const float *corner = x + (ulong)oy * stride * width + ox * stride;
-        float sum = bias[bias_at + c];
-        CAPS_LOOP for (uint ky = 0; ky < k; ky++) sum +=
-            caps_dot(corner + (ulong)ky * width, w + ky * k, k);
-        y[(ulong)oy * out_width + ox] = sum;
+        CAPS_LOOP for (uint o = 0; o < out_height * out_width; o++)
+        {
+            const uint oy = o / out_width, ox = o % out_width;
+            __global const float *corner = x + (ulong)oy * stride * width + ox * stride;
+            float sum = bias[bias_at + c];
+            CAPS_LOOP for (uint ky = 0; ky < k; ky++) sum +=
+                caps_dot(corner + (ulong)ky * width, w + ky * k, k);
+            y[o] = sum;
+        }
+        x += (ulong)height * width;
+        y += (ulong)out_height * out_width;
+        w += k * k;
     }
 }
 
@@ -35,18 +47,28 @@ CPU_KERNEL void depthwise_dx(__global float *dx, const ulong dx_at, __global con
     const uint height, const uint width, const uint out_height, const uint out_width, const uint k,
     const uint stride)
 {
-    const ulong c = get_global_id(0), plane = get_global_id(1) * channels + c;
+    const uint first = (uint)get_global_id(0) * DEPTHWISE_RUN;
+    const uint end = first + min((uint)DEPTHWISE_RUN, channels - first);
+    const ulong plane = get_global_id(1) * channels + first;
     dx += dx_at + plane * height * width;
     dy += dy_at + plane * out_height * out_width;
-    w += w_at + c * k * k;
-    CAPS_LOOP for (ulong i = 0; i < (ulong)height * width; i++) dx[i] = 0.0f;
-    CAPS_LOOP for (uint oy = 0; oy < out_height; oy++)
-        CAPS_LOOP for (uint ox = 0; ox < out_width; ox++)
+    w += w_at + (ulong)first * k * k;
+    CAPS_LOOP for (uint c = first; c < end; c++)
     {
-        const float g = dy[(ulong)oy * out_width + ox];
-        __global float *corner = dx + (ulong)oy * stride * width + ox * stride;
-        CAPS_LOOP for (uint ky = 0; ky < k; ky++) CAPS_LOOP for (uint kx = 0; kx < k; kx++)
-            corner[(ulong)ky * width + kx] = fma(g, w[ky * k + kx], corner[(ulong)ky * width + kx]);
+        CAPS_LOOP for (ulong i = 0; i < (ulong)height * width; i++) dx[i] = 0.0f;
+        CAPS_LOOP for (uint o = 0; o < out_height * out_width; o++)
+        {
+            const uint oy = o / out_width, ox = o % out_width;
+            __global float *corner = dx + (ulong)oy * stride * width + ox * stride;
+            CAPS_LOOP for (uint ky = 0; ky < k; ky++) CAPS_LOOP for (uint kx = 0; kx < k; kx++)
+            {
+                __global float *to = corner + (ulong)ky * width + kx;
+                *to = fma(dy[o], w[ky * k + kx], *to);
+            }
+        }
+        dx += (ulong)height * width;
+        dy += (ulong)out_height * out_width;
+        w += k * k;
     }
 }
 

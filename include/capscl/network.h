@@ -35,9 +35,9 @@ typedef struct caps_model_info {
     size_t inputs;     /* I: the capsules that the class capsules read; 0 likewise */
     size_t input_dim;  /* K of these */
     size_t grid[3];    /* I = types * height * width where these capsules have places, else all 0 */
-    size_t iterations; /* r of the class capsules' routing; 0: no iterations */
+    size_t iterations; /* r of the class capsules' routing, 1 of attention; 0: no routing */
     bool leaky;        /* of the same: see caps_routing */
-    const char *routing_grad; /* "full", "last"; "none" without iterations */
+    const char *routing_grad; /* "full", "last"; "none" without dynamic routing */
     const char *class_loss;   /* "margin loss", "cross entropy" */
     const char *score;        /* what a class has: "length", "probability" */
     const char *scores;       /* "lengths", "probabilities" */

@@ -7,6 +7,7 @@
 #include "require.h"
 
 #define GROUP 64 /* items of a work-group, GPU family */
+#define RUN   16 /* channels of an item, CPU family: as in cl/depthwise_cpu.cl */
 
 typedef struct depthwise_sizes {
     size_t b, c, h, w, oh, ow, k, stride;
@@ -55,8 +56,8 @@ static caps_status launch_images(caps_runtime *rt, const char *kernel, const cap
 {
     const size_t group = caps_group_size(rt, GROUP);
     if (!caps_is_gpu(rt))
-        return caps_launch(
-            rt, kernel, call->args, call->count, 2, (size_t[]){n->c, n->b}, NULL, err);
+        return caps_launch(rt, kernel, call->args, call->count, 2,
+            (size_t[]){caps_div_up(n->c, RUN), n->b}, NULL, err);
     return caps_launch(rt, kernel, call->args, call->count, 2,
         (size_t[]){caps_round_up(n->c * places, group), n->b}, (size_t[]){group, 1}, err);
 }

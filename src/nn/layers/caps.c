@@ -208,14 +208,22 @@ static caps_status caps_backward(caps_layer *layer, const caps_pass *pass, caps_
         &self->shape, &workspace, err);
 }
 
-/* "couplings" [b, I, J] of the last iteration, "couplings.iterations" [r, b, I, J]; of attention the
- * first alone, without the prior. */
+/* Of attention, which computes them once: without the prior. */
+static caps_tensor caps_attended_couplings(const capsule_layer *self, const char *name, size_t b)
+{
+    const caps_tensor *c = &self->attended.couplings; /* [batch, I, J] */
+    const size_t each[] = {1, b, c->shape[1], c->shape[2]};
+    if (strcmp(name, "couplings.iterations") == 0)
+        return caps_tensor_wrap(c->buffer, c->offset, CAPS_F32, 4, each);
+    return strcmp(name, "couplings") == 0 ? caps_batch_of(c, b) : (caps_tensor){0};
+}
+
+/* "couplings" [b, I, J] of the last iteration, "couplings.iterations" [r, b, I, J]. */
 static caps_tensor caps_result(const caps_layer *layer, const char *name, size_t b)
 {
     const capsule_layer *self = (const capsule_layer *)layer;
     if (self->routing == ATTENTION)
-        return strcmp(name, "couplings") == 0 ? caps_batch_of(&self->attended.couplings, b)
-                                              : (caps_tensor){0};
+        return caps_attended_couplings(self, name, b);
     const caps_tensor *c = &self->state.couplings; /* [r, batch, I, J] */
     const size_t r = c->shape[0], i = c->shape[2], j = c->shape[3];
     if (strcmp(name, "couplings.iterations") == 0)
@@ -231,6 +239,7 @@ static void caps_problem(const caps_layer *layer, caps_layer_problem *p)
     const capsule_layer *self = (const capsule_layer *)layer;
     const caps_class_caps *s = &self->shape;
     const double votes = (double)s->i * (double)s->j * (double)s->d;
+    p->couplings = self->routing == ATTENTION ? 1 : s->routing.iterations;
     if (self->routing == ATTENTION) {
         p->flops = 2 * votes * (double)s->k + 5 * votes; /* votes, their sum, logits, couplings */
         return;
