@@ -406,7 +406,17 @@ CAPS_API caps_status caps_batch_norm_statistics(caps_runtime *rt, const caps_ten
 CAPS_API caps_status caps_batch_norm_forward(caps_runtime *rt, const caps_tensor *y,
     const caps_tensor *x, const caps_tensor *mean, const caps_tensor *var,
     const caps_tensor *weight, const caps_tensor *bias, float epsilon, caps_error *err);
-/* of_batch: mean and var are those of x, and gradients go through them too; else they are
+/* The sums over the batch and places of dy and of dy (x - mean) / sqrt(var + epsilon). */
+CAPS_API caps_status caps_batch_norm_sums(caps_runtime *rt, const caps_tensor *dweight,
+    const caps_tensor *dbias, const caps_tensor *dy, const caps_tensor *x, const caps_tensor *mean,
+    const caps_tensor *var, float epsilon, const caps_tensor *workspace, caps_error *err);
+/* dx from such sums over `values` values of each channel, of which mean and var are those too: of
+ * x, or of a batch that x is a part of. values 0: mean and var are constants. dx may be dy. */
+CAPS_API caps_status caps_batch_norm_input(caps_runtime *rt, const caps_tensor *dx,
+    const caps_tensor *dy, const caps_tensor *x, const caps_tensor *mean, const caps_tensor *var,
+    const caps_tensor *weight, const caps_tensor *dweight, const caps_tensor *dbias, double values,
+    float epsilon, caps_error *err);
+/* Both. of_batch: mean and var are those of x, and gradients go through them too; else they are
  * constants. dx may be dy. */
 CAPS_API caps_status caps_batch_norm_backward(caps_runtime *rt, const caps_tensor *dx,
     const caps_tensor *dweight, const caps_tensor *dbias, const caps_tensor *dy,

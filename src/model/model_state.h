@@ -64,6 +64,7 @@ struct caps_model {
     caps_dropout dropout;       /* step 0: none */
     bool forwarded;             /* and went forward, masked by: */
     caps_mask mask;
+    const caps_batch_share *share; /* caps_joint.share of the batch at hand */
     size_t decoded; /* only the decoder ran, on the caller's capsules */
 
     caps_checked_tensor checked[CAPS_MOST_CHECKED]; /* in the order in which they are computed */

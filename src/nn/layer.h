@@ -20,6 +20,7 @@
 #include <capscl/network.h>
 
 #include "arena.h"
+#include "batch_share.h"
 #include "fields.h"
 #include "launch.h"
 
@@ -91,6 +92,9 @@ typedef struct caps_pass {
     double mean; /* weight of an image in the loss of the backward that follows; 0: not known yet */
     const caps_dropout *dropout; /* of a training step; NULL: nothing is dropped */
     bool by_batch; /* batch normalisation by the batch's statistics; else by the running ones */
+    /* Other models compute the rest of the batch; b may be 0 then, of layers that normalise, whose
+     * forward and backward do no more than their part in the statistics. NULL: it is whole. */
+    const caps_batch_share *share;
     caps_tensor workspace; /* float32 [plan.workspace] */
     /* Whose intermediate results the workspace holds; who uses it puts itself there. */
     const void **workspace_user;

@@ -423,24 +423,27 @@ static const struct {
     {"cnn-small",
         "{\"kind\": \"cnn\", \"input\": [1, 28, 28], \"classes\": 10, \"conv\": [" CONV5(
             32) ", " CONV5(32) ", " CONV5(32) "], \"hidden\": [128, 64], \"dropout\": 0.5}"},
-    {"cnn-pool", "{\"input\": [1, 28, 28], \"classes\": 10, \"layers\": [" LAYER(
-                     "conv", "conv1") "\"channels\": 32, \"kernel\": 5, \"padding\": 2}, " LAYER(
-                     "max_pool", "pool1") "\"kernel\": 2}, " LAYER("conv",
-                     "conv2") "\"channels\": 64, \"kernel\": 5, \"padding\": 2}, " LAYER(
-                     "max_pool", "pool2") "\"kernel\": 2}, " LAYER("linear",
-                     "fc1") "\"out\": 1024}, " LAYER("dropout",
-                     "dropout") "\"rate\": 0.5}, " LAYER("linear",
-                     "fc2") "\"out\": 10, \"activation\": \"none\"}]}"},
+    {"cnn-pool",
+        "{\"input\": [1, 28, 28], \"classes\": 10, \"layers\": [" LAYER(
+            "conv", "conv1") "\"channels\": 32, \"kernel\": 5, \"padding\": 2}, " LAYER("max_pool",
+            "pool1") "\"kernel\": 2}, " LAYER("conv",
+            "conv2") "\"channels\": 64, \"kernel\": 5, \"padding\": 2}, " LAYER("max_pool",
+            "pool2") "\"kernel\": 2}, " LAYER("linear", "fc1") "\"out\": 1024}, " LAYER("dropout",
+            "dropout") "\"rate\": 0.5}, " LAYER("linear",
+            "fc2") "\"out\": 10, \"activation\": \"none\"}]}"},
     {"efficient",
-        "{\"input\": [1, 28, 28], \"classes\": 10, \"layers\": [" LAYER("conv",
-            "conv1") "\"channels\": 32, \"kernel\": 5, \"norm\": \"batch\"}, " LAYER("conv",
+        "{\"input\": [1, 28, 28], \"classes\": 10, \"layers\": [" LAYER(
+            "conv", "conv1") "\"channels\": 32, \"kernel\": 5, \"norm\": \"batch\"}, " LAYER("conv",
             "conv2") "\"channels\": 64, \"kernel\": 3, \"norm\": \"batch\"}, " LAYER("conv",
             "conv3") "\"channels\": 64, \"kernel\": 3, \"norm\": \"batch\"}, " LAYER("conv",
-            "conv4") "\"channels\": 128, \"kernel\": 3, \"stride\": 2, \"norm\": \"batch\"}, " LAYER(
-            "primary_caps", "primary") "\"dim\": 8, \"kernel\": 9, \"stride\": 1, \"depthwise\": "
-                                      "true, \"squash\": \"exp\"}, " LAYER("caps",
-            "class_caps") "\"capsules\": 10, \"dim\": 16, \"squash\": \"exp\", \"routing\": "
-                         "{\"kind\": \"attention\"}}], \"decoder\": {\"hidden\": [512, 1024]}}"},
+            "conv4") "\"channels\": 128, \"kernel\": 3, \"stride\": 2, \"norm\": "
+                     "\"batch\"}, " LAYER("primary_caps",
+                         "primary") "\"dim\": 8, \"kernel\": 9, \"stride\": 1, \"depthwise\": "
+                                    "true, \"squash\": \"exp\"}, " LAYER("caps",
+                                        "class_caps") "\"capsules\": 10, \"dim\": 16, \"squash\": "
+                                                      "\"exp\", \"routing\": "
+                                                      "{\"kind\": \"attention\"}}], \"decoder\": "
+                                                      "{\"hidden\": [512, 1024]}}"},
     {"matrix-small", MATRIX(64, 8, 16, 16)},
     {"matrix", MATRIX(32, 32, 32, 32)},
 };

@@ -94,7 +94,7 @@ typedef struct caps_sample {
     size_t n;
     size_t *index;        /* [n] within the data */
     char (*sources)[48];  /* [n] "#12", of a file "#12 3.png" */
-    float *inputs;        /* [n, C*H*W] */
+    float *inputs;        /* [n, C*H*W], 0..1, once predictions are there */
     int32_t *true_labels; /* [n, L] */
     caps_predictions predictions;
 } caps_sample;
