@@ -47,7 +47,7 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_TEXT("--arch", caps_train_flags, arch, "FILE",
         "the network: a JSON spec, or a name: mnist (the paper's), small,\n"
         "multimnist, cifar10, cnn (the paper's baseline), cnn-small, cnn-pool,\n"
-        "efficient (Efficient-CapsNet)\n"
+        "efficient (Efficient-CapsNet), matrix-small, matrix (matrix capsules)\n"
         "(default: mnist, or the spec of --init)"),
     CAPS_ROW_TEXT("--profile", caps_train_flags, profile, "P",
         "what the settings begin with: paper, authors, keras, efficient, em or\n"
