@@ -406,7 +406,17 @@ CAPS_API caps_status caps_batch_norm_statistics(caps_runtime *rt, const caps_ten
 CAPS_API caps_status caps_batch_norm_forward(caps_runtime *rt, const caps_tensor *y,
     const caps_tensor *x, const caps_tensor *mean, const caps_tensor *var,
     const caps_tensor *weight, const caps_tensor *bias, float epsilon, caps_error *err);
-/* of_batch: mean and var are those of x, and gradients go through them too; else they are
+/* The sums over the batch and places of dy and of dy (x - mean) / sqrt(var + epsilon). */
+CAPS_API caps_status caps_batch_norm_sums(caps_runtime *rt, const caps_tensor *dweight,
+    const caps_tensor *dbias, const caps_tensor *dy, const caps_tensor *x, const caps_tensor *mean,
+    const caps_tensor *var, float epsilon, const caps_tensor *workspace, caps_error *err);
+/* dx from such sums over `values` values of each channel, of which mean and var are those too: of
+ * x, or of a batch that x is a part of. values 0: mean and var are constants. dx may be dy. */
+CAPS_API caps_status caps_batch_norm_input(caps_runtime *rt, const caps_tensor *dx,
+    const caps_tensor *dy, const caps_tensor *x, const caps_tensor *mean, const caps_tensor *var,
+    const caps_tensor *weight, const caps_tensor *dweight, const caps_tensor *dbias, double values,
+    float epsilon, caps_error *err);
+/* Both. of_batch: mean and var are those of x, and gradients go through them too; else they are
  * constants. dx may be dy. */
 CAPS_API caps_status caps_batch_norm_backward(caps_runtime *rt, const caps_tensor *dx,
     const caps_tensor *dweight, const caps_tensor *dbias, const caps_tensor *dy,
@@ -443,6 +453,16 @@ CAPS_API caps_status caps_margin_forward(caps_runtime *rt, const caps_tensor *lo
 CAPS_API caps_status caps_margin_backward(caps_runtime *rt, const caps_tensor *dv,
     const caps_tensor *v, const caps_tensor *lengths, const caps_tensor *labels,
     const caps_margin *margin, float scale, caps_error *err);
+
+/* loss[b] = sum over i != t of max(0, m - (a[b,t] - a[b,i]))^2, t = labels[b], m = margin: the
+ * spread loss (equation 3 of Hinton, Sabour, Frosst 2018), per sample. Of several labels the sum is
+ * over them as t, each once, and i over the classes that are none of them; a label that is no class
+ * has no terms. loss: [B], a: [B,J], labels: int32 [B] or [B,L]. */
+CAPS_API caps_status caps_spread_forward(caps_runtime *rt, const caps_tensor *loss,
+    const caps_tensor *a, const caps_tensor *labels, float margin, caps_error *err);
+/* da[b,j] = scale dloss[b]/da[b,j]. da may not be a. */
+CAPS_API caps_status caps_spread_backward(caps_runtime *rt, const caps_tensor *da,
+    const caps_tensor *a, const caps_tensor *labels, float margin, float scale, caps_error *err);
 
 /* best[b] = the first j with the greatest length. best: int32 [B]; or [B,L], L <= J: the L longest,
  * each once, the longest first, of equal ones the first. */

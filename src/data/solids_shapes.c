@@ -14,7 +14,8 @@ typedef struct maker {
     double shade;
 } maker;
 
-/* The next draw, uniform in low..high. */
+/* The next draw, uniform in low..high. Never two in one expression: C leaves open which of them is
+ * the first. */
 static double between(maker *m, double low, double high)
 {
     const double u = caps_rng_uniform(m->seed, CAPS_RNG_SOLID, m->drawn++, m->instance);
@@ -92,11 +93,14 @@ static void make_animal(maker *m)
         add_both(m, CAPS_SOLID_CYLINDER,
             (at){(hind ? -0.7 : 0.7) * length, width * 0.7, z - height * 0.5 - leg / 2},
             (at){thick, thick, leg / 2 + height * 0.4}, 0, between(m, -12, 12));
-    add_turned(m, CAPS_SOLID_CONE, (at){-length - 0.1, 0, z + 0.05},
-        (at){0.06, 0.06, between(m, 0.15, 0.35)}, 0, between(m, 40, 130));
-    if (chance(m))
+    const double tail_angle = between(m, 40, 130), tail = between(m, 0.15, 0.35);
+    add_turned(m, CAPS_SOLID_CONE, (at){-length - 0.1, 0, z + 0.05}, (at){0.06, 0.06, tail}, 0,
+        tail_angle);
+    if (chance(m)) {
+        const double ear_angle = between(m, -25, 10), ear = between(m, 0.08, 0.25);
         add_both(m, CAPS_SOLID_CONE, (at){at_head.x, head * 0.6, at_head.z + head},
-            (at){0.06, 0.05, between(m, 0.08, 0.25)}, between(m, -25, 10), 0);
+            (at){0.06, 0.05, ear}, ear_angle, 0);
+    }
 }
 
 static void make_figure(maker *m)
@@ -105,8 +109,8 @@ static void make_figure(maker *m)
     const double leg = between(m, 0.3, 0.44), thick = between(m, 0.06, 0.1);
     const double z = 2 * leg - 0.85 + torso, head = between(m, 0.13, 0.19);
     const double arm = between(m, 0.22, 0.33), stride = between(m, 0, 30);
-    add(m, chance(m) ? CAPS_SOLID_BOX : CAPS_SOLID_BALL, (at){0, 0, z},
-        (at){between(m, 0.1, 0.17), broad, torso});
+    const double deep = between(m, 0.1, 0.17);
+    add(m, chance(m) ? CAPS_SOLID_BOX : CAPS_SOLID_BALL, (at){0, 0, z}, (at){deep, broad, torso});
     add(m, CAPS_SOLID_BALL, (at){0.02, 0, z + torso + head * 1.1}, (at){head, head, head * 1.15});
     for (int side = 0; side < 2; side++) {
         const double y = side ? -1 : 1;
@@ -132,14 +136,16 @@ static void make_plane(maker *m)
     const double span = between(m, 0.65, 0.95), chord = between(m, 0.12, 0.24);
     const double wing_z = chance(m) ? 0.7 * body : -0.4 * body;
     const double tail = between(m, 0.25, 0.4), x = between(m, -0.05, 0.2);
+    const double high = body * between(m, 0.9, 1.3);
     add_long(m, chance(m) ? CAPS_SOLID_BALL : CAPS_SOLID_CYLINDER, (at){0, 0, 0},
-        (at){length, body, body * between(m, 0.9, 1.3)});
+        (at){length, body, high});
     add_both(m, CAPS_SOLID_BOX, (at){x, span / 2, wing_z}, (at){chord, span / 2, 0.025},
         between(m, -3, 8), 0);
     add(m, CAPS_SOLID_BOX, (at){-length * 0.85, 0, chance(m) ? 0.3 : 0.05},
         (at){chord * 0.6, tail, 0.022});
-    add_turned(m, CAPS_SOLID_BOX, (at){-length * 0.85, 0, 0.2},
-        (at){chord * 0.6, 0.025, between(m, 0.14, 0.22)}, 0, between(m, -15, 15));
+    const double fin_angle = between(m, -15, 15), fin = between(m, 0.14, 0.22);
+    add_turned(m, CAPS_SOLID_BOX, (at){-length * 0.85, 0, 0.2}, (at){chord * 0.6, 0.025, fin}, 0,
+        fin_angle);
     if (chance(m))
         add_both(m, CAPS_SOLID_BALL, (at){x + 0.08, span * 0.45, wing_z - 0.09},
             (at){0.17, 0.06, 0.06}, 0, 0);

@@ -54,6 +54,11 @@ void caps_model_set_step(caps_model *m, uint64_t seed, uint64_t step)
     m->dropout = (caps_dropout){.seed = seed, .step = step};
 }
 
+void caps_model_set_spread_margin(caps_model *m, float margin)
+{
+    m->step_margin = margin;
+}
+
 static const caps_classifier *pass_classifier(const caps_model *m)
 {
     return (const caps_classifier *)m->network.class_head;
@@ -115,6 +120,7 @@ static caps_pass pass_of(caps_model *m)
         .mean = m->mean,
         .dropout = m->mask == CAPS_MASK_LABEL && m->dropout.step > 0 ? &m->dropout : NULL,
         .by_batch = m->mask == CAPS_MASK_LABEL && caps_model_by_batch(m),
+        .share = m->share,
         .workspace = m->workspace,
         .workspace_user = &m->workspace_user,
         .version = m->version,
@@ -279,7 +285,34 @@ static caps_totals pass_totals(caps_model *m)
     return totals;
 }
 
-caps_status caps_model_accumulate(
+static bool has_statistics(const caps_layer *layer)
+{
+    for (size_t p = 0; p < layer->parameter_count; p++)
+        if (layer->parameters[p].statistic)
+            return true;
+    return false;
+}
+
+/* No image of the batch is this model's: its part in the statistics of the layers that normalise. */
+static caps_status pass_absent(caps_model *m, caps_error *err)
+{
+    const caps_network *n = &m->network;
+    caps_status status = CAPS_OK;
+    m->b = 0;
+    m->forwarded = false;
+    m->mask = CAPS_MASK_LABEL;
+    const caps_pass pass = pass_of(m);
+    for (size_t l = 0; m->share && l < n->layer_count; l++)
+        if (has_statistics(n->layers[l]))
+            CAPS_TRY(n->layers[l]->kind->forward(n->layers[l], &pass, err));
+    for (size_t l = n->layer_count; m->share && l-- > 0;)
+        if (has_statistics(n->layers[l]))
+            CAPS_TRY(n->layers[l]->kind->backward(n->layers[l], &pass, err));
+done:
+    return status;
+}
+
+static caps_status pass_accumulate(
     caps_model *m, const caps_images *images, bool totals, const caps_joint *joint, caps_error *err)
 {
     const caps_model_info *info = caps_model_get_info(m);
@@ -288,14 +321,14 @@ caps_status caps_model_accumulate(
     const caps_head *head = m->network.class_head;
     const bool at_once = head->kind->masks && head->kind->masks(head, m->rt);
     caps_status status = CAPS_OK;
+    m->share = joint ? joint->share : NULL;
     if (joint && b == 0) {
-        m->b = 0;
-        m->forwarded = false;
-        return CAPS_OK;
+        status = pass_absent(m, err);
+        goto done;
     }
     if (b < 1 || b > m->options.max_batch)
-        return caps_fail(err, CAPS_ERR_ARGUMENT, "model: a batch of %zu images, need 1 to %zu", b,
-            m->options.max_batch);
+        CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT, "model: a batch of %zu images, need 1 to %zu", b,
+            m->options.max_batch));
     const size_t parts = caps_div_up(b, m->micro);
     for (size_t part = 0, first = 0; part < parts; part++) {
         const size_t n = b / parts + (part < b % parts);
@@ -323,6 +356,19 @@ caps_status caps_model_accumulate(
         first += n;
     }
 done:
+    m->share = NULL;
+    return status;
+}
+
+/* With the margin of the step, which is an argument of the kernels that are enqueued. */
+caps_status caps_model_accumulate(
+    caps_model *m, const caps_images *images, bool totals, const caps_joint *joint, caps_error *err)
+{
+    const float margin = m->loss.spread_margin;
+    if (m->step_margin > 0)
+        m->loss.spread_margin = m->step_margin;
+    caps_status status = pass_accumulate(m, images, totals, joint, err);
+    m->loss.spread_margin = margin;
     return status;
 }
 
@@ -419,6 +465,8 @@ caps_tensor caps_model_output(const caps_model *m, const char *name)
         t = last->kind->result(last, name, m->b);
     if (!t.buffer && strcmp(name, "inputs") == 0 && last->inputs[0]->form == CAPS_FORM_CAPSULES)
         t = caps_batch_of(&last->inputs[0]->y, m->b);
+    if (!t.buffer && strcmp(name, "inputs.activation") == 0 && last->input_count > 1)
+        t = caps_batch_of(&last->inputs[1]->y, m->b);
     return t.buffer ? t : result_of_layer(m, name);
 }
 

@@ -13,6 +13,8 @@
 
 #include <capscl/model.h>
 
+#include "batch_share.h"
+
 enum { CAPS_STEPS_AT_ONCE = 2 };
 
 /* The record of a step. */
@@ -43,17 +45,19 @@ typedef struct caps_joint {
      * no. The layers come in the order of the backward pass, the last one first. */
     caps_status (*ready)(void *user, size_t first, size_t count, caps_error *err);
     void *user;
+    const caps_batch_share *share; /* for layers that normalise; NULL: there are none */
 } caps_joint;
 
 /* caps_model_gradients; totals: with caps_model_add_totals for every micro-batch. With `joint`
  * (NULL: the batch is this model's alone) an image weighs 1 / total in the loss, so that the
- * gradients of all models add up to those of the whole batch; of no images nothing is enqueued. */
+ * gradients of all models add up to those of the whole batch; of no images nothing is enqueued but a
+ * part in the statistics of layers that normalise. */
 caps_status caps_model_accumulate(caps_model *m, const caps_images *images, bool totals,
     const caps_joint *joint, caps_error *err);
 
 /* Does it run its decoder? Not where the network has none, or it was made without. */
 bool caps_model_decodes(const caps_model *m);
-/* The gradients of all parameters, [caps_model_flat_count]: a view. */
+/* The gradients of all parameters, [caps_model_trained_count]: a view. */
 caps_tensor caps_model_flat_gradients(const caps_model *m);
 
 void caps_step_begin(caps_model *m);

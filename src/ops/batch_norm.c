@@ -140,6 +140,53 @@ done:
     return status;
 }
 
+caps_status caps_batch_norm_sums(caps_runtime *rt, const caps_tensor *dweight,
+    const caps_tensor *dbias, const caps_tensor *dy, const caps_tensor *x, const caps_tensor *mean,
+    const caps_tensor *var, float epsilon, const caps_tensor *workspace, caps_error *err)
+{
+    batch_norm_sizes n;
+    caps_status status;
+    CAPS_TRY(batch_norm_sizes_of(&n, "x", x, err));
+    CAPS_TRY(caps_require_tensor("batch_norm", "dy", dy, CAPS_F32, x->ndim, x->shape, err));
+    CAPS_TRY(check_channels((const char *const[]){"dweight", "dbias", "mean", "var", NULL},
+        (const caps_tensor *const[]){dweight, dbias, mean, var}, n.c, err));
+    CAPS_TRY(check_workspace(workspace, &n, err));
+    const size_t parts = batch_norm_parts(n.b), group = caps_group_size(rt, GROUP);
+    const caps_arg part[] = {CAPS_ARG_TENSOR(workspace), CAPS_ARG_TENSOR(dy), CAPS_ARG_TENSOR(x),
+        CAPS_ARG_TENSOR(mean), CAPS_ARG_TENSOR(var), CAPS_ARG_FLOAT(epsilon), CAPS_ARG_UINT(parts),
+        CAPS_ARG_UINT(n.b), CAPS_ARG_UINT(n.c), CAPS_ARG_UINT(n.s),
+        CAPS_ARG_LOCAL(group * sizeof(float))};
+    const caps_arg sums[] = {CAPS_ARG_TENSOR(dweight), CAPS_ARG_TENSOR(dbias),
+        CAPS_ARG_TENSOR(workspace), CAPS_ARG_UINT(parts), CAPS_ARG_UINT(n.c)};
+    CAPS_TRY(launch_parts(rt, "batch_norm_gradient_part", CAPS_ARGS(part), &n, group, err));
+    CAPS_TRY(launch_channels(rt, "batch_norm_sums", CAPS_ARGS(sums), n.c, err));
+done:
+    return status;
+}
+
+caps_status caps_batch_norm_input(caps_runtime *rt, const caps_tensor *dx, const caps_tensor *dy,
+    const caps_tensor *x, const caps_tensor *mean, const caps_tensor *var,
+    const caps_tensor *weight, const caps_tensor *dweight, const caps_tensor *dbias, double values,
+    float epsilon, caps_error *err)
+{
+    batch_norm_sizes n;
+    caps_status status;
+    CAPS_TRY(batch_norm_sizes_of(&n, "x", x, err));
+    CAPS_TRY(caps_require_tensor("batch_norm", "dx", dx, CAPS_F32, x->ndim, x->shape, err));
+    CAPS_TRY(caps_require_tensor("batch_norm", "dy", dy, CAPS_F32, x->ndim, x->shape, err));
+    CAPS_TRY(
+        check_channels((const char *const[]){"dweight", "dbias", "mean", "var", "weight", NULL},
+            (const caps_tensor *const[]){dweight, dbias, mean, var, weight}, n.c, err));
+    const float share = values > 0 ? (float)(1 / values) : 0;
+    const caps_arg args[] = {CAPS_ARG_TENSOR(dx), CAPS_ARG_TENSOR(dy), CAPS_ARG_TENSOR(x),
+        CAPS_ARG_TENSOR(mean), CAPS_ARG_TENSOR(var), CAPS_ARG_TENSOR(weight),
+        CAPS_ARG_TENSOR(dweight), CAPS_ARG_TENSOR(dbias), CAPS_ARG_FLOAT(epsilon),
+        CAPS_ARG_FLOAT(share), CAPS_ARG_UINT(n.c), CAPS_ARG_UINT(n.s)};
+    CAPS_TRY(launch_elements(rt, "batch_norm_backward", CAPS_ARGS(args), &n, err));
+done:
+    return status;
+}
+
 caps_status caps_batch_norm_backward(caps_runtime *rt, const caps_tensor *dx,
     const caps_tensor *dweight, const caps_tensor *dbias, const caps_tensor *dy,
     const caps_tensor *x, const caps_tensor *mean, const caps_tensor *var,
@@ -150,26 +197,11 @@ caps_status caps_batch_norm_backward(caps_runtime *rt, const caps_tensor *dx,
     caps_status status;
     CAPS_TRY(batch_norm_sizes_of(&n, "x", x, err));
     CAPS_TRY(caps_require_tensor("batch_norm", "dx", dx, CAPS_F32, x->ndim, x->shape, err));
-    CAPS_TRY(caps_require_tensor("batch_norm", "dy", dy, CAPS_F32, x->ndim, x->shape, err));
-    CAPS_TRY(
-        check_channels((const char *const[]){"dweight", "dbias", "mean", "var", "weight", NULL},
-            (const caps_tensor *const[]){dweight, dbias, mean, var, weight}, n.c, err));
-    CAPS_TRY(check_workspace(workspace, &n, err));
-    const size_t parts = batch_norm_parts(n.b), group = caps_group_size(rt, GROUP);
-    const float share = of_batch ? (float)(1 / ((double)n.b * (double)n.s)) : 0;
-    const caps_arg part[] = {CAPS_ARG_TENSOR(workspace), CAPS_ARG_TENSOR(dy), CAPS_ARG_TENSOR(x),
-        CAPS_ARG_TENSOR(mean), CAPS_ARG_TENSOR(var), CAPS_ARG_FLOAT(epsilon), CAPS_ARG_UINT(parts),
-        CAPS_ARG_UINT(n.b), CAPS_ARG_UINT(n.c), CAPS_ARG_UINT(n.s),
-        CAPS_ARG_LOCAL(group * sizeof(float))};
-    const caps_arg sums[] = {CAPS_ARG_TENSOR(dweight), CAPS_ARG_TENSOR(dbias),
-        CAPS_ARG_TENSOR(workspace), CAPS_ARG_UINT(parts), CAPS_ARG_UINT(n.c)};
-    const caps_arg args[] = {CAPS_ARG_TENSOR(dx), CAPS_ARG_TENSOR(dy), CAPS_ARG_TENSOR(x),
-        CAPS_ARG_TENSOR(mean), CAPS_ARG_TENSOR(var), CAPS_ARG_TENSOR(weight),
-        CAPS_ARG_TENSOR(dweight), CAPS_ARG_TENSOR(dbias), CAPS_ARG_FLOAT(epsilon),
-        CAPS_ARG_FLOAT(share), CAPS_ARG_UINT(n.c), CAPS_ARG_UINT(n.s)};
-    CAPS_TRY(launch_parts(rt, "batch_norm_gradient_part", CAPS_ARGS(part), &n, group, err));
-    CAPS_TRY(launch_channels(rt, "batch_norm_sums", CAPS_ARGS(sums), n.c, err));
-    CAPS_TRY(launch_elements(rt, "batch_norm_backward", CAPS_ARGS(args), &n, err));
+    CAPS_TRY(check_channels(
+        (const char *const[]){"weight", NULL}, (const caps_tensor *const[]){weight}, n.c, err));
+    CAPS_TRY(caps_batch_norm_sums(rt, dweight, dbias, dy, x, mean, var, epsilon, workspace, err));
+    CAPS_TRY(caps_batch_norm_input(rt, dx, dy, x, mean, var, weight, dweight, dbias,
+        of_batch ? (double)n.b * (double)n.s : 0, epsilon, err));
 done:
     return status;
 }

@@ -1,4 +1,4 @@
-/* em.c: votes and EM routing: checks and sizes; the families: em_lanes.c. */
+/* em.c: votes and EM routing: checks and sizes; the families: em_lanes.c and em_groups.c. */
 #include "em.h"
 
 #include <math.h>
@@ -82,10 +82,10 @@ static caps_status require_elements(
 caps_em_workspace caps_em_workspace_of(const caps_runtime *rt, const caps_em *shape, bool training)
 {
     caps_error ignored = {0};
-    (void)rt;
     if (shape_check(shape, &ignored) != CAPS_OK)
         return (caps_em_workspace){0, 0};
-    return caps_em_lanes_workspace(shape, training);
+    return (rt && caps_is_gpu(rt) ? caps_em_groups_workspace : caps_em_lanes_workspace)(
+        shape, training);
 }
 
 static caps_status require(
@@ -158,7 +158,9 @@ caps_status caps_em_forward(caps_runtime *rt, const caps_tensor *pose_out,
         .pose_out = pose_out,
         .activation_out = activation_out};
     const caps_status status = call_check(rt, &c, &now, false, err);
-    return status == CAPS_OK ? caps_em_lanes_forward(rt, &c, err) : status;
+    if (status != CAPS_OK)
+        return status;
+    return (caps_is_gpu(rt) ? caps_em_groups_forward : caps_em_lanes_forward)(rt, &c, err);
 }
 
 caps_status caps_em_backward(caps_runtime *rt, const caps_tensor *dpose,
@@ -185,7 +187,9 @@ caps_status caps_em_backward(caps_runtime *rt, const caps_tensor *dpose,
         .dbeta_u = dbeta_u,
         .dbeta_a = dbeta_a};
     const caps_status status = call_check(rt, &c, &now, true, err);
-    return status == CAPS_OK ? caps_em_lanes_backward(rt, &c, err) : status;
+    if (status != CAPS_OK)
+        return status;
+    return (caps_is_gpu(rt) ? caps_em_groups_backward : caps_em_lanes_backward)(rt, &c, err);
 }
 
 /* ---- what a forward left -------------------------------------------------------------------- */
@@ -225,7 +229,8 @@ caps_status caps_em_assignment(caps_runtime *rt, const caps_tensor *out, const c
             shape->iterations - 1);
         goto done;
     }
-    CAPS_TRY(caps_em_lanes_assignment(rt, out, state, &now, iteration, err));
+    CAPS_TRY((caps_is_gpu(rt) ? caps_em_groups_assignment : caps_em_lanes_assignment)(
+        rt, out, state, &now, iteration, err));
 done:
     return status;
 }
@@ -252,7 +257,8 @@ caps_status caps_em_first_not_finite(caps_runtime *rt, size_t *iteration, const 
     CAPS_TRY(left_check(rt, &now, state, images, shape, err));
     for (*iteration = 0; *iteration < now.iterations; ++*iteration) {
         caps_tensor mu, z;
-        caps_em_lanes_results(&mu, &z, state, &now, *iteration);
+        (caps_is_gpu(rt) ? caps_em_groups_results : caps_em_lanes_results)(
+            &mu, &z, state, &now, *iteration);
         CAPS_TRY(all_finite(rt, &finite, &mu, err));
         CAPS_TRY(all_finite(rt, &finite, &z, err));
         if (!finite)

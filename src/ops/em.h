@@ -22,14 +22,23 @@ typedef struct caps_em_call {
 
 caps_em_sizes caps_em_sizes_of(const caps_em *shape);
 
-/* em_lanes.c: sixteen images in the lanes of a vector */
+/* The CPU family: em_lanes.c, sixteen images in the lanes of a vector. `results`: mu and z of an
+ * iteration, in whatever order. */
 caps_em_workspace caps_em_lanes_workspace(const caps_em *shape, bool training);
 caps_status caps_em_lanes_forward(caps_runtime *rt, const caps_em_call *call, caps_error *err);
 caps_status caps_em_lanes_backward(caps_runtime *rt, const caps_em_call *call, caps_error *err);
 caps_status caps_em_lanes_assignment(caps_runtime *rt, const caps_tensor *out,
     const caps_tensor *state, const caps_em *shape, size_t iteration, caps_error *err);
-/* mu [.., per image or lane] and z of an iteration. */
 void caps_em_lanes_results(caps_tensor *mu, caps_tensor *z, const caps_tensor *state,
+    const caps_em *shape, size_t iteration);
+
+/* The GPU family: em_groups.c, a work-group for a parent. */
+caps_em_workspace caps_em_groups_workspace(const caps_em *shape, bool training);
+caps_status caps_em_groups_forward(caps_runtime *rt, const caps_em_call *call, caps_error *err);
+caps_status caps_em_groups_backward(caps_runtime *rt, const caps_em_call *call, caps_error *err);
+caps_status caps_em_groups_assignment(caps_runtime *rt, const caps_tensor *out,
+    const caps_tensor *state, const caps_em *shape, size_t iteration, caps_error *err);
+void caps_em_groups_results(caps_tensor *mu, caps_tensor *z, const caps_tensor *state,
     const caps_em *shape, size_t iteration);
 
 #endif

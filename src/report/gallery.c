@@ -150,7 +150,8 @@ caps_picture_context caps_gallery_context(const caps_gallery *g, char *text)
         .channels = g->info->input[0],
         .height = g->info->input[1],
         .width = g->info->input[2],
-        .scale = g->scale};
+        .scale = g->scale,
+        .matrix = g->info->matrix};
 }
 
 /* ---- some images ---------------------------------------------------------------------------- */
@@ -182,12 +183,24 @@ static caps_status sample_init(
     return CAPS_OK;
 }
 
+/* What is shown: pixels of 0 to 1 also where the network was given standardised ones. */
+static void sample_show(caps_sample *s, const caps_gallery *g)
+{
+    caps_dataset plain = g->data;
+    plain.standardised = false;
+    for (size_t i = 0; g->data.standardised && i < s->n; i++)
+        caps_dataset_image(
+            &plain, s->index[i], CAPS_AUGMENT_NONE, 0, 0, s->inputs + i * g->info->pixels);
+}
+
 caps_status caps_sample_take(
     caps_sample *s, caps_gallery *g, const size_t *index, size_t n, unsigned what, caps_error *err)
 {
     caps_status status = sample_init(s, g, index, g->index_count ? g->index_count : n, err);
     if (status == CAPS_OK)
         status = caps_predict(g->model, s->inputs, s->n, what, NULL, &s->predictions, err);
+    if (status == CAPS_OK)
+        sample_show(s, g);
     return status;
 }
 

@@ -36,6 +36,7 @@ typedef struct caps_selftest_case {
 extern const caps_selftest_case caps_selftest_layers[]; /* gemm to linear; ends with an empty row */
 extern const caps_selftest_case caps_selftest_capsules[];
 extern const caps_selftest_case caps_selftest_blocks[];
+extern const caps_selftest_case caps_selftest_em[];
 
 /* After a case has set t->algorithm: it is none of those that are to be run, or it is refused on
  * the device. */

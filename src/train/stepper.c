@@ -55,7 +55,7 @@ static caps_status stepper_enqueue_calls(
      * was stopped, nor lose digits over an epoch. */
     caps_step_begin(m);
     caps_model_set_step(m, s->seed, step);
-    const caps_joint joint = {s->first, s->total, s->ready, s->reduce_user};
+    const caps_joint joint = {s->first, s->total, s->ready, s->reduce_user, s->share};
     CAPS_TRY(caps_model_accumulate(m, images, true, s->total > 0 ? &joint : NULL, err));
     if (s->reduce)
         CAPS_TRY(s->reduce(s->reduce_user, m, err));

@@ -48,6 +48,7 @@ typedef struct caps_stepper {
     caps_stepper_reduce *reduce; /* NULL: none. May be set while no step is in flight */
     caps_stepper_ready *ready;   /* likewise; NULL: none */
     void *reduce_user;
+    const caps_batch_share *share; /* caps_joint.share; NULL: none */
     /* The images of the next step are those from `first` on of `total` that several models compute
      * together; there may be none. total 0: they are all. */
     size_t first, total;

@@ -249,7 +249,6 @@ static caps_status begin_shares(
         return caps_fail(err, CAPS_ERR_MEMORY, "train: out of memory for %zu devices", crew->n);
     CAPS_TRY(caps_ranks_collect(crew->ranks, NULL, crew->n, 0, NULL, firsts, err));
     const size_t members = firsts[ranks];
-    CAPS_TRY(caps_team_check(config->spec, members, err));
     if (c->resume && c->split)
         snprintf(config->split, sizeof config->split, "%s", c->split);
     else if (c->resume && has_other_devices(crew, config, members, c))

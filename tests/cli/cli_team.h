@@ -81,6 +81,37 @@ static inline json_t *resume(const char *out, const char *flags)
     return cli_run_json(cli_line("train --resume --out %s --quiet --json %s", out, flags));
 }
 
+/* All parameters of a file; freed with free(). */
+static inline float *parameters_of(const char *path, size_t *n)
+{
+    caps_error err = {0};
+    caps_checkpoint c = {0};
+    test_ok(caps_checkpoint_load(&c, path, NULL, &err));
+    float *values = c.parameters;
+    *n = c.count;
+    c.parameters = NULL;
+    caps_checkpoint_release(&c);
+    return values;
+}
+
+/* |x - y| / |y - origin|: two steps from one place. */
+static inline double step_error(const char *x, const char *y, const char *origin)
+{
+    size_t nx, ny, n;
+    float *px = parameters_of(x, &nx), *py = parameters_of(y, &ny), *p = parameters_of(origin, &n);
+    double difference = 0, step = 0;
+    ck_assert(nx == n && ny == n);
+    for (size_t i = 0; i < n; i++) {
+        difference += pow((double)px[i] - (double)py[i], 2);
+        step += pow((double)py[i] - (double)p[i], 2);
+    }
+    free(px);
+    free(py);
+    free(p);
+    ck_assert(step > 0);
+    return sqrt(difference / step);
+}
+
 /* The page about a run draws both, with a bar an epoch. */
 static inline void expect_page(const char *out, size_t epochs)
 {

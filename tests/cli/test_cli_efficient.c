@@ -80,10 +80,6 @@ START_TEST(a_batch_in_parts_is_refused)
             data, spec, out)),
         2, "--memory-limit is too small: conv1: normalises by the statistics of the whole batch",
         "memory limit");
-    cli_expect_error(
-        cli_run_text(cli_line(
-            "train --data %s --arch %s --out %s --batch 16 --device 0:0/2", data, spec, out)),
-        2, "2 devices for a network with batch normalisation, need one", "two devices");
     ck_assert(!caps_path_exists(cli_path(out, "model.safetensors")));
 }
 END_TEST

@@ -34,37 +34,6 @@ CAPS_PRINTF(1, 2) static const char *on_both(const char *format, ...)
     return flags;
 }
 
-/* All parameters of a file; freed with free(). */
-static float *parameters_of(const char *path, size_t *n)
-{
-    caps_error err = {0};
-    caps_checkpoint c = {0};
-    test_ok(caps_checkpoint_load(&c, path, NULL, &err));
-    float *values = c.parameters;
-    *n = c.count;
-    c.parameters = NULL;
-    caps_checkpoint_release(&c);
-    return values;
-}
-
-/* |x - y| / |y - origin|: two steps from one place. */
-static double step_error(const char *x, const char *y, const char *origin)
-{
-    size_t nx, ny, n;
-    float *px = parameters_of(x, &nx), *py = parameters_of(y, &ny), *p = parameters_of(origin, &n);
-    double difference = 0, step = 0;
-    ck_assert(nx == n && ny == n);
-    for (size_t i = 0; i < n; i++) {
-        difference += pow((double)px[i] - (double)py[i], 2);
-        step += pow((double)py[i] - (double)p[i], 2);
-    }
-    free(px);
-    free(py);
-    free(p);
-    ck_assert(step > 0);
-    return sqrt(difference / step);
-}
-
 /* ---- wrong usage ---------------------------------------------------------------------------- */
 
 START_TEST(what_is_wrong_is_said_in_a_line)

@@ -24,6 +24,7 @@ static const struct {
                                                       "-DTOOM_COOK_LANES=8"}},
     {CAPS_FAMILY_CPU, {"em.clt", " -DEM_TILE=32"}},
     {CAPS_FAMILY_CPU, {"em_gradient.clt", " -DEM_TILE=32 -DEM_TERMS=3"}},
+    {CAPS_FAMILY_GPU, {"em_gpu.clt", " -DEM_TILE=1 -DEM_GROUP=4 -DEM_HELD=4"}},
     {CAPS_FAMILY_GPU, {"conv_implicit_gpu.clt", " -DIMPLICIT_GROUP=2"}},
     {CAPS_FAMILY_GPU, {"gemm_tiled_gpu.clt", " -DTILED_WM=4"}},
     {CAPS_FAMILY_GPU, {"routing_tiled_gpu.clt", " -DROUTING_LM=4"}},

@@ -455,11 +455,11 @@ START_TEST(wrong_arguments_are_refused)
     ck_assert_uint_eq(caps_em_workspace_of(rt, &d.how, true).state, 0);
     d.how = good;
     char need[128];
-    d.workspace.shape[0] = 3;
-    snprintf(need, sizeof need, "em: workspace has 3 float32, need >= %zu",
-        caps_em_workspace_of(rt, &good, false).workspace);
+    d.state.shape[0] = 3;
+    snprintf(need, sizeof need, "em: state has 3 float32, need >= %zu",
+        caps_em_workspace_of(rt, &good, false).state);
     test_refused(forward(families[_i], &d, err), need);
-    d.workspace.shape[0] = caps_em_workspace_of(rt, &good, true).workspace;
+    d.state.shape[0] = caps_em_workspace_of(rt, &good, true).state;
     size_t iteration;
     test_refused(caps_em_first_not_finite(families[_i], &iteration, &d.state, 3, &d.how, err),
         "em: the number of images is 3, need 1 to 2");

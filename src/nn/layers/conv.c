@@ -15,10 +15,11 @@ typedef struct conv_layer {
     caps_layer base;
     caps_convolution convolution;
     size_t channels, kernel, stride, padding;
-    int activation, norm;  /* positions below */
-    caps_tensor activated; /* [batch, M, OH, OW]: what is normalised; no buffer: y itself */
-    caps_tensor mean, var; /* [M]: the batch's */
-    size_t workspace;      /* elements of the shared one, of normalisation */
+    int activation, norm;       /* positions below */
+    caps_tensor activated;      /* [batch, M, OH, OW]: what is normalised; no buffer: y itself */
+    caps_tensor mean, var;      /* [M]: the batch's */
+    caps_tensor dweight, dbias; /* [M]: sums over a batch that several models compute */
+    size_t workspace;           /* elements of the shared one, of normalisation */
 } conv_layer;
 
 enum { WEIGHT, BIAS, NORM_WEIGHT, NORM_BIAS, RUNNING_MEAN, RUNNING_VAR }; /* parameters */
@@ -106,6 +107,10 @@ static caps_status conv_plan(caps_layer *layer, caps_plan *plan, caps_error *err
             plan->arena, &self->mean, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, y, err));
         CAPS_TRY(
             caps_arena_add(plan->arena, &self->var, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, y, err));
+        CAPS_TRY(caps_arena_add(
+            plan->arena, &self->dweight, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, y, err));
+        CAPS_TRY(caps_arena_add(
+            plan->arena, &self->dbias, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, y, err));
         self->workspace = caps_batch_norm_workspace(plan->batch, y[0]);
         caps_plan_transient(plan, self->workspace);
     }
@@ -120,44 +125,93 @@ static const caps_tensor *conv_statistic(
     return pass->by_batch ? of_batch : &layer->parameters[running].parameter.value;
 }
 
+/* Of the batch: of its images in this model, then of all. */
+static caps_status conv_statistics(
+    conv_layer *self, const caps_pass *pass, const caps_tensor *x, caps_error *err)
+{
+    const caps_tensor workspace = caps_transient_workspace(pass, &self->workspace);
+    caps_status status = CAPS_OK;
+    if (pass->b > 0)
+        CAPS_TRY(caps_batch_norm_statistics(pass->rt, &self->mean, &self->var, x, &workspace, err));
+    if (pass->share)
+        CAPS_TRY(caps_batch_share_statistics(
+            pass->rt, pass->share, &self->mean, &self->var, pass->b, err));
+done:
+    return status;
+}
+
 static caps_status conv_forward(caps_layer *layer, const caps_pass *pass, caps_error *err)
 {
     conv_layer *self = (conv_layer *)layer;
     const caps_tensor y = caps_batch_of(&layer->outputs[0].y, pass->b);
     const caps_tensor x = self->activated.buffer ? caps_batch_of(&self->activated, pass->b) : y;
     const caps_owned_parameter *p = layer->parameters;
-    caps_status status;
-    CAPS_TRY(caps_convolution_forward(
-        &self->convolution, layer, pass, &x, &p[BIAS].parameter.value, err));
+    caps_status status = CAPS_OK;
+    if (pass->b > 0)
+        CAPS_TRY(caps_convolution_forward(
+            &self->convolution, layer, pass, &x, &p[BIAS].parameter.value, err));
     if (!conv_has_norm(self))
         goto done;
-    if (pass->by_batch) {
-        const caps_tensor workspace = caps_transient_workspace(pass, &self->workspace);
-        CAPS_TRY(
-            caps_batch_norm_statistics(pass->rt, &self->mean, &self->var, &x, &workspace, err));
-    }
-    CAPS_TRY(caps_batch_norm_forward(pass->rt, &y, &x,
-        conv_statistic(layer, pass, &self->mean, RUNNING_MEAN),
-        conv_statistic(layer, pass, &self->var, RUNNING_VAR), &p[NORM_WEIGHT].parameter.value,
-        &p[NORM_BIAS].parameter.value, CAPS_BATCH_NORM_EPSILON, err));
+    if (pass->by_batch)
+        CAPS_TRY(conv_statistics(self, pass, &x, err));
+    if (pass->b > 0)
+        CAPS_TRY(caps_batch_norm_forward(pass->rt, &y, &x,
+            conv_statistic(layer, pass, &self->mean, RUNNING_MEAN),
+            conv_statistic(layer, pass, &self->var, RUNNING_VAR), &p[NORM_WEIGHT].parameter.value,
+            &p[NORM_BIAS].parameter.value, CAPS_BATCH_NORM_EPSILON, err));
 done:
     return status;
 }
 
-/* dy becomes that of what was normalised. */
-static caps_status conv_backward_norm(
+/* dy becomes that of what was normalised, where the statistics are those of several models. */
+static caps_status conv_backward_share(
+    caps_layer *layer, const caps_pass *pass, const caps_tensor *dy, caps_error *err)
+{
+    conv_layer *self = (conv_layer *)layer;
+    const size_t *y = self->convolution.y_shape;
+    const caps_tensor x = caps_batch_of(&self->activated, pass->b);
+    const caps_tensor workspace = caps_transient_workspace(pass, &self->workspace);
+    const caps_owned_parameter *p = layer->parameters;
+    const caps_tensor *dweight = &p[NORM_WEIGHT].parameter.gradient;
+    const caps_tensor *dbias = &p[NORM_BIAS].parameter.gradient;
+    caps_status status = CAPS_OK;
+    if (pass->b > 0)
+        CAPS_TRY(caps_batch_norm_sums(pass->rt, dweight, dbias, dy, &x, &self->mean, &self->var,
+            CAPS_BATCH_NORM_EPSILON, &workspace, err));
+    CAPS_TRY(caps_batch_share_sums(
+        pass->rt, pass->share, &self->dweight, &self->dbias, dweight, dbias, pass->b, err));
+    if (pass->b > 0)
+        CAPS_TRY(caps_batch_norm_input(pass->rt, dy, dy, &x, &self->mean, &self->var,
+            &p[NORM_WEIGHT].parameter.value, &self->dweight, &self->dbias,
+            (double)pass->share->total * (double)y[1] * (double)y[2], CAPS_BATCH_NORM_EPSILON,
+            err));
+done:
+    return status;
+}
+
+/* Likewise, where the batch is this model's alone, or the statistics are the running ones. */
+static caps_status conv_backward_alone(
     caps_layer *layer, const caps_pass *pass, const caps_tensor *dy, caps_error *err)
 {
     conv_layer *self = (conv_layer *)layer;
     const caps_tensor x = caps_batch_of(&self->activated, pass->b);
     const caps_tensor workspace = caps_transient_workspace(pass, &self->workspace);
     const caps_owned_parameter *p = layer->parameters;
-    caps_status status;
-    CAPS_TRY(caps_batch_norm_backward(pass->rt, dy, &p[NORM_WEIGHT].parameter.gradient,
+    return caps_batch_norm_backward(pass->rt, dy, &p[NORM_WEIGHT].parameter.gradient,
         &p[NORM_BIAS].parameter.gradient, dy, &x,
         conv_statistic(layer, pass, &self->mean, RUNNING_MEAN),
         conv_statistic(layer, pass, &self->var, RUNNING_VAR), &p[NORM_WEIGHT].parameter.value,
-        pass->by_batch, CAPS_BATCH_NORM_EPSILON, &workspace, err));
+        pass->by_batch, CAPS_BATCH_NORM_EPSILON, &workspace, err);
+}
+
+static caps_status conv_backward_norm(
+    caps_layer *layer, const caps_pass *pass, const caps_tensor *dy, caps_error *err)
+{
+    conv_layer *self = (conv_layer *)layer;
+    const caps_owned_parameter *p = layer->parameters;
+    caps_status status;
+    CAPS_TRY(pass->share && pass->by_batch ? conv_backward_share(layer, pass, dy, err)
+                                           : conv_backward_alone(layer, pass, dy, err));
     if (!pass->by_batch)
         goto done;
     CAPS_TRY(caps_batch_norm_update(
@@ -175,9 +229,9 @@ static caps_status conv_backward(caps_layer *layer, const caps_pass *pass, caps_
     const caps_tensor y = caps_batch_of(norm ? &self->activated : &layer->outputs[0].y, pass->b);
     const caps_tensor dy = caps_batch_of(&layer->outputs[0].dy, pass->b);
     caps_status status = norm ? conv_backward_norm(layer, pass, &dy, err) : CAPS_OK;
-    return status == CAPS_OK ? caps_convolution_backward(&self->convolution, layer, pass, &dy,
-                                   conv_has_relu(self) ? &y : NULL, err)
-                             : status;
+    return status == CAPS_OK && pass->b > 0 ? caps_convolution_backward(&self->convolution, layer,
+                                                  pass, &dy, conv_has_relu(self) ? &y : NULL, err)
+                                            : status;
 }
 
 static void conv_problem(const caps_layer *layer, caps_layer_problem *p)

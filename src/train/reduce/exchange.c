@@ -27,7 +27,7 @@ static caps_status exchange_make_copy(caps_exchange *x, caps_error *err)
 caps_status caps_exchange_init(caps_exchange *x, caps_model *model, size_t piece, caps_error *err)
 {
     caps_runtime *rt = caps_model_get_runtime(model);
-    const size_t elements = caps_model_flat_count(model);
+    const size_t elements = caps_model_trained_count(model);
     caps_status status = CAPS_OK;
     cl_int code = CL_SUCCESS;
     if (piece == 0)

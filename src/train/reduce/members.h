@@ -22,6 +22,7 @@ struct caps_member {
     caps_model *model; /* its own */
     caps_stepper stepper;
     caps_exchange exchange;
+    caps_batch_share share; /* for statistics of the whole batch */
     pthread_t thread;
     bool started;
     uint64_t jobs; /* that it has ended */
@@ -51,11 +52,14 @@ struct caps_team {
     uint64_t taken; /* the last step whose results the caller has; of several members */
     double timeout;
 
-    caps_ranks *ranks;  /* NULL: this process alone */
-    size_t *firsts;     /* [ranks + 1] */
-    bool *takes_part;   /* [ranks] */
-    float *sums;        /* [elements]: of several members, where they are summed over the ranks */
-    float *received;    /* [elements]: rank 0's parameters; NULL: not yet */
+    caps_ranks *ranks; /* NULL: this process alone */
+    size_t *firsts;    /* [ranks + 1] */
+    bool *takes_part;  /* [ranks] */
+    float *sums;       /* [elements]: of several members, where they are summed over the ranks */
+    float *received;   /* [elements]: rank 0's parameters; NULL: not yet */
+    /* Of networks that normalise by the batch: [all, statistics] and [all]; NULL: of others. */
+    float *pool;
+    size_t *images_of;
     bool strays, stray; /* some rank's parameters differ from rank 0's; this rank's do */
     size_t totals[CAPS_STEPS_AT_ONCE]; /* images of a step in flight, of all ranks */
 
@@ -78,7 +82,7 @@ struct caps_team {
     size_t met;    /* members at the meeting point */
     uint64_t meetings;
     bool aborted; /* a member has failed: nobody waits for it */
-    double anew; /* when all have their time again: one is back from abroad, the job is aborted */
+    double anew;  /* when all have their time again: one is back from abroad, the job is aborted */
 };
 
 /* One device in one process: no threads, nothing is summed. */
@@ -110,6 +114,14 @@ caps_status caps_member_left(caps_error *err);
 /* reduction.c: caps_stepper.ready and caps_stepper.reduce, with the member as their user. */
 caps_status caps_member_ready(void *user, size_t first, size_t count, caps_error *err);
 caps_status caps_member_reduce(void *user, caps_model *model, caps_error *err);
+
+/* team_statistics.c: room for statistics of batches, where the network has some; the images of a
+ * step; and caps_batch_share.gather, with the member as its user. */
+caps_status caps_team_pool_init(caps_team *t, const caps_model_spec *spec, caps_error *err);
+void caps_team_pool_release(caps_team *t);
+void caps_team_pool_announce(caps_team *t);
+caps_status caps_member_gather(
+    void *user, const float *own, size_t n, const float **all, caps_error *err);
 
 /* team.c: within a job, sends the lead's parameters to members whose own are not the same. */
 caps_status caps_member_send(caps_member *m, caps_error *err);

@@ -76,6 +76,7 @@ caps_status caps_team_begin(caps_team *t, uint64_t seed, uint64_t step, caps_err
             m->stepper.reduce = caps_member_reduce;
             m->stepper.ready = caps_member_ready;
             m->stepper.reduce_user = m;
+            m->stepper.share = t->pool ? &m->share : NULL;
         }
     }
     t->compared = false;
@@ -96,16 +97,6 @@ static caps_status member_init(caps_member *m, const caps_team_options *o, caps_
         CAPS_TRY(caps_exchange_init(&m->exchange, m->model, o->piece, err));
 done:
     return status;
-}
-
-caps_status caps_team_check(const caps_model_spec *spec, size_t devices, caps_error *err)
-{
-    if (devices <= 1 || caps_model_spec_info(spec)->statistics == 0)
-        return CAPS_OK;
-    return caps_fail(err, CAPS_ERR_ARGUMENT,
-        "train: %zu devices for a network with batch normalisation, need one: its statistics are "
-        "those of the whole batch",
-        devices);
 }
 
 caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n,
@@ -129,7 +120,6 @@ caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n
     }
     if (!t || !t->members || !t->weights || !t->hosts || !t->models)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu devices", n));
-    CAPS_TRY(caps_team_check(options->spec, t->all, err));
     memcpy(t->weights, options->weights, t->all * sizeof *t->weights);
     t->pixels = info->pixels;
     t->labels = info->labels;
@@ -152,6 +142,7 @@ caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n
     for (size_t i = 0; i < n; i++)
         t->models[i] = t->members[i].model;
     CAPS_TRY(caps_team_join(t, options, err));
+    CAPS_TRY(caps_team_pool_init(t, options->spec, err));
     t->has_threads = !caps_team_is_alone(t);
     CAPS_TRY(caps_members_start(t, err));
     *out = t;
@@ -175,6 +166,7 @@ void caps_team_free(caps_team *t)
     if (!all || caps_team_is_busy(t)) /* what is not free yet is what may come back still uses */
         return;
     caps_team_part_ways(t);
+    caps_team_pool_release(t);
     if (t->has_changed)
         pthread_cond_destroy(&t->changed);
     if (t->has_lock)

@@ -56,9 +56,6 @@ typedef struct caps_team caps_team;
 /* rts[n]: the members' runtimes, n >= 1, of different devices; they outlive the team. A team of one
  * has no thread and sums nothing.
  * Errors: those of caps_model_create, with the device's name. */
-/* May a network of this spec train on so many devices together? Not where it normalises by the
- * statistics of a whole batch: CAPS_ERR_ARGUMENT. */
-caps_status caps_team_check(const caps_model_spec *spec, size_t devices, caps_error *err);
 caps_status caps_team_create(caps_team **out, caps_runtime *const *rts, size_t n,
     const caps_team_options *options, caps_error *err);
 /* Waits for what is in flight; of a device that does not answer any more nothing is freed. NULL is

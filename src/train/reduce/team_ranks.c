@@ -13,7 +13,7 @@ caps_status caps_team_join(caps_team *t, const caps_team_options *o, caps_error 
     if (!t->ranks)
         return CAPS_OK;
     const caps_exchange *x = &t->members[0].exchange;
-    const size_t elements = caps_model_flat_count(t->members[0].model);
+    const size_t elements = caps_model_trained_count(t->members[0].model);
     size_t *counts = calloc(x->count, sizeof *counts);
     t->firsts = malloc((ranks + 1) * sizeof *t->firsts);
     t->takes_part = calloc(ranks, sizeof *t->takes_part);
@@ -69,9 +69,10 @@ void caps_team_announce(caps_team *t)
 /* ---- parameters ----------------------------------------------------------------------------- */
 
 /* Rank 0's array becomes that of all ranks: *array is rank 0's own, or `received`. */
-static caps_status share_array(caps_team *t, const float **array, float *received, caps_error *err)
+static caps_status share_array(
+    caps_team *t, const float **array, float *received, size_t elements, caps_error *err)
 {
-    const size_t bytes = caps_model_flat_count(t->members[0].model) * sizeof **array;
+    const size_t bytes = elements * sizeof **array;
     if (caps_ranks_rank(t->ranks) == 0)
         return caps_ranks_share(t->ranks, (void *)*array, bytes, err);
     *array = received;
@@ -97,11 +98,13 @@ done:
 caps_status caps_team_spread(caps_team *t, caps_error *err)
 {
     const bool leads = caps_ranks_rank(t->ranks) == 0;
-    const size_t elements = caps_model_flat_count(t->members[0].model);
+    const size_t all = caps_model_flat_count(t->members[0].model);
+    const size_t trained = caps_model_trained_count(t->members[0].model);
     caps_model_view view = {0}, values;
     caps_status status;
     const float **const arrays[] = {
         &values.parameters, &values.moments[0], &values.moments[1], &values.average};
+    const size_t elements[] = {all, trained, trained, all};
     enum { ARRAYS = sizeof arrays / sizeof arrays[0] };
     float *received[ARRAYS] = {0};
     if (caps_team_is_alone(t))
@@ -111,9 +114,9 @@ caps_status caps_team_spread(caps_team *t, caps_error *err)
     for (size_t i = 0; i < ARRAYS; i++) {
         if (!*arrays[i])
             continue;
-        if (!leads && !(received[i] = malloc(elements * sizeof(float))))
+        if (!leads && !(received[i] = malloc(elements[i] * sizeof(float))))
             CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for the state"));
-        CAPS_TRY(share_array(t, arrays[i], received[i], err));
+        CAPS_TRY(share_array(t, arrays[i], received[i], elements[i], err));
     }
     if (!leads)
         CAPS_TRY(caps_model_unmap(t->members[0].model, &view, err));
@@ -166,7 +169,7 @@ caps_status caps_team_send_ranks(caps_team *t, caps_error *err)
         CAPS_TRY(caps_model_map(t->members[0].model, &view, err));
         parameters = view.parameters;
     }
-    CAPS_TRY(share_array(t, &parameters, t->received, err));
+    CAPS_TRY(share_array(t, &parameters, t->received, elements, err));
     if (t->stray)
         CAPS_TRY(set_all(t, &(caps_model_view){.parameters = parameters}, err));
 done:

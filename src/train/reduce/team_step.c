@@ -73,6 +73,7 @@ caps_status caps_team_enqueue(
     t->totals[(caps_team_enqueued(t) + 1) % CAPS_STEPS_AT_ONCE] = total;
     t->lr = lr;
     caps_team_announce(t);
+    caps_team_pool_announce(t);
     CAPS_TRY(caps_team_do(t, member_enqueue, err));
     CAPS_TRY(caps_team_send_ranks(t, err));
     if (!t->compared) {
