@@ -1,4 +1,4 @@
-// add_gpu.cl: y += x, GPU family.
+// add_gpu.cl: y += x, and y += factor x, GPU family.
 //
 // Flat arrays of `count` elements that do not overlap.
 // Work: item n takes element n; items from `count` on do nothing.
@@ -11,4 +11,13 @@ __kernel void add(__global float *restrict y, const ulong y_offset,
     const ulong i = get_global_id(0);
     if (i < count)
         y[y_offset + i] += x[x_offset + i];
+}
+
+// y += factor x
+__kernel void add_scaled(__global float *restrict y, const ulong y_offset,
+    __global const float *restrict x, const ulong x_offset, const float factor, const uint count)
+{
+    const ulong i = get_global_id(0);
+    if (i < count)
+        y[y_offset + i] = fma(factor, x[x_offset + i], y[y_offset + i]);
 }

@@ -83,8 +83,9 @@ typedef struct caps_predictions {
     float *lengths;        /* [n, J]: of the class capsules, or probabilities */
     float *capsules;       /* [n, J, D]: the class capsules */
     float *reconstruction; /* [n, L, C*H*W]: what the decoder makes of the capsule of each label */
-    float *couplings;      /* [n, r, I, J]: of every iteration */
-    float *input_lengths;  /* [n, I]: of the capsules that the class capsules read */
+    float *couplings;      /* [n, r, I, J]: of every iteration; of matrix capsules assignments */
+    float *input_lengths;  /* [n, I]: of the capsules that the class capsules read; of matrix
+                              capsules activations */
 } caps_predictions;
 
 /* Runs the images [n, C*H*W] through the network, in batches of the model's size; `what` is a set

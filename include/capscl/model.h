@@ -43,6 +43,9 @@ typedef struct caps_model_options {
                                    loss of an image, and its gradient, times the weight of its
                                    label (of several labels: the mean of their weights). The
                                    reconstruction loss has none. NULL: none. Read by create only */
+    double weight_decay; /* X, 0 or more: an optimizer takes g + X w in place of the gradient g of a
+                            weight w, as of a loss with X/2 |w|^2; of tensors named "weight" alone,
+                            no bias, no beta. 0: none */
     bool average;               /* training only: also an average of the parameters, which
                                    caps_model_average_step moves */
 } caps_model_options;
@@ -146,6 +149,9 @@ CAPS_API caps_status caps_model_set_batch(
 /* Numbers that the draws of a training step follow from. Where a model has dropout it drops in
  * forwards that are masked by label from then on, until step is 0: the default. */
 CAPS_API void caps_model_set_step(caps_model *m, uint64_t seed, uint64_t step);
+/* The margin of the spread loss in caps_model_gradients from then on; 0: that of the model's loss,
+ * the default, which all else has anyway. */
+CAPS_API void caps_model_set_spread_margin(caps_model *m, float margin);
 /* Forward of the batch that was set, and its losses where it has labels. Batch normalisation goes
  * by the batch's statistics where the model was made for training, without input_gradient, and the
  * forward is masked by label; else by the running ones, which a backward of the first sort moves.
@@ -168,15 +174,18 @@ CAPS_API caps_tensor caps_model_input_gradient(const caps_model *m);
 
 /* A result of the last forward by its name: a view whose first dimension is the batch's size unless
  * said otherwise; buffer NULL where there is none (no such name, no decoder, no labels).
- *   "lengths"         [b, J]: the classes' scores: lengths of the class capsules, or probabilities
+ *   "lengths"         [b, J]: the classes' scores: lengths of the class capsules, activations of
+ *                     matrix capsules, or probabilities
  *   "best"            int32 [b], or [b, L]: the classes with the highest scores
  *   "capsules"        [b, J, D]: the class capsules
- *   "inputs"          [b, I, K]: the capsules that these read
- *   "couplings"       [b, I, J]: of the last iteration of their routing
- *   "couplings.iterations"  [r, b, I, J]: of every iteration
+ *   "inputs"          [b, I, K]: the capsules that these read; "inputs.activation" [b, I] of
+ *                     matrix capsules
+ *   "couplings"       [b, I, J]: of the last iteration of their routing; "assignment" of matrix
+ *                     capsules, which have no couplings: R
+ *   "couplings.iterations", "assignment.iterations"  [r, b, I, J]: of every iteration
  *   "reconstruction"  [b * L, C*H*W]: of label t of image n in row n L + t; by length those that
  *                     are right stand where their label does
- *   "class_loss"      [b]: margin loss or cross entropy
+ *   "class_loss"      [b]: margin loss, spread loss or cross entropy
  *   "sse"             [b * L]: squared error of the reconstruction
  *   "<layer>", "<layer>.<output>"  what any layer gives, as docs/networks.md has it */
 CAPS_API caps_tensor caps_model_output(const caps_model *m, const char *name);
@@ -199,8 +208,8 @@ CAPS_API caps_status caps_model_clear_totals(caps_model *m, caps_error *err);
 CAPS_API caps_status caps_model_add_totals(caps_model *m, caps_error *err);
 CAPS_API caps_status caps_model_get_totals(caps_model *m, caps_model_totals *t, caps_error *err);
 
-/* One optimizer step over the flat buffers, at learning rate `lr` times
- * options.lr_multipliers. Enqueues. */
+/* One optimizer step over the flat buffers, at learning rate `lr` times options.lr_multipliers,
+ * with options.weight_decay, which is added to the gradients that there are. Enqueues. */
 CAPS_API caps_status caps_model_adam(caps_model *m, float lr, uint64_t t, caps_error *err);
 CAPS_API caps_status caps_model_sgd(caps_model *m, float lr, caps_error *err);
 /* *finite is false where a gradient of a step since the last call was not finite. Blocks. */

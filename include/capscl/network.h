@@ -37,14 +37,16 @@ typedef struct caps_model_info {
     size_t grid[3];    /* I = types * height * width where these capsules have places, else all 0 */
     size_t iterations; /* r of the class capsules' routing, 1 of attention; 0: no routing */
     bool leaky;        /* of the same: see caps_routing */
-    const char *routing_grad; /* "full", "last"; "none" without dynamic routing */
-    const char *class_loss;   /* "margin loss", "cross entropy" */
-    const char *score;        /* what a class has: "length", "probability" */
-    const char *scores;       /* "lengths", "probabilities" */
+    const char *routing_grad; /* "full", "last"; "none" without dynamic or EM routing */
+    const char *class_loss;   /* "margin loss", "cross entropy", "spread loss": the network's own,
+                                 see caps_loss_name */
+    const char *score;        /* what a class has: "length", "probability", "activation" */
+    const char *scores;       /* "lengths", "probabilities", "activations" */
     uint64_t parameters;
     uint64_t decoder_parameters; /* of them in the decoder */
     uint64_t statistics; /* numbers that training keeps up to date but does not train: running means
                             and variances of batch normalisation; no parameters */
+    bool matrix; /* the class capsules are matrix capsules: `dim` is 16, `iterations` are of EM */
 } caps_model_info;
 
 /* Parses and checks JSON text; `where` names it in messages ("net.json"). CAPS_ERR_SPEC names the
@@ -107,19 +109,37 @@ CAPS_API caps_status caps_class_names_parse(
 
 /* ---- loss ----------------------------------------------------------------------------------- */
 
+/* Which loss the classes have. */
+typedef enum caps_class_loss {
+    CAPS_CLASS_LOSS_OWN, /* the network's: margin loss, cross entropy; of matrix capsules spread */
+    CAPS_CLASS_LOSS_MARGIN, /* of lengths, or of the activations of matrix capsules */
+    CAPS_CLASS_LOSS_SPREAD, /* of the activations of matrix capsules */
+} caps_class_loss;
+
 /* loss = margin_scale * mean margin loss + reconstruction_weight * mean squared error, the means
  * over the images of a batch, the error summed over an image's pixels (and over its labels where
  * there are several). Where a network
- * classifies by softmax the cross entropy stands in the margin loss's place. */
+ * classifies by softmax the cross entropy stands in the margin loss's place, where it classifies by
+ * the activations of matrix capsules the spread loss. */
 typedef struct caps_loss {
     caps_margin margin;
     double margin_scale;
     double reconstruction_weight;
+    caps_class_loss class_loss;
+    float spread_margin; /* m of the spread loss */
 } caps_loss;
 
 /* Of the squared error in the loss (the paper, section 4.1). */
 #define CAPS_RECONSTRUCTION_WEIGHT 0.0005
-#define CAPS_LOSS_DEFAULT          ((caps_loss){CAPS_MARGIN_DEFAULT, 1, CAPS_RECONSTRUCTION_WEIGHT})
+#define CAPS_LOSS_DEFAULT                                                                          \
+    ((caps_loss){CAPS_MARGIN_DEFAULT, 1, CAPS_RECONSTRUCTION_WEIGHT, CAPS_CLASS_LOSS_OWN, 0.9f})
+
+/* What messages and reports call the loss of the classes: "margin loss", "spread loss", "cross
+ * entropy". */
+CAPS_API const char *caps_loss_name(const caps_model_spec *spec, const caps_loss *loss);
+/* The network has such a loss; CAPS_ERR_ARGUMENT. */
+CAPS_API caps_status caps_loss_check(
+    const caps_model_spec *spec, const caps_loss *loss, caps_error *err);
 
 /* ---- parameters ----------------------------------------------------------------------------- */
 

@@ -454,6 +454,16 @@ CAPS_API caps_status caps_margin_backward(caps_runtime *rt, const caps_tensor *d
     const caps_tensor *v, const caps_tensor *lengths, const caps_tensor *labels,
     const caps_margin *margin, float scale, caps_error *err);
 
+/* loss[b] = sum over i != t of max(0, m - (a[b,t] - a[b,i]))^2, t = labels[b], m = margin: the
+ * spread loss (equation 3 of Hinton, Sabour, Frosst 2018), per sample. Of several labels the sum is
+ * over them as t, each once, and i over the classes that are none of them; a label that is no class
+ * has no terms. loss: [B], a: [B,J], labels: int32 [B] or [B,L]. */
+CAPS_API caps_status caps_spread_forward(caps_runtime *rt, const caps_tensor *loss,
+    const caps_tensor *a, const caps_tensor *labels, float margin, caps_error *err);
+/* da[b,j] = scale dloss[b]/da[b,j]. da may not be a. */
+CAPS_API caps_status caps_spread_backward(caps_runtime *rt, const caps_tensor *da,
+    const caps_tensor *a, const caps_tensor *labels, float margin, float scale, caps_error *err);
+
 /* best[b] = the first j with the greatest length. best: int32 [B]; or [B,L], L <= J: the L longest,
  * each once, the longest first, of equal ones the first. */
 CAPS_API caps_status caps_argmax(

@@ -77,6 +77,9 @@ typedef struct caps_train_config {
     caps_reduce reduce; /* how their gradients are summed */
     uint64_t lr_warmup_steps; /* of so many first steps step n (from 1) has n / so many of the rate;
                                  Adam only; 0: none */
+    double spread_margin_first; /* of the spread loss in the first step; a straight line leads to
+                                   loss.spread_margin in the last one. 0: that from the start */
+    double weight_decay;        /* caps_model_options.weight_decay */
     double ema; /* the exponential moving average of the parameters decays by so much a step (at
                    step n, from 1, at most (1 + n) / (10 + n)), is evaluated beside them and saved
                    as model-ema.safetensors; below 1, 0: none */
@@ -119,6 +122,9 @@ typedef struct caps_profile {
     bool class_bias, primary_average;
     bool routing_last; /* routing.grad is "last"; else as it is */
     bool affine;       /* images are augmented by `affine` where they can be, else as by default */
+    double weight_decay;
+    /* Of the spread loss, in the first step and in the last. */
+    double spread_margin_first, spread_margin_last;
 } caps_profile;
 
 /* The i-th profile, NULL past the last; the first is the default. */
@@ -130,6 +136,10 @@ CAPS_API caps_status caps_profile_apply(
     caps_train_config *config, const caps_profile *p, bool network, caps_error *err);
 /* margin_scale of a loss that is averaged over classes and halved: 1 / (2 J). */
 CAPS_API double caps_loss_class_mean(const caps_model_spec *spec);
+
+/* Margin of the spread loss in step `step` (from 0) of `steps`. */
+CAPS_API double caps_spread_margin(
+    const caps_train_config *config, uint64_t step, uint64_t steps);
 
 /* Learning rate of step `step` (from 0). */
 CAPS_API double caps_learning_rate(

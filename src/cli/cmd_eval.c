@@ -76,6 +76,7 @@ typedef struct report {
     caps_textbuf rows;
     bool wants_rows;             /* --predictions */
     const caps_model_spec *spec; /* of the first model, a copy */
+    const char *class_loss;      /* what its loss of the classes is called */
     size_t classes, labels, images;
     size_t errors;            /* so far, of this model */
     caps_ensemble *together;  /* of several models */
@@ -188,7 +189,7 @@ static caps_status print_one(
     const caps_runtime *rt, const options *o, const report *r, caps_error *err)
 {
     if (!o->common.json) {
-        caps_eval_print(caps_cli_splits[o->split], r->spec, &r->results[0]);
+        caps_eval_print(caps_cli_splits[o->split], r->spec, r->class_loss, &r->results[0]);
         return CAPS_OK;
     }
     json_t *one = caps_eval_json(&r->results[0]);
@@ -337,6 +338,7 @@ static caps_status evaluate_all(
     for (; done < count; done++) {
         CAPS_TRY(open_one(opened, o, done, true, model, ds, &first, err));
         if (done == 0) {
+            r.class_loss = caps_loss_name(first, caps_model_get_loss(model[0]));
             CAPS_TRY(begin_report(&r, o, first, ds->n, err));
             CAPS_TRY(take_offsets(o, ds, &each, err));
         }

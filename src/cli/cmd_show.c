@@ -33,7 +33,8 @@ static const caps_flag flags[] = {
         "--limit", options, limit, 1, UINT32_MAX, "N", "the first N images only (default: all)"),
     CAPS_ROW_INDICES("--index", options, index, "N...",
         "these images of the split, from 0: numbers, or ranges like 0-9, up to\n"
-        "the next flag, at most 20; reconstruct, perturb, couplings and overlap only"),
+        "the next flag, at most 20; reconstruct, perturb, couplings, assignment and\n"
+        "overlap only"),
     CAPS_ROW_COUNT("--scale", options, scale, 1, 2, "N",
         "1, or 2: twice the resolution, for print and dense screens (default: 1)"),
     CAPS_ROW_COUNT("--batch", options, batch, 1, 1000000, "N",
@@ -193,8 +194,10 @@ const caps_command caps_command_show = {
         "               by 0.05, for the best image of each class\n"
         "  couplings    which primary capsules vote for which class at each iteration, for a sure\n"
         "               image and the worst mistake (pairs too), and how long they are\n"
+        "  assignment   the same of matrix capsules: R of each iteration, and activations\n"
         "  filters      the weights of the first convolution\n"
-        "  lengths      how long each class's capsule is in its own images and in others\n"
+        "  lengths      how long each class's capsule is (matrix capsules: how active) in its own\n"
+        "               images and in others\n"
         "  confusion    how many images of each class were given each class\n"
         "  overlap      pairs of overlapping digits taken apart (MultiMNIST): right ones, the\n"
         "               worst ones, and what comes when a digit is asked for that is not there\n",

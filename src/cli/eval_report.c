@@ -194,7 +194,8 @@ void caps_confusion_print(const caps_model_spec *spec, const caps_evaluation *re
     }
 }
 
-void caps_eval_print(const char *split, const caps_model_spec *spec, const caps_evaluation *result)
+void caps_eval_print(const char *split, const caps_model_spec *spec, const char *class_loss,
+    const caps_evaluation *result)
 {
     char interval[48];
     printf("%s error: %.2f %% (%zu of %zu %s; 95 %% interval %s)\n", split, result->error_percent,
@@ -209,7 +210,7 @@ void caps_eval_print(const char *split, const caps_model_spec *spec, const caps_
     if (is_uneven(result))
         printf("balanced error: %.2f %% (the mean of the classes' own errors)\n",
             caps_evaluation_balanced_percent(result));
-    printf("%s: %.5f an image\n", caps_model_spec_info(spec)->class_loss, result->class_loss);
+    printf("%s: %.5f an image\n", class_loss, result->class_loss);
     if (!isnan(result->reconstruction_sse))
         printf("squared reconstruction error: %.3f an image\n", result->reconstruction_sse);
     printf("%.1f images/s\n", result->seconds > 0 ? (double)result->n / result->seconds : 0);

@@ -20,8 +20,9 @@ json_t *caps_eval_json(const caps_evaluation *result);
 json_t *caps_eval_classes_json(const caps_model_spec *spec);
 /* n, errors, their share with its interval, confusion. */
 json_t *caps_eval_short_json(const caps_evaluation *result);
-/* split: "test". Names of classes are the spec's. */
-void caps_eval_print(const char *split, const caps_model_spec *spec, const caps_evaluation *result);
+/* split: "test". Names of classes are the spec's. class_loss: caps_loss_name. */
+void caps_eval_print(const char *split, const caps_model_spec *spec, const char *class_loss,
+    const caps_evaluation *result);
 /* The confusion matrix alone. */
 void caps_confusion_print(const caps_model_spec *spec, const caps_evaluation *result);
 

@@ -69,7 +69,7 @@ static void on_progress(caps_train_watch *w, const caps_train_metrics *m)
 /* The loss of the classes, in the few words of a line. */
 static const char *short_class_loss(const caps_train_config *config)
 {
-    const char *loss = caps_model_spec_info(config->spec)->class_loss;
+    const char *loss = caps_loss_name(config->spec, &config->loss);
     return strcmp(loss, "margin loss") == 0 ? "margin" : loss;
 }
 

@@ -16,7 +16,7 @@ static const char *const free_flags[] = {"--out", "--resume", "--data", "--epoch
     "--kernel-times", "--trace", "--trace-events", "--json", "--quiet", "--verbose"};
 
 /* Flags that are compared by functions of their own. */
-static const char *const compared_flags[] = {"--repeat", "--arch", "--init", "--conv",
+static const char *const compared_flags[] = {"--repeat", "--arch", "--init", "--conv", "--loss",
     "--iterations", "--routing-grad", "--leaky", "--class-bias", "--no-class-bias",
     "--primary-average", "--no-primary-average", "--no-decoder"};
 
@@ -39,6 +39,9 @@ static const struct {
     {"--lr-warmup", "rate_warmup_steps"},
     {"--ema", "ema"},
     {"--layer-lr", "rate_factors"},
+    {"--spread-margin", "spread_margin_first"},
+    {"--spread-margin", "loss.spread_margin"},
+    {"--weight-decay", "weight_decay"},
     {"--margin-positive", "loss.margin_positive"},
     {"--margin-negative", "loss.margin_negative"},
     {"--margin-down", "loss.margin_down"},
@@ -202,14 +205,18 @@ static caps_status compare_network(const caps_train_flags *o, const caps_args *a
     char iterations[32];
     const size_t n = caps_train_requests(o, args, requests, iterations);
     caps_status status = CAPS_OK;
+    bool found = false; /* a layer for one of the option's requests */
     for (size_t i = 0; i < n && status == CAPS_OK; i++) {
         const caps_spec_request *r = &requests[i];
+        const bool last = i + 1 == n || strcmp(r[1].option, r->option) != 0;
         char *has;
         status = caps_spec_field_read(&has, config->spec, r->kind, r->field, err);
-        if (status == CAPS_OK && (!has || strcmp(has, r->json) != 0))
+        found = found || has;
+        if (status == CAPS_OK && ((!has && last && !found) || (has && strcmp(has, r->json) != 0)))
             status = is_switch(r->option)
                          ? refuse_switch(err, r->option)
                          : refuse(err, r->option, r->json, has ? has : "no such layer");
+        found = found && !last;
         free(has);
     }
     if (status == CAPS_OK && o->no_decoder && caps_model_spec_info(config->spec)->has_decoder)
@@ -224,6 +231,16 @@ static caps_status compare_file(
     if (!given || strcmp(given, has) == 0 || (*has && caps_path_is_same(given, has)))
         return CAPS_OK;
     return refuse(err, flag, given, has);
+}
+
+static caps_status compare_loss(const caps_train_flags *o, const caps_args *args,
+    const caps_train_config *config, caps_error *err)
+{
+    const char *name = o->loss == 0 ? "margin loss" : "spread loss";
+    const char *has = caps_loss_name(config->spec, &config->loss);
+    if (!caps_args_given(args, "--loss") || strcmp(name, has) == 0)
+        return CAPS_OK;
+    return refuse(err, "--loss", o->loss == 0 ? "margin" : "spread", has);
 }
 
 /* ---- convolutions --------------------------------------------------------------------------- */
@@ -283,6 +300,7 @@ caps_status caps_train_check_resumed(const caps_train_flags *o, const caps_args 
     CAPS_TRY(compare_file("--init", o->init, config->init, err));
     CAPS_TRY(compare_conv(o->common.conv, config->conv, err));
     CAPS_TRY(compare_network(o, args, config, err));
+    CAPS_TRY(compare_loss(o, args, config, err));
     CAPS_TRY(compare_settings(o, args, config, err));
 done:
     return status;

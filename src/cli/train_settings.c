@@ -48,10 +48,11 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_TEXT("--arch", caps_train_flags, arch, "FILE",
         "the network: a JSON spec, or a name: mnist (the paper's), small,\n"
         "multimnist, cifar10, cnn (the paper's baseline), cnn-small, cnn-pool,\n"
-        "efficient (Efficient-CapsNet)\n"
+        "efficient (Efficient-CapsNet), matrix-small, matrix (matrix capsules)\n"
         "(default: mnist, or the spec of --init)"),
     CAPS_ROW_TEXT("--profile", caps_train_flags, profile, "P",
-        "what the settings begin with: paper, authors, keras or efficient\n"
+        "what the settings begin with: paper, authors, keras, efficient, em or\n"
+        "em-authors\n"
         "(docs/profiles.md; default: paper)"),
     CAPS_ROW_COUNT("--iterations", caps_train_flags, iterations, 1, 1000, "N",
         "of routing (default: the network's, 3)"),
@@ -98,6 +99,9 @@ const caps_flag caps_train_flag_table[] = {
         "batches want it (docs/scaling.md); Adam only (default: 0)"),
     CAPS_ROW_AMOUNT("--lr-min", caps_train_flags, lr_min, FLT_MAX, "X",
         "never a lower learning rate (default: 0; authors: 1e-6)"),
+    CAPS_ROW_AMOUNT("--weight-decay", caps_train_flags, weight_decay, FLT_MAX, "X",
+        "add X times the weight to the gradient of every weight, but not of biases\n"
+        "(default: 0; em, em-authors: 2e-7)"),
     CAPS_ROW_AMOUNT("--ema", caps_train_flags, ema, 1, "X",
         "also keep an exponential moving average of the weights that decays by X a step,\n"
         "as 0.999: evaluated beside them, saved as RUN/model-ema.safetensors (default: 0,\n"
@@ -105,6 +109,12 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_TEXT("--layer-lr", caps_train_flags, lr_multipliers, "L=X,...",
         "learning-rate multipliers: primary=0.1,class_caps=0.5; 0 keeps a layer\n"
         "as it is (default: 1 for all)"),
+    CAPS_ROW_CHOICE("--loss", caps_train_flags, loss, caps_train_losses, "L",
+        "of the classes: margin; or spread, of matrix capsules (default: spread for\n"
+        "them, else the network's own)"),
+    CAPS_ROW_TEXT("--spread-margin", caps_train_flags, spread_margin, "M|A:B",
+        "m of the spread loss, above 0 up to 1; A:B: a straight line over the steps\n"
+        "of the run (default: 0.2:0.9)"),
     CAPS_ROW_AMOUNT("--margin-positive", caps_train_flags, margin_positive, 1, "X",
         "m+ of the margin loss, a length: 0 to 1 and above m- (default: 0.9)"),
     CAPS_ROW_AMOUNT("--margin-negative", caps_train_flags, margin_negative, 1, "X",
@@ -234,11 +244,16 @@ static bool switch_given(const caps_args *args, const char *on, const char *off)
 size_t caps_train_requests(const caps_train_flags *o, const caps_args *args,
     caps_spec_request requests[CAPS_TRAIN_REQUESTS], char iterations[32])
 {
+    const char *grad = o->routing_grad == 0 ? "\"full\"" : "\"last\"";
     const struct {
         const char *flag, *kind, *field, *json;
     } rows[] = {
         {"--iterations", "caps", "routing.iterations", iterations},
-        {"--routing-grad", "caps", "routing.grad", o->routing_grad == 0 ? "\"full\"" : "\"last\""},
+        {"--iterations", "matrix_conv", "routing.iterations", iterations},
+        {"--iterations", "matrix_caps", "routing.iterations", iterations},
+        {"--routing-grad", "caps", "routing.grad", grad},
+        {"--routing-grad", "matrix_conv", "routing.grad", grad},
+        {"--routing-grad", "matrix_caps", "routing.grad", grad},
         {"--leaky", "caps", "routing.leaky", "true"},
         {"--class-bias", "caps", "bias", o->class_bias ? "true" : "false"},
         {"--no-class-bias", "caps", "bias", o->class_bias ? "true" : "false"},
@@ -248,44 +263,13 @@ size_t caps_train_requests(const caps_train_flags *o, const caps_args *args,
     size_t n = 0;
     snprintf(iterations, 32, "%llu", (unsigned long long)o->iterations);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        const bool again = n > 0 && strcmp(requests[n - 1].field, rows[i].field) == 0;
+        const bool again = n > 0 && strcmp(requests[n - 1].field, rows[i].field) == 0 &&
+                           strcmp(requests[n - 1].kind, rows[i].kind) == 0;
         if (caps_args_given(args, rows[i].flag) && !again)
             requests[n++] =
                 (caps_spec_request){rows[i].flag, rows[i].kind, rows[i].field, rows[i].json};
     }
     return n;
-}
-
-/* Flags of a loss that the network does not have. */
-static caps_status check_loss_flags(
-    const caps_args *args, const caps_train_config *config, caps_error *err)
-{
-    static const struct {
-        const char *flag;
-        bool reconstruction;
-    } rows[] = {{"--margin-positive", false}, {"--margin-negative", false},
-        {"--margin-down", false}, {"--class-mean", false}, {"--no-class-mean", false},
-        {"--reconstruction-weight", true}, {"--reconstruction-mean", true}};
-    const caps_model_info *info = caps_model_spec_info(config->spec);
-    const bool margin = strcmp(info->class_loss, "margin loss") == 0;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (!caps_args_given(args, rows[i].flag))
-            continue;
-        if (info->dim == 0)
-            return caps_cli_usage(
-                err, "train: %s with %s, which has no capsules", rows[i].flag, config->arch);
-        if (!rows[i].reconstruction && !margin)
-            return caps_cli_usage(err, "train: %s with %s, whose loss is the %s", rows[i].flag,
-                config->arch, info->class_loss);
-        if (rows[i].reconstruction && !info->has_decoder)
-            return caps_cli_usage(
-                err, "train: %s without a decoder, nothing is reconstructed", rows[i].flag);
-    }
-    if (caps_args_given(args, "--reconstruction-weight") &&
-        caps_args_given(args, "--reconstruction-mean"))
-        return caps_cli_usage(
-            err, "train: --reconstruction-weight and --reconstruction-mean exclude each other");
-    return CAPS_OK;
 }
 
 /* Flags of a schedule, which sgd does not have. A decay of 1 says so itself. */
@@ -448,6 +432,9 @@ caps_status caps_train_take_settings(
     if (caps_args_given(args, "--stretch"))
         config->stretch = o->pictures.stretch;
     change_numbers(o, args, config);
+    if (caps_args_given(args, "--weight-decay"))
+        config->weight_decay = o->weight_decay;
+    CAPS_TRY(caps_train_take_spread_margin(o->spread_margin, config, err));
     caps_train_change_augment(o, args, config);
     CAPS_TRY(copy_text(config->background, sizeof config->background,
         background && strcmp(background, "auto") == 0 ? "" : background, "--background", err));
@@ -470,7 +457,8 @@ caps_status caps_train_new_config(caps_train_session *s, caps_train_config *conf
     const caps_args *args = s->args;
     caps_status status;
     CAPS_TRY(start_config(s, config, err));
-    CAPS_TRY(check_loss_flags(args, config, err));
+    CAPS_TRY(caps_train_take_loss(o, args, config, err));
+    CAPS_TRY(caps_train_check_loss_flags(args, config, err));
     CAPS_TRY(caps_train_check_augment(args, config, err));
     if (caps_args_given(args, "--epochs"))
         config->epochs = o->epochs;

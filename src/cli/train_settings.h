@@ -12,6 +12,9 @@ typedef struct caps_train_flags {
     const char *data, *out, *arch, *init, *profile, *lr_multipliers, *class_weights;
     uint64_t epochs, max_steps, batch, seed, limit, validation, eval_every, save_every;
     uint64_t repeat, memory_limit, iterations, lr_decay_steps, lr_linear_epochs, lr_warmup_steps;
+    int loss; /* position of --loss */
+    const char *spread_margin;
+    double weight_decay;
     double lr, lr_decay, lr_min, ema, time_limit_seconds;
     double margin_positive, margin_negative, margin_down;
     double reconstruction_weight, reconstruction_mean;
@@ -44,8 +47,24 @@ caps_status caps_train_new_config(
 caps_status caps_train_take_settings(
     const caps_train_flags *o, const caps_args *args, caps_train_config *config, caps_error *err);
 
-/* What the flags request of the network; returns how many. */
-enum { CAPS_TRAIN_REQUESTS = 5 };
+/* ---- train_loss.c --------------------------------------------------------------------------- */
+
+/* By the position of --loss: "margin", "spread". */
+extern const char *const caps_train_losses[];
+/* --loss, and with it what belongs to that loss alone. CAPS_ERR_ARGUMENT: the network cannot have
+ * it. */
+caps_status caps_train_take_loss(
+    const caps_train_flags *o, const caps_args *args, caps_train_config *config, caps_error *err);
+/* No flag is of a loss that the network does not have. CAPS_ERR_ARGUMENT. */
+caps_status caps_train_check_loss_flags(
+    const caps_args *args, const caps_train_config *config, caps_error *err);
+/* "M", or "A:B" with A no greater than B; NULL: not given. CAPS_ERR_ARGUMENT. */
+caps_status caps_train_take_spread_margin(
+    const char *text, caps_train_config *config, caps_error *err);
+
+/* What the flags request of the network; returns how many. Those of one flag stand together: it is
+ * enough that the network has a layer of one of their kinds. */
+enum { CAPS_TRAIN_REQUESTS = 9 };
 size_t caps_train_requests(const caps_train_flags *o, const caps_args *args,
     caps_spec_request requests[CAPS_TRAIN_REQUESTS], char iterations[32]);
 

@@ -9,6 +9,7 @@
 enum { MOST_COLUMNS = 12, BARS = 34, GAP = 16, ROWS = 70, SPACE = 40, LEGEND = 64, TEXT_LINE = 18 };
 #define NO_PARENT       "no parent"
 #define PRIMARY_LENGTHS "primary lengths"
+#define ACTIVATIONS     "activations"
 #define MOST_UP         150.0 /* of a column's name that stands upright */
 #define MOST_LEFT       230.0 /* of the text below the image */
 
@@ -22,6 +23,7 @@ typedef struct sizes {
     bool names_up;
     double names_height, head; /* of them; of all that stands over the maps */
     double equal;              /* what all begin with: 1 / J, leaky 1 / (J + 1) */
+    bool matrix;               /* assignments and activations, see caps_picture_context */
     double most;               /* furthest from that of all maps */
     double above, below;       /* and of all bars */
 } sizes;
@@ -218,7 +220,10 @@ static void draw_primary(
     }
     for (size_t p = 0; p < n->height * n->width; p++)
         map[p] = caps_ramp_colour(CAPS_RAMP_GREY, most > 0 ? length_at(n, b, p) / most : 0);
-    caps_draw_label(d, x, y, n->left, CAPS_LEFT, has_places(n) ? PRIMARY_LENGTHS : "mean length",
+    caps_draw_label(d, x, y, n->left, CAPS_LEFT,
+        n->matrix       ? ACTIVATIONS
+        : has_places(n) ? PRIMARY_LENGTHS
+                        : "mean length",
         CAPS_TEXT_SMALL, caps_muted);
     caps_draw_pixels(d, x, y + TEXT_LINE, map, n->height, n->width, n->zoom);
     snprintf(text, sizeof text, has_places(n) ? "%.2f to %.2f" : "%.2f", least, most);
@@ -249,8 +254,8 @@ static void draw_block(caps_drawing *d, const caps_picture_context *of, const si
         CAPS_TEXT_SMALL, right ? caps_good : caps_bad);
     draw_primary(d, n, b, map, CAPS_SHEET_MARGIN, ty + PRIMARY);
     draw_columns(d, of, n, b, map, x, y);
-    caps_draw_label(
-        d, x - 76, y + n->names_height + 10, 66, CAPS_RIGHT, "length", CAPS_TEXT_SMALL, caps_muted);
+    caps_draw_label(d, x - 76, y + n->names_height + 10, 66, CAPS_RIGHT,
+        n->matrix ? "active" : "length", CAPS_TEXT_SMALL, caps_muted);
     for (size_t t = 0; t < n->iterations; t++) {
         const double ry = y + n->head + (double)t * n->step_y;
         snprintf(text, sizeof text, "%zu", t + 1);
@@ -294,7 +299,8 @@ static void write_shows(const sizes *n, bool leaky, char *text, size_t bytes)
     char only[96] = "", range[160], low[32], high[32];
     if (n->chosen < n->classes)
         snprintf(only, sizeof only,
-            " %zu classes: the true and the predicted, and the longest capsules.", n->chosen);
+            " %zu classes: the true and the predicted, and the %s capsules.", n->chosen,
+            n->matrix ? "most active" : "longest");
     if (n->most > 0 || n->above > 0 || n->below > 0)
         snprintf(range, sizeof range, ", up to %s above an equal share (%.3g) or %s below",
             percent(high, sizeof high, n->above / n->equal), n->equal,
@@ -302,6 +308,15 @@ static void write_shows(const sizes *n, bool leaky, char *text, size_t bytes)
     else
         snprintf(range, sizeof range, ". All are equal: %.3g", n->equal);
     const char *no_parent = leaky ? " Leaky: what no class gets is the share of no parent." : "";
+    if (n->matrix) {
+        snprintf(text, bytes,
+            "Which capsules of the layer before are assigned to which class; true classes are "
+            "underlined. Maps: assignment R at each of the %zux%zu places, mean over the %zu "
+            "types; bars: of each type, mean over the places%s.%s Left: mean activation of these "
+            "capsules at each place, the greatest white.",
+            n->height, n->width, n->types, range, only);
+        return;
+    }
     if (!has_places(n)) {
         snprintf(text, bytes,
             "Which capsules of the layer before vote for which class; true classes are underlined. "
@@ -325,7 +340,8 @@ static void draw_scale(caps_drawing *d, const sizes *n, double y)
     snprintf(low, sizeof low, "-%s", most);
     snprintf(middle, sizeof middle, "%.3g equal", n->equal);
     snprintf(high, sizeof high, "+%s", most);
-    const double x = CAPS_SHEET_MARGIN + caps_draw_text(d, CAPS_SHEET_MARGIN, y, "mean coupling",
+    const double x = CAPS_SHEET_MARGIN + caps_draw_text(d, CAPS_SHEET_MARGIN, y,
+                                             n->matrix ? "mean assignment" : "mean coupling",
                                              CAPS_TEXT_BODY, caps_ink);
     caps_draw_legend(d, x + 16, y, 320, CAPS_RAMP_DIVERGING, low, middle, high);
 }
@@ -341,7 +357,8 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_context *
         .classes = of->classes,
         .chosen = of->classes < MOST_COLUMNS ? of->classes : MOST_COLUMNS,
         .zoom = caps_picture_zoom(height, width, 84),
-        .equal = 1.0 / (double)(of->classes + leaky)};
+        .equal = 1.0 / (double)(of->classes + leaky),
+        .matrix = of->matrix};
     char shows[768];
     n.columns = n.chosen + leaky;
     n.map_width = (double)width * n.zoom;
@@ -352,8 +369,10 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_context *
     for (size_t i = 0; i < count; i++)
         find_most(&n, &blocks[i]);
     write_shows(&n, leaky, shows, sizeof shows);
-    const caps_heading heading = {
-        .title = "Couplings", .shows = shows, .source = of->source, .result = of->result};
+    const caps_heading heading = {.title = of->matrix ? "Assignment" : "Couplings",
+        .shows = shows,
+        .source = of->source,
+        .result = of->result};
     const double sheet =
         fmax(2 * CAPS_SHEET_MARGIN + n.left + ROWS + (double)n.columns * n.step_x - GAP, 760);
     const double head = caps_draw_heading(NULL, &heading, sheet);

@@ -113,21 +113,23 @@ caps_status caps_picture_lengths(caps_drawing *d, const caps_picture_context *of
     const float *lengths, const int32_t *true_labels, size_t n, size_t labels,
     const double margins[2], caps_error *err)
 {
-    const bool probabilities = !margins;
-    char shows[256];
+    const bool probabilities = !margins && !of->matrix;
+    char shows[256], dashed[96] = "";
     if (margins)
-        snprintf(shows, sizeof shows,
-            "A panel a class: the length of its capsule in images of the class and in images "
-            "of all others; shares on a log scale. Dashed: the margins of the loss, %.4g and "
-            "%.4g.",
+        snprintf(dashed, sizeof dashed, " Dashed: the margins of the loss, %.4g and %.4g.",
             margins[0], margins[1]);
+    snprintf(shows, sizeof shows,
+        "A panel a class: the %s of its capsule in images of the class and in images of all "
+        "others; shares on a log scale.%s",
+        of->matrix ? "activation" : "length", dashed);
     size_t columns = of->classes <= 4 ? of->classes : of->classes <= 12 ? 4 : 6;
     if (of->classes == 10 || of->classes == 5)
         columns = 5;
     const size_t rows = (of->classes + columns - 1) / columns;
     const double width = fmax(2 * CAPS_SHEET_MARGIN + (double)columns * PANEL_WIDTH, 760);
-    const caps_heading heading = {
-        .title = probabilities ? "Probabilities by class" : "Capsule lengths by class",
+    const caps_heading heading = {.title = probabilities ? "Probabilities by class"
+                                           : of->matrix  ? "Activations by class"
+                                                         : "Capsule lengths by class",
         .shows =
             probabilities
                 ? "A panel a class: the probability that the network gives to it, in images of "

@@ -50,7 +50,8 @@ static void draw_block(caps_drawing *d, const caps_picture_context *of, const la
     caps_text_name(text, sizeof text, "capsule of ", caps_picture_name(of, (int)b->chosen), "",
         caps_text_capacity(room, CAPS_TEXT_BODY));
     caps_draw_label(d, tx, y + 2, room, CAPS_LEFT, text, CAPS_TEXT_BODY, caps_ink);
-    snprintf(text, sizeof text, "length %.3f", (double)b->image.length);
+    snprintf(text, sizeof text, "%s %.3f", of->matrix ? "activation" : "length",
+        (double)b->image.length);
     caps_draw_label(d, tx, y + 22, room, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_muted);
     char before[64];
     snprintf(before, sizeof before, "%.40s, true ", b->image.source);
@@ -94,9 +95,10 @@ caps_status caps_picture_perturb(caps_drawing *d, const caps_picture_context *of
 {
     char shows[320];
     snprintf(shows, sizeof shows,
-        "What the %zu dimensions of a class capsule mean: each row changes one of them by %+.2f to "
+        "What the %zu %s of a class capsule mean: each row changes one of them by %+.2f to "
         "%+.2f and lets the decoder draw; the marked column is unchanged.",
-        dim, deltas[0], deltas[steps - 1]);
+        dim, of->matrix ? "elements of the pose, row by row," : "dimensions", deltas[0],
+        deltas[steps - 1]);
     const caps_heading heading = {
         .title = "Perturbed capsules", .shows = shows, .source = of->source, .result = of->result};
     const layout l = perturb_layout(of, &heading, count, dim, steps);

@@ -84,7 +84,8 @@ static void draw_wrong(caps_drawing *d, const caps_picture_context *of, const gr
     caps_picture_pair(
         text, sizeof text, of, "true ", " -> ", way, 2, caps_text_capacity(width, CAPS_TEXT_SMALL));
     caps_draw_label(d, x, y, width, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_ink);
-    snprintf(text, sizeof text, "lengths %.2f -> %.2f", (double)s->true_length, (double)s->length);
+    snprintf(text, sizeof text, "%s %.2f -> %.2f", of->matrix ? "activations" : "lengths",
+        (double)s->true_length, (double)s->length);
     caps_draw_label(d, x, y + 17, width, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_muted);
 }
 
@@ -117,7 +118,9 @@ caps_status caps_picture_reconstruct(caps_drawing *d, const caps_picture_context
         .source = of->source,
         .result = of->result};
     const section sections[] = {
-        {"right", "input | drawn from the predicted class; below: class, capsule's length",
+        {"right",
+            of->matrix ? "input | drawn from the predicted class; below: class, its activation"
+                       : "input | drawn from the predicted class; below: class, capsule's length",
             caps_good},
         {"wrong", "input | drawn from the predicted class | from the true class", caps_bad}};
     const grid r = make_grid(of, right_count, 2, 56), w = make_grid(of, wrong_count, 3, 84);

@@ -20,6 +20,8 @@ typedef struct caps_picture_context {
     size_t labels;                  /* of an image: 2 of a pair; 0 as 1 */
     size_t channels, height, width; /* of images */
     double scale;                   /* pixels a unit */
+    bool matrix; /* class capsules are matrix capsules: activations in the place of lengths, and
+                    assignments in that of couplings */
 } caps_picture_context;
 
 /* counts: [true][predicted]. */
@@ -71,7 +73,7 @@ typedef struct caps_coupled {
     size_t count;                        /* 1, or 2 of a pair */
     const float *lengths;                /* [J] */
     const float *couplings;              /* [r, T*h*w, J], capsule i = (type * h + y) * w + x */
-    const float *primary;                /* [T*h*w]: lengths of the primary capsules */
+    const float *primary;                /* [T*h*w]: lengths of the capsules below */
 } caps_coupled;
 
 /* leaky: what the couplings of a capsule lack of 1 is shown as the share of no parent. */

@@ -31,7 +31,8 @@ static caps_status download(caps_model *m, const char *name, void *host, caps_er
 /* The device has [r, b, I, J]; an image's own are [r, I, J]. */
 static caps_status download_couplings(caps_model *m, float *out, caps_error *err)
 {
-    const caps_tensor t = caps_model_output(m, "couplings.iterations");
+    const caps_tensor t = caps_model_output(
+        m, caps_model_get_info(m)->matrix ? "assignment.iterations" : "couplings.iterations");
     const size_t r = t.shape[0], b = t.shape[1], each = t.shape[2] * t.shape[3];
     float *host = malloc(r * b * each * sizeof *host);
     if (!host)
@@ -44,9 +45,12 @@ static caps_status download_couplings(caps_model *m, float *out, caps_error *err
     return status;
 }
 
-/* Lengths of the capsules [b, I, K] that the class capsules read. */
+/* Lengths of the capsules [b, I, K] that the class capsules read; of matrix capsules, their
+ * activations. */
 static caps_status download_input_lengths(caps_model *m, float *out, caps_error *err)
 {
+    if (caps_model_get_info(m)->matrix)
+        return download(m, "inputs.activation", out, err);
     const caps_tensor t = caps_model_output(m, "inputs");
     const size_t rows = t.shape[0] * t.shape[1], k = t.shape[2];
     float *host = malloc(rows * k * sizeof *host);

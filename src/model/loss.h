@@ -8,7 +8,7 @@
 
 bool caps_loss_equal(const caps_loss *a, const caps_loss *b);
 
-/* A new object with the five numbers; NULL: out of memory. */
+/* A new object with the five numbers and, unless it is the network's own, the loss of the classes; NULL: out of memory. */
 json_t *caps_loss_to_json(const caps_loss *loss);
 /* Text that gives the same loss back, with as few digits as that takes. Freed with free(); NULL:
  * out of memory. */

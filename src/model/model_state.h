@@ -49,6 +49,7 @@ struct caps_model {
     caps_tensor labels;  /* int32 [b], or [b, L] */
     caps_tensor targets; /* [batch * L, C*H*W]; L > 1 only, else the images */
     caps_loss loss;
+    float step_margin; /* of the spread loss in caps_model_accumulate; 0: the loss's */
     caps_tensor class_weights;  /* [J]; no buffer: none */
     caps_tensor workspace;      /* of convolutions */
     const void *workspace_user; /* see caps_pass */

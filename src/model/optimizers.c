@@ -1,5 +1,5 @@
-/* optimizers.c: a step of an optimizer over the flat buffers, and learning-rate multipliers by
- * layer. */
+/* optimizers.c: a step of an optimizer over the flat buffers, weight decay, and learning-rate
+ * multipliers by layer. */
 #include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 
 #include "model_state.h"
 
+#include "add.h"
 #include "fail.h"
 
 #define ADAM_BETA1   0.9f
@@ -110,6 +111,27 @@ static size_t next_part(const caps_model *m, size_t first, size_t *p, float *fac
     return end - first;
 }
 
+/* Is the tensor one of weights: "conv1.weight", "primary.pose.weight"? */
+static bool is_weight(const caps_parameter *p)
+{
+    static const char end[] = ".weight";
+    const size_t n = strlen(p->name), k = sizeof end - 1;
+    return p->ndim > 1 && n > k && strcmp(p->name + n - k, end) == 0;
+}
+
+/* Adds weight_decay w to the gradients. */
+static caps_status decay_weights(caps_model *m, caps_error *err)
+{
+    const float decay = (float)m->options.weight_decay;
+    caps_status status = CAPS_OK;
+    for (size_t i = 0; decay > 0 && i < m->network.parameter_count && status == CAPS_OK; i++) {
+        const caps_parameter *p = &m->network.parameters[i].parameter;
+        if (is_weight(p))
+            status = caps_add_scaled(m->rt, &p->gradient, &p->value, decay, err);
+    }
+    return status;
+}
+
 caps_status caps_model_adam(caps_model *m, float lr, uint64_t t, caps_error *err)
 {
     caps_adam adam = {lr, ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, t};
@@ -119,6 +141,7 @@ caps_status caps_model_adam(caps_model *m, float lr, uint64_t t, caps_error *err
         return caps_fail(err, CAPS_ERR_ARGUMENT, "model: it was made without Adam's moments");
     CAPS_TRY(caps_record_settle(m, err));
     m->version++;
+    CAPS_TRY(decay_weights(m, err));
     for (size_t first = 0, p = 0, count; first < m->network.elements; first += count) {
         count = next_part(m, first, &p, &factor);
         const caps_tensor w = part(&m->parameters, first, count);
@@ -140,6 +163,7 @@ caps_status caps_model_sgd(caps_model *m, float lr, caps_error *err)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "model: it was made for inference");
     CAPS_TRY(caps_record_settle(m, err));
     m->version++;
+    CAPS_TRY(decay_weights(m, err));
     for (size_t first = 0, p = 0, count; first < m->network.elements; first += count) {
         count = next_part(m, first, &p, &factor);
         const caps_tensor w = part(&m->parameters, first, count);

@@ -54,6 +54,11 @@ void caps_model_set_step(caps_model *m, uint64_t seed, uint64_t step)
     m->dropout = (caps_dropout){.seed = seed, .step = step};
 }
 
+void caps_model_set_spread_margin(caps_model *m, float margin)
+{
+    m->step_margin = margin;
+}
+
 static const caps_classifier *pass_classifier(const caps_model *m)
 {
     return (const caps_classifier *)m->network.class_head;
@@ -307,7 +312,7 @@ done:
     return status;
 }
 
-caps_status caps_model_accumulate(
+static caps_status pass_accumulate(
     caps_model *m, const caps_images *images, bool totals, const caps_joint *joint, caps_error *err)
 {
     const caps_model_info *info = caps_model_get_info(m);
@@ -352,6 +357,18 @@ caps_status caps_model_accumulate(
     }
 done:
     m->share = NULL;
+    return status;
+}
+
+/* With the margin of the step, which is an argument of the kernels that are enqueued. */
+caps_status caps_model_accumulate(
+    caps_model *m, const caps_images *images, bool totals, const caps_joint *joint, caps_error *err)
+{
+    const float margin = m->loss.spread_margin;
+    if (m->step_margin > 0)
+        m->loss.spread_margin = m->step_margin;
+    caps_status status = pass_accumulate(m, images, totals, joint, err);
+    m->loss.spread_margin = margin;
     return status;
 }
 
@@ -448,6 +465,8 @@ caps_tensor caps_model_output(const caps_model *m, const char *name)
         t = last->kind->result(last, name, m->b);
     if (!t.buffer && strcmp(name, "inputs") == 0 && last->inputs[0]->form == CAPS_FORM_CAPSULES)
         t = caps_batch_of(&last->inputs[0]->y, m->b);
+    if (!t.buffer && strcmp(name, "inputs.activation") == 0 && last->input_count > 1)
+        t = caps_batch_of(&last->inputs[1]->y, m->b);
     return t.buffer ? t : result_of_layer(m, name);
 }
 

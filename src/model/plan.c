@@ -266,6 +266,11 @@ static caps_status plan_begin(
     CAPS_TRY(caps_options_read(
         &m->options, sizeof m->options, options, options->size, "model options", err));
     CAPS_TRY(caps_model_spec_copy(&m->spec, spec, err));
+    if (m->options.loss)
+        CAPS_TRY(caps_loss_check(spec, m->options.loss, err));
+    if (!(m->options.weight_decay >= 0 && m->options.weight_decay <= (double)FLT_MAX))
+        CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT, "model: weight_decay is %g, need 0 or more",
+            m->options.weight_decay));
     if (m->options.max_batch < 1 || m->options.max_batch > INT32_MAX)
         CAPS_TRY(caps_fail(err, CAPS_ERR_ARGUMENT, "model: max_batch is %zu, need 1 to %d",
             m->options.max_batch, INT32_MAX));

@@ -10,13 +10,22 @@
 
 #define AUTHORS_STDDEV_FIRST 0.05
 
+static const caps_parameter *convolution_weight(const caps_convolution *c, const caps_layer *layer)
+{
+    return &layer->parameters[c->parameter].parameter;
+}
+
 caps_status caps_convolution_build(caps_convolution *c, caps_network *n, caps_layer *layer,
     const caps_conv2d *conv, size_t channels, size_t kernel, double stddev, caps_error *err)
 {
     const size_t *in = layer->inputs[0]->shape; /* C, H, W */
     const size_t weight[] = {channels, in[0], kernel, kernel};
+    char names[2][24];
     caps_status status;
     c->conv = *conv;
+    c->parameter = layer->parameter_count;
+    snprintf(names[0], sizeof names[0], "%s%sweight", c->part ? c->part : "", c->part ? "." : "");
+    snprintf(names[1], sizeof names[1], "%s%sbias", c->part ? c->part : "", c->part ? "." : "");
     CAPS_TRY(caps_layer_require(layer, CAPS_FORM_MAPS, "an image or feature maps", err));
     if (conv->padding >= kernel)
         CAPS_TRY(caps_fail(err, CAPS_ERR_SPEC, "%s: padding is %zu, need less than kernel %zu",
@@ -27,13 +36,13 @@ caps_status caps_convolution_build(caps_convolution *c, caps_network *n, caps_la
     if (c->y_shape[1] == 0 || c->y_shape[2] == 0)
         CAPS_TRY(caps_fail(err, CAPS_ERR_SPEC, "%s: kernel %zu is larger than its input %zux%zu",
             layer->name, kernel, in[1], in[2]));
-    CAPS_TRY(caps_layer_add_parameter(n, layer, "weight", 4, weight, stddev, err));
-    CAPS_TRY(caps_layer_add_parameter(n, layer, "bias", 1, &channels, 0, err));
+    CAPS_TRY(caps_layer_add_parameter(n, layer, names[0], 4, weight, stddev, err));
+    CAPS_TRY(caps_layer_add_parameter(n, layer, names[1], 1, &channels, 0, err));
     CAPS_TRY(caps_layer_check_array(layer->name, "its column buffer", 5,
         (size_t[]){in[0], kernel, kernel, c->y_shape[1], c->y_shape[2]}, err));
     /* The first one of a network: a narrower distribution in the authors' published code. */
     if (n->conv_count++ == 0)
-        layer->parameters[0].authors_stddev = AUTHORS_STDDEV_FIRST;
+        layer->parameters[c->parameter].authors_stddev = AUTHORS_STDDEV_FIRST;
 done:
     return status;
 }
@@ -64,9 +73,10 @@ static caps_status convolution_choose(caps_convolution *c, const caps_layer *lay
     const bool needs_input_gradient =
         layer->inputs[0]->layer->input_count > 0 || plan->input_gradient;
     caps_conv_algorithm requested = CAPS_CONV_AUTO;
-    char name[32] = "";
+    char name[32] = "", own[CAPS_LAYER_NAME + 24];
     size_t n;
-    const char *text = convolution_requested(plan->conv, layer->name, &n);
+    snprintf(own, sizeof own, "%s%s%s", layer->name, c->part ? "." : "", c->part ? c->part : "");
+    const char *text = convolution_requested(plan->conv, own, &n);
     snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), text);
     if (n > 0 && !caps_conv_algorithm_find(&requested, name))
         return caps_fail(err, CAPS_ERR_ARGUMENT,
@@ -80,8 +90,8 @@ static caps_status convolution_choose(caps_convolution *c, const caps_layer *lay
         return status;
     }
     const size_t used = strlen(plan->conv_chosen), room = sizeof plan->conv_chosen - used;
-    const int more = snprintf(plan->conv_chosen + used, room, "%s%s=%s", used ? "," : "",
-        layer->name, caps_conv_algorithm_name(c->conv.algorithm));
+    const int more = snprintf(plan->conv_chosen + used, room, "%s%s=%s", used ? "," : "", own,
+        caps_conv_algorithm_name(c->conv.algorithm));
     if (more > 0 && (size_t)more < room)
         return CAPS_OK;
     return caps_fail(err, CAPS_ERR_SPEC,
@@ -93,7 +103,7 @@ static caps_status convolution_choose(caps_convolution *c, const caps_layer *lay
 caps_status caps_convolution_plan(
     caps_convolution *c, const caps_layer *layer, caps_plan *plan, caps_error *err)
 {
-    const size_t *in = layer->inputs[0]->shape, *w_shape = layer->parameters[0].parameter.shape;
+    const size_t *in = layer->inputs[0]->shape, *w_shape = convolution_weight(c, layer)->shape;
     const size_t x_shape[] = {plan->batch, in[0], in[1], in[2]};
     caps_status status;
     CAPS_TRY(convolution_choose(c, layer, plan, x_shape, w_shape, err));
@@ -133,7 +143,7 @@ caps_status caps_convolution_forward(caps_convolution *c, const caps_layer *laye
     const caps_tensor x = caps_batch_of(&layer->inputs[0]->y, pass->b);
     const caps_tensor workspace = convolution_workspace(c, pass);
     const caps_conv_tensors t = {
-        .y = y, .x = &x, .w = &layer->parameters[0].parameter.value, .bias = bias};
+        .y = y, .x = &x, .w = &convolution_weight(c, layer)->value, .bias = bias};
     const caps_conv_cached cached = {.w = c->owns && c->version == pass->version};
     caps_status status =
         caps_conv2d_forward_cached(pass->rt, &t, &c->conv, &workspace, cached, err);
@@ -143,19 +153,19 @@ caps_status caps_convolution_forward(caps_convolution *c, const caps_layer *laye
     return status;
 }
 
-caps_status caps_convolution_backward(caps_convolution *c, const caps_layer *layer,
-    const caps_pass *pass, const caps_tensor *dy, const caps_tensor *y, caps_error *err)
+caps_status caps_convolution_backward_to(caps_convolution *c, const caps_layer *layer,
+    const caps_pass *pass, const caps_tensor *dx, const caps_tensor *dy, const caps_tensor *y,
+    caps_error *err)
 {
-    const caps_parameter *w = &layer->parameters[0].parameter, *b = &layer->parameters[1].parameter;
-    const bool needs_input_gradient = layer->inputs[0]->dy.buffer != NULL;
+    const caps_parameter *w = convolution_weight(c, layer);
+    const caps_parameter *b = &layer->parameters[c->parameter + 1].parameter;
     const bool untouched = *pass->workspace_user == c && c->version == pass->version;
     const caps_tensor x = caps_batch_of(&layer->inputs[0]->y, pass->b);
-    const caps_tensor dx = needs_input_gradient ? caps_batch_of(&layer->inputs[0]->dy, pass->b) : x;
     const caps_tensor workspace = convolution_workspace(c, pass);
     const caps_conv_tensors t = {.y = y,
         .x = &x,
         .w = &w->value,
-        .dx = needs_input_gradient ? &dx : NULL,
+        .dx = dx,
         .dw = &w->gradient,
         .dbias = &b->gradient,
         .dy = dy};
@@ -164,11 +174,19 @@ caps_status caps_convolution_backward(caps_convolution *c, const caps_layer *lay
     return caps_conv2d_backward_cached(pass->rt, &t, &c->conv, &workspace, cached, err);
 }
 
+caps_status caps_convolution_backward(caps_convolution *c, const caps_layer *layer,
+    const caps_pass *pass, const caps_tensor *dy, const caps_tensor *y, caps_error *err)
+{
+    const caps_tensor *all = &layer->inputs[0]->dy;
+    const caps_tensor dx = all->buffer ? caps_batch_of(all, pass->b) : *all;
+    return caps_convolution_backward_to(c, layer, pass, all->buffer ? &dx : NULL, dy, y, err);
+}
+
 void caps_convolution_problem(
     const caps_convolution *c, const caps_layer *layer, caps_layer_problem *p)
 {
     const size_t *in = layer->inputs[0]->shape;
-    const caps_parameter *w = &layer->parameters[0].parameter;
+    const caps_parameter *w = convolution_weight(c, layer);
     const size_t x[] = {1, in[0], in[1], in[2]};
     p->type = CAPS_PROBLEM_CONV;
     memcpy(p->x_shape, x, sizeof x);

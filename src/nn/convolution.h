@@ -1,10 +1,13 @@
-/* convolution.h: the convolution inside a layer: parameter 0 is its weight, 1 its bias. */
+/* convolution.h: a convolution inside a layer; most have one, whose weight is parameter 0 and whose
+ * bias is parameter 1. */
 #ifndef CAPS_CONVOLUTION_H
 #define CAPS_CONVOLUTION_H
 
 #include "layer.h"
 
 typedef struct caps_convolution {
+    const char *part; /* of a layer with several: "pose", for "<layer>.pose.weight"; else NULL */
+    size_t parameter; /* the layer's that is the weight; the bias follows */
     caps_conv2d conv;
     size_t y_shape[3]; /* M, OH, OW */
     size_t workspace;  /* elements of the shared one that it uses, */
@@ -26,6 +29,10 @@ caps_status caps_convolution_forward(caps_convolution *c, const caps_layer *laye
 /* The gradients of the parameters and of the layer's input; y NULL: there is no activation. */
 caps_status caps_convolution_backward(caps_convolution *c, const caps_layer *layer,
     const caps_pass *pass, const caps_tensor *dy, const caps_tensor *y, caps_error *err);
+/* The same, but the input's gradient goes to dx [b, C, H, W]; NULL: it is not wanted. */
+caps_status caps_convolution_backward_to(caps_convolution *c, const caps_layer *layer,
+    const caps_pass *pass, const caps_tensor *dx, const caps_tensor *dy, const caps_tensor *y,
+    caps_error *err);
 void caps_convolution_problem(
     const caps_convolution *c, const caps_layer *layer, caps_layer_problem *p);
 

@@ -59,6 +59,16 @@ struct caps_field {
     {                                                                                              \
         .name = (field), .type = CAPS_FIELD_FLAG, .offset = offsetof(owner, member)                \
     }
+/* A flag that is set where it is not written. */
+#define CAPS_ROW_FLAG_ON(field, owner, member)                                                     \
+    {                                                                                              \
+        .name = (field), .type = CAPS_FIELD_FLAG, .offset = offsetof(owner, member), .fallback = 1 \
+    }
+#define CAPS_ROW_NUMBER(field, owner, member, standard, smallest, greatest)                        \
+    {                                                                                              \
+        .name = (field), .type = CAPS_FIELD_REAL, .offset = offsetof(owner, member),               \
+        .fallback = (standard), .least = (smallest), .most = (greatest)                            \
+    }
 #define CAPS_ROW_CHOICE_OF(field, owner, member, names)                                            \
     {                                                                                              \
         .name = (field), .type = CAPS_FIELD_CHOICE, .offset = offsetof(owner, member),             \

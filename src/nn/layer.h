@@ -41,6 +41,7 @@ typedef enum caps_form {
     CAPS_FORM_MAPS,     /* [C, H, W] feature maps */
     CAPS_FORM_FEATURES, /* [n] */
     CAPS_FORM_CAPSULES, /* [I, K] */
+    CAPS_FORM_MATRIX,   /* of no value, but in messages: capsules [I, 16] with activations [I] */
 } caps_form;
 
 typedef struct caps_value {
@@ -106,6 +107,7 @@ typedef enum caps_problem_type {
     CAPS_PROBLEM_CONV,   /* x_shape[0] is 1 image; capsules: its channels are types * dim */
     CAPS_PROBLEM_LINEAR, /* in, out, act */
     CAPS_PROBLEM_CAPS,   /* class_caps but for its batch and algorithm */
+    CAPS_PROBLEM_EM,     /* em of one image */
 } caps_problem_type;
 
 typedef struct caps_layer_problem {
@@ -117,6 +119,7 @@ typedef struct caps_layer_problem {
     size_t in, out;
     caps_activation act;
     caps_class_caps class_caps;
+    caps_em em;
     size_t couplings; /* sets of them that routing leaves: one for each iteration; 0: none */
     double flops;     /* of an image's forward: products alone */
 } caps_layer_problem;
@@ -126,6 +129,7 @@ typedef struct caps_layer_kind {
     size_t bytes;              /* of the struct that begins with caps_layer */
     const caps_field *fields;  /* NULL: no layer of a spec's list */
     const char *classes_field; /* of a layer that classifies: as many as classes; NULL: it cannot */
+    bool reads_matrix;         /* both values of a layer of matrix capsules (matrix.h) */
     /* From fields and inputs: the outputs' form and shape, the parameters. Refuses inputs that do
      * not fit: CAPS_ERR_SPEC, "name: ...". */
     caps_status (*build)(caps_layer *layer, caps_network *n, caps_error *err);

@@ -50,12 +50,14 @@ size_t caps_layer_elements(const caps_layer *layer)
 caps_status caps_layer_require(
     const caps_layer *layer, caps_form form, const char *need, caps_error *err)
 {
-    static const char *const forms[] = {"an image or feature maps", "features", "capsules"};
+    static const char *const forms[] = {
+        "an image or feature maps", "features", "capsules", "matrix capsules"};
     const caps_value *x = layer->inputs[0];
-    if (layer->input_count == 1 && x->form == form)
+    const caps_form has = layer->input_count == 2 ? CAPS_FORM_MATRIX : x->form;
+    if (has == form)
         return CAPS_OK;
     return caps_fail(err, CAPS_ERR_SPEC, "%s: %s gives %s, need %s", layer->name,
-        x->layer->input_count ? x->layer->name : "the input", forms[x->form], need);
+        x->layer->input_count ? x->layer->name : "the input", forms[has], need);
 }
 
 caps_status caps_layer_add_output(
@@ -192,7 +194,7 @@ static caps_status network_add_input(caps_network *n, const size_t shape[3], cap
 static bool network_name_is_good(const char *name)
 {
     static const char *const taken[] = {"input", "mask", "decoder", "optimizer", "lengths", "best",
-        "capsules", "couplings", "reconstruction", "class_loss", "sse"};
+        "capsules", "couplings", "assignment", "reconstruction", "class_loss", "sse"};
     const size_t n = strlen(name);
     if (n == 0 || n >= CAPS_LAYER_NAME - 8 ||
         strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") < n)
@@ -226,6 +228,16 @@ static caps_status network_name(char name[CAPS_LAYER_NAME], const caps_network *
     return CAPS_OK;
 }
 
+/* Only some kinds read both values of matrix capsules. */
+static caps_status network_check_matrix(const caps_layer *layer, caps_error *err)
+{
+    if (layer->input_count < 2 || layer->kind->reads_matrix)
+        return CAPS_OK;
+    return caps_fail(err, CAPS_ERR_SPEC,
+        "%s: %s gives matrix capsules, need matrix_conv or matrix_caps behind it", layer->name,
+        layer->inputs[0]->layer->name);
+}
+
 /* Layer `index` of the spec's list from its object. */
 static caps_status network_add_listed(
     caps_network *n, const json_t *object, size_t index, const char *where, caps_error *err)
@@ -257,7 +269,9 @@ static caps_status network_add_listed(
     CAPS_TRY(network_add(&layer, n, kind, name, network_last(n), err));
     s.path = layer->name;
     CAPS_TRY(caps_fields_read(layer, kind->fields, &s, err));
-    status = kind->build(layer, n, err);
+    status = network_check_matrix(layer, err);
+    if (status == CAPS_OK)
+        status = kind->build(layer, n, err);
     if (status != CAPS_OK)
         caps_fail_prefix(err, status, "%s", where);
 done:
@@ -337,8 +351,12 @@ static caps_status network_add_class_head(
     if (!capsules && spec->has_decoder)
         return caps_fail(
             err, CAPS_ERR_SPEC, "decoder: %s has no capsules, need some to decode", last->name);
-    caps_status status = caps_head_create(
-        &n->class_head, capsules ? &caps_head_margin : &caps_head_cross_entropy, y, err);
+    const bool matrix = last->output_count == 2;
+    caps_status status = caps_head_create(&n->class_head,
+        matrix     ? &caps_head_activation
+        : capsules ? &caps_head_margin
+                   : &caps_head_cross_entropy,
+        matrix ? &last->outputs[1] : y, err);
     if (status != CAPS_OK)
         return status;
     n->class_head->classes = spec->classes;

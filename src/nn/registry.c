@@ -4,7 +4,8 @@
 #include "layer.h"
 
 extern const caps_layer_kind caps_layer_conv, caps_layer_dropout, caps_layer_primary_caps,
-    caps_layer_caps, caps_layer_max_pool;
+    caps_layer_caps, caps_layer_max_pool, caps_layer_matrix_primary, caps_layer_matrix_conv,
+    caps_layer_matrix_caps;
 
 const char *const caps_squash_names[] = {"paper", "exp", NULL};
 
@@ -15,6 +16,9 @@ static const caps_layer_kind *const kinds[] = {
     &caps_layer_max_pool,
     &caps_layer_primary_caps,
     &caps_layer_caps,
+    &caps_layer_matrix_primary,
+    &caps_layer_matrix_conv,
+    &caps_layer_matrix_caps,
 };
 
 const caps_layer_kind *caps_layer_kind_at(size_t i)

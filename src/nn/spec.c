@@ -82,6 +82,11 @@ static void spec_fill_info(caps_model_spec *spec, const caps_network *n)
     if (last->kind->problem)
         last->kind->problem(last, &problem);
     info.iterations = problem.couplings;
+    info.matrix = last->output_count == 2;
+    if (problem.type == CAPS_PROBLEM_EM) {
+        info.iterations = problem.em.iterations;
+        info.routing_grad = problem.em.grad == CAPS_ROUTING_GRAD_FULL ? "full" : "last";
+    }
     if (problem.type == CAPS_PROBLEM_CAPS) {
         info.leaky = problem.class_caps.routing.leaky;
         info.routing_grad =
@@ -145,6 +150,25 @@ caps_status caps_spec_refresh(caps_model_spec *spec, const char *where, caps_err
     status = spec_fill_lines(spec, &network, err);
     caps_network_release(&network);
     return status;
+}
+
+/* ---- losses --------------------------------------------------------------------------------- */
+
+const char *caps_loss_name(const caps_model_spec *spec, const caps_loss *loss)
+{
+    const bool margin = loss->class_loss == CAPS_CLASS_LOSS_MARGIN;
+    return margin ? caps_head_margin.loss : spec->info.class_loss;
+}
+
+caps_status caps_loss_check(const caps_model_spec *spec, const caps_loss *loss, caps_error *err)
+{
+    const caps_model_info *info = &spec->info;
+    const bool spread = loss->class_loss == CAPS_CLASS_LOSS_SPREAD;
+    const char *name = spread ? caps_head_activation.loss : caps_head_margin.loss;
+    if (loss->class_loss == CAPS_CLASS_LOSS_OWN || info->matrix || (!spread && info->dim > 0))
+        return CAPS_OK;
+    return caps_fail(err, CAPS_ERR_ARGUMENT, "loss: %s of a network whose last layer has no %s",
+        name, spread ? "matrix capsules" : "capsules");
 }
 
 const caps_model_info *caps_model_spec_info(const caps_model_spec *spec)
@@ -356,6 +380,18 @@ bool caps_model_spec_equal(const caps_model_spec *a, const caps_model_spec *b)
 #define KERNELS9(channels, types)                                                                  \
     "\"conv1\": {\"channels\": " #channels ", \"kernel\": 9, \"stride\": 1},"                      \
     " \"primary\": {\"types\": " #types ", \"dim\": 8, \"kernel\": 9, \"stride\": 2},"
+/* Matrix capsules with A maps and B, C, D types. */
+#define EM "\"routing\": {\"kind\": \"em\"}"
+#define MATRIX(a, b, c, d)                                                                         \
+    "{\"input\": [1, 28, 28], \"classes\": 10, \"layers\": ["                                      \
+    "{\"kind\": \"conv\", \"name\": \"conv1\", \"channels\": " #a                                  \
+    ", \"kernel\": 5, \"stride\": 2},"                                                             \
+    "{\"kind\": \"matrix_primary\", \"name\": \"primary\", \"types\": " #b "},"                    \
+    "{\"kind\": \"matrix_conv\", \"name\": \"caps1\", \"types\": " #c                              \
+    ", \"kernel\": 3, \"stride\": 2, " EM "},"                                                     \
+    "{\"kind\": \"matrix_conv\", \"name\": \"caps2\", \"types\": " #d                              \
+    ", \"kernel\": 3, \"stride\": 1, " EM "},"                                                     \
+    "{\"kind\": \"matrix_caps\", \"name\": \"class_caps\", \"capsules\": 10, " EM "}]}"
 #define CONV5(channels)                                                                            \
     "{\"channels\": " #channels ", \"kernel\": 5, \"stride\": 1, \"padding\": 2}"
 #define LAYER(kind, name) "{\"kind\": \"" kind "\", \"name\": \"" name "\", "
@@ -408,6 +444,8 @@ static const struct {
                                                       "\"exp\", \"routing\": "
                                                       "{\"kind\": \"attention\"}}], \"decoder\": "
                                                       "{\"hidden\": [512, 1024]}}"},
+    {"matrix-small", MATRIX(64, 8, 16, 16)},
+    {"matrix", MATRIX(32, 32, 32, 32)},
 };
 
 const char *caps_model_spec_builtin(size_t i)

@@ -10,13 +10,17 @@
 #define ADD_PER_ITEM 1024       /* of at least so many elements */
 #define ADD_AT_ONCE  (1u << 30) /* elements that a launch counts in 32 bits */
 
+/* factor NULL: 1. */
 static caps_status add_launch(caps_runtime *rt, const caps_tensor *y, const caps_tensor *x,
-    size_t first, size_t count, caps_error *err)
+    const float *factor, size_t first, size_t count, caps_error *err)
 {
     const caps_tensor to = caps_tensor_wrap(y->buffer, y->offset + first, CAPS_F32, 1, &count);
     const caps_tensor from = caps_tensor_wrap(x->buffer, x->offset + first, CAPS_F32, 1, &count);
-    caps_arg args[4] = {CAPS_ARG_TENSOR(&to), CAPS_ARG_TENSOR(&from), CAPS_ARG_UINT(count)};
-    size_t n = 3, local = 1, global;
+    caps_arg args[5] = {CAPS_ARG_TENSOR(&to), CAPS_ARG_TENSOR(&from)};
+    size_t n = 2, local = 1, global;
+    if (factor)
+        args[n++] = (caps_arg)CAPS_ARG_FLOAT(*factor);
+    args[n++] = (caps_arg)CAPS_ARG_UINT(count);
     if (caps_is_gpu(rt)) {
         local = caps_group_size(rt, ADD_GROUP);
         global = caps_round_up(count, local);
@@ -27,10 +31,11 @@ static caps_status add_launch(caps_runtime *rt, const caps_tensor *y, const caps
         args[n++] = (caps_arg)CAPS_ARG_UINT(per_item);
         global = caps_div_up(count, per_item);
     }
-    return caps_launch(rt, "add", args, n, 1, &global, &local, err);
+    return caps_launch(rt, factor ? "add_scaled" : "add", args, n, 1, &global, &local, err);
 }
 
-caps_status caps_add(caps_runtime *rt, const caps_tensor *y, const caps_tensor *x, caps_error *err)
+static caps_status add_all(caps_runtime *rt, const caps_tensor *y, const caps_tensor *x,
+    const float *factor, caps_error *err)
 {
     const size_t count = y && y->buffer ? caps_tensor_count(y) : 0;
     caps_status status = CAPS_OK;
@@ -41,7 +46,18 @@ caps_status caps_add(caps_runtime *rt, const caps_tensor *y, const caps_tensor *
             x && x->buffer && x->dtype == CAPS_F32 ? caps_tensor_count(x) : 0, count);
     for (size_t first = 0; first < count && status == CAPS_OK; first += ADD_AT_ONCE) {
         const size_t left = count - first;
-        status = add_launch(rt, y, x, first, left < ADD_AT_ONCE ? left : ADD_AT_ONCE, err);
+        status = add_launch(rt, y, x, factor, first, left < ADD_AT_ONCE ? left : ADD_AT_ONCE, err);
     }
     return status;
+}
+
+caps_status caps_add(caps_runtime *rt, const caps_tensor *y, const caps_tensor *x, caps_error *err)
+{
+    return add_all(rt, y, x, NULL, err);
+}
+
+caps_status caps_add_scaled(
+    caps_runtime *rt, const caps_tensor *y, const caps_tensor *x, float factor, caps_error *err)
+{
+    return add_all(rt, y, x, &factor, err);
 }

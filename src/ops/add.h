@@ -1,4 +1,4 @@
-/* add.h: y += x. */
+/* add.h: y += x, y += factor x. */
 #ifndef CAPS_ADD_H
 #define CAPS_ADD_H
 
@@ -6,5 +6,8 @@
 
 /* Float32 tensors of one count, of any shape, that do not overlap. Enqueues. */
 caps_status caps_add(caps_runtime *rt, const caps_tensor *y, const caps_tensor *x, caps_error *err);
+/* y += factor x, with one rounding an element. */
+caps_status caps_add_scaled(
+    caps_runtime *rt, const caps_tensor *y, const caps_tensor *x, float factor, caps_error *err);
 
 #endif

@@ -99,6 +99,12 @@ void caps_ref_margin_forward(double *loss /*[B]*/, const double *lengths, const 
 void caps_ref_margin_backward(double *dv /*[B,J,D]*/, const double *v, const double *lengths,
     const int32_t *labels, double positive, double negative, double down, double scale, size_t b,
     size_t j, size_t d, size_t l);
+/* spread_ref.c; a: [b, j], labels: [b, l]. */
+void caps_ref_spread_forward(double *loss, const double *a, const int32_t *labels, double margin,
+    size_t b, size_t j, size_t l);
+void caps_ref_spread_backward(double *da, const double *a, const int32_t *labels, double margin,
+    double scale, size_t b, size_t j, size_t l);
+
 void caps_ref_argmax(int32_t *best /*[B,L]*/, const double *lengths, size_t b, size_t j, size_t l);
 void caps_ref_match(
     int32_t *matched /*[B,L]*/, const int32_t *best, const int32_t *labels, size_t b, size_t l);

@@ -150,7 +150,8 @@ caps_picture_context caps_gallery_context(const caps_gallery *g, char *text)
         .channels = g->info->input[0],
         .height = g->info->input[1],
         .width = g->info->input[2],
-        .scale = g->scale};
+        .scale = g->scale,
+        .matrix = g->info->matrix};
 }
 
 /* ---- some images ---------------------------------------------------------------------------- */

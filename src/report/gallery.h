@@ -59,10 +59,12 @@ enum {
     CAPS_NEEDS_EVALUATION = 2, /* all of them classified; not where `index` chooses images */
     CAPS_NEEDS_CAPSULES = 4,   /* a network with class capsules */
     CAPS_NEEDS_DECODER = 8,
-    CAPS_NEEDS_SINGLES = 16, /* images with one label each */
-    CAPS_NEEDS_PAIRS = 32,   /* images with two */
-    CAPS_NEEDS_ROUTING = 64, /* class capsules with couplings of iterations */
-    CAPS_TAKES_INDEX = 128,  /* may be of images that `index` chooses */
+    CAPS_NEEDS_SINGLES = 16,  /* images with one label each */
+    CAPS_NEEDS_PAIRS = 32,    /* images with two */
+    CAPS_NEEDS_ROUTING = 64,  /* class capsules with couplings of iterations */
+    CAPS_TAKES_INDEX = 128,   /* may be of images that `index` chooses */
+    CAPS_NEEDS_VECTORS = 256, /* class capsules that are vectors, */
+    CAPS_NEEDS_MATRIX = 512,  /* or matrices */
 };
 
 typedef struct caps_gallery_figure {

@@ -39,10 +39,12 @@ static caps_status draw_lengths(caps_gallery *g, caps_drawing *d, caps_error *er
 {
     char text[CAPS_HEADING_BYTES];
     const caps_picture_context of = caps_gallery_context(g, text);
-    const caps_margin *margin = &caps_model_get_loss(g->model)->margin;
-    const double margins[] = {(double)margin->negative, (double)margin->positive};
+    const caps_margin *m = &caps_model_get_loss(g->model)->margin;
+    const double margins[] = {(double)m->negative, (double)m->positive};
+    const bool margin =
+        strcmp(caps_loss_name(g->spec, caps_model_get_loss(g->model)), "margin loss") == 0;
     return caps_picture_lengths(d, &of, g->results.lengths, g->results.true_labels, g->data.n,
-        g->info->labels, g->info->dim ? margins : NULL, err);
+        g->info->labels, margin ? margins : NULL, err);
 }
 
 static caps_status draw_confusion(caps_gallery *g, caps_drawing *d, caps_error *err)
@@ -65,7 +67,10 @@ static const caps_gallery_figure figures[] = {
     {"perturb", "what each dimension of a class capsule means, by changing it",
         DECODED | CAPS_NEEDS_SINGLES, caps_gallery_perturb},
     {"couplings", "which primary capsules vote for which class, at each iteration",
-        IMAGES | CAPS_NEEDS_CAPSULES | CAPS_NEEDS_ROUTING | CAPS_TAKES_INDEX,
+        IMAGES | CAPS_NEEDS_CAPSULES | CAPS_NEEDS_ROUTING | CAPS_NEEDS_VECTORS | CAPS_TAKES_INDEX,
+        caps_gallery_couplings},
+    {"assignment", "which matrix capsules are assigned to which class, at each iteration",
+        IMAGES | CAPS_NEEDS_CAPSULES | CAPS_NEEDS_ROUTING | CAPS_NEEDS_MATRIX | CAPS_TAKES_INDEX,
         caps_gallery_couplings},
     {"filters", "the weights of the first convolution (needs no data)", 0, draw_filters},
     {"lengths", "how long each class's capsule is, in its own images and in others", IMAGES,
@@ -99,6 +104,10 @@ caps_status caps_gallery_check(
         {CAPS_NEEDS_CAPSULES, g->info->dim > 0, "the model has no capsules, need them for"},
         {CAPS_NEEDS_ROUTING, g->info->iterations > 0,
             "the model's class capsules have no iterations of routing, need them for"},
+        {CAPS_NEEDS_VECTORS, !g->info->matrix,
+            "the model's class capsules are matrix capsules (show assignment), need vectors for"},
+        {CAPS_NEEDS_MATRIX, g->info->matrix,
+            "the model's class capsules are vectors (show couplings), need matrix capsules for"},
         {CAPS_NEEDS_DECODER, g->info->has_decoder, "the model has no decoder, need one for"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)

@@ -55,7 +55,7 @@ static void put_evaluated(caps_textbuf *h, const caps_run_record *run, const cap
         caps_wilson(e->label_errors, labels, CAPS_Z95, &low, &high);
         put_row(h, "95 % interval (Wilson)", "%.2f to %.2f %%", 100 * low, 100 * high);
     }
-    put_row(h, g->info->class_loss, "%.5f an image", e->class_loss);
+    put_row(h, caps_loss_name(run->config.spec, &run->config.loss), "%.5f an image", e->class_loss);
     if (isfinite(e->reconstruction_sse))
         put_row(h, "squared reconstruction error", "%.3f an image", e->reconstruction_sse);
     caps_textbuf_put(h, "</table></div>\n");

@@ -40,11 +40,15 @@ static void put_number(caps_textbuf *h, const char *name, double value)
 }
 
 /* What the loss is made of; runs from before there were profiles have the default. */
-static void put_loss(caps_textbuf *h, const caps_loss *loss, const caps_model_info *info)
+static void put_loss(caps_textbuf *h, const caps_train_config *config, const caps_model_info *info)
 {
-    if (strcmp(info->class_loss, "margin loss") != 0) {
-        caps_textbuf_put(h, "<tr><td>loss</td><td>%s</td></tr>\n", info->class_loss);
-    } else {
+    const caps_loss *loss = &config->loss;
+    const char *name = caps_loss_name(config->spec, loss);
+    if (info->matrix || strcmp(name, "margin loss") != 0)
+        caps_textbuf_put(h, "<tr><td>loss</td><td>%s</td></tr>\n", name);
+    if (strcmp(name, "spread loss") == 0)
+        put_number(h, "spread_margin", (double)loss->spread_margin);
+    if (strcmp(name, "margin loss") == 0) {
         put_number(h, "margin_positive", (double)loss->margin.positive);
         put_number(h, "margin_negative", (double)loss->margin.negative);
         put_number(h, "margin_down", (double)loss->margin.down);
@@ -119,7 +123,7 @@ void caps_page_put_settings(
     put_command(h, run);
     caps_textbuf_put(h, "<div class=\"columns\">\n<div><h2>Settings</h2>\n%s", table);
     put_rows(h, run->json, false);
-    put_loss(h, &run->config.loss, info);
+    put_loss(h, &run->config, info);
     caps_textbuf_put(h, "</table></div>\n</div>\n<div><h2>Device</h2>\n%s", table);
     put_rows(h, run->json, true);
     caps_textbuf_put(h, "</table></div>\n");

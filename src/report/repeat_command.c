@@ -37,6 +37,7 @@ static const struct {
     {"rate_staircase", "--lr-staircase", FLAG_IF_TRUE},
     {"rate_staircase", "--no-lr-staircase", FLAG_IF_FALSE},
     {"rate_min", "--lr-min", FLAG_VALUE},
+    {"weight_decay", "--weight-decay", FLAG_VALUE},
     {"initialiser", "--initialiser", FLAG_VALUE},
     {"validation", "--validation", FLAG_VALUE},
     {"seed", "--seed", FLAG_VALUE},
@@ -211,6 +212,24 @@ static caps_status put_network(
     return CAPS_OK;
 }
 
+/* --loss where it is not what the network has anyway, and --spread-margin. */
+static void put_spread(
+    caps_textbuf *out, const caps_train_config *c, const caps_train_config *plain)
+{
+    const float *x = &c->loss.spread_margin, *y = &plain->loss.spread_margin;
+    const double first = c->spread_margin_first > 0 ? c->spread_margin_first : (double)*x;
+    if (c->loss.class_loss != plain->loss.class_loss)
+        caps_textbuf_put(
+            out, " --loss %s", c->loss.class_loss == CAPS_CLASS_LOSS_MARGIN ? "margin" : "spread");
+    if (c->loss.class_loss != CAPS_CLASS_LOSS_SPREAD ||
+        (!(fabsf(*x - *y) > 0) && !(fabs(c->spread_margin_first - plain->spread_margin_first) > 0)))
+        return;
+    caps_textbuf_put(out, " --spread-margin ");
+    put_double(out, first);
+    caps_textbuf_put(out, ":");
+    caps_textbuf_put_float(out, (double)*x);
+}
+
 static void put_loss(caps_textbuf *out, const caps_train_config *c, const caps_train_config *plain)
 {
     const caps_model_info *info = caps_model_spec_info(c->spec);
@@ -221,8 +240,10 @@ static void put_loss(caps_textbuf *out, const caps_train_config *c, const caps_t
     } margins[] = {{"--margin-positive", x->margin.positive, y->margin.positive},
         {"--margin-negative", x->margin.negative, y->margin.negative},
         {"--margin-down", x->margin.down, y->margin.down}};
-    const bool margin_loss = strcmp(info->class_loss, "margin loss") == 0;
+    const char *name = caps_loss_name(c->spec, x);
+    const bool margin_loss = strcmp(name, "margin loss") == 0;
     const bool mean = fabs(x->margin_scale - 1) > 0, plain_mean = fabs(y->margin_scale - 1) > 0;
+    put_spread(out, c, plain);
     if (margin_loss && mean != plain_mean)
         caps_textbuf_put(out, " %s", mean ? "--class-mean" : "--no-class-mean");
     for (size_t i = 0; margin_loss && i < sizeof margins / sizeof margins[0]; i++)

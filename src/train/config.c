@@ -92,6 +92,7 @@ caps_model_options caps_config_model_options(const caps_train_config *config, si
         .lr_multipliers = config->lr_multipliers[0] ? config->lr_multipliers : NULL,
         .routing_algorithm = config_routing(config),
         .loss = &config->loss,
+        .weight_decay = config->weight_decay,
     };
 }
 
@@ -132,11 +133,24 @@ static caps_status check_loss(const caps_loss *loss, caps_error *err)
     return CAPS_OK;
 }
 
+static caps_status check_spread(const caps_train_config *config, caps_error *err)
+{
+    const double first = config->spread_margin_first, last = (double)config->loss.spread_margin;
+    if (!(last > 0 && last <= 1))
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: margin of the spread loss is %g, need > 0 and <= 1", last);
+    if ((float)first > config->loss.spread_margin)
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            "train: margin of the spread loss falls from %g to %g, need one that rises", first,
+            last);
+    return caps_loss_check(config->spec, &config->loss, err);
+}
+
 caps_status caps_config_check(const caps_train_config *config, caps_error *err)
 {
     caps_status status;
-    char names[128];
     int background;
+    char names[128];
     if (!config->spec)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "train: there is no spec, need one");
     if (config->epochs == 0 && config->max_steps == 0)
@@ -168,5 +182,7 @@ caps_status caps_config_check(const caps_train_config *config, caps_error *err)
         config->class_weights, caps_model_spec_info(config->spec)->classes, err);
     if (status != CAPS_OK)
         return caps_fail_prefix(err, status, "train: class weights");
+    if ((status = check_spread(config, err)) != CAPS_OK)
+        return status;
     return check_loss(&config->loss, err);
 }

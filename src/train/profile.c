@@ -54,6 +54,32 @@ static const caps_profile profiles[] = {
         .reconstruction_mean = 0.392,
         .affine = true,
     },
+    {
+        .name = "em",
+        .about = "the paper of matrix capsules",
+        .epochs = 10,
+        .batch = 64,
+        .lr = 3e-3,
+        .lr_decay = 0.96,
+        .lr_decay_steps = 20000,
+        .reconstruction_weight = CAPS_RECONSTRUCTION_WEIGHT,
+        .weight_decay = 2e-7,
+        .spread_margin_first = 0.2,
+        .spread_margin_last = 0.9,
+    },
+    {
+        .name = "em-authors",
+        .about = "what the published code of matrix capsules does",
+        .epochs = 10,
+        .batch = 64,
+        .lr = 3e-3,
+        .lr_decay = 0.96,
+        .lr_decay_steps = 20000,
+        .reconstruction_weight = CAPS_RECONSTRUCTION_WEIGHT,
+        .weight_decay = 2e-7,
+        .spread_margin_first = 0.2,
+        .spread_margin_last = 0.99,
+    },
 };
 
 const caps_profile *caps_profile_at(size_t i)
@@ -128,6 +154,13 @@ caps_status caps_profile_apply(
     config->lr_min = p->lr_min;
     config->initialiser = p->initialiser;
     config->loss = CAPS_LOSS_DEFAULT;
+    if (info->matrix) {
+        config->loss.class_loss = CAPS_CLASS_LOSS_SPREAD;
+        config->loss.spread_margin =
+            (float)(p->spread_margin_last > 0 ? p->spread_margin_last : 0.9);
+        config->spread_margin_first = p->spread_margin_first > 0 ? p->spread_margin_first : 0.2;
+    }
+    config->weight_decay = p->weight_decay;
     config->loss.margin_scale = p->class_mean && margin ? caps_loss_class_mean(config->spec) : 1;
     config->loss.reconstruction_weight = p->reconstruction_mean > 0
                                              ? p->reconstruction_mean / (double)info->pixels

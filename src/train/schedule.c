@@ -39,6 +39,15 @@ caps_status caps_schedule_check(
     return CAPS_OK;
 }
 
+/* A function of the run's length, too: one that is extended goes on on another line. */
+double caps_spread_margin(const caps_train_config *config, uint64_t step, uint64_t steps)
+{
+    const double first = config->spread_margin_first, last = (double)config->loss.spread_margin;
+    if (!(first > 0) || step + 1 >= steps)
+        return last;
+    return first + (last - first) * ((double)step / (double)(steps - 1));
+}
+
 /* A function of the step alone, not of the run's length: a run that is extended goes on as if it
  * had been that long from the start. */
 double caps_learning_rate(const caps_train_config *config, uint64_t step, uint64_t steps_per_epoch)

@@ -133,12 +133,16 @@ static caps_status start_change_spec(
     const caps_start *start, const char *arch, caps_model_spec *spec, caps_error *err)
 {
     caps_status status = CAPS_OK;
+    size_t all = 0; /* that the requests of one option have changed */
     for (size_t i = 0; i < start->request_count; i++) {
         const caps_spec_request *r = &start->requests[i];
+        const bool last = i + 1 == start->request_count || strcmp(r[1].option, r->option) != 0;
         size_t changed;
         CAPS_TRY(caps_model_spec_set(spec, r->kind, r->field, r->json, &changed, err));
-        if (changed == 0)
+        all += changed;
+        if (last && all == 0)
             CAPS_TRY(start_no_layer(r->option, arch, spec, err));
+        all = last ? 0 : all;
     }
     if (start->no_decoder && caps_model_spec_info(spec)->dim == 0)
         CAPS_TRY(start_no_layer(start->no_decoder_option, arch, spec, err));

@@ -8,7 +8,7 @@
 typedef struct caps_spec_request {
     const char *option; /* how messages call it: "--leaky" */
     const char *kind, *field, *json;
-} caps_spec_request;
+} caps_spec_request; /* of those with one option in a row, one at least must find a layer */
 
 /* What was requested for a new run; texts are borrowed. */
 typedef struct caps_start {

@@ -239,6 +239,14 @@ caps_status caps_trainer_settle(caps_trainer *t, caps_error *err)
     return status;
 }
 
+/* Of the step that is enqueued next. */
+static void set_spread_margin(caps_trainer *t, uint64_t step)
+{
+    const double margin = caps_spread_margin(&t->config, step, t->last_step);
+    for (size_t i = 0; i < caps_team_count(t->team); i++)
+        caps_model_set_spread_margin(caps_team_model(t->team, i), (float)margin);
+}
+
 caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
 {
     const uint64_t before = caps_team_enqueued(t->team);
@@ -254,6 +262,7 @@ caps_status caps_trainer_step(caps_trainer *t, caps_error *err)
         CAPS_TRY(caps_trainer_share_verdict(t, false, err));
     for (size_t i = 0; before % t->steps_per_epoch == 0 && i < caps_team_count(t->team); i++)
         t->epoch_before[i] = caps_team_work(t->team, i);
+    set_spread_margin(t, before);
     status = caps_team_enqueue(t->team, &images, batch->total, lr, err);
     /* Not before: where a device fails here, what is saved stands at the end of the epoch before. */
     if (before % t->steps_per_epoch == 0 && caps_team_enqueued(t->team) > before)

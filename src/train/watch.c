@@ -271,7 +271,7 @@ static void put_cause(const caps_watch *w, bool high, char *text, size_t bytes)
 
 static const char *loss_name(const caps_watch *w)
 {
-    return caps_model_spec_info(w->config->spec)->class_loss;
+    return caps_loss_name(w->config->spec, &w->config->loss);
 }
 
 static void say(const caps_watch *w, const char *what, bool high, char *text, size_t bytes)

@@ -122,7 +122,8 @@ START_TEST(does_not_depend_on_the_algorithm)
         }
         caps_model *with = make_spec(families[_i], s, NULL), *without = NULL;
         OWNED_SPEC(spec) = spec_of(specs[s]);
-        const caps_loss class_loss = {CAPS_MARGIN_DEFAULT, 1, 0};
+        caps_loss class_loss = CAPS_LOSS_DEFAULT;
+        class_loss.reconstruction_weight = 0;
         const caps_model_options plain = {CAPS_OPTIONS(caps_model_options), .max_batch = B,
             .training = true, .loss = &class_loss};
         test_ok(caps_model_create(&without, families[_i], spec, &plain, &err));

@@ -54,6 +54,26 @@ static const char *const lists[] = {
     "{\"kind\":\"linear\",\"out\":13},"
     "{\"kind\":\"linear\",\"out\":10,\"activation\":\"none\"}]}",
 
+    /* Matrix capsules: windows that overlap, that leave an edge out, and a single child; both
+     * gradients; a decoder of poses. */
+    "{\"input\":[2,12,11],\"classes\":3,\"layers\":["
+    "{\"kind\":\"conv\",\"channels\":5,\"kernel\":3,\"stride\":2},"
+    "{\"kind\":\"matrix_primary\",\"types\":2},"
+    "{\"kind\":\"matrix_conv\",\"types\":3,\"kernel\":3,\"stride\":1,"
+    "\"routing\":{\"kind\":\"em\",\"iterations\":2,\"variance_floor\":0.05}},"
+    "{\"kind\":\"matrix_conv\",\"types\":4,\"kernel\":2,\"stride\":2,"
+    "\"routing\":{\"kind\":\"em\",\"iterations\":1,\"lambda\":0.3,\"variance_floor\":0.05}},"
+    "{\"kind\":\"matrix_caps\",\"capsules\":3,"
+    "\"routing\":{\"kind\":\"em\",\"lambda\":0.5,\"cost_scale\":0.2,\"variance_floor\":0.05}}],"
+    "\"decoder\":{\"hidden\":[7]}}",
+
+    /* Straight from the images, a layer of matrix_caps below the classes, no coordinates. */
+    "{\"input\":[3,4,5],\"classes\":4,\"layers\":["
+    "{\"kind\":\"matrix_primary\",\"types\":3},"
+    "{\"kind\":\"matrix_caps\",\"name\":\"low\",\"capsules\":5,"
+    "\"routing\":{\"kind\":\"em\",\"iterations\":2,\"lambda\":0.2,\"variance_floor\":0.3}},"
+    "{\"kind\":\"matrix_caps\",\"capsules\":4,\"coordinates\":false,"
+    "\"routing\":{\"kind\":\"em\",\"lambda\":0.5,\"variance_floor\":0.3}}]}",
     /* Normalised, pooled in windows that overlap, depthwise, attention. */
     "{\"input\":[2,12,11],\"classes\":4,\"layers\":["
     "{\"kind\":\"conv\",\"channels\":5,\"kernel\":3,\"norm\":\"batch\"},"

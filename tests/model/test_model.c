@@ -507,7 +507,8 @@ START_TEST(a_loss_is_kept)
         "\"margin_scale\":1,\"reconstruction_weight\":0}",
         "{\"margin_positive\":0.7,\"margin_negative\":0.2,\"margin_down\":0.5,\"margin_scale\":1,"
         "\"reconstruction_weight\":0,\"focus\":2}"};
-    const caps_loss loss = {{0.7f, 0.2f, 0.35f}, 1.0 / 7, 0.392 / 144};
+    const caps_loss loss = {
+        {0.7f, 0.2f, 0.35f}, 1.0 / 7, 0.392 / 144, CAPS_CLASS_LOSS_MARGIN, 0.9f};
     caps_error err = {0};
     caps_safetensors st;
     caps_checkpoint c;

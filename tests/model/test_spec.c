@@ -113,7 +113,8 @@ START_TEST(builtin_specs)
     } all[] = {{"mnist", 8215568, 1411344, 1152}, {"small", 876592, 255120, 288},
         {"multimnist", 11361808, 1936144, 3200}, {"cifar10", 14369472, 2378944, 1024},
         {"cnn", 35445522, 0, 0}, {"cnn-small", 3272394, 0, 0}, {"cnn-pool", 3274634, 0, 0},
-        {"efficient", 161824 + 1411344, 1411344, 16}};
+        {"efficient", 161824 + 1411344, 1411344, 16}, {"matrix-small", 68444, 0, 144},
+        {"matrix", 318964, 0, 288}};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         OWNED_SPEC(spec) = NULL;
         ck_assert_str_eq(caps_model_spec_builtin(i), all[i].name);
@@ -122,9 +123,91 @@ START_TEST(builtin_specs)
         ck_assert_uint_eq(z->parameters, all[i].parameters);
         ck_assert_uint_eq(z->decoder_parameters, all[i].decoder);
         ck_assert_uint_eq(z->inputs, all[i].inputs);
-        ck_assert_str_eq(z->class_loss, all[i].inputs ? "margin loss" : "cross entropy");
+        ck_assert_str_eq(z->class_loss, z->matrix       ? "spread loss"
+                                        : all[i].inputs ? "margin loss"
+                                                        : "cross entropy");
     }
     ck_assert_ptr_null(caps_model_spec_builtin(sizeof all / sizeof all[0]));
+}
+END_TEST
+
+/* For stereo images of 32x32 and five classes, smallNORB's: what is said of them elsewhere is without
+ * the biases of the primary capsules, 17 a type. */
+START_TEST(matrix_networks_for_two_cameras)
+{
+    static const struct {
+        const char *name;
+        uint64_t parameters, biases;
+    } all[] = {{"matrix-small", 68618, 8 * 17}, {"matrix", 316650, 32 * 17}};
+    caps_error err = {0};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        OWNED_SPEC(spec) = NULL;
+        test_ok(caps_model_spec_load(&spec, all[i].name, &err));
+        test_ok(caps_model_spec_set_classes(spec, 5, &err));
+        test_ok(caps_model_spec_set_input(spec, (size_t[]){2, 32, 32}, NULL, &err));
+        const caps_model_info *z = caps_model_spec_info(spec);
+        ck_assert_uint_eq(z->parameters, all[i].parameters + all[i].biases);
+        ck_assert_uint_eq(z->grid[1], 4);
+        ck_assert_uint_eq(z->dim, 16);
+    }
+}
+END_TEST
+
+#define MATRIX                                                                                     \
+    "{\"input\":[1,12,11],\"classes\":3,\"layers\":["                                              \
+    "{\"kind\":\"conv\",\"name\":\"c\",\"channels\":5,\"kernel\":3,\"stride\":2},"                 \
+    "{\"kind\":\"matrix_primary\",\"name\":\"primary\",\"types\":2},"                              \
+    "{\"kind\":\"matrix_conv\",\"name\":\"caps1\",\"types\":4,\"kernel\":3,\"stride\":1,"          \
+    "\"routing\":{\"kind\":\"em\",\"iterations\":2,\"grad\":\"last\",\"variance_floor\":0.01}},"   \
+    "{\"kind\":\"matrix_caps\",\"name\":\"class_caps\",\"capsules\":3,\"routing\":"                \
+    "{\"kind\":\"em\"}}],\"decoder\":{\"hidden\":[7]}}"
+
+START_TEST(matrix_capsules)
+{
+    OWNED_SPEC(spec) = parse(MATRIX);
+    const caps_model_info *z = caps_model_spec_info(spec);
+    expect_text(spec, MATRIX);
+    ck_assert_str_eq(described(spec, 1, "primary"), "2 types of 4x4: 5x5, 50 capsules");
+    ck_assert_str_eq(described(spec, 2, "caps1"),
+        "4 types, kernel 3, stride 1, 2 EM iterations (gradient: last), variance floor 0.01: 3x3, "
+        "36 capsules");
+    ck_assert_str_eq(described(spec, 3, "class_caps"),
+        "3 capsules of 4x4, coordinates added, 3 EM iterations (gradient: full)");
+    ck_assert_str_eq(described(spec, 4, "decoder"), "48 -> 7 -> 132");
+    ck_assert(z->matrix);
+    ck_assert_uint_eq(z->inputs, 36);
+    ck_assert_uint_eq(z->input_dim, 16);
+    ck_assert_uint_eq(z->grid[0], 4);
+    ck_assert_uint_eq(z->grid[2], 3);
+    ck_assert_uint_eq(z->dim, 16);
+    ck_assert_uint_eq(z->iterations, 3);
+    ck_assert_str_eq(z->routing_grad, "full");
+    ck_assert_str_eq(z->class_loss, "spread loss");
+    ck_assert_str_eq(z->scores, "activations");
+    expect_field(spec, "matrix_caps", "coordinates", "true");
+    expect_field(spec, "matrix_conv", "routing.lambda", "0.01");
+    expect_field(spec, "matrix_conv", "routing.cost_scale", "1.0");
+}
+END_TEST
+
+/* Which losses a network can have, and what they are called. */
+START_TEST(losses)
+{
+    caps_error err = {0};
+    OWNED_SPEC(matrix) = parse(MATRIX);
+    OWNED_SPEC(vectors) = parse(GOOD);
+    caps_loss loss = CAPS_LOSS_DEFAULT;
+    ck_assert_str_eq(caps_loss_name(matrix, &loss), "spread loss");
+    ck_assert_str_eq(caps_loss_name(vectors, &loss), "margin loss");
+    loss.class_loss = CAPS_CLASS_LOSS_MARGIN;
+    ck_assert_str_eq(caps_loss_name(matrix, &loss), "margin loss");
+    test_ok(caps_loss_check(matrix, &loss, &err));
+    test_ok(caps_loss_check(vectors, &loss, &err));
+    loss.class_loss = CAPS_CLASS_LOSS_SPREAD;
+    test_ok(caps_loss_check(matrix, &loss, &err));
+    ck_assert_int_eq(caps_loss_check(vectors, &loss, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_str_eq(
+        err.message, "loss: spread loss of a network whose last layer has no matrix capsules");
 }
 END_TEST
 
@@ -271,6 +354,10 @@ START_TEST(changes)
 }
 END_TEST
 
+#define KINDS                                                                                      \
+    "conv, linear, dropout, max_pool, primary_caps, caps, matrix_primary, matrix_conv, "           \
+    "matrix_caps"
+
 static const struct {
     const char *json, *message;
 } refused[] = {
@@ -327,12 +414,9 @@ static const struct {
     {HEAD "\"layers\":[]}",
         "net.json: layers is not a list with layers, need [{\"kind\": ...}, ...]"},
     {HEAD "\"layers\":[7]}", "net.json: layers[0] is not an object, need a layer in { }"},
-    {HEAD "\"layers\":[{\"name\":\"a\"}]}",
-        "net.json: a.kind is missing, need one of conv, linear, dropout, max_pool, "
-        "primary_caps, caps"},
+    {HEAD "\"layers\":[{\"name\":\"a\"}]}", "net.json: a.kind is missing, need one of " KINDS},
     {HEAD "\"layers\":[{\"kind\":\"convolution\",\"channels\":3}]}",
-        "net.json: layers[0].kind is unknown, need one of conv, linear, dropout, max_pool, "
-        "primary_caps, caps"},
+        "net.json: layers[0].kind is unknown, need one of " KINDS},
     {HEAD "\"layers\":[{\"kind\":\"conv\",\"name\":\"c\",\"channels\":3,\"kernel\":2,\"pad\":1}]}",
         "net.json: c.pad is no field of a spec, need one of kind, name, channels, kernel, stride, "
         "padding, activation, norm"},
@@ -407,6 +491,67 @@ static const struct {
           "{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"bias\":true,\"routing\":{\"kind\":"
           "\"attention\"}}]}",
         "net.json: caps1: bias is true, need false with attention routing"},
+    {HEAD "\"layers\":[{\"kind\":\"matrix_primary\",\"name\":\"p\",\"types\":2},{\"kind\":\"caps\","
+          "\"capsules\":5,\"dim\":4,\"routing\":{\"kind\":\"dynamic\",\"iterations\":3}}]}",
+        "net.json: caps1: p gives matrix capsules, need matrix_conv or matrix_caps behind it"},
+    {HEAD "\"layers\":[{\"kind\":\"matrix_primary\",\"name\":\"p\",\"types\":2},{\"kind\":"
+          "\"linear\",\"out\":5,\"activation\":\"none\"}]}",
+        "net.json: linear1: p gives matrix capsules, need matrix_conv or matrix_caps behind it"},
+    {HEAD "\"layers\":[{\"kind\":\"primary_caps\",\"name\":\"v\",\"types\":2,\"dim\":16,\"kernel\":"
+          "3,\"stride\":2},{\"kind\":\"matrix_caps\",\"name\":\"c\",\"capsules\":5,\"routing\":{"
+          "\"kind\":\"em\"}}]}",
+        "net.json: c: v gives capsules, need matrix capsules, of matrix_primary or matrix_conv"},
+    {HEAD "\"layers\":[{\"kind\":\"primary_caps\",\"name\":\"v\",\"types\":2,\"dim\":16,\"kernel\":"
+          "3,\"stride\":2},{\"kind\":\"matrix_conv\",\"name\":\"m\",\"types\":2,\"kernel\":2,"
+          "\"stride\":1,\"routing\":{\"kind\":\"em\"}}]}",
+        "net.json: m: v gives capsules, need matrix capsules, of matrix_primary or matrix_conv"},
+    {HEAD "\"layers\":[{\"kind\":\"linear\",\"name\":\"f\",\"out\":5},{\"kind\":\"matrix_primary\","
+          "\"name\":\"p\",\"types\":2}]}",
+        "net.json: p: f gives features, need an image or feature maps"},
+    {HEAD "\"layers\":[{\"kind\":\"matrix_primary\",\"name\":\"p\",\"types\":2},{\"kind\":\"matrix_"
+          "conv\",\"name\":\"m\",\"types\":2,\"kernel\":12,\"stride\":1,\"routing\":{\"kind\":"
+          "\"em\"}}]}",
+        "net.json: m: kernel 12 is larger than its input 14x11"},
+    {HEAD "\"layers\":[{\"kind\":\"matrix_primary\",\"name\":\"p\",\"types\":2},{\"kind\":\"matrix_"
+          "conv\",\"name\":\"m\",\"types\":2,\"kernel\":3,\"stride\":0,\"routing\":{\"kind\":"
+          "\"em\"}}]}",
+        "net.json: m.stride is 0, need a whole number from 1 to 2147483647"},
+    {HEAD "\"layers\":[{\"kind\":\"matrix_primary\",\"name\":\"p\",\"types\":2},{\"kind\":\"matrix_"
+          "conv\",\"name\":\"m\",\"types\":0,\"kernel\":3,\"stride\":1,\"routing\":{\"kind\":"
+          "\"em\"}}]}",
+        "net.json: m.types is 0, need a whole number from 1 to 2147483647"},
+    {HEAD "\"layers\":[{\"kind\":\"matrix_primary\",\"name\":\"p\",\"types\":2},{\"kind\":\"matrix_"
+          "conv\",\"name\":\"m\",\"types\":5,\"kernel\":3,\"stride\":1,\"routing\":{\"kind\":"
+          "\"em\"}}]}",
+        "net.json: m: the last layer does not classify, need capsules, or a linear layer with "
+        "activation none"},
+    {HEAD "\"layers\":[{\"kind\":\"matrix_primary\",\"name\":\"p\",\"types\":2},{\"kind\":\"matrix_"
+          "caps\",\"name\":\"c\",\"capsules\":4,\"routing\":{\"kind\":\"em\"}}]}",
+        "net.json: c: the last layer gives 4 capsules, need 5, as many as classes"},
+    {HEAD "\"layers\":[{\"kind\":\"matrix_primary\",\"name\":\"p\",\"types\":2},{\"kind\":\"matrix_"
+          "caps\",\"name\":\"p\",\"capsules\":5,\"routing\":{\"kind\":\"em\"}}]}",
+        "net.json: p.name is that of another layer, need up to 39 letters, digits, '_' and '-', of "
+        "no other layer, and no name of a result"},
+    {HEAD "\"layers\":[{\"kind\":\"matrix_primary\",\"name\":\"p\",\"types\":2},{\"kind\":\"matrix_"
+          "caps\",\"name\":\"c\",\"capsules\":5,\"routing\":{\"kind\":\"dynamic\",\"iterations\":3}"
+          "}]}",
+        "net.json: c.routing.kind is unknown, need \"em\""},
+    {HEAD "\"layers\":[{\"kind\":\"matrix_primary\",\"name\":\"p\",\"types\":2},{\"kind\":\"matrix_"
+          "caps\",\"name\":\"c\",\"capsules\":5,\"routing\":{\"kind\":\"em\",\"lambda\":-1}}]}",
+        "net.json: c.routing.lambda is -1, need a number from 0 to 1000"},
+    {HEAD "\"layers\":[{\"kind\":\"matrix_primary\",\"name\":\"p\",\"types\":2},{\"kind\":\"matrix_"
+          "caps\",\"name\":\"c\",\"capsules\":5,\"routing\":{\"kind\":\"em\",\"variance_floor\":0}}"
+          "]}",
+        "net.json: c.routing.variance_floor is 0, need a number from 1e-09 to 1000"},
+    {HEAD "\"layers\":[{\"kind\":\"matrix_primary\",\"name\":\"p\",\"types\":2},{\"kind\":\"matrix_"
+          "caps\",\"name\":\"c\",\"capsules\":5,\"routing\":{\"kind\":\"em\",\"iterations\":0}}]}",
+        "net.json: c.routing.iterations is 0, need a whole number from 1 to 1000"},
+    {HEAD "\"layers\":[{\"kind\":\"matrix_primary\",\"name\":\"p\",\"types\":2},{\"kind\":\"matrix_"
+          "caps\",\"name\":\"c\",\"capsules\":5}]}",
+        "net.json: c.routing is missing, need an object"},
+    {HEAD "\"layers\":[{\"kind\":\"matrix_primary\",\"name\":\"assignment\",\"types\":2}]}",
+        "net.json: layers[0].name is no name of a layer, need up to 39 letters, digits, '_' and "
+        "'-', of no other layer, and no name of a result"},
 };
 
 START_TEST(bad_specs_are_refused)
@@ -437,7 +582,7 @@ START_TEST(files)
     ck_assert_int_eq(caps_model_spec_load(&spec, "smal", &err), CAPS_ERR_NOT_FOUND);
     ck_assert_str_eq(err.message,
         "smal: no such model spec, need a file or one of mnist, small, multimnist, "
-        "cifar10, cnn, cnn-small, cnn-pool, efficient");
+        "cifar10, cnn, cnn-small, cnn-pool, efficient, matrix-small, matrix");
     ck_assert_int_eq(caps_model_spec_load(&spec, "./none.json", &err), CAPS_ERR_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(err.message, "none.json"));
     free(path);
@@ -491,6 +636,9 @@ Suite *suite(void)
     tcase_add_test(tc, small_is_a_twentieth);
     tcase_add_test(tc, format_gives_the_same_back);
     tcase_add_test(tc, lists_of_layers);
+    tcase_add_test(tc, matrix_networks_for_two_cameras);
+    tcase_add_test(tc, matrix_capsules);
+    tcase_add_test(tc, losses);
     tcase_add_test(tc, changes);
     tcase_add_loop_test(tc, bad_specs_are_refused, 0, sizeof refused / sizeof refused[0]);
     tcase_add_test(tc, files);

@@ -14,8 +14,10 @@
 /* docs/numerics.md */
 #define FORWARD  1e-5
 #define GRADIENT 1e-4
+/* Routing by EM: an autograd framework in float32 is itself off by up to 1.2e-4. */
+#define EM_GRADIENT 5e-4
 
-enum { MOST_FILES = 32, OWN_FILES = 10 };
+enum { MOST_FILES = 32, OWN_FILES = 12 };
 static char *files[MOST_FILES];
 static size_t file_count;
 
@@ -119,6 +121,14 @@ static caps_loss loss_of(const caps_safetensors *st)
 {
     const char *text = caps_safetensors_get_metadata(st, "capscl.loss");
     caps_loss loss = CAPS_LOSS_DEFAULT;
+    const char *name = caps_safetensors_get_metadata(st, "loss");
+    const char *margin = caps_safetensors_get_metadata(st, "spread_margin");
+    if (name && margin && strcmp(name, "spread") == 0) {
+        loss.class_loss = CAPS_CLASS_LOSS_SPREAD;
+        loss.spread_margin = strtof(margin, NULL);
+    } else if (name && strcmp(name, "margin") == 0) {
+        loss.class_loss = CAPS_CLASS_LOSS_MARGIN;
+    }
     if (!text)
         return loss;
     json_t *value = json_loads(text, 0, NULL);
@@ -178,6 +188,7 @@ static void expect_outputs(const caps_model *m, const caps_safetensors *st, cons
     } rows[] = {{"lengths", {"out.lengths", "out.activations"}},
         {"capsules", {"out.class_caps", "out.capsules"}},
         {"couplings", {"out.couplings", "out.couplings"}},
+        {"assignment", {"out.assignment", "out.assignment"}},
         {"reconstruction", {"out.reconstruction", "out.reconstruction"}}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const caps_tensor t = caps_model_output(m, rows[i].output);
@@ -212,7 +223,8 @@ static void expect_gradients(caps_model *m, const caps_safetensors *st, const ch
         snprintf(name, sizeof name, "grad.%s", p->name);
         if (!p->gradient.buffer && !caps_safetensors_get(st, name)) /* a running statistic */
             continue;
-        expect_tensor(st, file, name, &p->gradient, GRADIENT);
+        expect_tensor(
+            st, file, name, &p->gradient, strstr(file, "net_matrix") ? EM_GRADIENT : GRADIENT);
     }
 }
 
@@ -253,7 +265,8 @@ static void check_file(caps_runtime *rt, const char *file, size_t spare, size_t 
 /* The batch in micro-batches of at most `most` images, whose gradients are added up. */
 static void check_parts(caps_runtime *rt, const char *file, size_t most)
 {
-    if (strstr(file, "net_attention")) /* its batch goes whole, or not at all: test_batch_norm_model.c */
+    if (strstr(file,
+            "net_attention")) /* its batch goes whole, or not at all: test_batch_norm_model.c */
         return;
     caps_error err = {0};
     caps_safetensors st;
@@ -330,12 +343,6 @@ START_TEST(in_parts)
 }
 END_TEST
 
-/* Golden vectors of layers that there are not yet. */
-static bool is_of_a_later_kind(const char *name)
-{
-    return strncmp(name, "net_matrix", 10) == 0;
-}
-
 static void add_folder(const char *folder, const char *const *only)
 {
     DIR *dir = opendir(folder);
@@ -343,8 +350,6 @@ static void add_folder(const char *folder, const char *const *only)
     while (dir && (entry = readdir(dir)) && file_count < MOST_FILES) {
         size_t length = strlen(entry->d_name), k = 0;
         if (length < 12 || strcmp(entry->d_name + length - 12, ".safetensors") != 0)
-            continue;
-        if (!only && is_of_a_later_kind(entry->d_name))
             continue;
         while (only && only[k] && strcmp(only[k], entry->d_name) != 0)
             k++;
@@ -362,8 +367,8 @@ Suite *suite(void)
 {
     static const char *const own[] = {"gray_r3.safetensors", "gray_r3_lastgrad.safetensors",
         "color_r1.safetensors", "authors.safetensors", "keras.safetensors", "leaky_net.safetensors",
-        "pairs.safetensors", "cnn.safetensors", "net_stack.safetensors",
-        "net_attention.safetensors", NULL};
+        "pairs.safetensors", "cnn.safetensors", "net_stack.safetensors", "net_matrix.safetensors",
+        "net_matrix_deep.safetensors", "net_attention.safetensors", NULL};
     add_folder(TEST_SOURCE_DIR "/tests/vectors", own);
     const size_t ours = file_count;
     if (ours != OWN_FILES) {

@@ -1,4 +1,6 @@
-/* test_add.c: y += x. */
+/* test_add.c: y += x, y += factor x. */
+#include <math.h>
+
 #include "add.h"
 #include "families.h"
 
@@ -15,6 +17,27 @@ START_TEST(sums_are_exact)
         test_ok(caps_add(families[_i], &ty, &tx, &err));
         for (size_t i = 0; i < n; i++)
             y[i] = (double)((float)y[i] + (float)x[i]); /* one rounding on either side */
+        test_expect_exactly(&ty, y, "y");
+        test_tensor_release(&ty);
+        test_tensor_release(&tx);
+        free(y);
+        free(x);
+    }
+}
+END_TEST
+
+START_TEST(scaled_sums_have_one_rounding)
+{
+    static const size_t counts[] = {1, 15, 16, 1027};
+    const float factor = 0.3f;
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        caps_error err = {0};
+        const size_t n = counts[c];
+        double *y = test_random(n, c, -1, 1), *x = test_random(n, 50 + c, -1, 1);
+        caps_tensor ty = test_tensor(y, 1, &n), tx = test_tensor(x, 1, &n);
+        test_ok(caps_add_scaled(families[_i], &ty, &tx, factor, &err));
+        for (size_t i = 0; i < n; i++)
+            y[i] = (double)fmaf(factor, (float)x[i], (float)y[i]);
         test_expect_exactly(&ty, y, "y");
         test_tensor_release(&ty);
         test_tensor_release(&tx);
@@ -48,6 +71,7 @@ Suite *suite(void)
     Suite *s = suite_create("add");
     TCase *tc = families_case(s, "add");
     families_add(tc, sums_are_exact);
+    families_add(tc, scaled_sums_have_one_rounding);
     families_add(tc, bad_arguments_are_refused);
     return s;
 }

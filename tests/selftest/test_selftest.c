@@ -15,7 +15,8 @@ static const struct {
     {"lengths", false}, {"margin", true}, {"argmax", false}, {"mask", true}, {"sse", true},
     {"totals", false}, {"softmax", false}, {"cross_entropy", true}, {"dropout", true},
     {"scale", false}, {"class_weights", false}, {"adam", false}, {"sgd", false}, {"average", false},
-    {"batch_norm", true}, {"depthwise", true}, {"max_pool", true}, {"attention", true}};
+    {"batch_norm", true}, {"depthwise", true}, {"max_pool", true}, {"attention", true},
+    {"em", true}};
 
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 
