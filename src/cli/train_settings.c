@@ -27,7 +27,8 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_TEXT("--data", caps_train_flags, data, "D",
         "a directory with IDX files, folders of pictures or CIFAR-10 (docs/data.md), or\n"
         "a name looked for in $CAPSCL_DATA, $XDG_DATA_HOME/capscl and\n"
-        "/usr/share/datasets; multi:D for overlapping pairs of D (required)"),
+        "/usr/share/datasets; multi:D for overlapping pairs of D, solids:SEED for\n"
+        "rendered solids (required)"),
     CAPS_ROW_TEXT("--out", caps_train_flags, out, "RUN", "the run directory to write (required)"),
     CAPS_ROW_DEVICES(caps_train_flags, "computes a share of every batch"),
     CAPS_ROW_TEXT("--split", caps_train_flags, split, "N:N",
