@@ -162,6 +162,41 @@ def reachable(url):
 # ---- networks ------------------------------------------------------------------------------------
 
 
+def matrix_capsules(a, b, c, d):
+    """As smallNORB has them: two cameras, five classes."""
+    em = {"kind": "em", "iterations": 3}
+    return {"input": [2, 32, 32], "classes": 5, "layers": [
+        {"kind": "conv", "name": "conv1", "channels": a, "kernel": 5, "stride": 2},
+        {"kind": "matrix_primary", "name": "primary", "types": b},
+        {"kind": "matrix_conv", "name": "caps1", "types": c, "kernel": 3, "stride": 2, "routing": em},
+        {"kind": "matrix_conv", "name": "caps2", "types": d, "kernel": 3, "stride": 1, "routing": em},
+        {"kind": "matrix_caps", "name": "class_caps", "capsules": 5, "routing": em}]}
+
+
+def efficient_capsnet():
+    layers = [{"kind": "conv", "name": f"conv{n}", "channels": c, "kernel": k, "stride": s, "norm": "batch"}
+              for n, (c, k, s) in enumerate([(32, 5, 1), (64, 3, 1), (64, 3, 1), (128, 3, 2)], 1)]
+    return {"input": [1, 28, 28], "classes": 10, "layers": [
+        *layers,
+        {"kind": "primary_caps", "name": "primary", "dim": 8, "kernel": 9, "stride": 1, "depthwise": True,
+         "squash": "exp"},
+        {"kind": "caps", "name": "class_caps", "capsules": 10, "dim": 16, "squash": "exp",
+         "routing": {"kind": "attention"}}], "decoder": {"hidden": [512, 1024]}}
+
+
+# Networks as lists of layers, which compare_torch alone takes.
+LISTS = {"matrix-small": lambda: matrix_capsules(64, 8, 16, 16), "matrix": lambda: matrix_capsules(32, 32, 32, 32),
+         "efficient": efficient_capsnet}
+
+
+def load_list(arch):
+    """A network as a list of layers, by name or in a file; None: it is none."""
+    if arch in LISTS:
+        return LISTS[arch]()
+    spec = read_json(arch) if os.path.exists(arch) else None
+    return spec if isinstance(spec, dict) and isinstance(spec.get("layers"), list) else None
+
+
 def load_spec(arch):
     """A built-in network, or the spec in a file."""
     builtin = {

@@ -7,6 +7,7 @@ Lines of JSON: requested {"what": "step"|"forward", "batch": N} it answers {"sec
 unless the mode is bf16. DEVICE is PyTorch's name of one, for instance cuda; else the processor.
 """
 
+import functools
 import json
 import resource
 import sys
@@ -15,7 +16,10 @@ import time
 import torch
 from torch import nn
 
+import torch_layers
+
 LEAST_SECONDS, LEAST_TIMES, MOST_TIMES = 1, 3, 100
+LOSSES = {"matrix_caps": "spread", "linear": "cross_entropy"}  # by the last layer's kind
 
 
 def squash(s):
@@ -73,10 +77,13 @@ class Side:
     def __init__(self, spec, mode):
         torch.manual_seed(1)
         self.spec, self.mode = spec, mode
-        self.model = CapsNet(spec)
+        self.model = torch_layers.Network(spec) if "layers" in spec else CapsNet(spec)
         self.adam = torch.optim.Adam(self.model.parameters(), lr=1e-3)
         compiled = (lambda f: f) if mode == "eager" else torch.compile
-        self.loss = compiled(lambda x, labels: loss_of(self.model, x, labels))
+        loss = loss_of
+        if "layers" in spec:
+            loss = functools.partial(torch_layers.loss_of, kind=LOSSES.get(spec["layers"][-1]["kind"], "margin"))
+        self.loss = compiled(lambda x, labels: loss(self.model, x, labels))
         self.infer = compiled(lambda x: self.model(x))
         self.batches, self.warm = {}, set()
 

@@ -103,6 +103,16 @@ CPU_KERNEL void depthwise_dw(__global float *dw, const ulong dw_at, __global flo
         float sum = 0.0f;
         CAPS_LOOP for (ulong i = 0; i < places; i++) sum += g[i];
         all += sum;
+        if (places == 1) { // a kernel of the channel's size: rows of products, no sums
+            CAPS_LOOP for (uint ky = 0; ky < k; ky++) CAPS_LOOP for (uint kx = 0; kx < k; kx += 16)
+            {
+                __global float *to = dw + ky * k + kx;
+                const float16 old = n ? caps_load16(to, k - kx, 0.0f) : (float16)(0.0f);
+                const float16 v = caps_load16(from + (ulong)ky * width + kx, k - kx, 0.0f);
+                caps_store16(fma(v, (float16)(sum), old), to, k - kx);
+            }
+            continue;
+        }
         CAPS_LOOP for (uint ky = 0; ky < k; ky++) CAPS_LOOP for (uint kx = 0; kx < k; kx++)
         {
             const float old = n ? dw[ky * k + kx] : 0.0f;

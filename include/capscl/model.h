@@ -46,7 +46,7 @@ typedef struct caps_model_options {
     double weight_decay; /* X, 0 or more: an optimizer takes g + X w in place of the gradient g of a
                             weight w, as of a loss with X/2 |w|^2; of tensors named "weight" alone,
                             no bias, no beta. 0: none */
-    bool average;               /* training only: also an average of the parameters, which
+    bool average;        /* training only: also an average of the parameters, which
                                    caps_model_average_step moves */
 } caps_model_options;
 

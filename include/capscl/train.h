@@ -138,8 +138,7 @@ CAPS_API caps_status caps_profile_apply(
 CAPS_API double caps_loss_class_mean(const caps_model_spec *spec);
 
 /* Margin of the spread loss in step `step` (from 0) of `steps`. */
-CAPS_API double caps_spread_margin(
-    const caps_train_config *config, uint64_t step, uint64_t steps);
+CAPS_API double caps_spread_margin(const caps_train_config *config, uint64_t step, uint64_t steps);
 
 /* Learning rate of step `step` (from 0). */
 CAPS_API double caps_learning_rate(

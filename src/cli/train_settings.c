@@ -27,7 +27,8 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_TEXT("--data", caps_train_flags, data, "D",
         "a directory with IDX files, folders of pictures or CIFAR-10 (docs/data.md), or\n"
         "a name looked for in $CAPSCL_DATA, $XDG_DATA_HOME/capscl and\n"
-        "/usr/share/datasets; multi:D for overlapping pairs of D (required)"),
+        "/usr/share/datasets; multi:D for overlapping pairs of D, solids:SEED for\n"
+        "rendered solids (required)"),
     CAPS_ROW_TEXT("--out", caps_train_flags, out, "RUN", "the run directory to write (required)"),
     CAPS_ROW_DEVICES(caps_train_flags, "computes a share of every batch"),
     CAPS_ROW_TEXT("--split", caps_train_flags, split, "N:N",
@@ -47,7 +48,7 @@ const caps_flag caps_train_flag_table[] = {
     CAPS_ROW_TEXT("--arch", caps_train_flags, arch, "FILE",
         "the network: a JSON spec, or a name: mnist (the paper's), small,\n"
         "multimnist, cifar10, cnn (the paper's baseline), cnn-small, cnn-pool,\n"
-        "efficient (Efficient-CapsNet)\n"
+        "efficient (Efficient-CapsNet), matrix-small, matrix (matrix capsules)\n"
         "(default: mnist, or the spec of --init)"),
     CAPS_ROW_TEXT("--profile", caps_train_flags, profile, "P",
         "what the settings begin with: paper, authors, keras, efficient, em or\n"

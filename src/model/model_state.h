@@ -49,7 +49,7 @@ struct caps_model {
     caps_tensor labels;  /* int32 [b], or [b, L] */
     caps_tensor targets; /* [batch * L, C*H*W]; L > 1 only, else the images */
     caps_loss loss;
-    float step_margin; /* of the spread loss in caps_model_accumulate; 0: the loss's */
+    float step_margin;          /* of the spread loss in caps_model_accumulate; 0: the loss's */
     caps_tensor class_weights;  /* [J]; no buffer: none */
     caps_tensor workspace;      /* of convolutions */
     const void *workspace_user; /* see caps_pass */
@@ -65,7 +65,7 @@ struct caps_model {
     bool forwarded;             /* and went forward, masked by: */
     caps_mask mask;
     const caps_batch_share *share; /* caps_joint.share of the batch at hand */
-    size_t decoded; /* only the decoder ran, on the caller's capsules */
+    size_t decoded;                /* only the decoder ran, on the caller's capsules */
 
     caps_checked_tensor checked[CAPS_MOST_CHECKED]; /* in the order in which they are computed */
     size_t checked_count;

@@ -1,9 +1,10 @@
 /* head.h: what makes scores and losses of a network's values.
  *
  * A network has a classifying head, which reads the last layer's output (capsules: margin loss;
- * matrix capsules: spread loss or margin loss; logits: cross entropy), and, with a decoder, a reconstruction head. The drivers in src/model know
- * no more than this: forward right after the layer that the head reads, loss once all layers are
- * done, backward before the layers'. Another loss is another heads/<name>.c. */
+ * matrix capsules: spread loss, or margin loss; logits: cross entropy), and, with a decoder, a
+ * reconstruction head. The drivers in src/model know no more than this: forward right after the
+ * layer that the head reads, loss once all layers are done, backward before the layers'. Another
+ * loss is another heads/<name>.c. */
 #ifndef CAPS_HEAD_H
 #define CAPS_HEAD_H
 

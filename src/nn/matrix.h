@@ -35,9 +35,9 @@ typedef struct caps_em_layer {
 /* The variants of the field `routing`. */
 extern const caps_field_variant caps_em_routings[];
 
-/* ", 3 EM iterations (gradient: full)" and what is not the default, into text[bytes]. */
+/* "3 EM iterations (gradient: full)" and what is not the default, into text[bytes]. */
 void caps_em_layer_describe_routing(const caps_em_layer *self, char *text, size_t bytes);
-/* The rest of a build: parameters (weight [shape]) and outputs, once the inputs are known to fit. */
+/* The rest of a build: parameters and outputs, once the inputs are known to fit. */
 caps_status caps_em_layer_build(caps_em_layer *self, caps_network *n, const size_t grid[3],
     int ndim, const size_t *weight, caps_error *err);
 

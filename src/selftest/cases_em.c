@@ -1,4 +1,4 @@
-/* cases_em.c: cases of capsules of 4x4 poses with EM routing. */
+/* cases_em.c: cases of capsules of 4x4 poses with EM routing, and of the spread loss. */
 #include <stdio.h>
 
 #include "cases.h"
@@ -64,7 +64,36 @@ done:
     return status;
 }
 
+/* b, j, l */
+static caps_status spread(caps_selftest *t, const size_t *z, caps_error *err)
+{
+    const size_t b = z[0], j = z[1], l = z[2], shape[] = {b, j};
+    const float margin = 0.6f;
+    snprintf(t->shape, sizeof t->shape, "B=%zu J=%zu L=%zu", b, j, l);
+    double *a = caps_selftest_draw(t, b * j, 0, 1), *loss = caps_selftest_zeros(t, b);
+    double *da = caps_selftest_zeros(t, b * j);
+    int32_t *labels = caps_selftest_labels(t, b * l, j);
+    const caps_tensor *ta = caps_selftest_put(t, a, 2, shape);
+    const caps_tensor *tda = caps_selftest_put(t, NULL, 2, shape);
+    const caps_tensor *tloss = caps_selftest_put(t, NULL, 1, &b);
+    const caps_tensor *flat = caps_selftest_put_labels(t, labels, b * l);
+    caps_status status;
+    CAPS_TRY(t->status);
+    const caps_tensor tl = caps_tensor_reshape(flat, l > 1 ? 2 : 1, (size_t[]){b, l});
+    CAPS_TRY(caps_spread_forward(t->rt, tloss, ta, &tl, margin, err));
+    caps_ref_spread_forward(loss, a, labels, (double)margin, b, j, l);
+    CAPS_TRY(caps_selftest_compare(t, CAPS_SELFTEST_FORWARD, tloss, loss, err));
+    CAPS_TRY(caps_spread_backward(t->rt, tda, ta, &tl, margin, 0.125f, err));
+    caps_ref_spread_backward(da, a, labels, (double)margin, 0.125, b, j, l);
+    CAPS_TRY(caps_selftest_compare(t, CAPS_SELFTEST_BACKWARD, tda, da, err));
+done:
+    return status;
+}
+
 const caps_selftest_case caps_selftest_em[] = {
+    {"spread", spread, true, {3, 5, 1}},
+    {"spread", spread, true, {4, 5, 2}},
+    {"spread", spread, false, {101, 10, 1}},
     {"em", em, true, {2, 1, 3, 4, 2, 2, 1, 0, 2, CAPS_ROUTING_GRAD_FULL}},
     {"em", em, true, {3, 2, 2, 3, 3, 0, 1, 1, 2, CAPS_ROUTING_GRAD_LAST}},
     {"em", em, false, {17, 3, 5, 6, 4, 3, 1, 0, 3, CAPS_ROUTING_GRAD_FULL}},

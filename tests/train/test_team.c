@@ -311,7 +311,7 @@ START_TEST(gradients_come_from_the_last_to_the_first)
         float *images = floats(info->pixels, 1, 0, 1);
         float *targets = floats(info->labels * info->pixels, 1, 0, 1);
         int32_t labels[4] = {0, 1};
-        order o = {caps_model_flat_count(m), true};
+        order o = {caps_model_trained_count(m), true};
         const caps_joint joint = {0, 2, note_order, &o, NULL};
         test_ok(caps_model_accumulate(
             m, &(caps_images){1, images, labels, targets}, true, &joint, &err));
