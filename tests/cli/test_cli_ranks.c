@@ -110,6 +110,30 @@ START_TEST(any_number_of_ranks_gives_the_loss_of_one)
 }
 END_TEST
 
+/* Of a batch of 20 images the ranks have 13, 1 and 6, of the last one of 10 6, none and 3 or so: what
+ * normalises goes by all of them. */
+START_TEST(statistics_of_a_batch_are_those_of_all_ranks)
+{
+    spec = cli_write_text(work, "norm.json",
+        "{\"input\": [1,12,12], \"classes\": 4, \"layers\": ["
+        " {\"kind\": \"conv\", \"channels\": 5, \"kernel\": 3, \"norm\": \"batch\"},"
+        " {\"kind\": \"conv\", \"channels\": 6, \"kernel\": 3, \"norm\": \"batch\"},"
+        " {\"kind\": \"primary_caps\", \"types\": 2, \"dim\": 4, \"kernel\": 3, \"stride\": 2},"
+        " {\"kind\": \"caps\", \"capsules\": 4, \"dim\": 6,"
+        "  \"routing\": {\"kind\": \"dynamic\", \"iterations\": 2}}]}");
+    static const char flags[] = "--epochs 2 --conv im2col";
+    json_t *one = train(0, "norm-one", flags);
+    json_t *three = train(3, "norm-three", cli_line("%s --split 13:1:6", flags));
+    const double loss = cli_number(one, "loss");
+    ck_assert_msg(fabs(cli_number(three, "loss") - loss) <= 1e-5 * loss, "%.9g, need %.9g",
+        cli_number(three, "loss"), loss);
+    json_decref(train(3, "norm-again", cli_line("%s --split 13:1:6", flags)));
+    ck_assert(cli_same_file(model_of("norm-three"), model_of("norm-again")));
+    json_decref(one);
+    json_decref(three);
+}
+END_TEST
+
 /* Other bits than exact, the same on every run, and the loss within what 8 bits give. */
 START_TEST(gradients_as_bfloat16_repeat)
 {
@@ -316,6 +340,7 @@ Suite *suite(void)
     }
     tcase_add_test(tc, ranks_give_the_bits_of_one_process);
     tcase_add_test(tc, any_number_of_ranks_gives_the_loss_of_one);
+    tcase_add_test(tc, statistics_of_a_batch_are_those_of_all_ranks);
     tcase_add_test(tc, gradients_as_bfloat16_repeat);
     tcase_add_test(tc, a_run_goes_on_with_other_ranks);
     tcase_add_test(tc, a_rank_that_fails_is_named);
