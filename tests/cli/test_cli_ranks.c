@@ -221,7 +221,7 @@ START_TEST(a_rank_that_fails_is_named)
         expect_lost(train_with("LD_PRELOAD=" FAULTS " FAULT_PROGRAM=capscl "
                                "FAULT=clEnqueueNDRangeKernel:900",
                         "fault", ""),
-            4, "capscl: rank 1 (", "fault");
+            4, "rank 1 (", "fault");
     /* Another command line; other data of the same name. */
     char *elsewhere = cli_make_directory(work, "elsewhere"), setting[2048], line[4096];
     cli_make_data(elsewhere, "data", 80, 42, 1, 12, 12, 4);

@@ -2,6 +2,7 @@
 #include "members.h"
 
 #include <signal.h>
+#include <string.h>
 
 #include "clock.h"
 #include "fail.h"
@@ -134,6 +135,14 @@ static size_t team_failed(const caps_team *t)
     return t->n;
 }
 
+/* What a member met with is that another rank has failed, which says why. */
+static bool is_of_rank(const caps_team *t, const caps_error *error)
+{
+    caps_error of_rank = {0};
+    return caps_ranks_check(t->ranks, &of_rank) != CAPS_OK && error->message[0] &&
+           strcmp(error->message, of_rank.message) == 0;
+}
+
 caps_status caps_team_do(caps_team *t, caps_member_job *job, caps_error *err)
 {
     pthread_mutex_lock(&t->lock);
@@ -153,7 +162,7 @@ caps_status caps_team_do(caps_team *t, caps_member_job *job, caps_error *err)
     bool done = true;
     for (size_t i = 0; i < t->n; i++)
         done = done && t->members[i].status == CAPS_OK;
-    if (failed == t->n) /* where another rank has failed, it says why */
+    if (failed == t->n || is_of_rank(t, &t->members[failed].error))
         return done ? CAPS_OK : caps_ranks_check(t->ranks, err);
     t->lost = failed;
     const caps_member *m = &t->members[failed];
