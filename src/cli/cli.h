@@ -85,7 +85,7 @@ extern const char *const caps_cli_viewpoints[];
             "do not, also where the model's run did; of both flags the last wins"),                \
         CAPS_ROW_VIEWPOINTS(type,                                                                  \
             "of smallNORB and solids, these images only: all, familiar-azimuths,\n"                \
-            "novel-azimuths, familiar-elevations, novel-elevations (default: as the\n"            \
+            "novel-azimuths, familiar-elevations, novel-elevations (default: as the\n"             \
             "model was trained)"),                                                                 \
         CAPS_ROW_STRETCH(type),                                                                    \
         CAPS_ROW_OFF("--no-stretch", type, pictures.stretch, "do not, likewise")

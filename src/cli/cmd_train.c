@@ -59,8 +59,9 @@ static void catch_signals(void)
 static caps_status check_memory(caps_runtime *rt, const caps_train_config *config, caps_error *err)
 {
     const bool whole = caps_model_spec_info(config->spec)->statistics > 0;
-    caps_model_options one =
-        caps_config_model_options(config, whole ? config->batch : config->batch < 2 ? 1 : 2);
+    caps_model_options one = caps_config_model_options(config, whole               ? config->batch
+                                                               : config->batch < 2 ? 1
+                                                                                   : 2);
     one.micro_batch = whole ? 0 : 1;
     caps_model_memory memory;
     caps_error limited = {0};
@@ -71,9 +72,8 @@ static caps_status check_memory(caps_runtime *rt, const caps_train_config *confi
             return caps_cli_usage(err, "--memory-limit is too small: %s", limited.message);
     }
     if (status == CAPS_ERR_DEVICE_MEMORY)
-        return caps_fail(err, CAPS_ERR_SPEC,
-            "the model does not fit this device%s: %s", whole ? "" : " even at batch 1",
-            limited.message);
+        return caps_fail(err, CAPS_ERR_SPEC, "the model does not fit this device%s: %s",
+            whole ? "" : " even at batch 1", limited.message);
     if (status != CAPS_OK)
         *err = limited;
     return status;

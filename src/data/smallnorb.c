@@ -193,8 +193,8 @@ static caps_status check_dims(matrix *m, part which, caps_error *err)
                        d[2] % 2 == 0 && d[3] % 2 == 0;
     if (which == PART_DAT && (d[1] != CAMERAS || !sides))
         return caps_fail(err, CAPS_ERR_FORMAT,
-            "%s: images of %zux%zux%zu, need %d cameras and even sides of 2 to %d", m->path,
-            d[1], d[2], d[3], CAMERAS, MOST_SIDE);
+            "%s: images of %zux%zux%zu, need %d cameras and even sides of 2 to %d", m->path, d[1],
+            d[2], d[3], CAMERAS, MOST_SIDE);
     return CAPS_OK;
 }
 

@@ -285,14 +285,6 @@ static caps_totals pass_totals(caps_model *m)
     return totals;
 }
 
-static bool has_statistics(const caps_layer *layer)
-{
-    for (size_t p = 0; p < layer->parameter_count; p++)
-        if (layer->parameters[p].statistic)
-            return true;
-    return false;
-}
-
 /* No image of the batch is this model's: its part in the statistics of the layers that normalise. */
 static caps_status pass_absent(caps_model *m, caps_error *err)
 {
@@ -303,10 +295,10 @@ static caps_status pass_absent(caps_model *m, caps_error *err)
     m->mask = CAPS_MASK_LABEL;
     const caps_pass pass = pass_of(m);
     for (size_t l = 0; m->share && l < n->layer_count; l++)
-        if (has_statistics(n->layers[l]))
+        if (caps_layer_has_statistics(n->layers[l]))
             CAPS_TRY(n->layers[l]->kind->forward(n->layers[l], &pass, err));
     for (size_t l = n->layer_count; m->share && l-- > 0;)
-        if (has_statistics(n->layers[l]))
+        if (caps_layer_has_statistics(n->layers[l]))
             CAPS_TRY(n->layers[l]->kind->backward(n->layers[l], &pass, err));
 done:
     return status;

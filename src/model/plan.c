@@ -289,9 +289,8 @@ done:
 static const caps_layer *plan_needs_whole(const caps_model *m)
 {
     for (size_t l = 0; caps_model_by_batch(m) && l < m->network.layer_count; l++)
-        for (size_t p = 0; p < m->network.layers[l]->parameter_count; p++)
-            if (m->network.layers[l]->parameters[p].statistic)
-                return m->network.layers[l];
+        if (caps_layer_has_statistics(m->network.layers[l]))
+            return m->network.layers[l];
     return NULL;
 }
 

@@ -232,6 +232,8 @@ caps_status caps_layer_require(
  * buffers. */
 size_t caps_value_elements(const caps_value *value);
 size_t caps_layer_elements(const caps_layer *layer);
+/* It has statistics: it normalises by its batch. */
+bool caps_layer_has_statistics(const caps_layer *layer);
 
 /* Elements behind what is cached in the workspace, for whoever needs them for the time of a call:
  * planned, */

@@ -38,6 +38,14 @@ size_t caps_value_elements(const caps_value *value)
     return count;
 }
 
+bool caps_layer_has_statistics(const caps_layer *layer)
+{
+    for (size_t p = 0; p < layer->parameter_count; p++)
+        if (layer->parameters[p].statistic)
+            return true;
+    return false;
+}
+
 size_t caps_layer_elements(const caps_layer *layer)
 {
     size_t count = 0;

@@ -22,6 +22,17 @@ static inline void caps_put_tensor(caps_call *c, const caps_tensor *t)
     caps_put(c, (caps_arg)CAPS_ARG_TENSOR(t));
 }
 
+static inline void caps_put_tensors(caps_call *c, size_t n, const caps_tensor *const *tensors)
+{
+    for (size_t i = 0; i < n; i++)
+        caps_put_tensor(c, tensors[i]);
+}
+
+/* CAPS_PUT(&c, &y, &x, NULL): tensors, one argument each. */
+#define CAPS_PUT(c, ...)                                                                           \
+    caps_put_tensors(c, sizeof((const caps_tensor *const[]){__VA_ARGS__}) / sizeof(caps_tensor *), \
+        (const caps_tensor *const[]){__VA_ARGS__})
+
 static inline void caps_put_uint(caps_call *c, size_t x)
 {
     caps_put(c, (caps_arg)CAPS_ARG_UINT(x));

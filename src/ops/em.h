@@ -2,7 +2,11 @@
 #ifndef CAPS_EM_H
 #define CAPS_EM_H
 
+#include <math.h>
+
 #include <capscl/ops.h>
+
+#include "call.h"
 
 /* Sizes that follow from a shape. An edge is one of the children of a window. */
 typedef struct caps_em_sizes {
@@ -21,6 +25,27 @@ typedef struct caps_em_call {
 } caps_em_call;
 
 caps_em_sizes caps_em_sizes_of(const caps_em *shape);
+
+/* Part n of those of `count` floats that lie one behind the other, an iteration's. */
+static inline caps_tensor caps_em_nth(const caps_tensor *t, size_t n, size_t count)
+{
+    return caps_tensor_wrap(t->buffer, t->offset + n * count, CAPS_F32, 1, &count);
+}
+
+/* Arguments of kernels: the shape, and what iteration t goes by. */
+static inline void caps_em_put_shape(caps_call *c, const caps_em *s)
+{
+    caps_put_sizes(c,
+        (size_t[]){s->types, s->height, s->width, s->kernel, s->stride, s->parents, s->coordinates},
+        7);
+}
+
+static inline void caps_em_put_step(caps_call *c, const caps_em *s, size_t t)
+{
+    caps_put_float(c, (float)((double)s->lambda * (1 - pow(0.95, (double)t + 1))));
+    caps_put_float(c, s->cost_scale);
+    caps_put_float(c, s->variance_floor);
+}
 
 /* The CPU family: em_lanes.c, sixteen images in the lanes of a vector. `results`: mu and z of an
  * iteration, in whatever order. */

@@ -2,7 +2,6 @@
  * kernels and layouts in cl/em_gpu.clt.
  *
  * State: R of every iteration but the first, mu, var and z of every one. */
-#include <math.h>
 #include <stdio.h>
 
 #include "em.h"
@@ -70,12 +69,6 @@ static void prepare(groups *g, const caps_runtime *rt, const caps_tensor *state,
     g->program = (caps_template){"em_gpu.clt", g->options};
 }
 
-/* `t` from the n-th run of `count` floats on. */
-static caps_tensor nth(const caps_tensor *t, size_t n, size_t count)
-{
-    return caps_tensor_wrap(t->buffer, t->offset + n * count, CAPS_F32, 1, &count);
-}
-
 void caps_em_groups_results(caps_tensor *mu, caps_tensor *z, const caps_tensor *state,
     const caps_em *shape, size_t iteration)
 {
@@ -83,35 +76,16 @@ void caps_em_groups_results(caps_tensor *mu, caps_tensor *z, const caps_tensor *
     groups g;
     caps_tensor left = *state, none = {0};
     take_parts(&g, &left, &none, shape, &n, false);
-    *mu = nth(&g.mu, iteration, g.results * 16);
-    *z = nth(&g.z, iteration, g.results);
+    *mu = caps_em_nth(&g.mu, iteration, g.results * 16);
+    *z = caps_em_nth(&g.z, iteration, g.results);
 }
 
 /* ---- launches ------------------------------------------------------------------------------- */
 
-static void put_tensors(caps_call *c, size_t n, const caps_tensor *const *tensors)
-{
-    for (size_t i = 0; i < n; i++)
-        caps_put_tensor(c, tensors[i]);
-}
-
-#define PUT(c, ...)                                                                                \
-    put_tensors(c, sizeof((const caps_tensor *const[]){__VA_ARGS__}) / sizeof(caps_tensor *),      \
-        (const caps_tensor *const[]){__VA_ARGS__})
-
-static void put_shape(caps_call *c, const caps_em *s)
-{
-    caps_put_sizes(c,
-        (size_t[]){s->types, s->height, s->width, s->kernel, s->stride, s->parents, s->coordinates},
-        7);
-}
-
 static void put_routing(caps_call *c, const caps_em *s, size_t t)
 {
-    put_shape(c, s);
-    caps_put_float(c, (float)((double)s->lambda * (1 - pow(0.95, (double)t + 1))));
-    caps_put_float(c, s->cost_scale);
-    caps_put_float(c, s->variance_floor);
+    caps_em_put_shape(c, s);
+    caps_em_put_step(c, s, t);
 }
 
 /* `across` groups for each of `images`. */
@@ -135,21 +109,22 @@ static caps_status iterate(
 {
     const caps_em *s = call->shape;
     const bool last = t + 1 == s->iterations;
-    const caps_tensor R = nth(&g->R, t ? t - 1 : 0, g->links);
-    const caps_tensor logits = nth(&g->R, last ? 0 : t, g->links);
-    const caps_tensor mu = nth(&g->mu, t, g->results * 16), z = nth(&g->z, t, g->results);
-    const caps_tensor var = nth(&g->var, t, g->results * 16);
+    const caps_tensor R = caps_em_nth(&g->R, t ? t - 1 : 0, g->links);
+    const caps_tensor logits = caps_em_nth(&g->R, last ? 0 : t, g->links);
+    const caps_tensor mu = caps_em_nth(&g->mu, t, g->results * 16),
+                      z = caps_em_nth(&g->z, t, g->results);
+    const caps_tensor var = caps_em_nth(&g->var, t, g->results * 16);
     caps_status status;
     caps_call c = {0}, e = {0};
-    PUT(&c, last ? NULL : &logits, &mu, &var, &z, last ? call->pose_out : NULL,
+    CAPS_PUT(&c, last ? NULL : &logits, &mu, &var, &z, last ? call->pose_out : NULL,
         last ? call->activation_out : NULL, call->pose, call->activation, t ? &R : NULL,
         call->weight, call->beta_u, call->beta_a);
     put_routing(&c, s, t);
     CAPS_TRY(launch(rt, g, "em_group_forward", &c, call->n.windows * s->parents, s->b, err));
     if (last)
         goto done;
-    PUT(&e, &logits);
-    put_shape(&e, s);
+    CAPS_PUT(&e, &logits);
+    caps_em_put_shape(&e, s);
     CAPS_TRY(launch_children(rt, g, "em_group_normalise", &e, s, &call->n, err));
 done:
     return status;
@@ -172,9 +147,9 @@ caps_status caps_em_groups_assignment(caps_runtime *rt, const caps_tensor *out,
     groups g;
     caps_call c = {0};
     prepare(&g, rt, state, NULL, shape, &n);
-    const caps_tensor R = nth(&g.R, iteration ? iteration - 1 : 0, g.links);
-    PUT(&c, out, iteration ? &R : NULL);
-    put_shape(&c, shape);
+    const caps_tensor R = caps_em_nth(&g.R, iteration ? iteration - 1 : 0, g.links);
+    CAPS_PUT(&c, out, iteration ? &R : NULL);
+    caps_em_put_shape(&c, shape);
     return launch_children(rt, &g, "em_group_assignment", &c, shape, &n, err);
 }
 
@@ -187,21 +162,23 @@ static caps_status iterate_back(
     const caps_em_sizes *n = &call->n;
     const size_t step = t - n->earliest;
     const bool last = t + 1 == s->iterations;
-    const caps_tensor R = nth(&g->R, t ? t - 1 : 0, g->links);
-    const caps_tensor dr = nth(&g->l, step, g->links);
-    const caps_tensor given = nth(&g->l, last ? 0 : step + 1, g->links);
-    const caps_tensor mu = nth(&g->mu, t, g->results * 16), z = nth(&g->z, t, g->results);
-    const caps_tensor var = nth(&g->var, t, g->results * 16);
-    const caps_tensor N = nth(&g->N, step, g->results * 16), Q = nth(&g->Q, step, g->results * 16);
+    const caps_tensor R = caps_em_nth(&g->R, t ? t - 1 : 0, g->links);
+    const caps_tensor dr = caps_em_nth(&g->l, step, g->links);
+    const caps_tensor given = caps_em_nth(&g->l, last ? 0 : step + 1, g->links);
+    const caps_tensor mu = caps_em_nth(&g->mu, t, g->results * 16),
+                      z = caps_em_nth(&g->z, t, g->results);
+    const caps_tensor var = caps_em_nth(&g->var, t, g->results * 16);
+    const caps_tensor N = caps_em_nth(&g->N, step, g->results * 16),
+                      Q = caps_em_nth(&g->Q, step, g->results * 16);
     caps_status status;
     caps_call c = {0}, e = {0};
-    PUT(&c, &dr, &N, &Q, &g->dbeta, call->pose, call->activation, t ? &R : NULL,
+    CAPS_PUT(&c, &dr, &N, &Q, &g->dbeta, call->pose, call->activation, t ? &R : NULL,
         last ? NULL : &given, &mu, &var, &z, call->pose_out, call->activation_out, call->weight,
         call->beta_u);
     put_routing(&c, s, t);
     CAPS_TRY(launch(rt, g, "em_group_backward", &c, n->windows * s->parents, s->b, err));
-    PUT(&e, &dr, call->dactivation, t ? &R : NULL, call->activation);
-    put_shape(&e, s);
+    CAPS_PUT(&e, &dr, call->dactivation, t ? &R : NULL, call->activation);
+    caps_em_put_shape(&e, s);
     caps_put_sizes(&e, (size_t[]){!last, step == 0}, 2);
     CAPS_TRY(launch_children(rt, g, "em_group_logits_gradient", &e, s, n, err));
 done:
@@ -212,9 +189,9 @@ done:
 static void put_votes(
     caps_call *c, const caps_tensor *to, const caps_em_call *call, const groups *g)
 {
-    PUT(c, to, call->pose, call->activation, call->shape->iterations > 1 ? &g->R : NULL, &g->l,
+    CAPS_PUT(c, to, call->pose, call->activation, call->shape->iterations > 1 ? &g->R : NULL, &g->l,
         &g->mu, &g->var, &g->N, &g->Q, call->weight);
-    put_shape(c, call->shape);
+    caps_em_put_shape(c, call->shape);
     caps_put_sizes(c, (size_t[]){call->shape->b, call->n.earliest, call->n.steps}, 3);
 }
 
@@ -229,7 +206,7 @@ caps_status caps_em_groups_backward(caps_runtime *rt, const caps_em_call *call, 
         CAPS_TRY(iterate_back(rt, call, &g, t, err));
     put_votes(&dweight, call->dweight, call, &g);
     CAPS_TRY(launch(rt, &g, "em_group_dweight", &dweight, call->n.slots * s->parents, 1, err));
-    PUT(&beta, call->dbeta_u, call->dbeta_a, &g.dbeta);
+    CAPS_PUT(&beta, call->dbeta_u, call->dbeta_a, &g.dbeta);
     caps_put_sizes(&beta, (size_t[]){s->b, s->parents, call->n.windows}, 3);
     CAPS_TRY(launch(rt, &g, "em_group_dbeta", &beta, s->parents, 1, err));
     if (!call->dpose)

@@ -2,7 +2,6 @@
  * and layouts in cl/em.clh, cl/em.clt and cl/em_gradient.clt.
  *
  * State: R of every iteration but the first, mu, var and z of every one. */
-#include <math.h>
 #include <stdio.h>
 
 #include "em.h"
@@ -112,12 +111,6 @@ static void parts_of(parts *p, const caps_em_call *c, const layout *l, bool trai
     take_workspace(p, &workspace, c->shape, &c->n, l, training);
 }
 
-/* `t` from the n-th run of `count` floats on. */
-static caps_tensor nth(const caps_tensor *t, size_t n, size_t count)
-{
-    return caps_tensor_wrap(t->buffer, t->offset + n * count, CAPS_F32, 1, &count);
-}
-
 void caps_em_lanes_results(caps_tensor *mu, caps_tensor *z, const caps_tensor *state,
     const caps_em *shape, size_t iteration)
 {
@@ -127,8 +120,8 @@ void caps_em_lanes_results(caps_tensor *mu, caps_tensor *z, const caps_tensor *s
     caps_tensor rest = *state;
     layout_of(&l, shape, &n);
     take_state(&p, &rest, shape, &l);
-    *mu = nth(&p.mu, iteration, l.results * 16);
-    *z = nth(&p.z, iteration, l.results);
+    *mu = caps_em_nth(&p.mu, iteration, l.results * 16);
+    *z = caps_em_nth(&p.z, iteration, l.results);
 }
 
 /* ---- launches ------------------------------------------------------------------------------- */
@@ -140,30 +133,13 @@ static caps_status launch(caps_runtime *rt, const caps_template *program, const 
         (size_t[]){across, groups}, (size_t[]){1, 1}, err);
 }
 
-static void put_tensors(caps_call *c, size_t n, const caps_tensor *const *tensors)
-{
-    for (size_t i = 0; i < n; i++)
-        caps_put_tensor(c, tensors[i]);
-}
-
-#define PUT(c, ...)                                                                                \
-    put_tensors(c, sizeof((const caps_tensor *const[]){__VA_ARGS__}) / sizeof(caps_tensor *),      \
-        (const caps_tensor *const[]){__VA_ARGS__})
-
-static void put_shape(caps_call *c, const caps_em *s)
-{
-    caps_put_sizes(c,
-        (size_t[]){s->types, s->height, s->width, s->kernel, s->stride, s->parents, s->coordinates},
-        7);
-}
-
 static caps_status to_lanes(caps_runtime *rt, const layout *l, const caps_tensor *poses,
     const caps_tensor *activations, const caps_tensor *pose, const caps_tensor *activation,
     size_t windows, caps_error *err)
 {
     const size_t count = pose->shape[1];
     caps_call c = {0};
-    PUT(&c, poses, activations, pose, activation);
+    CAPS_PUT(&c, poses, activations, pose, activation);
     caps_put_sizes(&c, (size_t[]){pose->shape[0], count, windows}, 3);
     return launch(rt, &l->forward, "em_to_lanes", &c, caps_div_up(count, CHUNK), l->groups, err);
 }
@@ -173,7 +149,7 @@ static caps_status from_lanes(caps_runtime *rt, const layout *l, const caps_tens
     const size_t sizes[4], caps_error *err)
 {
     caps_call c = {0};
-    PUT(&c, pose, activation, poses, activations);
+    CAPS_PUT(&c, pose, activation, poses, activations);
     caps_put_sizes(&c, sizes, 4);
     return launch(
         rt, &l->forward, "em_from_lanes", &c, caps_div_up(sizes[1], CHUNK), l->groups, err);
@@ -186,7 +162,7 @@ static caps_status put_inputs(
     caps_status status;
     caps_call c = {0};
     CAPS_TRY(to_lanes(rt, l, &p->pose, &p->activation, call->pose, call->activation, 0, err));
-    PUT(&c, &p->w, call->weight);
+    CAPS_PUT(&c, &p->w, call->weight);
     caps_put_sizes(&c, (size_t[]){call->n.slots, call->shape->parents}, 2);
     CAPS_TRY(launch(rt, &l->forward, "em_weights", &c, call->n.slots, 1, err));
 done:
@@ -195,11 +171,9 @@ done:
 
 static void put_routing(caps_call *c, const caps_em *s, const layout *l, size_t t)
 {
-    put_shape(c, s);
+    caps_em_put_shape(c, s);
     caps_put_uint(c, l->blocks);
-    caps_put_float(c, (float)((double)s->lambda * (1 - pow(0.95, (double)t + 1))));
-    caps_put_float(c, s->cost_scale);
-    caps_put_float(c, s->variance_floor);
+    caps_em_put_step(c, s, t);
 }
 
 /* ---- forward -------------------------------------------------------------------------------- */
@@ -209,21 +183,22 @@ static caps_status iterate(caps_runtime *rt, const caps_em_call *call, const lay
 {
     const caps_em *s = call->shape;
     const bool last = t + 1 == s->iterations;
-    const caps_tensor R = nth(&p->R, t ? t - 1 : 0, l->links);
-    const caps_tensor logits = nth(&p->R, last ? 0 : t, l->links);
-    const caps_tensor mu = nth(&p->mu, t, l->results * 16), z = nth(&p->z, t, l->results);
-    const caps_tensor var = nth(&p->var, t, l->results * 16);
+    const caps_tensor R = caps_em_nth(&p->R, t ? t - 1 : 0, l->links);
+    const caps_tensor logits = caps_em_nth(&p->R, last ? 0 : t, l->links);
+    const caps_tensor mu = caps_em_nth(&p->mu, t, l->results * 16),
+                      z = caps_em_nth(&p->z, t, l->results);
+    const caps_tensor var = caps_em_nth(&p->var, t, l->results * 16);
     caps_status status;
     caps_call c = {0}, e = {0};
-    PUT(&c, last ? NULL : &logits, &mu, &var, &z, &p->pose, &p->activation, t ? &R : NULL, &p->w,
-        call->beta_u, call->beta_a);
+    CAPS_PUT(&c, last ? NULL : &logits, &mu, &var, &z, &p->pose, &p->activation, t ? &R : NULL,
+        &p->w, call->beta_u, call->beta_a);
     put_routing(&c, s, l, t);
     CAPS_TRY(
         launch(rt, &l->forward, "em_forward", &c, call->n.windows * l->blocks, l->groups, err));
     if (last)
         goto done;
-    PUT(&e, &logits);
-    put_shape(&e, s);
+    CAPS_PUT(&e, &logits);
+    caps_em_put_shape(&e, s);
     CAPS_TRY(launch(rt, &l->forward, "em_normalise", &e, s->height * s->width, l->groups, err));
 done:
     return status;
@@ -240,8 +215,8 @@ caps_status caps_em_lanes_forward(caps_runtime *rt, const caps_em_call *call, ca
     CAPS_TRY(put_inputs(rt, call, &l, &p, err));
     for (size_t t = 0; t < s->iterations; t++)
         CAPS_TRY(iterate(rt, call, &l, &p, t, err));
-    const caps_tensor mu = nth(&p.mu, s->iterations - 1, l.results * 16);
-    const caps_tensor z = nth(&p.z, s->iterations - 1, l.results);
+    const caps_tensor mu = caps_em_nth(&p.mu, s->iterations - 1, l.results * 16);
+    const caps_tensor z = caps_em_nth(&p.z, s->iterations - 1, l.results);
     CAPS_TRY(from_lanes(rt, &l, call->pose_out, call->activation_out, &mu, &z,
         (size_t[]){s->b, call->n.windows * s->parents, call->n.windows, true}, err));
 done:
@@ -258,10 +233,10 @@ caps_status caps_em_lanes_assignment(caps_runtime *rt, const caps_tensor *out,
     caps_call c = {0};
     layout_of(&l, shape, &n);
     take_state(&p, &rest, shape, &l);
-    const caps_tensor R = nth(&p.R, iteration ? iteration - 1 : 0, l.links);
-    PUT(&c, out, iteration ? &R : NULL);
+    const caps_tensor R = caps_em_nth(&p.R, iteration ? iteration - 1 : 0, l.links);
+    CAPS_PUT(&c, out, iteration ? &R : NULL);
     caps_put_uint(&c, shape->b);
-    put_shape(&c, shape);
+    caps_em_put_shape(&c, shape);
     return launch(rt, &l.forward, "em_assignment", &c, n.windows, l.groups, err);
 }
 
@@ -273,26 +248,28 @@ static caps_status iterate_back(caps_runtime *rt, const caps_em_call *call, cons
     const caps_em *s = call->shape;
     const caps_em_sizes *n = &call->n;
     const bool last = t + 1 == s->iterations, sums = t == n->earliest;
-    const caps_tensor R = nth(&p->R, t ? t - 1 : 0, l->links);
-    const caps_tensor given = nth(&p->l, last ? 0 : t, l->links);
-    const caps_tensor dr = sums ? p->dr : nth(&p->l, t - 1, l->links);
-    const caps_tensor mu = nth(&p->mu, t, l->results * 16), z = nth(&p->z, t, l->results);
-    const caps_tensor var = nth(&p->var, t, l->results * 16);
-    const caps_tensor N = nth(&p->N, t - n->earliest, l->results * 16);
-    const caps_tensor Q = nth(&p->Q, t - n->earliest, l->results * 16);
+    const caps_tensor R = caps_em_nth(&p->R, t ? t - 1 : 0, l->links);
+    const caps_tensor given = caps_em_nth(&p->l, last ? 0 : t, l->links);
+    const caps_tensor dr = sums ? p->dr : caps_em_nth(&p->l, t - 1, l->links);
+    const caps_tensor mu = caps_em_nth(&p->mu, t, l->results * 16),
+                      z = caps_em_nth(&p->z, t, l->results);
+    const caps_tensor var = caps_em_nth(&p->var, t, l->results * 16);
+    const caps_tensor N = caps_em_nth(&p->N, t - n->earliest, l->results * 16);
+    const caps_tensor Q = caps_em_nth(&p->Q, t - n->earliest, l->results * 16);
     caps_status status;
     caps_call c = {0}, e = {0};
-    PUT(&c, &dr, sums ? &p->rho : NULL, &N, &Q, &p->dbeta_u, &p->dbeta_a, &p->pose, &p->activation,
-        t ? &R : NULL, last ? NULL : &given, &mu, &var, &z, &p->dmu, &p->da, &p->w, call->beta_u);
+    CAPS_PUT(&c, &dr, sums ? &p->rho : NULL, &N, &Q, &p->dbeta_u, &p->dbeta_a, &p->pose,
+        &p->activation, t ? &R : NULL, last ? NULL : &given, &mu, &var, &z, &p->dmu, &p->da, &p->w,
+        call->beta_u);
     put_routing(&c, s, l, t);
     CAPS_TRY(launch(rt, &l->gradient, "em_backward", &c, n->windows * l->blocks, l->groups, err));
     if (sums) {
-        PUT(&e, &p->dactivation, &p->rho);
-        put_shape(&e, s);
+        CAPS_PUT(&e, &p->dactivation, &p->rho);
+        caps_em_put_shape(&e, s);
         caps_put_uint(&e, l->blocks);
     } else {
-        PUT(&e, &dr, &p->dactivation, &R, &p->activation);
-        put_shape(&e, s);
+        CAPS_PUT(&e, &dr, &p->dactivation, &R, &p->activation);
+        caps_em_put_shape(&e, s);
     }
     caps_put_uint(&e, !last);
     CAPS_TRY(launch(rt, &l->gradient, sums ? "em_rho" : "em_logits_gradient", &e,
@@ -309,26 +286,26 @@ static caps_status gradients(
     caps_status status;
     for (size_t first = 0; first < l->terms; first += MOST_TERMS) {
         caps_call c = {0};
-        PUT(&c, call->dpose ? &p->edges : NULL, &p->dw, &p->pose, &p->activation,
+        CAPS_PUT(&c, call->dpose ? &p->edges : NULL, &p->dw, &p->pose, &p->activation,
             s->iterations > 1 ? &p->R : NULL, n->steps > 1 ? &p->l : NULL, &p->mu, &p->var, &p->N,
             &p->Q, &p->w);
-        put_shape(&c, s);
+        caps_em_put_shape(&c, s);
         caps_put_sizes(
             &c, (size_t[]){l->groups, l->chunk, l->run, n->earliest, n->steps, first}, 6);
         CAPS_TRY(launch(rt, &l->gradient, "em_gradient", &c,
             caps_div_up(n->edges, l->chunk) * l->runs, l->groups, err));
     }
     caps_call w = {0}, beta = {0};
-    PUT(&w, call->dweight, &p->dw);
+    CAPS_PUT(&w, call->dweight, &p->dw);
     caps_put_sizes(&w, (size_t[]){l->groups * l->runs, n->slots * s->parents}, 2);
     CAPS_TRY(launch(rt, &l->gradient, "em_sum_weights", &w, n->slots * s->parents, 1, err));
-    PUT(&beta, call->dbeta_u, call->dbeta_a, &p->dbeta_u, &p->dbeta_a);
+    CAPS_PUT(&beta, call->dbeta_u, call->dbeta_a, &p->dbeta_u, &p->dbeta_a);
     caps_put_sizes(&beta, (size_t[]){l->groups * n->windows, s->parents}, 2);
     CAPS_TRY(launch(rt, &l->gradient, "em_sum_beta", &beta, s->parents, 1, err));
     if (call->dpose) {
         caps_call c = {0};
-        PUT(&c, &p->pose, &p->edges); /* nobody needs the poses any more */
-        put_shape(&c, s);
+        CAPS_PUT(&c, &p->pose, &p->edges); /* nobody needs the poses any more */
+        caps_em_put_shape(&c, s);
         CAPS_TRY(launch(rt, &l->gradient, "em_collect", &c, s->height * s->width, l->groups, err));
     }
 done:
