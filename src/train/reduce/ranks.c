@@ -127,7 +127,7 @@ static caps_op *take_submitted(caps_ranks *r)
 }
 
 /* Nanoseconds until it looks again. A device of the processor needs the core that looking takes,
- * but where a thread waits the devices mostly do too. One message comes seldom alone. */
+ * but where a thread waits the devices mostly do too. A message rarely comes alone. */
 enum { IDLE = 5000000, BESIDE = 1000000, SOON = 400000, LEAST = 20000, MOST = 1000000 };
 #define LIVELY 2e-3 /* seconds after a message */
 
