@@ -324,7 +324,7 @@ static caps_status recipe_init(
     caps_status status;
     *r = (recipe){0};
     /* Oclgrind does not know every instruction that optimized code has. */
-    r->options = caps_format("-cl-std=CL1.2 -DCAPS_FAMILY_%s=1%s%s",
+    r->options = caps_format("-cl-std=CL1.2 -cl-denorms-are-zero -DCAPS_FAMILY_%s=1%s%s",
         rt->family == CAPS_FAMILY_CPU ? "CPU" : "GPU",
         caps_is_simulated(rt) ? " -cl-opt-disable -DCAPS_SIMULATED=1" : "", more);
     CAPS_TRY(gather(&r->source, rt, template, err));
