@@ -1,39 +1,63 @@
-// conv_winograd_cpu.cl: convolution with few input channels at stride 1, rows by F(4, 3) (Winograd
-// 1980): four outputs of a row and three taps of it take six products in place of twelve.
+// conv_winograd_cpu.cl: convolution at stride 1, rows by F(4, 3) (Winograd 1980): four outputs of a
+// row and three taps of it take six products in place of twelve.
 //
 // A row of the kernel is cut into groups of three taps, zeros behind; a row of outputs into tiles
 // of four. With points 0, 1, -1, 2, -2 and infinity, for every group
 //
 //     values of x: six for every tile; of w: six; y = sum over channels, rows of the kernel, groups
 //     of A^T of their products; dw = G^T (sum over images and tiles of values of x times A dy
-//     act'(y))
+//     act'(y)); dx as y, of dy act'(y) and the kernel turned round
 //
-//     x    [image / 16][C][6][padded row][tile][group][16]   lanes: images; zeros around and behind
-//     w    [m / 4][C kh groups][6][4]
+//     x    [image / 16][C][6][row][tile][group][16]          lanes: images; zeros around and behind
+//     w    [m / 8][6][C kh groups][8]
+//     dy   [image / 16][m / 8][6][row][tile][8][16]
 //     part [image / 16][m][(C kh groups) 6 + 1], behind them the sum of dy act'(y)
 //
-// Determinism: products in order; gradients over tiles, bands of rows, lanes, then blocks of
-// images.
+// An item of a product has a band of rows, so that what it reads stays in a cache while it goes
+// through all output channels, eight at a time; of dw eight output and some input channels.
+// Determinism: products in order; gradients over tiles, lanes, then blocks of images in order.
 
-#define WINOGRAD_BAND  512 // pixels of a channel in private memory
-#define WINOGRAD_TILES 256 // and tiles: WINOGRAD_BAND / 4, more where rows end within a tile
+#define WINOGRAD_BAND    512 // pixels of a channel in private memory
+#define WINOGRAD_TILES   12  // whose products are there
+#define WINOGRAD_FEW     48  // tiles that a gradient goes through at once, where a row has no more
+#define WINOGRAD_ENTRIES 384 // of a gradient, of an item
 
-// row (of C x padded rows) x block of images
-CPU_ITEM void winograd_x_item(__global float *to, const ulong to_at, __global const float *x,
-    const ulong x_at, const uint images, const uint channels, const uint h, const uint w,
-    const uint padding, const uint tiles, const uint groups, const size_t id0, const size_t id1)
+// A row of images to lanes: to[left ..], x times act'(y), zeros around.
+ALWAYS_INLINE void winograd_row(float16 *to, __global const float *x, __global const float *y,
+    uint act, ulong apart, uint images, uint left, uint taken, uint count)
 {
-    const uint tall = h + 2 * padding, block = id1;
-    const uint c = (uint)id0 / tall, y = (uint)id0 % tall;
-    const ulong plane = (ulong)tall * tiles * groups; // vectors from one of the six to the next
-    const int inside = y >= padding && y < h + padding;
+    float16 value[16];
+    CAPS_LOOP for (uint e = 0; e < left; e++) to[e] = 0.0f;
+    CAPS_LOOP for (uint e = left + taken; e < count; e++) to[e] = 0.0f;
+    caps_gather(to + left, x, apart, images, taken);
+    CAPS_LOOP for (uint e = 0; act && e < taken; e += 16)
+    {
+        const uint n = min(16u, taken - e);
+        caps_gather(value, y + e, apart, images, n);
+        CAPS_LOOP for (uint i = 0; i < n; i++) to[left + e + i] =
+            caps_act_gradient16(to[left + e + i], value[i], act);
+    }
+}
+
+// row (of C x rows) x block of images
+CPU_ITEM void winograd_x_item(__global float *to, const ulong to_at, __global const float *x,
+    const ulong x_at, __global const float *y, const ulong y_at, const uint act, const uint images,
+    const uint channels, const uint h, const uint w, const uint top, const uint left,
+    const uint rows, const uint tiles, const uint groups, const size_t id0, const size_t id1)
+{
+    const uint block = id1, c = (uint)id0 / rows, line = (uint)id0 % rows;
+    const ulong plane = (ulong)rows * tiles * groups; // vectors from one of the six to the next
+    const int inside = line >= top && line < h + top;
     const uint wide = 4 * tiles + 3 * groups - 1; // elements that the tiles read
     float16 row[WINOGRAD_BAND + 32];
-    to += to_at + ((block * (ulong)channels + c) * 6 * plane + (ulong)y * tiles * groups) * 16;
-    CAPS_LOOP for (uint e = 0; e < wide; e++) row[e] = 0.0f;
-    if (inside && padding < wide)
-        caps_gather(row + padding, x + x_at + ((block * 16ul * channels + c) * h + y - padding) * w,
-            (ulong)channels * h * w, min(16u, images - block * 16), min(w, wide - padding));
+    to += to_at + ((block * (ulong)channels + c) * 6 * plane + (ulong)line * tiles * groups) * 16;
+    if (inside && left < wide) {
+        const ulong from = ((block * 16ul * channels + c) * h + line - top) * w;
+        winograd_row(row, x + x_at + from, y + y_at + from, act, (ulong)channels * h * w,
+            min(16u, images - block * 16), left, min(w, wide - left), wide);
+    } else {
+        CAPS_LOOP for (uint e = 0; e < wide; e++) row[e] = 0.0f;
+    }
     CAPS_LOOP for (uint t = 0; t < tiles; t++)
     {
         CAPS_LOOP for (uint g = 0; g < groups; g++, to += 16)
@@ -52,241 +76,284 @@ CPU_ITEM void winograd_x_item(__global float *to, const ulong to_at, __global co
 }
 
 CPU_KERNEL void winograd_x(__global float *to, const ulong to_at, __global const float *x,
-    const ulong x_at, const uint images, const uint channels, const uint h, const uint w,
-    const uint padding, const uint tiles, const uint groups)
+    const ulong x_at, __global const float *y, const ulong y_at, const uint act, const uint images,
+    const uint channels, const uint h, const uint w, const uint top, const uint left,
+    const uint rows, const uint tiles, const uint groups)
 {
-    winograd_x_item(to, to_at, x, x_at, images, channels, h, w, padding, tiles, groups,
-        get_global_id(0), get_global_id(1));
+    winograd_x_item(to, to_at, x, x_at, y, y_at, act, images, channels, h, w, top, left, rows,
+        tiles, groups, get_global_id(0), get_global_id(1));
 }
 
-// four output channels; rows: C kh
+// The kernel of output channel m and channel c, or, `back`, of input channel m and output channel
+// c, turned round. channels: those of c; all: those of m. Eight of m.
 CPU_KERNEL void winograd_w(__global float *to, const ulong to_at, __global const float *w,
-    const ulong w_at, const uint outputs, const uint rows, const uint kw, const uint groups)
+    const ulong w_at, const uint all, const uint channels, const uint kh, const uint kw,
+    const uint groups, const uint back)
 {
-    const uint m = (uint)get_global_id(0) * 4;
-    to += to_at + (ulong)m * rows * groups * 6;
-    for (uint r = 0; r < rows; r++) {
-        CAPS_LOOP for (uint g = 0; g < groups; g++, to += 24)
-        {
-            for (uint n = 0; n < 4; n++) {
+    const uint m = (uint)get_global_id(0) * 8;
+    const ulong plane = (ulong)channels * kh * groups * 8;
+    to += to_at + (ulong)get_global_id(0) * 6 * plane;
+    for (uint r = 0; r < channels * kh; r++) {
+        const uint c = r / kh, ky = back ? kh - 1 - r % kh : r % kh;
+        for (uint g = 0; g < groups; g++, to += 8) {
+            for (uint n = 0; n < 8; n++) {
+                const ulong kernel_ = back ? (ulong)c * all + m + n : (ulong)(m + n) * channels + c;
                 float tap[3];
-                CAPS_LOOP for (uint i = 0; i < 3; i++) tap[i] =
-                    m + n < outputs && 3 * g + i < kw
-                        ? w[w_at + ((ulong)(m + n) * rows + r) * kw + 3 * g + i]
-                        : 0.0f;
+                CAPS_LOOP for (uint i = 0; i < 3; i++)
+                {
+                    const uint kx = 3 * g + i;
+                    tap[i] = m + n < all && kx < kw
+                                 ? w[w_at + (kernel_ * kh + ky) * kw + (back ? kw - 1 - kx : kx)]
+                                 : 0.0f;
+                }
                 const float ends = tap[0] + tap[2], wide = tap[0] / 24 + tap[2] / 6;
                 to[n] = tap[0] / 4;
-                to[4 + n] = -(ends + tap[1]) / 6;
-                to[8 + n] = -(ends - tap[1]) / 6;
-                to[12 + n] = wide + tap[1] / 12;
-                to[16 + n] = wide - tap[1] / 12;
-                to[20 + n] = tap[2];
+                to[plane + n] = -(ends + tap[1]) / 6;
+                to[2 * plane + n] = -(ends - tap[1]) / 6;
+                to[3 * plane + n] = wide + tap[1] / 12;
+                to[4 * plane + n] = wide - tap[1] / 12;
+                to[5 * plane + n] = tap[2];
             }
         }
     }
 }
 
-// Three of the six sums of COUNT tiles by four channels.
-#define WINOGRAD_SUMS(COUNT, FIRST)                                                                \
+typedef struct winograd_planes {
+    uint channels, kh, tiles, groups;
+    ulong plane, step; // floats from one of the six to the next, from a row to the next
+} winograd_planes;
+
+// COUNT tiles by eight channels at one of the six points. to: [8][WINOGRAD_TILES].
+#define WINOGRAD_PRODUCTS(COUNT)                                                                   \
     {                                                                                              \
-        float16 sum[COUNT][3][4];                                                                  \
-        UNROLL for (uint t = 0; t < COUNT; t++) UNROLL for (uint p = 0; p < 3; p++)                \
-            UNROLL for (uint n = 0; n < 4; n++) sum[t][p][n] = 0.0f;                               \
-        __global const float *pw = w + FIRST * 4;                                                  \
-        for (uint c = 0; c < channels; c++) {                                                      \
-            for (uint ky = 0; ky < kh; ky++) {                                                     \
-                __global const float *px =                                                         \
-                    x + ((c * 6 + FIRST) * plane + (ulong)(q + ky * tiles) * groups) * 16;         \
-                CAPS_LOOP for (uint g = 0; g < groups; g++, px += 16, pw += 24)                    \
+        float16 sum[8][COUNT];                                                                     \
+        UNROLL for (uint n = 0; n < 8; n++) UNROLL for (uint t = 0; t < COUNT; t++) sum[n][t] =    \
+            0.0f;                                                                                  \
+        __global const float *pc = x, *pw = w;                                                     \
+        for (uint c = 0; c < s->channels; c++, pc += 6 * s->plane) {                               \
+            __global const float *row = pc;                                                        \
+            for (uint ky = 0; ky < s->kh; ky++, row += s->step) {                                  \
+                __global const float *px = row;                                                    \
+                CAPS_LOOP for (uint g = 0; g < s->groups; g++, px += 16, pw += 8)                  \
                 {                                                                                  \
-                    UNROLL for (uint p = 0; p < 3; p++) UNROLL for (uint t = 0; t < COUNT; t++)    \
+                    float16 v[COUNT];                                                              \
+                    UNROLL for (uint t = 0; t < COUNT; t++) v[t] = vload16(t * s->groups, px);     \
+                    UNROLL for (uint n = 0; n < 8; n++)                                            \
                     {                                                                              \
-                        const float16 v = vload16(p * plane + t * groups, px);                     \
-                        UNROLL for (uint n = 0; n < 4; n++) sum[t][p][n] =                         \
-                            fma((float16)(pw[p * 4 + n]), v, sum[t][p][n]);                        \
+                        const float16 by = pw[n];                                                  \
+                        UNROLL for (uint t = 0; t < COUNT; t++) sum[n][t] =                        \
+                            fma(by, v[t], sum[n][t]);                                              \
                     }                                                                              \
                 }                                                                                  \
             }                                                                                      \
         }                                                                                          \
-        UNROLL for (uint t = 0; t < COUNT; t++) UNROLL for (uint p = 0; p < 3; p++)                \
-            UNROLL for (uint n = 0; n < 4; n++) product[t][FIRST + p][n] = sum[t][p][n];           \
+        UNROLL for (uint n = 0; n < 8; n++) UNROLL for (uint t = 0; t < COUNT; t++)                \
+            to[n * WINOGRAD_TILES + t] = sum[n][t];                                                \
     }
 
-#define WINOGRAD_TILE(COUNT)                                                                       \
-    {                                                                                              \
-        float16 product[COUNT][6][4];                                                              \
-        WINOGRAD_SUMS(COUNT, 0)                                                                    \
-        WINOGRAD_SUMS(COUNT, 3)                                                                    \
-        CAPS_LOOP for (uint t = 0; t < COUNT; t++)                                                 \
-        {                                                                                          \
-            const uint row = (q + t) / tiles, column = (q + t) % tiles * 4;                        \
-            const uint at = (row - y0) * ow + column;                                              \
-            for (uint n = 0; n < 4; n++) {                                                         \
-                const float16 a = product[t][1][n] + product[t][2][n];                             \
-                const float16 b = product[t][1][n] - product[t][2][n];                             \
-                const float16 c = product[t][3][n] + product[t][4][n];                             \
-                const float16 d = product[t][3][n] - product[t][4][n];                             \
-                const float16 y0123[4] = {product[t][0][n] + a + c, b + 2.0f * d, a + 4.0f * c,    \
-                    b + 8.0f * d + product[t][5][n]};                                              \
-                CAPS_LOOP for (uint i = 0; i < 4 && column + i < ow; i++) band[n][at + i] =        \
-                    caps_activate16(y0123[i] + add[n], act);                                       \
-            }                                                                                      \
-        }                                                                                          \
-    }
-
-// four channels x block of images
-CPU_ITEM void winograd_forward_item(__global float *y, const ulong y_at, __global const float *x,
-    const ulong x_at, __global const float *w, const ulong w_at, __global const float *bias,
-    const ulong bias_at, const uint act, const uint images, const uint channels, const uint tall,
-    const uint outputs, const uint kh, const uint oh, const uint ow, const uint tiles,
-    const uint groups, const size_t id0, const size_t id1)
+ALWAYS_INLINE void winograd_products(float16 *to, const winograd_planes *s,
+    __global const float *x, __global const float *w, uint count)
 {
-    const uint m = (uint)id0 * 4, block = id1, pixels = oh * ow;
-    const uint rows = min(oh, WINOGRAD_BAND / ow);
-    const ulong plane = (ulong)tall * tiles * groups;
-    float16 band[4][WINOGRAD_BAND], add[4];
-    x += x_at + block * (ulong)channels * 6 * plane * 16;
-    w += w_at + (ulong)m * channels * kh * groups * 6;
-    for (uint n = 0; n < 4; n++)
-        add[n] = caps_given(bias_at) && m + n < outputs ? bias[bias_at + m + n] : 0.0f;
-    y += y_at + (block * 16ul * outputs + m) * pixels;
-    for (uint y0 = 0; y0 < oh; y0 += rows) {
-        const uint y1 = min(y0 + rows, oh);
-        uint q = y0 * tiles;
-        for (; q + 2 <= y1 * tiles; q += 2)
-            WINOGRAD_TILE(2)
-        if (q < y1 * tiles)
-            WINOGRAD_TILE(1)
-        for (uint n = 0; n < 4 && m + n < outputs; n++)
-            caps_scatter(y + (ulong)n * pixels + y0 * ow, (ulong)outputs * pixels,
-                min(16u, images - block * 16), (y1 - y0) * ow, band[n], 0);
+    for (uint at = 0; at < count; at += 3, x += 48 * s->groups, to += 3) {
+        switch (min(3u, count - at)) {
+        case 3:
+            WINOGRAD_PRODUCTS(3)
+            break;
+        case 2:
+            WINOGRAD_PRODUCTS(2)
+            break;
+        default:
+            WINOGRAD_PRODUCTS(1)
+        }
     }
 }
 
-CPU_KERNEL void winograd_forward(__global float *y, const ulong y_at, __global const float *x,
+// band of rows and part of the output channels x block of images
+CPU_ITEM void winograd_product_item(__global float *y, const ulong y_at, __global const float *x,
     const ulong x_at, __global const float *w, const ulong w_at, __global const float *bias,
     const ulong bias_at, const uint act, const uint images, const uint channels, const uint tall,
     const uint outputs, const uint kh, const uint oh, const uint ow, const uint tiles,
-    const uint groups)
+    const uint groups, const uint rows, const uint parts, const size_t id0, const size_t id1)
 {
-    winograd_forward_item(y, y_at, x, x_at, w, w_at, bias, bias_at, act, images, channels, tall,
-        outputs, kh, oh, ow, tiles, groups, get_global_id(0), get_global_id(1));
+    const uint block = id1, y0 = (uint)id0 / parts * rows, y1 = min(y0 + rows, oh);
+    const uint own = (uint)id0 % parts, eights = (outputs + 7) / 8, pixels = oh * ow;
+    const ulong plane = (ulong)tall * tiles * groups * 16;
+    const winograd_planes s = {channels, kh, tiles, groups, plane, (ulong)tiles * groups * 16};
+    float16 band[8][WINOGRAD_BAND], product[6][8][WINOGRAD_TILES];
+    x += x_at + block * (ulong)channels * 6 * plane;
+    for (uint m = own * eights / parts * 8; m < min(outputs, (own + 1) * eights / parts * 8);
+         m += 8) {
+        __global const float *by = w + w_at + (ulong)m * channels * kh * groups * 6;
+        for (uint q = y0 * tiles; q < y1 * tiles; q += WINOGRAD_TILES) {
+            const uint count = min((uint)WINOGRAD_TILES, y1 * tiles - q);
+            for (uint p = 0; p < 6; p++)
+                winograd_products(product[p][0], &s, x + p * plane + (ulong)q * groups * 16,
+                    by + (ulong)p * channels * kh * groups * 8, count);
+            for (uint n = 0; n < 8 && m + n < outputs; n++) {
+                const float add = caps_given(bias_at) ? bias[bias_at + m + n] : 0.0f;
+                CAPS_LOOP for (uint t = 0; t < count; t++)
+                {
+                    const uint column = (q + t) % tiles * 4;
+                    const uint at = ((q + t) / tiles - y0) * ow + column;
+                    const float16 a = product[1][n][t] + product[2][n][t];
+                    const float16 b = product[1][n][t] - product[2][n][t];
+                    const float16 c = product[3][n][t] + product[4][n][t];
+                    const float16 d = product[3][n][t] - product[4][n][t];
+                    const float16 y0123[4] = {product[0][n][t] + a + c, b + 2.0f * d, a + 4.0f * c,
+                        b + 8.0f * d + product[5][n][t]};
+                    CAPS_LOOP for (uint i = 0; i < 4 && column + i < ow; i++) band[n][at + i] =
+                        caps_activate16(y0123[i] + add, act);
+                }
+            }
+        }
+        for (uint n = 0; n < 8 && m + n < outputs; n++)
+            caps_scatter(y + y_at + (block * 16ul * outputs + m + n) * pixels + y0 * ow,
+                (ulong)outputs * pixels, min(16u, images - block * 16), (y1 - y0) * ow, band[n], 0);
+    }
 }
 
-// COUNT of the (row of the kernel, group) at one of the six points.
+// y = act(products + bias), and dx.
+CPU_KERNEL void winograd_product(__global float *y, const ulong y_at, __global const float *x,
+    const ulong x_at, __global const float *w, const ulong w_at, __global const float *bias,
+    const ulong bias_at, const uint act, const uint images, const uint channels, const uint tall,
+    const uint outputs, const uint kh, const uint oh, const uint ow, const uint tiles,
+    const uint groups, const uint rows, const uint parts)
+{
+    winograd_product_item(y, y_at, x, x_at, w, w_at, bias, bias_at, act, images, channels, tall,
+        outputs, kh, oh, ow, tiles, groups, rows, parts, get_global_id(0), get_global_id(1));
+}
+
+// dy act'(y) at the six points. row (of M x oh) x block of images; M in whole eights.
+CPU_ITEM void winograd_dy_item(__global float *to, const ulong to_at, __global const float *dy,
+    const ulong dy_at, __global const float *y, const ulong y_at, const uint act,
+    const uint images, const uint outputs, const uint oh, const uint ow, const uint tiles,
+    const size_t id0, const size_t id1)
+{
+    const uint block = id1, m = (uint)id0 / oh, line = (uint)id0 % oh, eights = (outputs + 7) / 8;
+    const ulong plane = (ulong)oh * tiles * 128;
+    const ulong from = ((block * 16ul * outputs + m) * oh + line) * ow;
+    float16 row[WINOGRAD_BAND + 4];
+    to += to_at + ((ulong)block * eights + m / 8) * 6 * plane + (ulong)line * tiles * 128 +
+          m % 8 * 16;
+    if (m < outputs)
+        winograd_row(row, dy + dy_at + from, y + y_at + from, act, (ulong)outputs * oh * ow,
+            min(16u, images - block * 16), 0, ow, 4 * tiles);
+    CAPS_LOOP for (uint t = 0; t < tiles; t++, to += 128)
+    {
+        float16 d[4];
+        CAPS_LOOP for (uint i = 0; i < 4; i++) d[i] =
+            m < outputs ? row[4 * t + i] : (float16)(0.0f);
+        const float16 even = d[0] + d[2], odd = d[1] + d[3];
+        const float16 far = d[0] + 4.0f * d[2], wide = 2.0f * d[1] + 8.0f * d[3];
+        vstore16(d[0], 0, to);
+        vstore16(even + odd, 0, to + plane);
+        vstore16(even - odd, 0, to + 2 * plane);
+        vstore16(far + wide, 0, to + 3 * plane);
+        vstore16(far - wide, 0, to + 4 * plane);
+        vstore16(d[3], 0, to + 5 * plane);
+    }
+}
+
+CPU_KERNEL void winograd_dy(__global float *to, const ulong to_at, __global const float *dy,
+    const ulong dy_at, __global const float *y, const ulong y_at, const uint act,
+    const uint images, const uint outputs, const uint oh, const uint ow, const uint tiles)
+{
+    winograd_dy_item(to, to_at, dy, dy_at, y, y_at, act, images, outputs, oh, ow, tiles,
+        get_global_id(0), get_global_id(1));
+}
+
+// COUNT of the (row of the kernel, group) from k on, at one of the six points, added to
+// total[n][entry], total[n][entry + 6], ...
 #define WINOGRAD_GRADIENTS(COUNT)                                                                  \
     {                                                                                              \
-        float16 sum[4][COUNT];                                                                     \
+        float16 sum[8][COUNT];                                                                     \
         __global const float *px[COUNT];                                                           \
         UNROLL for (uint j = 0; j < COUNT; j++)                                                    \
         {                                                                                          \
-            px[j] = x + ((c * 6 + p) * plane + (ulong)(y0 + (k + j) / groups) * tiles * groups +   \
-                            (k + j) % groups) *                                                    \
-                            16;                                                                    \
-            UNROLL for (uint n = 0; n < 4; n++) sum[n][j] = 0.0f;                                  \
+            px[j] = from + ((ulong)((k + j) / groups) * tiles * groups + (k + j) % groups) * 16;   \
+            UNROLL for (uint n = 0; n < 8; n++) sum[n][j] =                                        \
+                total[n * WINOGRAD_ENTRIES + entry + j * 6];                                       \
         }                                                                                          \
-        CAPS_LOOP for (uint q = 0; q < count; q++)                                                 \
+        __global const float *d = dy;                                                              \
+        CAPS_LOOP for (uint q = 0; q < count; q++, d += 128)                                       \
         {                                                                                          \
-            UNROLL for (uint j = 0; j < COUNT; j++)                                                \
+            float16 v[COUNT];                                                                      \
+            UNROLL for (uint j = 0; j < COUNT; j++) v[j] = vload16(q * groups, px[j]);             \
+            UNROLL for (uint n = 0; n < 8; n++)                                                    \
             {                                                                                      \
-                const float16 v = vload16(q * groups, px[j]);                                      \
-                UNROLL for (uint n = 0; n < 4; n++)                                                \
-                    sum[n][j] = fma(v, gradients[p][q][n], sum[n][j]);                             \
+                const float16 by = vload16(n, d);                                                  \
+                UNROLL for (uint j = 0; j < COUNT; j++) sum[n][j] = fma(v[j], by, sum[n][j]);      \
             }                                                                                      \
         }                                                                                          \
-        for (uint n = 0; n < 4 && m + n < outputs; n++)                                            \
-            UNROLL for (uint j = 0; j < COUNT; j++)                                                \
-            {                                                                                      \
-                __global float *to =                                                               \
-                    part + (ulong)n * entries + ((c * kh * groups) + k + j) * 6 + p;               \
-                *to = (y0 ? *to : 0.0f) + caps_sum16(sum[n][j]);                                   \
-            }                                                                                      \
+        UNROLL for (uint n = 0; n < 8; n++) UNROLL for (uint j = 0; j < COUNT; j++)                \
+            total[n * WINOGRAD_ENTRIES + entry + j * 6] = sum[n][j];                               \
     }
 
-// four channels x block of images
-CPU_ITEM void winograd_dw_item(__global float *part, const ulong part_at, __global const float *x,
-    const ulong x_at, __global const float *dy, const ulong dy_at, __global const float *y,
-    const ulong y_at, const uint act, const uint images, const uint channels, const uint tall,
-    const uint outputs, const uint kh, const uint oh, const uint ow, const uint tiles,
-    const uint groups, const size_t id0, const size_t id1)
+// One input channel at one of the six points, `count` tiles.
+ALWAYS_INLINE void winograd_gradients(float16 *total, __global const float *from,
+    __global const float *dy, uint kernels, uint tiles, uint groups, uint count)
 {
-    const uint m = (uint)id0 * 4, block = id1, pixels = oh * ow;
-    const uint rows = min(oh, min(WINOGRAD_BAND / ow, WINOGRAD_TILES / tiles));
-    const uint used = min(16u, images - block * 16), entries = channels * kh * groups * 6 + 1;
-    const ulong plane = (ulong)tall * tiles * groups;
-    const ulong at = (block * 16ul * outputs + m) * pixels;
-    float16 band[WINOGRAD_BAND], value[16], gradients[6][WINOGRAD_TILES][4];
-    x += x_at + block * (ulong)channels * 6 * plane * 16;
-    part += part_at + ((ulong)block * outputs + m) * entries;
+    for (uint k = 0, entry = 0; k < kernels; k += 3, entry += 18) {
+        switch (min(3u, kernels - k)) {
+        case 3:
+            WINOGRAD_GRADIENTS(3)
+            break;
+        case 2:
+            WINOGRAD_GRADIENTS(2)
+            break;
+        default:
+            WINOGRAD_GRADIENTS(1)
+        }
+    }
+}
+
+// eight output and `some` input channels x block of images
+CPU_ITEM void winograd_dw_item(__global float *part, const ulong part_at, __global const float *x,
+    const ulong x_at, __global const float *dy, const ulong dy_at, const uint channels,
+    const uint tall, const uint outputs, const uint kh, const uint oh, const uint tiles,
+    const uint groups, const uint some, const size_t id0, const size_t id1)
+{
+    const uint chunks = (channels + some - 1) / some, eights = (outputs + 7) / 8, block = id1;
+    const uint eight = (uint)id0 / chunks, c0 = (uint)id0 % chunks * some;
+    const uint c1 = min(c0 + some, channels), kernels = kh * groups;
+    const uint all = channels * kernels * 6, own = (c1 - c0) * kernels * 6;
+    const uint rows = max(1u, WINOGRAD_FEW / tiles);
+    const ulong plane = (ulong)tall * tiles * groups * 16, dy_plane = (ulong)oh * tiles * 128;
+    float16 total[8][WINOGRAD_ENTRIES], sum[8];
+    x += x_at + block * (ulong)channels * 6 * plane;
+    dy += dy_at + ((ulong)block * eights + eight) * 6 * dy_plane;
+    for (uint n = 0; n < 8; n++) {
+        sum[n] = 0.0f;
+        CAPS_LOOP for (uint e = 0; e < own; e++) total[n][e] = 0.0f;
+    }
     for (uint y0 = 0; y0 < oh; y0 += rows) {
-        const uint y1 = min(y0 + rows, oh), count = (y1 - y0) * tiles, taken = (y1 - y0) * ow;
-        for (uint n = 0; n < 4; n++) {
-            float16 sum = 0.0f;
-            if (m + n < outputs) {
-                const ulong from = at + (ulong)n * pixels + y0 * ow;
-                caps_gather(band, dy + dy_at + from, (ulong)outputs * pixels, used, taken);
-                CAPS_LOOP for (uint e = 0; act && e < taken; e += 16)
-                {
-                    const uint left = min(16u, taken - e);
-                    caps_gather(value, y + y_at + from + e, (ulong)outputs * pixels, used, left);
-                    for (uint l = 0; l < left; l++)
-                        band[e + l] = caps_act_gradient16(band[e + l], value[l], act);
-                }
-                CAPS_LOOP for (uint e = 0; e < taken; e++) sum += band[e];
-                part[(ulong)n * entries + entries - 1] =
-                    (y0 ? part[(ulong)n * entries + entries - 1] : 0.0f) + caps_sum16(sum);
-            } else {
-                CAPS_LOOP for (uint e = 0; e < taken; e++) band[e] = 0.0f;
-            }
-            CAPS_LOOP for (uint q = 0; q < count; q++)
-            {
-                const uint column = q % tiles * 4;
-                float16 d[4];
-                CAPS_LOOP for (uint i = 0; i < 4; i++) d[i] =
-                    column + i < ow ? band[q / tiles * ow + column + i] : (float16)(0.0f);
-                const float16 even = d[0] + d[2], odd = d[1] + d[3];
-                const float16 far = d[0] + 4.0f * d[2], wide = 2.0f * d[1] + 8.0f * d[3];
-                gradients[0][q][n] = d[0];
-                gradients[1][q][n] = even + odd;
-                gradients[2][q][n] = even - odd;
-                gradients[3][q][n] = far + wide;
-                gradients[4][q][n] = far - wide;
-                gradients[5][q][n] = d[3];
-            }
-        }
-        for (uint c = 0; c < channels; c++) {
-            for (uint p = 0; p < 6; p++) {
-                for (uint k = 0; k < kh * groups; k += 5) {
-                    switch (min(5u, kh * groups - k)) {
-                    case 5:
-                        WINOGRAD_GRADIENTS(5)
-                        break;
-                    case 4:
-                        WINOGRAD_GRADIENTS(4)
-                        break;
-                    case 3:
-                        WINOGRAD_GRADIENTS(3)
-                        break;
-                    case 2:
-                        WINOGRAD_GRADIENTS(2)
-                        break;
-                    default:
-                        WINOGRAD_GRADIENTS(1)
-                    }
-                }
-            }
-        }
+        const uint q = y0 * tiles, count = min(rows, oh - y0) * tiles;
+        for (uint c = c0; c < c1; c++)
+            for (uint p = 0; p < 6; p++)
+                winograd_gradients(&total[0][(c - c0) * kernels * 6 + p],
+                    x + (c * 6 + p) * plane + (ulong)q * groups * 16,
+                    dy + p * dy_plane + (ulong)q * 128, kernels, tiles, groups, count);
+        // At the point 1 there is the sum of a tile.
+        for (uint e = 0; c1 == channels && e < count; e++)
+            for (uint n = 0; n < 8; n++)
+                sum[n] += vload16(n, dy + dy_plane + (ulong)(q + e) * 128);
+    }
+    part += part_at + ((ulong)block * outputs + eight * 8) * (all + 1);
+    for (uint n = 0; n < 8 && eight * 8 + n < outputs; n++, part += all + 1) {
+        CAPS_LOOP for (uint e = 0; e < own; e++) part[c0 * kernels * 6 + e] =
+            caps_sum16(total[n][e]);
+        if (c1 == channels)
+            part[all] = caps_sum16(sum[n]);
     }
 }
 
 CPU_KERNEL void winograd_dw(__global float *part, const ulong part_at, __global const float *x,
-    const ulong x_at, __global const float *dy, const ulong dy_at, __global const float *y,
-    const ulong y_at, const uint act, const uint images, const uint channels, const uint tall,
-    const uint outputs, const uint kh, const uint oh, const uint ow, const uint tiles,
-    const uint groups)
+    const ulong x_at, __global const float *dy, const ulong dy_at, const uint channels,
+    const uint tall, const uint outputs, const uint kh, const uint oh, const uint tiles,
+    const uint groups, const uint some)
 {
-    winograd_dw_item(part, part_at, x, x_at, dy, dy_at, y, y_at, act, images, channels, tall,
-        outputs, kh, oh, ow, tiles, groups, get_global_id(0), get_global_id(1));
+    winograd_dw_item(part, part_at, x, x_at, dy, dy_at, channels, tall, outputs, kh, oh, tiles,
+        groups, some, get_global_id(0), get_global_id(1));
 }
 
 // output channel; rows: C kh

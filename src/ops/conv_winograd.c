@@ -1,109 +1,181 @@
-/* conv_winograd.c: convolution with few input channels at stride 1, rows by F(4, 3): a first
- * layer's. Sixteen images lie in the lanes of a vector. Kernels and layouts:
- * cl/conv_winograd_cpu.cl.
+/* conv_winograd.c: convolution at stride 1, rows by F(4, 3). Sixteen images lie in the lanes of a
+ * vector. Kernels and layouts: cl/conv_winograd_cpu.cl.
  *
  * The workspace holds the chunk's images and the weights by their values at six points, and for
- * backward the gradients of each sixteen images. */
+ * backward the same of dy, once for dw and, in the same place, once for dx, and the gradients of
+ * each sixteen images. */
 #include "conv.h"
 #include "require.h"
 #include "fail.h"
 #include "launch.h"
 
-enum { BAND = 512, TILES = 256, MOST_ROWS = 64 }; /* WINOGRAD_BAND and _TILES of the kernels */
+/* WINOGRAD_BAND, _TILES and _ENTRIES of the kernels. */
+enum { BAND = 512, LANES = 16, EIGHT = 8, POINTS = 6, ENTRIES = 384, FEW_ENTRIES = 192 };
+/* What an item's rows of x may take of a cache, and items for each unit of the device. */
+enum { ROW_BYTES = 768 << 10, ITEMS = 4 };
 
-static size_t tiles_of(const caps_conv_sizes *z)
+/* A convolution of stride 1 that is computed: that of x, or of dy for dx. */
+typedef struct rows {
+    size_t channels, outputs, oh, ow, kh, kw;
+    size_t tall, tiles, groups;
+} rows;
+
+static rows forward_rows(const caps_conv_sizes *z)
 {
-    return caps_div_up(z->ow, 4);
+    return (rows){z->c, z->m, z->oh, z->ow, z->kh, z->kw, z->oh + z->kh - 1, caps_div_up(z->ow, 4),
+        caps_div_up(z->kw, 3)};
 }
 
-static size_t groups_of(const caps_conv_sizes *z)
+static rows back_rows(const caps_conv_sizes *z)
 {
-    return caps_div_up(z->kw, 3);
+    return (rows){z->m, z->c, z->h, z->w, z->kh, z->kw, z->h + z->kh - 1, caps_div_up(z->w, 4),
+        caps_div_up(z->kw, 3)};
+}
+
+static size_t plane_of(const rows *r)
+{
+    return caps_conv_times(r->tall, caps_conv_times(r->tiles * r->groups, POINTS));
 }
 
 static const char *winograd_unsupported(
     const caps_runtime *rt, const caps_conv_sizes *z, bool needs_input_gradient)
 {
+    const rows forward = forward_rows(z), back = back_rows(z);
     if (rt && caps_is_gpu(rt))
         return "it is written for the CPU family";
-    if (needs_input_gradient)
-        return "it gives no gradient of its input";
     if (z->stride != 1)
         return "need stride 1";
-    if (z->ow + z->kw > BAND || tiles_of(z) > TILES || caps_conv_times(z->c, z->kh) > MOST_ROWS)
-        return "need rows of fewer than 512 pixels, and at most 64 rows of kernels in all channels";
-    const size_t plane = caps_conv_times(z->h + 2 * z->padding, tiles_of(z) * groups_of(z) * 6);
-    if (caps_conv_times(plane, z->c) > CAPS_REQUIRE_LIMIT / 16 ||
-        caps_conv_times(z->pixels, z->m) > CAPS_REQUIRE_LIMIT / 16)
+    if (z->ow + z->kw > BAND || (needs_input_gradient && z->w + z->kw > BAND))
+        return "need rows of fewer than 512 pixels";
+    if (caps_conv_times(z->kh, POINTS * forward.groups) > ENTRIES)
+        return "need kernels of at most 64 rows of three elements";
+    if (caps_conv_times(plane_of(&forward), z->c) > CAPS_REQUIRE_LIMIT / LANES ||
+        caps_conv_times(plane_of(&back), z->m) > CAPS_REQUIRE_LIMIT / LANES ||
+        caps_conv_times(z->taps * 2, z->m) > CAPS_REQUIRE_LIMIT / LANES)
         return "need fewer than 2^27 elements an image";
     return NULL;
 }
 
 static double winograd_cost(const caps_runtime *rt, const caps_conv_sizes *z)
 {
+    const rows r = forward_rows(z);
+    const double images = (double)caps_round_up(z->b, LANES);
+    const double m = (double)caps_round_up(z->m, EIGHT);
+    const double products = (double)(POINTS * z->c * z->kh * r.groups);
     (void)rt;
-    const double tiles = (double)(caps_round_up(z->b, 16) * z->oh * tiles_of(z));
-    const double m = (double)caps_round_up(z->m, 4);
-    const double products = 6.0 * (double)(z->c * z->kh * groups_of(z));
-    return 1.4 * m * products * tiles + CAPS_CONV_BYTE * 4 * m * 4 * tiles;
+    return images * (1.4 * m * products * (double)(r.oh * r.tiles) +
+                        CAPS_CONV_BYTE * 4 * (double)(r.oh * r.tiles * 4) * m);
 }
 
-/* Elements of the parts. */
-static size_t x_count(const caps_conv_sizes *z, size_t n)
+/* ---- the workspace -------------------------------------------------------------------------- */
+
+static size_t x_count(const rows *r, size_t n)
 {
-    const size_t plane = caps_conv_times(z->h + 2 * z->padding, tiles_of(z) * groups_of(z) * 6);
-    return caps_conv_times(caps_round_up(n, 16), caps_conv_times(z->c, plane));
+    return caps_conv_times(caps_round_up(n, LANES), caps_conv_times(r->channels, plane_of(r)));
 }
 
-static size_t w_count(const caps_conv_sizes *z)
+static size_t w_count(const rows *r)
 {
-    return caps_conv_times(caps_round_up(z->m, 16), z->c * z->kh * groups_of(z) * 6);
+    return caps_conv_times(
+        caps_round_up(r->outputs, LANES), caps_conv_times(r->channels, r->kh * r->groups * POINTS));
+}
+
+static size_t entries_of(const rows *r)
+{
+    return caps_conv_plus(caps_conv_times(r->channels, r->kh * r->groups * POINTS), 1);
+}
+
+static size_t dy_count(const rows *r, size_t n)
+{
+    const size_t planes = caps_conv_times(caps_round_up(r->outputs, EIGHT), POINTS);
+    return caps_conv_times(
+        caps_round_up(n, LANES), caps_conv_times(planes, caps_conv_times(r->oh, r->tiles)));
 }
 
 static size_t winograd_workspace_of(
     const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward)
 {
+    const rows forward = forward_rows(z), back = back_rows(z);
+    const size_t w = w_count(&forward), back_w = w_count(&back);
+    const size_t need = caps_conv_plus(x_count(&forward, n), w > back_w ? w : back_w);
     (void)rt;
-    const size_t entries = z->c * z->kh * groups_of(z) * 6 + 1;
+    if (!backward)
+        return caps_conv_plus(x_count(&forward, n), w);
     const size_t parts =
-        backward ? caps_conv_times(caps_div_up(n, 16), caps_conv_times(z->m, entries)) : 0;
-    return caps_conv_plus(caps_conv_plus(x_count(z, n), w_count(z)), parts);
+        caps_conv_times(caps_div_up(n, LANES), caps_conv_times(z->m, entries_of(&forward)));
+    const size_t dw = caps_conv_plus(dy_count(&forward, n), parts);
+    /* dy for dx goes where x was, too: sixteen images at least, more where there is room. */
+    const size_t dx = caps_conv_plus(x_count(&back, 1), back_w);
+    const size_t all = caps_conv_plus(need, dw);
+    return all > dx ? all : dx;
 }
 
 /* ---- launches ------------------------------------------------------------------------------- */
 
-typedef struct call {
-    caps_runtime *rt;
-    const caps_conv_sizes *z;
-    caps_tensor x, w, parts;
-} call;
+typedef struct place {
+    caps_tensor x, dy, parts;
+} place;
 
-static call winograd_begin(
-    caps_runtime *rt, const caps_conv_sizes *z, const caps_tensor *workspace, size_t chunk)
+static caps_tensor part_at(const caps_tensor *workspace, size_t offset)
 {
-    const size_t one = 1, x = x_count(z, chunk), w = w_count(z), at = workspace->offset;
-    return (call){rt, z, caps_tensor_wrap(workspace->buffer, at, CAPS_F32, 1, &one),
-        caps_tensor_wrap(workspace->buffer, at + x, CAPS_F32, 1, &one),
-        caps_tensor_wrap(workspace->buffer, at + x + w, CAPS_F32, 1, &one)};
+    const size_t one = 1;
+    return caps_tensor_wrap(workspace->buffer, workspace->offset + offset, CAPS_F32, 1, &one);
 }
 
-static caps_status from_images(const call *c, const caps_tensor *x, size_t n, caps_error *err)
+/* x, or dy act'(y), of n images at the six points, its first row and column at `top` and `left`. */
+static caps_status from_images(caps_runtime *rt, const rows *r, const caps_tensor *to,
+    const caps_tensor *x, const caps_tensor *y, const size_t given[6], caps_error *err)
 {
-    const caps_conv_sizes *z = c->z;
-    const caps_arg args[] = {CAPS_ARG_TENSOR(&c->x), CAPS_ARG_TENSOR(x), CAPS_ARG_UINT(n),
-        CAPS_ARG_UINT(z->c), CAPS_ARG_UINT(z->h), CAPS_ARG_UINT(z->w), CAPS_ARG_UINT(z->padding),
-        CAPS_ARG_UINT(tiles_of(z)), CAPS_ARG_UINT(groups_of(z))};
-    return caps_launch(c->rt, "winograd_x", CAPS_ARGS(args), 2,
-        (size_t[]){z->c * (z->h + 2 * z->padding), caps_div_up(n, 16)}, NULL, err);
+    const size_t n = given[5];
+    const caps_arg args[] = {CAPS_ARG_TENSOR(to), CAPS_ARG_TENSOR(x), CAPS_ARG_TENSOR(y),
+        CAPS_ARG_UINT(given[0]), CAPS_ARG_UINT(n), CAPS_ARG_UINT(r->channels),
+        CAPS_ARG_UINT(given[1]), CAPS_ARG_UINT(given[2]), CAPS_ARG_UINT(given[3]),
+        CAPS_ARG_UINT(given[4]), CAPS_ARG_UINT(r->tall), CAPS_ARG_UINT(r->tiles),
+        CAPS_ARG_UINT(r->groups)};
+    return caps_launch(rt, "winograd_x", CAPS_ARGS(args), 2,
+        (size_t[]){r->channels * r->tall, caps_div_up(n, LANES)}, NULL, err);
 }
 
-/* The sizes that both directions take last. */
-static void add_sizes(caps_arg *args, size_t at, const caps_conv_sizes *z, size_t n)
+static caps_status from_weights(caps_runtime *rt, const rows *r, const caps_tensor *to,
+    const caps_tensor *w, bool back, caps_error *err)
 {
-    const size_t sizes[] = {z->act, n, z->c, z->h + 2 * z->padding, z->m, z->kh, z->oh, z->ow,
-        tiles_of(z), groups_of(z)};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        args[at + i] = (caps_arg)CAPS_ARG_UINT(sizes[i]);
+    const caps_arg args[] = {CAPS_ARG_TENSOR(to), CAPS_ARG_TENSOR(w), CAPS_ARG_UINT(r->outputs),
+        CAPS_ARG_UINT(r->channels), CAPS_ARG_UINT(r->kh), CAPS_ARG_UINT(r->kw),
+        CAPS_ARG_UINT(r->groups), CAPS_ARG_UINT(back)};
+    return caps_launch(rt, "winograd_w", CAPS_ARGS(args), 1,
+        (size_t[]){caps_div_up(r->outputs, EIGHT)}, NULL, err);
+}
+
+/* Rows of outputs of an item, and into how many parts the output channels are cut: as much as
+ * gives every unit of the device some items. */
+static void cut(const caps_runtime *rt, const rows *r, size_t n, size_t *band, size_t *parts)
+{
+    const size_t bytes = r->channels * POINTS * r->tiles * r->groups * LANES * sizeof(float);
+    const size_t fit = ROW_BYTES / bytes, eights = caps_div_up(r->outputs, EIGHT);
+    const size_t want = (size_t)caps_runtime_device(rt)->compute_units * ITEMS;
+    const size_t blocks = caps_div_up(n, LANES), most = BAND / r->ow;
+    *band = fit > r->kh ? fit - (r->kh - 1) : 1;
+    *band = *band < most ? *band : most;
+    *band = *band < r->oh ? *band : r->oh;
+    while (*band > 1 && caps_div_up(r->oh, *band) * blocks < want)
+        *band = caps_div_up(*band, 2);
+    *parts = caps_div_up(want, caps_div_up(r->oh, *band) * blocks);
+    *parts = *parts < eights ? *parts : eights;
+}
+
+static caps_status products(caps_runtime *rt, const rows *r, const caps_tensor *y,
+    const caps_tensor *x, const caps_tensor *w, const caps_tensor *bias, caps_activation act,
+    size_t n, caps_error *err)
+{
+    size_t band, parts;
+    cut(rt, r, n, &band, &parts);
+    const caps_arg args[] = {CAPS_ARG_TENSOR(y), CAPS_ARG_TENSOR(x), CAPS_ARG_TENSOR(w),
+        CAPS_ARG_TENSOR(bias), CAPS_ARG_UINT(act), CAPS_ARG_UINT(n), CAPS_ARG_UINT(r->channels),
+        CAPS_ARG_UINT(r->tall), CAPS_ARG_UINT(r->outputs), CAPS_ARG_UINT(r->kh),
+        CAPS_ARG_UINT(r->oh), CAPS_ARG_UINT(r->ow), CAPS_ARG_UINT(r->tiles),
+        CAPS_ARG_UINT(r->groups), CAPS_ARG_UINT(band), CAPS_ARG_UINT(parts)};
+    return caps_launch(rt, "winograd_product", CAPS_ARGS(args), 2,
+        (size_t[]){caps_div_up(r->oh, band) * parts, caps_div_up(n, LANES)}, NULL, err);
 }
 
 /* ---- the algorithm -------------------------------------------------------------------------- */
@@ -112,23 +184,76 @@ static caps_status winograd_forward(caps_runtime *rt, const caps_conv_sizes *z,
     const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
     caps_error *err)
 {
-    const call c = winograd_begin(rt, z, workspace, chunk);
-    caps_status status = CAPS_OK;
+    const rows r = forward_rows(z);
+    const caps_tensor x = part_at(workspace, 0), w = part_at(workspace, x_count(&r, chunk));
+    caps_status status;
     (void)cached;
-    const caps_arg weights[] = {CAPS_ARG_TENSOR(&c.w), CAPS_ARG_TENSOR(t->w), CAPS_ARG_UINT(z->m),
-        CAPS_ARG_UINT(z->c * z->kh), CAPS_ARG_UINT(z->kw), CAPS_ARG_UINT(groups_of(z))};
-    CAPS_TRY(caps_launch(
-        rt, "winograd_w", CAPS_ARGS(weights), 1, (size_t[]){caps_div_up(z->m, 4)}, NULL, err));
+    CAPS_TRY(from_weights(rt, &r, &w, t->w, false, err));
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
-        const caps_tensor x = caps_tensor_rows(t->x, first, n);
+        const caps_tensor from = caps_tensor_rows(t->x, first, n);
         const caps_tensor y = caps_tensor_rows(t->y, first, n);
-        CAPS_TRY(from_images(&c, &x, n, err));
-        caps_arg args[14] = {CAPS_ARG_TENSOR(&y), CAPS_ARG_TENSOR(&c.x), CAPS_ARG_TENSOR(&c.w),
-            CAPS_ARG_TENSOR(t->bias)};
-        add_sizes(args, 4, z, n);
-        CAPS_TRY(caps_launch(rt, "winograd_forward", CAPS_ARGS(args), 2,
-            (size_t[]){caps_div_up(z->m, 4), caps_div_up(n, 16)}, NULL, err));
+        CAPS_TRY(from_images(rt, &r, &x, &from, &from,
+            (size_t[]){CAPS_ACT_NONE, z->h, z->w, z->padding, z->padding, n}, err));
+        CAPS_TRY(products(rt, &r, &y, &x, &w, t->bias, z->act, n, err));
+    }
+done:
+    return status;
+}
+
+/* dw and dbias of n images, from `first` on. */
+static caps_status weight_gradient(caps_runtime *rt, const caps_conv_sizes *z,
+    const caps_conv_tensors *t, const place *p, size_t first, size_t n, caps_error *err)
+{
+    const rows r = forward_rows(z);
+    const size_t kernels = z->kh * r.groups, blocks = caps_div_up(n, LANES);
+    const size_t most = FEW_ENTRIES / (kernels * POINTS), some = most > 1 ? most : 1;
+    const size_t chunks = caps_div_up(z->c, some);
+    const caps_tensor x = caps_tensor_rows(t->x, first, n);
+    const caps_tensor dy = caps_tensor_rows(t->dy, first, n);
+    const caps_tensor y = z->act != CAPS_ACT_NONE ? caps_tensor_rows(t->y, first, n) : dy;
+    caps_status status;
+    CAPS_TRY(from_images(rt, &r, &p->x, &x, &x,
+        (size_t[]){CAPS_ACT_NONE, z->h, z->w, z->padding, z->padding, n}, err));
+    const caps_arg gradient[] = {CAPS_ARG_TENSOR(&p->dy), CAPS_ARG_TENSOR(&dy), CAPS_ARG_TENSOR(&y),
+        CAPS_ARG_UINT(z->act), CAPS_ARG_UINT(n), CAPS_ARG_UINT(z->m), CAPS_ARG_UINT(z->oh),
+        CAPS_ARG_UINT(z->ow), CAPS_ARG_UINT(r.tiles)};
+    CAPS_TRY(caps_launch(rt, "winograd_dy", CAPS_ARGS(gradient), 2,
+        (size_t[]){caps_round_up(z->m, EIGHT) * z->oh, blocks}, NULL, err));
+    const caps_arg args[] = {CAPS_ARG_TENSOR(&p->parts), CAPS_ARG_TENSOR(&p->x),
+        CAPS_ARG_TENSOR(&p->dy), CAPS_ARG_UINT(z->c), CAPS_ARG_UINT(r.tall), CAPS_ARG_UINT(z->m),
+        CAPS_ARG_UINT(z->kh), CAPS_ARG_UINT(z->oh), CAPS_ARG_UINT(r.tiles), CAPS_ARG_UINT(r.groups),
+        CAPS_ARG_UINT(some)};
+    CAPS_TRY(caps_launch(rt, "winograd_dw", CAPS_ARGS(args), 2,
+        (size_t[]){caps_div_up(z->m, EIGHT) * chunks, blocks}, NULL, err));
+    const caps_arg sums[] = {CAPS_ARG_TENSOR(t->dw), CAPS_ARG_TENSOR(t->dbias),
+        CAPS_ARG_TENSOR(&p->parts), CAPS_ARG_UINT(blocks), CAPS_ARG_UINT(z->c * z->kh),
+        CAPS_ARG_UINT(z->kw), CAPS_ARG_UINT(r.groups), CAPS_ARG_UINT(first > 0)};
+    CAPS_TRY(caps_launch(rt, "winograd_dw_sum", CAPS_ARGS(sums), 1, (size_t[]){z->m}, NULL, err));
+done:
+    return status;
+}
+
+/* dx, of as many images at once as the workspace has room for. */
+static caps_status input_gradient(caps_runtime *rt, const caps_conv_sizes *z,
+    const caps_conv_tensors *t, const caps_tensor *workspace, caps_error *err)
+{
+    const rows r = back_rows(z);
+    const size_t weights = w_count(&r), blocks = caps_div_up(z->b, LANES);
+    const size_t room = (caps_tensor_count(workspace) - weights) / x_count(&r, 1);
+    const size_t chunk = caps_div_up(blocks, caps_div_up(blocks, room)) * LANES;
+    const caps_tensor w = part_at(workspace, 0), to = part_at(workspace, weights);
+    caps_status status;
+    CAPS_TRY(from_weights(rt, &r, &w, t->w, true, err));
+    for (size_t first = 0; first < z->b; first += chunk) {
+        const size_t n = chunk < z->b - first ? chunk : z->b - first;
+        const caps_tensor dx = caps_tensor_rows(t->dx, first, n);
+        const caps_tensor dy = caps_tensor_rows(t->dy, first, n);
+        const caps_tensor y = z->act != CAPS_ACT_NONE ? caps_tensor_rows(t->y, first, n) : dy;
+        CAPS_TRY(from_images(rt, &r, &to, &dy, &y,
+            (size_t[]){z->act, z->oh, z->ow, z->kh - 1 - z->padding, z->kw - 1 - z->padding, n},
+            err));
+        CAPS_TRY(products(rt, &r, &dx, &to, &w, NULL, CAPS_ACT_NONE, n, err));
     }
 done:
     return status;
@@ -138,29 +263,19 @@ static caps_status winograd_backward(caps_runtime *rt, const caps_conv_sizes *z,
     const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
     caps_error *err)
 {
-    const call c = winograd_begin(rt, z, workspace, chunk);
+    const rows r = forward_rows(z);
+    const size_t dy = x_count(&r, chunk), parts = dy + dy_count(&r, chunk);
+    const place p = {.x = part_at(workspace, 0),
+        .dy = part_at(workspace, dy),
+        .parts = part_at(workspace, parts)};
     caps_status status = CAPS_OK;
     (void)cached;
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
-        const caps_tensor x = caps_tensor_rows(t->x, first, n);
-        const caps_tensor dy = caps_tensor_rows(t->dy, first, n);
-        caps_tensor y = dy;
-        if (z->act != CAPS_ACT_NONE)
-            y = caps_tensor_rows(t->y, first, n);
-        CAPS_TRY(from_images(&c, &x, n, err));
-        caps_arg args[14] = {CAPS_ARG_TENSOR(&c.parts), CAPS_ARG_TENSOR(&c.x), CAPS_ARG_TENSOR(&dy),
-            CAPS_ARG_TENSOR(&y)};
-        add_sizes(args, 4, z, n);
-        CAPS_TRY(caps_launch(rt, "winograd_dw", CAPS_ARGS(args), 2,
-            (size_t[]){caps_div_up(z->m, 4), caps_div_up(n, 16)}, NULL, err));
-        const caps_arg sums[] = {CAPS_ARG_TENSOR(t->dw), CAPS_ARG_TENSOR(t->dbias),
-            CAPS_ARG_TENSOR(&c.parts), CAPS_ARG_UINT(caps_div_up(n, 16)),
-            CAPS_ARG_UINT(z->c * z->kh), CAPS_ARG_UINT(z->kw), CAPS_ARG_UINT(groups_of(z)),
-            CAPS_ARG_UINT(first > 0)};
-        CAPS_TRY(
-            caps_launch(rt, "winograd_dw_sum", CAPS_ARGS(sums), 1, (size_t[]){z->m}, NULL, err));
+        CAPS_TRY(weight_gradient(rt, z, t, &p, first, n, err));
     }
+    if (t->dx)
+        CAPS_TRY(input_gradient(rt, z, t, workspace, err));
 done:
     return status;
 }

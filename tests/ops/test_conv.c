@@ -110,8 +110,6 @@ static void check_shape(caps_runtime *rt, const caps_ref_conv *p, caps_conv_algo
     double *bias = test_random(p->m, seed + 40, -1, 1), *dy = test_random(z.ny, seed + 60, -1, 1);
     double *y = test_zeros(z.ny), *dx = test_zeros(z.nx), *dw = test_zeros(z.nw);
     double *dbias = test_zeros(p->m);
-    const bool needs_input_gradient =
-        algorithm != CAPS_CONV_DIRECT && algorithm != CAPS_CONV_WINOGRAD;
     caps_tensor tx = test_tensor(x, 4, z.x), tw = test_tensor(w, 4, z.w);
     caps_tensor tb = test_tensor(bias, 1, &p->m), tdy = test_tensor(dy, 4, z.y);
     const size_t one = caps_conv2d_workspace(rt, z.x, z.w, &conv, true, 1);
@@ -135,10 +133,9 @@ static void check_shape(caps_runtime *rt, const caps_ref_conv *p, caps_conv_algo
         test_expect(&ty, y, tolerance_y, "y");
         double *have = test_download(&ty);
         caps_ref_conv2d_backward(dx, dw, dbias, dy, have, x, w, p);
-        test_ok(caps_conv2d_backward(rt, needs_input_gradient ? &tdx : NULL, &tdw, &tdb, &tdy, &ty,
+        test_ok(caps_conv2d_backward(rt, &tdx, &tdw, &tdb, &tdy, &ty,
             &tx, &tw, &conv, &workspace, &err));
-        if (needs_input_gradient)
-            test_expect(&tdx, dx, tolerance_g, "dx");
+        test_expect(&tdx, dx, tolerance_g, "dx");
         test_expect(&tdw, dw, tolerance_g, "dw");
         test_expect(&tdb, dbias, 1e-6, "dbias");
         /* Nothing but dw wanted. */
@@ -219,7 +216,9 @@ static const shape direct_shapes[] = {
     {{3, 2, 5, 6, 5, 3, 2, 1, 0, 1}, true}, {{2, 3, 7, 5, 2, 2, 4, 2, 1, 2}, true},
     {{100, 1, 28, 28, 9, 9, 9, 1, 0, 1}, false}, {{18, 3, 33, 40, 6, 5, 7, 1, 2, 0}, false},
     {{5, 2, 30, 510, 3, 3, 6, 1, 0, 1}, false},
-    {{17, 4, 19, 23, 7, 8, 8, 3, 5, 0}, false}, /* as many taps as there may be */
+    {{17, 4, 19, 23, 7, 16, 15, 3, 5, 0}, false}, /* nearly as many taps as there may be */
+    {{18, 37, 13, 10, 14, 3, 3, 2, 1, 1}, false}, /* many channels */
+    {{3, 5, 13, 17, 6, 2, 3, 4, 0, 2}, false},    /* pixels that no tap meets */
 };
 
 START_TEST(direct_agrees_with_the_reference)
@@ -239,6 +238,7 @@ static const shape winograd_shapes[] = {
     {{5, 2, 30, 500, 3, 3, 6, 1, 0, 1}, false},
     {{17, 7, 19, 23, 7, 9, 8, 1, 5, 0}, false},
     {{2, 1, 300, 3, 5, 2, 1, 1, 0, 1}, false},
+    {{18, 67, 12, 10, 21, 3, 3, 1, 1, 1}, false}, /* many channels */
 };
 
 START_TEST(winograd_agrees_with_the_reference)
