@@ -2,19 +2,20 @@
 // Program: rarely used (src/device/registry.c).
 //
 // lanes: images as [image / 16][C][rows][columns][16], images in the lanes, zeros around and in
-// lanes without an image. weights: w as [m / 4][taps][4]. A work-item takes four channels of
-// sixteen images, in bands of rows, and turns images and lanes round where it meets y, dy or dx.
+// lanes without an image. weights: w as [m / 8][taps][8]. An item has a band of rows of sixteen
+// images, so that what it reads stays in a cache while it goes through all channels of its output,
+// eight at a time, and turns images and lanes round where it meets y, dy or dx.
 //
 //     conv2d_direct_forward   y = act(sum over taps + bias)
 //     conv2d_direct_dx        dx = sum over taps of w dy act'(y): pixels whose place modulo the
 //                             stride is the same have the same taps, and are a convolution of
-//                             stride 1; weights: [c / 4][phase][m][taps of the phase, reversed][4]
+//                             stride 1; weights: [c / 8][phase][m][taps of the phase, reversed][8]
 //     conv2d_direct_dw        part[image / 16][m][taps + 1], sums over sixteen images of x dy
 //                             act'(y), and behind the taps those of dy act'(y) alone; an item has
-//                             some of the input channels
+//                             eight output and some of the input channels
 //     conv2d_direct_dw_sum    dw, dbias: the parts added up
 //
-// Tiles of 4 channels x 5 pixels, or 4 channels x 5 taps of a row, in registers.
+// Tiles of 8 channels x 3 pixels, or 8 channels x 3 taps of a row, in registers.
 // Determinism: taps in order; gradients over pixels, lanes, then blocks of images in order.
 
 #define DIRECT_BAND 512 // pixels in private memory, for each channel
@@ -63,14 +64,14 @@ CPU_KERNEL void conv2d_direct_lanes(__global float *to, const ulong to_at, __glo
         rows, columns, get_global_id(0), get_global_id(1), get_global_size(0));
 }
 
-// four channels
+// eight output channels
 CPU_KERNEL void conv2d_direct_weights(__global float *to, const ulong to_at,
     __global const float *w, const ulong w_at, const uint outputs, const uint taps)
 {
-    const uint m = (uint)get_global_id(0) * 4;
+    const uint m = (uint)get_global_id(0) * 8;
     to += to_at + (ulong)m * taps;
     w += w_at + (ulong)m * taps;
-    CAPS_LOOP for (uint t = 0; t < taps; t++) for (uint n = 0; n < 4; n++) to[t * 4 + n] =
+    CAPS_LOOP for (uint t = 0; t < taps; t++) for (uint n = 0; n < 8; n++) to[t * 8 + n] =
         m + n < outputs ? w[(ulong)n * taps + t] : 0.0f;
 }
 
@@ -78,21 +79,21 @@ CPU_KERNEL void conv2d_direct_weights(__global float *to, const ulong to_at,
 #define DIRECT_PHASE(taps, phase, stride)                                                          \
     ((phase) < (taps) ? ((taps) - (phase) + (stride) - 1) / (stride) : 0)
 
-// four input channels
+// eight input channels
 CPU_KERNEL void conv2d_direct_weights_back(__global float *to, const ulong to_at,
     __global const float *w, const ulong w_at, const uint channels, const uint outputs,
     const uint kh, const uint kw, const uint stride)
 {
-    const uint c = (uint)get_global_id(0) * 4;
+    const uint c = (uint)get_global_id(0) * 8;
     to += to_at + (ulong)c * outputs * kh * kw;
     for (uint py = 0; py < stride; py++)
         for (uint px = 0; px < stride; px++) {
             const uint ny = DIRECT_PHASE(kh, py, stride), nx = DIRECT_PHASE(kw, px, stride);
             for (uint m = 0; m < outputs; m++)
-                for (uint t = 0; t < ny * nx; t++, to += 4) {
+                for (uint t = 0; t < ny * nx; t++, to += 8) {
                     const uint ky = py + stride * (ny - 1 - t / nx);
                     const uint kx = px + stride * (nx - 1 - t % nx);
-                    for (uint n = 0; n < 4; n++)
+                    for (uint n = 0; n < 8; n++)
                         to[n] = c + n < channels
                                     ? w[w_at + (((ulong)m * channels + c + n) * kh + ky) * kw + kx]
                                     : 0.0f;
@@ -104,46 +105,44 @@ CPU_KERNEL void conv2d_direct_weights_back(__global float *to, const ulong to_at
 // rows are `line` floats apart, to band[n][at], band[n][at + step], ...
 #define DIRECT_PIXELS(COUNT)                                                                       \
     {                                                                                              \
-        float16 sum[4][COUNT];                                                                     \
-        UNROLL for (uint n = 0; n < 4; n++) UNROLL for (uint p = 0; p < COUNT; p++) sum[n][p] =    \
+        float16 sum[8][COUNT];                                                                     \
+        UNROLL for (uint n = 0; n < 8; n++) UNROLL for (uint p = 0; p < COUNT; p++) sum[n][p] =    \
             s->add[n];                                                                             \
-        __global const float *pw = w;                                                              \
-        for (uint c = 0; c < s->channels; c++)                                                     \
-            for (uint ky = 0; ky < taps_y; ky++) {                                                 \
-                __global const float *px = from + c * s->plane + ky * s->line;                     \
-                CAPS_LOOP for (uint kx = 0; kx < taps_x; kx++, px += 16, pw += 4)                  \
+        __global const float *pw = w, *pc = from;                                                  \
+        for (uint c = 0; c < s->channels; c++, pc += s->plane) {                                   \
+            __global const float *row = pc;                                                        \
+            for (uint ky = 0; ky < taps_y; ky++, row += s->line) {                                 \
+                __global const float *px = row;                                                    \
+                CAPS_LOOP for (uint kx = 0; kx < taps_x; kx++, px += 16, pw += 8)                  \
                 {                                                                                  \
-                    UNROLL for (uint p = 0; p < COUNT; p++)                                        \
+                    float16 v[COUNT];                                                              \
+                    UNROLL for (uint p = 0; p < COUNT; p++) v[p] = vload16(p * stride, px);        \
+                    UNROLL for (uint n = 0; n < 8; n++)                                            \
                     {                                                                              \
-                        const float16 v = vload16(p * stride, px);                                 \
-                        UNROLL for (uint n = 0; n < 4; n++) sum[n][p] =                            \
-                            fma((float16)(pw[n]), v, sum[n][p]);                                   \
+                        const float16 by = pw[n];                                                  \
+                        UNROLL for (uint p = 0; p < COUNT; p++) sum[n][p] =                        \
+                            fma(by, v[p], sum[n][p]);                                              \
                     }                                                                              \
                 }                                                                                  \
             }                                                                                      \
-        UNROLL for (uint n = 0; n < 4; n++) UNROLL for (uint p = 0; p < COUNT; p++)                \
+        }                                                                                          \
+        UNROLL for (uint n = 0; n < 8; n++) UNROLL for (uint p = 0; p < COUNT; p++)                \
             band[n * DIRECT_BAND + p * step] = caps_activate16(sum[n][p], s->act);                 \
     }
 
 typedef struct direct_planes {
     uint channels, act;
     ulong plane, line;
-    float16 add[4];
+    float16 add[8];
 } direct_planes;
 
-// A row of `count` pixels of four channels. w: [channels][taps_y][taps_x][4].
+// A row of `count` pixels of eight channels. w: [channels][taps_y][taps_x][8].
 ALWAYS_INLINE void direct_row(float16 *band, const direct_planes *s, __global const float *from,
     __global const float *w, uint taps_y, uint taps_x, uint stride, uint step, uint count)
 {
-    CAPS_LOOP for (uint at = 0; at < count; at += 5, from += 80 * stride, band += 5 * step)
+    CAPS_LOOP for (uint at = 0; at < count; at += 3, from += 48 * stride, band += 3 * step)
     {
-        switch (min(5u, count - at)) {
-        case 5:
-            DIRECT_PIXELS(5)
-            break;
-        case 4:
-            DIRECT_PIXELS(4)
-            break;
+        switch (min(3u, count - at)) {
         case 3:
             DIRECT_PIXELS(3)
             break;
@@ -156,31 +155,29 @@ ALWAYS_INLINE void direct_row(float16 *band, const direct_planes *s, __global co
     }
 }
 
-// four channels x block of images
+// band of rows and part of the output channels x block of images
 CPU_ITEM void conv2d_direct_forward_item(__global float *y, const ulong y_at,
     __global const float *lanes, const ulong lanes_at, __global const float *w, const ulong w_at,
     __global const float *bias, const ulong bias_at, const uint act, const uint images,
     const uint channels, const uint tall, const uint wide, const uint outputs, const uint kh,
-    const uint kw, const uint stride, const uint oh, const uint ow, const size_t id0,
-    const size_t id1)
+    const uint kw, const uint stride, const uint oh, const uint ow, const uint rows,
+    const uint parts, const size_t id0, const size_t id1)
 {
-    const uint m = (uint)id0 * 4, block = id1;
-    const uint rows = min(oh, DIRECT_BAND / ow), pixels = oh * ow;
-    float16 band[4][DIRECT_BAND];
+    const uint block = id1, y0 = (uint)id0 / parts * rows, y1 = min(y0 + rows, oh);
+    const uint own = (uint)id0 % parts, eights = (outputs + 7) / 8, pixels = oh * ow;
+    float16 band[8][DIRECT_BAND];
     direct_planes s = {channels, act, (ulong)tall * wide * 16, (ulong)wide * 16, {0.0f}};
     lanes += lanes_at + (ulong)block * channels * tall * wide * 16;
-    w += w_at + (ulong)m * channels * kh * kw;
-    for (uint n = 0; n < 4; n++)
-        s.add[n] = caps_given(bias_at) && m + n < outputs ? bias[bias_at + m + n] : 0.0f;
-    y += y_at + (block * 16ul * outputs + m) * pixels;
-    for (uint y0 = 0; y0 < oh; y0 += rows) {
-        const uint y1 = min(y0 + rows, oh);
+    for (uint m = own * eights / parts * 8; m < min(outputs, (own + 1) * eights / parts * 8);
+         m += 8) {
+        for (uint n = 0; n < 8; n++)
+            s.add[n] = caps_given(bias_at) && m + n < outputs ? bias[bias_at + m + n] : 0.0f;
         for (uint oy = y0; oy < y1; oy++)
-            direct_row(band[0] + (oy - y0) * ow, &s, lanes + (ulong)oy * stride * wide * 16, w, kh,
-                kw, stride, 1, ow);
-        for (uint n = 0; n < 4 && m + n < outputs; n++)
-            caps_scatter(y + (ulong)n * pixels + y0 * ow, (ulong)outputs * pixels,
-                min(16u, images - block * 16), (y1 - y0) * ow, band[n], 0);
+            direct_row(band[0] + (oy - y0) * ow, &s, lanes + (ulong)oy * stride * wide * 16,
+                w + w_at + (ulong)m * channels * kh * kw, kh, kw, stride, 1, ow);
+        for (uint n = 0; n < 8 && m + n < outputs; n++)
+            caps_scatter(y + y_at + (block * 16ul * outputs + m + n) * pixels + y0 * ow,
+                (ulong)outputs * pixels, min(16u, images - block * 16), (y1 - y0) * ow, band[n], 0);
     }
 }
 
@@ -188,30 +185,31 @@ CPU_KERNEL void conv2d_direct_forward(__global float *y, const ulong y_at,
     __global const float *lanes, const ulong lanes_at, __global const float *w, const ulong w_at,
     __global const float *bias, const ulong bias_at, const uint act, const uint images,
     const uint channels, const uint tall, const uint wide, const uint outputs, const uint kh,
-    const uint kw, const uint stride, const uint oh, const uint ow)
+    const uint kw, const uint stride, const uint oh, const uint ow, const uint rows,
+    const uint parts)
 {
     conv2d_direct_forward_item(y, y_at, lanes, lanes_at, w, w_at, bias, bias_at, act, images,
-        channels, tall, wide, outputs, kh, kw, stride, oh, ow, get_global_id(0), get_global_id(1));
+        channels, tall, wide, outputs, kh, kw, stride, oh, ow, rows, parts, get_global_id(0),
+        get_global_id(1));
 }
 
-// four input channels x block of images. lanes: dy act'(y), rows and columns as many above and left
-// as a phase has taps, less one.
+// band of rows and part of the input channels x block of images. lanes: dy act'(y), rows and columns
+// as many above and left as a phase has taps, less one.
 CPU_ITEM void conv2d_direct_dx_item(__global float *dx, const ulong dx_at,
     __global const float *lanes, const ulong lanes_at, __global const float *w, const ulong w_at,
     const uint images, const uint channels, const uint h, const uint width, const uint outputs,
     const uint kh, const uint kw, const uint stride, const uint padding, const uint tall,
-    const uint wide, const size_t id0, const size_t id1)
+    const uint wide, const uint rows, const uint parts, const size_t id0, const size_t id1)
 {
-    const uint c = (uint)id0 * 4, block = id1;
-    const uint rows = min(h, DIRECT_BAND / width), pixels = h * width;
+    const uint block = id1, y0 = (uint)id0 / parts * rows, y1 = min(y0 + rows, h);
+    const uint own = (uint)id0 % parts, eights = (channels + 7) / 8, pixels = h * width;
     const uint top = (kh + stride - 1) / stride - 1, left = (kw + stride - 1) / stride - 1;
-    float16 band[4][DIRECT_BAND];
+    float16 band[8][DIRECT_BAND];
     const direct_planes s = {outputs, 0, (ulong)tall * wide * 16, (ulong)wide * 16, {0.0f}};
     lanes += lanes_at + (ulong)block * outputs * tall * wide * 16;
-    w += w_at + (ulong)c * outputs * kh * kw;
-    dx += dx_at + (block * 16ul * channels + c) * pixels;
-    for (uint y0 = 0; y0 < h; y0 += rows) {
-        const uint y1 = min(y0 + rows, h);
+    for (uint c = own * eights / parts * 8; c < min(channels, (own + 1) * eights / parts * 8);
+         c += 8) {
+        __global const float *by = w + w_at + (ulong)c * outputs * kh * kw;
         for (uint y = y0; y < y1; y++) {
             const uint py = (y + padding) % stride, ny = DIRECT_PHASE(kh, py, stride);
             __global const float *line =
@@ -226,96 +224,102 @@ CPU_ITEM void conv2d_direct_dx_item(__global float *dx, const ulong dx_at,
                     before += ny * DIRECT_PHASE(kw, p, stride);
                 direct_row(band[0] + (y - y0) * width + first, &s,
                     line + ((first + padding) / stride + left + 1 - nx) * 16,
-                    w + (ulong)before * outputs * 4, ny, nx, 1, stride,
+                    by + (ulong)before * outputs * 8, ny, nx, 1, stride,
                     (width - first + stride - 1) / stride);
             }
         }
-        for (uint n = 0; n < 4 && c + n < channels; n++)
-            caps_scatter(dx + (ulong)n * pixels + y0 * width, (ulong)channels * pixels,
-                min(16u, images - block * 16), (y1 - y0) * width, band[n], 0);
+        for (uint n = 0; n < 8 && c + n < channels; n++)
+            caps_scatter(dx + dx_at + (block * 16ul * channels + c + n) * pixels + y0 * width,
+                (ulong)channels * pixels, min(16u, images - block * 16), (y1 - y0) * width, band[n],
+                0);
     }
 }
 
 CPU_KERNEL void conv2d_direct_dx(__global float *dx, const ulong dx_at, __global const float *lanes,
     const ulong lanes_at, __global const float *w, const ulong w_at, const uint images,
     const uint channels, const uint h, const uint width, const uint outputs, const uint kh,
-    const uint kw, const uint stride, const uint padding, const uint tall, const uint wide)
+    const uint kw, const uint stride, const uint padding, const uint tall, const uint wide,
+    const uint rows, const uint parts)
 {
     conv2d_direct_dx_item(dx, dx_at, lanes, lanes_at, w, w_at, images, channels, h, width, outputs,
-        kh, kw, stride, padding, tall, wide, get_global_id(0), get_global_id(1));
+        kh, kw, stride, padding, tall, wide, rows, parts, get_global_id(0), get_global_id(1));
 }
 
 #define DIRECT_GRADIENTS(COUNT)                                                                    \
     {                                                                                              \
-        float16 sum[4][COUNT];                                                                     \
-        UNROLL for (uint n = 0; n < 4; n++) UNROLL for (uint k = 0; k < COUNT; k++) sum[n][k] =    \
+        float16 sum[8][COUNT];                                                                     \
+        UNROLL for (uint n = 0; n < 8; n++) UNROLL for (uint k = 0; k < COUNT; k++) sum[n][k] =    \
             total[n][tap + k];                                                                     \
+        const float16 *d = band[0];                                                                \
         for (uint oy = y0; oy < y1; oy++) {                                                        \
             __global const float *px =                                                             \
                 lanes + (((ulong)c * tall + oy * stride + ky) * wide + kx) * 16;                   \
-            const float16 *d = band[0] + (oy - y0) * ow;                                           \
-            CAPS_LOOP for (uint ox = 0; ox < ow; ox++, px += 16 * stride, d++)                     \
+            CAPS_LOOP for (uint ox = 0; ox < ow; ox++, px += 16 * stride, d += 8)                  \
             {                                                                                      \
-                UNROLL for (uint k = 0; k < COUNT; k++)                                            \
+                float16 v[COUNT];                                                                  \
+                UNROLL for (uint k = 0; k < COUNT; k++) v[k] = vload16(k, px);                     \
+                UNROLL for (uint n = 0; n < 8; n++)                                                \
                 {                                                                                  \
-                    const float16 v = vload16(k, px);                                              \
-                    UNROLL for (uint n = 0; n < 4; n++) sum[n][k] =                                \
-                        fma(v, d[n * DIRECT_BAND], sum[n][k]);                                     \
+                    const float16 by = d[n];                                                       \
+                    UNROLL for (uint k = 0; k < COUNT; k++) sum[n][k] =                            \
+                        fma(v[k], by, sum[n][k]);                                                  \
                 }                                                                                  \
             }                                                                                      \
         }                                                                                          \
-        UNROLL for (uint n = 0; n < 4; n++) UNROLL for (uint k = 0; k < COUNT; k++)                \
+        UNROLL for (uint n = 0; n < 8; n++) UNROLL for (uint k = 0; k < COUNT; k++)                \
             total[n][tap + k] = sum[n][k];                                                         \
     }
 
-// four channels and a part of the input channels x block of images
+// Rows of dy act'(y) of one of eight channels, to every eighth of `to`.
+static __attribute__((noinline)) void direct_gradient(float16 *to, __global const float *dy,
+    __global const float *y, uint act, ulong apart, uint images, uint count)
+{
+    float16 band[DIRECT_BAND], value[16];
+    caps_gather(band, dy, apart, images, count);
+    CAPS_LOOP for (uint e = 0; e < count; e += 16)
+    {
+        const uint n = min(16u, count - e);
+        if (act)
+            caps_gather(value, y + e, apart, images, n);
+        CAPS_LOOP for (uint l = 0; l < n; l++) to[(e + l) * 8] =
+            act ? caps_act_gradient16(band[e + l], value[l], act) : band[e + l];
+    }
+}
+
+// some of the input and eight output channels x block of images
 CPU_ITEM void conv2d_direct_dw_item(__global float *part, const ulong part_at,
     __global const float *lanes, const ulong lanes_at, __global const float *dy, const ulong dy_at,
     __global const float *y, const ulong y_at, const uint act, const uint images,
     const uint channels, const uint tall, const uint wide, const uint outputs, const uint kh,
-    const uint kw, const uint stride, const uint oh, const uint ow, const size_t id0,
-    const size_t id1)
+    const uint kw, const uint stride, const uint oh, const uint ow, const uint some,
+    const size_t id0, const size_t id1)
 {
-    const uint some = min(channels, DIRECT_TAPS / (kh * kw)), chunks = (channels + some - 1) / some;
-    const uint m = (uint)id0 / chunks * 4, block = id1, c0 = (uint)id0 % chunks * some;
-    const uint c1 = min(c0 + some, channels), taps = (c1 - c0) * kh * kw;
+    const uint eights = (outputs + 7) / 8, m = (uint)id0 % eights * 8, block = id1;
+    const uint c0 = (uint)id0 / eights * some, c1 = min(c0 + some, channels);
+    const uint taps = (c1 - c0) * kh * kw, all = channels * kh * kw, outs = min(8u, outputs - m);
     const uint rows = min(oh, max(1u, DIRECT_FEW / ow)), pixels = oh * ow;
-    const uint used = min(16u, images - block * 16);
     const ulong at = (block * 16ul * outputs + m) * pixels;
-    float16 band[4][DIRECT_BAND], total[4][DIRECT_TAPS + 1], value[16];
-    for (uint n = 0; n < 4; n++)
+    float16 band[DIRECT_BAND][8], total[8][DIRECT_TAPS + 1];
+    for (uint n = 0; n < 8; n++)
         CAPS_LOOP for (uint t = 0; t <= taps; t++) total[n][t] = 0.0f;
+    for (uint n = outs; n < 8; n++)
+        CAPS_LOOP for (uint e = 0; e < rows * ow; e++) band[e][n] = 0.0f;
     lanes += lanes_at + (ulong)block * channels * tall * wide * 16;
     for (uint y0 = 0; y0 < oh; y0 += rows) {
         const uint y1 = min(y0 + rows, oh), count = (y1 - y0) * ow;
-        for (uint n = 0; n < 4; n++) {
-            if (m + n >= outputs) {
-                CAPS_LOOP for (uint e = 0; e < count; e++) band[n][e] = 0.0f;
-                continue;
-            }
+        for (uint n = 0; n < outs; n++) {
             const ulong from = at + (ulong)n * pixels + y0 * ow;
-            caps_gather(band[n], dy + dy_at + from, (ulong)outputs * pixels, used, count);
-            CAPS_LOOP for (uint e = 0; act && e < count; e += 16)
-            {
-                const uint left = min(16u, count - e);
-                caps_gather(value, y + y_at + from + e, (ulong)outputs * pixels, used, left);
-                for (uint l = 0; l < left; l++)
-                    band[n][e + l] = caps_act_gradient16(band[n][e + l], value[l], act);
-            }
-            CAPS_LOOP for (uint e = 0; e < count; e++) total[n][taps] += band[n][e];
+            direct_gradient(&band[0][n], dy + dy_at + from, y + y_at + from, act,
+                (ulong)outputs * pixels, min(16u, images - block * 16), count);
         }
+        CAPS_LOOP for (uint e = 0; e < count; e++) for (uint n = 0; n < 8; n++) total[n][taps] +=
+            band[e][n];
         for (uint c = c0; c < c1; c++) {
             for (uint ky = 0; ky < kh; ky++) {
-                CAPS_LOOP for (uint kx = 0; kx < kw; kx += 5)
+                CAPS_LOOP for (uint kx = 0; kx < kw; kx += 3)
                 {
                     const uint tap = ((c - c0) * kh + ky) * kw + kx;
-                    switch (min(5u, kw - kx)) {
-                    case 5:
-                        DIRECT_GRADIENTS(5)
-                        break;
-                    case 4:
-                        DIRECT_GRADIENTS(4)
-                        break;
+                    switch (min(3u, kw - kx)) {
                     case 3:
                         DIRECT_GRADIENTS(3)
                         break;
@@ -329,13 +333,11 @@ CPU_ITEM void conv2d_direct_dw_item(__global float *part, const ulong part_at,
             }
         }
     }
-    const uint all = channels * kh * kw;
-    part += part_at + ((ulong)block * outputs + m) * (all + 1) + c0 * kh * kw;
-    for (uint n = 0; n < 4 && m + n < outputs; n++) {
-        CAPS_LOOP for (uint t = 0; t < taps; t++) part[(ulong)n * (all + 1) + t] =
-            caps_sum16(total[n][t]);
+    part += part_at + ((ulong)block * outputs + m) * (all + 1);
+    for (uint n = 0; n < outs; n++, part += all + 1) {
+        CAPS_LOOP for (uint t = 0; t < taps; t++) part[c0 * kh * kw + t] = caps_sum16(total[n][t]);
         if (c1 == channels)
-            part[(ulong)n * (all + 1) + taps] = caps_sum16(total[n][taps]);
+            part[all] = caps_sum16(total[n][taps]);
     }
 }
 
@@ -343,10 +345,10 @@ CPU_KERNEL void conv2d_direct_dw(__global float *part, const ulong part_at,
     __global const float *lanes, const ulong lanes_at, __global const float *dy, const ulong dy_at,
     __global const float *y, const ulong y_at, const uint act, const uint images,
     const uint channels, const uint tall, const uint wide, const uint outputs, const uint kh,
-    const uint kw, const uint stride, const uint oh, const uint ow)
+    const uint kw, const uint stride, const uint oh, const uint ow, const uint some)
 {
     conv2d_direct_dw_item(part, part_at, lanes, lanes_at, dy, dy_at, y, y_at, act, images, channels,
-        tall, wide, outputs, kh, kw, stride, oh, ow, get_global_id(0), get_global_id(1));
+        tall, wide, outputs, kh, kw, stride, oh, ow, some, get_global_id(0), get_global_id(1));
 }
 
 // output channel

@@ -8,9 +8,8 @@
 //     of A^T of their products; dw = G^T (sum over images and tiles of values of x times A dy
 //     act'(y)); dx as y, of dy act'(y) and the kernel turned round
 //
-//     x    [image / 16][C][6][row][tile][group][16]          lanes: images; zeros around and behind
+//     x    [image / 16][row][6][C][tile][group][16]          lanes: images; zeros around and behind
 //     w    [m / 8][6][C kh groups][8]
-//     dy   [image / 16][m / 8][6][row][tile][8][16]
 //     part [image / 16][m][(C kh groups) 6 + 1], behind them the sum of dy act'(y)
 //
 // An item of a product has a band of rows, so that what it reads stays in a cache while it goes
@@ -20,57 +19,65 @@
 #define WINOGRAD_BAND    512 // pixels of a channel in private memory
 #define WINOGRAD_TILES   12  // whose products are there
 #define WINOGRAD_FEW     48  // tiles that a gradient goes through at once, where a row has no more
+#define WINOGRAD_MOST    128 // and at most, of a row of WINOGRAD_BAND
 #define WINOGRAD_ENTRIES 384 // of a gradient, of an item
 
-// A row of images to lanes: to[left ..], x times act'(y), zeros around.
-ALWAYS_INLINE void winograd_row(float16 *to, __global const float *x, __global const float *y,
-    uint act, ulong apart, uint images, uint left, uint taken, uint count)
+// Pixels of images to lanes: x times act'(y).
+static __attribute__((noinline)) void winograd_lanes(float16 *to, __global const float *x,
+    __global const float *y, uint act, ulong apart, uint images, uint count)
 {
     float16 value[16];
-    CAPS_LOOP for (uint e = 0; e < left; e++) to[e] = 0.0f;
-    CAPS_LOOP for (uint e = left + taken; e < count; e++) to[e] = 0.0f;
-    caps_gather(to + left, x, apart, images, taken);
-    CAPS_LOOP for (uint e = 0; act && e < taken; e += 16)
+    caps_gather(to, x, apart, images, count);
+    CAPS_LOOP for (uint e = 0; act && e < count; e += 16)
     {
-        const uint n = min(16u, taken - e);
+        const uint n = min(16u, count - e);
         caps_gather(value, y + e, apart, images, n);
-        CAPS_LOOP for (uint i = 0; i < n; i++) to[left + e + i] =
-            caps_act_gradient16(to[left + e + i], value[i], act);
+        CAPS_LOOP for (uint i = 0; i < n; i++) to[e + i] =
+            caps_act_gradient16(to[e + i], value[i], act);
     }
 }
 
-// row (of C x rows) x block of images
+// channel and part of the rows x block of images
 CPU_ITEM void winograd_x_item(__global float *to, const ulong to_at, __global const float *x,
     const ulong x_at, __global const float *y, const ulong y_at, const uint act, const uint images,
     const uint channels, const uint h, const uint w, const uint top, const uint left,
-    const uint rows, const uint tiles, const uint groups, const size_t id0, const size_t id1)
+    const uint rows, const uint tiles, const uint groups, const uint parts, const size_t id0,
+    const size_t id1)
 {
-    const uint block = id1, c = (uint)id0 / rows, line = (uint)id0 % rows;
-    const ulong plane = (ulong)rows * tiles * groups; // vectors from one of the six to the next
-    const int inside = line >= top && line < h + top;
+    const uint block = id1, c = (uint)id0 / parts, part = (uint)id0 % parts;
+    const uint end = (part + 1) * rows / parts, some = WINOGRAD_BAND / w;
+    const ulong plane = (ulong)channels * tiles * groups; // vectors from one of the six to the next
+    const ulong from = (block * 16ul * channels + c) * h * w, apart = (ulong)channels * h * w;
     const uint wide = 4 * tiles + 3 * groups - 1; // elements that the tiles read
-    float16 row[WINOGRAD_BAND + 32];
-    to += to_at + ((block * (ulong)channels + c) * 6 * plane + (ulong)line * tiles * groups) * 16;
-    if (inside && left < wide) {
-        const ulong from = ((block * 16ul * channels + c) * h + line - top) * w;
-        winograd_row(row, x + x_at + from, y + y_at + from, act, (ulong)channels * h * w,
-            min(16u, images - block * 16), left, min(w, wide - left), wide);
-    } else {
-        CAPS_LOOP for (uint e = 0; e < wide; e++) row[e] = 0.0f;
-    }
-    CAPS_LOOP for (uint t = 0; t < tiles; t++)
-    {
-        CAPS_LOOP for (uint g = 0; g < groups; g++, to += 16)
+    float16 band[WINOGRAD_BAND], row[WINOGRAD_BAND + 32];
+    uint begun = 0, ready = 0; // rows of the image in the band
+    to += to_at + ((ulong)block * rows * 6 * plane + (ulong)c * tiles * groups) * 16;
+    CAPS_LOOP for (uint e = 0; e < wide; e++) row[e] = 0.0f;
+    for (uint line = part * rows / parts; line < end; line++) {
+        const int inside = line >= top && line < h + top;
+        if (inside && line - top >= ready) {
+            begun = line - top;
+            ready = min(begun + some, min(h, end - top));
+            winograd_lanes(band, x + x_at + from + begun * w, y + y_at + from + begun * w, act,
+                apart, min(16u, images - block * 16), (ready - begun) * w);
+        }
+        CAPS_LOOP for (uint e = left; e < min(left + w, wide); e++) row[e] =
+            inside ? band[(line - top - begun) * w + e - left] : (float16)(0.0f);
+        __global float *at = to + line * 6 * plane * 16;
+        CAPS_LOOP for (uint t = 0; t < tiles; t++)
         {
-            const float16 *d = row + 4 * t + 3 * g;
-            const float16 a = d[4] - 4.0f * d[2], b = d[3] - 4.0f * d[1];
-            const float16 e = d[4] - d[2], f = 2.0f * (d[3] - d[1]);
-            vstore16(4.0f * d[0] - 5.0f * d[2] + d[4], 0, to);
-            vstore16(a + b, plane, to);
-            vstore16(a - b, 2 * plane, to);
-            vstore16(e + f, 3 * plane, to);
-            vstore16(e - f, 4 * plane, to);
-            vstore16(4.0f * d[1] - 5.0f * d[3] + d[5], 5 * plane, to);
+            CAPS_LOOP for (uint g = 0; g < groups; g++, at += 16)
+            {
+                const float16 *d = row + 4 * t + 3 * g;
+                const float16 a = d[4] - 4.0f * d[2], b = d[3] - 4.0f * d[1];
+                const float16 e = d[4] - d[2], f = 2.0f * (d[3] - d[1]);
+                vstore16(4.0f * d[0] - 5.0f * d[2] + d[4], 0, at);
+                vstore16(a + b, plane, at);
+                vstore16(a - b, 2 * plane, at);
+                vstore16(e + f, 3 * plane, at);
+                vstore16(e - f, 4 * plane, at);
+                vstore16(4.0f * d[1] - 5.0f * d[3] + d[5], 5 * plane, at);
+            }
         }
     }
 }
@@ -78,10 +85,10 @@ CPU_ITEM void winograd_x_item(__global float *to, const ulong to_at, __global co
 CPU_KERNEL void winograd_x(__global float *to, const ulong to_at, __global const float *x,
     const ulong x_at, __global const float *y, const ulong y_at, const uint act, const uint images,
     const uint channels, const uint h, const uint w, const uint top, const uint left,
-    const uint rows, const uint tiles, const uint groups)
+    const uint rows, const uint tiles, const uint groups, const uint parts)
 {
     winograd_x_item(to, to_at, x, x_at, y, y_at, act, images, channels, h, w, top, left, rows,
-        tiles, groups, get_global_id(0), get_global_id(1));
+        tiles, groups, parts, get_global_id(0), get_global_id(1));
 }
 
 // The kernel of output channel m and channel c, or, `back`, of input channel m and output channel
@@ -120,7 +127,7 @@ CPU_KERNEL void winograd_w(__global float *to, const ulong to_at, __global const
 
 typedef struct winograd_planes {
     uint channels, kh, tiles, groups;
-    ulong plane, step; // floats from one of the six to the next, from a row to the next
+    ulong channel, row; // floats from one to the next
 } winograd_planes;
 
 // COUNT tiles by eight channels at one of the six points. to: [8][WINOGRAD_TILES].
@@ -130,9 +137,9 @@ typedef struct winograd_planes {
         UNROLL for (uint n = 0; n < 8; n++) UNROLL for (uint t = 0; t < COUNT; t++) sum[n][t] =    \
             0.0f;                                                                                  \
         __global const float *pc = x, *pw = w;                                                     \
-        for (uint c = 0; c < s->channels; c++, pc += 6 * s->plane) {                               \
+        for (uint c = 0; c < s->channels; c++, pc += s->channel) {                                 \
             __global const float *row = pc;                                                        \
-            for (uint ky = 0; ky < s->kh; ky++, row += s->step) {                                  \
+            for (uint ky = 0; ky < s->kh; ky++, row += s->row) {                                   \
                 __global const float *px = row;                                                    \
                 CAPS_LOOP for (uint g = 0; g < s->groups; g++, px += 16, pw += 8)                  \
                 {                                                                                  \
@@ -168,6 +175,23 @@ ALWAYS_INLINE void winograd_products(float16 *to, const winograd_planes *s,
     }
 }
 
+// The `left` outputs, at most, of `count` tiles.
+static __attribute__((noinline)) void winograd_outputs(
+    float16 *to, const float16 *product, uint left, uint count, float add, uint act)
+{
+    CAPS_LOOP for (uint t = 0; t < count; t++, product++)
+    {
+        const float16 p1 = product[8 * WINOGRAD_TILES], p2 = product[16 * WINOGRAD_TILES];
+        const float16 p3 = product[24 * WINOGRAD_TILES], p4 = product[32 * WINOGRAD_TILES];
+        const float16 a = p1 + p2 + add, b = p1 - p2 + add, c = p3 + p4, d = p3 - p4;
+        const float16 y0 = product[0] + a + c, y1 = b + 2.0f * d, y2 = a + 4.0f * c;
+        const float16 y3 = b + 8.0f * d + product[40 * WINOGRAD_TILES];
+        const float16 y0123[4] = {y0, y1, y2, y3};
+        const uint here = min(4u, left - t * 4);
+        CAPS_LOOP for (uint i = 0; i < here; i++) *to++ = caps_activate16(y0123[i], act);
+    }
+}
+
 // band of rows and part of the output channels x block of images
 CPU_ITEM void winograd_product_item(__global float *y, const ulong y_at, __global const float *x,
     const ulong x_at, __global const float *w, const ulong w_at, __global const float *bias,
@@ -177,34 +201,26 @@ CPU_ITEM void winograd_product_item(__global float *y, const ulong y_at, __globa
 {
     const uint block = id1, y0 = (uint)id0 / parts * rows, y1 = min(y0 + rows, oh);
     const uint own = (uint)id0 % parts, eights = (outputs + 7) / 8, pixels = oh * ow;
-    const ulong plane = (ulong)tall * tiles * groups * 16;
-    const winograd_planes s = {channels, kh, tiles, groups, plane, (ulong)tiles * groups * 16};
+    const ulong channel = (ulong)tiles * groups * 16, row = 6 * channels * channel;
+    const winograd_planes s = {channels, kh, tiles, groups, channel, row};
     float16 band[8][WINOGRAD_BAND], product[6][8][WINOGRAD_TILES];
-    x += x_at + block * (ulong)channels * 6 * plane;
+    x += x_at + block * tall * row;
     for (uint m = own * eights / parts * 8; m < min(outputs, (own + 1) * eights / parts * 8);
          m += 8) {
         __global const float *by = w + w_at + (ulong)m * channels * kh * groups * 6;
-        for (uint q = y0 * tiles; q < y1 * tiles; q += WINOGRAD_TILES) {
-            const uint count = min((uint)WINOGRAD_TILES, y1 * tiles - q);
+        for (uint q = y0 * tiles; q < y1 * tiles;) {
+            const uint line = q / tiles, first = q % tiles;
+            const uint count = min((uint)WINOGRAD_TILES, tiles - first);
             for (uint p = 0; p < 6; p++)
-                winograd_products(product[p][0], &s, x + p * plane + (ulong)q * groups * 16,
+                winograd_products(product[p][0], &s,
+                    x + line * row + p * channels * channel + (ulong)first * groups * 16,
                     by + (ulong)p * channels * kh * groups * 8, count);
             for (uint n = 0; n < 8 && m + n < outputs; n++) {
                 const float add = caps_given(bias_at) ? bias[bias_at + m + n] : 0.0f;
-                CAPS_LOOP for (uint t = 0; t < count; t++)
-                {
-                    const uint column = (q + t) % tiles * 4;
-                    const uint at = ((q + t) / tiles - y0) * ow + column;
-                    const float16 a = product[1][n][t] + product[2][n][t];
-                    const float16 b = product[1][n][t] - product[2][n][t];
-                    const float16 c = product[3][n][t] + product[4][n][t];
-                    const float16 d = product[3][n][t] - product[4][n][t];
-                    const float16 y0123[4] = {product[0][n][t] + a + c, b + 2.0f * d, a + 4.0f * c,
-                        b + 8.0f * d + product[5][n][t]};
-                    CAPS_LOOP for (uint i = 0; i < 4 && column + i < ow; i++) band[n][at + i] =
-                        caps_activate16(y0123[i] + add, act);
-                }
+                winograd_outputs(band[n] + (line - y0) * ow + first * 4, product[0][n],
+                    ow - first * 4, count, add, act);
             }
+            q += count;
         }
         for (uint n = 0; n < 8 && m + n < outputs; n++)
             caps_scatter(y + y_at + (block * 16ul * outputs + m + n) * pixels + y0 * ow,
@@ -223,45 +239,6 @@ CPU_KERNEL void winograd_product(__global float *y, const ulong y_at, __global c
         outputs, kh, oh, ow, tiles, groups, rows, parts, get_global_id(0), get_global_id(1));
 }
 
-// dy act'(y) at the six points. row (of M x oh) x block of images; M in whole eights.
-CPU_ITEM void winograd_dy_item(__global float *to, const ulong to_at, __global const float *dy,
-    const ulong dy_at, __global const float *y, const ulong y_at, const uint act,
-    const uint images, const uint outputs, const uint oh, const uint ow, const uint tiles,
-    const size_t id0, const size_t id1)
-{
-    const uint block = id1, m = (uint)id0 / oh, line = (uint)id0 % oh, eights = (outputs + 7) / 8;
-    const ulong plane = (ulong)oh * tiles * 128;
-    const ulong from = ((block * 16ul * outputs + m) * oh + line) * ow;
-    float16 row[WINOGRAD_BAND + 4];
-    to += to_at + ((ulong)block * eights + m / 8) * 6 * plane + (ulong)line * tiles * 128 +
-          m % 8 * 16;
-    if (m < outputs)
-        winograd_row(row, dy + dy_at + from, y + y_at + from, act, (ulong)outputs * oh * ow,
-            min(16u, images - block * 16), 0, ow, 4 * tiles);
-    CAPS_LOOP for (uint t = 0; t < tiles; t++, to += 128)
-    {
-        float16 d[4];
-        CAPS_LOOP for (uint i = 0; i < 4; i++) d[i] =
-            m < outputs ? row[4 * t + i] : (float16)(0.0f);
-        const float16 even = d[0] + d[2], odd = d[1] + d[3];
-        const float16 far = d[0] + 4.0f * d[2], wide = 2.0f * d[1] + 8.0f * d[3];
-        vstore16(d[0], 0, to);
-        vstore16(even + odd, 0, to + plane);
-        vstore16(even - odd, 0, to + 2 * plane);
-        vstore16(far + wide, 0, to + 3 * plane);
-        vstore16(far - wide, 0, to + 4 * plane);
-        vstore16(d[3], 0, to + 5 * plane);
-    }
-}
-
-CPU_KERNEL void winograd_dy(__global float *to, const ulong to_at, __global const float *dy,
-    const ulong dy_at, __global const float *y, const ulong y_at, const uint act,
-    const uint images, const uint outputs, const uint oh, const uint ow, const uint tiles)
-{
-    winograd_dy_item(to, to_at, dy, dy_at, y, y_at, act, images, outputs, oh, ow, tiles,
-        get_global_id(0), get_global_id(1));
-}
-
 // COUNT of the (row of the kernel, group) from k on, at one of the six points, added to
 // total[n][entry], total[n][entry + 6], ...
 #define WINOGRAD_GRADIENTS(COUNT)                                                                  \
@@ -270,28 +247,31 @@ CPU_KERNEL void winograd_dy(__global float *to, const ulong to_at, __global cons
         __global const float *px[COUNT];                                                           \
         UNROLL for (uint j = 0; j < COUNT; j++)                                                    \
         {                                                                                          \
-            px[j] = from + ((ulong)((k + j) / groups) * tiles * groups + (k + j) % groups) * 16;   \
+            px[j] = from + ((k + j) / groups) * row + (ulong)((k + j) % groups) * 16;              \
             UNROLL for (uint n = 0; n < 8; n++) sum[n][j] =                                        \
                 total[n * WINOGRAD_ENTRIES + entry + j * 6];                                       \
         }                                                                                          \
-        __global const float *d = dy;                                                              \
-        CAPS_LOOP for (uint q = 0; q < count; q++, d += 128)                                       \
-        {                                                                                          \
-            float16 v[COUNT];                                                                      \
-            UNROLL for (uint j = 0; j < COUNT; j++) v[j] = vload16(q * groups, px[j]);             \
-            UNROLL for (uint n = 0; n < 8; n++)                                                    \
+        const float16 *d = dy;                                                                     \
+        for (uint y = 0; y < lines; y++) {                                                         \
+            CAPS_LOOP for (uint q = 0; q < tiles; q++, d += 8)                                     \
             {                                                                                      \
-                const float16 by = vload16(n, d);                                                  \
-                UNROLL for (uint j = 0; j < COUNT; j++) sum[n][j] = fma(v[j], by, sum[n][j]);      \
+                float16 v[COUNT];                                                                  \
+                UNROLL for (uint j = 0; j < COUNT; j++) v[j] = vload16(q * groups, px[j]);         \
+                UNROLL for (uint n = 0; n < 8; n++)                                                \
+                {                                                                                  \
+                    const float16 by = d[n];                                                       \
+                    UNROLL for (uint j = 0; j < COUNT; j++) sum[n][j] = fma(v[j], by, sum[n][j]);  \
+                }                                                                                  \
             }                                                                                      \
+            UNROLL for (uint j = 0; j < COUNT; j++) px[j] += row;                                  \
         }                                                                                          \
         UNROLL for (uint n = 0; n < 8; n++) UNROLL for (uint j = 0; j < COUNT; j++)                \
             total[n * WINOGRAD_ENTRIES + entry + j * 6] = sum[n][j];                               \
     }
 
-// One input channel at one of the six points, `count` tiles.
+// One input channel at one of the six points, `lines` rows of tiles, which are `row` floats apart.
 ALWAYS_INLINE void winograd_gradients(float16 *total, __global const float *from,
-    __global const float *dy, uint kernels, uint tiles, uint groups, uint count)
+    const float16 *dy, uint kernels, uint tiles, uint groups, uint lines, ulong row)
 {
     for (uint k = 0, entry = 0; k < kernels; k += 3, entry += 18) {
         switch (min(3u, kernels - k)) {
@@ -307,39 +287,74 @@ ALWAYS_INLINE void winograd_gradients(float16 *total, __global const float *from
     }
 }
 
-// eight output and `some` input channels x block of images
+// dy act'(y) of `lines` rows of one channel at the six points, to to[p][tile][8].
+static __attribute__((noinline)) void winograd_values(float16 *to, __global const float *dy,
+    __global const float *y, uint act, ulong apart, uint images, uint lines, uint ow, uint tiles)
+{
+    float16 band[WINOGRAD_BAND];
+    winograd_lanes(band, dy, y, act, apart, images, lines * ow);
+    for (uint line = 0; line < lines; line++) {
+        CAPS_LOOP for (uint t = 0; t < tiles; t++, to += 8)
+        {
+            const float16 *from = band + line * ow + t * 4;
+            const uint left = ow - t * 4;
+            const float16 d0 = from[0], d1 = left > 1 ? from[1] : (float16)(0.0f);
+            const float16 d2 = left > 2 ? from[2] : (float16)(0.0f);
+            const float16 d3 = left > 3 ? from[3] : (float16)(0.0f);
+            const float16 even = d0 + d2, odd = d1 + d3;
+            const float16 far = d0 + 4.0f * d2, wide = 2.0f * d1 + 8.0f * d3;
+            to[0] = d0;
+            to[WINOGRAD_MOST * 8] = even + odd;
+            to[WINOGRAD_MOST * 16] = even - odd;
+            to[WINOGRAD_MOST * 24] = far + wide;
+            to[WINOGRAD_MOST * 32] = far - wide;
+            to[WINOGRAD_MOST * 40] = d3;
+        }
+    }
+}
+
+// `some` input and eight output channels x block of images
 CPU_ITEM void winograd_dw_item(__global float *part, const ulong part_at, __global const float *x,
-    const ulong x_at, __global const float *dy, const ulong dy_at, const uint channels,
-    const uint tall, const uint outputs, const uint kh, const uint oh, const uint tiles,
+    const ulong x_at, __global const float *dy, const ulong dy_at, __global const float *y,
+    const ulong y_at, const uint act, const uint images, const uint channels, const uint tall,
+    const uint outputs, const uint kh, const uint oh, const uint ow, const uint tiles,
     const uint groups, const uint some, const size_t id0, const size_t id1)
 {
-    const uint chunks = (channels + some - 1) / some, eights = (outputs + 7) / 8, block = id1;
-    const uint eight = (uint)id0 / chunks, c0 = (uint)id0 % chunks * some;
-    const uint c1 = min(c0 + some, channels), kernels = kh * groups;
-    const uint all = channels * kernels * 6, own = (c1 - c0) * kernels * 6;
-    const uint rows = max(1u, WINOGRAD_FEW / tiles);
-    const ulong plane = (ulong)tall * tiles * groups * 16, dy_plane = (ulong)oh * tiles * 128;
-    float16 total[8][WINOGRAD_ENTRIES], sum[8];
-    x += x_at + block * (ulong)channels * 6 * plane;
-    dy += dy_at + ((ulong)block * eights + eight) * 6 * dy_plane;
+    const uint eights = (outputs + 7) / 8, block = id1, m = (uint)id0 % eights * 8;
+    const uint c0 = (uint)id0 / eights * some, c1 = min(c0 + some, channels);
+    const uint kernels = kh * groups, all = channels * kernels * 6, own = (c1 - c0) * kernels * 6;
+    const uint rows = max(1u, WINOGRAD_FEW / tiles), outs = min(8u, outputs - m);
+    const ulong channel = (ulong)tiles * groups * 16, row = 6 * channels * channel;
+    const ulong pixels = (ulong)oh * ow, from = (block * 16ul * outputs + m) * pixels;
+    float16 total[8][WINOGRAD_ENTRIES], sum[8], values[6][WINOGRAD_MOST][8];
+    x += x_at + block * tall * row;
     for (uint n = 0; n < 8; n++) {
         sum[n] = 0.0f;
         CAPS_LOOP for (uint e = 0; e < own; e++) total[n][e] = 0.0f;
     }
+    for (uint p = 0; p < 6; p++)
+        for (uint q = 0; outs < 8 && q < WINOGRAD_MOST; q++)
+            for (uint n = outs; n < 8; n++)
+                values[p][q][n] = 0.0f;
     for (uint y0 = 0; y0 < oh; y0 += rows) {
-        const uint q = y0 * tiles, count = min(rows, oh - y0) * tiles;
-        for (uint c = c0; c < c1; c++)
-            for (uint p = 0; p < 6; p++)
+        const uint lines = min(rows, oh - y0);
+        for (uint n = 0; n < outs; n++) {
+            const ulong at = from + n * pixels + y0 * ow;
+            winograd_values(&values[0][0][n], dy + dy_at + at, y + y_at + at, act,
+                outputs * pixels, min(16u, images - block * 16), lines, ow, tiles);
+        }
+        for (uint p = 0; p < 6; p++)
+            for (uint c = c0; c < c1; c++)
                 winograd_gradients(&total[0][(c - c0) * kernels * 6 + p],
-                    x + (c * 6 + p) * plane + (ulong)q * groups * 16,
-                    dy + p * dy_plane + (ulong)q * 128, kernels, tiles, groups, count);
+                    x + y0 * row + (p * channels + c) * channel, values[p][0], kernels, tiles,
+                    groups, lines, row);
         // At the point 1 there is the sum of a tile.
-        for (uint e = 0; c1 == channels && e < count; e++)
+        for (uint q = 0; c1 == channels && q < lines * tiles; q++)
             for (uint n = 0; n < 8; n++)
-                sum[n] += vload16(n, dy + dy_plane + (ulong)(q + e) * 128);
+                sum[n] += values[1][q][n];
     }
-    part += part_at + ((ulong)block * outputs + eight * 8) * (all + 1);
-    for (uint n = 0; n < 8 && eight * 8 + n < outputs; n++, part += all + 1) {
+    part += part_at + ((ulong)block * outputs + m) * (all + 1);
+    for (uint n = 0; n < outs; n++, part += all + 1) {
         CAPS_LOOP for (uint e = 0; e < own; e++) part[c0 * kernels * 6 + e] =
             caps_sum16(total[n][e]);
         if (c1 == channels)
@@ -348,12 +363,13 @@ CPU_ITEM void winograd_dw_item(__global float *part, const ulong part_at, __glob
 }
 
 CPU_KERNEL void winograd_dw(__global float *part, const ulong part_at, __global const float *x,
-    const ulong x_at, __global const float *dy, const ulong dy_at, const uint channels,
-    const uint tall, const uint outputs, const uint kh, const uint oh, const uint tiles,
+    const ulong x_at, __global const float *dy, const ulong dy_at, __global const float *y,
+    const ulong y_at, const uint act, const uint images, const uint channels, const uint tall,
+    const uint outputs, const uint kh, const uint oh, const uint ow, const uint tiles,
     const uint groups, const uint some)
 {
-    winograd_dw_item(part, part_at, x, x_at, dy, dy_at, channels, tall, outputs, kh, oh, tiles,
-        groups, some, get_global_id(0), get_global_id(1));
+    winograd_dw_item(part, part_at, x, x_at, dy, dy_at, y, y_at, act, images, channels, tall,
+        outputs, kh, oh, ow, tiles, groups, some, get_global_id(0), get_global_id(1));
 }
 
 // output channel; rows: C kh

@@ -1,15 +1,16 @@
 /* conv_direct.c: convolution summed directly, for few taps or few channels. Sixteen images lie in
  * the lanes of a vector. Kernels and layouts: cl/conv_direct_cpu.cl.
  *
- * The workspace holds the chunk's images by lanes, the weights in fours of output channels, and for
+ * The workspace holds the chunk's images by lanes, the weights in eights of output channels, and for
  * backward the gradients of each sixteen images; then, in the same place, for dx the weights in
- * fours of input channels and dy by lanes, of as many images at once as there is room for. */
+ * eights of input channels and dy by lanes, of as many images at once as there is room for. */
 #include "conv.h"
+#include "conv_lanes.h"
 #include "require.h"
 #include "fail.h"
 #include "launch.h"
 
-enum { BAND = 512, MOST_TAPS = 256, LANES = 16 }; /* DIRECT_BAND, DIRECT_TAPS of the kernels */
+enum { MOST_TAPS = 256 }; /* DIRECT_TAPS of the kernels */
 
 /* Rows and columns of dy in lanes: zeros around, so that every pixel of x has all taps of a phase
  * (kernel / stride, rounded up). */
@@ -29,16 +30,16 @@ static const char *direct_unsupported(
 {
     if (rt && caps_is_gpu(rt))
         return "it is written for the CPU family";
-    if (caps_conv_times(z->kh, z->kw) > MOST_TAPS || z->ow > BAND)
+    if (caps_conv_times(z->kh, z->kw) > MOST_TAPS || z->ow > CAPS_BAND)
         return "need kernels of at most 256 elements and rows of at most 512 outputs";
-    if (needs_input_gradient && z->w > BAND)
+    if (needs_input_gradient && z->w > CAPS_BAND)
         return "need rows of at most 512 pixels for the gradient of its input";
     const size_t plane = caps_conv_times(z->h + 2 * z->padding, z->w + 2 * z->padding);
-    if (caps_conv_times(plane, z->c) > CAPS_REQUIRE_LIMIT / LANES ||
-        caps_conv_times(z->pixels, z->m) > CAPS_REQUIRE_LIMIT / LANES ||
-        caps_conv_times(back_plane(z), z->m) > CAPS_REQUIRE_LIMIT / LANES ||
-        caps_conv_times(z->taps, z->m) > CAPS_REQUIRE_LIMIT / LANES ||
-        z->stride > CAPS_REQUIRE_LIMIT / LANES)
+    if (caps_conv_times(plane, z->c) > CAPS_REQUIRE_LIMIT / CAPS_LANES ||
+        caps_conv_times(z->pixels, z->m) > CAPS_REQUIRE_LIMIT / CAPS_LANES ||
+        caps_conv_times(back_plane(z), z->m) > CAPS_REQUIRE_LIMIT / CAPS_LANES ||
+        caps_conv_times(z->taps, z->m) > CAPS_REQUIRE_LIMIT / CAPS_LANES ||
+        z->stride > CAPS_REQUIRE_LIMIT / CAPS_LANES)
         return "need fewer than 2^27 elements an image";
     return NULL;
 }
@@ -46,33 +47,33 @@ static const char *direct_unsupported(
 static double direct_cost(const caps_runtime *rt, const caps_conv_sizes *z)
 {
     (void)rt;
-    const double pixels = (double)caps_round_up(z->b, LANES) * (double)z->pixels;
-    const double m = (double)caps_round_up(z->m, 4);
-    return 1.3 * m * (double)z->taps * pixels + CAPS_CONV_BYTE * 4 * m * pixels;
+    const double pixels = (double)caps_round_up(z->b, CAPS_LANES) * (double)z->pixels;
+    const double m = (double)caps_round_up(z->m, CAPS_EIGHT);
+    return 1.1 * m * (double)z->taps * pixels + CAPS_CONV_BYTE * 4 * m * pixels;
 }
 
 /* Elements of the parts. */
 static size_t lanes_count(const caps_conv_sizes *z, size_t n)
 {
     const size_t plane = caps_conv_times(z->h + 2 * z->padding, z->w + 2 * z->padding);
-    return caps_conv_times(caps_round_up(n, LANES), caps_conv_times(z->c, plane));
+    return caps_conv_times(caps_round_up(n, CAPS_LANES), caps_conv_times(z->c, plane));
 }
 
 static size_t weights_count(const caps_conv_sizes *z)
 {
-    return caps_conv_times(caps_round_up(z->m, LANES), z->taps);
+    return caps_conv_times(caps_round_up(z->m, CAPS_LANES), z->taps);
 }
 
 static size_t back_weights_count(const caps_conv_sizes *z)
 {
     return caps_conv_times(
-        caps_round_up(z->c, LANES), caps_conv_times(z->m, caps_conv_times(z->kh, z->kw)));
+        caps_round_up(z->c, CAPS_LANES), caps_conv_times(z->m, caps_conv_times(z->kh, z->kw)));
 }
 
 /* dy of sixteen images. */
 static size_t back_lanes_count(const caps_conv_sizes *z)
 {
-    return caps_conv_times(LANES, caps_conv_times(z->m, back_plane(z)));
+    return caps_conv_times(CAPS_LANES, caps_conv_times(z->m, back_plane(z)));
 }
 
 static size_t direct_workspace_of(
@@ -82,7 +83,8 @@ static size_t direct_workspace_of(
     const size_t forward = caps_conv_plus(lanes_count(z, n), weights_count(z));
     if (!backward)
         return forward;
-    const size_t parts = caps_conv_times(caps_div_up(n, LANES), caps_conv_times(z->m, z->taps + 1));
+    const size_t parts =
+        caps_conv_times(caps_div_up(n, CAPS_LANES), caps_conv_times(z->m, z->taps + 1));
     const size_t dw = caps_conv_plus(forward, parts);
     const size_t dx = caps_conv_plus(back_weights_count(z), back_lanes_count(z));
     return dw > dx ? dw : dx;
@@ -115,7 +117,7 @@ static caps_status to_lanes(const call *c, const caps_tensor *x, size_t n, caps_
         CAPS_ARG_UINT(z->w), CAPS_ARG_UINT(z->padding), CAPS_ARG_UINT(z->padding),
         CAPS_ARG_UINT(tall), CAPS_ARG_UINT(wide)};
     return caps_launch(c->rt, "conv2d_direct_lanes", CAPS_ARGS(args), 2,
-        (size_t[]){z->c * tall, caps_div_up(n, LANES)}, NULL, err);
+        (size_t[]){z->c * tall, caps_div_up(n, CAPS_LANES)}, NULL, err);
 }
 
 /* The sizes that both directions take last. */
@@ -134,22 +136,27 @@ static caps_status direct_forward(caps_runtime *rt, const caps_conv_sizes *z,
     caps_error *err)
 {
     const call c = direct_begin(rt, z, workspace, chunk);
+    const size_t row_bytes = z->c * (z->w + 2 * z->padding) * CAPS_LANES * sizeof(float);
     caps_status status = CAPS_OK;
     (void)cached;
     const caps_arg weights[] = {CAPS_ARG_TENSOR(&c.weights), CAPS_ARG_TENSOR(t->w),
         CAPS_ARG_UINT(z->m), CAPS_ARG_UINT(z->taps)};
     CAPS_TRY(caps_launch(rt, "conv2d_direct_weights", CAPS_ARGS(weights), 1,
-        (size_t[]){caps_div_up(z->m, 4)}, NULL, err));
+        (size_t[]){caps_div_up(z->m, CAPS_EIGHT)}, NULL, err));
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
         const caps_tensor x = caps_tensor_rows(t->x, first, n);
         const caps_tensor y = caps_tensor_rows(t->y, first, n);
         CAPS_TRY(to_lanes(&c, &x, n, err));
-        caps_arg args[15] = {CAPS_ARG_TENSOR(&y), CAPS_ARG_TENSOR(&c.lanes),
+        const caps_conv_cut cut = caps_conv_cut_of(
+            rt, &(caps_conv_lines){n, z->m, z->oh, z->ow, row_bytes, z->kh, z->stride});
+        caps_arg args[17] = {CAPS_ARG_TENSOR(&y), CAPS_ARG_TENSOR(&c.lanes),
             CAPS_ARG_TENSOR(&c.weights), CAPS_ARG_TENSOR(t->bias)};
         add_sizes(args, 4, z, n);
+        args[15] = (caps_arg)CAPS_ARG_UINT(cut.rows);
+        args[16] = (caps_arg)CAPS_ARG_UINT(cut.parts);
         CAPS_TRY(caps_launch(rt, "conv2d_direct_forward", CAPS_ARGS(args), 2,
-            (size_t[]){caps_div_up(z->m, 4), caps_div_up(n, LANES)}, NULL, err));
+            (size_t[]){cut.items, cut.blocks}, NULL, err));
     }
 done:
     return status;
@@ -159,9 +166,9 @@ done:
 static caps_status input_gradient(caps_runtime *rt, const caps_conv_sizes *z,
     const caps_conv_tensors *t, const caps_tensor *workspace, caps_error *err)
 {
-    const size_t one = 1, count = back_weights_count(z), blocks = caps_div_up(z->b, LANES);
+    const size_t one = 1, count = back_weights_count(z), blocks = caps_div_up(z->b, CAPS_LANES);
     const size_t room = (caps_tensor_count(workspace) - count) / back_lanes_count(z);
-    const size_t chunk = caps_div_up(blocks, caps_div_up(blocks, room)) * LANES;
+    const size_t chunk = caps_div_up(blocks, caps_div_up(blocks, room)) * CAPS_LANES;
     const size_t tall = back_side(z->h, z->kh, z->oh, z), wide = back_side(z->w, z->kw, z->ow, z);
     const caps_tensor w = caps_tensor_wrap(workspace->buffer, workspace->offset, CAPS_F32, 1, &one);
     const caps_tensor lanes =
@@ -170,9 +177,12 @@ static caps_status input_gradient(caps_runtime *rt, const caps_conv_sizes *z,
     const caps_arg weights[] = {CAPS_ARG_TENSOR(&w), CAPS_ARG_TENSOR(t->w), CAPS_ARG_UINT(z->c),
         CAPS_ARG_UINT(z->m), CAPS_ARG_UINT(z->kh), CAPS_ARG_UINT(z->kw), CAPS_ARG_UINT(z->stride)};
     CAPS_TRY(caps_launch(rt, "conv2d_direct_weights_back", CAPS_ARGS(weights), 1,
-        (size_t[]){caps_div_up(z->c, 4)}, NULL, err));
+        (size_t[]){caps_div_up(z->c, CAPS_EIGHT)}, NULL, err));
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
+        const caps_conv_cut cut = caps_conv_cut_of(
+            rt, &(caps_conv_lines){n, z->c, z->h, z->w, z->m * wide * CAPS_LANES * sizeof(float),
+                    caps_div_up(z->kh, z->stride), 1});
         const caps_tensor dx = caps_tensor_rows(t->dx, first, n);
         const caps_tensor dy = caps_tensor_rows(t->dy, first, n);
         caps_tensor y = dy;
@@ -184,14 +194,14 @@ static caps_status input_gradient(caps_runtime *rt, const caps_conv_sizes *z,
             CAPS_ARG_UINT(caps_div_up(z->kw, z->stride) - 1), CAPS_ARG_UINT(tall),
             CAPS_ARG_UINT(wide)};
         CAPS_TRY(caps_launch(rt, "conv2d_direct_lanes", CAPS_ARGS(to), 2,
-            (size_t[]){z->m * tall, caps_div_up(n, LANES)}, NULL, err));
+            (size_t[]){z->m * tall, caps_div_up(n, CAPS_LANES)}, NULL, err));
         const caps_arg args[] = {CAPS_ARG_TENSOR(&dx), CAPS_ARG_TENSOR(&lanes), CAPS_ARG_TENSOR(&w),
             CAPS_ARG_UINT(n), CAPS_ARG_UINT(z->c), CAPS_ARG_UINT(z->h), CAPS_ARG_UINT(z->w),
             CAPS_ARG_UINT(z->m), CAPS_ARG_UINT(z->kh), CAPS_ARG_UINT(z->kw),
             CAPS_ARG_UINT(z->stride), CAPS_ARG_UINT(z->padding), CAPS_ARG_UINT(tall),
-            CAPS_ARG_UINT(wide)};
+            CAPS_ARG_UINT(wide), CAPS_ARG_UINT(cut.rows), CAPS_ARG_UINT(cut.parts)};
         CAPS_TRY(caps_launch(rt, "conv2d_direct_dx", CAPS_ARGS(args), 2,
-            (size_t[]){caps_div_up(z->c, 4), caps_div_up(n, LANES)}, NULL, err));
+            (size_t[]){cut.items, cut.blocks}, NULL, err));
     }
 done:
     return status;
@@ -202,7 +212,7 @@ static caps_status direct_backward(caps_runtime *rt, const caps_conv_sizes *z,
     caps_error *err)
 {
     const call c = direct_begin(rt, z, workspace, chunk);
-    const size_t most = MOST_TAPS / (z->kh * z->kw), some = z->c < most ? z->c : most;
+    const size_t some = caps_div_up(z->c, caps_div_up(z->c, MOST_TAPS / (z->kh * z->kw)));
     caps_status status = CAPS_OK;
     (void)cached;
     for (size_t first = 0; first < z->b; first += chunk) {
@@ -213,15 +223,17 @@ static caps_status direct_backward(caps_runtime *rt, const caps_conv_sizes *z,
         if (z->act != CAPS_ACT_NONE)
             y = caps_tensor_rows(t->y, first, n);
         CAPS_TRY(to_lanes(&c, &x, n, err));
-        caps_arg args[15] = {CAPS_ARG_TENSOR(&c.parts), CAPS_ARG_TENSOR(&c.lanes),
+        caps_arg args[16] = {CAPS_ARG_TENSOR(&c.parts), CAPS_ARG_TENSOR(&c.lanes),
             CAPS_ARG_TENSOR(&dy), CAPS_ARG_TENSOR(&y)};
         add_sizes(args, 4, z, n);
+        args[15] = (caps_arg)CAPS_ARG_UINT(some);
         CAPS_TRY(caps_launch(rt, "conv2d_direct_dw", CAPS_ARGS(args), 2,
-            (size_t[]){caps_div_up(z->m, 4) * caps_div_up(z->c, some), caps_div_up(n, LANES)}, NULL,
-            err));
+            (size_t[]){caps_div_up(z->m, CAPS_EIGHT) * caps_div_up(z->c, some),
+                caps_div_up(n, CAPS_LANES)},
+            NULL, err));
         const caps_arg sums[] = {CAPS_ARG_TENSOR(t->dw), CAPS_ARG_TENSOR(t->dbias),
-            CAPS_ARG_TENSOR(&c.parts), CAPS_ARG_UINT(caps_div_up(n, LANES)), CAPS_ARG_UINT(z->taps),
-            CAPS_ARG_UINT(first > 0)};
+            CAPS_ARG_TENSOR(&c.parts), CAPS_ARG_UINT(caps_div_up(n, CAPS_LANES)),
+            CAPS_ARG_UINT(z->taps), CAPS_ARG_UINT(first > 0)};
         CAPS_TRY(caps_launch(
             rt, "conv2d_direct_dw_sum", CAPS_ARGS(sums), 1, (size_t[]){z->m}, NULL, err));
     }

@@ -2,17 +2,15 @@
  * vector. Kernels and layouts: cl/conv_winograd_cpu.cl.
  *
  * The workspace holds the chunk's images and the weights by their values at six points, and for
- * backward the same of dy, once for dw and, in the same place, once for dx, and the gradients of
- * each sixteen images. */
+ * backward the gradients of each sixteen images; then, in the same place, for dx the weights turned
+ * round and dy at the six points, of as many images at once as there is room for. */
 #include "conv.h"
+#include "conv_lanes.h"
 #include "require.h"
 #include "fail.h"
 #include "launch.h"
 
-/* WINOGRAD_BAND, _TILES and _ENTRIES of the kernels. */
-enum { BAND = 512, LANES = 16, EIGHT = 8, POINTS = 6, ENTRIES = 384, FEW_ENTRIES = 192 };
-/* What an item's rows of x may take of a cache, and items for each unit of the device. */
-enum { ROW_BYTES = 768 << 10, ITEMS = 4 };
+enum { POINTS = 6, ENTRIES = 384 }; /* ENTRIES: WINOGRAD_ENTRIES of the kernels */
 
 /* A convolution of stride 1 that is computed: that of x, or of dy for dx. */
 typedef struct rows {
@@ -45,13 +43,13 @@ static const char *winograd_unsupported(
         return "it is written for the CPU family";
     if (z->stride != 1)
         return "need stride 1";
-    if (z->ow + z->kw > BAND || (needs_input_gradient && z->w + z->kw > BAND))
+    if (z->ow + z->kw > CAPS_BAND || (needs_input_gradient && z->w + z->kw > CAPS_BAND))
         return "need rows of fewer than 512 pixels";
     if (caps_conv_times(z->kh, POINTS * forward.groups) > ENTRIES)
         return "need kernels of at most 64 rows of three elements";
-    if (caps_conv_times(plane_of(&forward), z->c) > CAPS_REQUIRE_LIMIT / LANES ||
-        caps_conv_times(plane_of(&back), z->m) > CAPS_REQUIRE_LIMIT / LANES ||
-        caps_conv_times(z->taps * 2, z->m) > CAPS_REQUIRE_LIMIT / LANES)
+    if (caps_conv_times(plane_of(&forward), z->c) > CAPS_REQUIRE_LIMIT / CAPS_LANES ||
+        caps_conv_times(plane_of(&back), z->m) > CAPS_REQUIRE_LIMIT / CAPS_LANES ||
+        caps_conv_times(z->taps * 2, z->m) > CAPS_REQUIRE_LIMIT / CAPS_LANES)
         return "need fewer than 2^27 elements an image";
     return NULL;
 }
@@ -59,11 +57,11 @@ static const char *winograd_unsupported(
 static double winograd_cost(const caps_runtime *rt, const caps_conv_sizes *z)
 {
     const rows r = forward_rows(z);
-    const double images = (double)caps_round_up(z->b, LANES);
-    const double m = (double)caps_round_up(z->m, EIGHT);
+    const double images = (double)caps_round_up(z->b, CAPS_LANES);
+    const double m = (double)caps_round_up(z->m, CAPS_EIGHT);
     const double products = (double)(POINTS * z->c * z->kh * r.groups);
     (void)rt;
-    return images * (1.4 * m * products * (double)(r.oh * r.tiles) +
+    return images * (1.1 * m * products * (double)(r.oh * r.tiles) +
                         CAPS_CONV_BYTE * 4 * (double)(r.oh * r.tiles * 4) * m);
 }
 
@@ -71,13 +69,13 @@ static double winograd_cost(const caps_runtime *rt, const caps_conv_sizes *z)
 
 static size_t x_count(const rows *r, size_t n)
 {
-    return caps_conv_times(caps_round_up(n, LANES), caps_conv_times(r->channels, plane_of(r)));
+    return caps_conv_times(caps_round_up(n, CAPS_LANES), caps_conv_times(r->channels, plane_of(r)));
 }
 
 static size_t w_count(const rows *r)
 {
-    return caps_conv_times(
-        caps_round_up(r->outputs, LANES), caps_conv_times(r->channels, r->kh * r->groups * POINTS));
+    return caps_conv_times(caps_round_up(r->outputs, CAPS_LANES),
+        caps_conv_times(r->channels, r->kh * r->groups * POINTS));
 }
 
 static size_t entries_of(const rows *r)
@@ -85,35 +83,26 @@ static size_t entries_of(const rows *r)
     return caps_conv_plus(caps_conv_times(r->channels, r->kh * r->groups * POINTS), 1);
 }
 
-static size_t dy_count(const rows *r, size_t n)
-{
-    const size_t planes = caps_conv_times(caps_round_up(r->outputs, EIGHT), POINTS);
-    return caps_conv_times(
-        caps_round_up(n, LANES), caps_conv_times(planes, caps_conv_times(r->oh, r->tiles)));
-}
-
 static size_t winograd_workspace_of(
     const caps_runtime *rt, const caps_conv_sizes *z, size_t n, bool backward)
 {
     const rows forward = forward_rows(z), back = back_rows(z);
     const size_t w = w_count(&forward), back_w = w_count(&back);
-    const size_t need = caps_conv_plus(x_count(&forward, n), w > back_w ? w : back_w);
     (void)rt;
     if (!backward)
         return caps_conv_plus(x_count(&forward, n), w);
     const size_t parts =
-        caps_conv_times(caps_div_up(n, LANES), caps_conv_times(z->m, entries_of(&forward)));
-    const size_t dw = caps_conv_plus(dy_count(&forward, n), parts);
+        caps_conv_times(caps_div_up(n, CAPS_LANES), caps_conv_times(z->m, entries_of(&forward)));
     /* dy for dx goes where x was, too: sixteen images at least, more where there is room. */
     const size_t dx = caps_conv_plus(x_count(&back, 1), back_w);
-    const size_t all = caps_conv_plus(need, dw);
+    const size_t all = caps_conv_plus(x_count(&forward, n), parts);
     return all > dx ? all : dx;
 }
 
 /* ---- launches ------------------------------------------------------------------------------- */
 
 typedef struct place {
-    caps_tensor x, dy, parts;
+    caps_tensor x, parts;
 } place;
 
 static caps_tensor part_at(const caps_tensor *workspace, size_t offset)
@@ -122,18 +111,19 @@ static caps_tensor part_at(const caps_tensor *workspace, size_t offset)
     return caps_tensor_wrap(workspace->buffer, workspace->offset + offset, CAPS_F32, 1, &one);
 }
 
-/* x, or dy act'(y), of n images at the six points, its first row and column at `top` and `left`. */
+/* x, or dy act'(y), at the six points. given: act, h, w, its first row and column, images. */
 static caps_status from_images(caps_runtime *rt, const rows *r, const caps_tensor *to,
     const caps_tensor *x, const caps_tensor *y, const size_t given[6], caps_error *err)
 {
-    const size_t n = given[5];
+    const size_t n = given[5], blocks = caps_div_up(n, CAPS_LANES);
+    const size_t parts = caps_conv_parts(rt, r->channels * blocks, r->tall);
     const caps_arg args[] = {CAPS_ARG_TENSOR(to), CAPS_ARG_TENSOR(x), CAPS_ARG_TENSOR(y),
         CAPS_ARG_UINT(given[0]), CAPS_ARG_UINT(n), CAPS_ARG_UINT(r->channels),
         CAPS_ARG_UINT(given[1]), CAPS_ARG_UINT(given[2]), CAPS_ARG_UINT(given[3]),
         CAPS_ARG_UINT(given[4]), CAPS_ARG_UINT(r->tall), CAPS_ARG_UINT(r->tiles),
-        CAPS_ARG_UINT(r->groups)};
-    return caps_launch(rt, "winograd_x", CAPS_ARGS(args), 2,
-        (size_t[]){r->channels * r->tall, caps_div_up(n, LANES)}, NULL, err);
+        CAPS_ARG_UINT(r->groups), CAPS_ARG_UINT(parts)};
+    return caps_launch(
+        rt, "winograd_x", CAPS_ARGS(args), 2, (size_t[]){r->channels * parts, blocks}, NULL, err);
 }
 
 static caps_status from_weights(caps_runtime *rt, const rows *r, const caps_tensor *to,
@@ -143,39 +133,23 @@ static caps_status from_weights(caps_runtime *rt, const rows *r, const caps_tens
         CAPS_ARG_UINT(r->channels), CAPS_ARG_UINT(r->kh), CAPS_ARG_UINT(r->kw),
         CAPS_ARG_UINT(r->groups), CAPS_ARG_UINT(back)};
     return caps_launch(rt, "winograd_w", CAPS_ARGS(args), 1,
-        (size_t[]){caps_div_up(r->outputs, EIGHT)}, NULL, err);
-}
-
-/* Rows of outputs of an item, and into how many parts the output channels are cut: as much as
- * gives every unit of the device some items. */
-static void cut(const caps_runtime *rt, const rows *r, size_t n, size_t *band, size_t *parts)
-{
-    const size_t bytes = r->channels * POINTS * r->tiles * r->groups * LANES * sizeof(float);
-    const size_t fit = ROW_BYTES / bytes, eights = caps_div_up(r->outputs, EIGHT);
-    const size_t want = (size_t)caps_runtime_device(rt)->compute_units * ITEMS;
-    const size_t blocks = caps_div_up(n, LANES), most = BAND / r->ow;
-    *band = fit > r->kh ? fit - (r->kh - 1) : 1;
-    *band = *band < most ? *band : most;
-    *band = *band < r->oh ? *band : r->oh;
-    while (*band > 1 && caps_div_up(r->oh, *band) * blocks < want)
-        *band = caps_div_up(*band, 2);
-    *parts = caps_div_up(want, caps_div_up(r->oh, *band) * blocks);
-    *parts = *parts < eights ? *parts : eights;
+        (size_t[]){caps_div_up(r->outputs, CAPS_EIGHT)}, NULL, err);
 }
 
 static caps_status products(caps_runtime *rt, const rows *r, const caps_tensor *y,
     const caps_tensor *x, const caps_tensor *w, const caps_tensor *bias, caps_activation act,
     size_t n, caps_error *err)
 {
-    size_t band, parts;
-    cut(rt, r, n, &band, &parts);
+    const size_t bytes = r->channels * POINTS * r->tiles * r->groups * CAPS_LANES * sizeof(float);
+    const caps_conv_cut cut =
+        caps_conv_cut_of(rt, &(caps_conv_lines){n, r->outputs, r->oh, r->ow, bytes, r->kh, 1});
     const caps_arg args[] = {CAPS_ARG_TENSOR(y), CAPS_ARG_TENSOR(x), CAPS_ARG_TENSOR(w),
         CAPS_ARG_TENSOR(bias), CAPS_ARG_UINT(act), CAPS_ARG_UINT(n), CAPS_ARG_UINT(r->channels),
         CAPS_ARG_UINT(r->tall), CAPS_ARG_UINT(r->outputs), CAPS_ARG_UINT(r->kh),
         CAPS_ARG_UINT(r->oh), CAPS_ARG_UINT(r->ow), CAPS_ARG_UINT(r->tiles),
-        CAPS_ARG_UINT(r->groups), CAPS_ARG_UINT(band), CAPS_ARG_UINT(parts)};
-    return caps_launch(rt, "winograd_product", CAPS_ARGS(args), 2,
-        (size_t[]){caps_div_up(r->oh, band) * parts, caps_div_up(n, LANES)}, NULL, err);
+        CAPS_ARG_UINT(r->groups), CAPS_ARG_UINT(cut.rows), CAPS_ARG_UINT(cut.parts)};
+    return caps_launch(
+        rt, "winograd_product", CAPS_ARGS(args), 2, (size_t[]){cut.items, cut.blocks}, NULL, err);
 }
 
 /* ---- the algorithm -------------------------------------------------------------------------- */
@@ -206,26 +180,21 @@ static caps_status weight_gradient(caps_runtime *rt, const caps_conv_sizes *z,
     const caps_conv_tensors *t, const place *p, size_t first, size_t n, caps_error *err)
 {
     const rows r = forward_rows(z);
-    const size_t kernels = z->kh * r.groups, blocks = caps_div_up(n, LANES);
-    const size_t most = FEW_ENTRIES / (kernels * POINTS), some = most > 1 ? most : 1;
-    const size_t chunks = caps_div_up(z->c, some);
+    const size_t kernels = z->kh * r.groups, blocks = caps_div_up(n, CAPS_LANES);
+    const size_t some = caps_div_up(z->c, caps_div_up(z->c, ENTRIES / (kernels * POINTS)));
     const caps_tensor x = caps_tensor_rows(t->x, first, n);
     const caps_tensor dy = caps_tensor_rows(t->dy, first, n);
     const caps_tensor y = z->act != CAPS_ACT_NONE ? caps_tensor_rows(t->y, first, n) : dy;
     caps_status status;
     CAPS_TRY(from_images(rt, &r, &p->x, &x, &x,
         (size_t[]){CAPS_ACT_NONE, z->h, z->w, z->padding, z->padding, n}, err));
-    const caps_arg gradient[] = {CAPS_ARG_TENSOR(&p->dy), CAPS_ARG_TENSOR(&dy), CAPS_ARG_TENSOR(&y),
-        CAPS_ARG_UINT(z->act), CAPS_ARG_UINT(n), CAPS_ARG_UINT(z->m), CAPS_ARG_UINT(z->oh),
-        CAPS_ARG_UINT(z->ow), CAPS_ARG_UINT(r.tiles)};
-    CAPS_TRY(caps_launch(rt, "winograd_dy", CAPS_ARGS(gradient), 2,
-        (size_t[]){caps_round_up(z->m, EIGHT) * z->oh, blocks}, NULL, err));
     const caps_arg args[] = {CAPS_ARG_TENSOR(&p->parts), CAPS_ARG_TENSOR(&p->x),
-        CAPS_ARG_TENSOR(&p->dy), CAPS_ARG_UINT(z->c), CAPS_ARG_UINT(r.tall), CAPS_ARG_UINT(z->m),
-        CAPS_ARG_UINT(z->kh), CAPS_ARG_UINT(z->oh), CAPS_ARG_UINT(r.tiles), CAPS_ARG_UINT(r.groups),
+        CAPS_ARG_TENSOR(&dy), CAPS_ARG_TENSOR(&y), CAPS_ARG_UINT(z->act), CAPS_ARG_UINT(n),
+        CAPS_ARG_UINT(z->c), CAPS_ARG_UINT(r.tall), CAPS_ARG_UINT(z->m), CAPS_ARG_UINT(z->kh),
+        CAPS_ARG_UINT(z->oh), CAPS_ARG_UINT(z->ow), CAPS_ARG_UINT(r.tiles), CAPS_ARG_UINT(r.groups),
         CAPS_ARG_UINT(some)};
     CAPS_TRY(caps_launch(rt, "winograd_dw", CAPS_ARGS(args), 2,
-        (size_t[]){caps_div_up(z->m, EIGHT) * chunks, blocks}, NULL, err));
+        (size_t[]){caps_div_up(z->m, CAPS_EIGHT) * caps_div_up(z->c, some), blocks}, NULL, err));
     const caps_arg sums[] = {CAPS_ARG_TENSOR(t->dw), CAPS_ARG_TENSOR(t->dbias),
         CAPS_ARG_TENSOR(&p->parts), CAPS_ARG_UINT(blocks), CAPS_ARG_UINT(z->c * z->kh),
         CAPS_ARG_UINT(z->kw), CAPS_ARG_UINT(r.groups), CAPS_ARG_UINT(first > 0)};
@@ -239,9 +208,9 @@ static caps_status input_gradient(caps_runtime *rt, const caps_conv_sizes *z,
     const caps_conv_tensors *t, const caps_tensor *workspace, caps_error *err)
 {
     const rows r = back_rows(z);
-    const size_t weights = w_count(&r), blocks = caps_div_up(z->b, LANES);
+    const size_t weights = w_count(&r), blocks = caps_div_up(z->b, CAPS_LANES);
     const size_t room = (caps_tensor_count(workspace) - weights) / x_count(&r, 1);
-    const size_t chunk = caps_div_up(blocks, caps_div_up(blocks, room)) * LANES;
+    const size_t chunk = caps_div_up(blocks, caps_div_up(blocks, room)) * CAPS_LANES;
     const caps_tensor w = part_at(workspace, 0), to = part_at(workspace, weights);
     caps_status status;
     CAPS_TRY(from_weights(rt, &r, &w, t->w, true, err));
@@ -264,10 +233,7 @@ static caps_status winograd_backward(caps_runtime *rt, const caps_conv_sizes *z,
     caps_error *err)
 {
     const rows r = forward_rows(z);
-    const size_t dy = x_count(&r, chunk), parts = dy + dy_count(&r, chunk);
-    const place p = {.x = part_at(workspace, 0),
-        .dy = part_at(workspace, dy),
-        .parts = part_at(workspace, parts)};
+    const place p = {part_at(workspace, 0), part_at(workspace, x_count(&r, chunk))};
     caps_status status = CAPS_OK;
     (void)cached;
     for (size_t first = 0; first < z->b; first += chunk) {

@@ -1,0 +1,34 @@
+/* conv_lanes.c: how convolutions with images in lanes are cut into items. */
+#include "conv_lanes.h"
+
+#include "call.h"
+
+/* What an item's rows may take of a cache, and items for each unit of the device. */
+enum { CACHE_BYTES = 768 << 10, ITEMS = 4 };
+
+static size_t wanted(const caps_runtime *rt)
+{
+    return (size_t)caps_runtime_device(rt)->compute_units * ITEMS;
+}
+
+size_t caps_conv_parts(const caps_runtime *rt, size_t items, size_t most)
+{
+    const size_t parts = caps_div_up(wanted(rt), items);
+    return parts < most ? parts : most;
+}
+
+caps_conv_cut caps_conv_cut_of(const caps_runtime *rt, const caps_conv_lines *l)
+{
+    const size_t fit = CACHE_BYTES / l->row_bytes, most = CAPS_BAND / l->ow;
+    caps_conv_cut cut = {1, 1, 0, caps_div_up(l->n, CAPS_LANES)};
+    if (fit > l->first)
+        cut.rows = 1 + (fit - l->first) / l->step;
+    cut.rows = cut.rows < most ? cut.rows : most;
+    cut.rows = cut.rows < l->oh ? cut.rows : l->oh;
+    while (cut.rows > 1 && caps_div_up(l->oh, cut.rows) * cut.blocks < wanted(rt))
+        cut.rows = caps_div_up(cut.rows, 2);
+    const size_t bands = caps_div_up(l->oh, cut.rows);
+    cut.parts = caps_conv_parts(rt, bands * cut.blocks, caps_div_up(l->outputs, CAPS_EIGHT));
+    cut.items = bands * cut.parts;
+    return cut;
+}
