@@ -8,19 +8,36 @@
 //     of A^T of their products; dw = G^T (sum over images and tiles of values of x times A dy
 //     act'(y)); dx as y, of dy act'(y) and the kernel turned round
 //
-//     x    [image / 16][row][6][C][tile][group][16]          lanes: images; zeros around and behind
+//     x    [image / 16][row][6][C][tile][group][16], or, `flat`, [image / 16][C][6][row][tile]..
+//          lanes: images; zeros around and behind
 //     w    [m / 8][6][C kh groups][8]
 //     part [image / 16][m][(C kh groups) 6 + 1], behind them the sum of dy act'(y)
 //
 // An item of a product has a band of rows, so that what it reads stays in a cache while it goes
-// through all output channels, eight at a time; of dw eight output and some input channels.
+// through all output channels, eight at a time; of dw eight output and some input channels. With
+// many channels rows are outermost, so that an item's are close together; flat, for few, the tiles
+// of all rows are one sequence.
 // Determinism: products in order; gradients over tiles, lanes, then blocks of images in order.
 
 #define WINOGRAD_BAND    512 // pixels of a channel in private memory
 #define WINOGRAD_TILES   12  // whose products are there
-#define WINOGRAD_FEW     48  // tiles that a gradient goes through at once, where a row has no more
-#define WINOGRAD_MOST    128 // and at most, of a row of WINOGRAD_BAND
+#define WINOGRAD_FEW     128 // that a gradient goes through at once: as many as a row may have
 #define WINOGRAD_ENTRIES 384 // of a gradient, of an item
+
+typedef struct winograd_sizes {
+    uint channels, kh, tiles, groups;
+    ulong channel, point, row; // floats from one to the next
+    int flat;
+} winograd_sizes;
+
+static inline winograd_sizes winograd_sizes_of(
+    uint channels, uint kh, uint tall, uint tiles, uint groups, uint flat)
+{
+    const ulong line = (ulong)tiles * groups * 16;
+    const winograd_sizes s = {channels, kh, tiles, groups, flat ? 6 * tall * line : line,
+        flat ? tall * line : channels * line, flat ? line : 6 * channels * line, (int)flat};
+    return s;
+}
 
 // Pixels of images to lanes: x times act'(y).
 static __attribute__((noinline)) void winograd_lanes(float16 *to, __global const float *x,
@@ -41,17 +58,18 @@ static __attribute__((noinline)) void winograd_lanes(float16 *to, __global const
 CPU_ITEM void winograd_x_item(__global float *to, const ulong to_at, __global const float *x,
     const ulong x_at, __global const float *y, const ulong y_at, const uint act, const uint images,
     const uint channels, const uint h, const uint w, const uint top, const uint left,
-    const uint rows, const uint tiles, const uint groups, const uint parts, const size_t id0,
-    const size_t id1)
+    const uint rows, const uint tiles, const uint groups, const uint flat, const uint parts,
+    const size_t id0, const size_t id1)
 {
     const uint block = id1, c = (uint)id0 / parts, part = (uint)id0 % parts;
     const uint end = (part + 1) * rows / parts, some = WINOGRAD_BAND / w;
-    const ulong plane = (ulong)channels * tiles * groups; // vectors from one of the six to the next
+    const winograd_sizes s = winograd_sizes_of(channels, 0, rows, tiles, groups, flat);
+    const ulong plane = s.point / 16;
     const ulong from = (block * 16ul * channels + c) * h * w, apart = (ulong)channels * h * w;
     const uint wide = 4 * tiles + 3 * groups - 1; // elements that the tiles read
     float16 band[WINOGRAD_BAND], row[WINOGRAD_BAND + 32];
     uint begun = 0, ready = 0; // rows of the image in the band
-    to += to_at + ((ulong)block * rows * 6 * plane + (ulong)c * tiles * groups) * 16;
+    to += to_at + (ulong)block * channels * rows * 6 * tiles * groups * 16 + c * s.channel;
     CAPS_LOOP for (uint e = 0; e < wide; e++) row[e] = 0.0f;
     for (uint line = part * rows / parts; line < end; line++) {
         const int inside = line >= top && line < h + top;
@@ -63,7 +81,7 @@ CPU_ITEM void winograd_x_item(__global float *to, const ulong to_at, __global co
         }
         CAPS_LOOP for (uint e = left; e < min(left + w, wide); e++) row[e] =
             inside ? band[(line - top - begun) * w + e - left] : (float16)(0.0f);
-        __global float *at = to + line * 6 * plane * 16;
+        __global float *at = to + line * s.row;
         CAPS_LOOP for (uint t = 0; t < tiles; t++)
         {
             CAPS_LOOP for (uint g = 0; g < groups; g++, at += 16)
@@ -85,10 +103,10 @@ CPU_ITEM void winograd_x_item(__global float *to, const ulong to_at, __global co
 CPU_KERNEL void winograd_x(__global float *to, const ulong to_at, __global const float *x,
     const ulong x_at, __global const float *y, const ulong y_at, const uint act, const uint images,
     const uint channels, const uint h, const uint w, const uint top, const uint left,
-    const uint rows, const uint tiles, const uint groups, const uint parts)
+    const uint rows, const uint tiles, const uint groups, const uint flat, const uint parts)
 {
     winograd_x_item(to, to_at, x, x_at, y, y_at, act, images, channels, h, w, top, left, rows,
-        tiles, groups, parts, get_global_id(0), get_global_id(1));
+        tiles, groups, flat, parts, get_global_id(0), get_global_id(1));
 }
 
 // The kernel of output channel m and channel c, or, `back`, of input channel m and output channel
@@ -125,11 +143,6 @@ CPU_KERNEL void winograd_w(__global float *to, const ulong to_at, __global const
     }
 }
 
-typedef struct winograd_planes {
-    uint channels, kh, tiles, groups;
-    ulong channel, row; // floats from one to the next
-} winograd_planes;
-
 // COUNT tiles by eight channels at one of the six points. to: [8][WINOGRAD_TILES].
 #define WINOGRAD_PRODUCTS(COUNT)                                                                   \
     {                                                                                              \
@@ -158,7 +171,7 @@ typedef struct winograd_planes {
             to[n * WINOGRAD_TILES + t] = sum[n][t];                                                \
     }
 
-ALWAYS_INLINE void winograd_products(float16 *to, const winograd_planes *s,
+ALWAYS_INLINE void winograd_products(float16 *to, const winograd_sizes *s,
     __global const float *x, __global const float *w, uint count)
 {
     for (uint at = 0; at < count; at += 3, x += 48 * s->groups, to += 3) {
@@ -175,9 +188,9 @@ ALWAYS_INLINE void winograd_products(float16 *to, const winograd_planes *s,
     }
 }
 
-// The `left` outputs, at most, of `count` tiles.
-static __attribute__((noinline)) void winograd_outputs(
-    float16 *to, const float16 *product, uint left, uint count, float add, uint act)
+// The outputs of `count` tiles, the first at `column` of a row of ow.
+static __attribute__((noinline)) void winograd_outputs(float16 *to, const float16 *product,
+    uint column, uint ow, uint count, float add, uint act)
 {
     CAPS_LOOP for (uint t = 0; t < count; t++, product++)
     {
@@ -187,8 +200,9 @@ static __attribute__((noinline)) void winograd_outputs(
         const float16 y0 = product[0] + a + c, y1 = b + 2.0f * d, y2 = a + 4.0f * c;
         const float16 y3 = b + 8.0f * d + product[40 * WINOGRAD_TILES];
         const float16 y0123[4] = {y0, y1, y2, y3};
-        const uint here = min(4u, left - t * 4);
+        const uint here = min(4u, ow - column);
         CAPS_LOOP for (uint i = 0; i < here; i++) *to++ = caps_activate16(y0123[i], act);
+        column = column + 4 < ow ? column + 4 : 0;
     }
 }
 
@@ -197,29 +211,27 @@ CPU_ITEM void winograd_product_item(__global float *y, const ulong y_at, __globa
     const ulong x_at, __global const float *w, const ulong w_at, __global const float *bias,
     const ulong bias_at, const uint act, const uint images, const uint channels, const uint tall,
     const uint outputs, const uint kh, const uint oh, const uint ow, const uint tiles,
-    const uint groups, const uint rows, const uint parts, const size_t id0, const size_t id1)
+    const uint groups, const uint flat, const uint rows, const uint parts, const size_t id0,
+    const size_t id1)
 {
     const uint block = id1, y0 = (uint)id0 / parts * rows, y1 = min(y0 + rows, oh);
     const uint own = (uint)id0 % parts, eights = (outputs + 7) / 8, pixels = oh * ow;
-    const ulong channel = (ulong)tiles * groups * 16, row = 6 * channels * channel;
-    const winograd_planes s = {channels, kh, tiles, groups, channel, row};
+    const winograd_sizes s = winograd_sizes_of(channels, kh, tall, tiles, groups, flat);
     float16 band[8][WINOGRAD_BAND], product[6][8][WINOGRAD_TILES];
-    x += x_at + block * tall * row;
+    x += x_at + (ulong)block * channels * tall * 6 * tiles * groups * 16;
     for (uint m = own * eights / parts * 8; m < min(outputs, (own + 1) * eights / parts * 8);
          m += 8) {
         __global const float *by = w + w_at + (ulong)m * channels * kh * groups * 6;
         for (uint q = y0 * tiles; q < y1 * tiles;) {
             const uint line = q / tiles, first = q % tiles;
-            const uint count = min((uint)WINOGRAD_TILES, tiles - first);
+            const uint count = min((uint)WINOGRAD_TILES, flat ? y1 * tiles - q : tiles - first);
             for (uint p = 0; p < 6; p++)
                 winograd_products(product[p][0], &s,
-                    x + line * row + p * channels * channel + (ulong)first * groups * 16,
+                    x + line * s.row + p * s.point + (ulong)first * groups * 16,
                     by + (ulong)p * channels * kh * groups * 8, count);
-            for (uint n = 0; n < 8 && m + n < outputs; n++) {
-                const float add = caps_given(bias_at) ? bias[bias_at + m + n] : 0.0f;
-                winograd_outputs(band[n] + (line - y0) * ow + first * 4, product[0][n],
-                    ow - first * 4, count, add, act);
-            }
+            for (uint n = 0; n < 8 && m + n < outputs; n++)
+                winograd_outputs(band[n] + (line - y0) * ow + first * 4, product[0][n], first * 4,
+                    ow, count, caps_given(bias_at) ? bias[bias_at + m + n] : 0.0f, act);
             q += count;
         }
         for (uint n = 0; n < 8 && m + n < outputs; n++)
@@ -233,10 +245,10 @@ CPU_KERNEL void winograd_product(__global float *y, const ulong y_at, __global c
     const ulong x_at, __global const float *w, const ulong w_at, __global const float *bias,
     const ulong bias_at, const uint act, const uint images, const uint channels, const uint tall,
     const uint outputs, const uint kh, const uint oh, const uint ow, const uint tiles,
-    const uint groups, const uint rows, const uint parts)
+    const uint groups, const uint flat, const uint rows, const uint parts)
 {
     winograd_product_item(y, y_at, x, x_at, w, w_at, bias, bias_at, act, images, channels, tall,
-        outputs, kh, oh, ow, tiles, groups, rows, parts, get_global_id(0), get_global_id(1));
+        outputs, kh, oh, ow, tiles, groups, flat, rows, parts, get_global_id(0), get_global_id(1));
 }
 
 // COUNT of the (row of the kernel, group) from k on, at one of the six points, added to
@@ -247,7 +259,7 @@ CPU_KERNEL void winograd_product(__global float *y, const ulong y_at, __global c
         __global const float *px[COUNT];                                                           \
         UNROLL for (uint j = 0; j < COUNT; j++)                                                    \
         {                                                                                          \
-            px[j] = from + ((k + j) / groups) * row + (ulong)((k + j) % groups) * 16;              \
+            px[j] = from + ((k + j) / s->groups) * s->row + (ulong)((k + j) % s->groups) * 16;     \
             UNROLL for (uint n = 0; n < 8; n++) sum[n][j] =                                        \
                 total[n * WINOGRAD_ENTRIES + entry + j * 6];                                       \
         }                                                                                          \
@@ -256,23 +268,24 @@ CPU_KERNEL void winograd_product(__global float *y, const ulong y_at, __global c
             CAPS_LOOP for (uint q = 0; q < tiles; q++, d += 8)                                     \
             {                                                                                      \
                 float16 v[COUNT];                                                                  \
-                UNROLL for (uint j = 0; j < COUNT; j++) v[j] = vload16(q * groups, px[j]);         \
+                UNROLL for (uint j = 0; j < COUNT; j++) v[j] = vload16(q * s->groups, px[j]);      \
                 UNROLL for (uint n = 0; n < 8; n++)                                                \
                 {                                                                                  \
                     const float16 by = d[n];                                                       \
                     UNROLL for (uint j = 0; j < COUNT; j++) sum[n][j] = fma(v[j], by, sum[n][j]);  \
                 }                                                                                  \
             }                                                                                      \
-            UNROLL for (uint j = 0; j < COUNT; j++) px[j] += row;                                  \
+            UNROLL for (uint j = 0; j < COUNT; j++) px[j] += s->row;                               \
         }                                                                                          \
         UNROLL for (uint n = 0; n < 8; n++) UNROLL for (uint j = 0; j < COUNT; j++)                \
             total[n * WINOGRAD_ENTRIES + entry + j * 6] = sum[n][j];                               \
     }
 
-// One input channel at one of the six points, `lines` rows of tiles, which are `row` floats apart.
+// One input channel at one of the six points, `lines` rows of tiles.
 ALWAYS_INLINE void winograd_gradients(float16 *total, __global const float *from,
-    const float16 *dy, uint kernels, uint tiles, uint groups, uint lines, ulong row)
+    const float16 *dy, const winograd_sizes *s, uint lines, uint tiles)
 {
+    const uint kernels = s->kh * s->groups;
     for (uint k = 0, entry = 0; k < kernels; k += 3, entry += 18) {
         switch (min(3u, kernels - k)) {
         case 3:
@@ -304,11 +317,11 @@ static __attribute__((noinline)) void winograd_values(float16 *to, __global cons
             const float16 even = d0 + d2, odd = d1 + d3;
             const float16 far = d0 + 4.0f * d2, wide = 2.0f * d1 + 8.0f * d3;
             to[0] = d0;
-            to[WINOGRAD_MOST * 8] = even + odd;
-            to[WINOGRAD_MOST * 16] = even - odd;
-            to[WINOGRAD_MOST * 24] = far + wide;
-            to[WINOGRAD_MOST * 32] = far - wide;
-            to[WINOGRAD_MOST * 40] = d3;
+            to[WINOGRAD_FEW * 8] = even + odd;
+            to[WINOGRAD_FEW * 16] = even - odd;
+            to[WINOGRAD_FEW * 24] = far + wide;
+            to[WINOGRAD_FEW * 32] = far - wide;
+            to[WINOGRAD_FEW * 40] = d3;
         }
     }
 }
@@ -318,22 +331,22 @@ CPU_ITEM void winograd_dw_item(__global float *part, const ulong part_at, __glob
     const ulong x_at, __global const float *dy, const ulong dy_at, __global const float *y,
     const ulong y_at, const uint act, const uint images, const uint channels, const uint tall,
     const uint outputs, const uint kh, const uint oh, const uint ow, const uint tiles,
-    const uint groups, const uint some, const size_t id0, const size_t id1)
+    const uint groups, const uint flat, const uint some, const size_t id0, const size_t id1)
 {
     const uint eights = (outputs + 7) / 8, block = id1, m = (uint)id0 % eights * 8;
     const uint c0 = (uint)id0 / eights * some, c1 = min(c0 + some, channels);
     const uint kernels = kh * groups, all = channels * kernels * 6, own = (c1 - c0) * kernels * 6;
-    const uint rows = max(1u, WINOGRAD_FEW / tiles), outs = min(8u, outputs - m);
-    const ulong channel = (ulong)tiles * groups * 16, row = 6 * channels * channel;
+    const uint rows = min(WINOGRAD_FEW / tiles, WINOGRAD_BAND / ow), outs = min(8u, outputs - m);
+    const winograd_sizes s = winograd_sizes_of(channels, kh, tall, tiles, groups, flat);
     const ulong pixels = (ulong)oh * ow, from = (block * 16ul * outputs + m) * pixels;
-    float16 total[8][WINOGRAD_ENTRIES], sum[8], values[6][WINOGRAD_MOST][8];
-    x += x_at + block * tall * row;
+    float16 total[8][WINOGRAD_ENTRIES], sum[8], values[6][WINOGRAD_FEW][8];
+    x += x_at + (ulong)block * channels * tall * 6 * tiles * groups * 16;
     for (uint n = 0; n < 8; n++) {
         sum[n] = 0.0f;
         CAPS_LOOP for (uint e = 0; e < own; e++) total[n][e] = 0.0f;
     }
     for (uint p = 0; p < 6; p++)
-        for (uint q = 0; outs < 8 && q < WINOGRAD_MOST; q++)
+        for (uint q = 0; outs < 8 && q < WINOGRAD_FEW; q++)
             for (uint n = outs; n < 8; n++)
                 values[p][q][n] = 0.0f;
     for (uint y0 = 0; y0 < oh; y0 += rows) {
@@ -346,8 +359,8 @@ CPU_ITEM void winograd_dw_item(__global float *part, const ulong part_at, __glob
         for (uint p = 0; p < 6; p++)
             for (uint c = c0; c < c1; c++)
                 winograd_gradients(&total[0][(c - c0) * kernels * 6 + p],
-                    x + y0 * row + (p * channels + c) * channel, values[p][0], kernels, tiles,
-                    groups, lines, row);
+                    x + y0 * s.row + p * s.point + c * s.channel, values[p][0], &s,
+                    flat ? 1 : lines, flat ? lines * tiles : tiles);
         // At the point 1 there is the sum of a tile.
         for (uint q = 0; c1 == channels && q < lines * tiles; q++)
             for (uint n = 0; n < 8; n++)
@@ -366,10 +379,10 @@ CPU_KERNEL void winograd_dw(__global float *part, const ulong part_at, __global 
     const ulong x_at, __global const float *dy, const ulong dy_at, __global const float *y,
     const ulong y_at, const uint act, const uint images, const uint channels, const uint tall,
     const uint outputs, const uint kh, const uint oh, const uint ow, const uint tiles,
-    const uint groups, const uint some)
+    const uint groups, const uint flat, const uint some)
 {
     winograd_dw_item(part, part_at, x, x_at, dy, dy_at, y, y_at, act, images, channels, tall,
-        outputs, kh, oh, ow, tiles, groups, some, get_global_id(0), get_global_id(1));
+        outputs, kh, oh, ow, tiles, groups, flat, some, get_global_id(0), get_global_id(1));
 }
 
 // output channel; rows: C kh

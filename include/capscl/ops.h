@@ -71,8 +71,8 @@ CAPS_API caps_status caps_bias_act_backward(caps_runtime *rt, const caps_tensor 
 typedef enum caps_conv_algorithm {
     CAPS_CONV_AUTO,      /* models choose (caps_conv2d_choose); the functions below take im2col */
     CAPS_CONV_IM2COL,    /* columns and a matrix product: any device, any shape */
-    CAPS_CONV_DIRECT,    /* sums over few taps: CPU family, no gradient of the input */
-    CAPS_CONV_WINOGRAD,  /* rows by F(4, 3): as DIRECT, and stride 1 */
+    CAPS_CONV_DIRECT,    /* sums over taps, images in lanes: CPU family, kernels of at most 256 */
+    CAPS_CONV_WINOGRAD,  /* rows by F(4, 3), images in lanes: CPU family, stride 1 */
     CAPS_CONV_TOOM_COOK, /* Toom-Cook in tiles: at most 9 taps a phase of the stride */
     CAPS_CONV_IMPLICIT,  /* a matrix product whose columns are never stored: GPU family */
 } caps_conv_algorithm;

@@ -25,10 +25,17 @@ caps_conv_cut caps_conv_cut_of(const caps_runtime *rt, const caps_conv_lines *l)
         cut.rows = 1 + (fit - l->first) / l->step;
     cut.rows = cut.rows < most ? cut.rows : most;
     cut.rows = cut.rows < l->oh ? cut.rows : l->oh;
-    while (cut.rows > 1 && caps_div_up(l->oh, cut.rows) * cut.blocks < wanted(rt))
+    /* Whole cache lines of outputs, where there are as many rows. */
+    size_t whole = 1;
+    while (whole * l->ow % CAPS_LANES)
+        whole *= 2;
+    if (cut.rows > whole && cut.rows < l->oh)
+        cut.rows -= cut.rows % whole;
+    const size_t eights = caps_div_up(l->outputs, CAPS_EIGHT);
+    while (cut.rows > 1 && caps_div_up(l->oh, cut.rows) * cut.blocks * eights < wanted(rt))
         cut.rows = caps_div_up(cut.rows, 2);
     const size_t bands = caps_div_up(l->oh, cut.rows);
-    cut.parts = caps_conv_parts(rt, bands * cut.blocks, caps_div_up(l->outputs, CAPS_EIGHT));
+    cut.parts = caps_conv_parts(rt, bands * cut.blocks, eights);
     cut.items = bands * cut.parts;
     return cut;
 }

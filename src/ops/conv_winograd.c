@@ -11,6 +11,7 @@
 #include "launch.h"
 
 enum { POINTS = 6, ENTRIES = 384 }; /* ENTRIES: WINOGRAD_ENTRIES of the kernels */
+enum { FLAT_BYTES = 512 << 10 };    /* of sixteen images, at most, whose layout is flat */
 
 /* A convolution of stride 1 that is computed: that of x, or of dy for dx. */
 typedef struct rows {
@@ -33,6 +34,12 @@ static rows back_rows(const caps_conv_sizes *z)
 static size_t plane_of(const rows *r)
 {
     return caps_conv_times(r->tall, caps_conv_times(r->tiles * r->groups, POINTS));
+}
+
+/* The layout: see the kernels. */
+static bool is_flat(const rows *r)
+{
+    return r->channels * plane_of(r) * CAPS_LANES * sizeof(float) <= FLAT_BYTES;
 }
 
 static const char *winograd_unsupported(
@@ -121,7 +128,7 @@ static caps_status from_images(caps_runtime *rt, const rows *r, const caps_tenso
         CAPS_ARG_UINT(given[0]), CAPS_ARG_UINT(n), CAPS_ARG_UINT(r->channels),
         CAPS_ARG_UINT(given[1]), CAPS_ARG_UINT(given[2]), CAPS_ARG_UINT(given[3]),
         CAPS_ARG_UINT(given[4]), CAPS_ARG_UINT(r->tall), CAPS_ARG_UINT(r->tiles),
-        CAPS_ARG_UINT(r->groups), CAPS_ARG_UINT(parts)};
+        CAPS_ARG_UINT(r->groups), CAPS_ARG_UINT(is_flat(r)), CAPS_ARG_UINT(parts)};
     return caps_launch(
         rt, "winograd_x", CAPS_ARGS(args), 2, (size_t[]){r->channels * parts, blocks}, NULL, err);
 }
@@ -147,7 +154,8 @@ static caps_status products(caps_runtime *rt, const rows *r, const caps_tensor *
         CAPS_ARG_TENSOR(bias), CAPS_ARG_UINT(act), CAPS_ARG_UINT(n), CAPS_ARG_UINT(r->channels),
         CAPS_ARG_UINT(r->tall), CAPS_ARG_UINT(r->outputs), CAPS_ARG_UINT(r->kh),
         CAPS_ARG_UINT(r->oh), CAPS_ARG_UINT(r->ow), CAPS_ARG_UINT(r->tiles),
-        CAPS_ARG_UINT(r->groups), CAPS_ARG_UINT(cut.rows), CAPS_ARG_UINT(cut.parts)};
+        CAPS_ARG_UINT(r->groups), CAPS_ARG_UINT(is_flat(r)), CAPS_ARG_UINT(cut.rows),
+        CAPS_ARG_UINT(cut.parts)};
     return caps_launch(
         rt, "winograd_product", CAPS_ARGS(args), 2, (size_t[]){cut.items, cut.blocks}, NULL, err);
 }
@@ -192,7 +200,7 @@ static caps_status weight_gradient(caps_runtime *rt, const caps_conv_sizes *z,
         CAPS_ARG_TENSOR(&dy), CAPS_ARG_TENSOR(&y), CAPS_ARG_UINT(z->act), CAPS_ARG_UINT(n),
         CAPS_ARG_UINT(z->c), CAPS_ARG_UINT(r.tall), CAPS_ARG_UINT(z->m), CAPS_ARG_UINT(z->kh),
         CAPS_ARG_UINT(z->oh), CAPS_ARG_UINT(z->ow), CAPS_ARG_UINT(r.tiles), CAPS_ARG_UINT(r.groups),
-        CAPS_ARG_UINT(some)};
+        CAPS_ARG_UINT(is_flat(&r)), CAPS_ARG_UINT(some)};
     CAPS_TRY(caps_launch(rt, "winograd_dw", CAPS_ARGS(args), 2,
         (size_t[]){caps_div_up(z->m, CAPS_EIGHT) * caps_div_up(z->c, some), blocks}, NULL, err));
     const caps_arg sums[] = {CAPS_ARG_TENSOR(t->dw), CAPS_ARG_TENSOR(t->dbias),
