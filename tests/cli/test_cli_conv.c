@@ -121,7 +121,8 @@ START_TEST(bad_algorithms)
         const char *value, *needle;
     } cases[] = {{"fast", "algorithm 'fast' is unknown, need auto, im2col, direct, winograd, "
                           "toom-cook or implicit"},
-        {"direct", "primary: direct cannot serve"}, {"primary=direct", "primary: direct cannot"},
+        {"winograd", "primary: winograd cannot serve"},
+        {"primary=winograd", "primary: winograd cannot"},
         {"conv1=fast", "algorithm 'fast' is unknown"}, {"class_caps=im2col", "'class_caps=im2col'"},
         {"conv1", "algorithm 'conv1' is unknown"},
         {"conv1=im2col,spectral", "'spectral' is not LAYER=ALGORITHM"},
