@@ -171,6 +171,16 @@ typedef enum caps_routing_grad {
     CAPS_ROUTING_GRAD_LAST, /* the couplings of the last iteration are constants */
 } caps_routing_grad;
 
+/* How the logits b_j of an input capsule become its couplings c_j. */
+typedef enum caps_normalization {
+    CAPS_NORMALIZATION_SOFTMAX, /* c_j = exp(b_j) / sum_k exp(b_k) */
+    /* c_j = (b_j - min b) / (max b - min b): from 0 to 1, whatever their sum. All are 1 where the
+     * greatest and the least logit are equal, as they are at first. "Capsule Networks with Max-Min
+     * Normalization" (Zhao, Kleinhans, Sandhu, Patel, Unnikrishnan 2019), with bounds 0 and 1. Of
+     * several logits that are the greatest, or the least, the first takes the gradient. */
+    CAPS_NORMALIZATION_MAX_MIN,
+} caps_normalization;
+
 typedef struct caps_routing {
     size_t iterations; /* >= 1 */
     caps_routing_grad grad;
@@ -179,7 +189,8 @@ typedef struct caps_routing {
      * each is 1/(J+1)), so that one that agrees with no output capsule contributes little to
      * any. */
     bool leaky;
-    caps_squash squash; /* of every iteration */
+    caps_squash squash;               /* of every iteration */
+    caps_normalization normalization; /* MAX_MIN: not with `leaky`, and votes are stored */
 } caps_routing;
 
 /* What routing saves for its backward, and scratch. All float32. */
@@ -197,7 +208,8 @@ CAPS_API size_t caps_routing_scratch(
 /* Routing by agreement (procedure 1 of the paper). b_0 = 0; in each of r iterations
  *   c = softmax_j(b), s = sum_i c votes (+ bias), v = squash(s), and, but after the last,
  *   b += votes . v
- * (routing->leaky: with one more logit in the softmax.)
+ * (routing->leaky: with one more logit in the softmax; routing->normalization: another function
+ * in its place.)
  * v: [B,J,D] receives the last v. votes: [B,I,J,D]. bias: [J,D] or NULL. */
 CAPS_API caps_status caps_routing_forward(caps_runtime *rt, const caps_tensor *v,
     caps_routing_state *state, const caps_tensor *votes, const caps_tensor *bias,
@@ -216,7 +228,8 @@ typedef enum caps_routing_algorithm {
     CAPS_ROUTING_AUTO,   /* caps_class_caps_choose decides */
     CAPS_ROUTING_STORED, /* computed once and saved for the backward: [B,I,J,D] of memory, twice */
     CAPS_ROUTING_FUSED,  /* computed again wherever they are needed, never stored; a device whose
-                            groups or local memory are too small for the sizes stores them too */
+                            groups or local memory are too small for the sizes stores them too, and
+                            so do all with CAPS_NORMALIZATION_MAX_MIN */
 } caps_routing_algorithm;
 
 /* "auto", "stored", "fused". */

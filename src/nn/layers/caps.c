@@ -3,7 +3,10 @@
  *
  *     {"kind": "caps", "capsules": 10, "dim": 16, "bias": false, "squash": "paper",
  *      "routing": {"kind": "dynamic", "iterations": 3, "grad": "full", "leaky": false}}
+ *     "routing": {"kind": "max_min", "iterations": 3, "grad": "full"}
  *     "routing": {"kind": "attention"}
+ *
+ * Max-min is dynamic routing with another function in place of the softmax.
  *
  * Cached for backward, of dynamic routing: the state of every iteration and, where the algorithm
  * stores them, the votes; of attention: couplings and sums. Attention has a parameter more, the
@@ -26,28 +29,34 @@ typedef struct capsule_layer {
     caps_attention_state attended;
 } capsule_layer;
 
-enum { DYNAMIC, ATTENTION }; /* positions in caps_routings */
+enum { DYNAMIC, MAX_MIN, ATTENTION }; /* positions in caps_routings */
 
 enum { MOST_ITERATIONS = 1000 };
 
 static const char *const caps_grads[] = {"full", "last", NULL}; /* by caps_routing_grad */
 
+/* Of routing with iterations. */
+#define CAPS_ROWS_ITERATED                                                                         \
+    {.name = "iterations",                                                                         \
+        .type = CAPS_FIELD_SIZE,                                                                   \
+        .offset = offsetof(capsule_layer, iterations),                                             \
+        .required = true,                                                                          \
+        .least = 1,                                                                                \
+        .most = MOST_ITERATIONS},                                                                  \
+        CAPS_ROW_CHOICE_OF("grad", capsule_layer, grad, caps_grads)
+
 static const caps_field dynamic_fields[] = {
-    {.name = "iterations",
-        .type = CAPS_FIELD_SIZE,
-        .offset = offsetof(capsule_layer, iterations),
-        .required = true,
-        .least = 1,
-        .most = MOST_ITERATIONS},
-    CAPS_ROW_CHOICE_OF("grad", capsule_layer, grad, caps_grads),
+    CAPS_ROWS_ITERATED,
     CAPS_ROW_FLAG("leaky", capsule_layer, leaky),
     {0},
 };
 
+static const caps_field max_min_fields[] = {CAPS_ROWS_ITERATED, {0}};
+
 static const caps_field attention_fields[] = {{0}};
 
 static const caps_field_variant caps_routings[] = {
-    {"dynamic", dynamic_fields}, {"attention", attention_fields}, {0}};
+    {"dynamic", dynamic_fields}, {"max_min", max_min_fields}, {"attention", attention_fields}, {0}};
 
 static const caps_field caps_fields[] = {
     CAPS_ROW_REQUIRED_SIZE("capsules", capsule_layer, capsules),
@@ -71,7 +80,8 @@ static caps_status caps_build(caps_layer *layer, caps_network *n, caps_error *er
         .j = j,
         .d = d,
         .k = k,
-        .routing = {r, (caps_routing_grad)self->grad, self->leaky, (caps_squash)self->squash}};
+        .routing = {r, (caps_routing_grad)self->grad, self->leaky, (caps_squash)self->squash,
+            self->routing == MAX_MIN ? CAPS_NORMALIZATION_MAX_MIN : CAPS_NORMALIZATION_SOFTMAX}};
     self->attention =
         (caps_attention){.i = i, .j = j, .d = d, .k = k, .squash = (caps_squash)self->squash};
     if (attention && self->bias)
@@ -102,9 +112,10 @@ static void caps_describe(const caps_layer *layer, char *text, size_t bytes)
             self->squash == CAPS_SQUASH_EXP ? ", exponential squash" : "");
         return;
     }
-    snprintf(text, bytes, "%zu capsules of %zu, %zu routing iterations (gradient: %s)%s%s%s",
+    snprintf(text, bytes, "%zu capsules of %zu, %zu routing iterations (gradient: %s)%s%s%s%s",
         self->capsules, self->dim, self->iterations, caps_grads[self->grad],
-        self->bias ? ", bias" : "", self->leaky ? ", leaky" : "",
+        self->routing == MAX_MIN ? ", max-min" : "", self->bias ? ", bias" : "",
+        self->leaky ? ", leaky" : "",
         self->squash == CAPS_SQUASH_EXP ? ", exponential squash" : "");
 }
 
