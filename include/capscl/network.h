@@ -46,7 +46,8 @@ typedef struct caps_model_info {
     uint64_t decoder_parameters; /* of them in the decoder */
     uint64_t statistics; /* numbers that training keeps up to date but does not train: running means
                             and variances of batch normalisation; no parameters */
-    bool matrix; /* the class capsules are matrix capsules: `dim` is 16, `iterations` are of EM */
+    bool matrix;  /* the class capsules are matrix capsules: `dim` is 16, `iterations` are of EM */
+    bool max_min; /* their couplings are by max-min normalisation: see caps_normalization */
 } caps_model_info;
 
 /* Parses and checks JSON text; `where` names it in messages ("net.json"). CAPS_ERR_SPEC names the
