@@ -35,7 +35,8 @@ typedef struct caps_model_info {
     size_t inputs;     /* I: the capsules that the class capsules read; 0 likewise */
     size_t input_dim;  /* K of these */
     size_t grid[3];    /* I = types * height * width where these capsules have places, else all 0 */
-    size_t iterations; /* r of the class capsules' routing, 1 of attention; 0: no routing */
+    size_t iterations; /* r of the class capsules' routing, 1 of attention and self-routing;
+                          0: no routing */
     bool leaky;        /* of the same: see caps_routing */
     const char *routing_grad; /* "full", "last"; "none" without dynamic or EM routing */
     const char *class_loss;   /* "margin loss", "cross entropy", "spread loss": the network's own,

@@ -380,6 +380,45 @@ CAPS_API caps_status caps_attention_backward(caps_runtime *rt, const caps_tensor
     const caps_tensor *prior, const caps_attention *shape, const caps_tensor *workspace,
     caps_error *err);
 
+/* ---- self-routing --------------------------------------------------------------------------- */
+
+/* "Self-Routing Capsule Networks" (Hahn, Pyeon, Kim 2019), of capsules whose activation is their
+ * length. No iterations: each input capsule chooses by routing weights of its own. With a_i = |u_i|
+ * and the votes u_ij = W_ij u_i,
+ *   c_ij = softmax over j of route_ij . u_i,  M_j = sum_i c_ij a_i u_ij,
+ *   v_j = (sum_i c_ij a_i / sum_i a_i) M_j / |M_j|:
+ * the direction of the weighted mean of the votes, with the paper's activation as its length. v_j
+ * is 0, with gradient 0, where all a_i, or M_j, are 0. */
+typedef struct caps_self_routing {
+    size_t b, i, j, d, k; /* the most samples at once; sizes of the capsules */
+} caps_self_routing;
+
+/* What the backward needs of the forward. No votes: they are computed again, of some samples at a
+ * time. */
+typedef struct caps_self_routing_state {
+    caps_tensor couplings;  /* [B, I, J]: c */
+    caps_tensor activation; /* [B, I]: a */
+    caps_tensor pose;       /* [B, J, D]: M */
+    caps_tensor share;      /* [B, J]: the length of v */
+    caps_tensor total;      /* [B]: sum_i a_i */
+} caps_self_routing_state;
+
+/* Elements of the workspace, which holds nothing between calls, for batches of at most shape->b.
+ * training: also for the backward. */
+CAPS_API size_t caps_self_routing_workspace(const caps_self_routing *shape, bool training);
+
+/* v: [B,J,D], u: [B,I,K], w: [I,J,D,K], route: [I,J,K]. */
+CAPS_API caps_status caps_self_routing_forward(caps_runtime *rt, const caps_tensor *v,
+    caps_self_routing_state *state, const caps_tensor *u, const caps_tensor *w,
+    const caps_tensor *route, const caps_self_routing *shape, const caps_tensor *workspace,
+    caps_error *err);
+/* du (NULL: not computed), dw, droute from dv and what the forward read and left. */
+CAPS_API caps_status caps_self_routing_backward(caps_runtime *rt, const caps_tensor *du,
+    const caps_tensor *dw, const caps_tensor *droute, const caps_tensor *dv,
+    const caps_self_routing_state *state, const caps_tensor *u, const caps_tensor *w,
+    const caps_tensor *route, const caps_self_routing *shape, const caps_tensor *workspace,
+    caps_error *err);
+
 /* ---- depthwise convolution, max pooling ------------------------------------------------------ */
 
 /* Every channel by a kernel of its own: y[b,c,oy,ox] = bias[c] + sum_ky,kx w[c,0,ky,kx] x[b,c, oy

@@ -132,6 +132,14 @@ void caps_ref_attention_backward(double *dvotes, double *dprior, const double *d
     const double *couplings, const double *total, const double *s, const double *votes,
     const double *prior, bool exponential, size_t b, size_t i, size_t j, size_t d);
 
+/* self_routing_ref.c: w [I,J,D,K], route [I,J,K]; couplings [B,I,J] */
+void caps_ref_self_routing_forward(double *v /*[B,J,D]*/, double *couplings,
+    const double *u /*[B,I,K]*/, const double *w, const double *route, size_t b, size_t i, size_t j,
+    size_t d, size_t k);
+void caps_ref_self_routing_backward(double *du, double *dw, double *droute, const double *dv,
+    const double *u, const double *w, const double *route, size_t b, size_t i, size_t j, size_t d,
+    size_t k);
+
 /* depthwise_ref.c; x: [B,C,H,W], w: [C,1,k,k] */
 void caps_ref_depthwise_forward(double *y, const double *x, const double *w, const double *bias,
     size_t b, size_t c, size_t h, size_t width, size_t k, size_t stride);

@@ -101,6 +101,14 @@ static const char *const lists[] = {
     "\"routing\":{\"kind\":\"max_min\",\"iterations\":2}},"
     "{\"kind\":\"caps\",\"capsules\":4,\"dim\":7,\"bias\":true,"
     "\"routing\":{\"kind\":\"max_min\",\"iterations\":3}}],\"decoder\":{\"hidden\":[9]}}",
+
+    /* Self-routing above and below. */
+    "{\"input\":[1,10,9],\"classes\":5,\"layers\":["
+    "{\"kind\":\"conv\",\"channels\":4,\"kernel\":3,\"stride\":2},"
+    "{\"kind\":\"primary_caps\",\"types\":3,\"dim\":4,\"kernel\":2,\"stride\":1},"
+    "{\"kind\":\"caps\",\"capsules\":7,\"dim\":3,\"routing\":{\"kind\":\"self\"}},"
+    "{\"kind\":\"caps\",\"capsules\":5,\"dim\":6,\"routing\":{\"kind\":\"self\"}}],"
+    "\"decoder\":{\"hidden\":[9]}}",
 };
 enum { LISTS = sizeof lists / sizeof *lists };
 
