@@ -453,8 +453,8 @@ static const struct {
         "net.json: caps1.routing is missing, need an object"},
     {HEAD "\"layers\":[{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"routing\":{\"kind\":\"magic\"}"
           "}]}",
-        "net.json: caps1.routing.kind is unknown, need \"dynamic\", \"max_min\", \"attention\" or "
-        "\"self\""},
+        "net.json: caps1.routing.kind is unknown, need \"dynamic\" or "
+        "\"max_min\" or \"attention\" or \"self\""},
     {HEAD "\"layers\":[{\"kind\":\"primary_caps\",\"types\":2,\"dim\":3,\"kernel\":3,\"stride\":2},"
           "{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"routing\":{\"kind\":\"self\","
           "\"iterations\":3}}]}",
