@@ -2,12 +2,11 @@
 // meaning of every argument as in routing_cpu.cl.
 //
 // Work (groups of L items along one dimension):
-//   routing_pass, routing_back: group b * chunks + chunk takes ROUTING_CHUNK input capsules of a
-//     sample, in three steps with the votes of the chunk (20 KB for the paper's network) in the
-//     cache
-//     after the first: dot products, softmax or its gradient (an item a capsule), weighted sum (an
-//     item an output, coalesced). Local memory holds a tile of L * (width + 1) floats whatever J
-//     and D.
+//   routing_pass, routing_back, and these with _max_min: group b * chunks + chunk takes
+//     ROUTING_CHUNK input capsules of a sample, in three steps with the votes of the chunk (20 KB
+//     for the paper's network) in the cache after the first: dot products, softmax or its gradient
+//     (an item a capsule), weighted sum (an item an output, coalesced). Local memory holds a tile
+//     of L * (width + 1) floats whatever J and D.
 //   routing_reduce, routing_gs: `parts` rows of `width` lanes for each (b, j), see caps_row_sum. A
 //     row adds up its part of the chunks; the first row adds up the parts and does what follows.
 //   routing_dvotes: an item a vote; groups of a sample first, then the next sample.
@@ -66,8 +65,8 @@ static inline void routing_add_votes(__global float *sum, __global const float *
 __kernel void routing_pass(__global float *partial, const ulong partial_offset,
     __global float *couplings, const ulong couplings_offset, __global const float *votes,
     const ulong votes_offset, __global const float *x, const ulong x_offset, __local float *tile,
-    const uint chunks, const uint i_count, const uint j_count, const uint d_count,
-    const uint width, const uint first, const uint leaky)
+    const uint chunks, const uint i_count, const uint j_count, const uint d_count, const uint width,
+    const uint first, const uint leaky)
 {
     const ulong group = get_group_id(0), b = group / chunks;
     const uint e_count = j_count * d_count, size = get_local_size(0), item = get_local_id(0);
@@ -135,9 +134,120 @@ __kernel void routing_back(__global float *partial, const ulong partial_offset, 
         partial + partial_offset + group * e_count, to, chunk_votes, capsules, j_count, d_count);
 }
 
+// c[0..n) = (c - min c) / (max c - min c), 1 where these are equal. first: all are 1, and c is not
+// read.
+static inline void routing_max_min(__global float *c, uint n, uint first)
+{
+    float top = first ? 0.0f : c[0], bottom = top;
+    for (uint j = 1; j < n && !first; j++) {
+        top = fmax(top, c[j]);
+        bottom = fmin(bottom, c[j]);
+    }
+    const float range = top - bottom;
+    const int even = range < FLT_MIN;
+    for (uint j = 0; j < n; j++)
+        c[j] = even || c[j] == top ? 1.0f : fmin((c[j] - bottom) / range, 1.0f);
+}
+
+__kernel void routing_pass_max_min(__global float *partial, const ulong partial_offset,
+    __global float *couplings, const ulong couplings_offset, __global const float *votes,
+    const ulong votes_offset, __global const float *x, const ulong x_offset, __local float *tile,
+    const uint chunks, const uint i_count, const uint j_count, const uint d_count, const uint width,
+    const uint first)
+{
+    const ulong group = get_group_id(0), b = group / chunks;
+    const uint e_count = j_count * d_count, size = get_local_size(0), item = get_local_id(0);
+    const uint i0 = (uint)(group % chunks) * ROUTING_CHUNK;
+    const uint capsules = min((uint)ROUTING_CHUNK, i_count - i0);
+    __global const float *chunk_votes = votes + votes_offset + (b * i_count + i0) * e_count;
+    __global float *c = couplings + couplings_offset + (b * i_count + i0) * j_count;
+    // No branch for the first iteration: PoCL 3.1 made of one code that wrote where it must not.
+    routing_dots(c, chunk_votes, x + x_offset + b * e_count, tile, first ? 0 : capsules * j_count,
+        j_count, d_count, width);
+    for (uint i = item; i < capsules; i += size)
+        routing_max_min(c + (ulong)i * j_count, j_count, first);
+    barrier(CLK_GLOBAL_MEM_FENCE);
+    routing_add_votes(
+        partial + partial_offset + group * e_count, c, chunk_votes, capsules, j_count, d_count);
+}
+
+// votes_j . (v_0 + .. + v_{steps-1}) of one link, added up as routing_dots does; v: of the first
+// iteration, apart: to the next one.
+static inline float routing_logit(__global const float *vote, __global const float *v,
+    const ulong apart, uint steps, uint d_count, uint width)
+{
+    float logit = 0.0f;
+    for (uint lane = 0; lane < width; lane++) {
+        float sum = 0.0f;
+        for (uint d = lane; d < d_count; d += width) {
+            float x = v[d];
+            for (uint t = 1; t < steps; t++)
+                x += v[t * apart + d];
+            sum = fma(vote[d], x, sum);
+        }
+        logit += sum;
+    }
+    return logit;
+}
+
+// g[0..n) holds dc on entry, and on return dc's part of G_t.
+static inline void routing_max_min_gradient(__global float *g, __global const float *c,
+    __global const float *votes, __global const float *v, const ulong apart, uint steps, uint n,
+    uint d_count, uint width)
+{
+    uint top = 0, bottom = 0;
+    float sum = 0.0f, mean = 0.0f, inverse = 0.0f;
+    for (uint j = 0; j < n; j++) {
+        top = c[j] > c[top] ? j : top;
+        bottom = c[j] < c[bottom] ? j : bottom;
+        sum += g[j];
+        mean = fma(c[j], g[j], mean);
+    }
+    if (c[bottom] != 1.0f) {
+        const ulong high = (ulong)top * d_count, low = (ulong)bottom * d_count;
+        const float range = routing_logit(votes + high, v + high, apart, steps, d_count, width) -
+                            routing_logit(votes + low, v + low, apart, steps, d_count, width);
+        inverse = range >= FLT_MIN || isnan(range) ? 1.0f / range : 0.0f;
+    }
+    for (uint j = 0; j < n; j++) {
+        const float extreme = j == top ? mean : j == bottom ? sum - mean : 0.0f;
+        g[j] = (g[j] - extreme) * inverse;
+    }
+}
+
+__kernel void routing_back_max_min(__global float *partial, const ulong partial_offset,
+    __global float *g, const ulong g_offset, __global const float *votes, const ulong votes_offset,
+    __global const float *gs, const ulong gs_offset, __global const float *couplings,
+    const ulong couplings_offset, __global const float *next, const ulong next_offset,
+    __global const float *v, const ulong v_offset, __local float *tile, const uint chunks,
+    const uint i_count, const uint j_count, const uint d_count, const uint width, const uint steps,
+    const uint samples)
+{
+    const ulong group = get_group_id(0), b = group / chunks;
+    const uint e_count = j_count * d_count, size = get_local_size(0), item = get_local_id(0);
+    const uint i0 = (uint)(group % chunks) * ROUTING_CHUNK;
+    const uint capsules = min((uint)ROUTING_CHUNK, i_count - i0);
+    const ulong at = (b * i_count + i0) * j_count;
+    __global const float *chunk_votes = votes + votes_offset + (b * i_count + i0) * e_count;
+    __global float *to = g + g_offset + at;
+    routing_dots(to, chunk_votes, gs + gs_offset + b * e_count, tile, capsules * j_count, j_count,
+        d_count, width);
+    for (uint i = item; i < capsules; i += size) {
+        __global float *row = to + (ulong)i * j_count;
+        routing_max_min_gradient(row, couplings + couplings_offset + at + (ulong)i * j_count,
+            chunk_votes + (ulong)i * e_count, v + v_offset + b * e_count, (ulong)samples * e_count,
+            steps, j_count, d_count, width);
+        for (uint j = 0; caps_given(next_offset) && j < j_count; j++)
+            row[j] += next[next_offset + at + (ulong)i * j_count + j];
+    }
+    barrier(CLK_GLOBAL_MEM_FENCE);
+    routing_add_votes(
+        partial + partial_offset + group * e_count, to, chunk_votes, capsules, j_count, d_count);
+}
+
 // Where an item of routing_reduce and routing_gs stands.
 typedef struct routing_row {
-    ulong row; // b J + j
+    ulong row;              // b J + j
     uint lane, part, count; // count: D; 0 past the last row
 } routing_row;
 
@@ -189,8 +299,7 @@ __kernel void routing_reduce(__global float *s, const ulong s_offset, __global f
     float top = 0.0f, square = 0.0f;
     for (uint d0 = 0; d0 < d_count; d0 += width) {
         const uint d = d0 + it.lane;
-        float total =
-            routing_total(&it, partial + from, e_count, chunks, d, scratch, width, parts);
+        float total = routing_total(&it, partial + from, e_count, chunks, d, scratch, width, parts);
         if (d < count) {
             if (caps_given(bias_offset))
                 total += bias[bias_offset + (ulong)j * d_count + d];

@@ -35,7 +35,8 @@ typedef struct caps_model_info {
     size_t inputs;     /* I: the capsules that the class capsules read; 0 likewise */
     size_t input_dim;  /* K of these */
     size_t grid[3];    /* I = types * height * width where these capsules have places, else all 0 */
-    size_t iterations; /* r of the class capsules' routing, 1 of attention; 0: no routing */
+    size_t iterations; /* r of the class capsules' routing, 1 of attention and self-routing;
+                          0: no routing */
     bool leaky;        /* of the same: see caps_routing */
     const char *routing_grad; /* "full", "last"; "none" without dynamic or EM routing */
     const char *class_loss;   /* "margin loss", "cross entropy", "spread loss": the network's own,
@@ -46,7 +47,8 @@ typedef struct caps_model_info {
     uint64_t decoder_parameters; /* of them in the decoder */
     uint64_t statistics; /* numbers that training keeps up to date but does not train: running means
                             and variances of batch normalisation; no parameters */
-    bool matrix; /* the class capsules are matrix capsules: `dim` is 16, `iterations` are of EM */
+    bool matrix;  /* the class capsules are matrix capsules: `dim` is 16, `iterations` are of EM */
+    bool max_min; /* their couplings are by max-min normalisation: see caps_normalization */
 } caps_model_info;
 
 /* Parses and checks JSON text; `where` names it in messages ("net.json"). CAPS_ERR_SPEC names the

@@ -171,6 +171,16 @@ typedef enum caps_routing_grad {
     CAPS_ROUTING_GRAD_LAST, /* the couplings of the last iteration are constants */
 } caps_routing_grad;
 
+/* How the logits b_j of an input capsule become its couplings c_j. */
+typedef enum caps_normalization {
+    CAPS_NORMALIZATION_SOFTMAX, /* c_j = exp(b_j) / sum_k exp(b_k) */
+    /* c_j = (b_j - min b) / (max b - min b): from 0 to 1, whatever their sum. All are 1 where the
+     * greatest and the least logit are equal, as they are at first. "Capsule Networks with Max-Min
+     * Normalization" (Zhao, Kleinhans, Sandhu, Patel, Unnikrishnan 2019), with bounds 0 and 1. Of
+     * several logits that are the greatest, or the least, the first takes the gradient. */
+    CAPS_NORMALIZATION_MAX_MIN,
+} caps_normalization;
+
 typedef struct caps_routing {
     size_t iterations; /* >= 1 */
     caps_routing_grad grad;
@@ -179,7 +189,8 @@ typedef struct caps_routing {
      * each is 1/(J+1)), so that one that agrees with no output capsule contributes little to
      * any. */
     bool leaky;
-    caps_squash squash; /* of every iteration */
+    caps_squash squash;               /* of every iteration */
+    caps_normalization normalization; /* MAX_MIN: not with `leaky`, and votes are stored */
 } caps_routing;
 
 /* What routing saves for its backward, and scratch. All float32. */
@@ -197,7 +208,8 @@ CAPS_API size_t caps_routing_scratch(
 /* Routing by agreement (procedure 1 of the paper). b_0 = 0; in each of r iterations
  *   c = softmax_j(b), s = sum_i c votes (+ bias), v = squash(s), and, but after the last,
  *   b += votes . v
- * (routing->leaky: with one more logit in the softmax.)
+ * (routing->leaky: with one more logit in the softmax; routing->normalization: another function
+ * in its place.)
  * v: [B,J,D] receives the last v. votes: [B,I,J,D]. bias: [J,D] or NULL. */
 CAPS_API caps_status caps_routing_forward(caps_runtime *rt, const caps_tensor *v,
     caps_routing_state *state, const caps_tensor *votes, const caps_tensor *bias,
@@ -216,7 +228,8 @@ typedef enum caps_routing_algorithm {
     CAPS_ROUTING_AUTO,   /* caps_class_caps_choose decides */
     CAPS_ROUTING_STORED, /* computed once and saved for the backward: [B,I,J,D] of memory, twice */
     CAPS_ROUTING_FUSED,  /* computed again wherever they are needed, never stored; a device whose
-                            groups or local memory are too small for the sizes stores them too */
+                            groups or local memory are too small for the sizes stores them too, and
+                            so do all with CAPS_NORMALIZATION_MAX_MIN */
 } caps_routing_algorithm;
 
 /* "auto", "stored", "fused". */
@@ -365,6 +378,45 @@ CAPS_API caps_status caps_attention_backward(caps_runtime *rt, const caps_tensor
     const caps_tensor *dw, const caps_tensor *dprior, const caps_tensor *dv,
     const caps_attention_state *state, const caps_tensor *u, const caps_tensor *w,
     const caps_tensor *prior, const caps_attention *shape, const caps_tensor *workspace,
+    caps_error *err);
+
+/* ---- self-routing --------------------------------------------------------------------------- */
+
+/* "Self-Routing Capsule Networks" (Hahn, Pyeon, Kim 2019), of capsules whose activation is their
+ * length. No iterations: each input capsule chooses by routing weights of its own. With a_i = |u_i|
+ * and the votes u_ij = W_ij u_i,
+ *   c_ij = softmax over j of route_ij . u_i,  M_j = sum_i c_ij a_i u_ij,
+ *   v_j = (sum_i c_ij a_i / sum_i a_i) M_j / |M_j|:
+ * the direction of the weighted mean of the votes, with the paper's activation as its length. v_j
+ * is 0, with gradient 0, where all a_i, or M_j, are 0. */
+typedef struct caps_self_routing {
+    size_t b, i, j, d, k; /* the most samples at once; sizes of the capsules */
+} caps_self_routing;
+
+/* What the backward needs of the forward. No votes: they are computed again, of some samples at a
+ * time. */
+typedef struct caps_self_routing_state {
+    caps_tensor couplings;  /* [B, I, J]: c */
+    caps_tensor activation; /* [B, I]: a */
+    caps_tensor pose;       /* [B, J, D]: M */
+    caps_tensor share;      /* [B, J]: the length of v */
+    caps_tensor total;      /* [B]: sum_i a_i */
+} caps_self_routing_state;
+
+/* Elements of the workspace, which holds nothing between calls, for batches of at most shape->b.
+ * training: also for the backward. */
+CAPS_API size_t caps_self_routing_workspace(const caps_self_routing *shape, bool training);
+
+/* v: [B,J,D], u: [B,I,K], w: [I,J,D,K], route: [I,J,K]. */
+CAPS_API caps_status caps_self_routing_forward(caps_runtime *rt, const caps_tensor *v,
+    caps_self_routing_state *state, const caps_tensor *u, const caps_tensor *w,
+    const caps_tensor *route, const caps_self_routing *shape, const caps_tensor *workspace,
+    caps_error *err);
+/* du (NULL: not computed), dw, droute from dv and what the forward read and left. */
+CAPS_API caps_status caps_self_routing_backward(caps_runtime *rt, const caps_tensor *du,
+    const caps_tensor *dw, const caps_tensor *droute, const caps_tensor *dv,
+    const caps_self_routing_state *state, const caps_tensor *u, const caps_tensor *w,
+    const caps_tensor *route, const caps_self_routing *shape, const caps_tensor *workspace,
     caps_error *err);
 
 /* ---- depthwise convolution, max pooling ------------------------------------------------------ */

@@ -22,7 +22,7 @@ typedef struct sizes {
     double name; /* size of the columns' names */
     bool names_up;
     double names_height, head; /* of them; of all that stands over the maps */
-    double equal;              /* what all begin with: 1 / J, leaky 1 / (J + 1) */
+    double equal;              /* what all begin with: 1 / J, leaky 1 / (J + 1), max-min 1 */
     bool matrix;               /* assignments and activations, see caps_picture_context */
     double most;               /* furthest from that of all maps */
     double above, below;       /* and of all bars */
@@ -294,14 +294,20 @@ static void place_names(sizes *n, const caps_picture_context *of)
 }
 
 /* The sheet's explanation. */
-static void write_shows(const sizes *n, bool leaky, char *text, size_t bytes)
+static void write_shows(
+    const caps_picture_context *of, const sizes *n, bool leaky, char *text, size_t bytes)
 {
     char only[96] = "", range[160], low[32], high[32];
     if (n->chosen < n->classes)
         snprintf(only, sizeof only,
             " %zu classes: the true and the predicted, and the %s capsules.", n->chosen,
             n->matrix ? "most active" : "longest");
-    if (n->most > 0 || n->above > 0 || n->below > 0)
+    if (of->max_min)
+        snprintf(range, sizeof range,
+            ", down to %.2g. Max-min: all begin with 1, and each class "
+            "gets from 0 to 1 whatever the others get",
+            1 - n->below);
+    else if (n->most > 0 || n->above > 0 || n->below > 0)
         snprintf(range, sizeof range, ", up to %s above an equal share (%.3g) or %s below",
             percent(high, sizeof high, n->above / n->equal), n->equal,
             percent(low, sizeof low, n->below / n->equal));
@@ -357,7 +363,7 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_context *
         .classes = of->classes,
         .chosen = of->classes < MOST_COLUMNS ? of->classes : MOST_COLUMNS,
         .zoom = caps_picture_zoom(height, width, 84),
-        .equal = 1.0 / (double)(of->classes + leaky),
+        .equal = of->max_min ? 1 : 1.0 / (double)(of->classes + leaky),
         .matrix = of->matrix};
     char shows[768];
     n.columns = n.chosen + leaky;
@@ -368,7 +374,7 @@ caps_status caps_picture_couplings(caps_drawing *d, const caps_picture_context *
     place_names(&n, of);
     for (size_t i = 0; i < count; i++)
         find_most(&n, &blocks[i]);
-    write_shows(&n, leaky, shows, sizeof shows);
+    write_shows(of, &n, leaky, shows, sizeof shows);
     const caps_heading heading = {.title = of->matrix ? "Assignment" : "Couplings",
         .shows = shows,
         .source = of->source,

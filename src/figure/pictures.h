@@ -20,8 +20,9 @@ typedef struct caps_picture_context {
     size_t labels;                  /* of an image: 2 of a pair; 0 as 1 */
     size_t channels, height, width; /* of images */
     double scale;                   /* pixels a unit */
-    bool matrix; /* class capsules are matrix capsules: activations in the place of lengths, and
+    bool matrix;  /* class capsules are matrix capsules: activations in the place of lengths, and
                     assignments in that of couplings */
+    bool max_min; /* couplings are by max-min normalisation: from 0 to 1, and begin with 1 */
 } caps_picture_context;
 
 /* counts: [true][predicted]. */

@@ -89,6 +89,7 @@ static void spec_fill_info(caps_model_spec *spec, const caps_network *n)
     }
     if (problem.type == CAPS_PROBLEM_CAPS) {
         info.leaky = problem.class_caps.routing.leaky;
+        info.max_min = problem.class_caps.routing.normalization == CAPS_NORMALIZATION_MAX_MIN;
         info.routing_grad =
             problem.class_caps.routing.grad == CAPS_ROUTING_GRAD_FULL ? "full" : "last";
     }

@@ -1,6 +1,6 @@
 /* class_caps.c: class capsules, votes and routing in one, by one of two algorithms: stored (votes.c
  * and routing.c one after the other) and fused (routing_fused.c). Where a device's kernels cannot
- * take the sizes, stored takes the place of fused.
+ * take the sizes, and with max-min normalisation, stored takes the place of fused.
  *
  * Workspace of the stored algorithm, in floats: routing's scratch, then, for the backward,
  * dvotes. */
@@ -29,17 +29,18 @@ static const caps_algorithm routing_names[] = {{"stored", NULL}, {"fused", NULL}
 static double routing_cost(const caps_runtime *rt, size_t algorithm, const void *problem)
 {
     const caps_class_caps *shape = problem;
-    const bool fused =
-        rt && caps_is_gpu(rt) ? caps_routing_fused_fits(rt, shape) : shape->b >= FUSED_LEAST_BATCH;
+    const bool fused = caps_routing_fused_fits(rt, shape) &&
+                       ((rt && caps_is_gpu(rt)) || shape->b >= FUSED_LEAST_BATCH);
     return algorithm + 1 == (fused ? CAPS_ROUTING_FUSED : CAPS_ROUTING_STORED) ? 0 : 1;
 }
 
 static void routing_key(char key[CAPS_TUNING_KEY], const void *problem)
 {
     const caps_class_caps *n = problem;
-    snprintf(key, CAPS_TUNING_KEY, "routing %zux%zux%zux%zux%zu r%zu%s%s%s", n->b, n->i, n->j, n->d,
-        n->k, n->routing.iterations, n->routing.grad == CAPS_ROUTING_GRAD_FULL ? "" : " last",
-        n->routing.leaky ? " leaky" : "", n->routing.squash == CAPS_SQUASH_EXP ? " exp" : "");
+    snprintf(key, CAPS_TUNING_KEY, "routing %zux%zux%zux%zux%zu r%zu%s%s%s%s", n->b, n->i, n->j,
+        n->d, n->k, n->routing.iterations, n->routing.grad == CAPS_ROUTING_GRAD_FULL ? "" : " last",
+        n->routing.leaky ? " leaky" : "", n->routing.squash == CAPS_SQUASH_EXP ? " exp" : "",
+        n->routing.normalization == CAPS_NORMALIZATION_MAX_MIN ? " max_min" : "");
 }
 
 const caps_chooser caps_routing_chooser = {

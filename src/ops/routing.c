@@ -20,7 +20,7 @@
 typedef struct sizes {
     size_t b, i, j, d, r;
     size_t chunks, steps;
-    bool leaky;
+    bool leaky, max_min;
     caps_squash squash;
 } sizes;
 
@@ -34,6 +34,7 @@ static sizes routing_sizes_of(size_t b, size_t i, size_t j, size_t d, const caps
         .chunks = caps_div_up(i, ROUTING_CHUNK),
         .steps = routing->grad == CAPS_ROUTING_GRAD_FULL ? routing->iterations : 1,
         .leaky = routing->leaky,
+        .max_min = routing->normalization == CAPS_NORMALIZATION_MAX_MIN,
         .squash = routing->squash};
 }
 
@@ -63,6 +64,11 @@ static caps_status routing_check(sizes *n, caps_routing_state *state, const caps
         status =
             caps_fail(err, CAPS_ERR_ARGUMENT, "routing: grad is %d, need %d (full) or %d (last)",
                 (int)routing->grad, CAPS_ROUTING_GRAD_FULL, CAPS_ROUTING_GRAD_LAST);
+        goto done;
+    }
+    if (routing->leaky && routing->normalization == CAPS_NORMALIZATION_MAX_MIN) {
+        status = caps_fail(err, CAPS_ERR_ARGUMENT,
+            "routing: leaky is true, need false with max-min normalization");
         goto done;
     }
     CAPS_TRY(caps_require_source("routing", "votes", votes, 4, "[B, I, J, D]", err));
@@ -100,10 +106,10 @@ static size_t group_size(const caps_runtime *rt)
     return caps_is_gpu(rt) ? caps_group_size(rt, ROUTING_GROUP) : 1;
 }
 
-/* A pass over the votes, `n` tensor arguments being in args, with space for eight more. first: 0 or
- * 1 for the forward's last two arguments, first and leaky; -1 for none. */
+/* A pass over the votes, `n` tensor arguments being in args, with space for eight more. last: up to
+ * two arguments more, after the sizes. */
 static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_arg *args, size_t n,
-    const sizes *size, int first, caps_error *err)
+    const sizes *size, const size_t *last, size_t last_count, caps_error *err)
 {
     size_t local = group_size(rt), width = caps_row_width(size->d, ROUTING_WIDTH);
     if (width > local)
@@ -117,10 +123,8 @@ static caps_status launch_pass(caps_runtime *rt, const char *kernel, caps_arg *a
     args[n++] = (caps_arg)CAPS_ARG_UINT(size->d);
     if (caps_is_gpu(rt))
         args[n++] = (caps_arg)CAPS_ARG_UINT(width);
-    if (first >= 0) {
-        args[n++] = (caps_arg)CAPS_ARG_UINT(first);
-        args[n++] = (caps_arg)CAPS_ARG_UINT(size->leaky);
-    }
+    for (size_t i = 0; i < last_count; i++)
+        args[n++] = (caps_arg)CAPS_ARG_UINT(last[i]);
     if (caps_is_gpu(rt)) {
         size_t global = size->b * size->chunks * local;
         return caps_launch(rt, kernel, args, n, 1, &global, &local, err);
@@ -173,7 +177,8 @@ caps_status caps_routing_forward(caps_runtime *rt, const caps_tensor *v, caps_ro
         bool last = t + 1 == n.r;
         caps_arg pass[12] = {CAPS_ARG_TENSOR(&partial), CAPS_ARG_TENSOR(&c), CAPS_ARG_TENSOR(votes),
             CAPS_ARG_TENSOR(&x)};
-        CAPS_TRY(launch_pass(rt, "routing_pass", pass, 4, &n, t == 0, err));
+        CAPS_TRY(launch_pass(rt, n.max_min ? "routing_pass_max_min" : "routing_pass", pass, 4, &n,
+            (size_t[]){t == 0, n.leaky}, n.max_min ? 1 : 2, err));
         caps_arg reduce[15] = {CAPS_ARG_TENSOR(&s_t), CAPS_ARG_TENSOR(&v_t),
             CAPS_ARG_TENSOR(last ? NULL : &x), CAPS_ARG_TENSOR(last ? v : NULL),
             CAPS_ARG_TENSOR(&partial), CAPS_ARG_TENSOR(bias)};
@@ -181,6 +186,21 @@ caps_status caps_routing_forward(caps_runtime *rt, const caps_tensor *v, caps_ro
     }
 done:
     return status;
+}
+
+/* G and, as partial sums, gv of the iteration before, of the iteration `t` > 0. next: G of the one
+ * after it, or NULL. */
+static caps_status run_back(caps_runtime *rt, const caps_tensor *partial, const caps_tensor *g,
+    const caps_tensor *votes, const caps_tensor *gs, const caps_tensor *next,
+    const caps_routing_state *state, size_t t, const sizes *n, caps_error *err)
+{
+    const caps_tensor c = caps_tensor_rows(&state->couplings, t, 1);
+    caps_arg args[15] = {CAPS_ARG_TENSOR(partial), CAPS_ARG_TENSOR(g), CAPS_ARG_TENSOR(votes),
+        CAPS_ARG_TENSOR(gs), CAPS_ARG_TENSOR(&c), CAPS_ARG_TENSOR(next)};
+    if (!n->max_min)
+        return launch_pass(rt, "routing_back", args, 6, n, NULL, 0, err);
+    args[6] = (caps_arg)CAPS_ARG_TENSOR(&state->v);
+    return launch_pass(rt, "routing_back_max_min", args, 7, n, (size_t[]){t, n->b}, 2, err);
 }
 
 /* dbias, the sum of gs over its n->steps * B rows. */
@@ -231,10 +251,8 @@ caps_status caps_routing_backward(caps_runtime *rt, const caps_tensor *dvotes,
             break;
         caps_tensor g = routing_part(state, g_at + (step - 1) * g_count, n.b, n.i, n.j);
         caps_tensor next = routing_part(state, last ? 0 : g_at + step * g_count, n.b, n.i, n.j);
-        caps_tensor c = caps_tensor_rows(&state->couplings, begin + step, 1);
-        caps_arg back[12] = {CAPS_ARG_TENSOR(&partial), CAPS_ARG_TENSOR(&g), CAPS_ARG_TENSOR(votes),
-            CAPS_ARG_TENSOR(&gs), CAPS_ARG_TENSOR(&c), CAPS_ARG_TENSOR(last ? NULL : &next)};
-        CAPS_TRY(launch_pass(rt, "routing_back", back, 6, &n, -1, err));
+        CAPS_TRY(run_back(
+            rt, &partial, &g, votes, &gs, last ? NULL : &next, state, begin + step, &n, err));
     }
 
     caps_tensor gs = routing_part(state, gs_at, n.steps * n.b, n.j, n.d);

@@ -92,6 +92,8 @@ static size_t cpu_workspace(const caps_fused *n, bool training)
 
 bool caps_routing_fused_fits(const caps_runtime *rt, const caps_fused *n)
 {
+    if (n->routing.normalization != CAPS_NORMALIZATION_SOFTMAX)
+        return false;
     return !rt || !caps_is_gpu(rt) || caps_routing_fused_gpu_fits(rt, n);
 }
 

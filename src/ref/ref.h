@@ -55,13 +55,16 @@ void caps_ref_votes_forward(double *votes /*[B,I,J,D]*/, const double *u /*[B,I,
 void caps_ref_votes_backward(double *du, double *dw, const double *dvotes, const double *u,
     const double *w, size_t b, size_t i, size_t j, size_t d, size_t k);
 
-/* routing_ref.c: couplings [r,B,I,J], s and v [r,B,J,D] are saved for backward */
+/* routing_ref.c: couplings [r,B,I,J], s and v [r,B,J,D] are saved for backward. Couplings by a
+ * softmax, leaky by one of one more logit, or by max-min normalisation. */
+enum { CAPS_REF_SOFTMAX, CAPS_REF_LEAKY, CAPS_REF_MAX_MIN };
 void caps_ref_routing_forward(double *v_last /*[B,J,D]*/, double *couplings, double *s, double *v,
-    const double *votes /*[B,I,J,D]*/, const double *bias /*[J,D] or NULL*/, bool leaky,
+    const double *votes /*[B,I,J,D]*/, const double *bias /*[J,D] or NULL*/, int normalization,
     bool exponential, size_t b, size_t i, size_t j, size_t d, size_t iterations);
 void caps_ref_routing_backward(double *dvotes, double *dbias, const double *dv_last,
-    const double *couplings, const double *s, const double *v, const double *votes, bool full,
-    bool exponential, size_t b, size_t i, size_t j, size_t d, size_t iterations);
+    const double *couplings, const double *s, const double *v, const double *votes,
+    int normalization, bool full, bool exponential, size_t b, size_t i, size_t j, size_t d,
+    size_t iterations);
 
 /* em_ref.c; shapes: caps_em. Assignments are [iterations, B, windows, edges, parents]. */
 typedef struct caps_ref_em {
@@ -128,6 +131,14 @@ void caps_ref_attention_forward(double *v /*[B,J,D]*/, double *couplings, double
 void caps_ref_attention_backward(double *dvotes, double *dprior, const double *dv,
     const double *couplings, const double *total, const double *s, const double *votes,
     const double *prior, bool exponential, size_t b, size_t i, size_t j, size_t d);
+
+/* self_routing_ref.c: w [I,J,D,K], route [I,J,K]; couplings [B,I,J] */
+void caps_ref_self_routing_forward(double *v /*[B,J,D]*/, double *couplings,
+    const double *u /*[B,I,K]*/, const double *w, const double *route, size_t b, size_t i, size_t j,
+    size_t d, size_t k);
+void caps_ref_self_routing_backward(double *du, double *dw, double *droute, const double *dv,
+    const double *u, const double *w, const double *route, size_t b, size_t i, size_t j, size_t d,
+    size_t k);
 
 /* depthwise_ref.c; x: [B,C,H,W], w: [C,1,k,k] */
 void caps_ref_depthwise_forward(double *y, const double *x, const double *w, const double *bias,

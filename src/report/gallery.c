@@ -151,7 +151,8 @@ caps_picture_context caps_gallery_context(const caps_gallery *g, char *text)
         .height = g->info->input[1],
         .width = g->info->input[2],
         .scale = g->scale,
-        .matrix = g->info->matrix};
+        .matrix = g->info->matrix,
+        .max_min = g->info->max_min};
 }
 
 /* ---- some images ---------------------------------------------------------------------------- */

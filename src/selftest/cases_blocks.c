@@ -1,5 +1,5 @@
-/* cases_blocks.c: cases of batch normalisation, depthwise convolution, max pooling and attention
- * routing. */
+/* cases_blocks.c: cases of batch normalisation, depthwise convolution, max pooling, attention
+ * and self-routing. */
 #include <math.h>
 #include <stdio.h>
 
@@ -167,6 +167,41 @@ done:
     return status;
 }
 
+/* ---- self-routing: b, i, j, d, k ------------------------------------------------------------ */
+
+static caps_status self_routing(caps_selftest *t, const size_t *z, caps_error *err)
+{
+    const caps_self_routing a = {z[0], z[1], z[2], z[3], z[4]};
+    const size_t us[] = {a.b, a.i, a.k}, ws[] = {a.i, a.j, a.d, a.k}, vs[] = {a.b, a.j, a.d};
+    const size_t cs[] = {a.b, a.i, a.j}, rs[] = {a.i, a.j, a.k}, nu = a.b * a.i * a.k;
+    const size_t nr = a.i * a.j * a.k, nw = nr * a.d, nv = a.b * a.j * a.d;
+    const size_t room = caps_self_routing_workspace(&a, true);
+    snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu K=%zu", a.b, a.i, a.j, a.d, a.k);
+    double *u = draw(t, nu, -1, 1), *w = draw(t, nw, -0.5, 0.5), *route = draw(t, nr, -1, 1);
+    double *dv = draw(t, nv, -1, 1), *v = zeros(t, nv), *c = zeros(t, a.b * a.i * a.j);
+    double *du = zeros(t, nu), *dw = zeros(t, nw), *dr = zeros(t, nr);
+    const caps_tensor *tu = put(t, u, 3, us), *tw = put(t, w, 4, ws), *tr = put(t, route, 3, rs);
+    const caps_tensor *tdv = put(t, dv, 3, vs), *tv = put(t, NULL, 3, vs);
+    const caps_tensor *tdu = put(t, NULL, 3, us), *tdw = put(t, NULL, 4, ws);
+    const caps_tensor *tdr = put(t, NULL, 3, rs), *work = put(t, NULL, 1, &room);
+    caps_self_routing_state state = {*put(t, NULL, 3, cs), *put(t, NULL, 2, cs),
+        *put(t, NULL, 3, vs), *put(t, NULL, 2, vs), *put(t, NULL, 1, &a.b)};
+    caps_status status;
+    CAPS_TRY(t->status);
+    caps_ref_self_routing_forward(v, c, u, w, route, a.b, a.i, a.j, a.d, a.k);
+    caps_ref_self_routing_backward(du, dw, dr, dv, u, w, route, a.b, a.i, a.j, a.d, a.k);
+    CAPS_TRY(caps_self_routing_forward(t->rt, tv, &state, tu, tw, tr, &a, work, err));
+    CAPS_TRY(compare(t, FORWARD, tv, v, err));
+    CAPS_TRY(compare(t, FORWARD, &state.couplings, c, err));
+    CAPS_TRY(
+        caps_self_routing_backward(t->rt, tdu, tdw, tdr, tdv, &state, tu, tw, tr, &a, work, err));
+    CAPS_TRY(compare(t, BACKWARD, tdu, du, err));
+    CAPS_TRY(compare(t, BACKWARD, tdw, dw, err));
+    CAPS_TRY(compare(t, BACKWARD, tdr, dr, err));
+done:
+    return status;
+}
+
 const caps_selftest_case caps_selftest_blocks[] = {
     {"batch_norm", batch_norm, true, {3, 5, 7}},
     {"batch_norm", batch_norm, true, {17, 2, 1}},
@@ -180,5 +215,8 @@ const caps_selftest_case caps_selftest_blocks[] = {
     {"attention", attention, true, {3, 5, 4, 7, 2, CAPS_SQUASH_EXP}},
     {"attention", attention, true, {2, 7, 3, 18, 5, CAPS_SQUASH_PAPER}},
     {"attention", attention, false, {21, 16, 10, 16, 8, CAPS_SQUASH_EXP}},
+    {"self_routing", self_routing, true, {3, 5, 4, 7, 2}},
+    {"self_routing", self_routing, true, {2, 7, 3, 18, 5}},
+    {"self_routing", self_routing, false, {21, 45, 10, 16, 8}},
     {0},
 };

@@ -91,19 +91,23 @@ done:
     return status;
 }
 
-/* ---- routing: b, i, j, d, iterations, routing_grad, bias, leaky, squash --------------------- */
+static const char *const normalization_text[] = {"", " leaky", " max-min"}; /* by CAPS_REF_.. */
+
+/* ---- routing: b, i, j, d, iterations, routing_grad, bias, normalization, squash ------------- */
 
 static caps_status routing(caps_selftest *t, const size_t *z, caps_error *err)
 {
     const size_t b = z[0], i = z[1], j = z[2], d = z[3], r = z[4];
-    const caps_routing how = {r, (caps_routing_grad)z[5], z[7] != 0, (caps_squash)z[8]};
+    const caps_routing how = {r, (caps_routing_grad)z[5], z[7] == CAPS_REF_LEAKY, (caps_squash)z[8],
+        (caps_normalization)(z[7] == CAPS_REF_MAX_MIN)};
+    const int by = (int)z[7];
     const bool exponential = how.squash == CAPS_SQUASH_EXP;
     const bool full = how.grad == CAPS_ROUTING_GRAD_FULL, biased = z[6] != 0;
     const size_t votes_shape[] = {b, i, j, d}, v_shape[] = {b, j, d}, bias_shape[] = {j, d};
     const size_t c_shape[] = {r, b, i, j}, s_shape[] = {r, b, j, d};
     const size_t nu = b * i * j * d, nv = b * j * d, room = caps_routing_scratch(b, i, j, d, &how);
     snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu r=%zu %s%s%s%s", b, i, j, d, r,
-        full ? "full" : "last", biased ? " bias" : "", how.leaky ? " leaky" : "",
+        full ? "full" : "last", biased ? " bias" : "", normalization_text[by],
         exponential ? " exp" : "");
     if (caps_trust_refusal(t->rt, "routing", "stored"))
         return CAPS_OK;
@@ -121,12 +125,12 @@ static caps_status routing(caps_selftest *t, const size_t *z, caps_error *err)
     CAPS_TRY(t->status);
     CAPS_TRY(caps_routing_forward(t->rt, tv, &state, tu, biased ? tb : NULL, &how, err));
     caps_ref_routing_forward(
-        last, c, s, v, u, biased ? bias : NULL, how.leaky, exponential, b, i, j, d, r);
+        last, c, s, v, u, biased ? bias : NULL, by, exponential, b, i, j, d, r);
     CAPS_TRY(compare(t, FORWARD, tv, last, err));
     CAPS_TRY(compare(t, FORWARD, &state.couplings, c, err));
     CAPS_TRY(caps_routing_backward(t->rt, tdu, biased ? tdb : NULL, tdv, &state, tu, &how, err));
     caps_ref_routing_backward(
-        dvotes, biased ? dbias : NULL, dv, c, s, v, u, full, exponential, b, i, j, d, r);
+        dvotes, biased ? dbias : NULL, dv, c, s, v, u, by, full, exponential, b, i, j, d, r);
     CAPS_TRY(compare(t, BACKWARD, tdu, dvotes, err));
     if (biased)
         CAPS_TRY(compare(t, BACKWARD, tdb, dbias, err));
@@ -134,13 +138,17 @@ done:
     return status;
 }
 
-/* ---- class capsules: b, i, j, d, k, iterations, routing_grad, bias, variant, leaky, squash --- */
+/* ---- class capsules: b, i, j, d, k, iterations, routing_grad, bias, variant, normalization,
+ * squash -------------------------------------------------------------------------------------- */
 
 static caps_status class_caps(caps_selftest *t, const size_t *z, caps_error *err)
 {
     const size_t b = z[0], i = z[1], j = z[2], d = z[3], k = z[4], r = z[5];
     const caps_class_caps how = {b, i, j, d, k,
-        {r, (caps_routing_grad)z[6], z[9] != 0, (caps_squash)z[10]}, (caps_routing_algorithm)z[8]};
+        {r, (caps_routing_grad)z[6], z[9] == CAPS_REF_LEAKY, (caps_squash)z[10],
+            (caps_normalization)(z[9] == CAPS_REF_MAX_MIN)},
+        (caps_routing_algorithm)z[8]};
+    const int by = (int)z[9];
     const bool exponential = how.routing.squash == CAPS_SQUASH_EXP;
     const bool full = how.routing.grad == CAPS_ROUTING_GRAD_FULL, biased = z[7] != 0;
     const size_t us[] = {b, i, k}, ws[] = {i, j, d, k}, vs[] = {b, j, d}, bs[] = {j, d};
@@ -148,7 +156,7 @@ static caps_status class_caps(caps_selftest *t, const size_t *z, caps_error *err
     const size_t nu = b * i * k, nw = i * j * d * k, nv = b * j * d, votes = b * i * j * d;
     const caps_class_caps_workspace room = caps_class_caps_workspace_of(t->rt, &how, true);
     snprintf(t->shape, sizeof t->shape, "B=%zu I=%zu J=%zu D=%zu K=%zu r=%zu %s%s%s%s", b, i, j, d,
-        k, r, full ? "full" : "last", biased ? " bias" : "", how.routing.leaky ? " leaky" : "",
+        k, r, full ? "full" : "last", biased ? " bias" : "", normalization_text[by],
         exponential ? " exp" : "");
     snprintf(t->algorithm, sizeof t->algorithm, "%s", caps_routing_algorithm_name(how.algorithm));
     if (caps_selftest_skips(t, "routing"))
@@ -172,12 +180,12 @@ static caps_status class_caps(caps_selftest *t, const size_t *z, caps_error *err
         t->rt, tv, &state, tu, tw, biased ? tb : NULL, &how, workspace, err));
     caps_ref_votes_forward(u_hat, u, w, b, i, j, d, k);
     caps_ref_routing_forward(
-        last, c, s, v, u_hat, biased ? bias : NULL, how.routing.leaky, exponential, b, i, j, d, r);
+        last, c, s, v, u_hat, biased ? bias : NULL, by, exponential, b, i, j, d, r);
     CAPS_TRY(compare(t, FORWARD, tv, last, err));
     CAPS_TRY(compare(t, FORWARD, &state.couplings, c, err));
     CAPS_TRY(caps_class_caps_backward(
         t->rt, tdu, tdw, biased ? tdb : NULL, tdv, &state, tu, tw, &how, workspace, err));
-    caps_ref_routing_backward(du_hat, db, dv, c, s, v, u_hat, full, exponential, b, i, j, d, r);
+    caps_ref_routing_backward(du_hat, db, dv, c, s, v, u_hat, by, full, exponential, b, i, j, d, r);
     caps_ref_votes_backward(du, dw, du_hat, u, w, b, i, j, d, k);
     CAPS_TRY(compare(t, BACKWARD, tdu, du, err));
     CAPS_TRY(compare(t, BACKWARD, tdw, dw, err));
@@ -450,6 +458,9 @@ const caps_selftest_case caps_selftest_capsules[] = {
     {"routing", routing, false, {13, 145, 10, 16, 3, CAPS_ROUTING_GRAD_FULL, 0, 1}},
     {"routing", routing, false, {5, 70, 11, 19, 5, CAPS_ROUTING_GRAD_FULL, 1}},
     {"routing", routing, true, {2, 35, 4, 5, 3, CAPS_ROUTING_GRAD_FULL, 1, 0, CAPS_SQUASH_EXP}},
+    {"routing", routing, true, {2, 35, 4, 5, 3, FULL, 1, CAPS_REF_MAX_MIN}},
+    {"routing", routing, true, {3, 9, 7, 6, 4, LAST, 0, CAPS_REF_MAX_MIN, CAPS_SQUASH_EXP}},
+    {"routing", routing, false, {13, 145, 10, 16, 3, FULL, 0, CAPS_REF_MAX_MIN}},
     {"class_caps", class_caps, true, {2, 11, 4, 5, 3, 2, FULL, 1, CAPS_ROUTING_STORED}},
     {"class_caps", class_caps, true, {17, 5, 3, 5, 3, 3, FULL, 1, CAPS_ROUTING_FUSED}},
     {"class_caps", class_caps, true, {3, 11, 2, 4, 5, 2, LAST, 0, CAPS_ROUTING_FUSED}},

@@ -31,8 +31,7 @@ static const char *used_conv(const caps_runtime *rt)
 
 static const char *used_routing(const caps_runtime *rt)
 {
-    const caps_class_caps paper = {100, 1152, 10, 16, 8,
-        {3, CAPS_ROUTING_GRAD_FULL, false, CAPS_SQUASH_PAPER}, CAPS_ROUTING_AUTO};
+    const caps_class_caps paper = {100, 1152, 10, 16, 8, {.iterations = 3}, CAPS_ROUTING_AUTO};
     return caps_routing_algorithm_name(caps_class_caps_choose(rt, &paper, CAPS_ROUTING_AUTO));
 }
 

@@ -92,6 +92,23 @@ static const char *const lists[] = {
     "{\"kind\":\"caps\",\"capsules\":7,\"dim\":3,\"routing\":{\"kind\":\"attention\"}},"
     "{\"kind\":\"caps\",\"capsules\":3,\"dim\":6,"
     "\"routing\":{\"kind\":\"dynamic\",\"iterations\":2}}],\"decoder\":null}",
+
+    /* Max-min above and below. */
+    "{\"input\":[2,9,10],\"classes\":4,\"layers\":["
+    "{\"kind\":\"conv\",\"channels\":5,\"kernel\":3,\"stride\":2},"
+    "{\"kind\":\"primary_caps\",\"types\":3,\"dim\":4,\"kernel\":2,\"stride\":1},"
+    "{\"kind\":\"caps\",\"capsules\":6,\"dim\":5,"
+    "\"routing\":{\"kind\":\"max_min\",\"iterations\":2}},"
+    "{\"kind\":\"caps\",\"capsules\":4,\"dim\":7,\"bias\":true,"
+    "\"routing\":{\"kind\":\"max_min\",\"iterations\":3}}],\"decoder\":{\"hidden\":[9]}}",
+
+    /* Self-routing above and below. */
+    "{\"input\":[1,10,9],\"classes\":5,\"layers\":["
+    "{\"kind\":\"conv\",\"channels\":4,\"kernel\":3,\"stride\":2},"
+    "{\"kind\":\"primary_caps\",\"types\":3,\"dim\":4,\"kernel\":2,\"stride\":1},"
+    "{\"kind\":\"caps\",\"capsules\":7,\"dim\":3,\"routing\":{\"kind\":\"self\"}},"
+    "{\"kind\":\"caps\",\"capsules\":5,\"dim\":6,\"routing\":{\"kind\":\"self\"}}],"
+    "\"decoder\":{\"hidden\":[9]}}",
 };
 enum { LISTS = sizeof lists / sizeof *lists };
 

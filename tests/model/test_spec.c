@@ -453,7 +453,27 @@ static const struct {
         "net.json: caps1.routing is missing, need an object"},
     {HEAD "\"layers\":[{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"routing\":{\"kind\":\"magic\"}"
           "}]}",
-        "net.json: caps1.routing.kind is unknown, need \"dynamic\" or \"attention\""},
+        "net.json: caps1.routing.kind is unknown, need \"dynamic\" or "
+        "\"max_min\" or \"attention\" or \"self\""},
+    {HEAD "\"layers\":[{\"kind\":\"primary_caps\",\"types\":2,\"dim\":3,\"kernel\":3,\"stride\":2},"
+          "{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"routing\":{\"kind\":\"self\","
+          "\"iterations\":3}}]}",
+        "net.json: caps1.routing.iterations is no field of a spec, need one of kind"},
+    {HEAD "\"layers\":[{\"kind\":\"primary_caps\",\"types\":2,\"dim\":3,\"kernel\":3,\"stride\":2},"
+          "{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"bias\":true,"
+          "\"routing\":{\"kind\":\"self\"}}]}",
+        "net.json: caps1: bias is true, need false with self-routing"},
+    {HEAD "\"layers\":[{\"kind\":\"primary_caps\",\"types\":2,\"dim\":3,\"kernel\":3,\"stride\":2},"
+          "{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"squash\":\"exp\","
+          "\"routing\":{\"kind\":\"self\"}}]}",
+        "net.json: caps1: squash is exp, need none with self-routing: nothing is squashed"},
+    {HEAD "\"layers\":[{\"kind\":\"primary_caps\",\"types\":2,\"dim\":3,\"kernel\":3,\"stride\":2},"
+          "{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"routing\":{\"kind\":\"max_min\","
+          "\"iterations\":3,\"leaky\":true}}]}",
+        "net.json: caps1.routing.leaky is no field of a spec, need one of kind, iterations, grad"},
+    {HEAD "\"layers\":[{\"kind\":\"primary_caps\",\"types\":2,\"dim\":3,\"kernel\":3,\"stride\":2},"
+          "{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"routing\":{\"kind\":\"max_min\"}}]}",
+        "net.json: caps1.routing.iterations is missing, need a whole number from 1 to 1000"},
     {HEAD
         "\"layers\":[{\"kind\":\"caps\",\"capsules\":5,\"dim\":4,\"routing\":{\"kind\":\"dynamic\","
         "\"iterations\":0}}]}",

@@ -110,8 +110,8 @@ static host host_run(const shape *x, const inputs *in, bool bias, bool full, boo
     caps_ref_votes_forward(h.votes, in->u, in->w, x->b, x->i, x->j, x->d, x->k);
     caps_ref_routing_forward(h.last, h.couplings, h.s, h.v, h.votes, bias ? in->bias : NULL, leaky,
         exponential, x->b, x->i, x->j, x->d, x->r);
-    caps_ref_routing_backward(h.dvotes, h.dbias, in->dv, h.couplings, h.s, h.v, h.votes, full,
-        exponential, x->b, x->i, x->j, x->d, x->r);
+    caps_ref_routing_backward(h.dvotes, h.dbias, in->dv, h.couplings, h.s, h.v, h.votes, leaky,
+        full, exponential, x->b, x->i, x->j, x->d, x->r);
     caps_ref_votes_backward(h.du, h.dw, h.dvotes, in->u, in->w, x->b, x->i, x->j, x->d, x->k);
     return h;
 }

@@ -111,7 +111,7 @@ START_TEST(the_reference_agrees)
     for (int mode = 0; mode < 2; mode++) {
         double *need_dvotes = values_of(modes[mode], "dvotes");
         double *need_dbias = values_of(modes[mode], "dbias");
-        caps_ref_routing_backward(dvotes, dbias, dv, couplings, s, v, votes,
+        caps_ref_routing_backward(dvotes, dbias, dv, couplings, s, v, votes, CAPS_REF_LEAKY,
             mode == CAPS_ROUTING_GRAD_FULL, false, b, i, j, d, r);
         expect_values(dvotes, need_dvotes, votes_count, 1e-12, "dvotes");
         expect_values(dbias, need_dbias, j * d, 1e-12, "dbias");
@@ -127,7 +127,7 @@ END_TEST
 START_TEST(routing_agrees)
 {
     for (int mode = 0; mode < 2; mode++) {
-        const caps_routing how = {r, (caps_routing_grad)mode, true, CAPS_SQUASH_PAPER};
+        const caps_routing how = {.iterations = r, .grad = (caps_routing_grad)mode, .leaky = true};
         const size_t scratch = caps_routing_scratch(b, i, j, d, &how);
         const size_t capsules[] = {r, b, j, d};
         caps_error err = {0};

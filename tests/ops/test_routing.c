@@ -132,7 +132,7 @@ START_TEST(reference_gradient_by_finite_differences)
             host h = host_forward(x, votes, votes + votes_count(x), leaky);
             problem p = {*x, g, h.couplings + (x->r - 1) * x->b * x->i * x->j, leaky};
             caps_ref_routing_backward(gradient, gradient + votes_count(x), g, h.couplings, h.s, h.v,
-                votes, full, false, x->b, x->i, x->j, x->d, x->r);
+                votes, leaky, full, false, x->b, x->i, x->j, x->d, x->r);
             double error = test_finite_difference(
                 full ? weighted : weighted_frozen, &p, votes, gradient, count, 1e-5);
             ck_assert_msg(error < 1e-6, "shape %zu, full %d, leaky %d: %g", n, full, leaky, error);
@@ -153,10 +153,10 @@ START_TEST(reference_modes_differ_where_they_should)
         double *votes = make_votes(x, 1), *g = test_random(capsules_count(x), 2, -1, 1);
         double *full = test_zeros(votes_count(x)), *last = test_zeros(votes_count(x));
         host h = host_forward(x, votes, NULL, false);
-        caps_ref_routing_backward(
-            full, NULL, g, h.couplings, h.s, h.v, votes, true, false, x->b, x->i, x->j, x->d, x->r);
-        caps_ref_routing_backward(last, NULL, g, h.couplings, h.s, h.v, votes, false, false, x->b,
+        caps_ref_routing_backward(full, NULL, g, h.couplings, h.s, h.v, votes, 0, true, false, x->b,
             x->i, x->j, x->d, x->r);
+        caps_ref_routing_backward(last, NULL, g, h.couplings, h.s, h.v, votes, 0, false, false,
+            x->b, x->i, x->j, x->d, x->r);
         double error = test_relative_error(last, full, votes_count(x));
         ck_assert(x->r == 1 ? error == 0 : error > 1e-2);
         host_release(&h);
@@ -226,7 +226,7 @@ static void compare(
     double *bias = test_random(x->j * x->d, 4, -0.3, 0.3);
     double *dvotes = test_zeros(votes_count(x)), *dbias = test_zeros(x->j * x->d);
     host h = host_forward(x, votes, with_bias ? bias : NULL, leaky);
-    caps_ref_routing_backward(dvotes, dbias, dv, h.couplings, h.s, h.v, votes,
+    caps_ref_routing_backward(dvotes, dbias, dv, h.couplings, h.s, h.v, votes, leaky,
         grad == CAPS_ROUTING_GRAD_FULL, false, x->b, x->i, x->j, x->d, x->r);
     device d = device_create(x, votes, bias, dv, grad, leaky);
     device_run(rt, &d, with_bias);

@@ -16,7 +16,7 @@ static const struct {
     {"totals", false}, {"softmax", false}, {"cross_entropy", true}, {"dropout", true},
     {"scale", false}, {"class_weights", false}, {"adam", false}, {"sgd", false}, {"average", false},
     {"batch_norm", true}, {"depthwise", true}, {"max_pool", true}, {"attention", true},
-    {"em", true}, {"spread", true}};
+    {"self_routing", true}, {"em", true}, {"spread", true}};
 
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 

@@ -488,6 +488,37 @@ static caps_drawing couplings_of(
     return d;
 }
 
+/* Of max-min the couplings begin with 1, not with an equal share: what is less is cold, and nothing
+ * is hot. */
+START_TEST(max_min_couplings_begin_with_one)
+{
+    static float image[144];
+    static const char *const three[] = {"a", "b", "c"};
+    const float lengths[] = {0.5f, 0.9f, 0.2f};
+    const int label = 1;
+    float couplings[2 * 8 * 3];
+    for (size_t n = 0; n < 2 * 8 * 3; n++)
+        couplings[n] = n < 8 * 3 || n % 3 == 1 ? 1.0f : n % 3 == 0 ? 0.0f : 0.25f;
+    const caps_picture_context of = {.source = "a test",
+        .names = three,
+        .classes = 3,
+        .channels = 1,
+        .height = 12,
+        .width = 12,
+        .scale = 1,
+        .max_min = true};
+    const caps_coupled block = {
+        "#1", image, &label, &label, 1, lengths, couplings, primary_lengths};
+    caps_error err = {0};
+    caps_drawing d;
+    test_ok(caps_picture_couplings(&d, &of, &block, 1, 2, 2, 2, 2, false, &err));
+    ck_assert_uint_gt(count_colour(&d, caps_ramp_colour(CAPS_RAMP_DIVERGING, 0)), 300);
+    ck_assert(says(&d, "1 equal", CAPS_TEXT_SMALL, caps_muted));
+    ck_assert(says(&d, "-100%", CAPS_TEXT_SMALL, caps_muted));
+    caps_drawing_release(&d);
+}
+END_TEST
+
 /* Small differences are as strong as large ones; where there is none, no colour and no legend says
  * that there were. */
 START_TEST(couplings_of_any_range)
@@ -637,6 +668,7 @@ Suite *suite(void)
     tcase_add_test(sheets, confusion_is_coloured);
     tcase_add_test(sheets, sheets_of_any_size);
     tcase_add_test(sheets, sheets_say_names);
+    tcase_add_test(sheets, max_min_couplings_begin_with_one);
     tcase_add_test(sheets, couplings_of_any_range);
     tcase_add_test(sheets, couplings_show_true_classes);
     tcase_add_test(sheets, wilson_intervals);

@@ -3,11 +3,15 @@
  *
  *     {"kind": "caps", "capsules": 10, "dim": 16, "bias": false, "squash": "paper",
  *      "routing": {"kind": "dynamic", "iterations": 3, "grad": "full", "leaky": false}}
+ *     "routing": {"kind": "max_min", "iterations": 3, "grad": "full"}
  *     "routing": {"kind": "attention"}
+ *     "routing": {"kind": "self"}
+ *
+ * Max-min is dynamic routing with another function in place of the softmax.
  *
  * Cached for backward, of dynamic routing: the state of every iteration and, where the algorithm
- * stores them, the votes; of attention: couplings and sums. Attention has a parameter more, the
- * prior [I, J]. */
+ * stores them, the votes; of attention and self-routing: couplings and sums. These two have a
+ * parameter more: attention the prior [I, J], self-routing the routing weights `route` [I, J, K]. */
 #include <stdio.h>
 #include <string.h>
 
@@ -24,30 +28,44 @@ typedef struct capsule_layer {
     caps_class_caps_state state; /* for the whole batch; see state_of */
     caps_attention attention;    /* the same of attention routing */
     caps_attention_state attended;
+    caps_self_routing chosen; /* of self-routing */
+    caps_self_routing_state chosen_state;
 } capsule_layer;
 
-enum { DYNAMIC, ATTENTION }; /* positions in caps_routings */
+enum { DYNAMIC, MAX_MIN, ATTENTION, SELF }; /* positions in caps_routings */
 
 enum { MOST_ITERATIONS = 1000 };
 
 static const char *const caps_grads[] = {"full", "last", NULL}; /* by caps_routing_grad */
 
+/* Of routing with iterations. */
+#define CAPS_ROWS_ITERATED                                                                         \
+    {.name = "iterations",                                                                         \
+        .type = CAPS_FIELD_SIZE,                                                                   \
+        .offset = offsetof(capsule_layer, iterations),                                             \
+        .required = true,                                                                          \
+        .least = 1,                                                                                \
+        .most = MOST_ITERATIONS},                                                                  \
+        CAPS_ROW_CHOICE_OF("grad", capsule_layer, grad, caps_grads)
+
 static const caps_field dynamic_fields[] = {
-    {.name = "iterations",
-        .type = CAPS_FIELD_SIZE,
-        .offset = offsetof(capsule_layer, iterations),
-        .required = true,
-        .least = 1,
-        .most = MOST_ITERATIONS},
-    CAPS_ROW_CHOICE_OF("grad", capsule_layer, grad, caps_grads),
+    CAPS_ROWS_ITERATED,
     CAPS_ROW_FLAG("leaky", capsule_layer, leaky),
     {0},
 };
 
-static const caps_field attention_fields[] = {{0}};
+static const caps_field max_min_fields[] = {CAPS_ROWS_ITERATED, {0}};
 
-static const caps_field_variant caps_routings[] = {
-    {"dynamic", dynamic_fields}, {"attention", attention_fields}, {0}};
+static const caps_field no_fields[] = {{0}}; /* attention, self-routing */
+
+/* How messages name a routing without iterations. */
+static const char *routing_name(const capsule_layer *self)
+{
+    return self->routing == SELF ? "self-routing" : "attention routing";
+}
+
+static const caps_field_variant caps_routings[] = {{"dynamic", dynamic_fields},
+    {"max_min", max_min_fields}, {"attention", no_fields}, {"self", no_fields}, {0}};
 
 static const caps_field caps_fields[] = {
     CAPS_ROW_REQUIRED_SIZE("capsules", capsule_layer, capsules),
@@ -61,8 +79,9 @@ static const caps_field caps_fields[] = {
 static caps_status caps_build(caps_layer *layer, caps_network *n, caps_error *err)
 {
     capsule_layer *self = (capsule_layer *)layer;
-    const bool attention = self->routing == ATTENTION;
-    const size_t j = self->capsules, d = self->dim, r = attention ? 1 : self->iterations;
+    const bool attention = self->routing == ATTENTION, by_self = self->routing == SELF;
+    const size_t j = self->capsules, d = self->dim;
+    const size_t r = attention || by_self ? 1 : self->iterations;
     caps_status status;
     CAPS_TRY(caps_layer_require(layer, CAPS_FORM_CAPSULES, "capsules", err));
     const size_t i = layer->inputs[0]->shape[0], k = layer->inputs[0]->shape[1];
@@ -71,12 +90,17 @@ static caps_status caps_build(caps_layer *layer, caps_network *n, caps_error *er
         .j = j,
         .d = d,
         .k = k,
-        .routing = {r, (caps_routing_grad)self->grad, self->leaky, (caps_squash)self->squash}};
+        .routing = {r, (caps_routing_grad)self->grad, self->leaky, (caps_squash)self->squash,
+            self->routing == MAX_MIN ? CAPS_NORMALIZATION_MAX_MIN : CAPS_NORMALIZATION_SOFTMAX}};
     self->attention =
         (caps_attention){.i = i, .j = j, .d = d, .k = k, .squash = (caps_squash)self->squash};
-    if (attention && self->bias)
+    self->chosen = (caps_self_routing){.i = i, .j = j, .d = d, .k = k};
+    if ((attention || by_self) && self->bias)
+        CAPS_TRY(caps_fail(err, CAPS_ERR_SPEC, "%s: bias is true, need false with %s", layer->name,
+            routing_name(self)));
+    if (by_self && self->squash != CAPS_SQUASH_PAPER)
         CAPS_TRY(caps_fail(err, CAPS_ERR_SPEC,
-            "%s: bias is true, need false with attention routing", layer->name));
+            "%s: squash is exp, need none with self-routing: nothing is squashed", layer->name));
     /* As of one linear layer from all input capsules to all output capsules. */
     CAPS_TRY(caps_layer_add_parameter(
         n, layer, "weight", 4, weight, caps_stddev_glorot(i * k, j * d), err));
@@ -89,6 +113,10 @@ static caps_status caps_build(caps_layer *layer, caps_network *n, caps_error *er
         CAPS_TRY(caps_layer_add_parameter(n, layer, "prior", 2, (size_t[]){i, j}, 0, err));
         layer->parameters[1].authors_initial = 0;
     }
+    if (by_self) {
+        CAPS_TRY(caps_layer_add_parameter(n, layer, "route", 3, (size_t[]){i, j, k}, 0, err));
+        layer->parameters[1].authors_initial = 0;
+    }
     CAPS_TRY(caps_layer_add_output(layer, CAPS_FORM_CAPSULES, 2, shape, err));
 done:
     return status;
@@ -97,14 +125,15 @@ done:
 static void caps_describe(const caps_layer *layer, char *text, size_t bytes)
 {
     const capsule_layer *self = (const capsule_layer *)layer;
-    if (self->routing == ATTENTION) {
-        snprintf(text, bytes, "%zu capsules of %zu, attention routing%s", self->capsules, self->dim,
-            self->squash == CAPS_SQUASH_EXP ? ", exponential squash" : "");
+    if (self->routing == ATTENTION || self->routing == SELF) {
+        snprintf(text, bytes, "%zu capsules of %zu, %s%s", self->capsules, self->dim,
+            routing_name(self), self->squash == CAPS_SQUASH_EXP ? ", exponential squash" : "");
         return;
     }
-    snprintf(text, bytes, "%zu capsules of %zu, %zu routing iterations (gradient: %s)%s%s%s",
+    snprintf(text, bytes, "%zu capsules of %zu, %zu routing iterations (gradient: %s)%s%s%s%s",
         self->capsules, self->dim, self->iterations, caps_grads[self->grad],
-        self->bias ? ", bias" : "", self->leaky ? ", leaky" : "",
+        self->routing == MAX_MIN ? ", max-min" : "", self->bias ? ", bias" : "",
+        self->leaky ? ", leaky" : "",
         self->squash == CAPS_SQUASH_EXP ? ", exponential squash" : "");
 }
 
@@ -127,11 +156,35 @@ done:
     return status;
 }
 
+static caps_status caps_plan_self(capsule_layer *self, caps_plan *plan, caps_error *err)
+{
+    caps_self_routing *n = &self->chosen;
+    caps_self_routing_state *state = &self->chosen_state;
+    n->b = plan->batch;
+    const size_t couplings[] = {n->b, n->i, n->j}, capsules[] = {n->b, n->j, n->d};
+    const struct {
+        caps_tensor *t;
+        int ndim;
+        const size_t *shape;
+    } rows[] = {{&state->couplings, 3, couplings}, {&state->activation, 2, couplings},
+        {&state->pose, 3, capsules}, {&state->share, 2, capsules}, {&state->total, 1, capsules}};
+    caps_status status = CAPS_OK;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        CAPS_TRY(caps_arena_add(plan->arena, rows[i].t, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32,
+            rows[i].ndim, rows[i].shape, err));
+    self->workspace = caps_self_routing_workspace(n, plan->training);
+    caps_plan_transient(plan, self->workspace);
+done:
+    return status;
+}
+
 static caps_status caps_plan_layer(caps_layer *layer, caps_plan *plan, caps_error *err)
 {
     capsule_layer *self = (capsule_layer *)layer;
     if (self->routing == ATTENTION)
         return caps_plan_attention(self, plan, err);
+    if (self->routing == SELF)
+        return caps_plan_self(self, plan, err);
     caps_class_caps *shape = &self->shape;
     shape->b = plan->batch;
     shape->algorithm = caps_class_caps_choose(plan->rt, shape, plan->routing_requested);
@@ -171,6 +224,14 @@ static caps_attention_state caps_attended_of(const capsule_layer *self, size_t b
         caps_batch_of(&self->attended.total, b), caps_batch_of(&self->attended.s, b)};
 }
 
+static caps_self_routing_state caps_chosen_of(const capsule_layer *self, size_t b)
+{
+    const caps_self_routing_state *s = &self->chosen_state;
+    return (caps_self_routing_state){caps_batch_of(&s->couplings, b),
+        caps_batch_of(&s->activation, b), caps_batch_of(&s->pose, b), caps_batch_of(&s->share, b),
+        caps_batch_of(&s->total, b)};
+}
+
 static caps_status caps_forward(caps_layer *layer, const caps_pass *pass, caps_error *err)
 {
     const capsule_layer *self = (const capsule_layer *)layer;
@@ -182,6 +243,12 @@ static caps_status caps_forward(caps_layer *layer, const caps_pass *pass, caps_e
         return caps_attention_forward(pass->rt, &y, &attended, &u,
             &layer->parameters[0].parameter.value, &layer->parameters[1].parameter.value,
             &self->attention, &workspace, err);
+    }
+    if (self->routing == SELF) {
+        caps_self_routing_state chosen = caps_chosen_of(self, pass->b);
+        return caps_self_routing_forward(pass->rt, &y, &chosen, &u,
+            &layer->parameters[0].parameter.value, &layer->parameters[1].parameter.value,
+            &self->chosen, &workspace, err);
     }
     caps_class_caps_state state = caps_state_of(self, pass->b);
     return caps_class_caps_forward(pass->rt, &y, &state, &u, &layer->parameters[0].parameter.value,
@@ -202,16 +269,23 @@ static caps_status caps_backward(caps_layer *layer, const caps_pass *pass, caps_
         return caps_attention_backward(pass->rt, &du, &w->gradient, &prior->gradient, &dy,
             &attended, &u, &w->value, &prior->value, &self->attention, &workspace, err);
     }
+    if (self->routing == SELF) {
+        const caps_parameter *route = &layer->parameters[1].parameter;
+        const caps_self_routing_state chosen = caps_chosen_of(self, pass->b);
+        return caps_self_routing_backward(pass->rt, &du, &w->gradient, &route->gradient, &dy,
+            &chosen, &u, &w->value, &route->value, &self->chosen, &workspace, err);
+    }
     const caps_class_caps_state state = caps_state_of(self, pass->b);
     return caps_class_caps_backward(pass->rt, &du, &w->gradient,
         self->bias ? &layer->parameters[1].parameter.gradient : NULL, &dy, &state, &u, &w->value,
         &self->shape, &workspace, err);
 }
 
-/* Of attention, which computes them once: without the prior. */
-static caps_tensor caps_attended_couplings(const capsule_layer *self, const char *name, size_t b)
+/* Of routing that computes them once; of attention without the prior. */
+static caps_tensor caps_single_couplings(const capsule_layer *self, const char *name, size_t b)
 {
-    const caps_tensor *c = &self->attended.couplings; /* [batch, I, J] */
+    const caps_tensor *c = self->routing == SELF ? &self->chosen_state.couplings
+                                                 : &self->attended.couplings; /* [batch, I, J] */
     const size_t each[] = {1, b, c->shape[1], c->shape[2]};
     if (strcmp(name, "couplings.iterations") == 0)
         return caps_tensor_wrap(c->buffer, c->offset, CAPS_F32, 4, each);
@@ -222,8 +296,8 @@ static caps_tensor caps_attended_couplings(const capsule_layer *self, const char
 static caps_tensor caps_result(const caps_layer *layer, const char *name, size_t b)
 {
     const capsule_layer *self = (const capsule_layer *)layer;
-    if (self->routing == ATTENTION)
-        return caps_attended_couplings(self, name, b);
+    if (self->routing == ATTENTION || self->routing == SELF)
+        return caps_single_couplings(self, name, b);
     const caps_tensor *c = &self->state.couplings; /* [r, batch, I, J] */
     const size_t r = c->shape[0], i = c->shape[2], j = c->shape[3];
     if (strcmp(name, "couplings.iterations") == 0)
@@ -239,7 +313,12 @@ static void caps_problem(const caps_layer *layer, caps_layer_problem *p)
     const capsule_layer *self = (const capsule_layer *)layer;
     const caps_class_caps *s = &self->shape;
     const double votes = (double)s->i * (double)s->j * (double)s->d;
-    p->couplings = self->routing == ATTENTION ? 1 : s->routing.iterations;
+    p->couplings = s->routing.iterations;
+    if (self->routing == SELF) { /* votes, logits, the votes' weighted sum */
+        p->flops =
+            2 * votes * (double)s->k + 2 * (double)s->i * (double)s->j * (double)s->k + 2 * votes;
+        return;
+    }
     if (self->routing == ATTENTION) {
         p->flops = 2 * votes * (double)s->k + 5 * votes; /* votes, their sum, logits, couplings */
         return;
