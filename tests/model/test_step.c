@@ -169,6 +169,102 @@ START_TEST(a_bad_step_is_named_while_the_next_runs)
 }
 END_TEST
 
+/* ---- EM routing: the iteration is named too ---- */
+
+/* lambda 1000: z of iteration t is 1000 (1 - 0.95^(t + 1)) (beta_a - cost). */
+#define EM_ROUTING "\"routing\":{\"kind\":\"em\",\"iterations\":3,\"lambda\":1000}"
+#define EM_SPEC                                                                                    \
+    "{\"input\":[2,11,9],\"classes\":5,\"layers\":["                                               \
+    "{\"kind\":\"conv\",\"channels\":3,\"kernel\":3,\"stride\":2},"                                \
+    "{\"kind\":\"matrix_primary\",\"name\":\"first\",\"types\":2},"                                \
+    "{\"kind\":\"matrix_conv\",\"name\":\"low\",\"types\":3,\"kernel\":2,\"stride\":1," EM_ROUTING \
+    "},"                                                                                           \
+    "{\"kind\":\"matrix_caps\",\"name\":\"top\",\"capsules\":5," EM_ROUTING "}]}"
+
+enum { EM_MOST = 40 };
+
+static caps_model *make_em(caps_runtime *rt)
+{
+    static const caps_model_options options = {
+        CAPS_OPTIONS(caps_model_options), .max_batch = EM_MOST, .training = true, .adam = true};
+    caps_error err = {0};
+    caps_model *m = NULL;
+    OWNED_SPEC(spec) = spec_of(EM_SPEC);
+    test_ok(caps_model_create(&m, rt, spec, &options, &err));
+    test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
+    return m;
+}
+
+/* Training on images of which one may have a pixel of `bright`; then what is not finite, looked for
+ * in all that the forward left. */
+static caps_step_report step_em(caps_model *m, size_t n, size_t image, float bright, char name[64])
+{
+    caps_error err = {0};
+    int32_t labels[EM_MOST];
+    float *images = floats(n * PIXELS, 4, 0, 1);
+    for (size_t i = 0; i < n; i++)
+        labels[i] = (int32_t)(i % CLASSES);
+    images[image * PIXELS + 30] = bright;
+    caps_step_begin(m);
+    test_ok(caps_model_accumulate(m, &(caps_images){n, images, labels, NULL}, true, NULL, &err));
+    test_ok(caps_step_end(m, 1, &err));
+    const caps_step_report report = take(m, 1);
+    test_ok(caps_model_first_not_finite(m, name, 64, &err));
+    free(images);
+    return report;
+}
+
+START_TEST(iterations_of_em_are_named)
+{
+    static const struct {
+        const char *parameter, *where;
+        float value; /* of all its elements */
+        bool ends;   /* the loss or a gradient is not finite either */
+    } cases[] = {
+        {"low.beta_a", "iteration 1 of low", -1e37f, true},
+        {"low.beta_a", "iteration 2 of low", -5e36f, true},
+        {"low.beta_a", "iteration 3 of low", -2.6e36f, false}, /* sigmoid(-inf) is 0 */
+        {"top.beta_a", "iteration 2 of top", -5e36f, true},
+        {"top.beta_u", "iteration 1 of top", NAN, true},
+        {"low.weight", "iteration 1 of low", INFINITY, true},
+        {"conv1.bias", "conv1", NAN, true},
+    };
+    caps_error err = {0};
+    char name[64];
+    caps_model *m = make_em(families[_i]);
+    const size_t n = caps_model_flat_count(m);
+    float *good = malloc(n * sizeof *good), *bad = malloc(n * sizeof *bad);
+    test_ok(caps_model_get_parameters(m, good, &err));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const caps_parameter *p = caps_model_parameter(m, 0);
+        for (size_t k = 1; strcmp(p->name, cases[i].parameter) != 0; k++)
+            p = caps_model_parameter(m, k);
+        memcpy(bad, good, n * sizeof *bad);
+        for (size_t x = 0; x < caps_tensor_count(&p->value); x++)
+            bad[p->first + x] = cases[i].value;
+        test_ok(caps_model_set_parameters(m, bad, &err));
+        const caps_step_report report = step_em(m, 20, 0, 0.5f, name);
+        ck_assert_str_eq(name, cases[i].where);
+        ck_assert(report.finite == !cases[i].ends);
+        if (cases[i].ends)
+            ck_assert_str_eq(report.where, cases[i].where);
+    }
+    /* The state of a smaller batch lies elsewhere, and what a larger one left is nobody's. */
+    test_ok(caps_model_set_parameters(m, bad, &err));
+    ck_assert(!step_em(m, EM_MOST, 0, 0.5f, name).finite);
+    test_ok(caps_model_set_parameters(m, good, &err));
+    for (size_t b = 1; b <= EM_MOST; b += 13) {
+        ck_assert(step_em(m, b, 0, 0.5f, name).finite);
+        ck_assert_str_eq(name, "nothing");
+        ck_assert(!step_em(m, b, b - 1, 1e25f, name).finite); /* squares of votes overflow */
+        ck_assert_str_eq(name, "iteration 1 of low");
+    }
+    free(good);
+    free(bad);
+    caps_model_free(m);
+}
+END_TEST
+
 /* Two micro-batches: the first has the fault, the second takes its tensors. */
 START_TEST(a_bad_micro_batch_is_named)
 {
@@ -231,6 +327,7 @@ Suite *suite(void)
     families_add(tc, nothing_in_a_step_waits);
     families_add(tc, labels_behind_images_are_the_same);
     families_add(tc, a_bad_step_is_named_while_the_next_runs);
+    families_add(tc, iterations_of_em_are_named);
     families_add(tc, a_bad_micro_batch_is_named);
     families_add(tc, a_sum_that_overflows);
     return s;
