@@ -173,13 +173,14 @@ END_TEST
 
 /* lambda 1000: z of iteration t is 1000 (1 - 0.95^(t + 1)) (beta_a - cost). */
 #define EM_ROUTING "\"routing\":{\"kind\":\"em\",\"iterations\":3,\"lambda\":1000}"
-#define EM_SPEC                                                                                    \
+#define EM_SPEC_WITH(decoder)                                                                      \
     "{\"input\":[2,11,9],\"classes\":5,\"layers\":["                                               \
     "{\"kind\":\"conv\",\"channels\":3,\"kernel\":3,\"stride\":2},"                                \
     "{\"kind\":\"matrix_primary\",\"name\":\"first\",\"types\":2},"                                \
     "{\"kind\":\"matrix_conv\",\"name\":\"low\",\"types\":3,\"kernel\":2,\"stride\":1," EM_ROUTING \
     "},"                                                                                           \
-    "{\"kind\":\"matrix_caps\",\"name\":\"top\",\"capsules\":5," EM_ROUTING "}]}"
+    "{\"kind\":\"matrix_caps\",\"name\":\"top\",\"capsules\":5," EM_ROUTING "}]" decoder "}"
+#define EM_SPEC EM_SPEC_WITH("")
 
 enum { EM_MOST = 40 };
 
@@ -265,6 +266,88 @@ START_TEST(iterations_of_em_are_named)
 }
 END_TEST
 
+/* ---- weight decay ---- */
+
+enum { DECAY_STEPS = 3 };
+
+/* One of Adam's steps on a number with gradient g, as Kingma and Ba have it. */
+static double adam_by_hand(double w, double g, double *m1, double *m2, int t, double lr)
+{
+    *m1 = 0.9 * *m1 + 0.1 * g;
+    *m2 = 0.999 * *m2 + 0.001 * g * g;
+    const double mean = *m1 / (1 - pow(0.9, t)), square = *m2 / (1 - pow(0.999, t));
+    return w - lr * mean / (sqrt(square) + 1e-8);
+}
+
+/* Weights, of convolutions, primary capsules, matrices of votes and the decoder; no bias, no beta. */
+static bool decays(const char *name)
+{
+    static const char *const yes[] = {"conv1.weight", "first.pose.weight",
+        "first.activation.weight", "low.weight", "top.weight", "decoder.fc1.weight",
+        "decoder.fc2.weight"};
+    for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++)
+        if (strcmp(name, yes[i]) == 0)
+            return true;
+    return false;
+}
+
+/* The gradients as they are before a step, then the step, against the same in double. */
+static void step_decayed(caps_model *m, double decay, bool adam, int t, double *moments)
+{
+    const double lr = 0.01;
+    caps_error err = {0};
+    const size_t n = caps_model_flat_count(m);
+    int32_t labels[8];
+    float *images, *w = parameters_of(m);
+    const caps_images some = random_batch((uint64_t)t, 7, &images, labels);
+    test_ok(caps_model_set_batch(m, &some, &err));
+    test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
+    test_ok(caps_model_backward(m, &err));
+    float *g = gradients(m);
+    test_ok(adam ? caps_model_adam(m, (float)lr, (uint64_t)t, &err)
+                 : caps_model_sgd(m, (float)lr, &err));
+    float *after = parameters_of(m);
+    size_t decayed = 0, all = 0;
+    for (size_t k = 0; all < n; k++) {
+        const caps_parameter *p = caps_model_parameter(m, k);
+        for (size_t i = p->first; i < p->first + p->count; i++, all++) {
+            const double by = (double)g[i] + (decays(p->name) ? decay * (double)w[i] : 0);
+            const double need =
+                adam ? adam_by_hand((double)w[i], by, &moments[2 * i], &moments[2 * i + 1], t, lr)
+                     : (double)w[i] - lr * by;
+            ck_assert_msg(fabs((double)after[i] - need) < 1e-6, "%s: %g, need %.9g", p->name,
+                (double)after[i], need);
+            decayed += decay > 0 && fabs(decay * (double)w[i] * lr) > 1e-4;
+        }
+    }
+    ck_assert(decay > 0 ? decayed > n / 10 : decayed == 0); /* it would show */
+    free(images);
+    free(w);
+    free(g);
+    free(after);
+}
+
+START_TEST(weight_decay_is_that_of_a_step_by_hand)
+{
+    static const double decays_by[] = {0, 0.5};
+    caps_error err = {0};
+    OWNED_SPEC(spec) = spec_of(EM_SPEC_WITH(",\"decoder\":{\"hidden\":[9]}"));
+    for (int adam = 0; adam < 2; adam++)
+        for (size_t i = 0; i < 2; i++) {
+            const caps_model_options options = {CAPS_OPTIONS(caps_model_options), .max_batch = 8,
+                .training = true, .adam = adam, .weight_decay = decays_by[i]};
+            caps_model *m = NULL;
+            test_ok(caps_model_create(&m, families[_i], spec, &options, &err));
+            test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
+            double *moments = test_zeros(2 * caps_model_flat_count(m));
+            for (int t = 1; t <= DECAY_STEPS; t++)
+                step_decayed(m, decays_by[i], adam, t, moments);
+            free(moments);
+            caps_model_free(m);
+        }
+}
+END_TEST
+
 /* Two micro-batches: the first has the fault, the second takes its tensors. */
 START_TEST(a_bad_micro_batch_is_named)
 {
@@ -328,6 +411,7 @@ Suite *suite(void)
     families_add(tc, labels_behind_images_are_the_same);
     families_add(tc, a_bad_step_is_named_while_the_next_runs);
     families_add(tc, iterations_of_em_are_named);
+    families_add(tc, weight_decay_is_that_of_a_step_by_hand);
     families_add(tc, a_bad_micro_batch_is_named);
     families_add(tc, a_sum_that_overflows);
     return s;
