@@ -27,13 +27,6 @@ static void tear_down(void)
     free(work);
 }
 
-static json_t *config_of(const char *out)
-{
-    json_t *value = json_load_file(cli_path(out, "config.json"), 0, NULL);
-    ck_assert_msg(json_is_object(value), "%s", out);
-    return value;
-}
-
 START_TEST(profiles_are_recorded)
 {
     static const struct {
@@ -51,7 +44,7 @@ START_TEST(profiles_are_recorded)
         snprintf(name, sizeof name, "profile%zu", i);
         snprintf(flags, sizeof flags, "%s --epochs 1 --batch 45", rows[i].flags);
         char *out = cli_path(work, name);
-        json_t *result = cli_train(out, spec, data, flags), *config = config_of(out);
+        json_t *result = cli_train(out, spec, data, flags), *config = cli_config(out);
         const json_t *loss = json_object_get(config, "loss");
         ck_assert_str_eq(json_string_value(json_object_get(loss, "class_loss")), rows[i].loss);
         ck_assert(cli_number(config, "spread_margin_first") == rows[i].first);
