@@ -215,7 +215,8 @@ CAPS_API caps_status caps_model_sgd(caps_model *m, float lr, caps_error *err);
 /* *finite is false where a gradient of a step since the last call was not finite. Blocks. */
 CAPS_API caps_status caps_model_check_finite(caps_model *m, bool *finite, caps_error *err);
 /* After a loss or gradient that is not finite: the first layer (forward order, then gradients in
- * backward order) whose values are not, e.g. "class_caps" or "gradient of conv1.weight". */
+ * backward order) whose values are not, e.g. "class_caps", "iteration 2 of caps1" (of EM routing,
+ * counted from 1) or "gradient of conv1.weight". */
 CAPS_API caps_status caps_model_first_not_finite(
     caps_model *m, char *name, size_t bytes, caps_error *err);
 

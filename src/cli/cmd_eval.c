@@ -8,6 +8,7 @@
 #include "fail.h"
 #include "file.h"
 #include "json.h"
+#include "looks.h"
 #include "places.h"
 #include "progress.h"
 #include "textbuf.h"
@@ -22,13 +23,8 @@ typedef struct options {
     caps_picture_flags pictures;
     const caps_args *args;
     caps_robust_options robust;
-    int crops, shifts;
-    caps_offset offsets[CAPS_SHIFTS_MOST];
-    size_t offset_count; /* 0: none */
+    caps_looks looks;
 } options;
-
-static const char *const crop_numbers[] = {"1", "5", "9", "13", NULL};
-static const char *const shift_numbers[] = {"1", "5", "9", "13", "25", NULL};
 
 static const caps_flag flags[] = {
     CAPS_ROW_TEXTS("--model", options, models, "FILE",
@@ -50,12 +46,7 @@ static const caps_flag flags[] = {
         "the mean of their lengths, and the label that follows from it;\n"
         "last, of pictures in folders, the file it was read from;\n"
         "classes by number (\"classes\" of --json has their names)"),
-    CAPS_ROW_CHOICE("--crops", options, crops, crop_numbers, "N",
-        "mean of the lengths over N parts of each image, of images that are larger\n"
-        "than the network's input: 1 (the centre), 5, 9 or 13"),
-    CAPS_ROW_CHOICE("--shifts", options, shifts, shift_numbers, "N",
-        "mean of the lengths over the image and copies of it that are shifted by\n"
-        "whole pixels: 1, 5, 9 (3x3), 13 or 25 (5x5)"),
+    CAPS_ROWS_LOOKS(options),
     CAPS_ROWS_PICTURES(options),
     CAPS_ROWS_ROBUST(options),
     CAPS_ROW_DEVICES(options, "takes every n-th batch"),
@@ -300,22 +291,14 @@ static bool offsets_progress(void *user, size_t done, size_t total)
 }
 
 /* What --crops and --shifts request. */
-static caps_status take_offsets(
+static caps_status take_looks(
     options *o, const caps_dataset *ds, caps_evaluate_options *each, caps_error *err)
 {
-    const bool crops = caps_args_given(o->args, "--crops");
-    caps_status status;
-    if (!crops && !caps_args_given(o->args, "--shifts"))
-        return CAPS_OK;
-    o->offset_count = (size_t)atoi(crops ? crop_numbers[o->crops] : shift_numbers[o->shifts]);
-    status = crops ? caps_offsets_crops(o->offsets, o->offset_count, ds, err)
-                   : caps_offsets_shifts(o->offsets, o->offset_count, err);
-    if (status != CAPS_OK)
+    const caps_status status = caps_looks_take(&o->looks, o->args, ds, err);
+    if (status != CAPS_OK || o->looks.count == 0)
         return status;
-    caps_cli_log("lengths are means over %zu %s of each image", o->offset_count,
-        crops ? "parts" : "shifted copies");
-    each->offsets = o->offsets;
-    each->offsets_count = o->offset_count;
+    each->offsets = o->looks.offsets;
+    each->offsets_count = o->looks.count;
     each->progress = (caps_inspect_progress){offsets_progress, NULL};
     return CAPS_OK;
 }
@@ -340,7 +323,7 @@ static caps_status evaluate_all(
         if (done == 0) {
             r.class_loss = caps_loss_name(first, caps_model_get_loss(model[0]));
             CAPS_TRY(begin_report(&r, o, first, ds->n, err));
-            CAPS_TRY(take_offsets(o, ds, &each, err));
+            CAPS_TRY(take_looks(o, ds, &each, err));
         }
         r.errors = 0;
         CAPS_TRY(caps_evaluate(model[0], ds, &each, &r.results[done], err));
@@ -402,13 +385,12 @@ static caps_status eval_check_usage(options *o, const caps_args *args, caps_erro
         return caps_cli_usage(err,
             "eval: --predictions is for the images as they are, need no --transform and no "
             "--attack beside it");
-    const bool crops = caps_args_given(args, "--crops"), shifts = caps_args_given(args, "--shifts");
-    if (crops && shifts)
-        return caps_cli_usage(err, "eval: --crops and --shifts exclude each other");
-    if ((crops || shifts) && (o->robust.transforms || o->robust.attacks))
+    const char *looks;
+    CAPS_TRY(caps_looks_given(&looks, args, "eval", err));
+    if (looks && (o->robust.transforms || o->robust.attacks))
         return caps_cli_usage(err,
             "eval: %s is for the images as they are, need no --transform and no --attack beside it",
-            crops ? "--crops" : "--shifts");
+            looks);
     for (size_t m = 0; m < o->models.count; m++) {
         CAPS_TRY(caps_cli_check_apart("--predictions", o->predictions, o->models.values[m], err));
         CAPS_TRY(caps_cli_check_apart("--trace", o->common.trace, o->models.values[m], err));

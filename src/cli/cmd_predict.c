@@ -5,8 +5,9 @@
 #include "cli_inspect.h"
 #include "fail.h"
 #include "file.h"
-#include "json.h"
+#include "looks.h"
 #include "places.h"
+#include "predict_report.h"
 #include "progress.h"
 #include "sheet.h"
 
@@ -23,6 +24,7 @@ typedef struct options {
     int split;
     bool capsules;
     caps_picture_flags pictures;
+    caps_looks looks;
 } options;
 
 static const caps_flag flags[] = {
@@ -42,6 +44,7 @@ static const caps_flag flags[] = {
     CAPS_ROW_TEXT("--reconstruct", options, sheet, "OUT.png",
         "draw a sheet of the inputs beside their reconstructions\n"
         "(the first 100 images)"),
+    CAPS_ROWS_LOOKS(options),
     CAPS_ROWS_PICTURES(options),
     CAPS_ROW_DEVICES(options, "takes every n-th batch"),
     CAPS_ROW_CONV(options),
@@ -52,16 +55,7 @@ static const caps_flag flags[] = {
     {0},
 };
 
-/* The images, and what the network makes of them. */
-typedef struct batch {
-    const caps_model_info *info;
-    const caps_model_spec *spec;
-    size_t n;
-    char **sources;       /* [n] */
-    int32_t *true_labels; /* [n, L], -1: not known */
-    float *inputs;        /* [n, C*H*W] */
-    caps_predictions made;
-} batch;
+typedef caps_predicted batch;
 
 static void batch_release(batch *b)
 {
@@ -108,10 +102,15 @@ static char *source_name(const char *data, const char *split, size_t index)
     return caps_format("%.*s/%s/%zu", (int)n, data, split, index);
 }
 
+static size_t image_index(const options *o, size_t i)
+{
+    return o->index.count ? (size_t)o->index.values[i] : i;
+}
+
 static caps_status take_images(batch *b, const options *o, const caps_dataset *ds, caps_error *err)
 {
     for (size_t i = 0; i < b->n; i++) {
-        size_t index = o->index.count ? (size_t)o->index.values[i] : i;
+        const size_t index = image_index(o, i);
         caps_dataset_draw(ds, index, CAPS_AUGMENT_NONE, 0, 0, b->inputs + i * b->info->pixels,
             b->true_labels + i * b->info->labels, NULL);
         const char *file = caps_dataset_file(ds, index);
@@ -131,158 +130,49 @@ static bool predict_progress(void *user, size_t done, size_t total)
     return false;
 }
 
-static caps_status predict_images(
-    batch *b, caps_model *const *models, size_t count, const options *o, caps_error *err)
+/* The images as they are seen from elsewhere: drawn anew, or, files, moved over black. */
+typedef struct look {
+    const batch *b;
+    const options *o;
+    const caps_dataset *ds; /* NULL: files */
+} look;
+
+static void draw_look(void *user, const caps_offset *from, float *inputs)
+{
+    const look *l = user;
+    const size_t pixels = l->b->info->pixels, *size = l->b->info->input;
+    for (size_t i = 0; i < l->b->n; i++) {
+        float *to = inputs + i * pixels;
+        if (l->ds) {
+            int32_t labels[CAPS_MAX_LABELS];
+            caps_dataset moved = *l->ds;
+            moved.offset[0] += from->down;
+            moved.offset[1] += from->right;
+            caps_dataset_draw(
+                &moved, image_index(l->o, i), CAPS_AUGMENT_NONE, 0, 0, to, labels, NULL);
+        } else {
+            caps_looks_move(to, l->b->inputs + i * pixels, size, from);
+        }
+    }
+}
+
+/* ds NULL: files. */
+static caps_status predict_images(batch *b, caps_model *const *models, size_t count,
+    const options *o, const caps_dataset *ds, caps_error *err)
 {
     const unsigned what = (o->capsules ? (unsigned)CAPS_PREDICT_CAPSULES : 0) |
                           (o->capsules || o->sheet ? (unsigned)CAPS_PREDICT_RECONSTRUCTION : 0);
     const caps_inspect_progress progress = {predict_progress, NULL};
-    caps_status status =
-        caps_predict_by(models, count, b->inputs, b->n, what, &progress, &b->made, err);
+    look l = {b, o, ds};
+    const caps_status status = o->looks.count ? caps_looks_predict(&o->looks, models, count, b->n,
+                                                    draw_look, &l, &progress, &b->made, err)
+                                              : caps_predict_by(models, count, b->inputs, b->n,
+                                                    what, &progress, &b->made, err);
     caps_progress_clear();
     return status;
 }
 
-/* ---- results -------------------------------------------------------------------------------- */
-
-static json_t *json_floats(const float *values, size_t n)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < n; i++)
-        caps_json_append(&list, caps_json_float(values[i]));
-    return list;
-}
-
-static json_t *json_labels(const int32_t *labels, size_t n)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < n; i++)
-        caps_json_append(&list, json_integer(labels[i]));
-    return list;
-}
-
-/* The capsules and what the decoder makes of the longest. */
-static void add_capsules(json_t **row, const batch *b, size_t i)
-{
-    json_t *capsules = json_array();
-    for (size_t j = 0; j < b->info->classes; j++)
-        caps_json_append(
-            &capsules, json_floats(b->made.capsules + (i * b->info->classes + j) * b->info->dim,
-                           b->info->dim));
-    caps_json_set(row, "capsules", capsules);
-    const size_t one = b->info->pixels, all = b->info->labels * one;
-    json_t *reconstruction = json_null();
-    if (b->made.reconstruction && b->info->labels == 1) {
-        reconstruction = json_floats(b->made.reconstruction + i * one, one);
-    } else if (b->made.reconstruction) {
-        reconstruction = json_array(); /* one for each label */
-        for (size_t t = 0; t < b->info->labels; t++)
-            caps_json_append(
-                &reconstruction, json_floats(b->made.reconstruction + i * all + t * one, one));
-    }
-    caps_json_set(row, "reconstruction", reconstruction);
-}
-
-static caps_status predict_print_json(const batch *b, const options *o, caps_error *err)
-{
-    json_t *all = json_array();
-    for (size_t i = 0; i < b->n; i++) {
-        const int32_t *label = b->made.labels + i * b->info->labels;
-        const int32_t *truth = b->true_labels + i * b->info->labels;
-        json_t *row = json_pack(
-            "{s:o, s:i}", "source", caps_json_text(b->sources[i]), "label", (int)label[0]);
-        if (truth[0] >= 0)
-            caps_json_set(&row, "true_label", json_integer(truth[0]));
-        if (b->info->labels > 1) {
-            caps_json_set(&row, "labels", json_labels(label, b->info->labels));
-            if (truth[0] >= 0)
-                caps_json_set(&row, "true_labels", json_labels(truth, b->info->labels));
-        }
-        if (b->info->has_class_names) {
-            char name[CAPS_CLASS_NAME];
-            caps_json_set(
-                &row, "class", json_string(caps_class_name(b->spec, (size_t)label[0], name)));
-        }
-        caps_json_set(
-            &row, "lengths", json_floats(b->made.lengths + i * b->info->classes, b->info->classes));
-        if (o->capsules)
-            add_capsules(&row, b, i);
-        caps_json_append(&all, row);
-    }
-    return caps_cli_print_json(all, err);
-}
-
-/* The classes by length, longest first: the first three of them. */
-static void print_top(const caps_model_spec *spec, const float *lengths)
-{
-    const size_t classes = caps_model_spec_info(spec)->classes;
-    char name[CAPS_CLASS_NAME];
-    size_t shown[3];
-    for (size_t rank = 0; rank < 3 && rank < classes; rank++) {
-        size_t best = classes;
-        for (size_t j = 0; j < classes; j++) {
-            bool taken = false;
-            for (size_t k = 0; k < rank; k++)
-                taken = taken || shown[k] == j;
-            if (!taken && (best == classes || lengths[j] > lengths[best]))
-                best = j;
-        }
-        shown[rank] = best;
-        printf("%s%s: %.3f", rank ? "  " : "", caps_class_name(spec, best, name),
-            (double)lengths[best]);
-    }
-}
-
-/* "3", or of a pair "3+7". */
-static void print_labels(const batch *b, const int32_t *labels)
-{
-    char name[CAPS_CLASS_NAME];
-    for (size_t t = 0; t < b->info->labels; t++)
-        printf("%s%s", t ? "+" : "", caps_class_name(b->spec, (size_t)labels[t], name));
-}
-
-/* In any order. */
-static bool same_labels(const batch *b, const int32_t *x, const int32_t *y)
-{
-    for (size_t t = 0; t < b->info->labels; t++) {
-        bool found = false;
-        for (size_t k = 0; k < b->info->labels; k++)
-            found = found || x[t] == y[k];
-        if (!found)
-            return false;
-    }
-    return true;
-}
-
-static void predict_print_text(const batch *b, const options *o)
-{
-    int width = 0;
-    for (size_t i = 0; i < b->n; i++)
-        if ((int)strlen(caps_cli_shown(b->sources[i])) > width)
-            width = (int)strlen(caps_cli_shown(b->sources[i]));
-    for (size_t i = 0; i < b->n; i++) {
-        const int32_t *label = b->made.labels + i * b->info->labels;
-        const int32_t *truth = b->true_labels + i * b->info->labels;
-        printf("%-*s  label ", width, caps_cli_shown(b->sources[i]));
-        print_labels(b, label);
-        if (truth[0] >= 0) {
-            printf("  true ");
-            print_labels(b, truth);
-            printf(" %s", same_labels(b, label, truth) ? "right" : "WRONG");
-        }
-        printf("  %s ", b->info->scores);
-        print_top(b->spec, b->made.lengths + i * b->info->classes);
-        printf("\n");
-        for (size_t j = 0; o->capsules && j < b->info->classes; j++) {
-            char name[CAPS_CLASS_NAME];
-            printf("  capsule %s:", caps_class_name(b->spec, j, name));
-            for (size_t d = 0; d < b->info->dim; d++)
-                printf(" %.4f",
-                    (double)b->made.capsules[(i * b->info->classes + j) * b->info->dim + d]);
-            printf("\n");
-        }
-    }
-}
+/* ---- the sheet ------------------------------------------------------------------------------- */
 
 /* Of a path the last name is enough in a small cell; of a data set, split and index,
  * or class and file. */
@@ -356,10 +246,19 @@ static caps_status predict_check_usage(const options *o, const caps_args *args, 
             err, "predict: files and --data exclude each other (%s)", args->positional[0]);
     if (!o->data && args->positional_count == 0)
         return caps_cli_usage(err, "predict: no images, need PNG or JPEG files, or --data D");
-    static const char *const with_data[] = {"--split", "--index"};
-    for (size_t i = 0; i < 2; i++)
+    static const char *const with_data[] = {"--split", "--index", "--crops"};
+    for (size_t i = 0; i < sizeof with_data / sizeof with_data[0]; i++)
         if (!o->data && caps_args_given(args, with_data[i]))
             return caps_cli_usage(err, "predict: %s without --data, need --data D", with_data[i]);
+    const char *looks;
+    const caps_status status = caps_looks_given(&looks, args, "predict", err);
+    if (status != CAPS_OK)
+        return status;
+    if (looks && (o->capsules || o->sheet))
+        return caps_cli_usage(err,
+            "predict: %s is for labels and lengths, need no --capsules and no --reconstruct "
+            "beside it",
+            looks);
     return caps_cli_check_pictures(&o->pictures, err);
 }
 
@@ -449,13 +348,14 @@ static int predict_run(const caps_command *command, int argc, char **argv)
             &model_options, 0, n < BATCH ? n : BATCH, &err));
     CAPS_TRY(check_model(&o, caps_model_get_info(models[0]), &err));
     CAPS_TRY(read_images(&b, &ds, models[0], &o, &args, &err));
-    CAPS_TRY(predict_images(&b, models, opened.n, &o, &err));
+    CAPS_TRY(caps_looks_take(&o.looks, &args, &ds, &err));
+    CAPS_TRY(predict_images(&b, models, opened.n, &o, o.data ? &ds : NULL, &err));
     if (o.sheet)
         CAPS_TRY(write_sheet(&b, &o, &err));
     if (o.common.json)
-        CAPS_TRY(predict_print_json(&b, &o, &err));
+        CAPS_TRY(caps_predicted_print_json(&b, o.capsules, &err));
     else
-        predict_print_text(&b, &o);
+        caps_predicted_print_text(&b, o.capsules);
 done:
     caps_progress_clear();
     batch_release(&b);
@@ -482,7 +382,8 @@ const caps_command caps_command_predict = {
         "any size and colour are converted to what the model takes: scaled with their proportions\n"
         "kept, centred, grey or colour; notes say what was done. A folder stands for the pictures\n"
         "in it. The networks of the usual data\n"
-        "sets expect a light thing on a dark ground.\n",
+        "sets expect a light thing on a dark ground. With --crops or --shifts lengths are means\n"
+        "over several looks at each image.\n",
     .flags = flags,
     .notes =
         "exit codes: 0 done, 1 OUT.png cannot be written, 2 wrong usage (an --index that is not\n"

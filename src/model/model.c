@@ -90,6 +90,8 @@ void caps_model_free(caps_model *m)
         return;
     caps_readings_release(m);
     caps_model_release_plan(m);
+    free(m->checked);
+    free(m->check_buffers);
     caps_model_spec_free(m->spec);
     free(m);
 }

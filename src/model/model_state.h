@@ -9,13 +9,13 @@
 #include "not_finite.h"
 #include "step.h"
 
-enum { CAPS_MOST_CHECKED = CAPS_MOST_LAYERS * CAPS_MOST_VALUES + 2 * CAPS_MOST_PARAMETERS };
-
 /* A tensor that may hold what is not finite, and how it is called: before + name. */
 typedef struct caps_checked_tensor {
     const caps_tensor *tensor;
     const char *before, *name;
-    bool per_image; /* [batch, ...] */
+    bool per_image;          /* [batch, ...] */
+    const caps_layer *layer; /* of an iteration; else NULL */
+    size_t iteration;        /* of its forward, from 0 */
 } caps_checked_tensor;
 
 /* A copy of what a step leaves on its way to the host. */
@@ -67,10 +67,10 @@ struct caps_model {
     const caps_batch_share *share; /* caps_joint.share of the batch at hand */
     size_t decoded;                /* only the decoder ran, on the caller's capsules */
 
-    caps_checked_tensor checked[CAPS_MOST_CHECKED]; /* in the order in which they are computed */
+    caps_checked_tensor *checked; /* in the order in which they are computed */
     size_t checked_count;
-    caps_tensor check_table;                 /* int32 [checked_count, 6]: the same on the device */
-    cl_mem check_buffers[CAPS_MOST_CHECKED]; /* that they lie in */
+    caps_tensor check_table; /* int32 [checked_count, 8]: the same on the device */
+    cl_mem *check_buffers;   /* that they lie in, [checked_count] at most */
     uint32_t check_buffer_count;
     caps_reading readings[CAPS_STEPS_AT_ONCE];
 };

@@ -20,27 +20,45 @@ static bool is_planned(const caps_model *m, const caps_layer *layer)
     return !layer->decodes || caps_model_reconstructs(m);
 }
 
+static void put(caps_checked_tensor *rows, size_t *n, caps_checked_tensor row)
+{
+    if (rows)
+        rows[*n] = row;
+    ++*n;
+}
+
+/* What a layer's forward leaves: of its iterations, then the outputs. */
+static void list_forward(const caps_layer *layer, caps_checked_tensor *rows, size_t *n)
+{
+    const caps_tensor *t;
+    for (size_t i = 0; layer->kind->round && (t = layer->kind->round(layer, NULL, i, NULL)); i++)
+        put(rows, n, (caps_checked_tensor){t, "", layer->name, true, layer, i});
+    for (size_t v = 0; v < layer->output_count; v++)
+        put(rows, n,
+            (caps_checked_tensor){&layer->outputs[v].y, "", layer->name, .per_image = true});
+}
+
 /* Values that the forward leaves, then gradients in the order in which they are computed, then the
- * parameters. `tensor` is where they will be. */
+ * parameters. `tensor` is where they will be. rows NULL: they are counted. */
 static size_t list_checked(const caps_model *m, caps_checked_tensor *rows)
 {
     const caps_network *network = &m->network;
     size_t n = 0;
     for (size_t l = 0; l < network->layer_count; l++)
-        for (size_t v = 0;
-             is_planned(m, network->layers[l]) && v < network->layers[l]->output_count; v++)
-            rows[n++] = (caps_checked_tensor){
-                &network->layers[l]->outputs[v].y, "", network->layers[l]->name, true};
+        if (is_planned(m, network->layers[l]))
+            list_forward(network->layers[l], rows, &n);
     for (size_t l = network->layer_count; m->options.training && l-- > 0;) {
         const caps_layer *layer = network->layers[l];
         for (size_t p = 0; p < layer->parameter_count; p++)
             if (!layer->parameters[p].statistic)
-                rows[n++] = (caps_checked_tensor){&layer->parameters[p].parameter.gradient,
-                    "gradient of ", layer->parameters[p].name, false};
+                put(rows, &n,
+                    (caps_checked_tensor){&layer->parameters[p].parameter.gradient, "gradient of ",
+                        layer->parameters[p].name, .per_image = false});
     }
     for (size_t p = 0; p < network->parameter_count; p++)
-        rows[n++] = (caps_checked_tensor){
-            &network->parameters[p].parameter.value, "", network->parameters[p].name, false};
+        put(rows, &n,
+            (caps_checked_tensor){&network->parameters[p].parameter.value, "",
+                network->parameters[p].name, .per_image = false});
     return n;
 }
 
@@ -54,7 +72,7 @@ caps_status caps_checks_plan(caps_model *m, size_t batch, caps_error *err)
 {
     const size_t left = left_count(m, batch);
     caps_status status;
-    m->checked_count = list_checked(m, m->checked);
+    m->checked_count = list_checked(m, NULL);
     CAPS_TRY(caps_arena_add(m->arena, &m->check_table, CAPS_PURPOSE_WORKSPACE, CAPS_I32, 2,
         (size_t[]){m->checked_count, CAPS_NOT_FINITE_ROW}, err));
     CAPS_TRY(caps_arena_add(m->arena, &m->left, CAPS_PURPOSE_ACTIVATIONS, CAPS_I32, 1, &left, err));
@@ -74,9 +92,28 @@ static void bind_left(caps_model *m)
         at + CAPS_SCORES_AT, CAPS_F32, 2, (size_t[]){m->micro, caps_model_get_info(m)->classes});
 }
 
-caps_status caps_checks_init(caps_model *m, caps_error *err)
+static caps_not_finite_row row_of(const caps_model *m, const caps_checked_tensor *checked)
 {
-    int32_t table[CAPS_MOST_CHECKED][CAPS_NOT_FINITE_ROW];
+    caps_not_finite_row row = {.offset = checked->tensor->offset,
+        .count = caps_tensor_count(checked->tensor) / (checked->per_image ? m->micro : 1),
+        .images = checked->per_image};
+    if (checked->layer)
+        checked->layer->kind->round(checked->layer, m->rt, checked->iteration, &row);
+    return row;
+}
+
+/* The table, on the device. */
+static caps_status table_upload(caps_model *m, caps_error *err)
+{
+    int32_t(*table)[CAPS_NOT_FINITE_ROW] = calloc(m->checked_count, sizeof *table);
+    m->checked = calloc(m->checked_count, sizeof *m->checked);
+    m->check_buffers = calloc(m->checked_count, sizeof *m->check_buffers);
+    if (!table || !m->checked || !m->check_buffers) {
+        free(table);
+        return caps_fail(
+            err, CAPS_ERR_MEMORY, "model: out of memory for %zu names of layers", m->checked_count);
+    }
+    list_checked(m, m->checked);
     m->check_buffer_count = 0;
     for (size_t i = 0; i < m->checked_count; i++) {
         const caps_tensor *t = m->checked[i].tensor;
@@ -85,22 +122,24 @@ caps_status caps_checks_init(caps_model *m, caps_error *err)
             buffer++;
         if (buffer == m->check_buffer_count)
             m->check_buffers[m->check_buffer_count++] = t->buffer;
-        const bool batch = m->checked[i].per_image;
-        const caps_not_finite_row row = {
-            .offset = t->offset,
-            .count = caps_tensor_count(t) / (batch ? m->micro : 1),
-            .per_image = batch,
-            .buffer = buffer,
-        };
+        caps_not_finite_row row = row_of(m, &m->checked[i]);
+        row.buffer = buffer;
         caps_not_finite_pack(table[i], &row);
     }
+    const caps_status status = caps_tensor_upload(m->rt, &m->check_table, table, err);
+    free(table);
+    return status;
+}
+
+caps_status caps_checks_init(caps_model *m, caps_error *err)
+{
     bind_left(m);
     const size_t left = left_count(m, m->micro);
     for (size_t i = 0; i < CAPS_STEPS_AT_ONCE; i++)
         if (!(m->readings[i].words = malloc(left * sizeof(int32_t))))
             return caps_fail(err, CAPS_ERR_MEMORY, "model: out of memory for %zu scores", left);
     caps_status status = caps_tensor_zero(m->rt, &m->left, err);
-    return status == CAPS_OK ? caps_tensor_upload(m->rt, &m->check_table, table, err) : status;
+    return status == CAPS_OK ? table_upload(m, err) : status;
 }
 
 caps_status caps_record_settle(caps_model *m, caps_error *err)
@@ -111,15 +150,19 @@ caps_status caps_record_settle(caps_model *m, caps_error *err)
     return caps_tensor_zero(m->rt, &m->record, err);
 }
 
-/* Micro-batches that are named one by one; the rest count as one. */
-enum { MOST_MICRO_BATCHES = 1 << 20 };
+/* Ranks of a micro-batch's tensors. */
+static uint32_t ranks_of(const caps_model *m)
+{
+    return (uint32_t)m->checked_count + 1;
+}
 
 static caps_status enqueue_check(caps_model *m, bool always, caps_error *err)
 {
     caps_status status = caps_record_settle(m, err);
     /* What an earlier micro-batch found stands above whatever a later one finds. */
-    const size_t part = m->part < MOST_MICRO_BATCHES ? m->part : MOST_MICRO_BATCHES - 1;
-    const uint32_t rank = (uint32_t)(MOST_MICRO_BATCHES - part) * CAPS_MOST_CHECKED;
+    const uint32_t most = INT32_MAX / ranks_of(m); /* named one by one; the rest count as one */
+    const uint32_t part = m->part < most ? (uint32_t)m->part : most - 1;
+    const uint32_t rank = (most - part) * ranks_of(m);
     for (uint32_t b = 0; b < m->check_buffer_count && status == CAPS_OK; b++)
         status = caps_not_finite(
             m->rt, &m->record, &m->check_table, m->check_buffers[b], b, m->b, rank, always, err);
@@ -138,9 +181,12 @@ static void name_of(const caps_model *m, int32_t found, char *name, size_t bytes
         snprintf(name, bytes, "nothing");
         return;
     }
-    const caps_checked_tensor *row =
-        &m->checked[(CAPS_MOST_CHECKED - found % CAPS_MOST_CHECKED) % CAPS_MOST_CHECKED];
-    snprintf(name, bytes, "%s%s", row->before, row->name);
+    const uint32_t ranks = ranks_of(m);
+    const caps_checked_tensor *row = &m->checked[(ranks - (uint32_t)found % ranks) % ranks];
+    if (row->layer)
+        snprintf(name, bytes, "iteration %zu of %s", row->iteration + 1, row->name);
+    else
+        snprintf(name, bytes, "%s%s", row->before, row->name);
 }
 
 caps_status caps_model_first_not_finite(caps_model *m, char *name, size_t bytes, caps_error *err)

@@ -17,11 +17,14 @@
 
 enum { CAPS_STEPS_AT_ONCE = 2 };
 
+enum { CAPS_WHERE = 96 }; /* bytes of the name of what is not finite */
+
 /* The record of a step. */
 typedef struct caps_step_report {
     caps_model_totals totals;
-    bool finite;    /* both losses' sums and every gradient */
-    char where[64]; /* not finite: what caps_model_first_not_finite found right after the step */
+    bool finite; /* both losses' sums and every gradient */
+    char where
+        [CAPS_WHERE]; /* not finite: what caps_model_first_not_finite found right after the step */
     /* [scored, J] of the step's last micro-batch: lengths or probabilities. Borrowed, until a step
      * is enqueued in its slot. */
     const float *scores;

@@ -23,6 +23,7 @@
 #include "batch_share.h"
 #include "fields.h"
 #include "launch.h"
+#include "not_finite.h"
 
 enum {
     CAPS_MOST_LAYERS = 64,
@@ -143,6 +144,11 @@ typedef struct caps_layer_kind {
     /* What it can show beside its outputs: "couplings" of a batch of b; no buffer: nothing of that
      * name. NULL: nothing. */
     caps_tensor (*result)(const caps_layer *layer, const char *name, size_t b);
+    /* The tensor that round n (from 0) of a forward leaves something in, and in row where in it lies
+     * what is not finite where anything of the round is not (row NULL: not wanted); returns NULL:
+     * there are n rounds. The hook NULL: the outputs are all that a forward leaves. */
+    const caps_tensor *(*round)(
+        const caps_layer *layer, const caps_runtime *rt, size_t n, caps_not_finite_row *row);
     /* For benchmarks; NULL: nothing worth measuring. */
     void (*problem)(const caps_layer *layer, caps_layer_problem *problem);
 } caps_layer_kind;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "em.h"
 #include "fail.h"
 
 enum { MOST_ITERATIONS = 1000 };
@@ -183,6 +184,18 @@ caps_tensor caps_em_layer_result(const caps_layer *layer, const char *name, size
         return caps_tensor_wrap(
             all->buffer, all->offset, CAPS_F32, 4, (size_t[]){r, b, one[1], one[2]});
     return caps_tensor_wrap(all->buffer, all->offset + (r - 1) * each, CAPS_F32, 3, one);
+}
+
+const caps_tensor *caps_em_layer_round(
+    const caps_layer *layer, const caps_runtime *rt, size_t n, caps_not_finite_row *row)
+{
+    const caps_em_layer *self = (const caps_em_layer *)layer;
+    const caps_em shape = em_shape(layer, 1);
+    if (n >= self->iterations)
+        return NULL;
+    if (row)
+        *row = caps_em_row(rt, &self->state, &shape, n);
+    return &self->state;
 }
 
 void caps_em_layer_problem(const caps_layer *layer, caps_layer_problem *p)

@@ -48,6 +48,9 @@ caps_status caps_em_layer_backward(caps_layer *layer, const caps_pass *pass, cap
 /* "assignment" [b, I, C]: R of the last iteration, "assignment.iterations" [r, b, I, C]; of layers
  * whose parents see all children. It is computed when it is requested. */
 caps_tensor caps_em_layer_result(const caps_layer *layer, const char *name, size_t b);
+/* z of an iteration. */
+const caps_tensor *caps_em_layer_round(
+    const caps_layer *layer, const caps_runtime *rt, size_t n, caps_not_finite_row *row);
 void caps_em_layer_problem(const caps_layer *layer, caps_layer_problem *problem);
 
 #endif

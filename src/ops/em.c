@@ -235,6 +235,26 @@ done:
     return status;
 }
 
+caps_not_finite_row caps_em_row(
+    const caps_runtime *rt, const caps_tensor *state, const caps_em *shape, size_t iteration)
+{
+    const size_t images = caps_is_gpu(rt) ? 1 : CAPS_EM_LANES;
+    caps_em one = *shape, two = *shape;
+    caps_tensor mu, z, next;
+    one.b = images;
+    two.b = 2 * images;
+    const caps_em *shapes[] = {&one, &two};
+    caps_tensor *to[] = {&z, &next};
+    for (int n = 0; n < 2; n++)
+        (caps_is_gpu(rt) ? caps_em_groups_results : caps_em_lanes_results)(
+            &mu, to[n], state, shapes[n], iteration);
+    const size_t before = next.offset - z.offset;
+    return (caps_not_finite_row){.offset = z.offset - before,
+        .count = caps_tensor_count(&z),
+        .before = before,
+        .images = (uint32_t)images};
+}
+
 static caps_status all_finite(caps_runtime *rt, bool *finite, const caps_tensor *t, caps_error *err)
 {
     const size_t count = caps_tensor_count(t);

@@ -7,6 +7,7 @@
 #include <capscl/ops.h>
 
 #include "call.h"
+#include "not_finite.h"
 
 /* Sizes that follow from a shape. An edge is one of the children of a window. */
 typedef struct caps_em_sizes {
@@ -25,6 +26,11 @@ typedef struct caps_em_call {
 } caps_em_call;
 
 caps_em_sizes caps_em_sizes_of(const caps_em *shape);
+
+/* z of an iteration, wherever it lies in a state of how many images; buffer: 0. It is not finite
+ * where mu or var is not. */
+caps_not_finite_row caps_em_row(
+    const caps_runtime *rt, const caps_tensor *state, const caps_em *shape, size_t iteration);
 
 /* Part n of those of `count` floats that lie one behind the other, an iteration's. */
 static inline caps_tensor caps_em_nth(const caps_tensor *t, size_t n, size_t count)
@@ -46,6 +52,8 @@ static inline void caps_em_put_step(caps_call *c, const caps_em *s, size_t t)
     caps_put_float(c, s->cost_scale);
     caps_put_float(c, s->variance_floor);
 }
+
+enum { CAPS_EM_LANES = 16 };
 
 /* The CPU family: em_lanes.c, sixteen images in the lanes of a vector. `results`: mu and z of an
  * iteration, in whatever order. */

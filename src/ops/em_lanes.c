@@ -9,12 +9,12 @@
 #include "call.h"
 #include "fail.h"
 
-#define LANES      16  /* images of a group */
-#define TILE       320 /* edges that an item holds */
-#define MOST_TERMS 5   /* of the votes' gradient at once */
-#define CHUNK      8   /* children that an item takes into lanes; as in em.clt */
-#define FEW        32  /* of fewer windows every type of parent is an item */
-#define EDGES      24  /* of an item of the gradient */
+#define LANES      CAPS_EM_LANES /* images of a group */
+#define TILE       320           /* edges that an item holds */
+#define MOST_TERMS 5             /* of the votes' gradient at once */
+#define CHUNK      8             /* children that an item takes into lanes; as in em.clt */
+#define FEW        32            /* of fewer windows every type of parent is an item */
+#define EDGES      24            /* of an item of the gradient */
 
 typedef struct layout {
     size_t groups, blocks;

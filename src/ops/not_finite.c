@@ -13,7 +13,7 @@ void caps_not_finite_pack(int32_t to[CAPS_NOT_FINITE_ROW], const caps_not_finite
 {
     const uint32_t words[CAPS_NOT_FINITE_ROW] = {(uint32_t)row->offset,
         (uint32_t)(row->offset >> 32), (uint32_t)row->count, (uint32_t)(row->count >> 32),
-        row->per_image, row->buffer};
+        (uint32_t)row->before, (uint32_t)(row->before >> 32), row->images, row->buffer};
     for (size_t i = 0; i < CAPS_NOT_FINITE_ROW; i++)
         to[i] = (int32_t)words[i];
 }

@@ -4,12 +4,13 @@
 
 #include <capscl/tensor.h>
 
-enum { CAPS_NOT_FINITE_ROW = 6, CAPS_NOT_FINITE_RECORD = 5 };
+enum { CAPS_NOT_FINITE_ROW = 8, CAPS_NOT_FINITE_RECORD = 5 };
 
 /* A tensor among them, as a row of the table. */
 typedef struct caps_not_finite_row {
     uint64_t offset, count; /* elements; the offset is that of the buffer */
-    bool per_image;         /* count is that of one image */
+    uint64_t before;        /* elements that lie between the offset and the tensor */
+    uint32_t images;        /* count and before are those of as many, or fewer; 0: of all */
     uint32_t buffer;        /* a number of the caller's for its buffer */
 } caps_not_finite_row;
 

@@ -26,10 +26,18 @@ typedef struct caps_selftest {
     size_t memory_count, tensor_count;
 } caps_selftest;
 
+/* Where a case is run. */
+typedef enum caps_selftest_size {
+    CAPS_SMALL, /* everywhere */
+    CAPS_LARGE, /* not on simulators */
+    CAPS_LATE,  /* nor before a device is first used: its kernels are built anew for each shape, in
+                   seconds */
+} caps_selftest_size;
+
 typedef struct caps_selftest_case {
     const char *operation;
     caps_status (*run)(caps_selftest *t, const size_t *sizes, caps_error *err);
-    bool small;                        /* also for simulators */
+    caps_selftest_size size;
     size_t sizes[CAPS_SELFTEST_SIZES]; /* their meaning is the case's */
 } caps_selftest_case;
 

@@ -91,14 +91,14 @@ done:
 }
 
 const caps_selftest_case caps_selftest_em[] = {
-    {"spread", spread, true, {3, 5, 1}},
-    {"spread", spread, true, {4, 5, 2}},
-    {"spread", spread, false, {101, 10, 1}},
-    {"em", em, true, {2, 1, 3, 4, 2, 2, 1, 0, 2, CAPS_ROUTING_GRAD_FULL}},
-    {"em", em, true, {3, 2, 2, 3, 3, 0, 1, 1, 2, CAPS_ROUTING_GRAD_LAST}},
-    {"em", em, false, {17, 3, 5, 6, 4, 3, 1, 0, 3, CAPS_ROUTING_GRAD_FULL}},
-    {"em", em, false, {15, 2, 7, 9, 3, 3, 2, 0, 3, CAPS_ROUTING_GRAD_LAST}},
-    {"em", em, false, {5, 19, 4, 5, 7, 0, 1, 1, 3, CAPS_ROUTING_GRAD_FULL}},
-    {"em", em, false, {3, 8, 6, 6, 16, 3, 1, 0, 4, CAPS_ROUTING_GRAD_FULL}},
+    {"spread", spread, CAPS_SMALL, {3, 5, 1}},
+    {"spread", spread, CAPS_SMALL, {4, 5, 2}},
+    {"spread", spread, CAPS_LARGE, {101, 10, 1}},
+    {"em", em, CAPS_SMALL, {2, 1, 3, 4, 2, 2, 1, 0, 2, CAPS_ROUTING_GRAD_FULL}},
+    {"em", em, CAPS_SMALL, {3, 2, 2, 3, 3, 0, 1, 1, 2, CAPS_ROUTING_GRAD_LAST}},
+    {"em", em, CAPS_LATE, {17, 3, 5, 6, 4, 3, 1, 0, 3, CAPS_ROUTING_GRAD_FULL}},
+    {"em", em, CAPS_LATE, {15, 2, 7, 9, 3, 3, 2, 0, 3, CAPS_ROUTING_GRAD_LAST}},
+    {"em", em, CAPS_LATE, {5, 19, 4, 5, 7, 0, 1, 1, 3, CAPS_ROUTING_GRAD_FULL}},
+    {"em", em, CAPS_LATE, {3, 8, 6, 6, 16, 3, 1, 0, 4, CAPS_ROUTING_GRAD_FULL}},
     {0},
 };

@@ -201,7 +201,7 @@ caps_status caps_selftest_run(caps_runtime *rt, bool small, char *const *names, 
     t->rt = rt;
     for (size_t n = 0; n < sizeof tables / sizeof tables[0]; n++)
         for (const caps_selftest_case *c = tables[n]; c->operation; c++)
-            if ((c->small || !small) && is_named(c->operation, names, count))
+            if ((c->size == CAPS_SMALL || !small) && is_named(c->operation, names, count))
                 CAPS_TRY(run_case(t, c, each, user, err));
 done:
     free(t);
@@ -218,18 +218,11 @@ static void keep_worst(void *user, const caps_selftest_result *r)
     worst->cases++;
 }
 
-/* Its kernels are built anew for each shape, in seconds: few shapes are checked before a device is
- * first used. */
-static bool is_built_by_shape(const char *operation)
-{
-    return strcmp(operation, "em") == 0;
-}
-
 caps_status caps_selftest_worst_of(caps_runtime *rt, const char *operation, const char *algorithm,
     caps_selftest_worst *worst, caps_error *err)
 {
     caps_status status = CAPS_OK;
-    const bool small = caps_is_simulated(rt) || is_built_by_shape(operation);
+    const caps_selftest_size most = caps_is_simulated(rt) ? CAPS_SMALL : CAPS_LARGE;
     caps_selftest *t = calloc(1, sizeof *t);
     if (!t)
         return caps_fail(err, CAPS_ERR_MEMORY, "selftest: out of memory");
@@ -237,7 +230,7 @@ caps_status caps_selftest_worst_of(caps_runtime *rt, const char *operation, cons
     t->only = algorithm;
     for (size_t n = 0; n < sizeof tables / sizeof tables[0]; n++)
         for (const caps_selftest_case *c = tables[n]; c->operation; c++)
-            if ((c->small || !small) && strcmp(c->operation, operation) == 0)
+            if (c->size <= most && strcmp(c->operation, operation) == 0)
                 CAPS_TRY(run_case(t, c, keep_worst, worst, err));
 done:
     free(t);

@@ -34,8 +34,8 @@ typedef struct caps_selftest_worst {
     double error, tolerance;
 } caps_selftest_worst;
 
-/* Runs the cases of an operation, those of one algorithm (NULL: of all), of one whose kernels are
- * built for each shape the small ones alone; *worst goes on from what it is. For trust.h. */
+/* Runs the cases of an operation but the late ones, those of one algorithm (NULL: of all); *worst
+ * goes on from what it is. For trust.h. */
 caps_status caps_selftest_worst_of(caps_runtime *rt, const char *operation, const char *algorithm,
     caps_selftest_worst *worst, caps_error *err);
 

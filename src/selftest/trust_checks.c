@@ -125,8 +125,8 @@ done:
 
 /* Operands that lie along k and across it, aligned and not; k in parts and in one. */
 static const caps_selftest_case tile_cases[] = {
-    {"tile", tile_product, false, {0, 0, 1, 5, 3, 1, 1, 2}},
-    {"tile", tile_product, false, {0, 1, 0, 8, 0, 4, 2, 1}},
+    {"tile", tile_product, CAPS_LARGE, {0, 0, 1, 5, 3, 1, 1, 2}},
+    {"tile", tile_product, CAPS_LARGE, {0, 1, 0, 8, 0, 4, 2, 1}},
 };
 
 static caps_status check_tile(

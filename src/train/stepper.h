@@ -35,7 +35,7 @@ typedef struct caps_step_result {
     double lr;
     caps_model_totals totals; /* over its images */
     bool finite;              /* losses and gradients */
-    char where[64];           /* not finite: the first layer or gradient that is not */
+    char where[CAPS_WHERE];   /* not finite: the first layer or gradient that is not */
     /* [scored, J] of its last micro-batch; until the next step but one is enqueued. */
     const float *scores;
     size_t scored;

@@ -251,6 +251,14 @@ static inline void cli_expect_keys(const json_t *object, const char *keys)
     free(copy);
 }
 
+/* A run's config.json. */
+static inline json_t *cli_config(const char *out)
+{
+    json_t *value = json_load_file(cli_path(out, "config.json"), 0, NULL);
+    ck_assert_msg(json_is_object(value), "%s", out);
+    return value;
+}
+
 static inline double cli_number(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);

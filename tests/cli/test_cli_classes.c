@@ -110,7 +110,7 @@ START_TEST(weights_are_settings_of_the_run)
 {
     char *out = cli_path(work, "settings");
     json_decref(cli_train(out, spec, uneven, "--class-weights balanced"));
-    json_t *config = json_load_file(cli_path(out, "config.json"), 0, NULL);
+    json_t *config = cli_config(out);
     ck_assert_str_eq(json_string_value(json_object_get(config, "class_weights")), "balanced");
     const json_t *values = json_object_get(config, "class_weight_values");
     /* n / (J n_c): 400 / (2 * 380) and 400 / (2 * 20) */
@@ -119,7 +119,7 @@ START_TEST(weights_are_settings_of_the_run)
     json_decref(config);
     char *plain = cli_path(work, "no-weights");
     json_decref(cli_train(plain, spec, uneven, "--class-weights none"));
-    config = json_load_file(cli_path(plain, "config.json"), 0, NULL);
+    config = cli_config(plain);
     ck_assert_ptr_null(json_object_get(config, "class_weight_values"));
     json_decref(config);
 }
@@ -131,7 +131,7 @@ START_TEST(balanced_over_the_images_that_are_trained_on)
     char *out = cli_path(work, "limited");
     json_decref(
         cli_train(out, spec, uneven, "--class-weights balanced --limit 100 --validation 20"));
-    json_t *config = json_load_file(cli_path(out, "config.json"), 0, NULL);
+    json_t *config = cli_config(out);
     const json_t *values = json_object_get(config, "class_weight_values");
     const double w0 = json_number_value(json_array_get(values, 0)),
                  w1 = json_number_value(json_array_get(values, 1));

@@ -103,7 +103,7 @@ START_TEST(the_profile)
     json_decref(cli_run_json(cli_line("train --data %s --arch %s --out %s --profile efficient "
                                       "--max-steps 1 --json --quiet",
         data, spec, out)));
-    json_t *config = json_load_file(cli_path(out, "config.json"), 0, NULL);
+    json_t *config = cli_config(out);
     ck_assert_ptr_nonnull(config);
     ck_assert_double_eq(cli_number(config, "rate"), 5e-4);
     ck_assert_double_eq(cli_number(config, "rate_min"), 5e-5);

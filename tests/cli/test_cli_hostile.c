@@ -330,7 +330,7 @@ START_TEST(text_of_files_is_shown_not_obeyed)
     expect_tame_run(cli_run("eval", "--model", path, "--data", data), 3, "tensor");
     /* The settings of a run. */
     char *copy = copy_run("text");
-    json_t *config = json_load_file(cli_path(copy, "config.json"), 0, NULL);
+    json_t *config = cli_config(copy);
     json_object_set_new(config, "optimizer", json_string(evil));
     json_dump_file(config, cli_path(copy, "config.json"), 0);
     json_decref(config);

@@ -27,13 +27,6 @@ static void tear_down(void)
     free(work);
 }
 
-static json_t *config_of(const char *out)
-{
-    json_t *value = json_load_file(cli_path(out, "config.json"), 0, NULL);
-    ck_assert_msg(json_is_object(value), "%s", out);
-    return value;
-}
-
 START_TEST(profiles_are_recorded)
 {
     static const struct {
@@ -51,7 +44,7 @@ START_TEST(profiles_are_recorded)
         snprintf(name, sizeof name, "profile%zu", i);
         snprintf(flags, sizeof flags, "%s --epochs 1 --batch 45", rows[i].flags);
         char *out = cli_path(work, name);
-        json_t *result = cli_train(out, spec, data, flags), *config = config_of(out);
+        json_t *result = cli_train(out, spec, data, flags), *config = cli_config(out);
         const json_t *loss = json_object_get(config, "loss");
         ck_assert_str_eq(json_string_value(json_object_get(loss, "class_loss")), rows[i].loss);
         ck_assert(cli_number(config, "spread_margin_first") == rows[i].first);
@@ -165,6 +158,104 @@ START_TEST(wrong_settings)
 }
 END_TEST
 
+/* All elements of a tensor of a model's file. */
+static void fill_tensor(const char *path, const char *tensor, float value)
+{
+    size_t n = 0;
+    unsigned char *file = cli_read(path, &n);
+    uint64_t header = 0;
+    memcpy(&header, file, 8);
+    json_t *rows = json_loadb((char *)file + 8, header, 0, NULL);
+    const json_t *at = json_object_get(json_object_get(rows, tensor), "data_offsets");
+    ck_assert_msg(json_array_size(at) == 2, "%s has no %s", path, tensor);
+    const size_t begin = (size_t)json_integer_value(json_array_get(at, 0));
+    const size_t end = (size_t)json_integer_value(json_array_get(at, 1));
+    for (size_t x = begin; x < end; x += sizeof value)
+        memcpy(file + 8 + header + x, &value, sizeof value);
+    cli_write(path, file, n);
+    json_decref(rows);
+    free(file);
+}
+
+/* lambda is 1000: z of iteration 1 is 50 beta_a, that of iteration 2 97.5 beta_a. */
+START_TEST(the_iteration_that_is_not_finite_is_named)
+{
+    static const struct {
+        const char *tensor, *needle;
+        float value;
+    } rows[] = {
+        {"caps1.beta_a", "step 1: iteration 1 of caps1 is not finite (learning rate ", -1e37f},
+        {"caps1.beta_a", "step 1: iteration 2 of caps1 is not finite (learning rate ", -5e36f},
+        {"class_caps.beta_a", "step 1: iteration 2 of class_caps is not finite (", -5e36f},
+        {"primary.pose.weight", "step 1: primary is not finite (", 3e38f},
+    };
+    char line[2048], *out = cli_path(work, "finite"), *steep = cli_path(work, "steep.json");
+    char *changed = strdup(TINY_MATRIX), text[2048] = "";
+    for (char *at = changed, *next; at; at = next) {
+        next = strstr(at, "\"iterations\":2");
+        if (next) {
+            *next = 0;
+            next += strlen("\"iterations\":2");
+        }
+        strcat(strcat(text, at), next ? "\"iterations\":3,\"lambda\":1000" : "");
+    }
+    free(changed);
+    cli_write(steep, text, strlen(text));
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        json_decref(cli_train(out, steep, data, "--max-steps 1 --lr 1e-6 --overwrite"));
+        char *model = cli_path(out, "model.safetensors");
+        fill_tensor(model, rows[i].tensor, rows[i].value);
+        snprintf(line, sizeof line,
+            "train --data %s --init %s --out %s --batch 20 --max-steps 2 "
+            "--overwrite",
+            data, model, cli_path(work, "not-finite"));
+        cli_expect_error(cli_run_text(line), 1, rows[i].needle, line);
+    }
+}
+END_TEST
+
+#define EM_ROUTING "\"routing\":{\"kind\":\"em\"}}"
+#define ONE_BY_ONE "{\"kind\":\"matrix_conv\",\"types\":2,\"kernel\":1,\"stride\":1," EM_ROUTING
+#define TWO_BY_TWO "{\"kind\":\"matrix_conv\",\"types\":2,\"kernel\":2,\"stride\":1," EM_ROUTING
+
+/* A list of `count` layers of the kind. */
+static char *many_layers(const char *name, size_t count, const char *layer)
+{
+    char *text = malloc(300 + count * (strlen(layer) + 1));
+    strcpy(text, "{\"input\":[1,12,12],\"classes\":4,\"layers\":["
+                 "{\"kind\":\"conv\",\"channels\":4,\"kernel\":3,\"stride\":2},"
+                 "{\"kind\":\"matrix_primary\",\"types\":2}");
+    for (size_t i = 0; i < count; i++)
+        strcat(strcat(text, ","), layer);
+    strcat(text, ",{\"kind\":\"matrix_caps\",\"capsules\":4," EM_ROUTING "],\"decoder\":null}");
+    char *path = cli_write_text(work, name, text);
+    free(text);
+    return path;
+}
+
+/* More layers than a list may have; more parameters; windows that do not fit: each in one line. */
+START_TEST(networks_that_are_too_deep)
+{
+    const struct {
+        const char *spec, *needle;
+    } rows[] = {
+        {many_layers("300.json", 300, ONE_BY_ONE), "300.json: layers has 303 layers, need at most"},
+        {many_layers("45.json", 45, ONE_BY_ONE), "more than 128 parameter tensors, need fewer"},
+        {many_layers("5.json", 5, TWO_BY_TWO),
+            "matrix_conv5: kernel 2 is larger than its input 1x1"},
+    };
+    char line[2048], *out = cli_path(work, "deep");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        snprintf(line, sizeof line, "train --data %s --arch %s --out %s", data, rows[i].spec, out);
+        cli_expect_error(cli_run_text(line), 3, rows[i].needle, line);
+        ck_assert(!caps_path_exists(out));
+    }
+    /* As deep as it may be: 40 layers that route, 126 tensors. */
+    json_decref(cli_train(
+        out, many_layers("39.json", 39, ONE_BY_ONE), data, "--max-steps 1 --iterations 1"));
+}
+END_TEST
+
 Suite *suite(void)
 {
     cli_use_test_cache();
@@ -175,6 +266,8 @@ Suite *suite(void)
     tcase_add_test(t, profiles_are_recorded);
     tcase_add_test(t, a_run_that_was_stopped_ends_with_the_same_bytes);
     tcase_add_test(t, what_a_network_shows);
+    tcase_add_test(t, the_iteration_that_is_not_finite_is_named);
+    tcase_add_test(t, networks_that_are_too_deep);
     tcase_add_loop_test(t, wrong_settings, 0, (int)(sizeof wrong / sizeof wrong[0]));
     suite_add_tcase(s, t);
     return s;

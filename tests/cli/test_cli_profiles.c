@@ -23,13 +23,6 @@ static void tear_down(void)
     free(work);
 }
 
-static json_t *config_of(const char *out)
-{
-    json_t *value = json_load_file(cli_path(out, "config.json"), 0, NULL);
-    ck_assert_msg(json_is_object(value), "%s", out);
-    return value;
-}
-
 static bool flag_at(const json_t *object, const char *section, const char *key)
 {
     const json_t *spec_json = json_object_get(object, "spec");
@@ -50,7 +43,7 @@ START_TEST(profiles_say_what_they_are)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char flags[64], *out = cli_path(work, rows[i].name);
         snprintf(flags, sizeof flags, "--profile %s", rows[i].name);
-        json_t *result = cli_train(out, spec, data, flags), *config = config_of(out);
+        json_t *result = cli_train(out, spec, data, flags), *config = cli_config(out);
         const json_t *loss = json_object_get(config, "loss");
         const json_t *caps = json_object_get(json_object_get(config, "spec"), "class_caps");
         ck_assert_str_eq(json_string_value(json_object_get(config, "profile")), rows[i].name);
@@ -89,7 +82,7 @@ START_TEST(every_difference_is_a_flag)
     json_decref(cli_train(c, spec, data,
         "--iterations 1 --routing-grad last --leaky --no-decoder --margin-positive 0.8 "
         "--margin-negative 0.2 --margin-down 0.25 --lr-staircase"));
-    json_t *config = config_of(c);
+    json_t *config = cli_config(c);
     const json_t *loss = json_object_get(config, "loss");
     const json_t *caps = json_object_get(json_object_get(config, "spec"), "class_caps");
     ck_assert(cli_number(caps, "iterations") == 1);
@@ -102,7 +95,7 @@ START_TEST(every_difference_is_a_flag)
     /* The keras port's mean over pixels. */
     char *d = cli_path(work, "mean");
     json_decref(cli_train(d, spec, data, "--reconstruction-mean 0.392"));
-    config = config_of(d);
+    config = cli_config(d);
     ck_assert(cli_number(json_object_get(config, "loss"), "reconstruction_weight") == 0.392 / 144);
     json_decref(config);
 }
@@ -135,7 +128,7 @@ START_TEST(every_difference_can_be_undone)
     json_decref(cli_train(last, spec, data,
         "--no-class-bias --class-bias --no-primary-average --primary-average --no-class-mean "
         "--class-mean --no-lr-staircase --lr-staircase"));
-    json_t *config = config_of(last);
+    json_t *config = cli_config(last);
     ck_assert(flag_at(config, "class_caps", "bias"));
     ck_assert(flag_at(config, "primary", "average"));
     ck_assert(json_is_true(json_object_get(config, "rate_staircase")));

@@ -415,7 +415,7 @@ END_TEST
 START_TEST(all_is_escaped)
 {
     char *odd = copy_run("odd", NULL);
-    json_t *config = json_load_file(cli_path(odd, "config.json"), 0, NULL);
+    json_t *config = cli_config(odd);
     const char *evil = "<script>alert(1)</script>\"'&\x01";
     json_object_set_new(config, "device", json_string(evil));
     json_object_set_new(config, "arch", json_string("x\" onload=\"y"));

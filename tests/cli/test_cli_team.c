@@ -159,7 +159,7 @@ START_TEST(two_devices_train_together)
     }
     expect_near(documents[0], one, "train_error_percent", 0);
     expect_near(documents[0], one, "test_error_percent", 0);
-    json_t *config = json_load_file(cli_path(outs[0], "config.json"), 0, NULL);
+    json_t *config = cli_config(outs[0]);
     char both[160];
     snprintf(both, sizeof both, "%s %s", a, b);
     ck_assert_str_eq(json_string_value(json_object_get(config, "devices")), both);
@@ -356,14 +356,14 @@ START_TEST(shares_as_fast_as_they_are)
 {
     char *out = cli_path(work, "auto"), first[64];
     json_decref(cli_train(out, spec, data, on_both("--split auto --max-steps 3")));
-    json_t *config = json_load_file(cli_path(out, "config.json"), 0, NULL);
+    json_t *config = cli_config(out);
     snprintf(first, sizeof first, "%s", json_string_value(json_object_get(config, "split")));
     json_decref(config);
     unsigned x = 0, y = 0;
     ck_assert_msg(sscanf(first, "%u:%u", &x, &y) == 2, "%s", first);
     ck_assert(x > 0 && y > 0 && x + y >= 999 && x + y <= 1001);
     json_decref(resume(out, "--max-steps 4")); /* within the epoch: nothing is changed */
-    config = json_load_file(cli_path(out, "config.json"), 0, NULL);
+    config = cli_config(out);
     ck_assert_str_eq(json_string_value(json_object_get(config, "split")), first);
     json_decref(config);
 }

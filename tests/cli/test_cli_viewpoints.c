@@ -1,6 +1,9 @@
 /* test_cli_viewpoints.c: smallNORB, solids, viewpoints, crops, affine and flip by the program. */
+#include <math.h>
+
 #include "cli_support.h"
 #include "data_files.h"
+#include "image.h"
 
 static char *work, *spec;
 
@@ -129,6 +132,112 @@ START_TEST(affine_is_recorded)
 }
 END_TEST
 
+/* ---- several looks ---- */
+
+/* The lengths of image 7, of predict: they are those that eval writes of it, and unless `looks` is
+ * one look they are not those of the image as it is. The label is that of the greatest. */
+static void expect_as_eval(const char *data, const char *run, const char *looks, bool alone)
+{
+    char *csv = cli_path(work, "looks.csv"), *row;
+    test_process p = cli_run_text(cli_line(
+        "eval --data %s --model %s --predictions %s --limit 20 %s --quiet", data, run, csv, looks));
+    cli_expect_ok(p);
+    test_process_release(&p);
+    size_t n, greatest = 0;
+    unsigned char *bytes = cli_read(csv, &n);
+    char *text = strndup((char *)bytes, n);
+    ck_assert_ptr_nonnull(row = strstr(text, "\n7,"));
+    json_t *all = cli_run_json(
+        cli_line("predict --data %s --model %s --index 2 7 --json %s", data, run, looks));
+    const json_t *one = json_array_get(all, 1), *lengths = json_object_get(one, "lengths");
+    json_t *plain =
+        cli_run_json(cli_line("predict --data %s --model %s --index 7 --json", data, run));
+    const json_t *as_it_is = json_object_get(json_array_get(plain, 0), "lengths");
+    row = strchr(row + 1, ',') + 1; /* the true label, then the label */
+    ck_assert(atoi(row) == (int)cli_number(one, "true_label"));
+    row = strchr(row, ',') + 1;
+    ck_assert(atoi(row) == (int)cli_number(one, "label"));
+    double far = 0;
+    for (size_t j = 0; j < json_array_size(lengths); j++) {
+        row = strchr(row, ',') + 1;
+        const double x = json_number_value(json_array_get(lengths, j));
+        ck_assert_double_eq_tol(x, atof(row), 1e-6);
+        far = fmax(far, fabs(x - json_number_value(json_array_get(as_it_is, j))));
+        if (x > json_number_value(json_array_get(lengths, greatest)))
+            greatest = j;
+    }
+    ck_assert((size_t)cli_number(one, "label") == greatest);
+    ck_assert(alone ? far < 1e-7 : far > 1e-5);
+    json_decref(all);
+    json_decref(plain);
+    free(text);
+    free(bytes);
+}
+
+static void write_dot(const char *path, int y, int x)
+{
+    caps_error err = {0};
+    caps_image image;
+    test_ok(caps_image_init(&image, 12, 12, 1, &err));
+    memset(image.pixels, 0, 12 * 12);
+    image.pixels[y * 12 + x] = 255;
+    test_ok(caps_image_write_png(&image, path, &err));
+    caps_image_release(&image);
+}
+
+/* A file with a dot, and the same file with the dot elsewhere, seen from where it is the first. */
+static void expect_files_are_moved(const char *run)
+{
+    double sums[4] = {0};
+    char *png = cli_path(work, "dot.png");
+    write_dot(png, 6, 5);
+    for (int k = 0; k < 5; k++) {
+        static const int by[5][2] = {{0, 0}, {-1, 0}, {0, -1}, {0, 1}, {1, 0}};
+        char *other = cli_path(work, "moved.png");
+        write_dot(other, 6 + by[k][0], 5 + by[k][1]);
+        json_t *all = cli_run_json(cli_line("predict --model %s %s --json", run, other));
+        for (size_t j = 0; j < 4; j++)
+            sums[j] += json_number_value(
+                json_array_get(json_object_get(json_array_get(all, 0), "lengths"), j));
+        json_decref(all);
+    }
+    json_t *all = cli_run_json(cli_line("predict --model %s %s --shifts 5 --json", run, png));
+    const json_t *lengths = json_object_get(json_array_get(all, 0), "lengths");
+    for (size_t j = 0; j < 4; j++)
+        ck_assert_double_eq_tol(json_number_value(json_array_get(lengths, j)), sums[j] / 5, 1e-6);
+    json_decref(all);
+}
+
+START_TEST(predict_takes_several_looks)
+{
+    begin();
+    char *data = test_put_set(40, 1, 4, 12, 12), *run = cli_path(work, "looks");
+    char *tiny = cli_write_text(work, "tiny-looks.json", TINY_SPEC);
+    json_decref(cli_train(run, tiny, data, "--max-steps 4"));
+    expect_as_eval(data, run, "--shifts 1", true);
+    expect_as_eval(data, run, "--shifts 9", false);
+    expect_as_eval(data, run, "--shifts 25", false);
+    expect_files_are_moved(run);
+    cli_expect_error(cli_run("predict", "--data", data, "--model", run, "--crops", "5"), 2,
+        "need more than the network's 12x12 for crops", "predict");
+    test_process p =
+        cli_run("predict", "--data", data, "--model", run, "--shifts", "9", "--index", "1");
+    cli_expect_ok(p);
+    ck_assert_ptr_nonnull(strstr(p.err, "lengths are means over 9 shifted copies of each image"));
+    ck_assert_ptr_nonnull(strstr(p.out, "  label "));
+    test_process_release(&p);
+    free(data);
+    /* Of images that are larger than the network's input. */
+    char *large = cli_path(work, "large");
+    p = cli_run("train", "--data", "solids:4", "--arch", spec, "--out", large, "--limit", "60",
+        "--batch", "20", "--max-steps", "2");
+    cli_expect_ok(p);
+    test_process_release(&p);
+    expect_as_eval("solids:4", large, "--crops 1", true);
+    expect_as_eval("solids:4", large, "--crops 13", false);
+}
+END_TEST
+
 /* ---- wrong usage ---------------------------------------------------------------------------- */
 
 static const struct {
@@ -148,6 +257,13 @@ static const struct {
     {"eval --data solids:1 --model m --crops 4", 2, "need 1 or 5 or 9 or 13"},
     {"eval --data solids:1 --model m --shifts 2", 2, "need 1 or 5 or 9 or 13 or 25"},
     {"eval --data solids:1 --model m --shifts 5 --crops 5", 2, "exclude each other"},
+    {"predict --data solids:1 --model m --crops 4", 2, "need 1 or 5 or 9 or 13"},
+    {"predict --data solids:1 --model m --shifts 5 --crops 5", 2, "exclude each other"},
+    {"predict a.png --model m --crops 5", 2, "--crops without --data"},
+    {"predict --data solids:1 --model m --shifts 5 --capsules", 2,
+        "--shifts is for labels and lengths, need no --capsules"},
+    {"predict --data solids:1 --model m --crops 5 --reconstruct a.png", 2,
+        "--crops is for labels and lengths, need no --capsules and no --reconstruct"},
     {"eval --data solids:1 --model m --crops 5 --transform shift --severity 1", 2,
         "--crops is for the images as they are"},
 };
@@ -256,6 +372,7 @@ Suite *suite(void)
     tcase_add_test(viewpoints, solids_from_training_to_evaluation);
     tcase_add_test(viewpoints, resumed_with_the_same_changes);
     tcase_add_test(viewpoints, affine_is_recorded);
+    tcase_add_test(viewpoints, predict_takes_several_looks);
     tcase_add_loop_test(viewpoints, wrong_usage, 0, sizeof wrong / sizeof wrong[0]);
     tcase_add_test(viewpoints, standardised_images_are_not_changed);
     tcase_add_test(viewpoints, smallnorb_serves_training);

@@ -475,6 +475,115 @@ START_TEST(cifar_files)
 }
 END_TEST
 
+/* smallNORB: a number, little-endian; a header, of at least three sizes. */
+static void put_number(bytes *b, uint32_t x)
+{
+    for (int i = 0; i < 4; i++)
+        b->data[b->n++] = (unsigned char)(x >> (8 * i));
+}
+
+static bytes norb_bytes(uint32_t magic, uint32_t ndim, const uint32_t *dims, size_t room)
+{
+    bytes b = {calloc(1, room + 24), 0};
+    put_number(&b, magic);
+    put_number(&b, ndim);
+    for (uint32_t d = 0; d < ndim || d < 3; d++)
+        put_number(&b, d < ndim ? dims[d] : 1);
+    return b;
+}
+
+enum { NORB = 12, NORB_PIXELS = 2 * 6 * 4, NORB_FILES = 3 };
+
+static const char *const norb_parts[NORB_FILES] = {"dat", "cat", "info"};
+
+/* Images of 6x4 by two cameras, their classes, their viewpoints. */
+static void norb_files(bytes made[NORB_FILES])
+{
+    made[0] = norb_bytes(0x1E3D4C55, 4, (uint32_t[]){NORB, 2, 6, 4}, NORB * NORB_PIXELS);
+    for (size_t i = 0; i < NORB * NORB_PIXELS; i++)
+        made[0].data[made[0].n++] = (unsigned char)(i * 5);
+    made[1] = norb_bytes(0x1E3D4C54, 1, (uint32_t[]){NORB}, 4 * NORB);
+    made[2] = norb_bytes(0x1E3D4C54, 2, (uint32_t[]){NORB, 4}, 16 * NORB);
+    for (uint32_t i = 0; i < NORB; i++) {
+        put_number(&made[1], i % 5);
+        put_number(&made[2], i % 10);
+        put_number(&made[2], i % 9);
+        put_number(&made[2], 2 * (i % 18));
+        put_number(&made[2], i % 6);
+    }
+}
+
+/* Plain; gzipped; and what comes out of the .gz damaged. Of the files one is read for images, one
+ * for labels, one for viewpoints: their counts may differ. */
+START_TEST(smallnorb_files)
+{
+    for (int gz = 0; gz < 2; gz++) {
+        char *dir = test_directory(), *paths[NORB_FILES];
+        bytes good[NORB_FILES];
+        norb_files(good);
+        for (int i = 0; i < NORB_FILES; i++) {
+            paths[i] = caps_format("%s/smallnorb-5x46789x9x18x6x2x6x4-training-%s.mat%s", dir,
+                norb_parts[i], gz ? ".gz" : "");
+            good[i] = gz ? gzipped(good[i]) : good[i];
+        }
+        fuzz_set(dir, paths, good, NORB_FILES, dir, gz ? 17 : 16, rounds(2000), 33);
+        for (int i = 0; i < NORB_FILES; i++) {
+            free(good[i].data);
+            free(paths[i]);
+        }
+        free(dir);
+    }
+}
+END_TEST
+
+START_TEST(smallnorb_within_gz)
+{
+    char *dir = test_directory(), *paths[NORB_FILES];
+    bytes good[NORB_FILES];
+    uint64_t refused = 0, count = rounds(1500);
+    norb_files(good);
+    for (int i = 0; i < NORB_FILES; i++) {
+        paths[i] =
+            caps_format("%s/smallnorb-5x01235x9x18x6x2x6x4-testing-%s.mat.gz", dir, norb_parts[i]);
+        bytes packed = {NULL, 0};
+        packed.data = test_gzipped(good[i].data, good[i].n, 1, &packed.n);
+        put(paths[i], packed);
+        free(packed.data);
+    }
+    for (uint64_t round = 0; round < count; round++) {
+        dice d = {18, round, 0};
+        const size_t at = round % NORB_FILES;
+        bytes plain = damaged(&good[at], &d), packed = {NULL, 0};
+        caps_error err = {0};
+        caps_dataset ds;
+        packed.data = test_gzipped(plain.data, plain.n, 1, &packed.n);
+        put(paths[at], packed);
+        caps_status status = test_dataset_load(&ds, dir, CAPS_SPLIT_TEST, throw(&d, 5), &err);
+        if (status == CAPS_OK) {
+            sink = sum_of(ds.images, ds.n * ds.channels * ds.height * ds.width);
+            sink = sum_of(ds.labels, ds.n);
+        } else {
+            expect_report(status, &err, dir);
+            ck_assert(!ds.images && !ds.labels && !ds.path && !ds.class_names);
+            refused++;
+        }
+        caps_dataset_release(&ds);
+        free(packed.data);
+        packed.data = test_gzipped(good[at].data, good[at].n, 1, &packed.n);
+        put(paths[at], packed);
+        free(packed.data);
+        free(plain.data);
+    }
+    ck_assert_uint_gt(refused, count / 3);
+    ck_assert_uint_lt(refused, count);
+    for (int i = 0; i < NORB_FILES; i++) {
+        free(good[i].data);
+        free(paths[i]);
+    }
+    free(dir);
+}
+END_TEST
+
 /* ---- safetensors ---------------------------------------------------------------------------- */
 
 static bytes safetensors_bytes(void)
@@ -546,6 +655,8 @@ Suite *suite(void)
     tcase_add_test(readers, jpeg_files);
     tcase_add_test(readers, folders_of_pictures);
     tcase_add_test(readers, cifar_files);
+    tcase_add_test(readers, smallnorb_files);
+    tcase_add_test(readers, smallnorb_within_gz);
     tcase_add_test(readers, safetensors_files);
     suite_add_tcase(s, readers);
     return s;

@@ -10,6 +10,12 @@
  * */
 #define TOLERANCE 5e-3
 
+/* A gradient below this takes a longer step. The loss of a network of matrix capsules, 2.7, is
+ * rounded by up to 1e-6, which is 2e-4 of a slope over the usual step; low.beta_a of the second one
+ * has a slope of 2e-3, whose measurement comes to 1e-5 of what the gradient says as the step grows,
+ * in both families. (The operation itself: the same shapes are in tests/ops/test_em.c, in double.) */
+#define GENTLE 0.05
+
 enum { BATCH = 3, MOST_PIXELS = 3 * 12 * 12, NORMED = 5 };
 
 static const char *const lists[] = {
@@ -71,9 +77,9 @@ static const char *const lists[] = {
     "{\"input\":[3,4,5],\"classes\":4,\"layers\":["
     "{\"kind\":\"matrix_primary\",\"types\":3},"
     "{\"kind\":\"matrix_caps\",\"name\":\"low\",\"capsules\":5,"
-    "\"routing\":{\"kind\":\"em\",\"iterations\":2,\"lambda\":0.2,\"variance_floor\":0.3}},"
+    "\"routing\":{\"kind\":\"em\",\"iterations\":2,\"lambda\":0.2,\"variance_floor\":0.05}},"
     "{\"kind\":\"matrix_caps\",\"capsules\":4,\"coordinates\":false,"
-    "\"routing\":{\"kind\":\"em\",\"lambda\":0.5,\"variance_floor\":0.3}}]}",
+    "\"routing\":{\"kind\":\"em\",\"lambda\":0.5,\"variance_floor\":0.05}}]}",
     /* Normalised, pooled in windows that overlap, depthwise, attention. */
     "{\"input\":[2,12,11],\"classes\":4,\"layers\":["
     "{\"kind\":\"conv\",\"channels\":5,\"kernel\":3,\"norm\":\"batch\"},"
@@ -139,7 +145,6 @@ static void check_slope(caps_model *m, const char *what, const float *flat, floa
     const float *gradient, uint64_t seed)
 {
     caps_error err = {0};
-    const double h = 2e-3;
     double length = 0, random_length = 0, slope = 0, loss[2];
     double *direction = test_random(n, seed, -1, 1);
     float *kept = malloc(n * sizeof *kept);
@@ -149,6 +154,7 @@ static void check_slope(caps_model *m, const char *what, const float *flat, floa
         random_length += direction[i] * direction[i];
     }
     ck_assert_msg(length > 1e-12, "%s: no gradient", what);
+    const double h = length < GENTLE * GENTLE ? 1.6e-2 : 2e-3;
     for (size_t i = 0; i < n; i++) {
         direction[i] =
             0.5 * direction[i] / sqrt(random_length) + 0.5 * (double)gradient[i] / sqrt(length);

@@ -169,6 +169,185 @@ START_TEST(a_bad_step_is_named_while_the_next_runs)
 }
 END_TEST
 
+/* ---- EM routing: the iteration is named too ---- */
+
+/* lambda 1000: z of iteration t is 1000 (1 - 0.95^(t + 1)) (beta_a - cost). */
+#define EM_ROUTING "\"routing\":{\"kind\":\"em\",\"iterations\":3,\"lambda\":1000}"
+#define EM_SPEC_WITH(decoder)                                                                      \
+    "{\"input\":[2,11,9],\"classes\":5,\"layers\":["                                               \
+    "{\"kind\":\"conv\",\"channels\":3,\"kernel\":3,\"stride\":2},"                                \
+    "{\"kind\":\"matrix_primary\",\"name\":\"first\",\"types\":2},"                                \
+    "{\"kind\":\"matrix_conv\",\"name\":\"low\",\"types\":3,\"kernel\":2,\"stride\":1," EM_ROUTING \
+    "},"                                                                                           \
+    "{\"kind\":\"matrix_caps\",\"name\":\"top\",\"capsules\":5," EM_ROUTING "}]" decoder "}"
+#define EM_SPEC EM_SPEC_WITH("")
+
+enum { EM_MOST = 40 };
+
+static caps_model *make_em(caps_runtime *rt)
+{
+    static const caps_model_options options = {
+        CAPS_OPTIONS(caps_model_options), .max_batch = EM_MOST, .training = true, .adam = true};
+    caps_error err = {0};
+    caps_model *m = NULL;
+    OWNED_SPEC(spec) = spec_of(EM_SPEC);
+    test_ok(caps_model_create(&m, rt, spec, &options, &err));
+    test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
+    return m;
+}
+
+/* Training on images of which one may have a pixel of `bright`; then what is not finite, looked for
+ * in all that the forward left. */
+static caps_step_report step_em(caps_model *m, size_t n, size_t image, float bright, char name[64])
+{
+    caps_error err = {0};
+    int32_t labels[EM_MOST];
+    float *images = floats(n * PIXELS, 4, 0, 1);
+    for (size_t i = 0; i < n; i++)
+        labels[i] = (int32_t)(i % CLASSES);
+    images[image * PIXELS + 30] = bright;
+    caps_step_begin(m);
+    test_ok(caps_model_accumulate(m, &(caps_images){n, images, labels, NULL}, true, NULL, &err));
+    test_ok(caps_step_end(m, 1, &err));
+    const caps_step_report report = take(m, 1);
+    test_ok(caps_model_first_not_finite(m, name, 64, &err));
+    free(images);
+    return report;
+}
+
+START_TEST(iterations_of_em_are_named)
+{
+    static const struct {
+        const char *parameter, *where;
+        float value; /* of all its elements */
+        bool ends;   /* the loss or a gradient is not finite either */
+    } cases[] = {
+        {"low.beta_a", "iteration 1 of low", -1e37f, true},
+        {"low.beta_a", "iteration 2 of low", -5e36f, true},
+        {"low.beta_a", "iteration 3 of low", -2.6e36f, false}, /* sigmoid(-inf) is 0 */
+        {"top.beta_a", "iteration 2 of top", -5e36f, true},
+        {"top.beta_u", "iteration 1 of top", NAN, true},
+        {"low.weight", "iteration 1 of low", INFINITY, true},
+        {"conv1.bias", "conv1", NAN, true},
+    };
+    caps_error err = {0};
+    char name[64];
+    caps_model *m = make_em(families[_i]);
+    const size_t n = caps_model_flat_count(m);
+    float *good = malloc(n * sizeof *good), *bad = malloc(n * sizeof *bad);
+    test_ok(caps_model_get_parameters(m, good, &err));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const caps_parameter *p = caps_model_parameter(m, 0);
+        for (size_t k = 1; strcmp(p->name, cases[i].parameter) != 0; k++)
+            p = caps_model_parameter(m, k);
+        memcpy(bad, good, n * sizeof *bad);
+        for (size_t x = 0; x < caps_tensor_count(&p->value); x++)
+            bad[p->first + x] = cases[i].value;
+        test_ok(caps_model_set_parameters(m, bad, &err));
+        const caps_step_report report = step_em(m, 20, 0, 0.5f, name);
+        ck_assert_str_eq(name, cases[i].where);
+        ck_assert(report.finite == !cases[i].ends);
+        if (cases[i].ends)
+            ck_assert_str_eq(report.where, cases[i].where);
+    }
+    /* The state of a smaller batch lies elsewhere, and what a larger one left is nobody's. */
+    test_ok(caps_model_set_parameters(m, bad, &err));
+    ck_assert(!step_em(m, EM_MOST, 0, 0.5f, name).finite);
+    test_ok(caps_model_set_parameters(m, good, &err));
+    for (size_t b = 1; b <= EM_MOST; b += 13) {
+        ck_assert(step_em(m, b, 0, 0.5f, name).finite);
+        ck_assert_str_eq(name, "nothing");
+        ck_assert(!step_em(m, b, b - 1, 1e25f, name).finite); /* squares of votes overflow */
+        ck_assert_str_eq(name, "iteration 1 of low");
+    }
+    free(good);
+    free(bad);
+    caps_model_free(m);
+}
+END_TEST
+
+/* ---- weight decay ---- */
+
+enum { DECAY_STEPS = 3 };
+
+/* One of Adam's steps on a number with gradient g, as Kingma and Ba have it. */
+static double adam_by_hand(double w, double g, double *m1, double *m2, int t, double lr)
+{
+    *m1 = 0.9 * *m1 + 0.1 * g;
+    *m2 = 0.999 * *m2 + 0.001 * g * g;
+    const double mean = *m1 / (1 - pow(0.9, t)), square = *m2 / (1 - pow(0.999, t));
+    return w - lr * mean / (sqrt(square) + 1e-8);
+}
+
+/* Weights, of convolutions, primary capsules, matrices of votes and the decoder; no bias, no beta. */
+static bool decays(const char *name)
+{
+    static const char *const yes[] = {"conv1.weight", "first.pose.weight",
+        "first.activation.weight", "low.weight", "top.weight", "decoder.fc1.weight",
+        "decoder.fc2.weight"};
+    for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++)
+        if (strcmp(name, yes[i]) == 0)
+            return true;
+    return false;
+}
+
+/* The gradients as they are before a step, then the step, against the same in double. */
+static void step_decayed(caps_model *m, double decay, bool adam, int t, double *moments)
+{
+    const double lr = 0.01;
+    caps_error err = {0};
+    const size_t n = caps_model_flat_count(m);
+    int32_t labels[8];
+    float *images, *w = parameters_of(m);
+    const caps_images some = random_batch((uint64_t)t, 7, &images, labels);
+    test_ok(caps_model_set_batch(m, &some, &err));
+    test_ok(caps_model_forward(m, CAPS_MASK_LABEL, &err));
+    test_ok(caps_model_backward(m, &err));
+    float *g = gradients(m);
+    test_ok(adam ? caps_model_adam(m, (float)lr, (uint64_t)t, &err)
+                 : caps_model_sgd(m, (float)lr, &err));
+    float *after = parameters_of(m);
+    size_t decayed = 0, all = 0;
+    for (size_t k = 0; all < n; k++) {
+        const caps_parameter *p = caps_model_parameter(m, k);
+        for (size_t i = p->first; i < p->first + p->count; i++, all++) {
+            const double by = (double)g[i] + (decays(p->name) ? decay * (double)w[i] : 0);
+            const double need =
+                adam ? adam_by_hand((double)w[i], by, &moments[2 * i], &moments[2 * i + 1], t, lr)
+                     : (double)w[i] - lr * by;
+            ck_assert_msg(fabs((double)after[i] - need) < 1e-6, "%s: %g, need %.9g", p->name,
+                (double)after[i], need);
+            decayed += decay > 0 && fabs(decay * (double)w[i] * lr) > 1e-4;
+        }
+    }
+    ck_assert(decay > 0 ? decayed > n / 10 : decayed == 0); /* it would show */
+    free(images);
+    free(w);
+    free(g);
+    free(after);
+}
+
+START_TEST(weight_decay_is_that_of_a_step_by_hand)
+{
+    static const double decays_by[] = {0, 0.5};
+    caps_error err = {0};
+    OWNED_SPEC(spec) = spec_of(EM_SPEC_WITH(",\"decoder\":{\"hidden\":[9]}"));
+    for (int adam = 0; adam < 2; adam++)
+        for (size_t i = 0; i < 2; i++) {
+            const caps_model_options options = {CAPS_OPTIONS(caps_model_options), .max_batch = 8,
+                .training = true, .adam = adam, .weight_decay = decays_by[i]};
+            caps_model *m = NULL;
+            test_ok(caps_model_create(&m, families[_i], spec, &options, &err));
+            test_ok(caps_model_initialise(m, CAPS_INITIALISER_SCALED, 3, &err));
+            double *moments = test_zeros(2 * caps_model_flat_count(m));
+            for (int t = 1; t <= DECAY_STEPS; t++)
+                step_decayed(m, decays_by[i], adam, t, moments);
+            free(moments);
+            caps_model_free(m);
+        }
+}
+END_TEST
+
 /* Two micro-batches: the first has the fault, the second takes its tensors. */
 START_TEST(a_bad_micro_batch_is_named)
 {
@@ -231,6 +410,8 @@ Suite *suite(void)
     families_add(tc, nothing_in_a_step_waits);
     families_add(tc, labels_behind_images_are_the_same);
     families_add(tc, a_bad_step_is_named_while_the_next_runs);
+    families_add(tc, iterations_of_em_are_named);
+    families_add(tc, weight_decay_is_that_of_a_step_by_hand);
     families_add(tc, a_bad_micro_batch_is_named);
     families_add(tc, a_sum_that_overflows);
     return s;

@@ -1,18 +1,8 @@
 /* test_depthwise.c: convolution of every channel by a kernel of its own. */
-#include "families.h"
-#include "ref.h"
-
-typedef struct sizes {
-    size_t b, c, h, w, k, stride;
-} sizes;
+#include "windows.h"
 
 static const sizes shapes[] = {{2, 3, 7, 5, 3, 1}, {3, 5, 9, 8, 4, 2}, {1, 1, 1, 1, 1, 1},
     {5, 7, 9, 9, 9, 1}, {4, 2, 11, 13, 2, 3}, {3, 4, 6, 37, 5, 1}, {16, 128, 9, 9, 9, 1}};
-
-static size_t out(size_t n, const sizes *z)
-{
-    return caps_conv2d_output(n, z->k, z->stride, 0);
-}
 
 typedef struct problem {
     const sizes *z;
@@ -24,14 +14,10 @@ static double weighted(const double *v, void *context)
 {
     const problem *p = context;
     const sizes *z = p->z;
-    const size_t all = z->b * z->c * out(z->h, z) * out(z->w, z);
-    double *y = test_zeros(all), sum = 0;
+    double *y = test_zeros(out_count(z));
     caps_ref_depthwise_forward(y, p->varied == 0 ? v : p->x, p->varied == 1 ? v : p->w,
         p->varied == 2 ? v : p->bias, z->b, z->c, z->h, z->w, z->k, z->stride);
-    for (size_t i = 0; i < all; i++)
-        sum += p->g[i] * y[i];
-    free(y);
-    return sum;
+    return weigh(y, p->g, z);
 }
 
 START_TEST(reference_gradient_by_finite_differences)
@@ -39,7 +25,7 @@ START_TEST(reference_gradient_by_finite_differences)
     for (size_t s = 0; s < 2; s++) {
         const sizes *z = &shapes[s];
         const size_t nx = z->b * z->c * z->h * z->w, nw = z->c * z->k * z->k;
-        const size_t ny = z->b * z->c * out(z->h, z) * out(z->w, z);
+        const size_t ny = out_count(z);
         double *x = test_random(nx, 1, -1, 1), *w = test_random(nw, 2, -1, 1);
         double *bias = test_random(z->c, 3, -1, 1), *g = test_random(ny, 4, -1, 1);
         double *dx = test_zeros(nx), *dw = test_zeros(nw), *db = test_zeros(z->c);
@@ -50,9 +36,7 @@ START_TEST(reference_gradient_by_finite_differences)
         ck_assert_double_lt(test_finite_difference(weighted, &p, w, dw, nw, 1e-4), 1e-7);
         p.varied = 2;
         ck_assert_double_lt(test_finite_difference(weighted, &p, bias, db, z->c, 1e-4), 1e-7);
-        double *const arrays[] = {x, w, bias, g, dx, dw, db};
-        for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
-            free(arrays[i]);
+        FREE_ALL(x, w, bias, g, dx, dw, db);
     }
 }
 END_TEST
@@ -104,12 +88,8 @@ static void check_shape(caps_runtime *rt, const sizes *z)
     ck_assert(memcmp(bits, again, nw * sizeof *bits) == 0);
     free(bits);
     free(again);
-    caps_tensor *const tensors[] = {&tx, &tw, &tb, &tdy, &ty, &tdx, &tdw, &tdb};
-    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
-        test_tensor_release(tensors[i]);
-    double *const arrays[] = {x, w, bias, dy, y, dx, dw, db};
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
-        free(arrays[i]);
+    RELEASE_ALL(&tx, &tw, &tb, &tdy, &ty, &tdx, &tdw, &tdb);
+    FREE_ALL(x, w, bias, dy, y, dx, dw, db);
 }
 
 START_TEST(agrees_with_the_reference)

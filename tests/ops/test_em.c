@@ -24,6 +24,8 @@ static const caps_ref_em shapes[] = {
     {1, 37, 4, 3, 2, 3, 1, false, false, 2, 0.1, 0.02, 5e-4, NULL},
     {2, 2, 3, 3, 300, 2, 1, false, false, 3, 0.3, 1, 5e-4, NULL},
     {16, 19, 3, 3, 2, 2, 1, false, false, 1, 0.3, 1, 5e-4, NULL},
+    {3, 3, 4, 5, 5, 0, 0, true, false, 2, 0.2, 1, 5e-2, NULL},
+    {3, 5, 1, 1, 4, 0, 0, false, false, 3, 0.5, 1, 5e-2, NULL},
 };
 
 enum { SHAPES = sizeof shapes / sizeof shapes[0], SMALL = 3 };
@@ -155,6 +157,9 @@ START_TEST(the_reference_agrees_with_finite_differences)
         {1, 2, 2, 3, 3, 0, 1, true, false, 3, 0.3, 0.7, 5e-2, NULL},
         {1, 1, 4, 3, 2, 2, 2, false, false, 1, 0.3, 0.7, 5e-2, NULL},
         {1, 1, 3, 4, 2, 1, 2, false, false, 4, 0.3, 0.7, 5e-2, NULL},
+        /* The two layers of a network of tests/model/test_lists.c. */
+        {1, 3, 4, 5, 5, 0, 0, true, false, 2, 0.2, 1, 5e-2, NULL},
+        {3, 5, 1, 1, 4, 0, 0, false, false, 3, 0.5, 1, 5e-2, NULL},
     };
     for (size_t n = 0; n < sizeof cases / sizeof cases[0]; n++)
         for (int last = 0; last < 2; last++) {

@@ -1,21 +1,11 @@
 /* test_max_pool.c: the greatest value of every window, and where its gradient goes. */
 #include <math.h>
 
-#include "families.h"
-#include "ref.h"
-
-typedef struct sizes {
-    size_t b, c, h, w, k, stride;
-} sizes;
+#include "windows.h"
 
 /* Windows side by side, overlapping, apart, and the whole plane. */
 static const sizes shapes[] = {{2, 3, 7, 5, 2, 2}, {3, 2, 9, 8, 3, 2}, {1, 1, 1, 1, 1, 1},
     {2, 5, 6, 11, 3, 1}, {4, 2, 13, 10, 2, 3}, {3, 4, 5, 5, 5, 1}, {16, 32, 24, 24, 2, 2}};
-
-static size_t out(size_t n, const sizes *z)
-{
-    return caps_conv2d_output(n, z->k, z->stride, 0);
-}
 
 typedef struct problem {
     const sizes *z;
@@ -26,13 +16,9 @@ static double weighted(const double *x, void *context)
 {
     const problem *p = context;
     const sizes *z = p->z;
-    const size_t all = z->b * z->c * out(z->h, z) * out(z->w, z);
-    double *y = test_zeros(all), sum = 0;
+    double *y = test_zeros(out_count(z));
     caps_ref_max_pool_forward(y, x, z->b * z->c, z->h, z->w, z->k, z->stride);
-    for (size_t i = 0; i < all; i++)
-        sum += p->g[i] * y[i];
-    free(y);
-    return sum;
+    return weigh(y, p->g, z);
 }
 
 START_TEST(reference_gradient_by_finite_differences)
@@ -40,7 +26,7 @@ START_TEST(reference_gradient_by_finite_differences)
     for (size_t s = 0; s < 4; s++) {
         const sizes *z = &shapes[s];
         const size_t nx = z->b * z->c * z->h * z->w;
-        const size_t ny = z->b * z->c * out(z->h, z) * out(z->w, z);
+        const size_t ny = out_count(z);
         double *x = test_random(nx, 1, -1, 1), *g = test_random(ny, 4, -1, 1);
         double *dx = test_zeros(nx);
         caps_ref_max_pool_backward(dx, g, x, z->b * z->c, z->h, z->w, z->k, z->stride);
@@ -75,12 +61,8 @@ static void check_shape(caps_runtime *rt, const sizes *z, size_t values)
     test_expect_exactly(&ty, y, "y");
     test_ok(caps_max_pool_backward(rt, &tdx, &tdy, &tp, z->k, z->stride, &err));
     test_expect(&tdx, dx, 1e-6, "dx");
-    caps_tensor *const tensors[] = {&tx, &tdy, &ty, &tdx, &tp};
-    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
-        test_tensor_release(tensors[i]);
-    double *const arrays[] = {x, dy, y, dx};
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
-        free(arrays[i]);
+    RELEASE_ALL(&tx, &tdy, &ty, &tdx, &tp);
+    FREE_ALL(x, dy, y, dx);
 }
 
 START_TEST(agrees_with_the_reference)
@@ -112,9 +94,7 @@ START_TEST(what_is_not_a_number_stays)
     double *y = test_download(&ty);
     ck_assert(y[0] == 5 && isnan(y[1]) && isnan(y[2]) && y[3] == 7);
     free(y);
-    caps_tensor *const tensors[] = {&tx, &ty, &tp, &tdy, &tdx};
-    for (size_t i = 0; i < 5; i++)
-        test_tensor_release(tensors[i]);
+    RELEASE_ALL(&tx, &ty, &tp, &tdy, &tdx);
 }
 END_TEST
 

@@ -20,7 +20,7 @@ static int32_t look(caps_runtime *rt, const caps_tensor *t, const float sums[2],
     for (size_t r = 0; r < ROWS; r++) {
         const caps_not_finite_row row = {.offset = t[r].offset,
             .count = r == 1 ? counts[r] / IMAGES : counts[r],
-            .per_image = r == 1,
+            .images = r == 1,
             .buffer = (uint32_t)r};
         caps_not_finite_pack(table[r], &row);
     }

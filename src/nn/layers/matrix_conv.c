@@ -61,5 +61,6 @@ const caps_layer_kind caps_layer_matrix_conv = {
     .forward = caps_em_layer_forward,
     .backward = caps_em_layer_backward,
     .result = caps_em_layer_result,
+    .round = caps_em_layer_round,
     .problem = caps_em_layer_problem,
 };

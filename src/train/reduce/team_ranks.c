@@ -188,7 +188,7 @@ typedef struct result {
     uint64_t images;
     double class_loss, sse, errors;
     int32_t finite;
-    char where[64];
+    char where[CAPS_WHERE];
 } result;
 
 caps_status caps_team_gather(caps_team *t, caps_step_result *r, caps_error *err)
