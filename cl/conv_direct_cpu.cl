@@ -77,7 +77,7 @@ CPU_KERNEL void conv2d_direct_weights(__global float *to, const ulong to_at,
 
 // Taps of a phase: of those at offsets phase, phase + stride, .. below `taps`.
 #define DIRECT_PHASE(taps, phase, stride)                                                          \
-    ((phase) < (taps) ? ((taps) - (phase) + (stride) - 1) / (stride) : 0)
+    ((phase) < (taps) ? ((taps) - (phase) + (stride)-1) / (stride) : 0)
 
 // eight input channels
 CPU_KERNEL void conv2d_direct_weights_back(__global float *to, const ulong to_at,
@@ -261,8 +261,7 @@ CPU_KERNEL void conv2d_direct_dx(__global float *dx, const ulong dx_at, __global
                 UNROLL for (uint n = 0; n < 8; n++)                                                \
                 {                                                                                  \
                     const float16 by = d[n];                                                       \
-                    UNROLL for (uint k = 0; k < COUNT; k++) sum[n][k] =                            \
-                        fma(v[k], by, sum[n][k]);                                                  \
+                    UNROLL for (uint k = 0; k < COUNT; k++) sum[n][k] = fma(v[k], by, sum[n][k]);  \
                 }                                                                                  \
             }                                                                                      \
         }                                                                                          \

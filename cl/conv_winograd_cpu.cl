@@ -171,8 +171,8 @@ CPU_KERNEL void winograd_w(__global float *to, const ulong to_at, __global const
             to[n * WINOGRAD_TILES + t] = sum[n][t];                                                \
     }
 
-ALWAYS_INLINE void winograd_products(float16 *to, const winograd_sizes *s,
-    __global const float *x, __global const float *w, uint count)
+ALWAYS_INLINE void winograd_products(float16 *to, const winograd_sizes *s, __global const float *x,
+    __global const float *w, uint count)
 {
     for (uint at = 0; at < count; at += 3, x += 48 * s->groups, to += 3) {
         switch (min(3u, count - at)) {
@@ -189,8 +189,8 @@ ALWAYS_INLINE void winograd_products(float16 *to, const winograd_sizes *s,
 }
 
 // The outputs of `count` tiles, the first at `column` of a row of ow.
-static __attribute__((noinline)) void winograd_outputs(float16 *to, const float16 *product,
-    uint column, uint ow, uint count, float add, uint act)
+static __attribute__((noinline)) void winograd_outputs(
+    float16 *to, const float16 *product, uint column, uint ow, uint count, float add, uint act)
 {
     CAPS_LOOP for (uint t = 0; t < count; t++, product++)
     {
@@ -282,8 +282,8 @@ CPU_KERNEL void winograd_product(__global float *y, const ulong y_at, __global c
     }
 
 // One input channel at one of the six points, `lines` rows of tiles.
-ALWAYS_INLINE void winograd_gradients(float16 *total, __global const float *from,
-    const float16 *dy, const winograd_sizes *s, uint lines, uint tiles)
+ALWAYS_INLINE void winograd_gradients(float16 *total, __global const float *from, const float16 *dy,
+    const winograd_sizes *s, uint lines, uint tiles)
 {
     const uint kernels = s->kh * s->groups;
     for (uint k = 0, entry = 0; k < kernels; k += 3, entry += 18) {
@@ -353,8 +353,8 @@ CPU_ITEM void winograd_dw_item(__global float *part, const ulong part_at, __glob
         const uint lines = min(rows, oh - y0);
         for (uint n = 0; n < outs; n++) {
             const ulong at = from + n * pixels + y0 * ow;
-            winograd_values(&values[0][0][n], dy + dy_at + at, y + y_at + at, act,
-                outputs * pixels, min(16u, images - block * 16), lines, ow, tiles);
+            winograd_values(&values[0][0][n], dy + dy_at + at, y + y_at + at, act, outputs * pixels,
+                min(16u, images - block * 16), lines, ow, tiles);
         }
         for (uint p = 0; p < 6; p++)
             for (uint c = c0; c < c1; c++)
