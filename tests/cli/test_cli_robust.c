@@ -206,7 +206,7 @@ START_TEST(wrong_usage)
         {"--attack bim --epsilon 0.1x", "--epsilon: '0.1x' is not a number"},
         {"--transform noise --severity 1 --predictions PLACE/p.csv",
             "--predictions is for the images as they are"},
-        {"--attack fgsm --epsilon 0.1 --conv conv1=direct", "conv1"},
+        {"--attack fgsm --epsilon 0.1 --conv primary=winograd", "primary: winograd cannot"},
     };
     const uint64_t before = cli_tree_hash(place);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -10,7 +10,7 @@
  * */
 #define TOLERANCE 5e-3
 
-/* A gradient below this takes a longer step. The loss of a network of matrix capsules, 2.7, is
+/* A gradient below this may take a longer step. The loss of a network of matrix capsules, 2.7, is
  * rounded by up to 1e-6, which is 2e-4 of a slope over the usual step; low.beta_a of the second one
  * has a slope of 2e-3, whose measurement comes to 1e-5 of what the gradient says as the step grows,
  * in both families. (The operation itself: the same shapes are in tests/ops/test_em.c, in double.) */
@@ -154,23 +154,31 @@ static void check_slope(caps_model *m, const char *what, const float *flat, floa
         random_length += direction[i] * direction[i];
     }
     ck_assert_msg(length > 1e-12, "%s: no gradient", what);
-    const double h = length < GENTLE * GENTLE ? 1.6e-2 : 2e-3;
     for (size_t i = 0; i < n; i++) {
         direction[i] =
             0.5 * direction[i] / sqrt(random_length) + 0.5 * (double)gradient[i] / sqrt(length);
         slope += direction[i] * (double)gradient[i];
     }
-    for (int side = 0; side < 2; side++) {
-        for (size_t i = 0; i < n; i++)
-            values[i] = (float)((double)kept[i] + (side ? h : -h) * direction[i]);
-        test_ok(caps_model_set_parameters(m, flat, &err));
-        loss[side] = loss_of(m);
+    /* A gentle slope may be lost in rounding by a short step, or bend within a long one: one of them
+     * has to agree. */
+    const size_t steps = length < GENTLE * GENTLE ? 2 : 1;
+    double measured = 0;
+    bool agrees = false;
+    for (size_t s = 0; s < steps && !agrees; s++) {
+        const double h = s ? 1.6e-2 : 2e-3;
+        for (int side = 0; side < 2; side++) {
+            for (size_t i = 0; i < n; i++)
+                values[i] = (float)((double)kept[i] + (side ? h : -h) * direction[i]);
+            test_ok(caps_model_set_parameters(m, flat, &err));
+            loss[side] = loss_of(m);
+        }
+        measured = (loss[1] - loss[0]) / (2 * h);
+        agrees = fabs(measured - slope) <= TOLERANCE * sqrt(length) + 2e-4;
     }
     memcpy(values, kept, n * sizeof *kept);
     test_ok(caps_model_set_parameters(m, flat, &err));
-    const double measured = (loss[1] - loss[0]) / (2 * h);
-    ck_assert_msg(fabs(measured - slope) <= TOLERANCE * sqrt(length) + 2e-4,
-        "%s: the loss moves by %.6g, its gradient says %.6g", what, measured, slope);
+    ck_assert_msg(
+        agrees, "%s: the loss moves by %.6g, its gradient says %.6g", what, measured, slope);
     free(direction);
     free(kept);
 }
