@@ -41,16 +41,12 @@ CPU_ITEM void conv2d_direct_lanes_item(__global float *to, const ulong to_at,
     x += x_at + from;
     CAPS_LOOP for (uint i = 0; i < left; i++) vstore16((float16)(0.0f), i, to);
     CAPS_LOOP for (uint i = left + w; i < columns; i++) vstore16((float16)(0.0f), i, to);
-    float16 row[16], value[16];
+    float16 row[16];
     CAPS_LOOP for (uint i = 0; i < w; i += 16)
     {
         const uint n = min(16u, w - i);
-        caps_gather(row, x + i, (ulong)channels * h * w, lanes, n);
-        if (act) {
-            caps_gather(value, y + y_at + from + i, (ulong)channels * h * w, lanes, n);
-            CAPS_LOOP for (uint e = 0; e < n; e++) row[e] =
-                caps_act_gradient16(row[e], value[e], act);
-        }
+        caps_gather_gradient(
+            row, x + i, y + y_at + from + i, act, (ulong)channels * h * w, lanes, n);
         CAPS_LOOP for (uint e = 0; e < n; e++) vstore16(row[e], left + i + e, to);
     }
 }
@@ -273,16 +269,9 @@ CPU_KERNEL void conv2d_direct_dx(__global float *dx, const ulong dx_at, __global
 static __attribute__((noinline)) void direct_gradient(float16 *to, __global const float *dy,
     __global const float *y, uint act, ulong apart, uint images, uint count)
 {
-    float16 band[DIRECT_BAND], value[16];
-    caps_gather(band, dy, apart, images, count);
-    CAPS_LOOP for (uint e = 0; e < count; e += 16)
-    {
-        const uint n = min(16u, count - e);
-        if (act)
-            caps_gather(value, y + e, apart, images, n);
-        CAPS_LOOP for (uint l = 0; l < n; l++) to[(e + l) * 8] =
-            act ? caps_act_gradient16(band[e + l], value[l], act) : band[e + l];
-    }
+    float16 band[DIRECT_BAND];
+    caps_gather_gradient(band, dy, y, act, apart, images, count);
+    CAPS_LOOP for (uint e = 0; e < count; e++) to[e * 8] = band[e];
 }
 
 // some of the input and eight output channels x block of images

@@ -39,21 +39,6 @@ static inline winograd_sizes winograd_sizes_of(
     return s;
 }
 
-// Pixels of images to lanes: x times act'(y).
-static __attribute__((noinline)) void winograd_lanes(float16 *to, __global const float *x,
-    __global const float *y, uint act, ulong apart, uint images, uint count)
-{
-    float16 value[16];
-    caps_gather(to, x, apart, images, count);
-    CAPS_LOOP for (uint e = 0; act && e < count; e += 16)
-    {
-        const uint n = min(16u, count - e);
-        caps_gather(value, y + e, apart, images, n);
-        CAPS_LOOP for (uint i = 0; i < n; i++) to[e + i] =
-            caps_act_gradient16(to[e + i], value[i], act);
-    }
-}
-
 // channel and part of the rows x block of images
 CPU_ITEM void winograd_x_item(__global float *to, const ulong to_at, __global const float *x,
     const ulong x_at, __global const float *y, const ulong y_at, const uint act, const uint images,
@@ -76,7 +61,7 @@ CPU_ITEM void winograd_x_item(__global float *to, const ulong to_at, __global co
         if (inside && line - top >= ready) {
             begun = line - top;
             ready = min(begun + some, min(h, end - top));
-            winograd_lanes(band, x + x_at + from + begun * w, y + y_at + from + begun * w, act,
+            caps_gather_gradient(band, x + x_at + from + begun * w, y + y_at + from + begun * w, act,
                 apart, min(16u, images - block * 16), (ready - begun) * w);
         }
         CAPS_LOOP for (uint e = left; e < min(left + w, wide); e++) row[e] =
@@ -305,7 +290,7 @@ static __attribute__((noinline)) void winograd_values(float16 *to, __global cons
     __global const float *y, uint act, ulong apart, uint images, uint lines, uint ow, uint tiles)
 {
     float16 band[WINOGRAD_BAND];
-    winograd_lanes(band, dy, y, act, apart, images, lines * ow);
+    caps_gather_gradient(band, dy, y, act, apart, images, lines * ow);
     for (uint line = 0; line < lines; line++) {
         CAPS_LOOP for (uint t = 0; t < tiles; t++, to += 8)
         {

@@ -66,6 +66,13 @@ extern const caps_conv_implementation caps_conv_columns, caps_conv_direct, caps_
 size_t caps_conv_chunk(const caps_conv_implementation *algorithm, const caps_runtime *rt,
     const caps_conv_sizes *z, size_t workspace, bool backward);
 
+/* y of n images, whose activation a gradient is multiplied by; without one dy, which is not read. */
+static inline caps_tensor caps_conv_activated(
+    const caps_conv_sizes *z, const caps_conv_tensors *t, size_t first, size_t n)
+{
+    return caps_tensor_rows(z->act != CAPS_ACT_NONE ? t->y : t->dy, first, n);
+}
+
 static inline size_t caps_conv_times(size_t a, size_t b)
 {
     return b != 0 && a > SIZE_MAX / b ? SIZE_MAX : a * b;

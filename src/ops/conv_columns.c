@@ -209,9 +209,8 @@ static caps_status columns_backward(caps_runtime *rt, const caps_conv_sizes *z,
         const caps_tensor xn = caps_tensor_rows(t->x, first, n);
         const caps_tensor dyn = caps_tensor_rows(t->dy, first, n);
         const caps_planes planes = planes_of(z, n);
-        caps_tensor yn = dyn, columns, product;
-        if (z->act != CAPS_ACT_NONE)
-            yn = caps_tensor_rows(t->y, first, n);
+        const caps_tensor yn = caps_conv_activated(z, t, first, n);
+        caps_tensor columns, product;
         carve(z, workspace, n, &columns, &product);
         CAPS_TRY(caps_bias_act_gradient(rt, &product, &planes, &dyn, &yn, z->act, err));
         CAPS_TRY(to_columns(rt, z, &columns, &xn, n, err));

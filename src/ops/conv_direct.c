@@ -92,32 +92,45 @@ static size_t direct_workspace_of(
 
 /* ---- launches ------------------------------------------------------------------------------- */
 
-typedef struct call {
-    caps_runtime *rt;
-    const caps_conv_sizes *z;
+typedef struct places {
     caps_tensor lanes, weights, parts;
-} call;
+} places;
 
-static call direct_begin(
-    caps_runtime *rt, const caps_conv_sizes *z, const caps_tensor *workspace, size_t chunk)
+static places places_of(const caps_conv_sizes *z, const caps_tensor *workspace, size_t chunk)
 {
-    const size_t one = 1, lanes = lanes_count(z, chunk), weights = weights_count(z);
-    const size_t at = workspace->offset;
-    return (call){rt, z, caps_tensor_wrap(workspace->buffer, at, CAPS_F32, 1, &one),
-        caps_tensor_wrap(workspace->buffer, at + lanes, CAPS_F32, 1, &one),
-        caps_tensor_wrap(workspace->buffer, at + lanes + weights, CAPS_F32, 1, &one)};
+    const size_t lanes = lanes_count(z, chunk), weights = weights_count(z);
+    return (places){caps_conv_place(workspace, 0), caps_conv_place(workspace, lanes),
+        caps_conv_place(workspace, lanes + weights)};
 }
 
-static caps_status to_lanes(const call *c, const caps_tensor *x, size_t n, caps_error *err)
+/* Images in lanes: [channels, h, w], with zeros above, to the left and behind. */
+typedef struct planes {
+    size_t channels, h, w, top, left, tall, wide;
+} planes;
+
+static planes forward_planes(const caps_conv_sizes *z)
 {
-    const caps_conv_sizes *z = c->z;
-    const size_t tall = z->h + 2 * z->padding, wide = z->w + 2 * z->padding;
-    const caps_arg args[] = {CAPS_ARG_TENSOR(&c->lanes), CAPS_ARG_TENSOR(x), CAPS_ARG_TENSOR(x),
-        CAPS_ARG_UINT(CAPS_ACT_NONE), CAPS_ARG_UINT(n), CAPS_ARG_UINT(z->c), CAPS_ARG_UINT(z->h),
-        CAPS_ARG_UINT(z->w), CAPS_ARG_UINT(z->padding), CAPS_ARG_UINT(z->padding),
-        CAPS_ARG_UINT(tall), CAPS_ARG_UINT(wide)};
-    return caps_launch(c->rt, "conv2d_direct_lanes", CAPS_ARGS(args), 2,
-        (size_t[]){z->c * tall, caps_div_up(n, CAPS_LANES)}, NULL, err);
+    return (planes){
+        z->c, z->h, z->w, z->padding, z->padding, z->h + 2 * z->padding, z->w + 2 * z->padding};
+}
+
+static planes back_planes(const caps_conv_sizes *z)
+{
+    return (planes){z->m, z->oh, z->ow, caps_div_up(z->kh, z->stride) - 1,
+        caps_div_up(z->kw, z->stride) - 1, back_side(z->h, z->kh, z->oh, z),
+        back_side(z->w, z->kw, z->ow, z)};
+}
+
+/* x, or x act'(y). */
+static caps_status to_lanes(caps_runtime *rt, const planes *p, const caps_tensor *lanes,
+    const caps_tensor *x, const caps_tensor *y, caps_activation act, size_t n, caps_error *err)
+{
+    const caps_arg args[] = {CAPS_ARG_TENSOR(lanes), CAPS_ARG_TENSOR(x), CAPS_ARG_TENSOR(y),
+        CAPS_ARG_UINT(act), CAPS_ARG_UINT(n), CAPS_ARG_UINT(p->channels), CAPS_ARG_UINT(p->h),
+        CAPS_ARG_UINT(p->w), CAPS_ARG_UINT(p->top), CAPS_ARG_UINT(p->left), CAPS_ARG_UINT(p->tall),
+        CAPS_ARG_UINT(p->wide)};
+    return caps_launch(rt, "conv2d_direct_lanes", CAPS_ARGS(args), 2,
+        (size_t[]){p->channels * p->tall, caps_div_up(n, CAPS_LANES)}, NULL, err);
 }
 
 /* The sizes that both directions take last. */
@@ -135,8 +148,9 @@ static caps_status direct_forward(caps_runtime *rt, const caps_conv_sizes *z,
     const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
     caps_error *err)
 {
-    const call c = direct_begin(rt, z, workspace, chunk);
-    const size_t row_bytes = z->c * (z->w + 2 * z->padding) * CAPS_LANES * sizeof(float);
+    const places c = places_of(z, workspace, chunk);
+    const planes p = forward_planes(z);
+    const size_t row_bytes = z->c * p.wide * CAPS_LANES * sizeof(float);
     caps_status status = CAPS_OK;
     (void)cached;
     const caps_arg weights[] = {CAPS_ARG_TENSOR(&c.weights), CAPS_ARG_TENSOR(t->w),
@@ -147,7 +161,7 @@ static caps_status direct_forward(caps_runtime *rt, const caps_conv_sizes *z,
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
         const caps_tensor x = caps_tensor_rows(t->x, first, n);
         const caps_tensor y = caps_tensor_rows(t->y, first, n);
-        CAPS_TRY(to_lanes(&c, &x, n, err));
+        CAPS_TRY(to_lanes(rt, &p, &c.lanes, &x, &x, CAPS_ACT_NONE, n, err));
         const caps_conv_cut cut = caps_conv_cut_of(
             rt, &(caps_conv_lines){n, z->m, z->oh, z->ow, row_bytes, z->kh, z->stride});
         caps_arg args[17] = {CAPS_ARG_TENSOR(&y), CAPS_ARG_TENSOR(&c.lanes),
@@ -166,13 +180,10 @@ done:
 static caps_status input_gradient(caps_runtime *rt, const caps_conv_sizes *z,
     const caps_conv_tensors *t, const caps_tensor *workspace, caps_error *err)
 {
-    const size_t one = 1, count = back_weights_count(z), blocks = caps_div_up(z->b, CAPS_LANES);
-    const size_t room = (caps_tensor_count(workspace) - count) / back_lanes_count(z);
-    const size_t chunk = caps_div_up(blocks, caps_div_up(blocks, room)) * CAPS_LANES;
-    const size_t tall = back_side(z->h, z->kh, z->oh, z), wide = back_side(z->w, z->kw, z->ow, z);
-    const caps_tensor w = caps_tensor_wrap(workspace->buffer, workspace->offset, CAPS_F32, 1, &one);
-    const caps_tensor lanes =
-        caps_tensor_wrap(workspace->buffer, workspace->offset + count, CAPS_F32, 1, &one);
+    const planes p = back_planes(z);
+    const size_t count = back_weights_count(z);
+    const size_t chunk = caps_conv_images(workspace, count, back_lanes_count(z), z->b);
+    const caps_tensor w = caps_conv_place(workspace, 0), lanes = caps_conv_place(workspace, count);
     caps_status status;
     const caps_arg weights[] = {CAPS_ARG_TENSOR(&w), CAPS_ARG_TENSOR(t->w), CAPS_ARG_UINT(z->c),
         CAPS_ARG_UINT(z->m), CAPS_ARG_UINT(z->kh), CAPS_ARG_UINT(z->kw), CAPS_ARG_UINT(z->stride)};
@@ -181,25 +192,17 @@ static caps_status input_gradient(caps_runtime *rt, const caps_conv_sizes *z,
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
         const caps_conv_cut cut = caps_conv_cut_of(
-            rt, &(caps_conv_lines){n, z->c, z->h, z->w, z->m * wide * CAPS_LANES * sizeof(float),
+            rt, &(caps_conv_lines){n, z->c, z->h, z->w, z->m * p.wide * CAPS_LANES * sizeof(float),
                     caps_div_up(z->kh, z->stride), 1});
         const caps_tensor dx = caps_tensor_rows(t->dx, first, n);
         const caps_tensor dy = caps_tensor_rows(t->dy, first, n);
-        caps_tensor y = dy;
-        if (z->act != CAPS_ACT_NONE)
-            y = caps_tensor_rows(t->y, first, n);
-        const caps_arg to[] = {CAPS_ARG_TENSOR(&lanes), CAPS_ARG_TENSOR(&dy), CAPS_ARG_TENSOR(&y),
-            CAPS_ARG_UINT(z->act), CAPS_ARG_UINT(n), CAPS_ARG_UINT(z->m), CAPS_ARG_UINT(z->oh),
-            CAPS_ARG_UINT(z->ow), CAPS_ARG_UINT(caps_div_up(z->kh, z->stride) - 1),
-            CAPS_ARG_UINT(caps_div_up(z->kw, z->stride) - 1), CAPS_ARG_UINT(tall),
-            CAPS_ARG_UINT(wide)};
-        CAPS_TRY(caps_launch(rt, "conv2d_direct_lanes", CAPS_ARGS(to), 2,
-            (size_t[]){z->m * tall, caps_div_up(n, CAPS_LANES)}, NULL, err));
+        const caps_tensor y = caps_conv_activated(z, t, first, n);
+        CAPS_TRY(to_lanes(rt, &p, &lanes, &dy, &y, z->act, n, err));
         const caps_arg args[] = {CAPS_ARG_TENSOR(&dx), CAPS_ARG_TENSOR(&lanes), CAPS_ARG_TENSOR(&w),
             CAPS_ARG_UINT(n), CAPS_ARG_UINT(z->c), CAPS_ARG_UINT(z->h), CAPS_ARG_UINT(z->w),
             CAPS_ARG_UINT(z->m), CAPS_ARG_UINT(z->kh), CAPS_ARG_UINT(z->kw),
-            CAPS_ARG_UINT(z->stride), CAPS_ARG_UINT(z->padding), CAPS_ARG_UINT(tall),
-            CAPS_ARG_UINT(wide), CAPS_ARG_UINT(cut.rows), CAPS_ARG_UINT(cut.parts)};
+            CAPS_ARG_UINT(z->stride), CAPS_ARG_UINT(z->padding), CAPS_ARG_UINT(p.tall),
+            CAPS_ARG_UINT(p.wide), CAPS_ARG_UINT(cut.rows), CAPS_ARG_UINT(cut.parts)};
         CAPS_TRY(caps_launch(rt, "conv2d_direct_dx", CAPS_ARGS(args), 2,
             (size_t[]){cut.items, cut.blocks}, NULL, err));
     }
@@ -211,7 +214,8 @@ static caps_status direct_backward(caps_runtime *rt, const caps_conv_sizes *z,
     const caps_conv_tensors *t, const caps_tensor *workspace, size_t chunk, caps_conv_cached cached,
     caps_error *err)
 {
-    const call c = direct_begin(rt, z, workspace, chunk);
+    const places c = places_of(z, workspace, chunk);
+    const planes p = forward_planes(z);
     const size_t some = caps_div_up(z->c, caps_div_up(z->c, MOST_TAPS / (z->kh * z->kw)));
     caps_status status = CAPS_OK;
     (void)cached;
@@ -219,10 +223,8 @@ static caps_status direct_backward(caps_runtime *rt, const caps_conv_sizes *z,
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
         const caps_tensor x = caps_tensor_rows(t->x, first, n);
         const caps_tensor dy = caps_tensor_rows(t->dy, first, n);
-        caps_tensor y = dy;
-        if (z->act != CAPS_ACT_NONE)
-            y = caps_tensor_rows(t->y, first, n);
-        CAPS_TRY(to_lanes(&c, &x, n, err));
+        const caps_tensor y = caps_conv_activated(z, t, first, n);
+        CAPS_TRY(to_lanes(rt, &p, &c.lanes, &x, &x, CAPS_ACT_NONE, n, err));
         caps_arg args[16] = {CAPS_ARG_TENSOR(&c.parts), CAPS_ARG_TENSOR(&c.lanes),
             CAPS_ARG_TENSOR(&dy), CAPS_ARG_TENSOR(&y)};
         add_sizes(args, 4, z, n);

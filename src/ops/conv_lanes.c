@@ -39,3 +39,16 @@ caps_conv_cut caps_conv_cut_of(const caps_runtime *rt, const caps_conv_lines *l)
     cut.items = bands * cut.parts;
     return cut;
 }
+
+caps_tensor caps_conv_place(const caps_tensor *workspace, size_t first)
+{
+    const size_t one = 1;
+    return caps_tensor_wrap(workspace->buffer, workspace->offset + first, CAPS_F32, 1, &one);
+}
+
+size_t caps_conv_images(const caps_tensor *workspace, size_t first, size_t each, size_t b)
+{
+    const size_t blocks = caps_div_up(b, CAPS_LANES);
+    const size_t room = (caps_tensor_count(workspace) - first) / each;
+    return caps_div_up(blocks, caps_div_up(blocks, room)) * CAPS_LANES;
+}

@@ -3,7 +3,7 @@
 #ifndef CAPS_CONV_LANES_H
 #define CAPS_CONV_LANES_H
 
-#include <capscl/device.h>
+#include <capscl/ops.h>
 
 enum { CAPS_LANES = 16, CAPS_EIGHT = 8 };
 enum { CAPS_BAND = 512 }; /* pixels that an item holds: DIRECT_BAND, WINOGRAD_BAND of the kernels */
@@ -26,5 +26,12 @@ caps_conv_cut caps_conv_cut_of(const caps_runtime *rt, const caps_conv_lines *li
 /* Into how many parts, at most `most`, each of `items` pieces of work is cut, so that every unit of
  * the device gets some. */
 size_t caps_conv_parts(const caps_runtime *rt, size_t items, size_t most);
+
+/* The workspace from element `first` on. */
+caps_tensor caps_conv_place(const caps_tensor *workspace, size_t first);
+
+/* Of b images, how many go at once, in equal chunks of whole sixteens: the workspace has room for
+ * them behind `first` elements, sixteen images take `each`. */
+size_t caps_conv_images(const caps_tensor *workspace, size_t first, size_t each, size_t b);
 
 #endif

@@ -300,9 +300,7 @@ static caps_status toom_cook_backward(caps_runtime *rt, const caps_conv_sizes *z
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
         const caps_tensor x = caps_tensor_rows(t->x, first, n);
         const caps_tensor dy = caps_tensor_rows(t->dy, first, n);
-        caps_tensor y = dy;
-        if (z->act != CAPS_ACT_NONE)
-            y = caps_tensor_rows(t->y, first, n);
+        const caps_tensor y = caps_conv_activated(z, t, first, n);
         set_images(&c, n);
         if (!cached.x || chunk < z->b)
             CAPS_TRY(from_images(&c, &x, err));

@@ -332,8 +332,7 @@ static caps_status toom_cook_backward(caps_runtime *rt, const caps_conv_sizes *z
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
         const caps_tensor x = caps_tensor_rows(t->x, first, n);
         const caps_tensor dy = caps_tensor_rows(t->dy, first, n);
-        const bool is_active = z->act != CAPS_ACT_NONE;
-        const caps_tensor y = is_active ? caps_tensor_rows(t->y, first, n) : dy;
+        const caps_tensor y = caps_conv_activated(z, t, first, n);
         products s = products_of(z, p, n);
         set_images(&c, n);
         if (!cached.x || chunk < z->b)

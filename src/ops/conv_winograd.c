@@ -112,12 +112,6 @@ typedef struct place {
     caps_tensor x, parts;
 } place;
 
-static caps_tensor part_at(const caps_tensor *workspace, size_t offset)
-{
-    const size_t one = 1;
-    return caps_tensor_wrap(workspace->buffer, workspace->offset + offset, CAPS_F32, 1, &one);
-}
-
 /* x, or dy act'(y), at the six points. given: act, h, w, its first row and column, images. */
 static caps_status from_images(caps_runtime *rt, const rows *r, const caps_tensor *to,
     const caps_tensor *x, const caps_tensor *y, const size_t given[6], caps_error *err)
@@ -167,7 +161,8 @@ static caps_status winograd_forward(caps_runtime *rt, const caps_conv_sizes *z,
     caps_error *err)
 {
     const rows r = forward_rows(z);
-    const caps_tensor x = part_at(workspace, 0), w = part_at(workspace, x_count(&r, chunk));
+    const caps_tensor x = caps_conv_place(workspace, 0),
+                      w = caps_conv_place(workspace, x_count(&r, chunk));
     caps_status status;
     (void)cached;
     CAPS_TRY(from_weights(rt, &r, &w, t->w, false, err));
@@ -192,7 +187,7 @@ static caps_status weight_gradient(caps_runtime *rt, const caps_conv_sizes *z,
     const size_t some = caps_div_up(z->c, caps_div_up(z->c, ENTRIES / (kernels * POINTS)));
     const caps_tensor x = caps_tensor_rows(t->x, first, n);
     const caps_tensor dy = caps_tensor_rows(t->dy, first, n);
-    const caps_tensor y = z->act != CAPS_ACT_NONE ? caps_tensor_rows(t->y, first, n) : dy;
+    const caps_tensor y = caps_conv_activated(z, t, first, n);
     caps_status status;
     CAPS_TRY(from_images(rt, &r, &p->x, &x, &x,
         (size_t[]){CAPS_ACT_NONE, z->h, z->w, z->padding, z->padding, n}, err));
@@ -216,17 +211,16 @@ static caps_status input_gradient(caps_runtime *rt, const caps_conv_sizes *z,
     const caps_conv_tensors *t, const caps_tensor *workspace, caps_error *err)
 {
     const rows r = back_rows(z);
-    const size_t weights = w_count(&r), blocks = caps_div_up(z->b, CAPS_LANES);
-    const size_t room = (caps_tensor_count(workspace) - weights) / x_count(&r, 1);
-    const size_t chunk = caps_div_up(blocks, caps_div_up(blocks, room)) * CAPS_LANES;
-    const caps_tensor w = part_at(workspace, 0), to = part_at(workspace, weights);
+    const size_t weights = w_count(&r);
+    const size_t chunk = caps_conv_images(workspace, weights, x_count(&r, 1), z->b);
+    const caps_tensor w = caps_conv_place(workspace, 0), to = caps_conv_place(workspace, weights);
     caps_status status;
     CAPS_TRY(from_weights(rt, &r, &w, t->w, true, err));
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
         const caps_tensor dx = caps_tensor_rows(t->dx, first, n);
         const caps_tensor dy = caps_tensor_rows(t->dy, first, n);
-        const caps_tensor y = z->act != CAPS_ACT_NONE ? caps_tensor_rows(t->y, first, n) : dy;
+        const caps_tensor y = caps_conv_activated(z, t, first, n);
         CAPS_TRY(from_images(rt, &r, &to, &dy, &y,
             (size_t[]){z->act, z->oh, z->ow, z->kh - 1 - z->padding, z->kw - 1 - z->padding, n},
             err));
@@ -241,7 +235,7 @@ static caps_status winograd_backward(caps_runtime *rt, const caps_conv_sizes *z,
     caps_error *err)
 {
     const rows r = forward_rows(z);
-    const place p = {part_at(workspace, 0), part_at(workspace, x_count(&r, chunk))};
+    const place p = {caps_conv_place(workspace, 0), caps_conv_place(workspace, x_count(&r, chunk))};
     caps_status status = CAPS_OK;
     (void)cached;
     for (size_t first = 0; first < z->b; first += chunk) {

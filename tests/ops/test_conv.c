@@ -133,8 +133,8 @@ static void check_shape(caps_runtime *rt, const caps_ref_conv *p, caps_conv_algo
         test_expect(&ty, y, tolerance_y, "y");
         double *have = test_download(&ty);
         caps_ref_conv2d_backward(dx, dw, dbias, dy, have, x, w, p);
-        test_ok(caps_conv2d_backward(rt, &tdx, &tdw, &tdb, &tdy, &ty,
-            &tx, &tw, &conv, &workspace, &err));
+        test_ok(caps_conv2d_backward(
+            rt, &tdx, &tdw, &tdb, &tdy, &ty, &tx, &tw, &conv, &workspace, &err));
         test_expect(&tdx, dx, tolerance_g, "dx");
         test_expect(&tdw, dw, tolerance_g, "dw");
         test_expect(&tdb, dbias, 1e-6, "dbias");
@@ -231,12 +231,9 @@ END_TEST
 
 /* Groups that are full and begun, tiles that stick out, an odd number of them, bands of rows. */
 static const shape winograd_shapes[] = {
-    {{3, 2, 5, 6, 5, 3, 2, 1, 0, 1}, true},
-    {{2, 3, 7, 5, 2, 2, 4, 1, 1, 2}, true},
-    {{100, 1, 28, 28, 9, 9, 9, 1, 0, 1}, false},
-    {{18, 3, 33, 40, 6, 5, 7, 1, 2, 0}, false},
-    {{5, 2, 30, 500, 3, 3, 6, 1, 0, 1}, false},
-    {{17, 7, 19, 23, 7, 9, 8, 1, 5, 0}, false},
+    {{3, 2, 5, 6, 5, 3, 2, 1, 0, 1}, true}, {{2, 3, 7, 5, 2, 2, 4, 1, 1, 2}, true},
+    {{100, 1, 28, 28, 9, 9, 9, 1, 0, 1}, false}, {{18, 3, 33, 40, 6, 5, 7, 1, 2, 0}, false},
+    {{5, 2, 30, 500, 3, 3, 6, 1, 0, 1}, false}, {{17, 7, 19, 23, 7, 9, 8, 1, 5, 0}, false},
     {{2, 1, 300, 3, 5, 2, 1, 1, 0, 1}, false},
     {{18, 67, 12, 10, 21, 3, 3, 1, 1, 1}, false}, /* many channels */
 };

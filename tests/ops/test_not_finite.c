@@ -103,7 +103,7 @@ START_TEST(bad_arguments_are_refused)
     caps_error err = {0};
     const size_t five = CAPS_NOT_FINITE_RECORD, shape[] = {2, CAPS_NOT_FINITE_ROW};
     caps_tensor record = test_tensor_i32((int32_t[]){0, 0, 0, 0, 0}, 1, &five);
-    caps_tensor table = test_tensor_i32((int32_t[2 * CAPS_NOT_FINITE_ROW]){0}, 2, shape);
+    caps_tensor table = test_tensor_i32((int32_t[2 *CAPS_NOT_FINITE_ROW]){0}, 2, shape);
     ck_assert_int_eq(
         caps_not_finite(families[_i], &record, &table, table.buffer, 0, 1, 1, true, &err),
         CAPS_ERR_ARGUMENT);
