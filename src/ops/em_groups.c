@@ -97,9 +97,9 @@ static caps_status launch(caps_runtime *rt, const groups *g, const char *kernel,
 }
 
 static caps_status launch_children(caps_runtime *rt, const groups *g, const char *kernel,
-    const caps_call *c, const caps_em *s, const caps_em_sizes *n, caps_error *err)
+    const caps_call *c, const caps_em *s, const caps_em_sizes *n, size_t rows, caps_error *err)
 {
-    return launch(rt, g, kernel, c, caps_div_up(n->children, g->group), s->b, err);
+    return launch(rt, g, kernel, c, caps_div_up(n->children * rows, g->group), s->b, err);
 }
 
 /* ---- forward -------------------------------------------------------------------------------- */
@@ -125,7 +125,7 @@ static caps_status iterate(
         goto done;
     CAPS_PUT(&e, &logits);
     caps_em_put_shape(&e, s);
-    CAPS_TRY(launch_children(rt, g, "em_group_normalise", &e, s, &call->n, err));
+    CAPS_TRY(launch_children(rt, g, "em_group_normalise", &e, s, &call->n, 1, err));
 done:
     return status;
 }
@@ -150,7 +150,7 @@ caps_status caps_em_groups_assignment(caps_runtime *rt, const caps_tensor *out,
     const caps_tensor R = caps_em_nth(&g.R, iteration ? iteration - 1 : 0, g.links);
     CAPS_PUT(&c, out, iteration ? &R : NULL);
     caps_em_put_shape(&c, shape);
-    return launch_children(rt, &g, "em_group_assignment", &c, shape, &n, err);
+    return launch_children(rt, &g, "em_group_assignment", &c, shape, &n, 1, err);
 }
 
 /* ---- backward ------------------------------------------------------------------------------- */
@@ -180,7 +180,7 @@ static caps_status iterate_back(
     CAPS_PUT(&e, &dr, call->dactivation, t ? &R : NULL, call->activation);
     caps_em_put_shape(&e, s);
     caps_put_sizes(&e, (size_t[]){!last, step == 0}, 2);
-    CAPS_TRY(launch_children(rt, g, "em_group_logits_gradient", &e, s, n, err));
+    CAPS_TRY(launch_children(rt, g, "em_group_logits_gradient", &e, s, n, 1, err));
 done:
     return status;
 }
@@ -212,7 +212,7 @@ caps_status caps_em_groups_backward(caps_runtime *rt, const caps_em_call *call, 
     if (!call->dpose)
         goto done;
     put_votes(&dpose, call->dpose, call, &g);
-    CAPS_TRY(launch_children(rt, &g, "em_group_dpose", &dpose, s, &call->n, err));
+    CAPS_TRY(launch_children(rt, &g, "em_group_dpose", &dpose, s, &call->n, 4, err));
 done:
     return status;
 }
