@@ -88,7 +88,9 @@ typedef struct caps_bench_operation {
     bool whole;     /* the whole network: a row has the members for it */
     bool batchless; /* the batch does not matter */
     bool shaped;    /* a shape of the user's may take the network's place */
-    bool capsules;  /* only layers of capsules have it */
+    /* Only such layers have it, a caps_problem_type (0: any); normalised: such that are. */
+    int needs;
+    bool normalised;
 } caps_bench_operation;
 const caps_bench_operation *caps_bench_operation_at(size_t i); /* NULL past the last */
 /* Whether a layer of the network has it. */

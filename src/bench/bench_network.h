@@ -16,9 +16,10 @@ typedef struct caps_bench_layer {
 typedef struct caps_bench_network {
     caps_bench_layer layers[CAPS_MOST_LAYERS];
     size_t count;
-    size_t of_type[CAPS_PROBLEM_CAPS + 1]; /* how many layers of each type */
-    size_t with_types;                     /* how many are primary capsules */
-    const caps_model_info *info;           /* the spec's */
+    size_t of_type[CAPS_PROBLEM_TYPES]; /* how many layers of each type */
+    size_t with_types;                  /* how many are primary capsules */
+    size_t normalised;                  /* how many are normalised over the batch */
+    const caps_model_info *info;        /* the spec's */
 } caps_bench_network;
 
 /* Of a spec that outlives it. CAPS_ERR_SPEC, CAPS_ERR_MEMORY. */

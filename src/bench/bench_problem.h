@@ -18,6 +18,10 @@ typedef struct caps_bench_problem {
     caps_routing_state state;
     caps_class_caps class_caps;
     caps_class_caps_state class_state;
+    caps_attention attention;
+    caps_attention_state attention_state;
+    caps_em em;
+    size_t kernel, stride; /* of a layer without weights of its own, or depthwise */
     caps_adam adam;
     caps_activation act;
     caps_squash squash;
@@ -29,6 +33,9 @@ void caps_bench_problem_release(caps_bench_problem *p);
 
 /* One more tensor, filled with numbers in -0.5..0.5: zeros would be faster than what occurs. */
 caps_status caps_bench_add(caps_bench_problem *p, int ndim, const size_t *shape, caps_error *err);
+/* One more, in 0..1. */
+caps_status caps_bench_add_positive(
+    caps_bench_problem *p, int ndim, const size_t *shape, caps_error *err);
 /* One more: int32 [n], 0, 1, .. modulo `below`. */
 caps_status caps_bench_add_integers(caps_bench_problem *p, size_t n, size_t below, caps_error *err);
 
@@ -57,6 +64,11 @@ caps_status caps_bench_group(const caps_bench *b, caps_error *err);
 caps_status caps_bench_squash(const caps_bench *b, caps_error *err);
 caps_status caps_bench_votes(const caps_bench *b, caps_error *err);
 caps_status caps_bench_routing(const caps_bench *b, caps_error *err);
+caps_status caps_bench_attention(const caps_bench *b, caps_error *err);
+caps_status caps_bench_em(const caps_bench *b, caps_error *err);
+caps_status caps_bench_batch_norm(const caps_bench *b, caps_error *err);
+caps_status caps_bench_depthwise(const caps_bench *b, caps_error *err);
+caps_status caps_bench_max_pool(const caps_bench *b, caps_error *err);
 caps_status caps_bench_losses(const caps_bench *b, caps_error *err);
 caps_status caps_bench_adam(const caps_bench *b, caps_error *err);
 caps_status caps_bench_sgd(const caps_bench *b, caps_error *err);

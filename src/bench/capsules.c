@@ -272,3 +272,60 @@ caps_status caps_bench_routing(const caps_bench *b, caps_error *err)
 {
     return caps_bench_walk(b, CAPS_PROBLEM_CAPS, routing_measure, err);
 }
+
+/* ---- attention: t = v, u, w, prior, dv, du, dw, dprior, couplings, total, s, workspace ------- */
+
+static caps_status attention_forward(void *context, caps_error *err)
+{
+    caps_bench_problem *p = context;
+    return caps_attention_forward(p->b->rt, &p->t[0], &p->attention_state, &p->t[1], &p->t[2],
+        &p->t[3], &p->attention, &p->t[11], err);
+}
+
+static caps_status attention_backward(void *context, caps_error *err)
+{
+    const caps_bench_problem *p = context;
+    return caps_attention_backward(p->b->rt, &p->t[5], &p->t[6], &p->t[7], &p->t[4],
+        &p->attention_state, &p->t[1], &p->t[2], &p->t[3], &p->attention, &p->t[11], err);
+}
+
+static caps_status attention_measure(
+    const caps_bench *b, const caps_bench_layer *layer, caps_error *err)
+{
+    const caps_class_caps *c = &layer->problem.class_caps;
+    const size_t n = b->batch, i = c->i, j = c->j, d = c->d, k = c->k;
+    caps_bench_problem p = {
+        .b = b, .attention = {.b = n, .i = i, .j = j, .d = d, .k = k, .squash = c->routing.squash}};
+    const size_t v[] = {n, j, d}, u[] = {n, i, k}, w[] = {i, j, d, k}, between[] = {n, i, j};
+    const size_t workspace = caps_attention_workspace(&p.attention, true);
+    const double nv = (double)(n * i) * (double)(j * d), nw = (double)(i * j) * (double)(d * k);
+    const double nu = (double)(n * i * k), nc = (double)(n * i * j);
+    caps_status status;
+    char text[CAPS_BENCH_SHAPE_TEXT], name[CAPS_LAYER_NAME + 1];
+    caps_bench_prefix(name, layer, b->network->of_type[CAPS_PROBLEM_ATTENTION]);
+    for (int t = 0; t < 2; t++) { /* forward's arrays, and their gradients */
+        CAPS_TRY(caps_bench_add(&p, 3, v, err));
+        CAPS_TRY(caps_bench_add(&p, 3, u, err));
+        CAPS_TRY(caps_bench_add(&p, 4, w, err));
+        CAPS_TRY(caps_bench_add(&p, 2, between + 1, err));
+    }
+    CAPS_TRY(caps_bench_add(&p, 3, between, err));
+    CAPS_TRY(caps_bench_add(&p, 3, v, err));
+    CAPS_TRY(caps_bench_add(&p, 3, v, err));
+    CAPS_TRY(caps_bench_add(&p, 1, &workspace, err));
+    p.attention_state = (caps_attention_state){.couplings = p.t[8], .total = p.t[9], .s = p.t[10]};
+    snprintf(text, sizeof text, "%sforward B=%zu I=%zu J=%zu D=%zu K=%zu", name, n, i, j, d, k);
+    CAPS_TRY(caps_bench_problem_measure(&p, attention_forward, "attention", text, NULL,
+        2 * nv * (double)k + 5 * nv, 4 * (nu + nw + nc), err));
+    snprintf(text, sizeof text, "%sbackward B=%zu I=%zu J=%zu D=%zu K=%zu", name, n, i, j, d, k);
+    CAPS_TRY(caps_bench_problem_measure(&p, attention_backward, "attention", text, NULL,
+        6 * nv * (double)k + 10 * nv, 4 * (2 * nu + 2 * nw + nc), err));
+done:
+    caps_bench_problem_release(&p);
+    return status;
+}
+
+caps_status caps_bench_attention(const caps_bench *b, caps_error *err)
+{
+    return caps_bench_walk(b, CAPS_PROBLEM_ATTENTION, attention_measure, err);
+}

@@ -30,6 +30,7 @@ static void network_add(caps_bench_network *n, const caps_layer *layer, const ca
         return;
     n->of_type[added->problem.type]++;
     n->with_types += added->problem.types > 0;
+    n->normalised += added->problem.normalised;
     n->count++;
 }
 

@@ -6,10 +6,15 @@ static const caps_bench_operation operations[] = {
     {.name = "conv", .run = caps_bench_conv, .shaped = true},
     {.name = "bias", .run = caps_bench_bias},
     {.name = "linear", .run = caps_bench_linear},
-    {.name = "group", .run = caps_bench_group, .capsules = true},
-    {.name = "squash", .run = caps_bench_squash, .capsules = true},
-    {.name = "votes", .run = caps_bench_votes, .capsules = true},
-    {.name = "routing", .run = caps_bench_routing, .capsules = true},
+    {.name = "group", .run = caps_bench_group, .needs = CAPS_PROBLEM_CAPS},
+    {.name = "squash", .run = caps_bench_squash, .needs = CAPS_PROBLEM_CAPS},
+    {.name = "votes", .run = caps_bench_votes, .needs = CAPS_PROBLEM_CAPS},
+    {.name = "routing", .run = caps_bench_routing, .needs = CAPS_PROBLEM_CAPS},
+    {.name = "attention", .run = caps_bench_attention, .needs = CAPS_PROBLEM_ATTENTION},
+    {.name = "em", .run = caps_bench_em, .needs = CAPS_PROBLEM_EM},
+    {.name = "batch-norm", .run = caps_bench_batch_norm, .normalised = true},
+    {.name = "depthwise", .run = caps_bench_depthwise, .needs = CAPS_PROBLEM_DEPTHWISE},
+    {.name = "max-pool", .run = caps_bench_max_pool, .needs = CAPS_PROBLEM_POOL},
     {.name = "losses", .run = caps_bench_losses},
     {.name = "adam", .run = caps_bench_adam, .batchless = true},
     {.name = "sgd", .run = caps_bench_sgd, .batchless = true},
@@ -25,5 +30,7 @@ const caps_bench_operation *caps_bench_operation_at(size_t i)
 bool caps_bench_operation_applies(
     const caps_bench_operation *operation, const caps_bench_network *network)
 {
-    return !operation->capsules || network->of_type[CAPS_PROBLEM_CAPS] > 0;
+    if (operation->normalised)
+        return network->normalised > 0;
+    return operation->needs == CAPS_PROBLEM_NONE || network->of_type[operation->needs] > 0;
 }

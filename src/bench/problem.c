@@ -14,7 +14,8 @@ void caps_bench_problem_release(caps_bench_problem *p)
     p->count = 0;
 }
 
-caps_status caps_bench_add(caps_bench_problem *p, int ndim, const size_t *shape, caps_error *err)
+static caps_status problem_add(
+    caps_bench_problem *p, int ndim, const size_t *shape, float least, caps_error *err)
 {
     enum { DRAWN = 4096 }; /* the others repeat them */
     caps_runtime *rt = p->b->rt;
@@ -31,11 +32,22 @@ caps_status caps_bench_add(caps_bench_problem *p, int ndim, const size_t *shape,
         uint32_t words[4];
         if (i < DRAWN)
             caps_rng_words(words, 1, CAPS_RNG_TEST, 0, i);
-        host[i] = i < DRAWN ? (float)words[0] / 4294967296.0f - 0.5f : host[i % DRAWN];
+        host[i] = i < DRAWN ? (float)words[0] / 4294967296.0f + least : host[i % DRAWN];
     }
     status = caps_tensor_upload(rt, t, host, err);
     free(host);
     return status;
+}
+
+caps_status caps_bench_add(caps_bench_problem *p, int ndim, const size_t *shape, caps_error *err)
+{
+    return problem_add(p, ndim, shape, -0.5f, err);
+}
+
+caps_status caps_bench_add_positive(
+    caps_bench_problem *p, int ndim, const size_t *shape, caps_error *err)
+{
+    return problem_add(p, ndim, shape, 0, err);
 }
 
 caps_status caps_bench_add_integers(caps_bench_problem *p, size_t n, size_t below, caps_error *err)

@@ -302,8 +302,8 @@ static caps_status bench_check_network(const bench_choice *choice,
     const caps_bench_operation *operation;
     for (size_t i = 0; !choice->all && (operation = caps_bench_operation_at(i)) != NULL; i++)
         if (choice->chosen[i] && !caps_bench_operation_applies(operation, network))
-            return caps_cli_usage(err, "bench: %s is measured on layers of capsules, %s has none",
-                operation->name, arch);
+            return caps_cli_usage(
+                err, "bench: no layer of %s has the operation %s", arch, operation->name);
     return CAPS_OK;
 }
 

@@ -105,16 +105,21 @@ typedef struct caps_pass {
 /* The operation behind a layer with its sizes, for benchmarks and counts. */
 typedef enum caps_problem_type {
     CAPS_PROBLEM_NONE,
-    CAPS_PROBLEM_CONV,   /* x_shape[0] is 1 image; capsules: its channels are types * dim */
-    CAPS_PROBLEM_LINEAR, /* in, out, act */
-    CAPS_PROBLEM_CAPS,   /* class_caps but for its batch and algorithm */
-    CAPS_PROBLEM_EM,     /* em of one image */
+    CAPS_PROBLEM_CONV,      /* x_shape[0] is 1 image; capsules: its channels are types * dim */
+    CAPS_PROBLEM_LINEAR,    /* in, out, act */
+    CAPS_PROBLEM_CAPS,      /* class_caps but for its batch and algorithm */
+    CAPS_PROBLEM_EM,        /* em of one image */
+    CAPS_PROBLEM_ATTENTION, /* sizes of class_caps but for its batch */
+    CAPS_PROBLEM_DEPTHWISE, /* x_shape of 1 image, w_shape, conv.stride */
+    CAPS_PROBLEM_POOL,      /* x_shape of 1 image; w_shape: 0, 0, kernel, kernel; conv.stride */
+    CAPS_PROBLEM_TYPES
 } caps_problem_type;
 
 typedef struct caps_layer_problem {
     caps_problem_type type;
     size_t x_shape[4], w_shape[4];
     caps_conv2d conv;
+    bool normalised;    /* the convolution's output is, over the batch */
     size_t types, dim;  /* of primary capsules; else 0 */
     caps_squash squash; /* of primary capsules */
     size_t in, out;

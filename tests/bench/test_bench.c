@@ -126,10 +126,61 @@ START_TEST(a_network_without_capsules)
     size_t applies = 0, all = 0;
     for (const caps_bench_operation *o; (o = caps_bench_operation_at(all)) != NULL; all++)
         applies += caps_bench_operation_applies(o, &network);
-    ck_assert_uint_eq(all - applies, 4); /* group, squash, votes, routing */
+    ck_assert_uint_eq(all - applies, 9); /* what capsules, pooling and normalisation have */
     const rows r = measure(spec, "losses", 4);
     EXPECT(r, "softmax B=4 J=10", "cross entropy forward B=4 J=10",
         "cross entropy backward B=4 J=10", "argmax B=4 J=10", "totals B=4 J=10");
+    caps_model_spec_free(spec);
+}
+END_TEST
+
+/* Each of 4 types of parents at 2x3 windows sees 2x2 children of 2 types; each class all 24. */
+START_TEST(matrix_capsules)
+{
+    caps_error err = {0};
+    caps_model_spec *spec = NULL;
+    test_ok(caps_model_spec_parse(&spec,
+        "{\"input\": [1, 5, 6], \"classes\": 3, \"layers\": ["
+        "{\"kind\": \"conv\", \"name\": \"a\", \"channels\": 4, \"kernel\": 3},"
+        "{\"kind\": \"matrix_primary\", \"name\": \"p\", \"types\": 2},"
+        "{\"kind\": \"matrix_conv\", \"name\": \"m\", \"types\": 4, \"kernel\": 2, \"stride\": 1,"
+        " \"routing\": {\"kind\": \"em\", \"iterations\": 2, \"grad\": \"last\"}},"
+        "{\"kind\": \"matrix_caps\", \"name\": \"c\", \"capsules\": 3,"
+        " \"routing\": {\"kind\": \"em\", \"iterations\": 3}}]}",
+        "matrix", &err));
+    const rows r = measure(spec, "em", 2);
+    EXPECT(r, "m forward B=2 T=2 3x4 C=4 k=2 s=1 r=2",
+        "m backward B=2 T=2 3x4 C=4 k=2 s=1 r=2 last", "c forward B=2 T=4 2x3 C=3 k=0 s=0 r=3",
+        "c backward B=2 T=4 2x3 C=3 k=0 s=0 r=3 full");
+    ck_assert(r.flops[0] == 2.0 * (4 * 2 * 3) * (2 * 2 * 2) * (128 + 16 * 13));
+    ck_assert(r.flops[3] == 2.0 * 3 * (4 * 2 * 3) * (3 * 128 + 16 * 8 * 3));
+    caps_model_spec_free(spec);
+}
+END_TEST
+
+START_TEST(attention_pooling_normalisation)
+{
+    caps_error err = {0};
+    caps_model_spec *spec = NULL;
+    test_ok(caps_model_spec_parse(&spec,
+        "{\"input\": [2, 9, 11], \"classes\": 3, \"layers\": ["
+        "{\"kind\": \"conv\", \"name\": \"a\", \"channels\": 6, \"kernel\": 3,"
+        " \"norm\": \"batch\"},"
+        "{\"kind\": \"max_pool\", \"name\": \"b\", \"kernel\": 3, \"stride\": 2},"
+        "{\"kind\": \"primary_caps\", \"name\": \"p\", \"dim\": 3, \"kernel\": 2,"
+        " \"stride\": 1, \"depthwise\": true},"
+        "{\"kind\": \"caps\", \"name\": \"c\", \"capsules\": 3, \"dim\": 5,"
+        " \"routing\": {\"kind\": \"attention\"}}]}",
+        "mixed", &err));
+    rows r = measure(spec, "batch-norm", 2);
+    EXPECT(r, "forward B=2 C=6 7x9", "backward B=2 C=6 7x9");
+    r = measure(spec, "max-pool", 2);
+    EXPECT(r, "forward B=2 C=6 7x9 k=3 s=2", "backward B=2 C=6 7x9 k=3 s=2");
+    r = measure(spec, "depthwise", 2);
+    EXPECT(r, "forward B=2 C=6 3x4 k=2 s=1", "backward B=2 C=6 3x4 k=2 s=1");
+    ck_assert(r.flops[1] == 2 * 2.0 * 2 * 6 * (2 * 3) * 4);
+    r = measure(spec, "attention", 2);
+    EXPECT(r, "forward B=2 I=12 J=3 D=5 K=3", "backward B=2 I=12 J=3 D=5 K=3");
     caps_model_spec_free(spec);
 }
 END_TEST
@@ -141,6 +192,8 @@ Suite *suite(void)
     tcase_set_timeout(t, 0);
     tcase_add_test(t, a_stack_of_capsules);
     tcase_add_test(t, flops_of_a_network);
+    tcase_add_test(t, matrix_capsules);
+    tcase_add_test(t, attention_pooling_normalisation);
     tcase_add_test(t, a_network_without_capsules);
     suite_add_tcase(s, t);
     return s;

@@ -171,7 +171,7 @@ START_TEST(several_operations)
     expect_operations(cli_line(format, "step forward", spec), "forward step");
     cli_expect_error(cli_run("bench", "squash", "stp"), 2, "did you mean step?", "a typo");
     cli_expect_error(cli_run("bench", "squash", "votes", "--arch", "cnn-small"), 2,
-        "bench: squash is measured on layers of capsules, cnn-small has none", "no capsules");
+        "bench: no layer of cnn-small has the operation squash", "no capsules");
     cli_expect_error(cli_run("bench", "gemm", "conv", "--shape", "2x3x4"), 2,
         "--shape needs the operation that it is for", "a shape of which");
     expect_operations("selftest squash sgd --small --json", "sgd squash");

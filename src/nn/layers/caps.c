@@ -320,6 +320,8 @@ static void caps_problem(const caps_layer *layer, caps_layer_problem *p)
         return;
     }
     if (self->routing == ATTENTION) {
+        p->type = CAPS_PROBLEM_ATTENTION;
+        p->class_caps = *s;
         p->flops = 2 * votes * (double)s->k + 5 * votes; /* votes, their sum, logits, couplings */
         return;
     }

@@ -236,7 +236,9 @@ static caps_status conv_backward(caps_layer *layer, const caps_pass *pass, caps_
 
 static void conv_problem(const caps_layer *layer, caps_layer_problem *p)
 {
-    caps_convolution_problem(&((const conv_layer *)layer)->convolution, layer, p);
+    const conv_layer *self = (const conv_layer *)layer;
+    caps_convolution_problem(&self->convolution, layer, p);
+    p->normalised = conv_has_norm(self);
 }
 
 const caps_layer_kind caps_layer_conv = {

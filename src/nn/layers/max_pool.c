@@ -3,6 +3,7 @@
  *
  *     {"kind": "max_pool", "kernel": 2, "stride": 2} */
 #include <stdio.h>
+#include <string.h>
 
 #include "fail.h"
 #include "layer.h"
@@ -79,6 +80,16 @@ static caps_status pool_backward(caps_layer *layer, const caps_pass *pass, caps_
     return caps_max_pool_backward(pass->rt, &dx, &dy, &place, self->kernel, self->stride, err);
 }
 
+static void pool_problem(const caps_layer *layer, caps_layer_problem *p)
+{
+    const pool_layer *self = (const pool_layer *)layer;
+    const size_t *in = layer->inputs[0]->shape;
+    p->type = CAPS_PROBLEM_POOL;
+    memcpy(p->x_shape, (size_t[]){1, in[0], in[1], in[2]}, sizeof p->x_shape);
+    memcpy(p->w_shape, (size_t[]){0, 0, self->kernel, self->kernel}, sizeof p->w_shape);
+    p->conv.stride = self->stride;
+}
+
 const caps_layer_kind caps_layer_max_pool = {
     .name = "max_pool",
     .bytes = sizeof(pool_layer),
@@ -88,4 +99,5 @@ const caps_layer_kind caps_layer_max_pool = {
     .plan = pool_plan,
     .forward = pool_forward,
     .backward = pool_backward,
+    .problem = pool_problem,
 };

@@ -228,11 +228,12 @@ static void primary_problem(const caps_layer *layer, caps_layer_problem *p)
 {
     const primary_layer *self = (const primary_layer *)layer;
     const size_t *z = self->convolution.y_shape;
-    if (self->depthwise) { /* nothing that is measured by itself */
+    caps_convolution_problem(&self->convolution, layer, p);
+    if (self->depthwise) {
+        p->type = CAPS_PROBLEM_DEPTHWISE;
         p->flops = 2 * (double)layer->parameters[0].parameter.count * (double)(z[1] * z[2]);
         return;
     }
-    caps_convolution_problem(&self->convolution, layer, p);
     p->types = self->types;
     p->dim = self->dim;
     p->squash = (caps_squash)self->squash;
