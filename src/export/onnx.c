@@ -25,22 +25,28 @@ static const struct {
     {"mask", caps_onnx_mask},
 };
 
+caps_onnx_translation *caps_onnx_find(const char *kind)
+{
+    for (size_t i = 0; i < sizeof translations / sizeof translations[0]; i++)
+        if (strcmp(translations[i].kind, kind) == 0)
+            return translations[i].translate;
+    return NULL;
+}
+
 caps_status caps_onnx_translate(caps_onnx_graph *g, const caps_layer *layer, caps_error *err)
 {
-    for (size_t i = 0; i < sizeof translations / sizeof translations[0]; i++) {
-        if (strcmp(translations[i].kind, layer->kind->name) != 0)
-            continue;
-        json_t *fields = json_object();
-        caps_fields_write(&fields, layer->kind->fields, layer, true);
-        caps_onnx_scope(g, "%s", layer->name);
-        const caps_status status =
-            fields ? translations[i].translate(g, layer, fields, err)
-                   : caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", layer->name);
-        json_decref(fields);
-        return status;
-    }
-    return caps_fail(err, CAPS_ERR_SPEC, "%s: a layer of kind %s has no translation to ONNX",
-        layer->name, layer->kind->name);
+    caps_onnx_translation *translate = caps_onnx_find(layer->kind->name);
+    if (!translate)
+        return caps_fail(err, CAPS_ERR_SPEC, "%s: a layer of kind %s has no translation to ONNX",
+            layer->name, layer->kind->name);
+    json_t *fields = json_object();
+    caps_fields_write(&fields, layer->kind->fields, layer, true);
+    caps_onnx_scope(g, "%s", layer->name);
+    const caps_status status =
+        fields ? translate(g, layer, fields, err)
+               : caps_fail(err, CAPS_ERR_MEMORY, "%s: out of memory", layer->name);
+    json_decref(fields);
+    return status;
 }
 
 /* Layers in forward order, the head right after the layer that it reads. */

@@ -22,6 +22,9 @@ caps_onnx_translation caps_onnx_input, caps_onnx_mask, caps_onnx_conv, caps_onnx
     caps_onnx_same, caps_onnx_max_pool, caps_onnx_primary_caps, caps_onnx_caps,
     caps_onnx_matrix_primary, caps_onnx_matrix;
 
+/* The translation of a kind by its name; NULL: there is none. */
+caps_onnx_translation *caps_onnx_find(const char *kind);
+
 /* Translates a layer by the table. CAPS_ERR_SPEC: the kind has no translation. */
 caps_status caps_onnx_translate(caps_onnx_graph *g, const caps_layer *layer, caps_error *err);
 
