@@ -37,9 +37,10 @@ static caps_status export_check_usage(const options *o, caps_error *err)
 static caps_status export_print(const options *o, const caps_model_spec *spec, caps_error *err)
 {
     const caps_model_info *info = caps_model_spec_info(spec);
-    struct stat file = {0};
+    struct stat file;
+    if (stat(o->onnx, &file) != 0)
+        return caps_fail_errno(err, CAPS_ERR_IO, "%s: cannot read", o->onnx);
     json_t *outputs = json_array();
-    stat(o->onnx, &file); /* it was written just now */
     caps_json_append(&outputs, json_string("lengths"));
     if (info->dim > 0)
         caps_json_append(&outputs, json_string("capsules"));
