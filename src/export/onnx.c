@@ -58,7 +58,7 @@ static caps_status translate_network(
         CAPS_TRY(caps_onnx_translate(g, n->layers[i], err));
         if (n->layers[i] != n->classifier)
             continue;
-        caps_onnx_scope(g, "scores");
+        caps_onnx_scope(g, "lengths"); /* no layer is called so */
         CAPS_TRY(caps_onnx_scores(g, n->class_head, err));
         caps_onnx_output(g, "lengths", g->scores);
         if (info->dim > 0)

@@ -153,6 +153,15 @@ const char *caps_onnx_float(caps_onnx_graph *g, double value)
     return name;
 }
 
+const char *caps_onnx_number(caps_onnx_graph *g, int64_t value)
+{
+    void *data;
+    const char *name = add_constant(g, &data, CAPS_ONNX_I64, 0, NULL);
+    if (data)
+        memcpy(data, &value, sizeof value);
+    return name;
+}
+
 const char *caps_onnx_indices(caps_onnx_graph *g, int64_t **data, size_t count)
 {
     void *at;

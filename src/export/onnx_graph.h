@@ -57,7 +57,8 @@ void caps_onnx_value_set(caps_onnx_graph *g, const caps_value *value, const char
 
 /* Parameter i of the layer, under its own name. */
 const char *caps_onnx_parameter(caps_onnx_graph *g, const caps_layer *layer, size_t i);
-const char *caps_onnx_float(caps_onnx_graph *g, double value); /* [] */
+const char *caps_onnx_float(caps_onnx_graph *g, double value);   /* [] */
+const char *caps_onnx_number(caps_onnx_graph *g, int64_t value); /* [] */
 /* Numbers that the caller fills at *data: NULL where memory is lacking, or the file would be too
  * large anyway. */
 const char *caps_onnx_floats(caps_onnx_graph *g, float **data, int ndim, const size_t *shape);

@@ -51,11 +51,13 @@ static const struct {
                  "\"activation\":\"none\"}," PRIMARY "," CAPS(9, 6,
                      "\"dynamic\",\"iterations\":2") ",{\"kind\":\"dropout\",\"rate\":0.5}," CAPS(6,
                      3, "\"self\"") "," CAPS(5, 7, "\"max_min\",\"iterations\":2"))},
-    {"linear", "{\"input\":[3,10,9],\"classes\":4,\"layers\":[" CONV(
-                   6, 3) "," PRIMARY ",{\"kind\":\"dropout\",\"rate\":0.5},"
-                         "{\"kind\":\"linear\",\"out\":9,\"activation\":\"sigmoid\"},"
-                         "{\"kind\":\"linear\",\"out\":4,\"activation\":\"none\"}],"
-                         "\"decoder\":null}"},
+    /* Names of layers that are those of values too. */
+    {"linear",
+        "{\"input\":[3,10,9],\"classes\":4,\"layers\":[{\"kind\":\"conv\",\"name\":\"images\","
+        "\"channels\":6,\"kernel\":3},{\"kind\":\"primary_caps\",\"name\":\"scores\",\"types\":3,"
+        "\"dim\":4,\"kernel\":3,\"stride\":2},{\"kind\":\"dropout\",\"rate\":0.5},{\"kind\":"
+        "\"linear\",\"name\":\"N\",\"out\":9,\"activation\":\"sigmoid\"},{\"kind\":\"linear\","
+        "\"name\":\"constant\",\"out\":4,\"activation\":\"none\"}],\"decoder\":null}"},
     {"pool", "{\"input\":[1,15,13],\"classes\":4,\"layers\":[{\"kind\":\"max_pool\",\"kernel\":2,"
              "\"stride\":1}," CONV(6, 3) ",{\"kind\":\"max_pool\",\"kernel\":3,\"stride\":2},"
                                          "{\"kind\":\"linear\",\"out\":9},"

@@ -36,7 +36,7 @@ caps_status caps_onnx_mask(
     } else {
         best = caps_onnx_top(g, g->scores, labels);
     }
-    const char *depth = caps_onnx_numbers(g, 1, &j);
+    const char *depth = caps_onnx_number(g, j);
     const char *off_on = caps_onnx_floats(g, &values, 1, (const size_t[]){2});
     if (values) {
         values[0] = 0;
