@@ -15,7 +15,7 @@
  *     printf("%g %g %g\n", x[0][0], x[0][1], x[0][2]);                   // 0.576923 0 0.769231
  *
  * Headers: error.h, device.h, tensor.h, ops.h (operations), dataset.h, model.h, inspect.h
- * (predictions, evaluation), train.h.
+ * (predictions, evaluation), train.h, export.h (ONNX).
  */
 #ifndef CAPSCL_CAPSCL_H
 #define CAPSCL_CAPSCL_H
@@ -23,6 +23,7 @@
 #include <capscl/dataset.h>
 #include <capscl/device.h>
 #include <capscl/error.h>
+#include <capscl/export.h>
 #include <capscl/inspect.h>
 #include <capscl/model.h>
 #include <capscl/ops.h>

@@ -1,13 +1,17 @@
 /* checkpoint.c: parameters and spec in a safetensors file (docs/checkpoint-format.md). */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <unistd.h>
 
 #include "loss.h"
 #include "model_state.h"
 #include "parameter_file.h"
 
 #include "fail.h"
+#include "file.h"
 #include "json.h"
 #include "launch.h"
 #include "textbuf.h"
@@ -112,12 +116,32 @@ typedef struct reading {
     caps_textbuf notes;
 } reading;
 
+/* Is what cannot be read an ONNX file: by its name, or as such files begin, with the version of the
+ * format and then the name of the program that wrote it? */
+static bool is_onnx(const char *path)
+{
+    const size_t n = strlen(path);
+    unsigned char head[5] = {0};
+    int fd = -1;
+    if (n > 5 && strcasecmp(path + n - 5, ".onnx") == 0)
+        return true;
+    const bool read = caps_file_open(&fd, path, NULL) == CAPS_OK &&
+                      caps_file_take(fd, head, sizeof head, path, NULL) == CAPS_OK;
+    if (fd >= 0)
+        close(fd);
+    return read && head[0] == 0x08 && head[1] < 0x40 && head[2] == 0x12 && head[3] < 0x40 &&
+           isalpha(head[4]);
+}
+
 /* The file's header is read and checked, and what it is of. */
 static caps_status reading_begin(reading *r, caps_checkpoint *c, const char *path, caps_error *err)
 {
     *r = (reading){.c = c, .path = path};
     memset(c, 0, sizeof *c);
     caps_status status = caps_safetensors_open(&r->st, path, err);
+    if (status == CAPS_ERR_FORMAT && is_onnx(path))
+        return caps_fail(err, CAPS_ERR_FORMAT,
+            "%s: ONNX files are written, not read: need the checkpoint (model.safetensors)", path);
     return status == CAPS_OK ? read_own(c, &r->st, path, err) : status;
 }
 
