@@ -1,0 +1,26 @@
+"""Capsule networks on any OpenCL device: Python over libcapscl.
+
+    >>> import capscl
+    >>> model = capscl.load("run/model.safetensors")    # doctest: +SKIP
+    >>> model.predict(images).labels                    # doctest: +SKIP
+
+Images are NumPy arrays [N, C, H, W] or [N, H, W], uint8 or floats from 0 to 1. Whatever fails is a
+`capscl.Error` of one line. docs/python.md is the tour.
+
+Threads: functions may be called from any; a `Model` serves one at a time (it has a lock), different
+ones run side by side, and long calls release the interpreter's lock. Ctrl-C ends `train` after the
+step, and `predict` after the batch. After `os.fork` a child must not use what its parent opened.
+"""
+
+from ._device import Device, devices
+from ._error import Error
+from ._convert import export_onnx, from_torch, to_torch
+from ._model import Model, Prediction, Routing, load
+from ._spec import builtin_names
+from ._train import train
+from ._version import __version__
+
+__all__ = [
+    "Device", "Error", "Model", "Prediction", "Routing", "__version__", "builtin_names", "devices",
+    "export_onnx", "from_torch", "load", "to_torch", "train",
+]
