@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes as c
 import os
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any, Dict, Iterator, List, Tuple
 
 from . import _structs as s
 from ._error import Error
@@ -26,7 +26,7 @@ _T = s.tensors
 _U64 = c.c_uint64
 
 # Functions that return a status: their arguments but for the last one, caps_error *err.
-_CALLS = {
+_CALLS: Dict[str, List[Any]] = {
     "caps_device_list": [c.POINTER(c.POINTER(s.caps_device_info)), c.POINTER(s.size_t)],
     "caps_device_select": [
         c.POINTER(s.caps_device_info), s.size_t, _TEXT, c.POINTER(s.size_t), _TEXT],
@@ -72,10 +72,10 @@ _CALLS = {
 }
 
 # The same, of functions that a library may lack.
-_OPTIONAL_CALLS = {"caps_model_export_onnx": [_P, _TEXT]}
+_OPTIONAL_CALLS: Dict[str, List[Any]] = {"caps_model_export_onnx": [_P, _TEXT]}
 
 # All others: what they return, and their arguments.
-_FUNCTIONS = {
+_FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "caps_version": (_TEXT, []),
     "caps_status_name": (_TEXT, [c.c_int]),
     "caps_device_type_name": (_TEXT, [c.c_int]),

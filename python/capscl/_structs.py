@@ -7,7 +7,7 @@ tests/test_layout.py compiles a program that compares every offset and size with
 from __future__ import annotations
 
 import ctypes as c
-from typing import Any, List, Tuple
+from typing import Any
 
 size_t = c.c_size_t
 floats = c.POINTER(c.c_float)
@@ -31,11 +31,9 @@ HOST_ALIGNMENT = 64
 class Struct(c.Structure):
     """A struct; one whose first member is `size` begins with its own."""
 
-    _fields_: List[Tuple[str, Any]] = []
-
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
-        if self._fields_ and self._fields_[0][0] == "size":
+        if self._fields_[0][0] == "size":
             self.size = c.sizeof(self)
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _arrays
 from . import _structs as s
@@ -62,11 +62,11 @@ def _network(
     """The spec for these images: a built-in one gets their size and as many classes."""
     spec = Spec.read(arch)
     if _is_builtin(arch):
-        if train.chw != spec.source:
-            spec.set_input(train.chw)
         classes = max(train.classes, test.classes if test else 0, len(class_names or ()))
         if classes < 2:
             raise Error("labels: all are 0, need at least two classes", "CAPS_ERR_FORMAT")
+        if train.chw != spec.source:
+            spec.set_input(train.chw)
         if classes != spec.info.classes:
             spec.set_classes(classes)
     elif train.chw != spec.source:
@@ -102,11 +102,11 @@ def _new_config(
     lib.caps_model_spec_free(config.spec)
     config.spec = None
     config.spec = spec.copy().give()
-    config.arch = (os.fsencode(arch) if not isinstance(arch, dict) else b"dict")[:255]
+    config.arch = (b"dict" if isinstance(arch, Mapping) else os.fsencode(arch))[:255]
     config.data = b"arrays"
     found = lib.caps_profile_find(profile.encode())
     if not found:
-        known = []
+        known: List[str] = []
         while lib.caps_profile_at(len(known)):
             known.append(lib.caps_profile_at(len(known)).contents.name.decode())
         raise Error(f"profile: is '{profile}', need one of {', '.join(known)}")
