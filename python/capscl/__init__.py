@@ -12,6 +12,7 @@ ones run side by side, and long calls release the interpreter's lock. Ctrl-C end
 step, and `predict` after the batch. After `os.fork` a child must not use what its parent opened.
 """
 
+from ._data import Data, open_data
 from ._device import Device, devices
 from ._error import Error
 from ._convert import export_onnx, from_torch, to_torch
@@ -21,6 +22,6 @@ from ._train import train
 from ._version import __version__
 
 __all__ = [
-    "Device", "Error", "Model", "Prediction", "Routing", "__version__", "builtin_names", "devices",
-    "export_onnx", "from_torch", "load", "to_torch", "train",
+    "Data", "Device", "Error", "Model", "Prediction", "Routing", "__version__", "builtin_names",
+    "devices", "export_onnx", "from_torch", "load", "open_data", "to_torch", "train",
 ]

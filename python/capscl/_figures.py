@@ -6,7 +6,7 @@ import numpy as np
 
 
 def sheet(images: np.ndarray, gap: int = 2) -> np.ndarray:
-    """Rows of images as one picture, `gap` white pixels between them.
+    """Rows of images as one picture, `gap` grey pixels between them.
 
     Args:
         images: floats [rows, columns, C, H, W], 0 to 1; of C channels the mean is shown unless
@@ -20,7 +20,7 @@ def sheet(images: np.ndarray, gap: int = 2) -> np.ndarray:
         images = images.mean(axis=2, keepdims=True)
         channels = 1
     shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, channels)
-    out = np.full(shape, 255, np.uint8)
+    out = np.full(shape, 128, np.uint8)
     pixels = np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
     for y in range(rows):
         for x in range(columns):

@@ -61,6 +61,9 @@ _CALLS: Dict[str, List[Any]] = {
         c.POINTER(s.caps_predictions)],
     "caps_decode": [
         _P, s.floats, s.int32s, s.size_t, s.floats, c.POINTER(s.caps_inspect_progress)],
+    "caps_dataset_open": [
+        c.POINTER(s.caps_dataset), _TEXT, c.POINTER(s.caps_dataset_options)],
+    "caps_dataset_view_size": [c.POINTER(s.caps_dataset), c.c_int, c.POINTER(s.size_t)],
     "caps_dataset_from_arrays": [c.POINTER(s.caps_dataset), c.POINTER(s.caps_arrays)],
     "caps_train_config_init": [c.POINTER(s.caps_train_config)],
     "caps_train_config_load": [c.POINTER(s.caps_train_config), _TEXT],
@@ -101,6 +104,8 @@ _FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "caps_model_parameter": (c.POINTER(s.caps_parameter), [_P, s.size_t]),
     "caps_model_flat_count": (s.size_t, [_P]),
     "caps_predictions_release": (None, [c.POINTER(s.caps_predictions)]),
+    "caps_dataset_draw": (None, [
+        c.POINTER(s.caps_dataset), s.size_t, c.c_int, _U64, _U64, s.floats, s.int32s, s.floats]),
     "caps_dataset_release": (None, [c.POINTER(s.caps_dataset)]),
     "caps_train_config_release": (None, [c.POINTER(s.caps_train_config)]),
     "caps_profile_find": (c.POINTER(s.caps_profile), [_TEXT]),

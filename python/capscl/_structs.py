@@ -22,7 +22,7 @@ AUGMENTATIONS = ("none", "shift2", "place40", "crop24", "affine", "crop")
 ROUTING_GRADS = ("full", "last")
 SQUASHES = ("paper", "exp")
 NORMALIZATIONS = ("softmax", "max_min")
-SPLIT_TRAIN, SPLIT_TEST = 0, 1
+SPLIT_TRAIN, SPLIT_TEST, SPLIT_VALIDATION = 0, 1, 2
 TRAIN_STARTED, TRAIN_PROGRESS, TRAIN_EVALUATING, TRAIN_EPOCH = 1, 2, 3, 4
 TRAIN_SAVED, TRAIN_WARNING, TRAIN_NOTE, TRAIN_LOG = 5, 6, 7, 8
 HOST_ALIGNMENT = 64
@@ -283,6 +283,28 @@ class caps_dataset(Struct):
         ("standardised", c.c_bool),
         ("offset", c.c_ssize_t * 2),
         ("augment", caps_augment_options),
+    ]
+
+
+READ_PROGRESS = c.CFUNCTYPE(None, c.c_void_p, size_t, size_t)
+
+
+class caps_dataset_options(Struct):
+    _fields_ = [
+        ("size", size_t),
+        ("split", c.c_int),
+        ("limit", size_t),
+        ("channels", size_t),
+        ("height", size_t),
+        ("width", size_t),
+        ("progress", READ_PROGRESS),
+        ("user", c.c_void_p),
+        ("note", NOTE),
+        ("background", c.c_char_p),
+        ("invert", c.c_bool),
+        ("stretch", c.c_bool),
+        ("ground", c.c_int),
+        ("viewpoints", c.c_int),
     ]
 
 
