@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes as c
 from typing import Any, Dict, Mapping, Optional, Union
 
 import numpy as np
 
+from . import _structs as s
 from ._device import Runtime
 from ._error import Error
 from ._library import call, lib, path_bytes
-from ._model import DEFAULT_BATCH, Model, load
+from ._model import DEFAULT_BATCH, Model
 from ._spec import Spec, SpecLike
 
 
@@ -62,11 +64,11 @@ def to_torch(model: Model) -> Dict[str, Any]:
 def export_onnx(model_or_path: Union[Model, Any], file: Any) -> None:
     """Writes a network as an ONNX file for inference.
 
-    Inputs: `images`, float32 [N, C, H, W], any N. Outputs: `lengths` [N, J], `capsules` [N, J, D],
+    Input: `images`, float32 [N, C, H, W], any N. Outputs: `lengths` [N, J], `capsules` [N, J, D],
     `reconstruction` [N, C, H, W], as far as the network has them.
 
     Args:
-        model_or_path: a Model, or the path of a checkpoint.
+        model_or_path: a Model, or the path of a checkpoint (then no device is needed).
         file: the path to write.
 
     Raises:
@@ -75,6 +77,13 @@ def export_onnx(model_or_path: Union[Model, Any], file: Any) -> None:
     """
     if not hasattr(lib, "caps_model_export_onnx"):
         raise Error("export_onnx: this libcapscl cannot write ONNX, need a newer one")
-    model = model_or_path if isinstance(model_or_path, Model) else load(model_or_path, batch=1)
-    with model._runtime.lock:
-        call("caps_model_export_onnx", model._handle, path_bytes(file))
+    if isinstance(model_or_path, Model):
+        with model_or_path._runtime.lock:
+            call("caps_model_export_onnx", model_or_path._handle, path_bytes(file))
+        return
+    checkpoint = s.caps_checkpoint()  # needs no device
+    try:
+        call("caps_checkpoint_load", c.byref(checkpoint), path_bytes(model_or_path), None)
+        call("caps_onnx_write", path_bytes(file), checkpoint.spec, checkpoint.parameters)
+    finally:
+        lib.caps_checkpoint_release(c.byref(checkpoint))

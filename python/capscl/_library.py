@@ -56,6 +56,7 @@ _CALLS: Dict[str, List[Any]] = {
     "caps_model_get_parameters": [_P, s.floats],
     "caps_model_set_parameters": [_P, s.floats],
     "caps_model_save": [_P, _TEXT],
+    "caps_checkpoint_load": [c.POINTER(s.caps_checkpoint), _TEXT, _P],
     "caps_predict": [
         _P, s.floats, s.size_t, c.c_uint, c.POINTER(s.caps_inspect_progress),
         c.POINTER(s.caps_predictions)],
@@ -75,7 +76,10 @@ _CALLS: Dict[str, List[Any]] = {
 }
 
 # The same, of functions that a library may lack.
-_OPTIONAL_CALLS: Dict[str, List[Any]] = {"caps_model_export_onnx": [_P, _TEXT]}
+_OPTIONAL_CALLS: Dict[str, List[Any]] = {
+    "caps_model_export_onnx": [_P, _TEXT],
+    "caps_onnx_write": [_TEXT, _P, s.floats],
+}
 
 # All others: what they return, and their arguments.
 _FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
@@ -103,6 +107,7 @@ _FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "caps_model_parameter_count": (s.size_t, [_P]),
     "caps_model_parameter": (c.POINTER(s.caps_parameter), [_P, s.size_t]),
     "caps_model_flat_count": (s.size_t, [_P]),
+    "caps_checkpoint_release": (None, [c.POINTER(s.caps_checkpoint)]),
     "caps_predictions_release": (None, [c.POINTER(s.caps_predictions)]),
     "caps_dataset_draw": (None, [
         c.POINTER(s.caps_dataset), s.size_t, c.c_int, _U64, _U64, s.floats, s.int32s, s.floats]),

@@ -179,6 +179,18 @@ class caps_parameter(Struct):
     ]
 
 
+class caps_checkpoint(Struct):
+    _fields_ = [
+        ("spec", c.c_void_p),
+        ("has_spec", c.c_bool),
+        ("loss", caps_loss),
+        ("parameters", floats),
+        ("count", size_t),
+        ("fresh", c.POINTER(c.c_bool)),
+        ("notes", c.c_char_p),
+    ]
+
+
 class caps_model_options(Struct):
     _fields_ = [
         ("size", size_t),

@@ -55,6 +55,24 @@ def test_onnx_or_a_word_about_it(trained, tmp_path):
         capscl.export_onnx(trained, tmp_path / "nowhere" / "m.onnx")
 
 
+def test_onnx_says_the_same(trained, data, tmp_path):
+    if not hasattr(lib, "caps_model_export_onnx"):
+        pytest.skip("this libcapscl cannot write ONNX")
+    runtime = pytest.importorskip(
+        "onnxruntime", reason="onnxruntime is not installed: ONNX files are not run")
+    import numpy as np
+
+    capscl.export_onnx(trained, tmp_path / "m.onnx")
+    images = data[0][:7].astype(np.float32) / np.float32(255)
+    session = runtime.InferenceSession(str(tmp_path / "m.onnx"))
+    names = [o.name for o in session.get_outputs()]
+    assert names == ["lengths", "capsules", "reconstruction"]
+    found = trained.predict(images)
+    for name, value in zip(names, session.run(names, {"images": images})):
+        assert value.shape == getattr(found, name).shape
+        assert np.allclose(value, getattr(found, name), atol=1e-5)
+
+
 def test_typed():
     import pathlib
 
