@@ -12,6 +12,8 @@ ones run side by side, and long calls release the interpreter's lock. Ctrl-C end
 step, and `predict` after the batch. After `os.fork` a child must not use what its parent opened.
 """
 
+from typing import Any
+
 from ._data import Data, open_data
 from ._device import Device, devices
 from ._error import Error
@@ -25,3 +27,12 @@ __all__ = [
     "Data", "Device", "Error", "Model", "Prediction", "Routing", "__version__", "builtin_names",
     "devices", "export_onnx", "from_torch", "load", "open_data", "to_torch", "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`capscl.torch` is imported when it is asked for, as it needs torch."""
+    if name == "torch":
+        import importlib
+
+        return importlib.import_module("capscl.torch")
+    raise AttributeError(f"module 'capscl' has no attribute '{name}'")

@@ -1,15 +1,18 @@
 """Long calls that Ctrl-C can end.
 
-Python raises KeyboardInterrupt in the main thread, and only while Python code runs there. So a long
-call of the main thread is made in a thread beside it, which asks between two batches (or steps)
-whether it shall stop.
+A long call is made in a thread beside the caller's, which waits for it. Meanwhile SIGINT raises
+nothing (an exception at an arbitrary place would leave the call running with arrays that are gone):
+it is noted, the call asks between two batches or steps whether it shall stop, and when it has ended
+whoever handled the signal before gets it.
 """
 
 from __future__ import annotations
 
 import queue
+import signal
 import threading
-from typing import Any, Callable, Optional, Tuple
+from types import FrameType
+from typing import Any, Callable, List, Optional, Tuple
 
 Job = Tuple[Callable[..., Any], Tuple[Any, ...], threading.Event]
 
@@ -18,18 +21,15 @@ class Work:
     """One long call. `stopped` is what its callbacks answer; `post` brings them to the caller."""
 
     def __init__(self) -> None:
-        self.raised: Optional[BaseException] = None
+        self._raised: Optional[BaseException] = None
+        self._interrupted = False
+        self._in_post = False
         self._jobs: "queue.SimpleQueue[Optional[Job]]" = queue.SimpleQueue()
         self._on_stop: Callable[[], None] = lambda: None
 
     @property
     def stopped(self) -> bool:
-        return self.raised is not None
-
-    def _stop(self, error: BaseException) -> None:
-        if self.raised is None:
-            self.raised = error
-        self._on_stop()
+        return self._interrupted or self._raised is not None
 
     def post(self, function: Callable[..., Any], *arguments: Any) -> None:
         """From the call's thread: runs a function in that of the caller, and waits for its end."""
@@ -47,7 +47,37 @@ class Work:
         on_stop is called, from the caller's thread, when the call shall stop.
         """
         self._on_stop = on_stop
-        failed = []
+        before = self._take_signals()
+        try:
+            failed = self._wait_for(function)
+        finally:
+            if before is not None:
+                signal.signal(signal.SIGINT, before)
+        if self._interrupted and before is not None:
+            before(signal.SIGINT, None)  # raises KeyboardInterrupt, unless it is the caller's own
+        if self._raised is not None:
+            raise self._raised
+        if failed:
+            raise failed[0]
+
+    def _take_signals(self) -> Optional[Callable[[int, Optional[FrameType]], Any]]:
+        """The handler that is to be put back; None: signals are not for this thread."""
+        if threading.current_thread() is not threading.main_thread():
+            return None
+        before = signal.getsignal(signal.SIGINT)
+        if not callable(before):
+            return None
+        signal.signal(signal.SIGINT, self._interrupt)
+        return before
+
+    def _interrupt(self, number: int, frame: Optional[FrameType]) -> None:
+        if self._in_post:  # the caller's own function, which may go on for ever
+            raise KeyboardInterrupt
+        self._interrupted = True
+        self._on_stop()
+
+    def _wait_for(self, function: Callable[[], None]) -> List[BaseException]:
+        failed: List[BaseException] = []
 
         def work() -> None:
             try:
@@ -60,20 +90,32 @@ class Work:
         thread = threading.Thread(target=work, name="capscl", daemon=True)
         thread.start()
         while True:
+            job = self._jobs.get()
+            if job is None:
+                break
             try:
-                job = self._jobs.get()
-                if job is None:
-                    break
-                function_, arguments, done = job
-                try:
-                    if not self.stopped:
-                        function_(*arguments)
-                finally:
-                    done.set()
-            except BaseException as error:  # KeyboardInterrupt, or of the caller's own function
-                self._stop(error)
+                self._do(*job)
+            except BaseException as error:  # a signal just as the caller's function ended
+                self._fail(error)
         thread.join()
-        if self.raised is not None:
-            raise self.raised
-        if failed:
-            raise failed[0]
+        return failed
+
+    def _do(
+        self, function: Callable[..., Any], arguments: Tuple[Any, ...], done: threading.Event
+    ) -> None:
+        try:
+            if not self.stopped:
+                self._in_post = True
+                function(*arguments)
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            try:
+                self._in_post = False
+            finally:
+                done.set()
+
+    def _fail(self, error: BaseException) -> None:
+        self._in_post = False
+        self._raised = error
+        self._on_stop()

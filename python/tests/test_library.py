@@ -41,6 +41,11 @@ def test_importing_needs_no_torch():
                           ).returncode == 0
 
 
+def test_no_such_attribute():
+    with pytest.raises(AttributeError, match="no attribute 'tensorflow'"):
+        capscl.tensorflow
+
+
 def test_onnx_or_a_word_about_it(trained, tmp_path):
     path = tmp_path / "m.onnx"
     if not hasattr(lib, "caps_model_export_onnx"):

@@ -138,6 +138,10 @@ def em_of(pose, activation, weight, beta_u, beta_a, iterations=3, stride=1, coor
     return pose_out, torch.sigmoid(z).transpose(1, 2).reshape(b, parents, rows, columns)
 
 
+def test_it_is_an_attribute():
+    assert capscl.torch is caps
+
+
 # ---- squash --------------------------------------------------------------------------------------
 
 

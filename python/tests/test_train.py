@@ -218,6 +218,40 @@ def test_ctrl_c_ends_a_training_which_can_go_on(tmp_path):
     assert same(done.parameters(), whole.parameters())
 
 
+def test_ctrl_c_ends_on_epoch():
+    """A function that never returns is interrupted itself."""
+    child = run_script(f"""
+        import sys, time
+        sys.path.insert(0, {os.path.dirname(__file__)!r})
+        import capscl
+        from conftest import SPEC, make_images
+        def wait(metrics):
+            print("waits", flush=True)
+            while True:
+                time.sleep(0.01)
+        try:
+            capscl.train(*make_images(40), SPEC, epochs=9, on_epoch=wait, progress=False)
+        except KeyboardInterrupt:
+            print("interrupted")
+    """)
+    assert child.stdout.readline() == "waits\n"
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert out == "interrupted\n", err
+
+
+def test_the_handler_of_signals_is_put_back(data):
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+    try:
+        handler = signal.getsignal(signal.SIGINT)
+        model = brief(data, epochs=50, on_epoch=lambda m: None, max_steps=3)
+        assert signal.getsignal(signal.SIGINT) is handler and not seen
+        assert [m["step"] for m in model.history] == [3]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_ends_a_prediction():
     child = run_script("""
         import numpy as np, capscl
