@@ -28,7 +28,8 @@ def _sized(array: np.ndarray, chw: Optional[Sequence[int]]) -> np.ndarray:
         want += f" or N,{chw[1]},{chw[2]}"
     if array.ndim == 3:
         array = array[:, np.newaxis]
-    if array.ndim != 4 or 0 in array.shape[1:] or (chw is not None and array.shape[1:] != tuple(chw)):
+    fits = array.ndim == 4 and 0 not in array.shape[1:]
+    if not fits or (chw is not None and array.shape[1:] != tuple(chw)):
         raise Error(f"images: are an array of {shape}, need {want}", "CAPS_ERR_MISMATCH")
     return array
 

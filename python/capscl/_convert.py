@@ -47,7 +47,10 @@ def from_torch(
         capscl.Error: a name that is missing or that the network does not have, another shape, a
             spec that cannot be built.
     """
-    given = {k: _as_numpy(v) for k, v in state_dict.items() if not k.endswith("num_batches_tracked")}
+    given = {
+        name: _as_numpy(value) for name, value in state_dict.items()
+        if not name.endswith("num_batches_tracked")
+    }
     model = Model._from_spec(Spec.read(spec), Runtime(device), batch)
     missing = [name for name in model.parameters() if name not in given]
     if missing:
@@ -72,11 +75,8 @@ def export_onnx(model_or_path: Union[Model, Any], file: Any) -> None:
         file: the path to write.
 
     Raises:
-        capscl.Error: the checkpoint cannot be read; the file cannot be written; this libcapscl
-            cannot write ONNX.
+        capscl.Error: the checkpoint cannot be read; the file cannot be written.
     """
-    if not hasattr(lib, "caps_model_export_onnx"):
-        raise Error("export_onnx: this libcapscl cannot write ONNX, need a newer one")
     if isinstance(model_or_path, Model):
         with model_or_path._runtime.lock:
             call("caps_model_export_onnx", model_or_path._handle, path_bytes(file))

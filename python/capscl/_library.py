@@ -57,6 +57,8 @@ _CALLS: Dict[str, List[Any]] = {
     "caps_model_set_parameters": [_P, s.floats],
     "caps_model_save": [_P, _TEXT],
     "caps_checkpoint_load": [c.POINTER(s.caps_checkpoint), _TEXT, _P],
+    "caps_model_export_onnx": [_P, _TEXT],
+    "caps_onnx_write": [_TEXT, _P, s.floats],
     "caps_predict": [
         _P, s.floats, s.size_t, c.c_uint, c.POINTER(s.caps_inspect_progress),
         c.POINTER(s.caps_predictions)],
@@ -73,12 +75,6 @@ _CALLS: Dict[str, List[Any]] = {
     "caps_train_run": [
         _P, c.POINTER(s.caps_train_config), c.POINTER(s.caps_train_control), c.POINTER(c.c_int),
         c.POINTER(s.caps_train_metrics)],
-}
-
-# The same, of functions that a library may lack.
-_OPTIONAL_CALLS: Dict[str, List[Any]] = {
-    "caps_model_export_onnx": [_P, _TEXT],
-    "caps_onnx_write": [_TEXT, _P, s.floats],
 }
 
 # All others: what they return, and their arguments.
@@ -157,11 +153,6 @@ def _declare(library: c.CDLL) -> None:
         function = getattr(library, name)
         function.restype = c.c_int
         function.argtypes = arguments + [_E]
-    for name, arguments in _OPTIONAL_CALLS.items():
-        function = getattr(library, name, None)
-        if function is not None:
-            function.restype = c.c_int
-            function.argtypes = arguments + [_E]
     for name, (result, arguments) in _FUNCTIONS.items():
         function = getattr(library, name)
         function.restype = result

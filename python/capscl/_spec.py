@@ -65,7 +65,7 @@ class Spec:
 
     @property
     def source(self) -> Tuple[int, int, int]:
-        """C, H, W of the images that it is fed with; the input's, unless they are cut or centred."""
+        """C, H, W of the images that it is fed with; the input's unless they are cut or centred."""
         info = self.info
         return tuple(info.source) if info.source[0] else tuple(info.input)
 

@@ -91,7 +91,7 @@ def test_a_wrong_layout_is_found(tmp_path):
 
 
 def test_functions_have_as_many_arguments_as_in_the_headers(tmp_path):
-    """Calls each one in C with NULLs and zeros of the declared kinds: wrong counts do not compile."""
+    """Calls each one in C with as many zeros: a wrong number does not compile."""
     lines = ["#include <capscl/capscl.h>"]
     calls = {n: a + [c.c_void_p] for n, a in _library._CALLS.items()}
     calls.update({n: a for n, (_, a) in _library._FUNCTIONS.items()})

@@ -46,23 +46,19 @@ def test_no_such_attribute():
         capscl.tensorflow
 
 
-def test_onnx_or_a_word_about_it(trained, tmp_path):
+def test_onnx(trained, tmp_path):
     path = tmp_path / "m.onnx"
-    if not hasattr(lib, "caps_model_export_onnx"):
-        with pytest.raises(capscl.Error, match="cannot write ONNX"):
-            capscl.export_onnx(trained, path)
-        return
     capscl.export_onnx(trained, path)
     trained.save(tmp_path / "m.safetensors")
     capscl.export_onnx(tmp_path / "m.safetensors", tmp_path / "again.onnx")
     assert path.read_bytes() == (tmp_path / "again.onnx").read_bytes()
-    with pytest.raises(capscl.Error):
-        capscl.export_onnx(trained, tmp_path / "nowhere" / "m.onnx")
+    for model, file in [(trained, tmp_path / "nowhere" / "m.onnx"),
+                        (tmp_path / "none.safetensors", path), (path, tmp_path / "b.onnx")]:
+        with pytest.raises(capscl.Error):
+            capscl.export_onnx(model, file)
 
 
 def test_onnx_says_the_same(trained, data, tmp_path):
-    if not hasattr(lib, "caps_model_export_onnx"):
-        pytest.skip("this libcapscl cannot write ONNX")
     runtime = pytest.importorskip(
         "onnxruntime", reason="onnxruntime is not installed: ONNX files are not run")
     import numpy as np

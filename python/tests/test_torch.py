@@ -168,8 +168,8 @@ def test_layouts_that_need_a_copy():
 
 def test_gradients_go_on_through_other_layers():
     weight = tensor(8, 8)
-    compare(lambda w, x: caps.squash(x @ w).norm(dim=-1), lambda w, x: squash_of(x @ w).norm(dim=-1),
-            [weight, tensor(5, 8, seed=1)])
+    compare(lambda w, x: caps.squash(x @ w).norm(dim=-1),
+            lambda w, x: squash_of(x @ w).norm(dim=-1), [weight, tensor(5, 8, seed=1)])
 
 
 def test_no_gradient_where_none_is_asked_for():
