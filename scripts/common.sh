@@ -4,6 +4,10 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 build_packages="gcc libc6-dev cmake make pkg-config ocl-icd-opencl-dev opencl-headers libclblast-dev zlib1g-dev libpng-dev libjpeg-dev libjansson-dev"
 test_packages="check oclgrind python3"
+# The Python package: its tests; its wheel; what of it --long tests too.
+python_packages="python3-numpy python3-pytest dataset-fashion-mnist"
+wheel_packages="python3-setuptools python3-wheel python3-venv patchelf binutils"
+python_long_packages="python3-torch python3-nbclient python3-ipykernel python3-matplotlib"
 # Several machines; without them it builds and runs on one.
 optional_packages="libopenmpi-dev openmpi-bin"
 
@@ -56,6 +60,18 @@ install_device() {
     fi
     say "No OpenCL driver is registered on this machine: taking PoCL, which runs on the processor."
     install_packages pocl-opencl-icd
+}
+
+# A Python 3 that can test the package: that of the PATH may be another than the packages' own.
+find_python() {
+    local p
+    for p in ${CAPSCL_PYTHON:-} python3 /usr/bin/python3; do
+        if "$p" -c 'import numpy, pytest' 2>/dev/null; then
+            command -v "$p"
+            return 0
+        fi
+    done
+    return 1
 }
 
 # configure_and_build DIR PRESET [cmake options]

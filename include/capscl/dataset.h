@@ -141,6 +141,22 @@ CAPS_API caps_status caps_dataset_open(caps_dataset *ds, const char *name_or_dir
     const caps_dataset_options *options, caps_error *err);
 CAPS_API void caps_dataset_release(caps_dataset *ds);
 
+/* Images and labels in memory, to be a data set. Begin with zeros. */
+typedef struct caps_arrays {
+    const char *name; /* what messages and records call the set; NULL: "arrays" */
+    caps_split split;
+    size_t n; /* >= 1 */
+    size_t channels, height, width;
+    const uint8_t *images; /* [n, channels, height, width], 0..255; /255 is what the network sees */
+    const uint8_t *labels; /* [n] */
+} caps_arrays;
+
+/* A data set of arrays, which are copied. It has as many classes as the greatest label + 1, without
+ * names. On failure *ds is released. Errors: CAPS_ERR_ARGUMENT (no images, a size of 0 or above
+ * 65535, no such split), CAPS_ERR_MEMORY. */
+CAPS_API caps_status caps_dataset_from_arrays(
+    caps_dataset *ds, const caps_arrays *arrays, caps_error *err);
+
 /* The file that an image was read from: a path that can be opened from where the program stands, as
  * the set's own path can. Borrowed. NULL for sets that keep many images in a file, for pairs, and
  * for an index that is not there. */

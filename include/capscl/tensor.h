@@ -39,6 +39,19 @@ CAPS_API caps_status caps_tensor_init(caps_tensor *t, caps_runtime *rt, caps_dty
     const size_t *shape, caps_error *err);
 CAPS_API void caps_tensor_release(caps_tensor *t); /* zeroed tensors and views are allowed */
 
+/* A tensor in memory of the caller: `host` has the elements, and stays as it is until the tensor is
+ * released. A device that shares the host's memory works in it, without a copy, where it begins at
+ * a multiple of CAPS_HOST_ALIGNMENT bytes; else the tensor has a buffer of its own, and the
+ * elements are copied into it. Meanwhile the caller neither reads nor writes them. Errors: those of
+ * caps_tensor_init, CAPS_ERR_ARGUMENT (host is NULL). */
+enum { CAPS_HOST_ALIGNMENT = 64 };
+CAPS_API caps_status caps_tensor_init_host(caps_tensor *t, caps_runtime *rt, caps_dtype dtype,
+    int ndim, const size_t *shape, void *host, caps_error *err);
+/* Waits for the queue; then `host`, the memory that the tensor was made with, has its elements.
+ * Without a copy where there was none. */
+CAPS_API caps_status caps_tensor_read_host(
+    caps_runtime *rt, const caps_tensor *t, void *host, caps_error *err);
+
 /* A view of `buffer` from element `offset` on. The buffer stays the caller's. */
 CAPS_API caps_tensor caps_tensor_wrap(
     cl_mem buffer, size_t offset, caps_dtype dtype, int ndim, const size_t *shape);

@@ -244,6 +244,11 @@ typedef struct caps_train_control {
     /* Of a run that goes on: shares in the place of its own. NULL: it keeps them, unless its devices
      * are others now. */
     const char *split;
+    /* Single images in memory (caps_dataset_from_arrays) in place of what config.data names, which
+     * then is only for the record; they are copied. test NULL: there is no test split, and where
+     * config.validation is 0 too the run is not evaluated. A run that is resumed needs the same
+     * training images again. */
+    const caps_dataset *train, *test;
 } caps_train_control;
 
 typedef enum caps_train_end {

@@ -45,6 +45,10 @@ bool caps_dataset_owns(const char *name_or_dir, const char *file);
 bool caps_dataset_is_pictures(const char *name_or_dir);
 /* Whether its images have viewpoints and are standardised; false where there is none (find.c). */
 bool caps_dataset_has_viewpoints(const char *name_or_dir);
+/* Single images in memory (arrays.c): the first `limit` of them, 0: all. CAPS_ERR_ARGUMENT (pairs,
+ * files of pictures, standardised images), CAPS_ERR_MEMORY. */
+caps_status caps_dataset_copy(
+    caps_dataset *to, const caps_dataset *from, size_t limit, caps_error *err);
 /* The last part of a path, without slashes at its end: *n bytes. */
 const char *caps_path_last(const char *path, size_t *n);
 

@@ -76,6 +76,8 @@ caps_status caps_launch_template(caps_runtime *rt, const caps_template *template
 caps_status caps_tensor_put(
     caps_runtime *rt, const caps_tensor *t, const void *host, caps_error *err);
 
+/* What caps_tensor_init refuses. */
+caps_status caps_tensor_check_shape(int ndim, const size_t *shape, caps_error *err);
 /* The tensor's elements for the host to read, until they are given back; waits for the queue, which
  * may not write to them meanwhile. Where the device is the processor nothing is copied. */
 caps_status caps_tensor_map(

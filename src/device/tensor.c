@@ -21,11 +21,9 @@ size_t caps_tensor_bytes(const caps_tensor *t)
     return caps_tensor_count(t) * ELEMENT_BYTES;
 }
 
-caps_status caps_tensor_init(caps_tensor *t, caps_runtime *rt, caps_dtype dtype, int ndim,
-    const size_t *shape, caps_error *err)
+caps_status caps_tensor_check_shape(int ndim, const size_t *shape, caps_error *err)
 {
     size_t count = 1;
-    memset(t, 0, sizeof *t);
     if (ndim < 1 || ndim > CAPS_MAX_DIMS)
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "tensor: %d dimensions, need 1 to %d", ndim, CAPS_MAX_DIMS);
@@ -37,10 +35,19 @@ caps_status caps_tensor_init(caps_tensor *t, caps_runtime *rt, caps_dtype dtype,
                 "tensor: dimension %d of %zu makes it larger than memory can be", d, shape[d]);
         count *= shape[d];
     }
+    return CAPS_OK;
+}
+
+caps_status caps_tensor_init(caps_tensor *t, caps_runtime *rt, caps_dtype dtype, int ndim,
+    const size_t *shape, caps_error *err)
+{
+    memset(t, 0, sizeof *t);
+    caps_status status = caps_tensor_check_shape(ndim, shape, err);
+    if (status != CAPS_OK)
+        return status;
     caps_tensor made = {.ndim = ndim, .dtype = dtype};
     memcpy(made.shape, shape, (size_t)ndim * sizeof *shape);
-    caps_status status =
-        caps_buffer_create(&made.buffer, rt, count * ELEMENT_BYTES, "a tensor", err);
+    status = caps_buffer_create(&made.buffer, rt, caps_tensor_bytes(&made), "a tensor", err);
     if (status != CAPS_OK)
         return status;
     made.owner = rt;

@@ -12,6 +12,7 @@
 #include "config.h"
 #include "fail.h"
 #include "file.h"
+#include "formats.h"
 #include "layer.h"
 #include "pairs.h"
 #include "schedule.h"
@@ -65,6 +66,23 @@ static caps_status read_split(
     return caps_dataset_open(ds, r->t->config.data, &options, err);
 }
 
+/* The caller's own images, and those that are held out of them. */
+static caps_status copy_sets(reader *r)
+{
+    caps_trainer *t = r->t;
+    const caps_train_control *c = t->control;
+    const caps_train_config *config = &t->config;
+    caps_status status;
+    CAPS_TRY(caps_dataset_copy(&t->data.train, c->train, config->limit, &r->err));
+    if (c->test)
+        CAPS_TRY(caps_dataset_copy(&t->data.test, c->test, 0, &r->err));
+    if (config->validation > 0)
+        CAPS_TRY(caps_dataset_split_off(
+            &t->data.train, config->validation, config->seed, &t->data.validation, &r->err));
+done:
+    return status;
+}
+
 /* Images to choose by: those of the data's own split, or held out of training. Without any, the
  * data must have a test split. */
 static caps_status read_validation(reader *r)
@@ -96,8 +114,12 @@ static void *read_splits(void *context)
     caps_trainer *t = r->t;
     const caps_train_config *config = &t->config;
     caps_status status;
-    CAPS_TRY(read_split(r, &t->data.train, CAPS_SPLIT_TRAIN, config->limit, &r->err));
-    CAPS_TRY(read_validation(r));
+    if (t->control->train) {
+        CAPS_TRY(copy_sets(r));
+    } else {
+        CAPS_TRY(read_split(r, &t->data.train, CAPS_SPLIT_TRAIN, config->limit, &r->err));
+        CAPS_TRY(read_validation(r));
+    }
     t->data.train.augment = config->augment_options;
     caps_dataset *sets[] = {&t->data.train, &t->data.test, &t->data.validation};
     for (size_t i = 0; i < 3; i++) {

@@ -394,5 +394,6 @@ bool caps_trainer_is_finished(const caps_trainer *t)
 {
     const caps_state *s = &t->state;
     const double error = t->data.test.n > 0 ? s->test_error_percent : s->validation_error_percent;
-    return s->step >= t->last_step && s->ended && !isnan(error);
+    const bool evaluates = t->data.test.n > 0 || t->data.validation.n > 0;
+    return s->step >= t->last_step && s->ended && (!evaluates || !isnan(error));
 }

@@ -1,7 +1,10 @@
 /* test_tensor.c: tensors, views, transfers; and arenas. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <capscl/ops.h>
 
 #include "arena.h"
 #include "runtime_state.h"
@@ -365,6 +368,92 @@ START_TEST(an_arena_refuses_impossible_shapes)
 }
 END_TEST
 
+/* ---- memory of the caller ------------------------------------------------------------------- */
+
+enum { HOST_ROWS = 5, HOST_COLUMNS = 24 };
+
+/* Squashes rows of `x` into `v`, both in host memory, and expects what the reference says. */
+static void squash_in(float *v, float *x)
+{
+    caps_error err = {0};
+    caps_tensor tv, tx;
+    const size_t shape[] = {HOST_ROWS, HOST_COLUMNS};
+    for (size_t i = 0; i < HOST_ROWS * HOST_COLUMNS; i++)
+        x[i] = (float)(i % 7) - 3;
+    test_ok(caps_tensor_init_host(&tv, rt, CAPS_F32, 2, shape, v, &err));
+    test_ok(caps_tensor_init_host(&tx, rt, CAPS_F32, 2, shape, x, &err));
+    ck_assert_uint_eq(caps_runtime_bytes(rt), 2 * caps_tensor_bytes(&tv));
+    test_ok(caps_squash_forward(rt, &tv, &tx, CAPS_SQUASH_PAPER, &err));
+    test_ok(caps_tensor_read_host(rt, &tv, v, &err));
+    caps_tensor_release(&tv);
+    caps_tensor_release(&tx);
+    for (size_t r = 0; r < HOST_ROWS; r++) {
+        double square = 0;
+        for (size_t k = 0; k < HOST_COLUMNS; k++)
+            square += (double)x[r * HOST_COLUMNS + k] * (double)x[r * HOST_COLUMNS + k];
+        for (size_t k = 0; k < HOST_COLUMNS; k++) {
+            const size_t i = r * HOST_COLUMNS + k;
+            ck_assert_double_eq_tol((double)v[i], (double)x[i] * sqrt(square) / (1 + square), 1e-6);
+        }
+    }
+}
+
+START_TEST(tensors_in_memory_of_the_caller)
+{
+    const size_t bytes = HOST_ROWS * HOST_COLUMNS * sizeof(float), slack = 2 * CAPS_HOST_ALIGNMENT;
+    float *v = aligned_alloc(CAPS_HOST_ALIGNMENT, bytes + slack);
+    float *x = aligned_alloc(CAPS_HOST_ALIGNMENT, bytes + slack);
+    ck_assert(v && x);
+    for (size_t i = 0; i < (bytes + slack) / sizeof *v; i++)
+        v[i] = x[i] = NAN;
+    squash_in(v, x);
+    squash_in(v + 1, x + 3); /* not aligned: copied */
+    squash_in(v, x + 1);
+    const size_t end = HOST_ROWS * HOST_COLUMNS;
+    ck_assert(isnan(v[end + 1]) && isnan(x[end + 3])); /* nothing else is touched */
+    free(v);
+    free(x);
+}
+END_TEST
+
+START_TEST(memory_of_the_caller_is_not_copied)
+{
+    caps_error err = {0};
+    caps_tensor t;
+    if (!caps_runtime_device(rt)->shares_host_memory || caps_is_simulated(rt))
+        return; /* a device with memory of its own copies */
+    int32_t *host = aligned_alloc(CAPS_HOST_ALIGNMENT, 1024 * sizeof *host);
+    ck_assert_ptr_nonnull(host);
+    for (int i = 0; i < 1024; i++)
+        host[i] = 7;
+    test_ok(caps_tensor_init_host(&t, rt, CAPS_I32, 1, (size_t[]){1024}, host, &err));
+    void *own = NULL;
+    ck_assert_int_eq(clGetMemObjectInfo(t.buffer, CL_MEM_HOST_PTR, sizeof own, &own, NULL), 0);
+    ck_assert_ptr_eq(own, host);
+    test_ok(caps_tensor_zero(rt, &t, &err));
+    test_ok(caps_tensor_read_host(rt, &t, host, &err));
+    for (int i = 0; i < 1024; i++)
+        ck_assert_int_eq(host[i], 0);
+    caps_tensor_release(&t);
+    free(host);
+}
+END_TEST
+
+START_TEST(memory_of_the_caller_is_refused)
+{
+    caps_error err = {0};
+    caps_tensor t;
+    float x[4] = {0};
+    ck_assert_int_eq(
+        caps_tensor_init_host(&t, rt, CAPS_F32, 1, (size_t[]){4}, NULL, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_str_eq(err.message, "tensor: the host memory is NULL, need some");
+    ck_assert_int_eq(
+        caps_tensor_init_host(&t, rt, CAPS_F32, 2, (size_t[]){4, 0}, x, &err), CAPS_ERR_ARGUMENT);
+    ck_assert_str_eq(err.message, "tensor: dimension 1 is 0, need >= 1");
+    ck_assert_ptr_null(t.buffer);
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("tensor");
@@ -382,6 +471,9 @@ Suite *suite(void)
     tcase_add_test(tc, an_arena_takes_several_buffers);
     tcase_add_test(tc, an_arena_that_does_not_fit_says_so);
     tcase_add_test(tc, an_arena_refuses_impossible_shapes);
+    tcase_add_test(tc, tensors_in_memory_of_the_caller);
+    tcase_add_test(tc, memory_of_the_caller_is_not_copied);
+    tcase_add_test(tc, memory_of_the_caller_is_refused);
     suite_add_tcase(s, tc);
     return s;
 }
