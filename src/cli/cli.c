@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "colour.h"
 #include "drivers.h"
 #include "fail.h"
 #include "file.h"
@@ -65,7 +66,8 @@ int caps_cli_end(caps_status status, const caps_error *err)
     char message[sizeof err->message];
     caps_text_clean(
         message, sizeof message, err->message[0] ? err->message : caps_status_text(status));
-    fprintf(stderr, "capscl: %s\n", message);
+    fprintf(stderr, "capscl: %s%s%s\n", caps_colour(stderr, CAPS_TINT_BAD), message,
+        caps_colour_end(stderr));
     if (err->build_log[0] && log_level > 0) {
         fputs("build log:\n", stderr);
         for (const char *line = err->build_log; *line;) {
@@ -136,13 +138,15 @@ bool caps_cli_is_mute(void)
     return mute;
 }
 
-static void log_line(const char *before, const char *format, va_list arguments)
+/* colour and end: around `before`. */
+static void log_line(
+    const char *colour, const char *before, const char *end, const char *format, va_list arguments)
 {
     char raw[1024], text[2048];
     vsnprintf(raw, sizeof raw, format, arguments);
     caps_text_clean(text, sizeof text, raw);
     caps_progress_clear();
-    fprintf(stderr, "%s%s\n", before, text);
+    fprintf(stderr, "%s%s%s%s\n", colour, before, end, text);
 }
 
 void caps_cli_log(const char *format, ...)
@@ -150,7 +154,7 @@ void caps_cli_log(const char *format, ...)
     va_list arguments;
     va_start(arguments, format);
     if (!caps_cli_is_quiet())
-        log_line("", format, arguments);
+        log_line("", "", "", format, arguments);
     va_end(arguments);
 }
 
@@ -159,7 +163,7 @@ void caps_cli_detail(const char *format, ...)
     va_list arguments;
     va_start(arguments, format);
     if (!mute && log_level > 0)
-        log_line("", format, arguments);
+        log_line("", "", "", format, arguments);
     va_end(arguments);
 }
 
@@ -168,7 +172,8 @@ void caps_cli_warn(const char *format, ...)
     va_list arguments;
     va_start(arguments, format);
     if (!caps_cli_is_quiet())
-        log_line("warning: ", format, arguments);
+        log_line(caps_colour(stderr, CAPS_TINT_WARN), "warning: ", caps_colour_end(stderr), format,
+            arguments);
     va_end(arguments);
 }
 
@@ -177,7 +182,8 @@ void caps_cli_note(const char *format, ...)
     va_list arguments;
     va_start(arguments, format);
     if (!caps_cli_is_quiet())
-        log_line("note: ", format, arguments);
+        log_line(caps_colour(stderr, CAPS_TINT_NOTE), "note: ", caps_colour_end(stderr), format,
+            arguments);
     va_end(arguments);
 }
 

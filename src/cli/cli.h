@@ -149,6 +149,8 @@ const caps_command *caps_command_find(const char *name);
 /* "unknown subcommand X; did you mean Y?" */
 int caps_command_unknown(const char *name);
 void caps_command_help_print(const caps_command *command);
+/* The same as JSON; NULL: of all subcommands. (help_json.c) */
+caps_status caps_help_print_json(const caps_command *only, caps_error *err);
 
 /* Parses the flags and sets the log's level from `common` (NULL allowed). False: the run is over
  * (help was printed, or the usage was wrong and the error line is out), *code is the exit code. */

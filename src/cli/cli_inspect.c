@@ -149,30 +149,31 @@ caps_status caps_cli_check_indices(
 
 void caps_cli_gallery_progress(void *user, caps_gallery_phase phase, size_t done, size_t total)
 {
-    char bar[32];
+    char bar[32], left[32];
     const double fraction = (double)done / (double)total;
     (void)user;
     if (!caps_progress_due())
         return;
+    caps_progress_left(left, fraction);
     switch (phase) {
     case CAPS_GALLERY_READING:
-        caps_progress_show("reading pictures: %zu of %zu", done, total);
+        caps_progress_show("reading pictures: %zu of %zu%s", done, total, left);
         break;
     case CAPS_GALLERY_CLASSIFYING:
         caps_progress_show(
-            "classifying %s %3.0f %%", caps_progress_bar(bar, fraction), 100 * fraction);
+            "classifying %s %3.0f %%%s", caps_progress_bar(bar, fraction), 100 * fraction, left);
         break;
     case CAPS_GALLERY_DECODING:
-        caps_progress_show("drawing %zu of %zu", done, total);
+        caps_progress_show("drawing %zu of %zu%s", done, total, left);
         break;
     }
 }
 
 void caps_cli_error_progress(double fraction, const char *what, size_t errors, size_t images)
 {
-    char bar[32];
+    char bar[32], left[32];
     if (caps_progress_due())
-        caps_progress_show("evaluating %s %3.0f %%  %serror %.2f %%",
+        caps_progress_show("evaluating %s %3.0f %%  %serror %.2f %%%s",
             caps_progress_bar(bar, fraction), 100 * fraction, what ? what : "",
-            100 * (double)errors / (double)images);
+            100 * (double)errors / (double)images, caps_progress_left(left, fraction));
 }

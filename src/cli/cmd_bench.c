@@ -8,6 +8,7 @@
 #include "cli.h"
 #include "fail.h"
 #include "json.h"
+#include "progress.h"
 #include "textbuf.h"
 
 enum { DEFAULT_BATCH = 100 };
@@ -52,7 +53,8 @@ typedef struct bench_report {
     const options *o;
     const char *device;
     caps_bench_peak peak;
-    bool begun; /* the head is out */
+    bool begun;         /* the head is out */
+    size_t parts, done; /* of the whole: the peaks, and each operation at each batch */
     bool out_of_memory;
     json_t *rows; /* NULL: not requested */
 } bench_report;
@@ -152,20 +154,33 @@ static void bench_print_head(const bench_report *p)
             "spread", "min ms", "gflop/s", "GB/s", "of peak");
 }
 
+static void bench_progress(const bench_report *p, const char *what)
+{
+    char bar[32], left[32];
+    const double fraction = (double)p->done / (double)p->parts;
+    caps_progress_left(left, fraction);
+    caps_progress_show("measuring %s %3.0f %%%s  %s", caps_progress_bar(bar, fraction),
+        100 * fraction, left, what);
+}
+
 static void bench_on_row(void *user, const caps_bench_row *r)
 {
     bench_report *p = user;
+    caps_progress_clear();
     if (!p->begun)
         bench_print_head(p);
     p->begun = true;
     if (p->rows)
         bench_add_json(p, r);
-    if (p->o->common.json)
+    if (p->o->common.json) {
+        bench_progress(p, r->operation);
         return;
+    }
     if (p->o->csv)
         bench_print_csv(p, r);
     else
         bench_print_row(p, r);
+    bench_progress(p, r->operation);
 }
 
 /* ---- running -------------------------------------------------------------------------------- */
@@ -254,23 +269,40 @@ static caps_status bench_explain(caps_status status, const caps_bench_operation 
         err, CAPS_ERR_SPEC, "bench: %s: the network is too large", operation->name);
 }
 
-/* One operation at every batch that was requested, or at its default ones. */
-static caps_status bench_run_one(
-    const caps_bench_operation *operation, caps_bench *b, const options *o, caps_error *err)
+/* The batches that were requested, or the operation's default ones; how many. */
+static size_t bench_batches(
+    const uint64_t **batches, const caps_bench_operation *operation, const options *o)
 {
     static const uint64_t for_forward[] = {1, DEFAULT_BATCH}, for_others[] = {DEFAULT_BATCH};
     const bool forward = strcmp(operation->name, "forward") == 0;
-    const uint64_t *batches = o->batch.count ? o->batch.values : forward ? for_forward : for_others;
+    *batches = o->batch.count ? o->batch.values : forward ? for_forward : for_others;
     const size_t count = o->batch.count ? o->batch.count : forward ? 2 : 1;
+    return operation->batchless || o->shape ? 1 : count;
+}
+
+/* One operation at all of them. */
+static caps_status bench_run_one(const caps_bench_operation *operation, caps_bench *b,
+    bench_report *p, const options *o, caps_error *err)
+{
+    const uint64_t *batches;
+    const size_t count = bench_batches(&batches, operation, o);
     caps_status status = CAPS_OK;
     for (size_t i = 0; i < count; i++) {
         b->batch = (size_t)batches[i];
+        bench_progress(p, operation->name);
         CAPS_TRY(bench_explain(operation->run(b, err), operation, b, o->shape, err));
-        if (operation->batchless || o->shape)
-            break;
+        p->done++;
     }
 done:
     return status;
+}
+
+static bool bench_is_wanted(const bench_choice *choice, size_t i,
+    const caps_bench_operation *operation, const caps_bench *b)
+{
+    if (choice->all)
+        return operation->whole || caps_bench_operation_applies(operation, b->network);
+    return choice->count > 0 ? choice->chosen[i] : operation->whole;
 }
 
 /* The device's peaks, then all that was chosen. */
@@ -278,17 +310,23 @@ static caps_status bench_run_all(
     caps_bench *b, bench_report *p, const bench_choice *choice, const options *o, caps_error *err)
 {
     const caps_bench_operation *operation;
+    const uint64_t *batches;
     caps_status status;
+    p->parts = 1;
+    for (size_t i = 0; (operation = caps_bench_operation_at(i)) != NULL; i++)
+        if (bench_is_wanted(choice, i, operation, b))
+            p->parts += bench_batches(&batches, operation, o);
     caps_cli_log("measuring the device's peaks ...");
+    bench_progress(p, "peaks");
     CAPS_TRY(caps_bench_peak_measure(&p->peak, b->rt, o->seconds, err));
     caps_cli_log("peak: %.1f gflop/s; memory %.1f GB/s, small arrays %.1f GB/s", p->peak.gflops,
         p->peak.gbytes_per_s[p->peak.sizes - 1], caps_bench_peak_memory(&p->peak, 0));
+    p->done = 1;
     caps_runtime_profile_reset(b->rt);
     for (size_t i = 0; (operation = caps_bench_operation_at(i)) != NULL; i++)
-        if (choice->all ? operation->whole || caps_bench_operation_applies(operation, b->network)
-            : choice->count > 0 ? choice->chosen[i]
-                                : operation->whole)
-            CAPS_TRY(bench_run_one(operation, b, o, err));
+        if (bench_is_wanted(choice, i, operation, b))
+            CAPS_TRY(bench_run_one(operation, b, p, o, err));
+    caps_progress_clear();
     if (p->out_of_memory)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "bench: out of memory for the results"));
 done:

@@ -281,12 +281,12 @@ static void free_models(caps_model **models, size_t n)
 
 static bool offsets_progress(void *user, size_t done, size_t total)
 {
-    char bar[32];
+    char bar[32], left[32];
     const double fraction = (double)done / (double)total;
     (void)user;
     if (caps_progress_due())
-        caps_progress_show(
-            "evaluating %s %3.0f %%", caps_progress_bar(bar, fraction), 100 * fraction);
+        caps_progress_show("evaluating %s %3.0f %%%s", caps_progress_bar(bar, fraction),
+            100 * fraction, caps_progress_left(left, fraction));
     return false;
 }
 

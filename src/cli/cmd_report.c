@@ -4,6 +4,7 @@
 #include "cli_inspect.h"
 #include "fail.h"
 #include "file.h"
+#include "json.h"
 #include "page.h"
 #include "progress.h"
 #include "repeat.h"
@@ -29,6 +30,7 @@ static const caps_flag flags[] = {
     CAPS_ROW_ARCH(options),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
+    CAPS_ROW_JSON(options),
     CAPS_ROW_QUIET(options),
     CAPS_ROW_VERBOSE(options),
     {0},
@@ -74,8 +76,18 @@ done:
     return status;
 }
 
-static caps_status report_one(
-    caps_runtime **rt, const char *name, const options *o, const caps_args *args, caps_error *err)
+/* A page that was written, and what it says of the images. */
+static json_t *report_row(const char *name, const char *path, const caps_gallery *g)
+{
+    const caps_evaluation *e = &g->evaluation;
+    return json_pack("{s:o, s:o, s:s, s:I, s:I, s:o}", "run", caps_json_text(name), "file",
+        caps_json_text(path), "split", g->subset_name, "n", (json_int_t)e->n, "errors",
+        (json_int_t)e->errors, "error_percent", caps_json_double(e->error_percent));
+}
+
+/* rows: gets one more; NULL: not wanted. */
+static caps_status report_one(caps_runtime **rt, const char *name, const options *o,
+    const caps_args *args, json_t **rows, caps_error *err)
 {
     caps_status status;
     caps_run_record run = {0};
@@ -99,6 +111,8 @@ static caps_status report_one(
     CAPS_TRY(caps_page_put(&page, &run, &g, err));
     CAPS_TRY(caps_file_write_own(path, page.text, page.used, err));
     caps_cli_log("report: %s", path);
+    if (rows)
+        caps_json_append(rows, report_row(name, path, &g));
 done:
     caps_progress_clear();
     caps_textbuf_release(&page);
@@ -118,14 +132,19 @@ static int report_run(const caps_command *command, int argc, char **argv)
     caps_error err = {0};
     caps_status status = CAPS_OK;
     caps_runtime *rt = NULL;
+    json_t *rows = o.common.json ? json_array() : NULL;
     if (args.positional_count == 0) {
         status = caps_cli_usage(&err, "report: no run given, need its directory (report RUN)");
         goto done;
     }
     CAPS_TRY(caps_cli_check_pictures(&o.pictures, &err));
     for (size_t i = 0; i < args.positional_count; i++)
-        CAPS_TRY(report_one(&rt, args.positional[i], &o, &args, &err));
+        CAPS_TRY(
+            report_one(&rt, args.positional[i], &o, &args, o.common.json ? &rows : NULL, &err));
+    if (o.common.json)
+        CAPS_TRY(caps_cli_print_json(json_incref(rows), &err));
 done:
+    json_decref(rows);
     caps_cli_show_warnings(rt);
     caps_runtime_free(rt);
     caps_args_release(&args);

@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "cli.h"
+#include "colour.h"
 #include "fail.h"
 #include "json.h"
+#include "progress.h"
 #include "selftest.h"
 #include "trust.h"
 
@@ -35,10 +37,13 @@ typedef struct gathering {
 
 static void summarise(gathering *g)
 {
-    if (g->operation && !g->json && !g->verbose)
+    if (g->operation && !g->json && !g->verbose) {
+        caps_progress_clear();
         printf("%-13s  by %-10s %2zu of %2zu passed, worst at %5.1f %% of its tolerance\n",
             g->operation, caps_selftest_used(g->rt, g->operation), g->good, g->cases,
             100 * g->worst);
+        fflush(stdout);
+    }
     g->cases = g->good = 0;
     g->worst = 0;
 }
@@ -46,6 +51,10 @@ static void summarise(gathering *g)
 static void on_result(void *user, const caps_selftest_result *r)
 {
     gathering *g = user;
+    char bar[32], left[32];
+    if (caps_progress_due())
+        caps_progress_show("testing %s %3.0f %%%s  %s", caps_progress_bar(bar, r->done),
+            100 * r->done, caps_progress_left(left, r->done), r->operation);
     g->all++;
     g->passed += r->passed;
     if (g->json) {
@@ -64,9 +73,13 @@ static void on_result(void *user, const caps_selftest_result *r)
     g->good += r->passed;
     if (r->error / r->tolerance > g->worst)
         g->worst = r->error / r->tolerance;
-    if (g->verbose || !r->passed)
-        printf("%-4s  %-9s %-8s %-13s %-46s error %8.2e, need <= %.0e\n", r->passed ? "ok" : "FAIL",
-            r->operation, r->direction, r->algorithm, r->shape, r->error, r->tolerance);
+    if (!g->verbose && r->passed)
+        return;
+    caps_progress_clear();
+    printf("%s%-4s%s  %-9s %-8s %-13s %-46s error %8.2e, need <= %.0e\n",
+        caps_colour(stdout, r->passed ? CAPS_TINT_GOOD : CAPS_TINT_BAD), r->passed ? "ok" : "FAIL",
+        caps_colour_end(stdout), r->operation, r->direction, r->algorithm, r->shape, r->error,
+        r->tolerance);
 }
 
 /* What was set aside when the device was checked: its cases are not run. */
@@ -140,6 +153,7 @@ static int selftest_run(const caps_command *command, int argc, char **argv)
     caps_cli_show_warnings(rt);
     CAPS_TRY(caps_selftest_run(
         rt, o.small, args.positional, args.positional_count, on_result, &g, &err));
+    caps_progress_clear();
     summarise(&g);
     show_refused(&g);
     if (g.json) {
@@ -155,6 +169,7 @@ static int selftest_run(const caps_command *command, int argc, char **argv)
             caps_fail(&err, CAPS_ERR_INTERNAL, "selftest: %zu of %zu cases failed on %s, need none",
                 g.all - g.passed, g.all, caps_runtime_device(rt)->name);
 done:
+    caps_progress_clear();
     json_decref(g.rows);
     caps_cli_show_warnings(rt);
     caps_runtime_free(rt);

@@ -6,6 +6,7 @@
 #include "fail.h"
 #include "places.h"
 #include "file.h"
+#include "json.h"
 #include "progress.h"
 
 enum { MOST_INDEX = 20, BATCH = 100 };
@@ -42,6 +43,7 @@ static const caps_flag flags[] = {
     CAPS_ROWS_PICTURES(options),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
+    CAPS_ROW_JSON(options),
     CAPS_ROW_QUIET(options),
     CAPS_ROW_VERBOSE(options),
     {0},
@@ -144,6 +146,17 @@ done:
     return status;
 }
 
+static caps_status show_print_json(const caps_gallery *g, const caps_gallery_figure *figure,
+    const caps_drawing *d, const options *o, const caps_runtime *rt, caps_error *err)
+{
+    json_t *all = json_pack("{s:s, s:o, s:I, s:I, s:o, s:o, s:o}", "kind", figure->name, "file",
+        caps_json_text(o->out), "width", (json_int_t)d->image.width, "height",
+        (json_int_t)d->image.height, "model", caps_json_text(o->model), "images",
+        g->data.n ? json_integer((json_int_t)g->data.n) : json_null(), "device",
+        caps_json_text(caps_runtime_device(rt)->name));
+    return caps_cli_print_json(all, err);
+}
+
 static int show_run(const caps_command *command, int argc, char **argv)
 {
     options o = {.scale = 1};
@@ -171,6 +184,8 @@ static int show_run(const caps_command *command, int argc, char **argv)
     CAPS_TRY(figure->draw(&g, &d, &err));
     CAPS_TRY(caps_image_write_png(&d.image, o.out, &err));
     caps_cli_log("%s: %s, %zux%zu pixels", figure->name, o.out, d.image.width, d.image.height);
+    if (o.common.json)
+        CAPS_TRY(show_print_json(&g, figure, &d, &o, rt, &err));
 done:
     caps_progress_clear();
     caps_cli_show_warnings(rt);

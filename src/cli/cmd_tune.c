@@ -72,10 +72,12 @@ static bool tune_is_stopped(void *user)
 
 static void tune_progress(void *user, const char *key, double done)
 {
-    char bar[32];
+    char bar[32], left[32];
     (void)user;
-    if (caps_progress_due())
-        caps_progress_show("tune %s %s", caps_progress_bar(bar, done), key);
+    /* Choices are few, and each may take seconds: every one is shown. */
+    caps_progress_left(left, done);
+    caps_progress_show(
+        "tuning %s %3.0f %%%s  %s", caps_progress_bar(bar, done), 100 * done, left, key);
 }
 
 static void tune_speed(void *user, double images_per_second)

@@ -72,6 +72,7 @@ static const char general[] =
     "and errors to standard error.\n"
     "\n"
     "environment:\n"
+
     "  CAPSCL_DEVICE    the device where --device is not given: 0:1, gpu, cpu, accelerator, a "
     "name\n"
     "  CAPSCL_DATA      where data sets are looked for by name, before $XDG_DATA_HOME/capscl and\n"
@@ -83,6 +84,7 @@ static const char general[] =
     "  CAPSCL_ROUTING   votes of class capsules: auto (default), stored, fused\n"
     "  CAPSCL_MPI       off: what mpirun or srun started several times are trainings of their own\n"
     "  CAPSCL_CL_PATH   a directory to read kernel sources from, in place of those built in\n"
+    "  NO_COLOR         set to anything: no colours, on a terminal either\n"
     "\n"
     "exit codes:\n"
     "    0  done\n"
@@ -118,26 +120,45 @@ void caps_command_help_print(const caps_command *command)
         printf("\n%s", command->notes);
 }
 
+typedef struct help_options {
+    caps_common common;
+} help_options;
+
+static const caps_flag help_flags[] = {
+    CAPS_ROW_JSON(help_options),
+    {0},
+};
+
+static void help_print(const caps_command *about)
+{
+    if (about) {
+        caps_command_help_print(about);
+        return;
+    }
+    fputs(overview, stdout);
+    printf("subcommands:\n");
+    for (size_t i = 0; commands[i]; i++)
+        printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    fputs(general, stdout);
+}
+
 static int help_run(const caps_command *command, int argc, char **argv)
 {
+    help_options o = {0};
     caps_args args;
     int code;
-    if (!caps_cli_begin(command, &args, NULL, NULL, argc, argv, &code))
+    if (!caps_cli_begin(command, &args, &o, &o.common, argc, argv, &code))
         return code;
+    const char *name = args.positional_count ? args.positional[0] : NULL;
+    const caps_command *about = name ? caps_command_find(name) : NULL;
+    caps_error err = {0};
     code = CAPS_EXIT_DONE;
-    if (args.positional_count == 0) {
-        fputs(overview, stdout);
-        printf("subcommands:\n");
-        for (size_t i = 0; commands[i]; i++)
-            printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
-        fputs(general, stdout);
-    } else {
-        const caps_command *about = caps_command_find(args.positional[0]);
-        if (about)
-            caps_command_help_print(about);
-        else
-            code = caps_command_unknown(args.positional[0]);
-    }
+    if (name && !about)
+        code = caps_command_unknown(name);
+    else if (o.common.json)
+        code = caps_cli_end(caps_help_print_json(about, &err), &err);
+    else
+        help_print(about);
     caps_args_release(&args);
     return code;
 }
@@ -146,7 +167,8 @@ const caps_command caps_command_help = {
     .name = "help",
     .run = help_run,
     .summary = "this overview, or the flags of one subcommand",
-    .usage = "capscl help [SUBCOMMAND]",
+    .usage = "capscl help [SUBCOMMAND] [--json]",
+    .flags = help_flags,
     .positional_max = 1,
 };
 

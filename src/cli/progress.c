@@ -19,6 +19,12 @@ static struct {
     double last_seconds;
 } line;
 
+/* Nor does more than one task go on at a time. */
+static struct {
+    double begin_seconds, begin_fraction; /* where it was first seen */
+    double last_fraction;
+} task = {.last_fraction = 2};
+
 bool caps_progress_enabled(void)
 {
     static int terminal = -1;
@@ -93,5 +99,21 @@ char *caps_progress_time(char *text, double seconds)
         snprintf(text, 32, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
     else
         snprintf(text, 32, "%ld:%02ld", whole / 60, whole % 60);
+    return text;
+}
+
+char *caps_progress_left(char *text, double fraction)
+{
+    char left[32];
+    const double now = caps_clock_seconds();
+    if (fraction < task.last_fraction) {
+        task.begin_seconds = now;
+        task.begin_fraction = fraction;
+    }
+    task.last_fraction = fraction;
+    text[0] = 0;
+    const double spent = now - task.begin_seconds, done = fraction - task.begin_fraction;
+    if (spent >= 1 && done > 0)
+        snprintf(text, 32, "  %.24s left", caps_progress_time(left, spent * (1 - fraction) / done));
     return text;
 }

@@ -1,6 +1,5 @@
 /* progress.h: one line on a terminal that is redrawn in place. Where stderr is no terminal, or
- * under
- * --quiet, nothing is drawn. */
+ * under --quiet, nothing is drawn. */
 #ifndef CAPS_PROGRESS_H
 #define CAPS_PROGRESS_H
 
@@ -21,5 +20,10 @@ void caps_progress_clear(void);
 char *caps_progress_bar(char *text, double fraction);
 /* "0:07", "12:34", "3:02:11"; "?" for NaN; text of at least 32 bytes, returned. */
 char *caps_progress_time(char *text, double seconds);
+
+/* "  0:12 left" of a task of which this fraction is done, by how long that took; "" in its first
+ * second. The least fraction begins a task: so does one that is less than the last. text of at least
+ * 32 bytes, returned. */
+char *caps_progress_left(char *text, double fraction);
 
 #endif

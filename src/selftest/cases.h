@@ -21,6 +21,7 @@ typedef struct caps_selftest {
     char shape[96], algorithm[24]; /* set by the case */
     double worst[2];               /* by direction */
     bool compared[2];
+    double done; /* caps_selftest_result.done */
     void *memory[CAPS_SELFTEST_MOST];
     caps_tensor tensors[CAPS_SELFTEST_MOST];
     size_t memory_count, tensor_count;

@@ -157,7 +157,8 @@ static caps_status run_case(caps_selftest *t, const caps_selftest_case *c,
             .direction = directions[d],
             .error = t->worst[d],
             .tolerance = tolerances[d],
-            .passed = t->worst[d] <= tolerances[d]};
+            .passed = t->worst[d] <= tolerances[d],
+            .done = t->done};
         memcpy(result.shape, t->shape, sizeof result.shape);
         snprintf(result.algorithm, sizeof result.algorithm, "%s%s%s",
             caps_family_name(caps_runtime_family(t->rt)), *t->algorithm ? "/" : "", t->algorithm);
@@ -191,18 +192,29 @@ static bool is_named(const char *operation, char *const *names, size_t count)
     return is;
 }
 
+static bool is_wanted(const caps_selftest_case *c, bool small, char *const *names, size_t count)
+{
+    return (c->size == CAPS_SMALL || !small) && is_named(c->operation, names, count);
+}
+
 caps_status caps_selftest_run(caps_runtime *rt, bool small, char *const *names, size_t count,
     void (*each)(void *user, const caps_selftest_result *result), void *user, caps_error *err)
 {
     caps_status status = CAPS_OK;
+    size_t all = 0, done = 0;
     caps_selftest *t = calloc(1, sizeof *t);
     if (!t)
         return caps_fail(err, CAPS_ERR_MEMORY, "selftest: out of memory");
     t->rt = rt;
     for (size_t n = 0; n < sizeof tables / sizeof tables[0]; n++)
         for (const caps_selftest_case *c = tables[n]; c->operation; c++)
-            if ((c->size == CAPS_SMALL || !small) && is_named(c->operation, names, count))
+            all += is_wanted(c, small, names, count);
+    for (size_t n = 0; n < sizeof tables / sizeof tables[0]; n++)
+        for (const caps_selftest_case *c = tables[n]; c->operation; c++)
+            if (is_wanted(c, small, names, count)) {
+                t->done = (double)++done / (double)all;
                 CAPS_TRY(run_case(t, c, each, user, err));
+            }
 done:
     free(t);
     return status;

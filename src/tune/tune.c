@@ -81,10 +81,11 @@ static caps_status tune_one(
     bool chosen;
     const double now = caps_clock_seconds();
     const double share = (double)tune_weight(kind) / (double)(w->weight - w->weight_done);
+    const double before = (double)w->weight_done / (double)w->weight;
     w->weight_done += tune_weight(kind);
     if ((t->is_stopped && t->is_stopped(t->user)) || now >= w->end)
         return CAPS_OK;
-    t->progress(t->user, choice->key, (double)w->weight_done / (double)w->weight);
+    t->progress(t->user, choice->key, before);
     CAPS_TRY(caps_tune_measure_choice(
         t, kind, now + (w->end - now) * share, w->end, &result, &chosen, err));
     if (!chosen)
