@@ -36,11 +36,6 @@ void caps_cli_choose_pictures(caps_subset_pictures *pictures, const caps_picture
 void caps_cli_note_other_pictures(
     const char *first, const char *other, const char *data, const caps_model_spec *spec);
 
-/* n files of pictures, with notes of what was done to them: inputs [n, C*H*W] of the network.
- * Errors are those of caps_picture_read. (picture_files.c) */
-caps_status caps_cli_read_pictures(float *inputs, const caps_model_info *info, char **paths,
-    size_t n, const caps_subset_pictures *chosen, caps_error *err);
-
 /* caps_subset_open, with progress and notes. */
 caps_status caps_cli_data_open(caps_dataset *ds, const char *data, int split, const char *model,
     size_t limit, const caps_subset_pictures *pictures, const caps_model_spec *spec,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli_inspect.h"
+#include "csv.h"
 #include "eval_report.h"
 #include "eval_robust.h"
 #include "fail.h"
@@ -84,19 +85,6 @@ static void put_header(report *r)
     caps_textbuf_put(&r->rows, "%s\n", caps_dataset_file(r->ds, 0) ? ",file" : "");
 }
 
-/* A column of text: in quotes where it needs them. */
-static void put_file(caps_textbuf *rows, const char *file)
-{
-    const char *const quote = strpbrk(file, ",\"\r\n") ? "\"" : "";
-    caps_textbuf_put(rows, ",%s", quote);
-    for (const char *c = file; *c; c++) {
-        if (*c == '"')
-            caps_textbuf_append(rows, c, 1);
-        caps_textbuf_append(rows, c, 1);
-    }
-    caps_textbuf_put(rows, "%s", quote);
-}
-
 static void put_row(void *user, const caps_evaluated *image)
 {
     report *r = user;
@@ -109,8 +97,10 @@ static void put_row(void *user, const caps_evaluated *image)
         caps_textbuf_put(&r->rows, ",%d", (int)image->label[t]);
     for (size_t j = 0; j < r->classes; j++)
         caps_textbuf_put(&r->rows, ",%.9g", (double)image->lengths[j]);
-    if (caps_dataset_file(r->ds, image->index))
-        put_file(&r->rows, caps_dataset_file(r->ds, image->index));
+    if (caps_dataset_file(r->ds, image->index)) {
+        caps_textbuf_put(&r->rows, ",");
+        caps_csv_put(&r->rows, caps_dataset_file(r->ds, image->index));
+    }
     caps_textbuf_put(&r->rows, "\n");
 }
 

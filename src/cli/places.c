@@ -165,8 +165,9 @@ caps_status caps_place_pictures(caps_args *args, caps_error *err)
     caps_status status = CAPS_OK;
     for (size_t i = 0; i < args->positional_count; i++) {
         caps_path_kind kind;
-        CAPS_TRY(caps_path_look(&kind, args->positional[i], CAPS_ERR_NOT_FOUND, err));
-        if (kind == CAPS_PATH_DIRECTORY)
+        /* What cannot be looked at cannot be read either: that is said of it alone, later. */
+        if (caps_path_look(&kind, args->positional[i], CAPS_ERR_NOT_FOUND, NULL) == CAPS_OK &&
+            kind == CAPS_PATH_DIRECTORY)
             CAPS_TRY(place_folder(args, &i, err));
     }
 done:

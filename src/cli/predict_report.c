@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "colour.h"
+#include "csv.h"
+#include "fail.h"
 #include "json.h"
 
 static json_t *json_floats(const float *values, size_t n)
@@ -44,34 +47,94 @@ static void add_capsules(json_t **row, const caps_predicted *b, size_t i)
     caps_json_set(row, "reconstruction", reconstruction);
 }
 
-caps_status caps_predicted_print_json(const caps_predicted *b, bool capsules, caps_error *err)
+static json_t *row_json(const caps_predict_printer *p, const caps_predicted *b, size_t i)
 {
-    json_t *all = json_array();
-    for (size_t i = 0; i < b->n; i++) {
-        const int32_t *label = b->made.labels + i * b->info->labels;
-        const int32_t *truth = b->true_labels + i * b->info->labels;
-        json_t *row = json_pack(
-            "{s:o, s:i}", "source", caps_json_text(b->sources[i]), "label", (int)label[0]);
+    const int32_t *label = b->made.labels + i * b->info->labels;
+    const int32_t *truth = b->true_labels + i * b->info->labels;
+    json_t *row =
+        json_pack("{s:o, s:i}", "source", caps_json_text(b->sources[i]), "label", (int)label[0]);
+    if (truth[0] >= 0)
+        caps_json_set(&row, "true_label", json_integer(truth[0]));
+    if (b->info->labels > 1) {
+        caps_json_set(&row, "labels", json_labels(label, b->info->labels));
         if (truth[0] >= 0)
-            caps_json_set(&row, "true_label", json_integer(truth[0]));
-        if (b->info->labels > 1) {
-            caps_json_set(&row, "labels", json_labels(label, b->info->labels));
-            if (truth[0] >= 0)
-                caps_json_set(&row, "true_labels", json_labels(truth, b->info->labels));
-        }
-        if (b->info->has_class_names) {
-            char name[CAPS_CLASS_NAME];
-            caps_json_set(
-                &row, "class", json_string(caps_class_name(b->spec, (size_t)label[0], name)));
-        }
-        caps_json_set(
-            &row, "lengths", json_floats(b->made.lengths + i * b->info->classes, b->info->classes));
-        if (capsules)
-            add_capsules(&row, b, i);
-        caps_json_append(&all, row);
+            caps_json_set(&row, "true_labels", json_labels(truth, b->info->labels));
     }
-    return caps_cli_print_json(all, err);
+    if (b->info->has_class_names) {
+        char name[CAPS_CLASS_NAME];
+        caps_json_set(&row, "class", json_string(caps_class_name(b->spec, (size_t)label[0], name)));
+    }
+    caps_json_set(
+        &row, "lengths", json_floats(b->made.lengths + i * b->info->classes, b->info->classes));
+    if (p->capsules)
+        add_capsules(&row, b, i);
+    return row;
 }
+
+/* Rows of the array, which grows batch by batch. */
+static void put_json(caps_textbuf *t, const caps_predict_printer *p, const caps_predicted *b)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        json_t *row = row_json(p, b, i);
+        char *text = row ? caps_json_format(row, 0, 9) : NULL;
+        json_decref(row);
+        caps_textbuf_put(t, "%s%s", p->rows + i > 0 ? "," : "[", text ? text : "");
+        t->out_of_memory = t->out_of_memory || !text;
+        free(text);
+    }
+}
+
+/* ---- comma-separated values ----------------------------------------------------------------- */
+
+static void put_columns(caps_textbuf *t, const char *name, size_t labels)
+{
+    for (size_t i = 0; i < labels; i++)
+        if (labels == 1)
+            caps_textbuf_put(t, ",%s", name);
+        else
+            caps_textbuf_put(t, ",%s_%zu", name, i + 1);
+}
+
+static void put_csv_head(caps_textbuf *t, const caps_predicted *b)
+{
+    caps_textbuf_put(t, "source");
+    if (b->true_labels[0] >= 0)
+        put_columns(t, "true_label", b->info->labels);
+    put_columns(t, "label", b->info->labels);
+    if (b->info->has_class_names)
+        caps_textbuf_put(t, ",class");
+    for (size_t j = 0; j < b->info->classes; j++)
+        caps_textbuf_put(t, ",length_%zu", j);
+    caps_textbuf_put(t, "\n");
+}
+
+static void put_csv_row(caps_textbuf *t, const caps_predicted *b, size_t i)
+{
+    const size_t labels = b->info->labels, classes = b->info->classes;
+    char name[CAPS_CLASS_NAME];
+    caps_csv_put(t, b->sources[i]);
+    for (size_t k = 0; b->true_labels[0] >= 0 && k < labels; k++)
+        caps_textbuf_put(t, ",%d", (int)b->true_labels[i * labels + k]);
+    for (size_t k = 0; k < labels; k++)
+        caps_textbuf_put(t, ",%d", (int)b->made.labels[i * labels + k]);
+    if (b->info->has_class_names) {
+        caps_textbuf_put(t, ",");
+        caps_csv_put(t, caps_class_name(b->spec, (size_t)b->made.labels[i * labels], name));
+    }
+    for (size_t j = 0; j < classes; j++)
+        caps_textbuf_put(t, ",%.9g", (double)b->made.lengths[i * classes + j]);
+    caps_textbuf_put(t, "\n");
+}
+
+static void put_csv(caps_textbuf *t, const caps_predict_printer *p, const caps_predicted *b)
+{
+    if (p->rows == 0)
+        put_csv_head(t, b);
+    for (size_t i = 0; i < b->n; i++)
+        put_csv_row(t, b, i);
+}
+
+/* ---- text ----------------------------------------------------------------------------------- */
 
 /* The classes by length, longest first: the first three of them. */
 static void print_top(const caps_model_spec *spec, const float *lengths)
@@ -115,26 +178,28 @@ static bool same_labels(const caps_predicted *b, const int32_t *x, const int32_t
     return true;
 }
 
-void caps_predicted_print_text(const caps_predicted *b, bool capsules)
+static void print_truth(const caps_predicted *b, const int32_t *label, const int32_t *truth)
 {
-    int width = 0;
-    for (size_t i = 0; i < b->n; i++)
-        if ((int)strlen(caps_cli_shown(b->sources[i])) > width)
-            width = (int)strlen(caps_cli_shown(b->sources[i]));
+    const bool right = same_labels(b, label, truth);
+    printf("  true ");
+    print_labels(b, truth);
+    printf(" %s%s%s", caps_colour(stdout, right ? CAPS_TINT_GOOD : CAPS_TINT_BAD),
+        right ? "right" : "WRONG", caps_colour_end(stdout));
+}
+
+static void print_text(const caps_predict_printer *p, const caps_predicted *b)
+{
     for (size_t i = 0; i < b->n; i++) {
         const int32_t *label = b->made.labels + i * b->info->labels;
         const int32_t *truth = b->true_labels + i * b->info->labels;
-        printf("%-*s  label ", width, caps_cli_shown(b->sources[i]));
+        printf("%-*s  label ", p->width, caps_cli_shown(b->sources[i]));
         print_labels(b, label);
-        if (truth[0] >= 0) {
-            printf("  true ");
-            print_labels(b, truth);
-            printf(" %s", same_labels(b, label, truth) ? "right" : "WRONG");
-        }
+        if (truth[0] >= 0)
+            print_truth(b, label, truth);
         printf("  %s ", b->info->scores);
         print_top(b->spec, b->made.lengths + i * b->info->classes);
         printf("\n");
-        for (size_t j = 0; capsules && j < b->info->classes; j++) {
+        for (size_t j = 0; p->capsules && j < b->info->classes; j++) {
             char name[CAPS_CLASS_NAME];
             printf("  capsule %s:", caps_class_name(b->spec, j, name));
             for (size_t d = 0; d < b->info->dim; d++)
@@ -143,4 +208,42 @@ void caps_predicted_print_text(const caps_predicted *b, bool capsules)
             printf("\n");
         }
     }
+}
+
+/* ---- all of them ---------------------------------------------------------------------------- */
+
+void caps_predict_printer_fit(caps_predict_printer *p, const char *source)
+{
+    const int n = (int)strlen(caps_cli_shown(source));
+    if (n > p->width)
+        p->width = n;
+}
+
+caps_status caps_predict_print(caps_predict_printer *p, const caps_predicted *b, caps_error *err)
+{
+    caps_textbuf t = {0}; /* a batch is printed whole or not at all */
+    if (b->n == 0)
+        return CAPS_OK;
+    if (p->form == CAPS_PREDICT_JSON) {
+        put_json(&t, p, b);
+    } else if (p->form == CAPS_PREDICT_CSV) {
+        put_csv(&t, p, b);
+    } else {
+        for (size_t i = 0; i < b->n; i++)
+            caps_predict_printer_fit(p, b->sources[i]);
+        print_text(p, b);
+    }
+    const bool whole = !t.out_of_memory;
+    if (whole && t.text)
+        fwrite(t.text, 1, t.used, stdout);
+    caps_textbuf_release(&t);
+    p->rows += b->n;
+    return whole ? CAPS_OK
+                 : caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory for %zu rows", b->n);
+}
+
+void caps_predict_print_end(const caps_predict_printer *p)
+{
+    if (p->form == CAPS_PREDICT_JSON && p->rows > 0)
+        puts("]");
 }

@@ -17,8 +17,25 @@ typedef struct caps_predicted {
     caps_predictions made;
 } caps_predicted;
 
-/* On stdout; with the class capsules' values, and in JSON the reconstructions, where wanted. */
-caps_status caps_predicted_print_json(const caps_predicted *b, bool capsules, caps_error *err);
-void caps_predicted_print_text(const caps_predicted *b, bool capsules);
+typedef enum caps_predict_form {
+    CAPS_PREDICT_TEXT,
+    CAPS_PREDICT_JSON, /* an array of all images */
+    CAPS_PREDICT_CSV,
+} caps_predict_form;
+
+/* Rows on stdout, batch by batch. Begins zeroed, but for what the caller sets. */
+typedef struct caps_predict_printer {
+    caps_predict_form form;
+    bool capsules; /* the class capsules' values too, and in JSON the reconstructions */
+    int width;     /* of the longest source that is known so far */
+    size_t rows;   /* that are printed */
+} caps_predict_printer;
+
+/* Makes room for this source in front of the lines of text. */
+void caps_predict_printer_fit(caps_predict_printer *p, const char *source);
+/* CAPS_ERR_MEMORY. */
+caps_status caps_predict_print(caps_predict_printer *p, const caps_predicted *b, caps_error *err);
+/* Ends what was begun. */
+void caps_predict_print_end(const caps_predict_printer *p);
 
 #endif
