@@ -13,7 +13,7 @@
 #include "launcher.h"
 #include "progress.h"
 #include "train_repeat.h"
-#include "train_session.h"
+#include "train_extras.h"
 #include "warmup_process.h"
 
 /* ---- signals -------------------------------------------------------------------------------- */
@@ -114,7 +114,12 @@ caps_status caps_train_one(caps_train_session *s, const caps_train_config *confi
     bool resume, caps_train_end *end, caps_train_metrics *m, caps_error *err)
 {
     const caps_train_flags *o = s->flags;
-    caps_train_watch w = {.rt = s->rt, .session = s, .config = config, .began = s->began};
+    caps_train_watch w = {.rt = s->rt,
+        .session = s,
+        .config = config,
+        .out = out,
+        .resume = resume,
+        .began = s->began};
     caps_train_control control = {
         CAPS_OPTIONS(caps_train_control),
         .out = out,
@@ -146,6 +151,7 @@ caps_status caps_train_one(caps_train_session *s, const caps_train_config *confi
             o->time_limit_seconds > spent ? o->time_limit_seconds - spent : 1e-6;
     }
     status = caps_train_run(s->rt, config, &control, end, m, err);
+    status = caps_train_end_events(&w, status, err);
     status = caps_train_explain_data(status, o, config, err);
     if (s->begun_status != CAPS_OK) {
         *err = s->begun_error;
@@ -179,6 +185,7 @@ static caps_status train_single(
         caps_cli_log(
             "time limit reached at step %llu; saved; go on with: capscl train --resume --out %s",
             (unsigned long long)metrics.step, o->out);
+    caps_train_draw_curve(o->out);
     if (o->common.json) {
         json_t *all = caps_train_json(s->rt, &metrics);
         if (s->named_count > 1 || s->ranks)
@@ -252,7 +259,10 @@ static caps_status read_settings(caps_train_session *s, caps_train_config *confi
         CAPS_TRY(check_run_free(o, err));
         CAPS_TRY(caps_train_new_config(s, config, err));
     }
+    s->several = *several;
     CAPS_TRY(check_trace_apart(o, *several ? repeat : NULL, err));
+    CAPS_TRY(caps_train_check_events(
+        o, *several ? repeat->seeds : NULL, *several ? repeat->count : 0, err));
 done:
     return status;
 }

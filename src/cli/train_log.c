@@ -8,7 +8,7 @@
 #include "json.h"
 #include "progress.h"
 #include "textbuf.h"
-#include "train_session.h"
+#include "train_extras.h"
 #include "warmup_process.h"
 
 /* ---- the network ---------------------------------------------------------------------------- */
@@ -132,12 +132,14 @@ void caps_train_on_event(
             caps_cli_log("resumed from step %llu", (unsigned long long)m->resumed_from_step);
         caps_cli_detail("training begins");
         note_begun(w->session);
+        caps_train_begin_events(w);
         break;
     case CAPS_TRAIN_PROGRESS:
         caps_warmup_process_reap();
         caps_cli_show_warnings(w->rt);
         log_first_step(w, m);
         on_progress(w, m);
+        caps_train_update_events(w);
         break;
     case CAPS_TRAIN_EVALUATING:
         log_first_step(w, m);
@@ -146,6 +148,7 @@ void caps_train_on_event(
     case CAPS_TRAIN_EPOCH:
         on_epoch(w, m);
         caps_train_keep_classes(w, m);
+        caps_train_update_events(w);
         break;
     case CAPS_TRAIN_SAVED:
         if (m)

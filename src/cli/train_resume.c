@@ -13,7 +13,8 @@
 /* Flags that may say something else than the run has, or that say nothing of it. */
 static const char *const free_flags[] = {"--out", "--resume", "--data", "--epochs", "--max-steps",
     "--device", "--split", "--reduce", "--keep-going", "--device-timeout", "--time-limit",
-    "--kernel-times", "--trace", "--trace-events", "--json", "--quiet", "--verbose"};
+    "--kernel-times", "--tensorboard", "--trace", "--trace-events", "--json", "--quiet",
+    "--verbose"};
 
 /* Flags that are compared by functions of their own. */
 static const char *const compared_flags[] = {"--repeat", "--arch", "--init", "--conv", "--loss",

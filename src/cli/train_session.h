@@ -17,6 +17,7 @@ struct caps_train_session {
     caps_checkpoint init;           /* of --init; zeroed: none */
     bool lacks_profile;             /* its network is without what the profile changes */
     double began;                   /* the process, for --time-limit */
+    bool several;                   /* runs: a repetition */
     bool shown;                     /* network and memory were checked for an earlier run */
     void (*stop)(void);             /* as Ctrl-C does */
     /* NULL, or called once the first files of a run are written: the directory is ours from then
@@ -66,6 +67,11 @@ typedef struct caps_train_watch {
     caps_runtime *rt;
     caps_train_session *session;
     const caps_train_config *config;
+    const char *out;
+    bool resume;
+    struct caps_events *events; /* --tensorboard; NULL: none, or they failed: */
+    caps_status events_status;
+    caps_error events_error;
     double began, last_detail_seconds;
     bool stepped; /* a step of this process is done */
 } caps_train_watch;

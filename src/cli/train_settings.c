@@ -190,6 +190,9 @@ const caps_flag caps_train_flag_table[] = {
         "stop, saved, after this time, start-up included: 90, 90s, 30m, 2h"),
     CAPS_ROW_SWITCH("--kernel-times", caps_train_flags, kernel_times,
         "time every kernel and print the sums to stderr at the end (slower)"),
+    CAPS_ROW_TEXT("--tensorboard", caps_train_flags, tensorboard, "DIR",
+        "write loss, errors, learning rate and images/s as events for TensorBoard\n"
+        "(tensorboard --logdir DIR); with --repeat into DIR/seed-N"),
     CAPS_ROW_TRACE(caps_train_flags),
     CAPS_ROW_TRACE_EVENTS(caps_train_flags),
     CAPS_ROW_JSON(caps_train_flags),

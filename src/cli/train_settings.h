@@ -10,6 +10,7 @@ typedef struct caps_train_flags {
     caps_texts devices; /* --device; common.device is the first, where they name one alone */
     const char *split;
     const char *data, *out, *arch, *init, *profile, *lr_multipliers, *class_weights;
+    const char *tensorboard;
     uint64_t epochs, max_steps, batch, seed, limit, validation, eval_every, save_every;
     uint64_t repeat, memory_limit, iterations, lr_decay_steps, lr_linear_epochs, lr_warmup_steps;
     int loss; /* position of --loss */
