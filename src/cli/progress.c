@@ -35,6 +35,12 @@ bool caps_progress_enabled(void)
     return terminal && !caps_cli_is_quiet();
 }
 
+int caps_progress_columns(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
+}
+
 bool caps_progress_due(void)
 {
     return caps_progress_enabled() && caps_clock_seconds() - line.last_seconds >= 0.1;
@@ -50,12 +56,8 @@ void caps_progress_show(const char *format, ...)
     vsnprintf(raw, sizeof raw, format, arguments);
     va_end(arguments);
     caps_text_clean(text, sizeof text, raw);
-    struct winsize size;
-    int columns = 80;
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1)
-        columns = size.ws_col;
     /* A full last column would wrap on some terminals. */
-    fprintf(stderr, "\r%.*s\033[K", columns - 1, text);
+    fprintf(stderr, "\r%.*s\033[K", caps_progress_columns() - 1, text);
     fflush(stderr);
     line.shown = true;
     line.last_seconds = caps_clock_seconds();

@@ -9,6 +9,8 @@
 
 /* Is there a terminal to draw on? */
 bool caps_progress_enabled(void);
+/* The terminal's width; 80 where it does not say. */
+int caps_progress_columns(void);
 /* Is it time to draw again (ten times a second at most)? Saves making a text that is not shown. */
 bool caps_progress_due(void);
 /* Draws the line, cut at the terminal's width. */

@@ -181,7 +181,9 @@ static void draw_curve(const caps_run_record *run, double *x, double *y)
 void caps_train_draw_curve(const char *out)
 {
     caps_run_record run = {0};
-    if (!caps_progress_enabled() || caps_run_record_read(&run, out, NULL) != CAPS_OK)
+    const int front = 10; /* values and the axis */
+    if (!caps_progress_enabled() || caps_progress_columns() < front + CAPS_CURVE_COLUMNS ||
+        caps_run_record_read(&run, out, NULL) != CAPS_OK)
         return;
     double *x = calloc(2 * run.count + 1, sizeof *x), *y = calloc(2 * run.count + 1, sizeof *y);
     if (x && y && run.count > 0)

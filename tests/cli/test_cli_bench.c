@@ -140,7 +140,7 @@ START_TEST(a_network_without_capsules)
     json_decref(rows);
     test_process_release(&p);
     cli_expect_error(
-        cli_run("bench", "votes", "--arch", cnn, "--quiet"), 2, "has none", "bench: votes");
+        cli_run("bench", "votes", "--arch", cnn, "--quiet"), 2, "has the operation votes", "bench: votes");
 }
 END_TEST
 
