@@ -139,8 +139,8 @@ START_TEST(a_network_without_capsules)
     ck_assert_uint_ge(padded, 2);
     json_decref(rows);
     test_process_release(&p);
-    cli_expect_error(
-        cli_run("bench", "votes", "--arch", cnn, "--quiet"), 2, "has the operation votes", "bench: votes");
+    cli_expect_error(cli_run("bench", "votes", "--arch", cnn, "--quiet"), 2,
+        "has the operation votes", "bench: votes");
 }
 END_TEST
 
