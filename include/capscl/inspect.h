@@ -72,6 +72,7 @@ enum {
     CAPS_PREDICT_RECONSTRUCTION = 2, /* needs a model made with `reconstruct` */
     CAPS_PREDICT_COUPLINGS = 4,
     CAPS_PREDICT_INPUT_LENGTHS = 8,
+    CAPS_PREDICT_ITERATIONS = 16,
 };
 
 /* What a model makes of n images. An array is NULL where it was not requested, and where the model
@@ -86,6 +87,8 @@ typedef struct caps_predictions {
     float *couplings;      /* [n, r, I, J]: of every iteration; of matrix capsules assignments */
     float *input_lengths;  /* [n, I]: of the capsules that the class capsules read; of matrix
                               capsules activations */
+    float *iteration_lengths; /* [n, r, J]: of the class capsules after every iteration of their
+                                 routing; of matrix capsules activations */
 } caps_predictions;
 
 /* Runs the images [n, C*H*W] through the network, in batches of the model's size; `what` is a set
@@ -277,6 +280,18 @@ CAPS_API double caps_transform_max_severity(caps_transform transform);
  * go by whole pixels: the fraction of their severity is cut off. */
 CAPS_API void caps_transform_apply(caps_transform transform, double severity, uint64_t seed,
     uint64_t index, const float *in, float *out, size_t channels, size_t height, size_t width);
+
+/* A change that is given: the image is scaled about its centre, turned, and moved. */
+typedef struct caps_placement {
+    double scale;       /* 1: as it is; > 0 */
+    double degrees;     /* counter-clockwise */
+    double right, down; /* pixels, also fractions of one */
+} caps_placement;
+
+/* in and out, [C, H, W], must not overlap. Between pixels values are linear; what comes from outside
+ * is 0. {1, 0, 0, 0} gives the image exactly. */
+CAPS_API void caps_placement_apply(const caps_placement *placement, const float *in, float *out,
+    size_t channels, size_t height, size_t width);
 
 /* Changes on purpose, by the gradient of the model's own loss (white box). With g the gradient of
  * the class loss of the true label and E the most that a pixel may change:

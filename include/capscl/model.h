@@ -183,6 +183,8 @@ CAPS_API caps_tensor caps_model_input_gradient(const caps_model *m);
  *   "couplings"       [b, I, J]: of the last iteration of their routing; "assignment" of matrix
  *                     capsules, which have no couplings: R
  *   "couplings.iterations", "assignment.iterations"  [r, b, I, J]: of every iteration
+ *   "capsules.iterations"  [r, b, J, D]: the class capsules after every iteration of dynamic or max-min
+ *                     routing; "activation.iterations" [r, b, J] of matrix capsules
  *   "reconstruction"  [b * L, C*H*W]: of label t of image n in row n L + t; by length those that
  *                     are right stand where their label does
  *   "class_loss"      [b]: margin loss, spread loss or cross entropy

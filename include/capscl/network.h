@@ -78,6 +78,26 @@ CAPS_API const char *caps_model_spec_builtin(size_t i);
 CAPS_API bool caps_model_spec_describe(
     const caps_model_spec *spec, size_t i, const char **name, const char **text);
 
+/* A layer of a network. Members may be added at the end. */
+typedef struct caps_layer_info {
+    const char *name, *kind, *text; /* "conv1", "conv", as caps_model_spec_describe has it; the kind
+                                       of the last one of a network with capsules is "decoder" */
+    int ndim;                       /* of its output, an image's; 0: it has none */
+    size_t shape[CAPS_MAX_DIMS];    /* [C, H, W], [n], of capsules [I, K] */
+    size_t grid[3]; /* I = types * height * width where capsules have places, else 0 */
+    const char
+        *routing; /* "dynamic", "max_min", "attention", "self", "em"; NULL: it does not route */
+    size_t iterations; /* of its routing, 1 where it has none */
+    /* What a place (y, x) of the output sees of the image: `field` pixels each way, from pixel
+     * y * step + begin on (x alike), of which some may lie outside; field 0: the whole image. */
+    size_t field, step;
+    ptrdiff_t begin;
+} caps_layer_info;
+
+/* Layer i, in the order of caps_model_spec_describe. False: there is no such layer. The texts are the
+ * spec's. */
+CAPS_API bool caps_model_spec_layer(const caps_model_spec *spec, size_t i, caps_layer_info *layer);
+
 /* Changes a field in every layer of a kind: ("caps", "routing.iterations", "2"). json: the value as
  * JSON text. Layers whose routing (or other object) has no such field stay as they are; *changed
  * (NULL allowed) is how many have it. On failure the spec is as it was. CAPS_ERR_SPEC. */

@@ -248,6 +248,7 @@ class caps_predictions(Struct):
         ("reconstruction", floats),
         ("couplings", floats),
         ("input_lengths", floats),
+        ("iteration_lengths", floats),
     ]
 
 

@@ -137,8 +137,8 @@ struct caps_command {
 
 extern const caps_command caps_command_devices, caps_command_train, caps_command_eval,
     caps_command_predict, caps_command_show, caps_command_report, caps_command_export,
-    caps_command_selftest, caps_command_bench, caps_command_tune, caps_command_version,
-    caps_command_help;
+    caps_command_selftest, caps_command_bench, caps_command_tune, caps_command_serve,
+    caps_command_version, caps_command_help;
 
 /* A path or another text from outside as it is shown (text.h), up to the next call. Messages and
  * the log are cleaned already; what printf gets is not. */

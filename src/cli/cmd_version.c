@@ -4,6 +4,7 @@
 #include "cli.h"
 #include "fail.h"
 #include "link_load.h"
+#include "serve.h"
 
 #ifdef NDEBUG
 #define BUILD "release"
@@ -51,13 +52,14 @@ static int version_run(const caps_command *command, int argc, char **argv)
     snprintf(target, sizeof target, "%d.%d", CL_TARGET_OPENCL_VERSION / 100,
         CL_TARGET_OPENCL_VERSION / 10 % 10);
     const char *mpi = caps_link_is_there() ? caps_link_built_with() : "";
+    const char *http = caps_server_built_with() ? caps_server_built_with() : "";
     if (o.common.json) {
-        status =
-            caps_cli_print_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s}", "version",
-                                    caps_version(), "build", BUILD SANITIZERS, "compiler", COMPILER,
-                                    "opencl_headers", headers, "opencl_target", target, "clblast",
-                                    1, "jansson", jansson_version_str(), "mpi", mpi),
-                &err);
+        status = caps_cli_print_json(
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s}", "version", caps_version(),
+                "build", BUILD SANITIZERS, "compiler", COMPILER, "opencl_headers", headers,
+                "opencl_target", target, "clblast", 1, "jansson", jansson_version_str(), "mpi", mpi,
+                "http", http),
+            &err);
     } else {
         printf("capscl %s\n", caps_version());
         printf("build     %s, %s\n", BUILD SANITIZERS, COMPILER);
@@ -65,6 +67,7 @@ static int version_run(const caps_command *command, int argc, char **argv)
         printf("CLBlast   present\n");
         printf("jansson   %s\n", jansson_version_str());
         printf("MPI       %s\n", *mpi ? mpi : "absent: one machine, without mpirun or srun");
+        printf("HTTP      %s\n", *http ? http : "absent: no 'capscl serve'");
     }
     caps_args_release(&args);
     return caps_cli_end(status, &err);

@@ -18,6 +18,7 @@ static const caps_command *const commands[] = {
     &caps_command_show,
     &caps_command_report,
     &caps_command_export,
+    &caps_command_serve,
     &caps_command_selftest,
     &caps_command_bench,
     &caps_command_tune,

@@ -67,6 +67,30 @@ static caps_status download_input_lengths(caps_model *m, float *out, caps_error 
     return status;
 }
 
+/* Of [r, b, J, D] the lengths, or of [r, b, J] the values; an image's own are [r, J]. Of routing that
+ * has one iteration and no record of it they are those of the capsules. */
+static caps_status download_iteration_lengths(caps_model *m, float *out, caps_error *err)
+{
+    const bool matrix = caps_model_get_info(m)->matrix;
+    caps_tensor t = caps_model_output(m, matrix ? "activation.iterations" : "capsules.iterations");
+    if (!t.buffer)
+        return download(m, "lengths", out, err);
+    const size_t r = t.shape[0], b = t.shape[1], j = t.shape[2], d = matrix ? 1 : t.shape[3];
+    float *host = malloc(r * b * j * d * sizeof *host);
+    if (!host)
+        return caps_fail(err, CAPS_ERR_MEMORY, "predict: out of memory for capsules");
+    caps_status status = caps_tensor_download(caps_model_get_runtime(m), &t, host, err);
+    for (size_t row = 0; status == CAPS_OK && row < r * b * j; row++) {
+        const size_t iteration = row / (b * j), image = row / j % b;
+        double sum = 0;
+        for (size_t e = row * d; e < (row + 1) * d; e++)
+            sum += (double)host[e] * (double)host[e];
+        out[(image * r + iteration) * j + row % j] = (float)sqrt(sum);
+    }
+    free(host);
+    return status;
+}
+
 /* ---- predictions ---------------------------------------------------------------------------- */
 
 void caps_predictions_release(caps_predictions *p)
@@ -77,6 +101,7 @@ void caps_predictions_release(caps_predictions *p)
     free(p->reconstruction);
     free(p->couplings);
     free(p->input_lengths);
+    free(p->iteration_lengths);
     *p = (caps_predictions){0};
 }
 
@@ -108,6 +133,8 @@ static caps_status predictions_init(
             whole && allocate(&p->couplings, n * info->iterations * info->inputs * info->classes);
     if (info->inputs && what & CAPS_PREDICT_INPUT_LENGTHS)
         whole = whole && allocate(&p->input_lengths, n * info->inputs);
+    if (info->iterations && what & CAPS_PREDICT_ITERATIONS)
+        whole = whole && allocate(&p->iteration_lengths, n * info->iterations * info->classes);
     if (whole)
         return CAPS_OK;
     caps_predictions_release(p);
@@ -134,6 +161,9 @@ static caps_status predict_batch(caps_model *m, const float *images, size_t firs
         CAPS_TRY(download_couplings(m, p->couplings + first * links, err));
     if (p->input_lengths)
         CAPS_TRY(download_input_lengths(m, p->input_lengths + first * p->inputs, err));
+    if (p->iteration_lengths)
+        CAPS_TRY(download_iteration_lengths(
+            m, p->iteration_lengths + first * p->iterations * p->classes, err));
 done:
     return status;
 }

@@ -174,3 +174,16 @@ void caps_transform_apply(caps_transform transform, double severity, uint64_t se
         warp(&map, in, out, channels, height, width);
     }
 }
+
+void caps_placement_apply(const caps_placement *placement, const float *in, float *out,
+    size_t channels, size_t height, size_t width)
+{
+    affine map = turned(placement->degrees);
+    map.xx *= placement->scale;
+    map.xy *= placement->scale;
+    map.yx *= placement->scale;
+    map.yy *= placement->scale;
+    map.x = placement->right;
+    map.y = placement->down;
+    warp(&map, in, out, channels, height, width);
+}

@@ -2,6 +2,7 @@
 #include "matrix.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "em.h"
@@ -116,9 +117,13 @@ caps_status caps_em_layer_plan(caps_layer *layer, caps_plan *plan, caps_error *e
     caps_status status;
     CAPS_TRY(caps_arena_add(
         plan->arena, &self->state, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32, 1, &state, err));
-    if (self->kernel == 0)
+    const size_t activations[] = {self->iterations, plan->batch, self->types};
+    if (self->kernel == 0) {
         CAPS_TRY(caps_arena_add(plan->arena, &self->assignment, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32,
             4, assignment, err));
+        CAPS_TRY(caps_arena_add(plan->arena, &self->activations, CAPS_PURPOSE_ACTIVATIONS, CAPS_F32,
+            3, activations, err));
+    }
     self->workspace = need.workspace ? need.workspace : 1;
     caps_plan_transient(plan, self->workspace);
 done:
@@ -164,6 +169,23 @@ caps_status caps_em_layer_backward(caps_layer *layer, const caps_pass *pass, cap
         &workspace, err);
 }
 
+/* Of every iteration; no buffer where they cannot be had. */
+static caps_tensor em_activations(const caps_em_layer *self, size_t b)
+{
+    const caps_em shape = em_shape(&self->base, b);
+    const caps_tensor all = caps_tensor_wrap(self->activations.buffer, self->activations.offset,
+        CAPS_F32, 3, (size_t[]){self->iterations, b, self->types});
+    float *values = malloc(caps_tensor_bytes(&all));
+    caps_status status = values ? CAPS_OK : CAPS_ERR_MEMORY;
+    for (size_t t = 0; status == CAPS_OK && t < self->iterations; t++)
+        status = caps_em_activations(
+            self->rt, values + t * b * self->types, &self->state, b, &shape, t, NULL);
+    if (status == CAPS_OK)
+        status = caps_tensor_upload(self->rt, &all, values, NULL);
+    free(values);
+    return status == CAPS_OK ? all : (caps_tensor){0};
+}
+
 caps_tensor caps_em_layer_result(const caps_layer *layer, const char *name, size_t b)
 {
     const caps_em_layer *self = (const caps_em_layer *)layer;
@@ -172,6 +194,8 @@ caps_tensor caps_em_layer_result(const caps_layer *layer, const char *name, size
     const caps_em shape = em_shape(layer, b);
     const size_t r = self->iterations, one[] = {b, all->shape[2], all->shape[3]};
     const size_t each = b * one[1] * one[2];
+    if (all->buffer && self->rt && strcmp(name, "activation.iterations") == 0)
+        return em_activations(self, b);
     if (!all->buffer || !self->rt || (!every && strcmp(name, "assignment") != 0))
         return (caps_tensor){0};
     for (size_t t = every ? 0 : r - 1; t < r; t++) {

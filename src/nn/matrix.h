@@ -26,10 +26,11 @@ typedef struct caps_em_layer {
     int routing, grad; /* positions of the choices */
     size_t iterations;
     double lambda, cost_scale, variance_floor;
-    size_t workspace;       /* elements, for the time of a call */
-    caps_tensor state;      /* that forward leaves for backward */
-    caps_tensor assignment; /* [r, batch, I, C], of kernel 0; see caps_em_layer_result */
-    caps_runtime *rt;       /* of the last forward */
+    size_t workspace;        /* elements, for the time of a call */
+    caps_tensor state;       /* that forward leaves for backward */
+    caps_tensor assignment;  /* [r, batch, I, C], of kernel 0; see caps_em_layer_result */
+    caps_tensor activations; /* [r, batch, C], likewise */
+    caps_runtime *rt;        /* of the last forward */
 } caps_em_layer;
 
 /* The variants of the field `routing`. */
@@ -45,8 +46,9 @@ caps_status caps_em_layer_build(caps_em_layer *self, caps_network *n, const size
 caps_status caps_em_layer_plan(caps_layer *layer, caps_plan *plan, caps_error *err);
 caps_status caps_em_layer_forward(caps_layer *layer, const caps_pass *pass, caps_error *err);
 caps_status caps_em_layer_backward(caps_layer *layer, const caps_pass *pass, caps_error *err);
-/* "assignment" [b, I, C]: R of the last iteration, "assignment.iterations" [r, b, I, C]; of layers
- * whose parents see all children. It is computed when it is requested. */
+/* "assignment" [b, I, C]: R of the last iteration, "assignment.iterations" [r, b, I, C];
+ * "activation.iterations" [r, b, C]; of layers whose parents see all children. They are computed when
+ * they are requested. */
 caps_tensor caps_em_layer_result(const caps_layer *layer, const char *name, size_t b);
 /* z of an iteration. */
 const caps_tensor *caps_em_layer_round(

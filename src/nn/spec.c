@@ -120,6 +120,8 @@ static caps_status spec_fill_lines(caps_model_spec *spec, const caps_network *n,
             continue;
         snprintf(line->name, sizeof line->name, "%s", layer->name);
         layer->kind->describe(layer, line->text, sizeof line->text);
+        caps_spec_read_layer(&line->info, layer, json_array_get(spec->layers, spec->line_count),
+            spec->line_count ? &line[-1].info : NULL);
         spec->line_count++;
     }
     if (spec->info.dim) {
@@ -129,6 +131,9 @@ static caps_status spec_fill_lines(caps_model_spec *spec, const caps_network *n,
             spec_describe_decoder(spec, line->text, sizeof line->text);
         else
             snprintf(line->text, sizeof line->text, "none");
+        line->info.kind = "decoder";
+        line->info.ndim = spec->has_decoder ? 3 : 0;
+        memcpy(line->info.shape, spec->input, sizeof spec->input);
     }
     return CAPS_OK;
 }

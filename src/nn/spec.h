@@ -23,6 +23,7 @@ typedef enum caps_spec_form {
 
 typedef struct caps_spec_line {
     char name[CAPS_LAYER_NAME], text[192];
+    caps_layer_info info; /* but for its name and text */
 } caps_spec_line;
 
 struct caps_model_spec {
@@ -50,6 +51,11 @@ caps_status caps_spec_refresh(caps_model_spec *spec, const char *where, caps_err
 caps_status caps_spec_read_decoder(caps_model_spec *spec, const caps_section *top, caps_error *err);
 json_t *caps_spec_sizes_list(const size_t *sizes, size_t count);
 json_t *caps_spec_decoder_json(const caps_model_spec *spec);
+
+/* spec_layers.c: what is said of a layer: `layer` with its normalised object `json`, behind the one
+ * before it (NULL: the first). */
+void caps_spec_read_layer(caps_layer_info *info, const caps_layer *layer, const json_t *json,
+    const caps_layer_info *before);
 
 /* spec_shorthand.c: layers from the shorthand in `top`, whose kind is in spec->form, and back: into
  * an object that has the members before. */

@@ -287,3 +287,29 @@ caps_status caps_em_first_not_finite(caps_runtime *rt, size_t *iteration, const 
 done:
     return status;
 }
+
+/* With one window z is [B, C] on the GPU, and on the CPU [B / 16, C, 16]. */
+caps_status caps_em_activations(caps_runtime *rt, float *out, const caps_tensor *state,
+    size_t images, const caps_em *shape, size_t iteration, caps_error *err)
+{
+    const size_t parents = shape->parents, lanes = caps_is_gpu(rt) ? 1 : CAPS_EM_LANES;
+    float *values = NULL;
+    caps_tensor mu, z;
+    caps_em now;
+    caps_status status;
+    CAPS_TRY(left_check(rt, &now, state, images, shape, err));
+    (caps_is_gpu(rt) ? caps_em_groups_results : caps_em_lanes_results)(
+        &mu, &z, state, &now, iteration);
+    values = malloc(caps_tensor_bytes(&z));
+    if (!values)
+        return caps_fail(err, CAPS_ERR_MEMORY, "em: out of memory for the activations");
+    CAPS_TRY(caps_tensor_download(rt, &z, values, err));
+    for (size_t b = 0; b < images; b++)
+        for (size_t c = 0; c < parents; c++) {
+            const float at = values[(b / lanes * parents + c) * lanes + b % lanes];
+            out[b * parents + c] = (float)(1 / (1 + exp(-(double)at)));
+        }
+done:
+    free(values);
+    return status;
+}

@@ -32,6 +32,11 @@ caps_em_sizes caps_em_sizes_of(const caps_em *shape);
 caps_not_finite_row caps_em_row(
     const caps_runtime *rt, const caps_tensor *state, const caps_em *shape, size_t iteration);
 
+/* a of an iteration (0 is the first), [images, C], into a host array, from the state of a forward of
+ * so many images; kernel 0 only. Waits for the queue. */
+caps_status caps_em_activations(caps_runtime *rt, float *out, const caps_tensor *state,
+    size_t images, const caps_em *shape, size_t iteration, caps_error *err);
+
 /* Part n of those of `count` floats that lie one behind the other, an iteration's. */
 static inline caps_tensor caps_em_nth(const caps_tensor *t, size_t n, size_t count)
 {

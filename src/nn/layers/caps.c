@@ -292,7 +292,8 @@ static caps_tensor caps_single_couplings(const capsule_layer *self, const char *
     return strcmp(name, "couplings") == 0 ? caps_batch_of(c, b) : (caps_tensor){0};
 }
 
-/* "couplings" [b, I, J] of the last iteration, "couplings.iterations" [r, b, I, J]. */
+/* "couplings" [b, I, J] of the last iteration, "couplings.iterations" [r, b, I, J], and, of routing
+ * with iterations, "capsules.iterations" [r, b, J, D], the output after each. */
 static caps_tensor caps_result(const caps_layer *layer, const char *name, size_t b)
 {
     const capsule_layer *self = (const capsule_layer *)layer;
@@ -300,6 +301,9 @@ static caps_tensor caps_result(const caps_layer *layer, const char *name, size_t
         return caps_single_couplings(self, name, b);
     const caps_tensor *c = &self->state.couplings; /* [r, batch, I, J] */
     const size_t r = c->shape[0], i = c->shape[2], j = c->shape[3];
+    if (strcmp(name, "capsules.iterations") == 0)
+        return caps_tensor_wrap(self->state.v.buffer, self->state.v.offset, CAPS_F32, 4,
+            (size_t[]){r, b, j, self->dim});
     if (strcmp(name, "couplings.iterations") == 0)
         return caps_tensor_wrap(c->buffer, c->offset, CAPS_F32, 4, (size_t[]){r, b, i, j});
     if (strcmp(name, "couplings") == 0)
