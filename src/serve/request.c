@@ -50,8 +50,10 @@ static caps_status read_whole(
         return CAPS_OK;
     if (!json_is_integer(value) || json_integer_value(value) < 0 ||
         (uint64_t)json_integer_value(value) >= end)
-        return caps_fail(err, CAPS_ERR_ARGUMENT, "%s: %s, need a whole number from 0 to %zu", name,
-            value ? "not what it should be" : "missing", end - 1);
+        return caps_fail(err, CAPS_ERR_ARGUMENT,
+            value ? "%s: need a whole number from 0 to %zu"
+                  : "%s: missing, need a whole number from 0 to %zu",
+            name, end - 1);
     *out = json_integer_value(value);
     return CAPS_OK;
 }
@@ -60,8 +62,7 @@ static caps_status read_flag(bool *out, const json_t *body, const char *name, ca
 {
     const json_t *value = json_object_get(body, name);
     if (value && !json_is_boolean(value))
-        return caps_fail(
-            err, CAPS_ERR_ARGUMENT, "%s: not what it should be, need true or false", name);
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "%s: need true or false", name);
     *out = json_is_true(value);
     return CAPS_OK;
 }
@@ -71,7 +72,7 @@ static caps_status read_text(
 {
     const json_t *value = json_object_get(body, name);
     if (value && !json_is_string(value))
-        return caps_fail(err, CAPS_ERR_ARGUMENT, "%s: not what it should be, need a text", name);
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "%s: need a text", name);
     *out = json_string_value(value);
     return CAPS_OK;
 }
@@ -160,7 +161,7 @@ static caps_status read_values(
         const double x = json_number_value(value);
         if (!json_is_number(value) || !(x >= least && x <= most))
             return caps_fail(err, CAPS_ERR_ARGUMENT,
-                "values: element %zu is not what it should be, need %g to %g", i, least, most);
+                "values: element %zu: need a number from %g to %g", i, least, most);
         r->values[i] = x;
     }
     r->count = n;
@@ -191,8 +192,12 @@ static caps_status read_labels(
     }
     const caps_status status =
         read_list(several, labels, info->labels, "labels", 0, (double)info->classes - 1, err);
-    for (size_t i = 0; status == CAPS_OK && i < info->labels; i++)
+    for (size_t i = 0; status == CAPS_OK && i < info->labels; i++) {
         r->labels[i] = (int32_t)several[i];
+        if (several[i] > (float)r->labels[i])
+            return caps_fail(
+                err, CAPS_ERR_ARGUMENT, "labels: %g is no whole number", (double)several[i]);
+    }
     return status;
 }
 
@@ -281,7 +286,7 @@ static caps_status read_attack(
             err, CAPS_ERR_NOT_FOUND, "the images of the data are not 0 to 1, which attacks need");
     if (!json_is_number(epsilon) ||
         !(json_number_value(epsilon) >= 0 && json_number_value(epsilon) <= 1))
-        return caps_fail(err, CAPS_ERR_ARGUMENT, "epsilon: not what it should be, need 0 to 1");
+        return caps_fail(err, CAPS_ERR_ARGUMENT, "epsilon: need a number from 0 to 1");
     r->epsilon = json_number_value(epsilon);
     CAPS_TRY(read_image(r, e, body, err));
     CAPS_TRY(read_labels(r, e, body, err));
