@@ -177,8 +177,7 @@ static int serve_run(const caps_command *command, int argc, char **argv)
     bool loopback = true;
 
     CAPS_TRY(serve_check_usage(&o, &loopback, &err));
-    if (!caps_server_built_with())
-        CAPS_TRY(caps_server_create(&s.server, NULL, &err));
+    CAPS_TRY(caps_server_check(&err));
     CAPS_TRY(caps_place_models(&args, &o.models, &err));
     CAPS_TRY(caps_cli_open(&s.rt, &o.common, false, &err));
     CAPS_TRY(open_models(&s, &o, &err));

@@ -52,7 +52,7 @@ static int version_run(const caps_command *command, int argc, char **argv)
     snprintf(target, sizeof target, "%d.%d", CL_TARGET_OPENCL_VERSION / 100,
         CL_TARGET_OPENCL_VERSION / 10 % 10);
     const char *mpi = caps_link_is_there() ? caps_link_built_with() : "";
-    const char *http = caps_server_built_with() ? caps_server_built_with() : "";
+    const char *http = caps_server_library() ? caps_server_library() : "";
     if (o.common.json) {
         status = caps_cli_print_json(
             json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s}", "version", caps_version(),

@@ -90,12 +90,12 @@ static void hold(void *user)
 {
     exchange *x = user;
     x->queued = true;
-    MHD_suspend_connection(x->connection);
+    caps_http.suspend_connection(x->connection);
 }
 
 static void release(void *user)
 {
-    MHD_resume_connection(((exchange *)user)->connection);
+    caps_http.resume_connection(((exchange *)user)->connection);
 }
 
 static enum MHD_Result enqueue(exchange *x)
@@ -134,7 +134,7 @@ static enum MHD_Result compute(exchange *x)
 
 static const char *query(const exchange *x, const char *name)
 {
-    return MHD_lookup_connection_value(x->connection, MHD_GET_ARGUMENT_KIND, name);
+    return caps_http.lookup_connection_value(x->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
 static enum MHD_Result answer_about(exchange *x)
@@ -206,7 +206,7 @@ static const caps_asset *asset_of(const char *url)
 
 static const char *header(const exchange *x, const char *name)
 {
-    return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
+    return caps_http.lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
 }
 
 static void refuse(exchange *x, unsigned code, const char *message)
@@ -287,7 +287,7 @@ static enum MHD_Result begin(exchange *x, const char *url, const char *method)
 static exchange *exchange_create(caps_server *s, struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+        caps_http.get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     exchange *x = calloc(1, sizeof *x);
     if (!x)
         return NULL;

@@ -29,21 +29,22 @@ static enum MHD_Result reply(struct MHD_Connection *connection, unsigned code,
 {
     enum MHD_Result result = response ? MHD_YES : MHD_NO;
     for (size_t i = 0; result == MHD_YES && i < sizeof headers / sizeof headers[0]; i++)
-        result = MHD_add_response_header(response, headers[i].name, headers[i].value);
+        result = caps_http.add_response_header(response, headers[i].name, headers[i].value);
     if (result == MHD_YES && type)
-        result = MHD_add_response_header(response, "Content-Type", type);
+        result = caps_http.add_response_header(response, "Content-Type", type);
     if (result == MHD_YES)
-        result = MHD_add_response_header(response, "Cache-Control", caching);
+        result = caps_http.add_response_header(response, "Cache-Control", caching);
     if (result == MHD_YES)
-        result = MHD_queue_response(connection, code, response);
+        result = caps_http.queue_response(connection, code, response);
     if (response)
-        MHD_destroy_response(response);
+        caps_http.destroy_response(response);
     return result;
 }
 
 static struct MHD_Response *response_of(char *text, size_t n)
 {
-    struct MHD_Response *response = MHD_create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE);
+    struct MHD_Response *response =
+        caps_http.create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE);
     if (!response)
         free(text);
     return response;
@@ -65,9 +66,9 @@ enum MHD_Result caps_reply_error(
         return MHD_NO;
     struct MHD_Response *response = response_of(text, strlen(text));
     if (response && allow)
-        MHD_add_response_header(response, "Allow", allow);
+        caps_http.add_response_header(response, "Allow", allow);
     if (response && code == MHD_HTTP_SERVICE_UNAVAILABLE)
-        MHD_add_response_header(response, "Retry-After", "1");
+        caps_http.add_response_header(response, "Retry-After", "1");
     return reply(connection, code, response, "application/json", "no-store");
 }
 
@@ -76,12 +77,13 @@ enum MHD_Result caps_reply_asset(struct MHD_Connection *connection, const caps_a
     char tag[24];
     snprintf(tag, sizeof tag, "\"%016llx\"",
         (unsigned long long)caps_hash(CAPS_HASH_START, asset->bytes, asset->count));
-    const char *have = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "If-None-Match");
+    const char *have =
+        caps_http.lookup_connection_value(connection, MHD_HEADER_KIND, "If-None-Match");
     const bool same = have && strcmp(have, tag) == 0;
-    struct MHD_Response *response = MHD_create_response_from_buffer(
+    struct MHD_Response *response = caps_http.create_response_from_buffer(
         same ? 0 : asset->count, (void *)(uintptr_t)asset->bytes, MHD_RESPMEM_PERSISTENT);
     if (response)
-        MHD_add_response_header(response, "ETag", tag);
+        caps_http.add_response_header(response, "ETag", tag);
     return reply(connection, same ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK, response,
         caps_asset_type(asset), "no-cache");
 }

@@ -1,14 +1,16 @@
 /* serve.h: the explorer: a server of HTTP that computes what models make of images, and gives the
  * browser a page to look at it. docs/serve.md has the routes.
  *
- * It needs libmicrohttpd. Where the program was built without it, caps_server_create says so. */
+ * It needs libmicrohttpd, which is loaded when it is needed: caps_server_check. */
 #ifndef CAPS_SERVE_H
 #define CAPS_SERVE_H
 
 #include <capscl/inspect.h>
 
-/* "libmicrohttpd 0.9.75"; NULL: it was built without. */
-const char *caps_server_built_with(void);
+/* "libmicrohttpd 0.9.75"; NULL: it was built without, or cannot be loaded. */
+const char *caps_server_library(void);
+/* CAPS_ERR_ARGUMENT where there is none: the message says why. */
+caps_status caps_server_check(caps_error *err);
 
 typedef struct caps_serve_options {
     const char *address; /* IPv4 or IPv6 in numbers, or "localhost" */

@@ -14,12 +14,17 @@ enum {
     LAST_WORDS_MS = 500           /* for answers that are on their way when it ends */
 };
 
-const char *caps_server_built_with(void)
+const char *caps_server_library(void)
 {
     static char text[64];
-    if (!text[0])
-        snprintf(text, sizeof text, "libmicrohttpd %s", MHD_get_version());
-    return text;
+    if (!text[0] && caps_http_load(NULL) == CAPS_OK)
+        snprintf(text, sizeof text, "libmicrohttpd %s", caps_http.get_version());
+    return text[0] ? text : NULL;
+}
+
+caps_status caps_server_check(caps_error *err)
+{
+    return caps_http_load(err);
 }
 
 /* A connection comes or goes. */
@@ -29,7 +34,7 @@ static void on_connection(void *user, struct MHD_Connection *connection, void **
     caps_server *s = user;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info =
-            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+            caps_http.get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
         *context = info ? caps_connections_add(&s->connections, info->connect_fd) : NULL;
     } else {
         caps_connections_remove(&s->connections, *context);
@@ -40,7 +45,7 @@ static void on_connection(void *user, struct MHD_Connection *connection, void **
 /* %00 does not end a path before its end. */
 static size_t on_unescape(void *user, struct MHD_Connection *connection, char *text)
 {
-    const size_t n = MHD_http_unescape(text);
+    const size_t n = caps_http.http_unescape(text);
     (void)user, (void)connection;
     for (size_t i = 0; i < n; i++)
         if (!text[i])
@@ -54,7 +59,7 @@ static caps_status start_daemon(caps_server *s, caps_error *err)
 {
     const unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
                            (s->listener.v6 ? (unsigned)MHD_USE_IPv6 : 0);
-    s->daemon = MHD_start_daemon(flags, 0, NULL, NULL, caps_exchange_handle, s,
+    s->daemon = caps_http.start_daemon(flags, 0, NULL, NULL, caps_exchange_handle, s,
         MHD_OPTION_LISTEN_SOCKET, s->listener.fd, MHD_OPTION_NOTIFY_COMPLETED,
         caps_exchange_complete, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)CAPS_CONNECTIONS_MOST, MHD_OPTION_CONNECTION_TIMEOUT,
@@ -62,7 +67,7 @@ static caps_status start_daemon(caps_server *s, caps_error *err)
         (size_t)CONNECTION_BYTES, MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL, MHD_OPTION_END);
     if (s->daemon)
         return CAPS_OK;
-    return caps_fail(err, CAPS_ERR_IO, "serve: %s does not start", caps_server_built_with());
+    return caps_fail(err, CAPS_ERR_IO, "serve: %s does not start", caps_server_library());
 }
 
 caps_status caps_server_create(
@@ -76,6 +81,8 @@ caps_status caps_server_create(
     s->options = *options;
     caps_connections_init(&s->connections);
     /* First what can be refused at once, then what takes seconds. */
+    s->listener.fd = -1;
+    CAPS_TRY(caps_http_load(err));
     CAPS_TRY(caps_listener_init(&s->listener, options->address, options->port, err));
     CAPS_TRY(caps_explorer_init(&s->explorer, &s->options, err));
     CAPS_TRY(caps_queue_init(&s->queue, &s->explorer, err));
@@ -104,11 +111,11 @@ void caps_server_tend(caps_server *s)
 static void end_daemon(caps_server *s)
 {
     const struct timespec moment = {.tv_nsec = 5000000};
-    MHD_quiesce_daemon(s->daemon);
+    caps_http.quiesce_daemon(s->daemon);
     caps_queue_end(&s->queue);
     for (int i = 0; i < LAST_WORDS_MS / 5 && caps_connections_busy(&s->connections); i++)
         nanosleep(&moment, NULL);
-    MHD_stop_daemon(s->daemon);
+    caps_http.stop_daemon(s->daemon);
 }
 
 void caps_server_free(caps_server *s)

@@ -3,9 +3,16 @@
 #include "fail.h"
 #include "serve.h"
 
-const char *caps_server_built_with(void)
+const char *caps_server_library(void)
 {
     return NULL;
+}
+
+caps_status caps_server_check(caps_error *err)
+{
+    return caps_fail(err, CAPS_ERR_ARGUMENT,
+        "serve: this capscl was built without libmicrohttpd, need it (libmicrohttpd-dev) and a new "
+        "build");
 }
 
 caps_status caps_server_create(
@@ -13,9 +20,7 @@ caps_status caps_server_create(
 {
     (void)options;
     *out = NULL;
-    return caps_fail(err, CAPS_ERR_ARGUMENT,
-        "serve: this capscl was built without libmicrohttpd, need it (libmicrohttpd-dev) and a new "
-        "build");
+    return caps_server_check(err);
 }
 
 const char *caps_server_url(const caps_server *s)

@@ -2,10 +2,9 @@
 #ifndef CAPS_SERVER_STATE_H
 #define CAPS_SERVER_STATE_H
 
-#include <microhttpd.h>
-
 #include "connections.h"
 #include "guard.h"
+#include "http.h"
 #include "listen.h"
 #include "queue.h"
 

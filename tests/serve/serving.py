@@ -64,8 +64,12 @@ def capscl(build, *arguments):
     return result.stdout
 
 
+def version(build):
+    return json.loads(capscl(build, "version", "--json"))
+
+
 def is_there(build):
-    return json.loads(capscl(build, "version", "--json"))["http"] != ""
+    return version(build)["http"] != ""
 
 
 def write_split(folder, split, n, side, classes, seed):
