@@ -94,8 +94,8 @@ typedef struct caps_layer_info {
     ptrdiff_t begin;
 } caps_layer_info;
 
-/* Layer i, in the order of caps_model_spec_describe. False: there is no such layer. The texts are the
- * spec's. */
+/* Layer i, in the order of caps_model_spec_describe. False: there is no such layer. The texts are
+ * the spec's. */
 CAPS_API bool caps_model_spec_layer(const caps_model_spec *spec, size_t i, caps_layer_info *layer);
 
 /* Changes a field in every layer of a kind: ("caps", "routing.iterations", "2"). json: the value as

@@ -67,8 +67,8 @@ static caps_status download_input_lengths(caps_model *m, float *out, caps_error 
     return status;
 }
 
-/* Of [r, b, J, D] the lengths, or of [r, b, J] the values; an image's own are [r, J]. Of routing that
- * has one iteration and no record of it they are those of the capsules. */
+/* Of [r, b, J, D] the lengths, or of [r, b, J] the values; an image's own are [r, J]. Of routing
+ * that has one iteration and no record of it they are those of the capsules. */
 static caps_status download_iteration_lengths(caps_model *m, float *out, caps_error *err)
 {
     const bool matrix = caps_model_get_info(m)->matrix;

@@ -47,8 +47,8 @@ caps_status caps_em_layer_plan(caps_layer *layer, caps_plan *plan, caps_error *e
 caps_status caps_em_layer_forward(caps_layer *layer, const caps_pass *pass, caps_error *err);
 caps_status caps_em_layer_backward(caps_layer *layer, const caps_pass *pass, caps_error *err);
 /* "assignment" [b, I, C]: R of the last iteration, "assignment.iterations" [r, b, I, C];
- * "activation.iterations" [r, b, C]; of layers whose parents see all children. They are computed when
- * they are requested. */
+ * "activation.iterations" [r, b, C]; of layers whose parents see all children. They are computed
+ * when they are requested. */
 caps_tensor caps_em_layer_result(const caps_layer *layer, const char *name, size_t b);
 /* z of an iteration. */
 const caps_tensor *caps_em_layer_round(

@@ -23,7 +23,8 @@ static void read_routing(caps_layer_info *info, const json_t *json)
         }
 }
 
-/* A window of `kernel` in steps of `stride`, with so much padding, over what the layer before gives. */
+/* A window of `kernel` in steps of `stride`, with so much padding, over what the layer before
+ * gives. */
 static void read_window(caps_layer_info *info, const caps_layer_info *before, size_t kernel,
     size_t stride, size_t padding)
 {

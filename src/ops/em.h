@@ -32,8 +32,8 @@ caps_em_sizes caps_em_sizes_of(const caps_em *shape);
 caps_not_finite_row caps_em_row(
     const caps_runtime *rt, const caps_tensor *state, const caps_em *shape, size_t iteration);
 
-/* a of an iteration (0 is the first), [images, C], into a host array, from the state of a forward of
- * so many images; kernel 0 only. Waits for the queue. */
+/* a of an iteration (0 is the first), [images, C], into a host array, from the state of a forward
+ * of so many images; kernel 0 only. Waits for the queue. */
 caps_status caps_em_activations(caps_runtime *rt, float *out, const caps_tensor *state,
     size_t images, const caps_em *shape, size_t iteration, caps_error *err);
 

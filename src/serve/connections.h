@@ -1,5 +1,6 @@
-/* connections.h: the open connections, so that those of slow clients can be ended. The library's own
- * timeout is for silence alone: a client that sends a byte now and then would hold one for ever. */
+/* connections.h: the open connections, so that those of slow clients can be ended. The library's
+ * own timeout is for silence alone: a client that sends a byte now and then would hold one for
+ * ever. */
 #ifndef CAPS_CONNECTIONS_H
 #define CAPS_CONNECTIONS_H
 

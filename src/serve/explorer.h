@@ -23,8 +23,8 @@ typedef struct caps_explorer {
     char *about;           /* the answer of /api/model */
 } caps_explorer;
 
-/* Also runs everything once. Errors: see caps_server_create. After a failure, too, it is released by
- * the caller. */
+/* Also runs everything once. Errors: see caps_server_create. After a failure, too, it is released
+ * by the caller. */
 caps_status caps_explorer_init(
     caps_explorer *e, const caps_serve_options *options, caps_error *err);
 void caps_explorer_release(caps_explorer *e); /* a zeroed one is allowed */
@@ -37,9 +37,9 @@ char *caps_explorer_describe(const caps_explorer *e);
 caps_status caps_explorer_image(const caps_explorer *e, caps_textbuf *out, const char *split,
     const char *index, caps_error *err);
 
-/* The answer to a request that was read. between: called between batches, NULL: never; where it says
- * so the work stops: CAPS_ERR_INTERRUPTED. One thread at a time, but for calls from `between`, which
- * are for tasks that are not done in batches. */
+/* The answer to a request that was read. between: called between batches, NULL: never; where it
+ * says so the work stops: CAPS_ERR_INTERRUPTED. One thread at a time, but for calls from `between`,
+ * which are for tasks that are not done in batches. */
 typedef struct caps_request caps_request;
 caps_status caps_explorer_answer(caps_explorer *e, caps_textbuf *out, const caps_request *request,
     const caps_inspect_progress *between, caps_error *err);

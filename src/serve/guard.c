@@ -18,7 +18,8 @@ void caps_guard_init(caps_guard *g, bool loopback)
         g->host_name[0] = 0;
 }
 
-/* "name:port" without its port, "[::1]:port" without its brackets too. False: it is no such thing. */
+/* "name:port" without its port, "[::1]:port" without its brackets too. False: it is no such thing.
+ */
 static bool host_part(char *to, size_t bytes, const char *host)
 {
     const bool bracket = host[0] == '[';

@@ -1,6 +1,6 @@
-/* guard.h: who may ask. A page of another site must not reach the server: neither by its own name for
- * this machine's address (DNS rebinding, told by the header Host) nor by requests across sites (told
- * by Origin and Sec-Fetch-Site). */
+/* guard.h: who may ask. A page of another site must not reach the server: neither by its own name
+ * for this machine's address (DNS rebinding, told by the header Host) nor by requests across sites
+ * (told by Origin and Sec-Fetch-Site). */
 #ifndef CAPS_GUARD_H
 #define CAPS_GUARD_H
 

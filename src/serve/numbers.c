@@ -6,8 +6,8 @@
 #include "explorer.h"
 
 /* Nine significant digits of a number of at least 1e-6 and less than 1e9: a whole number below 1e9
- * (2^30), scaled by a power of ten that a double holds exactly, is off by less than the ninth digit,
- * and float32 needs no more. Returns the end. */
+ * (2^30), scaled by a power of ten that a double holds exactly, is off by less than the ninth
+ * digit, and float32 needs no more. Returns the end. */
 static char *put_digits(char *to, double x)
 {
     static const double powers[] = {

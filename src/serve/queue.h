@@ -1,8 +1,8 @@
 /* queue.h: the one thread that computes, and what waits for it.
  *
  * Predictions, decodings and attacks go first, also between the batches of the others. Of the
- * requests of one stream (a client's page), task and model only the newest is computed: an older one
- * that waits, or that is done in batches, is dropped. */
+ * requests of one stream (a client's page), task and model only the newest is computed: an older
+ * one that waits, or that is done in batches, is dropped. */
 #ifndef CAPS_QUEUE_H
 #define CAPS_QUEUE_H
 

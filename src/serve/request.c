@@ -41,7 +41,8 @@ void caps_request_release(caps_request *r)
 
 /* ---- fields --------------------------------------------------------------------------------- */
 
-/* A whole number from 0 to end - 1; without the field *out stays as it is, unless it is required. */
+/* A whole number from 0 to end - 1; without the field *out stays as it is, unless it is required.
+ */
 static caps_status read_whole(
     int64_t *out, const json_t *body, const char *name, size_t end, bool required, caps_error *err)
 {

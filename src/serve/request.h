@@ -46,8 +46,8 @@ struct caps_request {
 
 /* Bytes that a body needs at most. */
 size_t caps_request_limit(const caps_explorer *e);
-/* The body of a request for r->task. CAPS_ERR_ARGUMENT: what is wrong in it; CAPS_ERR_NOT_FOUND: the
- * model has nothing of the kind; CAPS_ERR_MEMORY. */
+/* The body of a request for r->task. CAPS_ERR_ARGUMENT: what is wrong in it; CAPS_ERR_NOT_FOUND:
+ * the model has nothing of the kind; CAPS_ERR_MEMORY. */
 caps_status caps_request_read(
     caps_request *r, const caps_explorer *e, const char *body, size_t n, caps_error *err);
 void caps_request_release(caps_request *r); /* a zeroed one is allowed */

@@ -53,8 +53,8 @@ static size_t on_unescape(void *user, struct MHD_Connection *connection, char *t
     return n;
 }
 
-/* By poll: with epoll, a client that is gone in the middle of a request goes unnoticed (seen of 0.9.75)
- * and holds its connection until it has been silent for too long. */
+/* By poll: with epoll, a client that is gone in the middle of a request goes unnoticed (seen of
+ * 0.9.75) and holds its connection until it has been silent for too long. */
 static caps_status start_daemon(caps_server *s, caps_error *err)
 {
     const unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |

@@ -21,7 +21,7 @@ static const char *const PAIRS =
 
 enum {
     ALL = CAPS_PREDICT_CAPSULES | CAPS_PREDICT_RECONSTRUCTION | CAPS_PREDICT_COUPLINGS |
-          CAPS_PREDICT_INPUT_LENGTHS
+          CAPS_PREDICT_INPUT_LENGTHS | CAPS_PREDICT_ITERATIONS
 };
 
 static caps_model *make_of(caps_runtime *rt, const char *json, size_t batch, bool reconstruct)
@@ -108,6 +108,13 @@ static void check_image(caps_model *m, const float *images, const caps_predictio
         capsules, couplings, s, v, votes, bias, false, false, 1, I, CLASSES, D, R);
     expect_near(p->couplings + i * R * I * CLASSES, couplings, R * I * CLASSES, 1e-5,
         "couplings in double");
+    for (size_t row = 0; row < R * CLASSES; row++) {
+        double sum = 0;
+        for (size_t d = 0; d < D; d++)
+            sum += v[row * D + d] * v[row * D + d];
+        ck_assert_double_eq_tol(
+            (double)p->iteration_lengths[i * R * CLASSES + row], sqrt(sum), 1e-5);
+    }
     free(u);
 }
 
@@ -146,6 +153,7 @@ START_TEST(missing_results_are_null)
     test_ok(caps_predict(m, images, 3, 0, NULL, &p, &err));
     ck_assert(p.labels && p.lengths);
     ck_assert(!p.capsules && !p.reconstruction && !p.couplings && !p.input_lengths);
+    ck_assert_ptr_null(p.iteration_lengths);
     caps_predictions_release(&p);
     test_ok(caps_predict(m, images, 0, ALL, NULL, &p, &err));
     ck_assert_uint_eq(p.n, 0);
@@ -163,6 +171,7 @@ START_TEST(missing_results_are_null)
     m = make_of(families[_i], CNN, 2, true);
     test_ok(caps_predict(m, images, 3, ALL, NULL, &p, &err));
     ck_assert(!p.capsules && !p.reconstruction && !p.couplings && !p.input_lengths);
+    ck_assert_ptr_null(p.iteration_lengths);
     ck_assert_uint_eq(p.dim, 0);
     for (size_t i = 0; i < 3; i++) {
         double sum = 0;
@@ -359,12 +368,53 @@ START_TEST(opened_checkpoints)
 }
 END_TEST
 
+/* Of matrix capsules, and of routing that has one iteration. Images do not fill the vectors of
+ * sixteen that the CPU computes with. */
+START_TEST(lengths_of_every_iteration)
+{
+    enum { IMAGES = 37, MOST = 18, J = 4 };
+    static const struct {
+        const char *routing;
+        size_t iterations;
+    } rows[] = {{"{\"kind\":\"matrix_primary\",\"types\":2},{\"kind\":\"matrix_caps\","
+                 "\"capsules\":4,\"routing\":{\"kind\":\"em\",\"lambda\":0.5}}",
+                    3},
+        {"{\"kind\":\"primary_caps\",\"types\":2,\"dim\":3,\"kernel\":3,\"stride\":2},"
+         "{\"kind\":\"caps\",\"capsules\":4,\"dim\":5,\"routing\":{\"kind\":\"attention\"}}",
+            1}};
+    caps_error err = {0};
+    char json[512];
+    for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+        snprintf(json, sizeof json, "{\"input\":[1,7,8],\"classes\":4,\"layers\":[%s]}",
+            rows[r].routing);
+        caps_model *m = make_of(families[_i], json, MOST, false);
+        float *images = floats(IMAGES * 56, 5, 0, 1);
+        caps_predictions p;
+        test_ok(caps_predict(m, images, IMAGES, CAPS_PREDICT_ITERATIONS, NULL, &p, &err));
+        ck_assert_uint_eq(p.iterations, rows[r].iterations);
+        bool moved = false;
+        for (size_t i = 0; i < IMAGES * J; i++) {
+            const float *of_image = p.iteration_lengths + i / J * p.iterations * J;
+            const double first = (double)of_image[i % J];
+            const double last = (double)of_image[(p.iterations - 1) * J + i % J];
+            ck_assert_double_eq_tol(last, (double)p.lengths[i], 1e-6);
+            moved = moved || fabs(first - last) > 1e-4;
+        }
+        ck_assert(moved == (p.iterations > 1));
+        caps_predictions_release(&p);
+        free(images);
+        caps_model_free(m);
+    }
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("predict");
     TCase *tc = families_case(s, "predict");
     families_add(tc, batches_equal_single_images);
     families_add(tc, missing_results_are_null);
+    families_add(tc, lengths_of_every_iteration);
     families_add(tc, progress_and_stop);
     families_add(tc, decoded_capsules);
     families_add(tc, several_labels);

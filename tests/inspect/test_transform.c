@@ -276,6 +276,45 @@ START_TEST(names)
 }
 END_TEST
 
+/* Given, not drawn: exact where pixels fall on pixels. */
+START_TEST(placements)
+{
+    float in[N], out[N], back[N];
+    fill(in, N);
+    caps_placement_apply(&(caps_placement){.scale = 1}, in, out, C, H, W);
+    ck_assert_mem_eq(in, out, sizeof in);
+    caps_placement_apply(&(caps_placement){.scale = 1, .right = 2, .down = -3}, in, out, C, H, W);
+    for (int c = 0; c < C; c++)
+        for (int y = 0; y < H; y++)
+            for (int x = 0; x < W; x++) {
+                const float from = y + 3 < H && x >= 2 ? in[(c * H + y + 3) * W + x - 2] : 0;
+                ck_assert(out[(c * H + y) * W + x] == from);
+            }
+    /* Half a pixel: the mean of two. */
+    caps_placement_apply(&(caps_placement){.scale = 1, .right = 0.5}, in, out, C, H, W);
+    ck_assert_double_eq_tol((double)out[5], ((double)in[4] + (double)in[5]) / 2, 1e-6);
+    caps_placement_apply(&(caps_placement){.scale = 1, .degrees = 180}, in, out, C, H, W);
+    for (int i = 0; i < H * W; i++)
+        ck_assert_double_eq_tol((double)out[i], (double)in[H * W - 1 - i], 1e-5);
+    /* The corner above on the right goes to the one above on the left. */
+    float square[9] = {0, 0, 1}, turned[9];
+    caps_placement_apply(&(caps_placement){.scale = 1, .degrees = 90}, square, turned, 1, 3, 3);
+    ck_assert_double_eq_tol((double)turned[0], 1, 1e-6);
+    /* Scaled, turned, then moved: twice as large, what was beside the centre is at the edge. */
+    const float line[5] = {0, 0, 0, 1, 0};
+    float scaled[5];
+    caps_placement_apply(&(caps_placement){.scale = 2}, line, scaled, 1, 1, 5);
+    ck_assert(scaled[4] == 1 && scaled[3] == 0.5f && scaled[2] == 0);
+    caps_placement_apply(&(caps_placement){.scale = 2, .right = -1}, line, scaled, 1, 1, 5);
+    ck_assert(scaled[3] == 1 && scaled[2] == 0.5f);
+    caps_placement_apply(&(caps_placement){1, 30, 0, 0}, in, out, C, H, W);
+    caps_placement_apply(&(caps_placement){1, -30, 0, 0}, in, back, C, H, W);
+    ck_assert_mem_ne(out, back, sizeof out);
+    for (int i = 0; i < N; i++)
+        ck_assert(out[i] >= 0 && out[i] <= 1);
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("transform");
@@ -290,6 +329,7 @@ Suite *suite(void)
     tcase_add_test(tc, affine_keeps_to_its_parts);
     tcase_add_test(tc, noise_is_normal);
     tcase_add_test(tc, checksums);
+    tcase_add_test(tc, placements);
     suite_add_tcase(s, tc);
     return s;
 }

@@ -271,6 +271,63 @@ START_TEST(lists_go_through_text)
 }
 END_TEST
 
+static void expect_layer(const caps_model_spec *spec, size_t i, const char *kind, int ndim,
+    const size_t *shape, size_t field, size_t step, ptrdiff_t begin)
+{
+    caps_layer_info layer;
+    ck_assert(caps_model_spec_layer(spec, i, &layer));
+    ck_assert_str_eq(layer.kind, kind);
+    ck_assert_msg(
+        layer.ndim == ndim && layer.field == field && layer.step == step && layer.begin == begin,
+        "layer %zu: %d, %zu, %zu, %td", i, layer.ndim, layer.field, layer.step, layer.begin);
+    for (int d = 0; d < ndim; d++)
+        ck_assert_uint_eq(layer.shape[d], shape[d]);
+    ck_assert(layer.name[0] && layer.text[0]);
+}
+
+/* Shapes, routing, and what a place sees of the image, through padding, pooling and strides. */
+START_TEST(layers_say_what_they_are)
+{
+    OWNED_SPEC(spec) =
+        spec_of("{\"input\":[3,20,24],\"classes\":4,\"layers\":["
+                "{\"kind\":\"conv\",\"channels\":5,\"kernel\":5,\"padding\":2},"
+                "{\"kind\":\"max_pool\",\"kernel\":2},"
+                "{\"kind\":\"dropout\",\"rate\":0.5},"
+                "{\"kind\":\"conv\",\"channels\":6,\"kernel\":3,\"stride\":2},"
+                "{\"kind\":\"primary_caps\",\"types\":2,\"dim\":4,\"kernel\":2,\"stride\":1},"
+                "{\"kind\":\"caps\",\"capsules\":7,\"dim\":3,\"routing\":{\"kind\":\"self\"}},"
+                "{\"kind\":\"caps\",\"capsules\":4,\"dim\":6,"
+                "\"routing\":{\"kind\":\"max_min\",\"iterations\":2}}]}");
+    caps_layer_info layer;
+    expect_layer(spec, 0, "conv", 3, (size_t[]){5, 20, 24}, 5, 1, -2);
+    expect_layer(spec, 1, "max_pool", 3, (size_t[]){5, 10, 12}, 6, 2, -2);
+    expect_layer(spec, 2, "dropout", 3, (size_t[]){5, 10, 12}, 6, 2, -2);
+    expect_layer(spec, 3, "conv", 3, (size_t[]){6, 4, 5}, 10, 4, -2);
+    expect_layer(spec, 4, "primary_caps", 2, (size_t[]){24, 4}, 14, 4, -2);
+    expect_layer(spec, 5, "caps", 2, (size_t[]){7, 3}, 0, 0, 0);
+    expect_layer(spec, 6, "caps", 2, (size_t[]){4, 6}, 0, 0, 0);
+    expect_layer(spec, 7, "decoder", 0, NULL, 0, 0, 0);
+    ck_assert(!caps_model_spec_layer(spec, 8, &layer));
+    ck_assert(caps_model_spec_layer(spec, 4, &layer) && !layer.routing);
+    ck_assert(layer.grid[0] == 2 && layer.grid[1] == 3 && layer.grid[2] == 4);
+    ck_assert(caps_model_spec_layer(spec, 5, &layer) && layer.iterations == 1);
+    ck_assert_str_eq(layer.routing, "self");
+    ck_assert(caps_model_spec_layer(spec, 6, &layer) && layer.iterations == 2);
+    ck_assert_str_eq(layer.routing, "max_min");
+    /* Of every built-in network the class capsules' routing is that of its info. */
+    for (size_t b = 0; caps_model_spec_builtin(b); b++) {
+        caps_error err = {0};
+        caps_model_spec *builtin = NULL;
+        size_t iterations = 0;
+        test_ok(caps_model_spec_load(&builtin, caps_model_spec_builtin(b), &err));
+        for (size_t i = 0; caps_model_spec_layer(builtin, i, &layer); i++)
+            iterations = layer.routing ? layer.iterations : iterations;
+        ck_assert_uint_eq(iterations, caps_model_spec_info(builtin)->iterations);
+        caps_model_spec_free(builtin);
+    }
+}
+END_TEST
+
 Suite *suite(void)
 {
     Suite *s = suite_create("lists");
@@ -278,5 +335,6 @@ Suite *suite(void)
     families_add(tc, gradients_are_the_slopes_of_the_loss);
     families_add(tc, gradients_go_through_the_statistics_of_a_batch);
     tcase_add_test(tc, lists_go_through_text);
+    tcase_add_test(tc, layers_say_what_they_are);
     return s;
 }
