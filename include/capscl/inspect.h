@@ -188,8 +188,8 @@ typedef struct caps_evaluate_options {
     void *const
         *others_change_users; /* [others_count], for `change`, which threads then call at the
                                          same time */
-    /* Of several models: a device that takes so much longer over a batch than the others has
-     * failed; 0: never. `failure` (NULL allowed) says which one. */
+    /* Of several models: a device that takes so much longer over a batch than the others has failed;
+     * 0: never. `failure` (NULL allowed) says which one. */
     double timeout_seconds;
     caps_evaluate_failure *failure;
     /* An image counts by the mean of its lengths from all of these; its losses are those from the

@@ -110,15 +110,14 @@ CAPS_API caps_status caps_model_initialise(
 CAPS_API caps_status caps_model_set_parameters(caps_model *m, const float *flat, caps_error *err);
 CAPS_API caps_status caps_model_get_parameters(caps_model *m, float *flat, caps_error *err);
 CAPS_API caps_status caps_model_get_gradients(caps_model *m, float *flat, caps_error *err);
-/* Gradients and Adam's moments: caps_model_trained_count floats. CAPS_ERR_ARGUMENT where the model
- * has none. */
+/* Gradients and Adam's moments: caps_model_trained_count floats. CAPS_ERR_ARGUMENT where the model has none. */
 CAPS_API caps_status caps_model_set_moments(
     caps_model *m, const float *first, const float *second, caps_error *err);
 CAPS_API caps_status caps_model_get_moments(
     caps_model *m, float *first, float *second, caps_error *err);
 
-/* The exponential moving average of the parameters (caps_model_options.average), which begins as
- * the first ones that are drawn or set. All four: CAPS_ERR_ARGUMENT where the model has none.
+/* The exponential moving average of the parameters (caps_model_options.average), which begins as the
+ * first ones that are drawn or set. All four: CAPS_ERR_ARGUMENT where the model has none.
  * average += rate (parameters - average), rate 0 to 1. Enqueues. */
 CAPS_API caps_status caps_model_average_step(caps_model *m, float rate, caps_error *err);
 /* Parameters and average change places: between two such calls the model computes with the average.
