@@ -40,6 +40,7 @@ static const caps_flag flags[] = {
     CAPS_ROWS_PICTURES(options),
     CAPS_ROW_DEVICE(options),
     CAPS_ROW_CONV(options),
+    CAPS_ROW_JSON(options),
     CAPS_ROW_QUIET(options),
     CAPS_ROW_VERBOSE(options),
     {0},
@@ -164,6 +165,15 @@ static caps_status serve_start(serving *s, const options *o, caps_error *err)
     return caps_server_create(&s->server, &served, err);
 }
 
+static caps_status serve_print_url(const serving *s, bool as_json, caps_error *err)
+{
+    const char *url = caps_server_url(s->server);
+    if (as_json)
+        return caps_cli_print_json(json_pack("{s:s}", "listening", url), err);
+    printf("listening on %s\n", url);
+    return CAPS_OK;
+}
+
 static int serve_run(const caps_command *command, int argc, char **argv)
 {
     options o = {.address = "127.0.0.1", .port = 8080};
@@ -189,7 +199,7 @@ static int serve_run(const caps_command *command, int argc, char **argv)
                       "has no password",
             o.address);
     serve_catch_signals();
-    printf("listening on %s\n", caps_server_url(s.server));
+    CAPS_TRY(serve_print_url(&s, o.common.json, &err));
     if (fflush(stdout) == 0)
         serve_until_signal(s.server);
 done:
@@ -211,7 +221,8 @@ const caps_command caps_command_serve = {
     .about = "Serves a page, and an interface in JSON (docs/serve.md), until Ctrl-C. What is drawn "
              "there\n"
              "is computed here, on the device. Prints one line once it is ready:\n"
-             "  listening on http://127.0.0.1:8080/\n",
+             "  listening on http://127.0.0.1:8080/\n"
+             "or, with --json, {\"listening\": \"http://127.0.0.1:8080/\"}.\n",
     .flags = flags,
     .notes = "exit codes: 0 ended by Ctrl-C or SIGTERM, 1 the port is taken, 2 wrong usage, 3 a "
              "bad model\n"
