@@ -157,8 +157,7 @@ static size_t edits(const char *a, size_t na, const char *b, size_t nb)
     return d[na][nb];
 }
 
-const char *caps_nearest(
-    const char *text, const char *(*name)(size_t i, const void *context), const void *context)
+const char *caps_nearest(const char *text, caps_name_list name, const void *context)
 {
     /* Dashes do not count, so "-batch" and "batch" are near "--batch". */
     text += strspn(text, "-");
@@ -289,7 +288,7 @@ static caps_status add_real(
     return CAPS_OK;
 }
 
-static bool is_list(const caps_flag *flag)
+bool caps_flag_is_list(const caps_flag *flag)
 {
     return flag->kind == CAPS_FLAG_COUNTS || flag->kind == CAPS_FLAG_REALS ||
            flag->kind == CAPS_FLAG_TEXTS;
@@ -400,7 +399,7 @@ static caps_status read_flag(caps_args *args, int argc, char **argv, int *at, ca
         return caps_fail(
             err, CAPS_ERR_ARGUMENT, "%s needs a value: %s %s", flag->name, flag->name, flag->value);
     caps_status status = set_value(args, flag, equals ? equals + 1 : argv[(*at)++], err);
-    while (status == CAPS_OK && is_list(flag) && *at < argc && !is_flag(argv[*at]))
+    while (status == CAPS_OK && caps_flag_is_list(flag) && *at < argc && !is_flag(argv[*at]))
         status = set_value(args, flag, argv[(*at)++], err);
     return status;
 }

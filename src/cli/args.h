@@ -47,16 +47,22 @@ typedef struct caps_reals {
     size_t count;
 } caps_reals;
 
+/* A list of names: the i-th, NULL past the last. `context` is the function's own. */
+typedef const char *(*caps_name_list)(size_t i, const void *context);
+
 typedef struct caps_flag {
     const char *name; /* "--batch"; NULL ends the table */
     caps_flag_kind kind;
     size_t offset;     /* of the member that it fills */
-    const char *value; /* how help calls its value: "N"; NULL for a switch */
+    const char *value; /* how help calls its value: "N"; NULL for a switch. Of FILE, RUN, DIR, D and
+                          names with an ending, completion offers files (help_completion.c) */
     const char *help;  /* what it does, with its default; lines broken by '\n' */
     uint64_t min, max;
     double above, most;
     const char *const *choices; /* NULL-terminated */
     bool ranges;
+    caps_name_list
+        names; /* values that completion offers, where others are right too; context NULL */
 } caps_flag;
 
 /* Rows of a table. */
@@ -72,6 +78,12 @@ typedef struct caps_flag {
     {                                                                                              \
         .name = (flag), .kind = CAPS_FLAG_TEXT, .offset = offsetof(type, member),                  \
         .value = (called), .help = (text)                                                          \
+    }
+/* One text or several (sort: TEXT, TEXTS), with values that completion offers. */
+#define CAPS_ROW_NAMED(flag, sort, type, member, list, called, text)                               \
+    {                                                                                              \
+        .name = (flag), .kind = CAPS_FLAG_##sort, .offset = offsetof(type, member),                \
+        .names = (list), .value = (called), .help = (text)                                         \
     }
 #define CAPS_ROW_TEXTS(flag, type, member, called, text)                                           \
     {                                                                                              \
@@ -162,8 +174,10 @@ caps_status caps_parse_bytes(uint64_t *out, const char *text, const char *what, 
 
 /* The name nearest to `text` by edits (insert, delete, change, swap of neighbours), or NULL where
  * none is near enough to be meant. `name(i, context)` gives the i-th, NULL past the last. */
-const char *caps_nearest(
-    const char *text, const char *(*name)(size_t i, const void *context), const void *context);
+const char *caps_nearest(const char *text, caps_name_list name, const void *context);
+
+/* Does the flag take one value or more, up to the next flag? */
+bool caps_flag_is_list(const caps_flag *flag);
 
 /* The flag part of a help text. */
 void caps_args_help(FILE *out, const caps_flag *flags);

@@ -257,6 +257,25 @@ static caps_status open_device(
     return status;
 }
 
+const char *caps_cli_devices_word(size_t i, const void *context)
+{
+    static const char *const words[] = {"gpu", "cpu", "accelerator", "all"};
+    (void)context;
+    return i < sizeof words / sizeof words[0] ? words[i] : NULL;
+}
+
+const char *caps_cli_device_word(size_t i, const void *context)
+{
+    const char *word = caps_cli_devices_word(i, context);
+    return word && strcmp(word, "all") != 0 ? word : NULL;
+}
+
+const char *caps_cli_arch(size_t i, const void *context)
+{
+    (void)context;
+    return caps_model_spec_builtin(i);
+}
+
 caps_status caps_cli_open(
     caps_runtime **rt, const caps_common *common, bool profile, caps_error *err)
 {

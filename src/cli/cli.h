@@ -90,15 +90,20 @@ extern const char *const caps_cli_viewpoints[];
         CAPS_ROW_STRETCH(type),                                                                    \
         CAPS_ROW_OFF("--no-stretch", type, pictures.stretch, "do not, likewise")
 
+/* Words that --device takes (of several devices too), and built-in networks: caps_name_list. */
+const char *caps_cli_device_word(size_t i, const void *context);
+const char *caps_cli_devices_word(size_t i, const void *context);
+const char *caps_cli_arch(size_t i, const void *context);
+
 /* Rows for a table whose options struct `type` has a member `caps_common common`. */
 #define CAPS_ROW_DEVICE(type)                                                                      \
-    CAPS_ROW_TEXT("--device", type, common.device, "S",                                            \
+    CAPS_ROW_NAMED("--device", TEXT, type, common.device, caps_cli_device_word, "S",               \
         "where to compute: 0:1 (platform:device), gpu, cpu, accelerator,\n"                        \
         "or part of a name (default: $CAPSCL_DEVICE, else the best GPU,\n"                         \
         "else the CPU)")
 /* Several of them, into a member `caps_texts devices`. */
 #define CAPS_ROW_DEVICES(type, does)                                                               \
-    CAPS_ROW_TEXTS("--device", type, devices, "S",                                                 \
+    CAPS_ROW_NAMED("--device", TEXTS, type, devices, caps_cli_devices_word, "S",                   \
         "where to compute: 0:1 (platform:device), gpu, cpu, accelerator,\n"                        \
         "or part of a name (default: $CAPSCL_DEVICE, else the best GPU,\n"                         \
         "else the CPU); several, all, or 0:1/2 (its two halves): each\n" does)
@@ -107,7 +112,7 @@ extern const char *const caps_cli_viewpoints[];
         "how to convolve: auto, im2col, direct, winograd, toom-cook, implicit;\n"                  \
         "by layer: conv1=direct,primary=auto (default: $CAPSCL_CONV, else auto)")
 #define CAPS_ROW_ARCH(type)                                                                        \
-    CAPS_ROW_TEXT("--arch", type, common.arch, "FILE",                                             \
+    CAPS_ROW_NAMED("--arch", TEXT, type, common.arch, caps_cli_arch, "FILE",                       \
         "the network of a --model file that does not have its spec: a JSON file\n"                 \
         "or a built-in name (see train)")
 #define CAPS_ROW_TRACE(type)                                                                       \
@@ -130,9 +135,10 @@ struct caps_command {
     const char *summary; /* one line, for `capscl help` */
     const char *usage;   /* "capscl eval --model FILE --data D [flags]", may have several lines */
     const char *about;   /* a paragraph or two: what it does, what it prints */
-    const caps_flag *flags; /* ends with a row whose name is NULL; NULL: it has no flags */
-    const char *notes;      /* after the flags: exit codes that matter, examples */
-    size_t positional_max;  /* arguments that are no flags */
+    const caps_flag *flags;    /* ends with a row whose name is NULL; NULL: it has no flags */
+    const char *notes;         /* after the flags: exit codes that matter, examples */
+    size_t positional_max;     /* arguments that are no flags */
+    caps_name_list positional; /* what they may be, for completion; NULL: files */
 };
 
 extern const caps_command caps_command_devices, caps_command_train, caps_command_eval,
@@ -152,6 +158,13 @@ int caps_command_unknown(const char *name);
 void caps_command_help_print(const caps_command *command);
 /* The same as JSON; NULL: of all subcommands. (help_json.c) */
 caps_status caps_help_print_json(const caps_command *only, caps_error *err);
+
+/* Prints the manual page in roff: of one command, or (NULL) of the program with all commands;
+ * `general` is what `capscl help` says of all. */
+void caps_command_man_print(const caps_command *command, const char *general);
+/* Prints a completion script. */
+void caps_completion_print_bash(void);
+void caps_completion_print_zsh(void);
 
 /* Parses the flags and sets the log's level from `common` (NULL allowed). False: the run is over
  * (help was printed, or the usage was wrong and the error line is out), *code is the exit code. */

@@ -22,7 +22,7 @@ typedef struct options {
 } options;
 
 static const caps_flag flags[] = {
-    CAPS_ROW_TEXT("--arch", options, arch, "A",
+    CAPS_ROW_NAMED("--arch", TEXT, options, arch, caps_cli_arch, "A",
         "whose shapes to take: a JSON spec, or mnist (the paper's) or small\n(default: mnist)"),
     CAPS_ROW_COUNTS("--batch", options, batch, 1, 1000000, "N...",
         "images at once: numbers up to the next flag (default: forward 1 and\n"
@@ -430,4 +430,5 @@ const caps_command caps_command_bench = {
     .flags = flags,
     .notes = "Timings of a busy machine say little: compare within one run.\n",
     .positional_max = SIZE_MAX,
+    .positional = bench_name,
 };

@@ -190,4 +190,5 @@ const caps_command caps_command_selftest = {
     .flags = flags,
     .notes = "Exit code 1: a case failed. 4: nothing is left that computes some operation.\n",
     .positional_max = SIZE_MAX,
+    .positional = operation_name,
 };

@@ -227,4 +227,5 @@ const caps_command caps_command_show = {
         "      --out couplings.png --scale 2\n"
         "  capscl show filters --model run1/model.safetensors --out filters.png\n",
     .positional_max = 1,
+    .positional = figure_name,
 };

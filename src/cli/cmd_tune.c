@@ -19,7 +19,7 @@ typedef struct options {
 } options;
 
 static const caps_flag flags[] = {
-    CAPS_ROW_TEXT("--arch", options, arch, "A",
+    CAPS_ROW_NAMED("--arch", TEXT, options, arch, caps_cli_arch, "A",
         "the network to tune for: a JSON spec, or mnist (the paper's) or small\n(default: mnist)"),
     CAPS_ROW_COUNT("--batch", options, batch, 1, 1000000, "N",
         "images at once, for training; prediction of one image is tuned too\n(default: 100)"),

@@ -121,27 +121,31 @@ void caps_command_help_print(const caps_command *command)
         printf("\n%s", command->notes);
 }
 
-typedef struct help_options {
-    caps_common common;
-} help_options;
-
-static const caps_flag help_flags[] = {
-    CAPS_ROW_JSON(help_options),
-    {0},
-};
-
-static void help_print(const caps_command *about)
+static void overview_print(void)
 {
-    if (about) {
-        caps_command_help_print(about);
-        return;
-    }
     fputs(overview, stdout);
     printf("subcommands:\n");
     for (size_t i = 0; commands[i]; i++)
         printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
     fputs(general, stdout);
 }
+
+typedef struct help_options {
+    caps_common common;
+    bool man;
+    int completion; /* position in `shells` */
+} help_options;
+
+static const char *const shells[] = {"bash", "zsh", NULL};
+
+static const caps_flag help_flags[] = {
+    CAPS_ROW_JSON(help_options),
+    CAPS_ROW_SWITCH("--man", help_options, man,
+        "a manual page (roff) in place of text: capscl help --man | man -l -"),
+    CAPS_ROW_CHOICE("--completion", help_options, completion, shells, "SHELL",
+        "the script that completes capscl's command lines in bash or zsh"),
+    {0},
+};
 
 static int help_run(const caps_command *command, int argc, char **argv)
 {
@@ -154,12 +158,24 @@ static int help_run(const caps_command *command, int argc, char **argv)
     const caps_command *about = name ? caps_command_find(name) : NULL;
     caps_error err = {0};
     code = CAPS_EXIT_DONE;
+    const bool completion = caps_args_given(&args, "--completion");
     if (name && !about)
         code = caps_command_unknown(name);
+    else if (completion + o.man + o.common.json > 1 || (completion && name))
+        code =
+            caps_cli_end(caps_cli_usage(&err, "help: --json, --man and --completion exclude each "
+                                              "other; --completion takes no subcommand"),
+                &err);
+    else if (completion)
+        (o.completion == 0 ? caps_completion_print_bash : caps_completion_print_zsh)();
+    else if (o.man)
+        caps_command_man_print(about, general);
     else if (o.common.json)
         code = caps_cli_end(caps_help_print_json(about, &err), &err);
+    else if (about)
+        caps_command_help_print(about);
     else
-        help_print(about);
+        overview_print();
     caps_args_release(&args);
     return code;
 }
@@ -168,9 +184,15 @@ const caps_command caps_command_help = {
     .name = "help",
     .run = help_run,
     .summary = "this overview, or the flags of one subcommand",
-    .usage = "capscl help [SUBCOMMAND] [--json]",
+    .usage = "capscl help [SUBCOMMAND] [--json | --man]\n"
+             "capscl help --completion bash|zsh",
     .flags = help_flags,
+    .notes = "examples:\n"
+             "  capscl help train --man | man -l -\n"
+             "  source <(capscl help --completion bash)\n"
+             "  capscl help --completion zsh >~/.zfunc/_capscl    # a folder of $fpath\n",
     .positional_max = 1,
+    .positional = command_name,
 };
 
 /* ---- the program ---------------------------------------------------------------------------- */

@@ -45,12 +45,12 @@ const caps_flag caps_train_flag_table[] = {
         "default), by MPI in whatever order is fast (fast), or sent as bfloat16, which\n"
         "halves what goes through a slow link (bf16; docs/scaling.md)"),
     CAPS_ROW_CONV(caps_train_flags),
-    CAPS_ROW_TEXT("--arch", caps_train_flags, arch, "FILE",
+    CAPS_ROW_NAMED("--arch", TEXT, caps_train_flags, arch, caps_cli_arch, "FILE",
         "the network: a JSON spec, or a name: mnist (the paper's), small,\n"
         "multimnist, cifar10, cnn (the paper's baseline), cnn-small, cnn-pool,\n"
         "efficient (Efficient-CapsNet), matrix-small, matrix (matrix capsules)\n"
         "(default: mnist, or the spec of --init)"),
-    CAPS_ROW_TEXT("--profile", caps_train_flags, profile, "P",
+    CAPS_ROW_NAMED("--profile", TEXT, caps_train_flags, profile, profile_name, "P",
         "what the settings begin with: paper, authors, keras, efficient, em or\n"
         "em-authors\n"
         "(docs/profiles.md; default: paper)"),
