@@ -1,10 +1,8 @@
-/* canvas.c: rectangles, tiles and text on an RGB picture. */
+/* canvas.c: rectangles and tiles on an RGB picture. */
 #include "canvas.h"
 
 #include <assert.h>
 #include <limits.h>
-
-#include "font.h"
 
 /* The part of start..start+length that lies in 0..size, as *begin..*end. */
 static void clip(size_t *begin, size_t *end, long start, size_t length, size_t size)
@@ -78,37 +76,4 @@ void caps_canvas_tile(caps_image *canvas, long x, long y, const float *pixels, s
             caps_canvas_fill(
                 canvas, shifted(x, column * zoom), shifted(y, row * zoom), zoom, zoom, colour);
         }
-}
-
-/* The next byte to draw, or 0 at the end: one '?' for a character of several UTF-8 bytes. */
-static unsigned char next_glyph(const char **text)
-{
-    unsigned char c = (unsigned char)**text;
-    if (!c)
-        return 0;
-    do
-        (*text)++;
-    while (c >= 0xc0 && ((unsigned char)**text & 0xc0) == 0x80);
-    return c >= 32 && c <= 126 ? c : '?';
-}
-
-size_t caps_canvas_text_width(const char *text, size_t zoom)
-{
-    size_t glyphs = 0;
-    while (next_glyph(&text))
-        glyphs++;
-    return glyphs * CAPS_FONT_CELL_WIDTH * zoom;
-}
-
-size_t caps_canvas_text(
-    caps_image *canvas, long x, long y, const char *text, size_t zoom, caps_colour colour)
-{
-    size_t width = 0;
-    for (unsigned char c; (c = next_glyph(&text)) != 0; width += CAPS_FONT_CELL_WIDTH * zoom)
-        for (int row = 0; row < CAPS_FONT_HEIGHT; row++)
-            for (int column = 0; column < CAPS_FONT_WIDTH; column++)
-                if (caps_font_pixel(c, column, row))
-                    caps_canvas_fill(canvas, shifted(x, width + (size_t)column * zoom),
-                        shifted(y, (size_t)(row + caps_font_drop(c)) * zoom), zoom, zoom, colour);
-    return width;
 }

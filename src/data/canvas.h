@@ -1,4 +1,4 @@
-/* canvas.h: drawing labelled sheets: rectangles, scaled tiles, and text in a built-in 5x7 font. */
+/* canvas.h: drawing labelled sheets: rectangles and scaled tiles. */
 #ifndef CAPS_CANVAS_H
 #define CAPS_CANVAS_H
 
@@ -17,10 +17,5 @@ void caps_canvas_frame(caps_image *canvas, long x, long y, size_t width, size_t 
  */
 void caps_canvas_tile(caps_image *canvas, long x, long y, const float *pixels, size_t channels,
     size_t height, size_t width, size_t zoom);
-/* ASCII 32..126, others as '?'. Each glyph is 5x7 in a cell of 6x9, times zoom. Returns the width.
- */
-size_t caps_canvas_text(
-    caps_image *canvas, long x, long y, const char *text, size_t zoom, caps_colour colour);
-size_t caps_canvas_text_width(const char *text, size_t zoom);
 
 #endif

@@ -7,8 +7,6 @@
 #include <string.h>
 
 #include "fail.h"
-#include "font.h"
-#include "letters.h"
 
 #define MOST_PIXELS 16384 /* each way: what image.h reads back */
 
@@ -63,7 +61,7 @@ void caps_draw_frame(caps_drawing *d, double x, double y, double width, double h
     caps_draw_fill(d, x + width - thickness, y, thickness, height, colour);
 }
 
-static void blend(caps_drawing *d, long x, long y, caps_colour colour, double part)
+void caps_draw_dot(caps_drawing *d, long x, long y, caps_colour colour, double part)
 {
     if (x < 0 || y < 0 || (size_t)x >= d->image.width || (size_t)y >= d->image.height || part <= 0)
         return;
@@ -105,7 +103,7 @@ static void draw_strokes(
             double nearest = INFINITY;
             for (size_t i = 0; i < n && nearest > radius - 0.5; i++)
                 nearest = fmin(nearest, distance_to(&strokes[i], x + 0.5, y + 0.5));
-            blend(d, (long)x, (long)y, colour, fmin(radius + 0.5 - nearest, 1));
+            caps_draw_dot(d, (long)x, (long)y, colour, fmin(radius + 0.5 - nearest, 1));
         }
 }
 
@@ -128,207 +126,6 @@ void caps_draw_dashes(caps_drawing *d, double x0, double y0, double x1, double y
         else
             caps_draw_fill(d, x0 - thickness / 2, y0 + at, thickness, n, colour);
     }
-}
-
-/* ---- text ----------------------------------------------------------------------------------- */
-
-enum { MOST_STROKES = CAPS_FONT_WIDTH * CAPS_FONT_HEIGHT * 2 };
-
-static bool inked(unsigned char c, int x, int y)
-{
-    return x >= 0 && x < CAPS_FONT_WIDTH && y >= 0 && y < CAPS_FONT_HEIGHT &&
-           caps_font_pixel(c, x, y);
-}
-
-/* The pen's way through a glyph's dots: neighbours are joined, over the corner only where no third
- * dot joins them already. In dots, from the cell's corner. */
-static size_t strokes_of(stroke *strokes, unsigned char c)
-{
-    size_t n = 0;
-    const double drop = caps_font_drop(c) + 0.5;
-    for (int y = 0; y < CAPS_FONT_HEIGHT; y++)
-        for (int x = 0; x < CAPS_FONT_WIDTH; x++) {
-            if (!inked(c, x, y))
-                continue;
-            const bool right = inked(c, x + 1, y), below = inked(c, x, y + 1);
-            const bool left = inked(c, x - 1, y), above = inked(c, x, y - 1);
-            const double px = x + 0.5, py = y + drop;
-            const size_t before = n;
-            if (right)
-                strokes[n++] = (stroke){px, py, px + 1, py};
-            if (below)
-                strokes[n++] = (stroke){px, py, px, py + 1};
-            if (!right && !below && inked(c, x + 1, y + 1))
-                strokes[n++] = (stroke){px, py, px + 1, py + 1};
-            if (!left && !below && inked(c, x - 1, y + 1))
-                strokes[n++] = (stroke){px, py, px - 1, py + 1};
-            if (n == before && !left && !above)
-                strokes[n++] = (stroke){px, py, px, py};
-            assert(n <= MOST_STROKES);
-        }
-    return n;
-}
-
-/* A text as the glyphs that are drawn of it. */
-typedef struct reader {
-    const char *text, *glyphs; /* what is still to read; what is read and not yet drawn */
-    char one[2];
-} reader;
-
-/* The next one, or 0 at the end. */
-static unsigned char next_glyph(reader *r)
-{
-    while (!r->glyphs || !*r->glyphs) {
-        if (!*r->text)
-            return 0;
-        r->glyphs = caps_letters_next(&r->text, r->one);
-    }
-    return (unsigned char)*r->glyphs++;
-}
-
-size_t caps_text_length(const char *text)
-{
-    reader r = {.text = text};
-    size_t n = 0;
-    while (next_glyph(&r))
-        n++;
-    return n;
-}
-
-size_t caps_text_capacity(double width, double size)
-{
-    return (size_t)fmax((width / size + 1) / CAPS_FONT_CELL_WIDTH, 0);
-}
-
-double caps_text_width(const char *text, double size)
-{
-    const size_t glyphs = caps_text_length(text);
-    /* Without the space behind the last one. */
-    return glyphs ? ((double)glyphs * CAPS_FONT_CELL_WIDTH - 1) * size : 0;
-}
-
-double caps_text_height(double size)
-{
-    return CAPS_FONT_HEIGHT * size;
-}
-
-/* up: the text goes upwards from x, y. */
-static void draw_text(
-    caps_drawing *d, double x, double y, const char *text, double size, bool up, caps_colour colour)
-{
-    const double dot = size * d->scale, left = round(x * d->scale), top = round(y * d->scale);
-    const double radius = fmax(dot / 2, 0.55);
-    double along = 0;
-    reader r = {.text = text};
-    for (unsigned char c; (c = next_glyph(&r)) != 0; along += CAPS_FONT_CELL_WIDTH) {
-        stroke strokes[MOST_STROKES];
-        const size_t n = strokes_of(strokes, c);
-        for (size_t i = 0; i < n; i++) {
-            const stroke s = strokes[i];
-            strokes[i] = up ? (stroke){left + s.y0 * dot, top - (along + s.x0) * dot,
-                                  left + s.y1 * dot, top - (along + s.x1) * dot}
-                            : (stroke){left + (along + s.x0) * dot, top + s.y0 * dot,
-                                  left + (along + s.x1) * dot, top + s.y1 * dot};
-        }
-        if (n)
-            draw_strokes(d, strokes, n, radius, colour);
-    }
-}
-
-double caps_draw_text(
-    caps_drawing *d, double x, double y, const char *text, double size, caps_colour colour)
-{
-    draw_text(d, x, y, text, size, false, colour);
-    return caps_text_width(text, size);
-}
-
-char *caps_text_cut(char *out, const char *text, size_t most)
-{
-    const size_t n = caps_text_length(text), room = most > 2 ? most - 2 : 0;
-    /* Names that begin alike often end in a number. */
-    const size_t tail = room / 3, head = room - tail;
-    reader r = {.text = text};
-    char *to = out;
-    for (size_t i = 0; i < n; i++) {
-        const char glyph = (char)next_glyph(&r);
-        if (n > most && i == head) {
-            *to++ = '.';
-            *to++ = '.';
-        }
-        if (n <= most || i < head || i >= n - tail)
-            *to++ = glyph;
-    }
-    *to = 0;
-    return out;
-}
-
-char *caps_text_name(
-    char *out, size_t bytes, const char *before, const char *name, const char *after, size_t most)
-{
-    const size_t words = strlen(before) + strlen(after), least = 3;
-    size_t room = most > words + least ? most - words : least;
-    assert(bytes > words + least);
-    if (room > bytes - words - 1)
-        room = bytes - words - 1;
-    memcpy(out, before, strlen(before));
-    caps_text_cut(out + strlen(before), name, room);
-    return strcat(out, after);
-}
-
-/* The text as it fits: what is longer than `out` (bytes of it) is cut too. */
-static const char *fitted(char *out, size_t bytes, const char *text, double width, double size)
-{
-    if (caps_text_width(text, size) <= width)
-        return text;
-    size_t most = caps_text_capacity(width, size);
-    most = most < 2 ? 2 : most > bytes - 1 ? bytes - 1 : most;
-    return caps_text_cut(out, text, most);
-}
-
-void caps_draw_label(caps_drawing *d, double x, double y, double width, caps_align align,
-    const char *text, double size, caps_colour colour)
-{
-    char cut[512];
-    text = fitted(cut, sizeof cut, text, width, size);
-    const double spare = width - caps_text_width(text, size);
-    x += align == CAPS_LEFT ? 0 : align == CAPS_RIGHT ? spare : spare / 2;
-    draw_text(d, x, y, text, size, false, colour);
-}
-
-void caps_draw_label_up(caps_drawing *d, double x, double y, double length, const char *text,
-    double size, caps_colour colour)
-{
-    char cut[512];
-    draw_text(d, x, y, fitted(cut, sizeof cut, text, length, size), size, true, colour);
-}
-
-double caps_draw_paragraph(caps_drawing *d, double x, double y, double width, const char *text,
-    double size, caps_colour colour)
-{
-    const double line = ceil((CAPS_FONT_CELL_HEIGHT + 1.5) * size);
-    const size_t room = caps_text_capacity(width, size), columns = room < 1 ? 1 : room;
-    char plain[2048]; /* in the font's letters: a column each */
-    caps_text_cut(plain, text, sizeof plain - 1);
-    double height = 0;
-    for (char *at = plain; *at;) {
-        size_t n = strlen(at), next = n;
-        if (n > columns) {
-            n = columns;
-            while (n > 0 && at[n] != ' ')
-                n--;
-            if (n == 0)
-                n = columns; /* one long word */
-            next = n + (at[n] == ' ');
-        }
-        const char behind = at[n];
-        at[n] = 0;
-        if (d)
-            draw_text(d, x, y + height, at, size, false, colour);
-        at[n] = behind;
-        at += next;
-        height += line;
-    }
-    return height;
 }
 
 /* ---- values as colours ---------------------------------------------------------------------- */

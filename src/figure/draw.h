@@ -1,6 +1,6 @@
 /* draw.h: labelled sheets at any scale: shapes, maps and text, measured in units of which each is
- * `scale` pixels wide. Text is the built-in font's glyphs drawn as smooth strokes, so a sheet at
- * scale 2 has twice the detail, not twice the pixels of the same. */
+ * `scale` pixels wide. Text is drawn from outlines (type.h), so a sheet at scale 2 has twice the
+ * detail, not twice the pixels of the same. */
 #ifndef CAPS_DRAW_H
 #define CAPS_DRAW_H
 
@@ -31,28 +31,30 @@ void caps_draw_frame(caps_drawing *d, double x, double y, double width, double h
 /* A stroke with round ends, smooth. */
 void caps_draw_line(caps_drawing *d, double x0, double y0, double x1, double y1, double thickness,
     caps_colour colour);
+/* Lays `part` (0 to 1) of a colour over a pixel; outside the picture nothing. */
+void caps_draw_dot(caps_drawing *d, long x, long y, caps_colour colour, double part);
 /* A horizontal or vertical line of dashes. */
 void caps_draw_dashes(caps_drawing *d, double x0, double y0, double x1, double y1, double thickness,
     caps_colour colour);
 
 /* ---- text ---------------------------------------------------------------------------------- */
 
-/* size: of a font's dot, in units; capitals are 7 of them high, characters 6 apart. */
-#define CAPS_TEXT_TITLE 3.0
-#define CAPS_TEXT_BODY  2.0
-#define CAPS_TEXT_SMALL 1.5
-#define CAPS_TEXT_TINY  1.0
+/* size: capitals are CAPS_TEXT_CAPITAL times as many units high. Titles are in a bolder face. */
+#define CAPS_TEXT_CAPITAL 6.4
+#define CAPS_TEXT_TITLE   3.0
+#define CAPS_TEXT_BODY    2.0
+#define CAPS_TEXT_SMALL   1.5
+#define CAPS_TEXT_TINY    1.0
 
 /* Texts are UTF-8; letters with accents are drawn as those without (u with dots as "ue"), what the
  * font has no letters for as "?". A length is in characters that are drawn. */
 size_t caps_text_length(const char *text);
-size_t caps_text_capacity(double width, double size); /* how many fit */
 double caps_text_width(const char *text, double size);
 double caps_text_height(double size); /* of a capital */
 /* x, y: left end and top of the capitals. Returns the width. */
 double caps_draw_text(
     caps_drawing *d, double x, double y, const char *text, double size, caps_colour colour);
-/* Within `width` from x on, cut as by caps_text_cut where it is too long. */
+/* Within `width` from x on, cut as by caps_text_fit where it is too long. */
 typedef enum caps_align {
     CAPS_LEFT,
     CAPS_CENTRE,
@@ -70,10 +72,12 @@ double caps_draw_paragraph(caps_drawing *d, double x, double y, double width, co
 /* At most `most` characters of text as they are drawn, with ".." in place of its middle where it
  * was longer: `out`, of at least most + 1 bytes (and 3), returned. */
 char *caps_text_cut(char *out, const char *text, size_t most);
-/* before NAME after, of at most `most` characters as they are drawn: the name is cut, the words
+/* The same of as many characters as are at most `width` wide, and fit `out` of `bytes`. */
+char *caps_text_fit(char *out, size_t bytes, const char *text, double width, double size);
+/* before NAME after, at most `width` wide: the name is cut, but to no less than 3 characters; the words
  * around it, which are ASCII, are not. `out` of `bytes`, returned. */
-char *caps_text_name(
-    char *out, size_t bytes, const char *before, const char *name, const char *after, size_t most);
+char *caps_text_name(char *out, size_t bytes, const char *before, const char *name,
+    const char *after, double width, double size);
 
 /* ---- values as colours --------------------------------------------------------------------- */
 

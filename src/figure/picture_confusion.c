@@ -17,18 +17,20 @@ const char *caps_picture_name(const caps_picture_context *of, int j)
 }
 
 char *caps_picture_pair(char *out, size_t bytes, const caps_picture_context *of, const char *before,
-    const char *joint, const int32_t *labels, size_t count, size_t most)
+    const char *joint, const int32_t *labels, size_t count, double width, double size)
 {
     if (count == 1)
-        return caps_text_name(out, bytes, before, caps_picture_name(of, labels[0]), "", most);
+        return caps_text_name(
+            out, bytes, before, caps_picture_name(of, labels[0]), "", width, size);
     /* What the first leaves of its half is the second's. */
     const char *second = caps_picture_name(of, labels[1]);
-    const size_t words = strlen(before) + strlen(joint), two = most > words ? most - words : 0;
-    const size_t taken = caps_text_length(second) < two / 2 ? caps_text_length(second) : two / 2;
-    caps_text_name(out, bytes / 2, before, caps_picture_name(of, labels[0]), joint,
-        most > taken ? most - taken : 0);
+    const double words = caps_text_width(before, size) + caps_text_width(joint, size);
+    const double taken = fmin(caps_text_width(second, size), fmax(width - words, 0) / 2);
+    caps_text_name(
+        out, bytes / 2, before, caps_picture_name(of, labels[0]), joint, width - taken, size);
     const size_t used = strlen(out);
-    caps_text_name(out + used, bytes - used, "", second, "", most > used ? most - used : 0);
+    caps_text_name(
+        out + used, bytes - used, "", second, "", width - caps_text_width(out, size), size);
     return out;
 }
 

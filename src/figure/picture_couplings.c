@@ -237,7 +237,6 @@ static void draw_block(caps_drawing *d, const caps_picture_context *of, const si
     char text[256];
     const double zoom = caps_picture_zoom(of->height, of->width, 112);
     const double x = CAPS_SHEET_MARGIN + n->left + ROWS;
-    const size_t chars = caps_text_capacity(n->left, CAPS_TEXT_SMALL);
     bool right = true;
     for (size_t t = 0; t < b->count; t++)
         right = right && among(b->true_labels, b->count, (size_t)b->labels[t]);
@@ -246,10 +245,12 @@ static void draw_block(caps_drawing *d, const caps_picture_context *of, const si
     const double ty = y + n->head + (double)of->height * zoom + BELOW;
     caps_draw_label(
         d, CAPS_SHEET_MARGIN, ty, n->left, CAPS_LEFT, b->source, CAPS_TEXT_SMALL, caps_muted);
-    caps_picture_pair(text, sizeof text, of, "true ", " + ", b->true_labels, b->count, chars);
+    caps_picture_pair(
+        text, sizeof text, of, "true ", " + ", b->true_labels, b->count, n->left, CAPS_TEXT_SMALL);
     caps_draw_label(
         d, CAPS_SHEET_MARGIN, ty + TEXT_LINE, n->left, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_ink);
-    caps_picture_pair(text, sizeof text, of, "-> ", " + ", b->labels, b->count, chars);
+    caps_picture_pair(
+        text, sizeof text, of, "-> ", " + ", b->labels, b->count, n->left, CAPS_TEXT_SMALL);
     caps_draw_label(d, CAPS_SHEET_MARGIN, ty + 2 * TEXT_LINE, n->left, CAPS_LEFT, text,
         CAPS_TEXT_SMALL, right ? caps_good : caps_bad);
     draw_primary(d, n, b, map, CAPS_SHEET_MARGIN, ty + PRIMARY);

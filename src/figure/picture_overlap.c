@@ -38,8 +38,7 @@ static void overlap_cell(caps_drawing *d, const caps_picture_context *of, double
 {
     const double width = (double)of->width * zoom, height = (double)of->height * zoom;
     char text[128];
-    caps_picture_pair(text, sizeof text, of, "", " + ", c->true_labels, 2,
-        caps_text_capacity(width, CAPS_TEXT_SMALL));
+    caps_picture_pair(text, sizeof text, of, "", " + ", c->true_labels, 2, width, CAPS_TEXT_SMALL);
     caps_draw_label(d, x, y, width, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_ink);
     y += LINE;
     caps_draw_tile(d, x, y, c->input, 1, of->height, of->width, zoom);

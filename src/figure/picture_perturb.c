@@ -48,7 +48,7 @@ static void draw_block(caps_drawing *d, const caps_picture_context *of, const la
     const double tx = x + LABEL + (double)of->width * l->input_zoom + 12;
     const double room = l->block_width - SPACE - (tx - x);
     caps_text_name(text, sizeof text, "capsule of ", caps_picture_name(of, (int)b->chosen), "",
-        caps_text_capacity(room, CAPS_TEXT_BODY));
+        room, CAPS_TEXT_BODY);
     caps_draw_label(d, tx, y + 2, room, CAPS_LEFT, text, CAPS_TEXT_BODY, caps_ink);
     snprintf(text, sizeof text, "%s %.3f", of->matrix ? "activation" : "length",
         (double)b->image.length);
@@ -57,7 +57,7 @@ static void draw_block(caps_drawing *d, const caps_picture_context *of, const la
     snprintf(before, sizeof before, "%.40s, true ", b->image.source);
     if (b->image.true_label >= 0 && (size_t)b->image.true_label != b->chosen)
         caps_text_name(text, sizeof text, before, caps_picture_name(of, b->image.true_label), "",
-            caps_text_capacity(room, CAPS_TEXT_SMALL));
+            room, CAPS_TEXT_SMALL);
     else
         snprintf(text, sizeof text, "%.120s", b->image.source);
     caps_draw_label(d, tx, y + 38, room, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_muted);

@@ -67,12 +67,12 @@ static void draw_wrong(caps_drawing *d, const caps_picture_context *of, const gr
 {
     char text[256];
     const double width = g->cell_width - SPACE, room = g->step - GAP;
-    const size_t chars = caps_text_capacity(room, CAPS_TEXT_SMALL);
     const int labels[] = {s->label, s->true_label}, way[] = {s->true_label, s->label};
     const caps_colour colours[] = {caps_bad, caps_good};
     caps_draw_label(d, x, y, room, CAPS_LEFT, s->source, CAPS_TEXT_SMALL, caps_muted);
     for (int k = 0; k < 2; k++) {
-        caps_text_name(text, sizeof text, "as ", caps_picture_name(of, labels[k]), "", chars);
+        caps_text_name(
+            text, sizeof text, "as ", caps_picture_name(of, labels[k]), "", room, CAPS_TEXT_SMALL);
         caps_draw_label(
             d, x + (k + 1) * g->step, y, room, CAPS_LEFT, text, CAPS_TEXT_SMALL, colours[k]);
     }
@@ -81,8 +81,7 @@ static void draw_wrong(caps_drawing *d, const caps_picture_context *of, const gr
     draw_tile(d, of, g, x, y, 1, s->as_label);
     draw_tile(d, of, g, x, y, 2, s->as_true);
     y += g->tile_height + 8;
-    caps_picture_pair(
-        text, sizeof text, of, "true ", " -> ", way, 2, caps_text_capacity(width, CAPS_TEXT_SMALL));
+    caps_picture_pair(text, sizeof text, of, "true ", " -> ", way, 2, width, CAPS_TEXT_SMALL);
     caps_draw_label(d, x, y, width, CAPS_LEFT, text, CAPS_TEXT_SMALL, caps_ink);
     snprintf(text, sizeof text, "%s %.2f -> %.2f", of->matrix ? "activations" : "lengths",
         (double)s->true_length, (double)s->length);

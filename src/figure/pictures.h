@@ -106,10 +106,10 @@ caps_status caps_picture_overlap(caps_drawing *d, const caps_picture_context *of
 double caps_picture_zoom(size_t height, size_t width, double target);
 /* The name of class j; "?" for none. */
 const char *caps_picture_name(const caps_picture_context *of, int j);
-/* "before A joint B" of `count` classes (1 or 2), in at most `most` characters as they are drawn:
- * names are cut. `out` of `bytes`, returned. */
+/* "before A joint B" of `count` classes (1 or 2), at most `width` wide: names are
+ * cut. `out` of `bytes`, returned. */
 char *caps_picture_pair(char *out, size_t bytes, const caps_picture_context *of, const char *before,
-    const char *joint, const int32_t *labels, size_t count, size_t most);
+    const char *joint, const int32_t *labels, size_t count, double width, double size);
 /* The longest name's width at that size, at most `most`. */
 double caps_picture_names_width(const caps_picture_context *of, double size, double most);
 

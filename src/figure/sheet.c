@@ -11,16 +11,15 @@ enum {
     MARGIN = 24,     /* around everything */
     GAP = 6,         /* between the two pictures of a cell */
     SPACE = 22,      /* between cells */
-    LINE = 20,       /* height of a line of text at zoom 2 */
-    GLYPH = 12,      /* width of a character at zoom 2 */
+    LINE = 20,       /* height of a line of text */
     TILE = 112,      /* small pictures are scaled up to about this */
-    LEAST_TEXT = 19, /* characters that a cell has room for: "true 12 -> 12  0.97" */
-    MOST_TEXT = 36,  /* where names are long: in two lines */
+    MOST_TEXT = 430, /* where names are long: in two lines */
     LEAST_COLUMNS = 3,
     LEAST_WIDTH = 760 /* room for the heading */
 };
 
 #define REBUILT "rebuilt"
+#define WIDEST  "true 12 -> 12  0.97" /* what a cell has room for at least */
 
 typedef struct layout {
     size_t zoom, tile_width, tile_height;
@@ -58,7 +57,7 @@ static size_t write_heading(caps_drawing *d, const caps_sheet *sheet, size_t wid
         snprintf(text, sizeof text, "%zu of %zu predicted right", right_count, known);
         const double lines =
             caps_draw_paragraph(d, MARGIN, y, room, text, CAPS_TEXT_BODY, caps_good);
-        const double before = caps_text_width(text, CAPS_TEXT_BODY) + GLYPH / 2.0;
+        const double before = caps_text_width(text, CAPS_TEXT_BODY);
         snprintf(text, sizeof text, "; %zu wrong, in red", known - right_count);
         if (d && right_count < known)
             caps_draw_text(d, MARGIN + before, y, text, CAPS_TEXT_BODY, caps_bad);
@@ -76,22 +75,21 @@ static layout sheet_layout(const caps_sheet *sheet)
     l.tile_height = sheet->height * l.zoom;
     const size_t rebuilt = (size_t)ceil(caps_text_width(REBUILT, CAPS_TEXT_BODY));
     l.step = (l.tile_width > rebuilt ? l.tile_width : rebuilt) + GAP;
-    size_t longest = 0, text = LEAST_TEXT;
+    const double least = caps_text_width(WIDEST, CAPS_TEXT_BODY);
+    double longest = 0, text = least;
     for (size_t i = 0; i < sheet->count; i++) {
         const int labels[] = {sheet->cells[i].label, sheet->cells[i].true_label};
-        for (int k = 0; k < 2; k++) {
-            const size_t n = labels[k] < 0 ? 0 : caps_text_length(sheet->names[labels[k]]);
-            longest = n > longest ? n : longest;
-        }
+        for (int k = 0; k < 2; k++)
+            if (labels[k] >= 0)
+                longest = fmax(longest, caps_text_width(sheet->names[labels[k]], CAPS_TEXT_BODY));
     }
-    l.long_names = strlen("true  ->   0.97") + 2 * longest > LEAST_TEXT;
-    if (l.long_names && strlen("->   0.97") + longest > text)
-        text = strlen("->   0.97") + longest;
-    if (text > MOST_TEXT)
-        text = MOST_TEXT;
+    l.long_names = caps_text_width("true  ->   0.97", CAPS_TEXT_BODY) + 2 * longest > least;
+    if (l.long_names)
+        text = fmax(text, caps_text_width("->   0.97", CAPS_TEXT_BODY) + longest);
+    text = ceil(fmin(text, MOST_TEXT));
     l.cell_width = l.step + (l.tile_width > rebuilt ? l.tile_width : rebuilt);
-    if (l.cell_width < text * (size_t)GLYPH)
-        l.cell_width = text * (size_t)GLYPH;
+    if (l.cell_width < (size_t)text)
+        l.cell_width = (size_t)text;
     l.cell_height = LINE + l.tile_height + 8 + (l.long_names ? (size_t)3 : 2) * LINE;
     /* Columns for a sheet of about 4 : 3. */
     double area = (double)sheet->count * (double)(l.cell_height + SPACE);
@@ -132,33 +130,32 @@ static void sheet_cell_draw(caps_drawing *d, const caps_sheet *sheet, const layo
             (double)l->tile_height + 6, 2, caps_bad);
     const caps_colour colour = !known ? caps_ink : good ? caps_good : caps_bad;
     char text[128], length[32];
-    const size_t chars = l->cell_width / GLYPH;
+    const double room = (double)l->cell_width;
     y += (double)(LINE + l->tile_height + 8);
     if (known && l->long_names) {
-        caps_text_name(text, sizeof text, "true ", sheet->names[cell->true_label], "", chars);
+        caps_text_name(
+            text, sizeof text, "true ", sheet->names[cell->true_label], "", room, CAPS_TEXT_BODY);
         caps_draw_text(d, x, y, text, CAPS_TEXT_BODY, colour);
         y += LINE;
     }
     double before = 0;
     if (known && !l->long_names) {
         snprintf(text, sizeof text, "true %.20s ", sheet->names[cell->true_label]);
-        before = caps_draw_text(d, x, y, text, CAPS_TEXT_BODY, colour) + CAPS_TEXT_BODY;
+        before = caps_draw_text(d, x, y, text, CAPS_TEXT_BODY, colour);
     }
     snprintf(length, sizeof length, "  %.2f", (double)cell->length);
-    caps_text_name(text, sizeof text, "-> ", sheet->names[cell->label], length, chars);
+    caps_text_name(
+        text, sizeof text, "-> ", sheet->names[cell->label], length, room - before, CAPS_TEXT_BODY);
     caps_draw_text(d, x + before, y, text, CAPS_TEXT_BODY, colour);
     if (!known && l->long_names)
         y += LINE; /* sources stand in one line of the sheet */
 
     /* The end of a name tells more than its start. */
-    size_t room = l->cell_width / GLYPH, n = strlen(cell->source);
+    const char *end = cell->source;
     char source[128];
-    if (room > sizeof source - 1)
-        room = sizeof source - 1;
-    if (n <= room)
-        snprintf(source, sizeof source, "%s", cell->source);
-    else
-        snprintf(source, sizeof source, "..%s", cell->source + (n - (room - 2)));
+    do
+        snprintf(source, sizeof source, "%s%.120s", end == cell->source ? "" : "..", end);
+    while (caps_text_width(source, CAPS_TEXT_BODY) > room && *end++);
     caps_draw_text(d, x, y + LINE, source, CAPS_TEXT_BODY, caps_muted);
 }
 

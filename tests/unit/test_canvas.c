@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "canvas.h"
-#include "font.h"
 
 static const caps_colour red = {255, 10, 20};
 
@@ -110,75 +109,6 @@ START_TEST(tiles)
 }
 END_TEST
 
-START_TEST(glyphs_are_distinct)
-{
-    enum { FIRST = 32, LAST = 126, CELL = CAPS_FONT_CELL_WIDTH * CAPS_FONT_CELL_HEIGHT * 3 };
-    static uint8_t cells[LAST + 1][CELL];
-    for (int c = FIRST; c <= LAST; c++) {
-        caps_image canvas = blank(CAPS_FONT_CELL_WIDTH, CAPS_FONT_CELL_HEIGHT);
-        const char text[2] = {(char)c, '\0'};
-        ck_assert_uint_eq(caps_canvas_text(&canvas, 0, 0, text, 1, red), CAPS_FONT_CELL_WIDTH);
-        memcpy(cells[c], canvas.pixels, CELL);
-        ck_assert_msg((inked(&canvas) == 0) == (c == ' '), "glyph '%c'", c);
-        /* The last column keeps letters apart. */
-        for (int y = 0; y < CAPS_FONT_CELL_HEIGHT; y++)
-            ck_assert_int_eq(cells[c][(y * CAPS_FONT_CELL_WIDTH + CAPS_FONT_WIDTH) * 3], 0);
-        for (int other = FIRST; other < c; other++)
-            ck_assert_msg(
-                memcmp(cells[c], cells[other], CELL) != 0, "'%c' looks like '%c'", c, other);
-
-        /* The cell holds all of it: on a large canvas there is no more ink. */
-        caps_image large = blank(30, 30);
-        caps_canvas_text(&large, 10, 10, text, 1, red);
-        ck_assert_uint_eq(inked(&large), inked(&canvas));
-        caps_image_release(&large);
-        caps_image_release(&canvas);
-    }
-}
-END_TEST
-
-START_TEST(text_is_placed_and_zoomed)
-{
-    caps_image one = blank(60, 20), two = blank(120, 40);
-    size_t width = caps_canvas_text(&one, 1, 2, "Agq7 |", 1, red);
-    ck_assert_uint_eq(width, 36);
-    ck_assert_uint_eq(width, caps_canvas_text_width("Agq7 |", 1));
-    ck_assert_uint_eq(caps_canvas_text(&two, 2, 4, "Agq7 |", 2, red), 72);
-    for (size_t y = 0; y < 40; y++)
-        for (size_t x = 0; x < 120; x++)
-            ck_assert_uint_eq(two.pixels[(y * 120 + x) * 3], one.pixels[(y / 2 * 60 + x / 2) * 3]);
-    caps_image_release(&one);
-    caps_image_release(&two);
-
-    /* What the font lacks is '?', once for each character however many bytes it has. */
-    caps_image odd = blank(60, 20), plain = blank(60, 20);
-    ck_assert_uint_eq(caps_canvas_text(&odd, 0, 0,
-                          "a\xc3\xa9\n\xe2\x82\xac"
-                          "b",
-                          1, red),
-        30);
-    ck_assert_uint_eq(caps_canvas_text_width("a\xc3\xa9\n\xe2\x82\xac"
-                                             "b",
-                          1),
-        30);
-    caps_canvas_text(&plain, 0, 0, "a???b", 1, red);
-    ck_assert_mem_eq(odd.pixels, plain.pixels, 60 * 20 * 3);
-    caps_image_release(&odd);
-
-    /* Outside, nothing happens, and cut off it is the same letters. */
-    odd = blank(4, 4);
-    caps_canvas_text(&odd, -1000, -1000, "text", 3, red);
-    caps_canvas_text(&odd, LONG_MAX, LONG_MAX, "text", 3, red);
-    caps_canvas_text(&odd, LONG_MIN, LONG_MIN, "text", 3, red);
-    ck_assert_uint_eq(inked(&odd), 0);
-    caps_canvas_text(&odd, -2, -2, "W", 1, red);
-    ck_assert_uint_gt(inked(&odd), 0);
-    ck_assert_uint_eq(caps_canvas_text_width("", 3), 0);
-    caps_image_release(&odd);
-    caps_image_release(&plain);
-}
-END_TEST
-
 Suite *suite(void)
 {
     Suite *s = suite_create("canvas");
@@ -186,8 +116,6 @@ Suite *suite(void)
     tcase_add_test(canvas, fill_is_clipped);
     tcase_add_test(canvas, frames);
     tcase_add_test(canvas, tiles);
-    tcase_add_test(canvas, glyphs_are_distinct);
-    tcase_add_test(canvas, text_is_placed_and_zoomed);
     suite_add_tcase(s, canvas);
     return s;
 }

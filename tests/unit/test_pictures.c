@@ -8,6 +8,7 @@
 
 #include "pictures.h"
 #include "support.h"
+#include "type.h"
 
 static const caps_colour red = {255, 0, 0};
 
@@ -117,18 +118,23 @@ START_TEST(lines)
 }
 END_TEST
 
-/* Every glyph lies in its cell, is like no other, and has more detail at scale 2, not larger dots.
- */
+/* Every glyph lies in its width and between its lines, is like no other, and has more detail at scale 2,
+ * not larger dots. */
 START_TEST(text_is_readable)
 {
-    enum { FIRST = 33, LAST = 126, W = 14, H = 20 };
+    enum { FIRST = 33, LAST = 126, W = 24, H = 28 };
     static uint8_t cells[LAST + 1][W * H * 3];
     for (int c = FIRST; c <= LAST; c++) {
         const char text[] = {(char)c, 0};
         caps_drawing d = drawing(W, H, 1);
-        ck_assert_double_eq(caps_draw_text(&d, 1, 1, text, 2, red), 10);
+        const double width = caps_draw_text(&d, 2, 6, text, 2, red);
+        ck_assert_double_eq(width, caps_text_width(text, 2));
+        ck_assert_double_gt(width, 3);
+        ck_assert_double_lt(width, 19);
         ck_assert_uint_gt(all_ink(&d), 4);
-        ck_assert_uint_eq(inked(&d, 12, 0, 2, H), 0);
+        const size_t end = 2 + (size_t)ceil(width);
+        ck_assert_uint_eq(inked(&d, 0, 0, 1, H) + inked(&d, end, 0, W - end, H), 0);
+        ck_assert_uint_eq(inked(&d, 0, 0, W, 1) + inked(&d, 0, 25, W, 3), 0);
         memcpy(cells[c], d.image.pixels, sizeof cells[c]);
         for (int other = FIRST; other < c; other++)
             ck_assert_msg(memcmp(cells[c], cells[other], sizeof cells[c]) != 0,
@@ -152,6 +158,52 @@ START_TEST(text_is_readable)
 }
 END_TEST
 
+typedef struct covered {
+    double area, centre, least_row, most_row;
+} covered;
+
+static void add_covered(void *to, long along, long across, double part)
+{
+    covered *c = to;
+    ck_assert(part > 0 && part <= 1);
+    c->area += part;
+    c->centre += part * ((double)along + 0.5);
+    if (part > 0.5) {
+        c->least_row = fmin(c->least_row, (double)across);
+        c->most_row = fmax(c->most_row, (double)across);
+    }
+}
+
+/* A letter covers the same area wherever it begins, and moves with where it begins; feet and tops lie
+ * on whole rows; holes are no ink. */
+START_TEST(letters_are_exact)
+{
+    const caps_typeface *const faces[] = {&caps_type_text, &caps_type_title};
+    for (size_t f = 0; f < 2; f++)
+        for (double em = 8; em < 120; em *= 1.7) {
+            for (int c = CAPS_TYPE_FIRST + 1; c <= CAPS_TYPE_LAST; c++) {
+                covered first = {0}, moved = {0};
+                caps_type_draw(faces[f], (unsigned char)c, em, 0, add_covered, &first);
+                caps_type_draw(faces[f], (unsigned char)c, em, 7.3, add_covered, &moved);
+                ck_assert_double_gt(first.area, 0.01 * em * em);
+                ck_assert_double_eq_tol(moved.area / first.area, 1, 0.02);
+                ck_assert_double_eq_tol(
+                    moved.centre / moved.area, first.centre / first.area + 7.3, 0.5);
+            }
+            covered h = {.most_row = -INFINITY}, o = {0}, dot = {0}, bar = {0};
+            caps_type_draw(faces[f], 'H', em, 0, add_covered, &h);
+            ck_assert_double_eq(h.most_row, -1);
+            ck_assert_double_eq(h.least_row, -(double)caps_type_capital(faces[f], em));
+            /* An O is no disc, and a colon is two dots. */
+            caps_type_draw(faces[f], 'O', em, 0, add_covered, &o);
+            ck_assert_double_lt(o.area, 0.6 * 0.727 * 0.75 * em * em);
+            caps_type_draw(faces[f], '.', em, 0, add_covered, &dot);
+            caps_type_draw(faces[f], ':', em, 0, add_covered, &bar);
+            ck_assert_double_eq_tol(bar.area / dot.area, 2, 0.35);
+        }
+}
+END_TEST
+
 START_TEST(labels_are_cut_and_placed)
 {
     static const struct {
@@ -167,7 +219,28 @@ START_TEST(labels_are_cut_and_placed)
         ck_assert_str_eq(caps_text_cut(out, cases[i].text, cases[i].most), cases[i].cut);
     }
     ck_assert_double_eq(caps_text_width("", 2), 0);
-    ck_assert_double_eq(caps_text_width("ab", 2), 22);
+    /* Letters have widths of their own, digits one for all; what is measured grows with the size. */
+    ck_assert_double_gt(caps_text_width("W", 2), 2 * caps_text_width("i", 2));
+    ck_assert_double_eq_tol(caps_text_width("1111", 2), caps_text_width("8046", 2), 0.1);
+    ck_assert_double_eq_tol(caps_text_width("ab", 2), 2 * caps_text_width("ab", 1), 1e-9);
+    ck_assert_double_eq_tol(
+        caps_text_width("ab", 2), caps_text_width("a", 2) + caps_text_width("b", 2), 1e-9);
+    ck_assert_double_gt(caps_text_width("ab", CAPS_TEXT_TITLE), 1.5 * caps_text_width("ab", 2));
+    /* As much as fits, with both ends. */
+    char fit[64];
+    const char *const long_name = "class_with_a_long_name_77";
+    for (double width = 20; width < 400; width += 7) {
+        caps_text_fit(fit, sizeof fit, long_name, width, 2);
+        if (strlen(fit) > 2)
+            ck_assert_double_le(caps_text_width(fit, 2), width);
+        if (strcmp(fit, long_name) != 0) {
+            char more[64];
+            caps_text_cut(more, long_name, strlen(fit) + 1);
+            ck_assert_double_gt(caps_text_width(more, 2), width);
+        }
+    }
+    ck_assert_str_eq(fit, long_name);
+    ck_assert_str_eq(caps_text_fit(fit, 8, long_name, 400, 2), "clas..7");
 
     /* However long, a label stays within its width; aligned it touches its side. */
     const char *const texts[] = {"i", "a name that is much too long for this place", "WWWWWWWW"};
@@ -241,11 +314,12 @@ START_TEST(letters)
                          "e",
                          7),
         "Gros..e");
-    ck_assert_str_eq(caps_text_name(out, sizeof out, "as ", "a name that is long", " 0.9", 17),
+    ck_assert_str_eq(caps_text_name(out, sizeof out, "as ", "a name that is long", " 0.9",
+                         caps_text_width("as a name..ng 0.9", 2), 2),
         "as a name..ng 0.9");
     ck_assert_str_eq(
-        caps_text_name(out, 16, "as ", "a name that is long", " 0.9", 99), "as a na..ng 0.9");
-    ck_assert_str_eq(caps_text_name(out, sizeof out, "as ", "boot", " 0.9", 1), "as b.. 0.9");
+        caps_text_name(out, 16, "as ", "a name that is long", " 0.9", 1e6, 2), "as a na..ng 0.9");
+    ck_assert_str_eq(caps_text_name(out, sizeof out, "as ", "boot", " 0.9", 1, 2), "as b.. 0.9");
 }
 END_TEST
 
@@ -433,21 +507,55 @@ START_TEST(sheets_of_any_size)
 }
 END_TEST
 
-/* Does the sheet (at scale 1, on paper) have this text? */
+/* Does the sheet (at scale 1, on paper) have this word at x, y? */
+static bool word_at(const caps_drawing *d, const caps_drawing *word, size_t x, size_t y)
+{
+    const size_t w = word->image.width, h = word->image.height;
+    if (x + w > d->image.width || y + h > d->image.height)
+        return false;
+    for (size_t row = 0; row < h; row++)
+        if (memcmp(word->image.pixels + row * w * 3,
+                d->image.pixels + ((y + row) * d->image.width + x) * 3, w * 3) != 0)
+            return false;
+    return true;
+}
+
+/* Words begin on whole pixels: each is found where the text's measure has it, or a pixel beside. */
+static bool words_at(const caps_drawing *d, const caps_drawing *words, const double *at, size_t n,
+    size_t x, size_t y)
+{
+    for (size_t i = 0; i < n; i++) {
+        const size_t near = x + (size_t)lround(at[i]);
+        if (!word_at(d, &words[i], near, y) && (i == 0 || !word_at(d, &words[i], near - 1, y)) &&
+            (i == 0 || !word_at(d, &words[i], near + 1, y)))
+            return false;
+    }
+    return n > 0;
+}
+
+/* Does it have this text? */
 static bool says(const caps_drawing *d, const char *text, double size, caps_colour colour)
 {
-    caps_drawing t = drawing(caps_text_width(text, size) + 4, 9 * size + 4, 1);
-    caps_draw_text(&t, 2, 2, text, size, colour);
-    const size_t w = t.image.width, h = t.image.height;
+    enum { MOST_WORDS = 8 };
+    caps_drawing words[MOST_WORDS];
+    double at[MOST_WORDS];
+    size_t n = 0;
+    for (const char *word = text; *word && n < MOST_WORDS; n++) {
+        char one[64];
+        snprintf(one, sizeof one, "%.*s", (int)(word - text), text);
+        at[n] = caps_text_width(one, size);
+        snprintf(one, sizeof one, "%.*s", (int)strcspn(word, " "), word);
+        words[n] = drawing(caps_text_width(one, size) + 3, 8.4 * size + 2, 1);
+        caps_draw_text(&words[n], 2, 2, one, size, colour);
+        word += strlen(one);
+        word += *word == ' ';
+    }
     bool found = false;
-    for (size_t y = 0; !found && y + h <= d->image.height; y++)
-        for (size_t x = 0; !found && x + w <= d->image.width; x++) {
-            found = true;
-            for (size_t row = 0; found && row < h; row++)
-                found = memcmp(t.image.pixels + row * w * 3,
-                            d->image.pixels + ((y + row) * d->image.width + x) * 3, w * 3) == 0;
-        }
-    caps_drawing_release(&t);
+    for (size_t y = 0; !found && y < d->image.height; y++)
+        for (size_t x = 0; !found && x < d->image.width; x++)
+            found = words_at(d, words, at, n, x, y);
+    for (size_t i = 0; i < n; i++)
+        caps_drawing_release(&words[i]);
     return found;
 }
 
@@ -565,7 +673,7 @@ START_TEST(couplings_show_true_classes)
     ck_assert_uint_ge(of_two, 2 * line);
     ck_assert_uint_eq(one.image.width, two.image.width);
     ck_assert_uint_gt(leaky.image.width, one.image.width + 84);
-    ck_assert(says(&leaky, "no parent", CAPS_TEXT_SMALL, caps_muted));
+    ck_assert(says(&leaky, "no parent", CAPS_TEXT_BODY, caps_muted));
     ck_assert(says(&two, "true 29 + 28", CAPS_TEXT_SMALL, caps_ink));
     ck_assert(says(&two, "-> 0 + 1", CAPS_TEXT_SMALL, caps_bad));
     caps_drawing_release(&one);
@@ -598,7 +706,7 @@ START_TEST(sheets_say_names)
     ck_assert(says(&d, "#67890", CAPS_TEXT_SMALL, caps_muted));
     ck_assert(says(&d, "Ankle boot", CAPS_TEXT_SMALL, caps_good));
     ck_assert(says(&d, "as Ankle boot", CAPS_TEXT_SMALL, caps_bad));
-    ck_assert(says(&d, "as class_wi.._77", CAPS_TEXT_SMALL, caps_good));
+    ck_assert(says(&d, "as class_with_a..me_77", CAPS_TEXT_SMALL, caps_good));
     ck_assert(says(&d, "capsule's length", CAPS_TEXT_BODY, caps_muted));
     ck_assert(says(&d, "true class", CAPS_TEXT_BODY, caps_muted));
     ck_assert(!says(&d, "false class", CAPS_TEXT_BODY, caps_muted));
@@ -657,6 +765,7 @@ Suite *suite(void)
     tcase_add_test(draw, drawing_outside_is_cut);
     tcase_add_test(draw, lines);
     tcase_add_test(draw, text_is_readable);
+    tcase_add_test(draw, letters_are_exact);
     tcase_add_test(draw, labels_are_cut_and_placed);
     tcase_add_test(draw, letters);
     tcase_add_test(draw, ramps);
