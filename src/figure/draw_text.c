@@ -67,6 +67,9 @@ double caps_text_height(double size)
 
 /* ---- drawing -------------------------------------------------------------------------------- */
 
+/* Few shades, and letters at few places within a pixel: a PNG that repeats itself is a smaller one. */
+enum { SHADES = 16, PLACES = 4 };
+
 typedef struct pen {
     caps_drawing *d;
     long x, y; /* where the text begins, on the line that letters stand on */
@@ -77,6 +80,7 @@ typedef struct pen {
 static void pen_ink(void *to, long along, long across, double part)
 {
     pen *p = to;
+    part = round(part * SHADES) / SHADES;
     if (p->up)
         caps_draw_dot(p->d, p->x + across, p->y - 1 - along, p->colour, part);
     else
@@ -100,7 +104,8 @@ static void draw_text(
             continue;
         }
         /* Words begin on whole pixels, so that each looks the same wherever it stands. */
-        const double at = round(word * d->scale) + (along - word) * d->scale;
+        const double at =
+            round(word * d->scale) + round((along - word) * d->scale * PLACES) / PLACES;
         caps_type_draw(face_of(size), c, em, at, pen_ink, &p);
     }
 }
