@@ -49,6 +49,10 @@ pkg-config and CMake.")
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_NAME capscl)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SHLIBDEPS ON)
+if(MICROHTTPD_FOUND) # it is loaded at run time, so that dpkg-shlibdeps does not see it
+  execute_process(COMMAND dpkg-query -S ${microhttpd_file} OUTPUT_VARIABLE owner COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX REPLACE "[:,].*" "" CPACK_DEBIAN_PROGRAM_PACKAGE_DEPENDS "${owner}")
+endif()
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_RECOMMENDS "pocl-opencl-icd | opencl-icd")
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SUGGESTS "dataset-fashion-mnist")
 set(CPACK_DEBIAN_PROGRAM_DESCRIPTION "capsule networks on any OpenCL device: program
