@@ -1,0 +1,135 @@
+/* The answer while drawing: how long the capsule of each class is, or how probable a class is. */
+
+import {latest, post} from "./api.js";
+import {button, byId, h, say} from "./dom.js";
+import {paint, isBlank, toSend} from "./pixels.js";
+import {Panel} from "./panel.js";
+import {choose, className, emit, model, on, state, theClass, trueLabels} from "./store.js";
+import {fixed, greatest, list, quantile} from "./words.js";
+
+let panel, bars, verdict, redrawn, redrawnText, follow;
+let rows = [];
+const times = [];
+
+/* Milliseconds from each change of the image to its answer on the screen, the last 400. */
+export const answerTimes = times;
+
+function buildRows() {
+    rows = model().classes.map((name, j) => {
+        const bar = h("div", {class: "bar-fill"}), value = h("span", {class: "bar-value"});
+        const row = button([h("span", {class: "bar-name"}, name), h("span", {class: "bar"}, bar), value],
+            () => choose(state.chosen === j ? null : j), {class: "bar-row", "aria-pressed": "false"});
+        return {row, bar, value};
+    });
+    bars.replaceChildren(...rows.map(({row}) => h("li", {}, row)));
+    bars.classList.toggle("many", rows.length > 12);
+    bars.setAttribute("aria-label", model().kind === "cnn" ? "Probability of each class"
+        : "Length of each class capsule");
+}
+
+function showBars() {
+    const {lengths} = state.prediction, chosen = theClass();
+    rows.forEach(({row, bar, value}, j) => {
+        bar.style.width = `${Math.min(100, 100 * Math.max(0, lengths[j]))}%`;
+        value.textContent = fixed(lengths[j]);
+        row.classList.toggle("winner", j === state.prediction.label);
+        row.classList.toggle("chosen", state.chosen === j);
+        row.setAttribute("aria-pressed", String(j === state.chosen));
+        row.setAttribute("aria-label", `${className(j)}: ${fixed(lengths[j])}`);
+    });
+    follow.hidden = state.chosen === null;
+    follow.textContent = `Look at the network’s own answer again, not at ${className(chosen)}`;
+}
+
+function judge() {
+    if (isBlank(state.image))
+        return "Nothing is drawn: these are the answers to an empty image.";
+    const {lengths, label} = state.prediction, cnn = model().kind === "cnn";
+    const truth = trueLabels();
+    const two = greatest(lengths, 2), name = className(label);
+    const found = truth.length > 1 ? list(greatest(lengths, truth.length).map(className)) : name;
+    let text = `It takes this for ${found}`;
+    if (truth.length > 1)
+        text += truth.every((t) => greatest(lengths, truth.length).includes(t)) ? ": both are right."
+            : `; the data say ${list(truth.map(className))}.`;
+    else if (truth.length)
+        text += truth[0] === label ? ", which is right." : `; the data say ${className(truth[0])}.`;
+    else if (lengths[label] < 0.5)
+        text += `, but is not sure: ${cnn ? "the probability" : "the capsule’s length"} is below 0.5.`;
+    else if (lengths[two[1]] > 0.5)
+        text += `, and sees ${className(two[1])} in it too.`;
+    else
+        text += ".";
+    return text;
+}
+
+function showRedrawn() {
+    const {reconstruction} = state.prediction;
+    const figure = redrawn.closest("figure");
+    figure.hidden = !reconstruction;
+    if (!reconstruction)
+        return;
+    const image = [reconstruction].flat(2);
+    paint(redrawn, image, model().input);
+    redrawn.setAttribute("aria-label", `What the decoder draws from the capsule of ${className(theClass())}`);
+    redrawnText.textContent = `What the decoder draws from the capsule of ${className(theClass())} alone.`;
+}
+
+function show(answer, asked) {
+    state.prediction = answer;
+    showBars();
+    showRedrawn();
+    verdict.textContent = judge();
+    say(judge());
+    times.push(performance.now() - asked.begun);
+    if (times.length > 400)
+        times.shift();
+    byId("timing").textContent = `Last answer ${fixed(times.at(-1), 0)} ms after the change; of the last `
+        + `${times.length}, half within ${fixed(quantile(times, 0.5), 0)} ms and 95 % within ${fixed(quantile(times, 0.95), 0)} ms.`;
+    emit("prediction", {live: asked.live});
+}
+
+const ask = latest(({body}) => post("/api/predict", body), show);
+
+function request(live) {
+    if (!state.image)
+        return;
+    const body = {model: state.index, image: toSend(state.image)};
+    if (state.chosen !== null && model().decoder)
+        body.reconstruct_class = state.chosen;
+    ask({body, live, begun: performance.now()});
+}
+
+function setWords() {
+    const cnn = model().kind === "cnn", matrix = model().kind === "matrix";
+    byId("answer-title").textContent = cnn ? "How probable each class is" : "How long each capsule is";
+    if (matrix)
+        byId("answer-title").textContent = "How active each capsule is";
+    panel.setIdea(cnn ? "A plain network gives one number for each class; together they make 1."
+        : matrix ? "The activation of a class capsule says how sure the network is that its class is there."
+            : "The length of a class capsule says how sure the network is that its class is there.");
+}
+
+export function begin() {
+    bars = h("ul", {class: "bars"});
+    verdict = h("p", {class: "verdict"});
+    redrawn = h("canvas", {role: "img"});
+    redrawnText = h("figcaption", {class: "quiet"});
+    follow = button("", () => choose(null), {class: "link", hidden: true});
+    panel = new Panel("answer", {idea: "", update: () => {}, csv: () => [
+        ["class", model().kind === "cnn" ? "probability" : "length"],
+        ...state.prediction.lengths.map((v, j) => [className(j), v])]});
+    panel.body.append(verdict, bars, follow,
+        h("figure", {class: "redrawn", hidden: true}, redrawn, redrawnText));
+    buildRows();
+    setWords();
+    on("image", ({live}) => request(live));
+    on("class", () => request(false));
+    on("model", () => {
+        ask.forget();
+        if (state.chosen !== null && state.chosen >= model().classes.length)
+            state.chosen = null;
+        buildRows();
+        setWords();
+    });
+}

@@ -1,0 +1,173 @@
+/* Puts the page together. */
+
+import {beginRemembering, recall, register, remember} from "./address.js";
+import * as answerPanel from "./answer.js";
+import {get} from "./api.js";
+import * as attackPanel from "./attack.js";
+import * as couplings from "./couplings.js";
+import * as dimensionsPanel from "./dimensions.js";
+import {button, byId, choice, complain, h} from "./dom.js";
+import * as equationsPanel from "./equations.js";
+import * as motionPanel from "./motion.js";
+import * as overlapPanel from "./overlap.js";
+import {fromText, isBlank, isDark, repaintAll, toText} from "./pixels.js";
+import * as routingPanel from "./routing.js";
+import {first, begin as beginSource, takeData} from "./source.js";
+import {emit, model, on, setImage, shape, state} from "./store.js";
+import {list, thousands} from "./words.js";
+
+const CONTENTS = {dimensions: "Numbers", routing: "Votes", motion: "Turn & shift", overlap: "Two at once",
+    attack: "Attack", equations: "Equations"};
+const TEXT_PIXELS = 1400; /* an image with more does not go into an address */
+
+function describeModel() {
+    const {name, kind, parameters, capsules, input, layers} = model();
+    const what = {vector: "a capsule network", matrix: "a network of matrix capsules", cnn: "a plain CNN"}[kind];
+    const parts = [`${name}: ${what} with ${layers ? `${layers.length} layers and ` : ""}${thousands(parameters)} parameters`];
+    if (capsules)
+        parts.push(`${capsules.count} class capsules of ${capsules.size} numbers`);
+    parts.push(`images of ${input.width} × ${input.height}${input.channels > 1 ? ` × ${input.channels}` : ""}`);
+    if (state.data)
+        parts.push(`data: ${state.data.name}`);
+    parts.push(`computed by ${state.device}`);
+    byId("model-line").textContent = `${parts.join("; ")}.`;
+    document.title = `${name}: capscl explorer`;
+}
+
+function setModel(index) {
+    if (index === state.index || !state.models[index])
+        return;
+    state.index = index;
+    state.prediction = state.routing = null;
+    describeModel();
+    emit("model");
+    remember();
+}
+
+function themeButton() {
+    const name = () => (isDark() ? "Light" : "Dark");
+    const toggle = button(name(), () => {
+        const theme = isDark() ? "light" : "dark";
+        document.documentElement.dataset.theme = theme;
+        try {
+            localStorage.setItem("capscl-theme", theme);
+        } catch {
+            /* It lasts until the page is left. */
+        }
+        changed();
+    }, {id: "theme", title: "Light or dark page"});
+    const changed = () => {
+        toggle.textContent = name();
+        toggle.setAttribute("aria-label", `Change to the ${name().toLowerCase()} page`);
+        repaintAll();
+        emit("theme");
+    };
+    toggle.setAttribute("aria-label", `Change to the ${name().toLowerCase()} page`);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
+    return toggle;
+}
+
+function linkButton() {
+    const copy = button("Copy link", async () => {
+        try {
+            await navigator.clipboard.writeText(location.href);
+            copy.textContent = "Copied";
+        } catch {
+            copy.textContent = "It is in the address bar";
+        }
+        setTimeout(() => {
+            copy.textContent = "Copy link";
+        }, 2000);
+    });
+    return copy;
+}
+
+let modelSelect = null;
+
+function beginTop() {
+    const tools = byId("top-tools");
+    if (state.models.length > 1) {
+        const made = choice("Model", state.models.map((m) => [m.index, m.name]), state.index, (v) => setModel(Number(v)));
+        modelSelect = made.select;
+        modelSelect.id = "model-choice";
+        made.element.querySelector("label").htmlFor = "model-choice";
+        tools.append(made.element);
+    }
+    tools.append(linkButton(), themeButton());
+    byId("contents").append(...Object.entries(CONTENTS).map(([id, name]) =>
+        h("li", {}, h("a", {href: `#${id}`, onclick: (event) => {
+            event.preventDefault();
+            byId(id).scrollIntoView({behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth"});
+            byId(id).querySelector("h2").focus({preventScroll: true});
+        }}, name))));
+    document.querySelectorAll("main h2").forEach((title) => title.setAttribute("tabindex", "-1"));
+}
+
+/* "test:12", "train:5", or "draw:" and the pixels. */
+let wanted = null;
+
+function registerImage() {
+    register("model", () => (state.index ? state.index : ""), (text) => {
+        if (state.models[Number(text)])
+            state.index = Number(text);
+    });
+    register("class", () => (state.chosen === null ? "" : state.chosen), (text) => {
+        if (/^\d+$/.test(text) && Number(text) < model().classes.length)
+            state.chosen = Number(text);
+    });
+    register("image", () => {
+        const {kind, index} = state.source;
+        if (kind === "test" || kind === "train")
+            return `${kind}:${index}`;
+        return state.image && !isBlank(state.image) && state.image.length <= TEXT_PIXELS ? `draw:${toText(state.image)}` : "";
+    }, (text) => {
+        wanted = text;
+    });
+}
+
+async function openImage() {
+    const [kind, rest] = (wanted || "").split(":");
+    if (kind === "draw") {
+        const image = fromText(rest || "", shape());
+        if (image)
+            return setImage(image, {kind: "drawn"});
+    } else if (["test", "train"].includes(kind) && /^\d+$/.test(rest) && state.data) {
+        await takeData(kind, Number(rest));
+        if (state.image)
+            return undefined;
+    }
+    return first();
+}
+
+async function begin() {
+    let answer;
+    try {
+        answer = await get("/api/model");
+    } catch {
+        complain("The program does not answer. Is capscl serve still running?");
+        return;
+    }
+    Object.assign(state, {models: answer.models || [answer], data: answer.data, device: answer.device});
+    registerImage();
+    /* The model is needed before the panels; the rest of the address after them. */
+    recall();
+    describeModel();
+    beginTop();
+    couplings.begin();
+    beginSource();
+    for (const panel of [answerPanel, dimensionsPanel, routingPanel, motionPanel, overlapPanel, attackPanel, equationsPanel])
+        panel.begin();
+    recall();
+    if (modelSelect)
+        modelSelect.value = state.index;
+    for (const name of ["image", "class", "model", "place"])
+        on(name, () => remember());
+    await openImage();
+    beginRemembering();
+    document.documentElement.dataset.ready = "true";
+}
+
+/* What tests and curious people may read. */
+window.capsclExplorer = {state, times: answerPanel.answerTimes, list};
+
+begin();
