@@ -30,7 +30,7 @@ function buildRows() {
 function showBars() {
     const {lengths} = state.prediction, chosen = theClass();
     rows.forEach(({row, bar, value}, j) => {
-        bar.style.width = `${Math.min(100, 100 * Math.max(0, lengths[j]))}%`;
+        bar.style.setProperty("--share", String(Math.min(1, Math.max(0, lengths[j]))));
         value.textContent = fixed(lengths[j]);
         row.classList.toggle("winner", j === state.prediction.label);
         row.classList.toggle("chosen", state.chosen === j);
@@ -38,7 +38,7 @@ function showBars() {
         row.setAttribute("aria-label", `${className(j)}: ${fixed(lengths[j])}`);
     });
     follow.hidden = state.chosen === null;
-    follow.textContent = `Look at the network’s own answer again, not at ${className(chosen)}`;
+    follow.textContent = `Back from ${className(chosen)} to the answer`;
 }
 
 function judge() {
@@ -72,7 +72,7 @@ function showRedrawn() {
     const image = [reconstruction].flat(2);
     paint(redrawn, image, model().input);
     redrawn.setAttribute("aria-label", `What the decoder draws from the capsule of ${className(theClass())}`);
-    redrawnText.textContent = `What the decoder draws from the capsule of ${className(theClass())} alone.`;
+    redrawnText.textContent = `drawn from the capsule of ${className(theClass())} alone`;
 }
 
 function show(answer, asked) {
@@ -89,7 +89,7 @@ function show(answer, asked) {
     emit("prediction", {live: asked.live});
 }
 
-const ask = latest(({body}) => post("/api/predict", body), show);
+const ask = latest(({body}, stream) => post("/api/predict", {...body, stream}), show);
 
 function request(live) {
     if (!state.image)
@@ -102,12 +102,9 @@ function request(live) {
 
 function setWords() {
     const cnn = model().kind === "cnn", matrix = model().kind === "matrix";
-    byId("answer-title").textContent = cnn ? "How probable each class is" : "How long each capsule is";
-    if (matrix)
-        byId("answer-title").textContent = "How active each capsule is";
-    panel.setIdea(cnn ? "A plain network gives one number for each class; together they make 1."
-        : matrix ? "The activation of a class capsule says how sure the network is that its class is there."
-            : "The length of a class capsule says how sure the network is that its class is there.");
+    byId("answer-title").textContent = cnn ? "Probabilities" : matrix ? "Activations" : "Capsule lengths";
+    byId("answer-title").title = cnn ? "The probability of each class; together they make 1"
+        : `The ${matrix ? "activation" : "length"} of each class capsule: how sure the network is that its class is there`;
 }
 
 export function begin() {
@@ -119,7 +116,7 @@ export function begin() {
     panel = new Panel("answer", {idea: "", update: () => {}, csv: () => [
         ["class", model().kind === "cnn" ? "probability" : "length"],
         ...state.prediction.lengths.map((v, j) => [className(j), v])]});
-    panel.body.append(verdict, bars, follow,
+    panel.body.append(bars, verdict, follow,
         h("figure", {class: "redrawn", hidden: true}, redrawn, redrawnText));
     buildRows();
     setWords();

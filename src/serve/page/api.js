@@ -19,6 +19,10 @@ export async function get(path) {
     return answer(await fetch(path));
 }
 
+/* Names this page to the program, which then drops a stroke that waits when a newer one comes. */
+const page = Math.random().toString(36).slice(2, 10);
+let purposes = 0;
+
 export async function post(path, body) {
     return answer(await fetch(path, {
         method: "POST",
@@ -28,9 +32,9 @@ export async function post(path, body) {
 }
 
 /* What a failed request means to somebody who looks at the page. A stroke that the program has
- * dropped for a newer one (409, 429, 503) is no trouble. */
+ * dropped for a newer one (409) is no trouble. */
 function explain(error) {
-    if ([409, 429, 503].includes(error.status))
+    if (error.status === 409)
         return;
     complain(error instanceof TypeError
         ? "The program does not answer. Is capscl serve still running?"
@@ -39,13 +43,15 @@ function explain(error) {
 
 /* A function that asks and shows, for something that changes quickly. While one request is under
  * way only the newest of the next ones is kept, so that a stroke never queues. Every request has a
- * number: an answer is shown unless one with a higher number has been, or `forget` was called. */
+ * number: an answer is shown unless one with a higher number has been, or `forget` was called.
+ * ask(argument, stream): the stream goes into the request. */
 export function latest(ask, show) {
     let sequence = 0, shown = 0, busy = false, waiting = null;
+    const stream = `${page}-${++purposes}`;
     async function run(argument, number) {
         busy = true;
         try {
-            const result = await ask(argument);
+            const result = await ask(argument, stream);
             if (number > shown) {
                 shown = number;
                 complain("");

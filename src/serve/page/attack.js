@@ -14,7 +14,7 @@ import {fixed, greatest, quantile, steps} from "./words.js";
 const EPSILONS = steps(0, 0.3, 13);
 const CLEAN = 40; /* test images that tell what a usual reconstruction error is */
 let panel, columnBox, slider, scoreBox, errorBox, sentence, sourceChoice, drawScores, drawErrors;
-let at = 2, gradientOf = "own", found = [], label = 0, run = 0, asked = null, clean = new Map(), columns = [];
+let at = 2, gradientOf = "own", found = [], label = 0, labels = [], run = 0, asked = null, clean = new Map(), columns = [];
 
 /* The model that is looked into, and the first other one beside it. */
 function pair() {
@@ -30,7 +30,7 @@ const imageFor = (m) => {
 };
 
 async function attackOne(m, source, epsilon) {
-    const one = await post("/api/attack", {model: source.index, image: toSend(imageFor(source)), label, epsilon});
+    const one = await post("/api/attack", {model: source.index, image: toSend(imageFor(source)), label, labels, epsilon});
     if (source === m)
         return {image: one.image, prediction: one.prediction};
     const image = source.input.height === m.input.height ? one.image : place(one.image, source.input, m.input);
@@ -41,7 +41,11 @@ async function attackOne(m, source, epsilon) {
 async function runAll() {
     const mine = ++run, models = pair();
     asked = state.image;
-    label = trueLabels()[0] ?? state.prediction.label;
+    /* What is true: what the data say, else what the network says of the untouched image. */
+    labels = greatest(state.prediction.lengths, model().labels ?? 1);
+    if (trueLabels().length === labels.length)
+        labels = trueLabels();
+    label = labels[0];
     found = models.map(() => []);
     const order = [at, ...EPSILONS.keys()].filter((k, i, list) => list.indexOf(k) === i);
     for (const k of order)
@@ -103,7 +107,7 @@ function drawColumn({m, picture, drawn, verdict, bars, error}, one) {
         paint(drawn, [p.reconstruction].flat(2), m.input);
     bars.replaceChildren(...greatest(p.lengths, 3).map((j) => {
         const bar = h("span", {class: "bar-fill"});
-        bar.style.width = `${Math.min(100, 100 * p.lengths[j])}%`;
+        bar.style.setProperty("--share", String(Math.min(1, p.lengths[j])));
         return h("li", {class: j === label ? "bar-row winner" : "bar-row"}, h("span", {class: "bar-name"}, name(j)),
             h("span", {class: "bar"}, bar), h("span", {class: "bar-value"}, fixed(p.lengths[j])));
     }));
@@ -184,7 +188,7 @@ function build() {
     sourceChoice = made.element;
     panel.setIdea([
         "FGSM moves every pixel by at most ε in the direction that hurts most. The eye sees little; the network may see another class. A capsule network can draw what it believes: where the drawing does not fit the input, something is wrong.",
-        models.length > 1 ? "" : " Start capscl serve with --model twice, a capsule network and a CNN, to see them side by side."]);
+        models.length > 1 ? "" : [" Start ", h("code", {}, "capscl serve"), " with ", h("code", {}, "--model"), " twice, a capsule network and a CNN, to see them side by side."]]);
 }
 
 function csv() {

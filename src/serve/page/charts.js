@@ -5,18 +5,21 @@ import {h, s} from "./dom.js";
 import {isDark} from "./pixels.js";
 import {fixed} from "./words.js";
 
-/* -1 blue, 0 paper, 1 orange, of about the same darkness. */
-export function diverging(t) {
+/* -1 blue, 0 paper, 1 orange, of about the same darkness: [r, g, b]. */
+function divergingParts(t) {
     const v = Math.min(1, Math.abs(t));
     const [paper, end] = isDark() ? [[32, 36, 43], t < 0 ? [70, 165, 245] : [255, 150, 40]]
         : [[244, 244, 240], t < 0 ? [0, 95, 155] : [200, 80, 0]];
-    return `rgb(${paper.map((p, k) => Math.round(p + (end[k] - p) * v)).join(" ")})`;
+    return paper.map((p, k) => Math.round(p + (end[k] - p) * v));
 }
 
-/* Black or white text that can be read on such a colour. */
+export const diverging = (t) => `rgb(${divergingParts(t).join(" ")})`;
+
+/* Black or white, whichever is easier to read on such a colour (relative luminance of WCAG). */
 export function inkOn(t) {
-    const strong = Math.abs(t) > 0.55;
-    return isDark() ? (strong ? "#0b0d10" : "#f0f0ea") : (strong ? "#ffffff" : "#16181e");
+    const [r, g, b] = divergingParts(t).map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92
+        : ((c / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#0b0d10" : "#ffffff";
 }
 
 export function heatCell(t, text, title) {
@@ -47,7 +50,7 @@ export const path = (points) => points.map(([x, y], i) =>
 /* Ticks at round numbers. */
 export function ticks(low, high, most) {
     const rough = (high - low) / most, power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 2.5, 5, 10].map((k) => k * power).find((k) => k >= rough * 0.999);
+    const step = [1, 2, 5, 10].map((k) => k * power).find((k) => k >= rough * 0.999);
     const out = [];
     for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + step * 1e-6; v += step)
         out.push(Math.abs(v) < step * 1e-6 ? 0 : v);
@@ -73,6 +76,9 @@ function endNames(lines, y, height) {
     return names;
 }
 
+/* After the point, for about five ticks over such a span. */
+const digits = (span) => Math.max(0, Math.ceil(-Math.log10(span / 5)));
+
 /* lines: [{values, name, className}] over `at`; low, high: of y; cursor: an index of `at`;
  * label: what a screen reader says; xName: text below. Options: width, height, format of x,
  * bands: [{low, high, className}] across. */
@@ -84,10 +90,10 @@ export function curves({at, lines, low, high, cursor, label, xName, yName, width
     const names = endNames(lines, y, height - bottom);
     return s("svg", {width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, class: "chart"},
         bands.map((b) => s("rect", {class: b.className, x: left, width: width - left - right, y: y(b.high), height: Math.max(0, y(b.low) - y(b.high))})),
-        ticks(low, high, 4).map((v) => s("g", {},
+        ticks(low, high, 5).map((v) => s("g", {},
             s("line", {class: "rule", x1: left, x2: width - right, y1: y(v), y2: y(v)}),
-            s("text", {class: "tick-name", x: left - 6, y: y(v), "text-anchor": "end", "dominant-baseline": "central"}, fixed(v, high - low < 0.1 ? 3 : high - low < 2 ? 1 : 0)))),
-        ticks(at[0], at.at(-1), width < 420 ? 5 : 8).map((v) =>
+            s("text", {class: "tick-name", x: left - 6, y: y(v), "text-anchor": "end", "dominant-baseline": "central"}, fixed(v, digits(high - low))))),
+        ticks(at[0], at.at(-1), width < 420 ? 6 : 8).map((v) =>
             s("text", {class: "tick-name", x: x(v), y: height - bottom + 15, "text-anchor": "middle"}, format(v))),
         s("text", {class: "axis-name", x: (left + width - right) / 2, y: height - 3, "text-anchor": "middle"}, xName),
         yName && s("text", {class: "axis-name", x: 2, y: 10}, yName),

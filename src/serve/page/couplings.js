@@ -3,11 +3,11 @@
 
 import {latest, post} from "./api.js";
 import {toSend} from "./pixels.js";
-import {emit, model, on, state} from "./store.js";
+import {emit, model, on, state, theClass} from "./store.js";
 
 let askedFor = null;
 
-const ask = latest((body) => post("/api/predict", body), (answer, {image}) => {
+const ask = latest((body, stream) => post("/api/predict", {...body, stream}), (answer, {image}) => {
     state.routing = answer;
     emit("routing", {image});
 });
@@ -87,17 +87,24 @@ export function seenBy(x, y) {
     return {cx: at(x), cy: at(y), size: field.size, stride: field.stride};
 }
 
-/* The place that is looked at; at first the most active one. */
+/* Where the capsules give most to class j, weighted by how active they are. */
+export function strongestPlace(table, r, j) {
+    let best = {x: 0, y: 0, e: -Infinity};
+    table.activity.forEach((row, y) => row.forEach((active, x) => {
+        const e = table.excess[r][y][x][j] * active;
+        if (e > best.e)
+            best = {x, y, e};
+    }));
+    return best;
+}
+
+/* The place that is looked at; at first that of the strongest voters of the class. */
 export function thePlace(table) {
     const {height, width} = grid();
     if (state.place && state.place.x < width && state.place.y < height)
         return state.place;
-    let best = {x: 0, y: 0};
-    table.activity.forEach((row, y) => row.forEach((v, x) => {
-        if (v > table.activity[best.y][best.x])
-            best = {x, y};
-    }));
-    return best;
+    const {x, y} = strongestPlace(table, iterations() - 1, theClass());
+    return {x, y};
 }
 
 /* The types at a place, the most active first. */

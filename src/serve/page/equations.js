@@ -29,15 +29,16 @@ function squashPart(j) {
         numbers, h("p", {class: "quiet"}, "The length of the sum is computed back from that of the capsule."));
 }
 
-/* The strongest capsule of the place that the routing panel looks at. */
-function theChild() {
+/* Of the place that the routing panel looks at, the capsule that gives most to class j. */
+function theChild(j) {
+    const last = state.routing.routing.couplings.at(-1);
     if (!grid()) {
-        const i = greatest(state.routing.routing.child_lengths, 1)[0];
+        const i = greatest(last.map((c) => c[j]), 1)[0];
         return {i, name: `capsule ${i + 1}`};
     }
-    const place = thePlace(placeTable()), t = typesAt(place)[0];
-    return {i: childAt(t, place.x, place.y),
-        name: `the capsule of type ${t + 1} in row ${place.y + 1}, column ${place.x + 1}`};
+    const place = thePlace(placeTable()), at = (t) => childAt(t, place.x, place.y);
+    const t = typesAt(place).reduce((best, one) => (last[at(one)][j] > last[at(best)][j] ? one : best));
+    return {i: at(t), name: `the capsule of type ${t + 1} in row ${place.y + 1}, column ${place.x + 1}`};
 }
 
 /* Logits are known up to a constant from their softmax: here the mean over the classes is 0. */
@@ -48,20 +49,21 @@ function logits(c) {
 }
 
 function couplingRows(i) {
-    const {couplings} = state.routing.routing;
+    const {couplings} = state.routing.routing, all = couplings.map((c) => c[i]), b = all.map(logits);
+    const best = all.map((c) => (Math.max(...c) - Math.min(...c) < 1e-6 ? -1 : greatest(c, 1)[0]));
+    const here = (r) => (r === iteration() ? "here" : "");
     return h("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "Couplings of one capsule"},
-        h("table", {class: "numbers"}, h("thead", {}, h("tr", {}, h("th", {scope: "col"}, "iteration"), h("td", {}),
-            model().classes.map((c) => h("th", {scope: "col"}, c)))),
-        h("tbody", {}, couplings.flatMap((all, r) => {
-            const c = all[i], b = logits(c), best = greatest(c, 1)[0], here = r === iteration() ? "here" : "";
-            const equal = Math.max(...c) - Math.min(...c) < 1e-6;
-            return [h("tr", {class: here}, h("th", {scope: "row", rowspan: 2}, r + 1), h("th", {scope: "row"}, "b"), b.map((x) => h("td", {}, fixed(x)))),
-                h("tr", {class: here}, h("th", {scope: "row"}, "c"), c.map((x, j) => h("td", {class: j === best && !equal ? "best" : ""}, fixed(x, 3))))];
-        }))));
+        h("table", {class: "numbers"},
+            h("thead", {}, h("tr", {}, h("th", {scope: "col", rowspan: 2}, "class"),
+                all.map((_, r) => h("th", {scope: "colgroup", colspan: 2, class: here(r)}, r === 0 ? "iteration 1" : String(r + 1)))),
+            h("tr", {}, all.map((_, r) => [h("th", {scope: "col", class: here(r)}, "b"), h("th", {scope: "col", class: here(r)}, "c")]))),
+            h("tbody", {}, model().classes.map((name, j) => h("tr", {}, h("th", {scope: "row"}, name),
+                all.map((c, r) => [h("td", {class: here(r)}, fixed(b[r][j])),
+                    h("td", {class: j === best[r] ? `best ${here(r)}` : here(r)}, fixed(c[j], 3))]))))));
 }
 
 function couplingPart(j) {
-    const {i, name} = theChild(), r = iteration(), c = state.routing.routing.couplings[r][i];
+    const {i, name} = theChild(j), r = iteration(), c = state.routing.routing.couplings[r][i];
     const softmax = (top, bottom) => fraction(sup("e", top), row(sum("k"), sup("e", bottom)));
     const b = logits(c), total = b.reduce((a, x) => a + Math.exp(x), 0);
     const {kind} = model().routing;
@@ -86,11 +88,14 @@ function plainCouplings(i) {
     return h("p", {}, c.map((x, j) => `${className(j)}: ${fixed(x, 3)}`).join(" · "));
 }
 
+/* There is no room for the term on a phone. */
+const long = (headings, k) => (headings[k] === "the term" ? "long" : "");
+
 function lossTable(headings, rows) {
     return h("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "The loss of each class"}, h("table", {class: "numbers"},
-        h("thead", {}, h("tr", {}, headings.map((t) => h("th", {scope: "col"}, t)))),
+        h("thead", {}, h("tr", {}, headings.map((t, k) => h("th", {scope: "col", class: long(headings, k)}, t)))),
         h("tbody", {}, rows.map(([cells, here]) => h("tr", {class: here ? "here" : ""},
-            cells.map((c, k) => h(k ? "td" : "th", k ? {} : {scope: "row"}, c)))))));
+            cells.map((c, k) => h(k ? "td" : "th", k ? {class: long(headings, k)} : {scope: "row"}, c)))))));
 }
 
 /* The classes that count as true: those of the data, else the network's own answer. */

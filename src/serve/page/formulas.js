@@ -4,6 +4,8 @@
 import {m} from "./dom.js";
 
 const one = (x) => (typeof x === "string" ? v(x) : x);
+/* "ij": two indices, each a letter; "cat": a name. */
+const indices = (x) => (x === "ij" || x === "ik" ? row(v("i"), v(x[1])) : one(x));
 
 export const v = (name) => m("mi", {}, name);
 export const num = (x) => {
@@ -12,10 +14,10 @@ export const num = (x) => {
 };
 export const op = (sign) => m("mo", {}, sign);
 export const row = (...parts) => m("mrow", {}, parts);
-export const sub = (name, index) => m("msub", {}, one(name), one(index));
+export const sub = (name, index) => m("msub", {}, one(name), indices(index));
 export const sup = (base, power) => m("msup", {}, one(base), power);
 export const fraction = (above, below) => m("mfrac", {}, above, below);
-export const norm = (x) => m("mrow", {}, m("mo", {form: "prefix", stretchy: "false"}, "‖"), x, m("mo", {form: "postfix", stretchy: "false"}, "‖"));
+export const norm = (x) => m("mrow", {}, m("mo", {form: "prefix", stretchy: "false"}, "|"), x, m("mo", {form: "postfix", stretchy: "false"}, "|"));
 export const square = (x) => m("msup", {}, x, m("mn", {}, "2"));
 export const sum = (index) => m("munder", {}, m("mo", {}, "∑"), v(index));
 export const eq = (...parts) => m("math", {display: "block"}, m("mrow", {}, parts));

@@ -21,16 +21,15 @@ const CONTENTS = {dimensions: "Numbers", routing: "Votes", motion: "Turn & shift
 const TEXT_PIXELS = 1400; /* an image with more does not go into an address */
 
 function describeModel() {
-    const {name, kind, parameters, capsules, input, layers} = model();
+    const {name, architecture, kind, parameters, capsules, input} = model();
     const what = {vector: "a capsule network", matrix: "a network of matrix capsules", cnn: "a plain CNN"}[kind];
-    const parts = [`${name}: ${what} with ${layers ? `${layers.length} layers and ` : ""}${thousands(parameters)} parameters`];
+    const known = architecture && !["custom", name].includes(architecture) ? ` (${architecture})` : "";
+    const parts = [`${name}${known}, ${what} with ${thousands(parameters)} parameters`];
     if (capsules)
         parts.push(`${capsules.count} class capsules of ${capsules.size} numbers`);
-    parts.push(`images of ${input.width} × ${input.height}${input.channels > 1 ? ` × ${input.channels}` : ""}`);
-    if (state.data)
-        parts.push(`data: ${state.data.name}`);
-    parts.push(`computed by ${state.device}`);
+    parts.push(`images of ${input.width} × ${input.height}${input.channels > 1 ? ` × ${input.channels}` : ""}${state.data ? ` from ${state.data.name}` : ""}`);
     byId("model-line").textContent = `${parts.join("; ")}.`;
+    byId("device-line").textContent = `Computed by ${state.device}, capscl ${state.version}. Nothing is sent anywhere else.`;
     document.title = `${name}: capscl explorer`;
 }
 
@@ -147,7 +146,7 @@ async function begin() {
         complain("The program does not answer. Is capscl serve still running?");
         return;
     }
-    Object.assign(state, {models: answer.models || [answer], data: answer.data, device: answer.device});
+    Object.assign(state, {models: answer.models || [answer], data: answer.data, device: answer.device, version: answer.version});
     registerImage();
     /* The model is needed before the panels; the rest of the address after them. */
     recall();

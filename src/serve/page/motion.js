@@ -21,7 +21,7 @@ let kind = "rotate", value = 0, answer = null, ranges = null, asked = null;
 
 const valuesOf = (k) => steps(KINDS[k].from, KINDS[k].to, KINDS[k].n);
 
-const ask = latest((body) => post("/api/transform", body), async (found) => {
+const ask = latest((body, stream) => post("/api/transform", {...body, stream}), async (found) => {
     answer = found;
     ranges = await rangesOf(found.class);
     draw();
@@ -79,16 +79,14 @@ function drawHandles() {
 }
 
 function lengthLines() {
-    const {lengths} = answer, cnn = model().kind === "cnn";
-    const seen = lengths[0].map((_, j) => Math.max(...lengths.map((l) => l[j])));
-    return {
-        title: cnn ? "probability of each class" : model().kind === "matrix" ? "activation of each class capsule" : "length of each class capsule",
-        lines: [...seen.keys()].sort((a, b) => (a === answer.class) - (b === answer.class)).map((j) => ({
-            values: lengths.map((l) => l[j]),
-            name: j === answer.class || seen[j] > 0.4 ? className(j) : "",
-            className: j === answer.class ? "chosen" : seen[j] > 0.4 ? "rival" : "",
-        })),
-    };
+    const {lengths, labels} = answer, {kind} = model();
+    const title = kind === "cnn" ? "probability of each class"
+        : kind === "matrix" ? "activation of each class capsule" : "length of each class capsule";
+    /* The class itself is drawn last; one that wins somewhere has a name. */
+    const order = [...lengths[0].keys()].sort((a, b) => (a === answer.class) - (b === answer.class));
+    const role = (j) => (j === answer.class ? "chosen" : labels.includes(j) ? "rival" : "");
+    return {title, lines: order.map((j) => ({values: lengths.map((l) => l[j]), name: role(j) ? className(j) : "",
+        className: role(j)}))};
 }
 
 function drawSparks() {
@@ -215,7 +213,7 @@ export function begin() {
             return h("p", {class: "quiet"}, "…");
         const {title, lines} = lengthLines();
         return curves({at: answer.values, lines, low: 0, high: 1, cursor: at(), width, height: 210,
-            xName: KINDS[answer.kind].axis, yName: title, label: `${title}, ${KINDS[answer.kind].axis}`});
+            xName: KINDS[answer.kind].axis, yName: title, label: `${title}, ${KINDS[answer.kind].axis}`, format: (v) => fixed(v, answer.kind === "scale" ? 1 : 0)});
     });
     buildSlider();
     setIdea();

@@ -119,13 +119,13 @@ function picker(k) {
             await pick(k, Math.max(0, Math.floor(Number(inputs[k].value) || 0)));
             request();
         }});
-        tools.push(h("div", {class: "choice"}, h("label", {for: id}, `${name}: test image`), inputs[k]));
+        tools.push(h("div", {class: "choice"}, h("label", {for: id}, `${name} test image`), inputs[k]));
     }
-    tools.push(button(`${name}: my drawing`, () => {
+    tools.push(button("My drawing", () => {
         parts[k] = {image: state.image, labels: trueLabels().slice(0, 1), index: state.source.index};
         showPicks();
         request();
-    }));
+    }, {"aria-label": `${name}: my drawing`}));
     return h("div", {class: "tools"}, h("span", {class: `swatch pair-${k}`}), tools);
 }
 
@@ -183,7 +183,7 @@ function setIdea() {
     const {decoder, kind} = model();
     panel.setIdea(kind === "cnn"
         ? "Two digits in one image. A CNN was trained to choose one class: the probabilities must share."
-        : decoder ? "Each capsule speaks for one digit, so two that overlap can be taken apart: the decoder draws each from its own capsule. A model trained on pairs (--data multi:mnist) does this best."
+        : decoder ? ["Each capsule speaks for one digit, so two that overlap can be taken apart: the decoder draws each from its own capsule. A model trained on pairs (", h("code", {}, "--data multi:mnist"), ") does this best."]
             : "Two digits in one image: two capsules should be active. This model has no decoder to draw them apart.");
 }
 
@@ -203,7 +203,7 @@ async function update() {
     }
 }
 
-let wish = [0, 5];
+let wish = [3, 0];
 
 function figure(name, label, caption, className_ = "") {
     const canvas = h("canvas", {role: "img", "aria-label": label});

@@ -25,7 +25,8 @@ export class Panel {
                 {class: "small", "aria-label": `Save as PNG: ${title}`}),
             csv && button("CSV", () => saveCsv(csv(), `capscl-${id}`),
                 {class: "small", "aria-label": `Save as CSV: ${title}`}));
-        this.section.querySelector(".panel-head").append(this.saves);
+        /* The answer is too narrow for a title and buttons side by side. */
+        (id === "answer" ? this.section : this.section.querySelector(".panel-head")).append(this.saves);
         new IntersectionObserver(([entry]) => {
             this.visible = entry.isIntersecting;
             this.run();
@@ -35,7 +36,7 @@ export class Panel {
     setIdea(text) {
         const line = this.section.querySelector(".idea");
         if (line)
-            line.replaceChildren(...[text || ""].flat());
+            line.replaceChildren(...[text || ""].flat(2));
     }
 
     /* Text: why there is nothing to see here. Null: there is. */

@@ -3,7 +3,7 @@
 
 import {register, remember} from "./address.js";
 import {diverging, heatCell, inkOn} from "./charts.js";
-import {childAt, excess, grid, iteration, iterations, needCouplings, placeTable, seenBy, thePlace, typesAt} from "./couplings.js";
+import {childAt, excess, grid, iteration, iterations, needCouplings, placeTable, seenBy, strongestPlace, thePlace, typesAt} from "./couplings.js";
 import {button, h, s, say} from "./dom.js";
 import {paint} from "./pixels.js";
 import {Panel} from "./panel.js";
@@ -100,7 +100,7 @@ function drawColumns() {
     const r = iteration(), lengths = state.routing.routing.class_lengths[r];
     const columns = model().classes.map((name, j) => {
         const bar = h("span", {class: "bar"}, h("span", {class: "bar-fill"}));
-        bar.firstChild.style.width = `${Math.min(100, 100 * lengths[j])}%`;
+        bar.firstChild.style.setProperty("--share", String(Math.min(1, lengths[j])));
         const pressed = !all && j === theClass();
         return button([h("span", {class: "bar-name"}, name), grid() && miniMap(j, r), bar,
             h("span", {class: "bar-value"}, fixed(lengths[j]))],
@@ -118,16 +118,6 @@ function drawColumns() {
         columnBox.children[focus].focus({preventScroll: true});
 }
 
-function strongest(j, r) {
-    let best = {e: -Infinity};
-    table.activity.forEach((row, y) => row.forEach((a, x) => {
-        const e = table.excess[r][y][x][j] * a;
-        if (e > best.e)
-            best = {e, x, y};
-    }));
-    return best;
-}
-
 function drawSummary() {
     const j = theClass(), r = iteration(), share = 1 / model().classes.length;
     if (!grid()) {
@@ -138,7 +128,7 @@ function drawSummary() {
         summary.textContent = "Each sign is the class to which the capsules of that place give most, the larger the more active they are. A dot gives all the same.";
         return;
     }
-    const {x, y} = strongest(j, r), e = table.excess[r][y][x][j];
+    const {x, y} = strongestPlace(table, r, j), e = table.excess[r][y][x][j];
     const equal = table.excess[r].flat(2).every((v) => Math.abs(v) < 1e-3);
     summary.textContent = equal
         ? `Iteration ${r + 1}: nothing is known yet, so every capsule gives each class the same share, ${percent(share, 1)}.`
@@ -146,11 +136,11 @@ function drawSummary() {
 }
 
 function drawLegend() {
-    const most = percent(table ? table.most : 0, 0);
+    const share = 1 / model().classes.length, most = table ? table.most : 0;
     const bar = h("span", {class: "legend-bar"},
         [-1, -0.66, -0.33, 0, 0.33, 0.66, 1].map((t) => heatCell(t, "", "")));
-    legend.replaceChildren(`${most} less`, bar, `${most} more than an equal share`,
-        h("span", {class: "legend-size"}, isMatrix() ? "large: more active" : "large: long capsules"));
+    legend.replaceChildren("less", bar, `more than an equal share, up to ${percent(share * (1 + most), 1)} in place of ${percent(share, 1)}`,
+        h("span", {class: "legend-size"}, isMatrix() ? "Large: more active." : "Large: long capsules."));
 }
 
 function detailTable(children, names, caption) {
@@ -271,7 +261,7 @@ export function begin() {
     summary = h("p", {class: "verdict"});
     detail = h("div", {class: "detail"});
     legend = h("p", {class: "legend quiet"});
-    const first = button("First choices", () => {
+    const first = button("The favourite of each place", () => {
         all = !all;
         first.setAttribute("aria-pressed", String(all));
         draw();

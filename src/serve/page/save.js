@@ -57,7 +57,7 @@ class Picture {
             return this.control(element, style);
         for (const child of element.childNodes) {
             if (child.nodeType === Node.TEXT_NODE)
-                this.text(child, style);
+                this.text(child, style, element.localName === "mi" && child.data.length === 1);
             else if (child.nodeType === Node.ELEMENT_NODE)
                 this.element(child);
         }
@@ -69,7 +69,7 @@ class Picture {
         const radius = parseFloat(style.borderTopLeftRadius) || 0, {context} = this;
         context.beginPath();
         context.roundRect(x, y, width, height, Math.min(radius, width / 2, height / 2));
-        if (!/, 0\)$|transparent/.test(style.backgroundColor)) {
+        if (!/^rgba\(.*, 0\)$|transparent/.test(style.backgroundColor)) {
             context.fillStyle = style.backgroundColor;
             context.fill();
         }
@@ -100,8 +100,10 @@ class Picture {
 
     pixels(canvas) {
         this.context.imageSmoothingEnabled = false;
+        this.context.globalAlpha = parseFloat(getComputedStyle(canvas).opacity);
         if (canvas.width && canvas.height)
             this.context.drawImage(canvas, ...this.box(canvas.getBoundingClientRect()));
+        this.context.globalAlpha = 1;
     }
 
     /* A slider as a track with a thumb, a choice as its text. */
@@ -120,20 +122,21 @@ class Picture {
         }
     }
 
-    write(text, x, y, style, baseline = "alphabetic") {
+    write(text, x, y, style, baseline = "alphabetic", italic = false) {
         const {context} = this;
-        context.font = `${style.fontStyle} ${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+        context.font = `${italic ? "italic" : style.fontStyle} ${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
         context.fillStyle = style.color;
         context.textBaseline = baseline;
         context.textAlign = "left";
         context.fillText(text, x, y);
     }
 
-    /* Each line of a text where it stands: words are put together while they share a line. */
-    text(node, style) {
+    /* Each line of a text where it stands: words are put together while they share a line. A variable
+     * of a formula is set in italics, which its style does not say. */
+    text(node, style, italic) {
         const words = [...node.data.matchAll(/\S+/g)];
         let line = null;
-        const flush = () => line && this.write(line.text, line.x, line.y, style, "middle");
+        const flush = () => line && this.write(line.text, line.x, line.y, style, "middle", italic);
         for (const word of words) {
             const span = document.createRange();
             span.setStart(node, word.index);

@@ -62,11 +62,17 @@ function describe() {
     return `Image ${thousands(index)} of the ${kind} set${said}.`;
 }
 
-function tools() {
+function drawingTools() {
     const eraser = button("Erase", () => {
         pad.erasing = !pad.erasing;
         eraser.setAttribute("aria-pressed", String(pad.erasing));
     }, {"aria-pressed": "false"});
+    return h("div", {class: "tools tight"}, button("Clear", () => pad.clear()),
+        button("Undo", () => pad.undo()), eraser,
+        button("Centre", () => pad.centre(), {title: "To the middle, and as large as the data"}));
+}
+
+function moreTools() {
     const pen = range({
         label: "Pen", min: 0.4, max: 2.4, step: 0.2, value: 1,
         format: (v) => `${(2 * v).toFixed(1)} px`,
@@ -74,18 +80,24 @@ function tools() {
             pad.radius = v;
         },
     });
-    return [
-        h("div", {class: "tools"}, button("Clear", () => pad.clear()),
-            button("Undo", () => pad.undo()), eraser,
-            button("Centre", () => pad.centre(), {title: "To the middle, and as large as the data"})),
-        pen.element,
-    ];
-}
-
-function picker() {
     const file = h("input", {type: "file", accept: "image/*", class: "unseen", id: "file",
         onchange: () => takeFile(file.files[0])});
-    return h("div", {class: "tools"}, file, h("label", {for: "file", class: "button"}, "Open a picture …"));
+    return h("details", {}, h("summary", {}, "Pen, picture files, keys"), h("div", {class: "more"}, pen.element, sets() || "",
+        h("div", {class: "tools"}, file, h("label", {for: "file", class: "button"}, "Open a picture …")),
+        h("p", {class: "quiet"}, "A picture can also be dropped on the square, or pasted."),
+        h("p", {class: "quiet", id: "pad-keys"}, "Keys, with the square in focus: arrows move the cursor. ",
+            "Space puts the pen down and lifts it. Z undoes a stroke. Delete clears.")));
+}
+
+function sets() {
+    const names = Object.entries(state.data?.splits || {}).filter(([, n]) => n > 0).map(([k]) => k).sort();
+    if (names.length < 2)
+        return null;
+    return choice("Step through the", names.map((k) => [k, `${k} set`]), split, (v) => {
+        split = v;
+        number.max = dataCount() - 1;
+        takeData(split, Math.min(dataCount() - 1, Number(number.value) || 0));
+    }).element;
 }
 
 function stepper() {
@@ -95,19 +107,11 @@ function stepper() {
     const now = () => (["test", "train"].includes(state.source.kind) ? state.source.index : Number(number.value));
     number = h("input", {type: "number", id, min: 0, max: dataCount() - 1, value: 0,
         onchange: () => go(Math.floor(Number(number.value) || 0))});
-    const splits = Object.keys(state.data.splits || {test: 1});
-    const sets = choice("Set", splits.map((k) => [k, k]), split, (v) => {
-        split = v;
-        number.max = dataCount() - 1;
-        go(Number(number.value) || 0);
-    });
-    sets.select.classList.add("split");
-    return h("div", {class: "stepper"},
-        sets.element, h("div", {class: "choice"}, h("label", {for: id}, "Image"), number),
-        h("div", {class: "tools"},
-            button("‹", () => go(now() - 1), {"aria-label": "Previous image"}),
-            button("›", () => go(now() + 1), {"aria-label": "Next image", id: "next-image"}),
-            button("Random", () => go(randomIndex()))));
+    return h("div", {class: "tools stepper"},
+        h("div", {class: "choice"}, h("label", {for: id, class: "unseen"}, "Number of the image"), number),
+        button("‹", () => go(now() - 1), {"aria-label": "Previous image", class: "step"}),
+        button("›", () => go(now() + 1), {"aria-label": "Next image", class: "step", id: "next-image"}),
+        button("Random", () => go(randomIndex())));
 }
 
 function acceptDrops(element) {
@@ -134,13 +138,9 @@ export function begin() {
     const body = byId("input").querySelector(".panel-body");
     pad = new Pad((image, live) => setImage(image, {kind: "drawn"}, live));
     pad.setShape(shape());
-    origin = h("p", {class: "quiet origin"});
-    body.append(
-        h("p", {class: "idea"}, "With the mouse, a finger or keys. Or drop a picture here."),
-        pad.element, origin, ...tools(), stepper(), picker(),
-        h("details", {}, h("summary", {}, "Drawing with keys"), h("p", {id: "pad-keys"},
-            "Arrow keys move the cursor. Space puts the pen down and lifts it. ",
-            "Z undoes a stroke. Delete clears.")));
+    origin = h("p", {class: "origin"});
+    body.append(pad.element, drawingTools());
+    byId("tools").append(origin, stepper(), moreTools());
     acceptDrops(byId("input"));
     on("image", () => {
         if (pad.image !== state.image)
