@@ -72,10 +72,10 @@ async function measureClean() {
     const m = pair().find((one) => one.decoder);
     if (!m || !state.data || clean.has(m.index))
         return;
-    const errors = [];
+    const errors = [], total = state.data.splits?.test || CLEAN;
     clean.set(m.index, errors);
     for (let n = 0; n < CLEAN; n++) {
-        const image = await dataImage("test", n * 7 + 3);
+        const image = await dataImage("test", Math.floor((n * total) / CLEAN));
         if (!image)
             return;
         const fits = m === model() ? image.image : place(image.image, model().input, m.input);

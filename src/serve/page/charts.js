@@ -19,7 +19,7 @@ export const diverging = (t) => `rgb(${divergingParts(t).join(" ")})`;
 export function inkOn(t) {
     const [r, g, b] = divergingParts(t).map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92
         : ((c / 255 + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#0b0d10" : "#ffffff";
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000000" : "#ffffff";
 }
 
 export function heatCell(t, text, title) {

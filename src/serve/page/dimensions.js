@@ -224,8 +224,8 @@ export function begin() {
                 h("figure", {}, drawnPicture, h("figcaption", {}, "drawn from the numbers"))),
             h("div", {}, sliderBox, note)),
         stripBox,
-        h("div", {class: "tools"}, button("Back to this image’s numbers", reset),
-            button("All numbers as pictures", sheet)),
+        h("div", {class: "tools"}, button("Back to this image’s numbers", reset, {id: "numbers-reset"}),
+            button("All numbers as pictures", sheet, {id: "numbers-sheet"})),
         sheetBox);
     panel.body.append(h("div", {class: "tools"}, chooser.element), figureBox, poseBox);
     panel.setAbsent(applies());

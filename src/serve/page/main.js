@@ -31,6 +31,7 @@ function describeModel() {
     byId("model-line").textContent = `${parts.join("; ")}.`;
     byId("device-line").textContent = `Computed by ${state.device}, capscl ${state.version}. Nothing is sent anywhere else.`;
     document.title = `${name}: capscl explorer`;
+    document.documentElement.style.setProperty("--aspect", `${input.width} / ${input.height}`);
 }
 
 function setModel(index) {
@@ -40,6 +41,7 @@ function setModel(index) {
     state.prediction = state.routing = null;
     describeModel();
     emit("model");
+    emit("image", {live: false});
     remember();
 }
 
@@ -81,6 +83,15 @@ function linkButton() {
     return copy;
 }
 
+/* Panels on the way draw themselves when they are seen first and may move the goal: once more then. */
+function goTo(section) {
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const scroll = () => section.scrollIntoView({behavior: still ? "auto" : "smooth"});
+    addEventListener("scrollend", () => setTimeout(scroll, 200), {once: true});
+    scroll();
+    section.querySelector("h2").focus({preventScroll: true});
+}
+
 let modelSelect = null;
 
 function beginTop() {
@@ -96,8 +107,7 @@ function beginTop() {
     byId("contents").append(...Object.entries(CONTENTS).map(([id, name]) =>
         h("li", {}, h("a", {href: `#${id}`, onclick: (event) => {
             event.preventDefault();
-            byId(id).scrollIntoView({behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth"});
-            byId(id).querySelector("h2").focus({preventScroll: true});
+            goTo(byId(id));
         }}, name))));
     document.querySelectorAll("main h2").forEach((title) => title.setAttribute("tabindex", "-1"));
 }

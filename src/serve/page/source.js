@@ -4,7 +4,7 @@ import {attempt, get} from "./api.js";
 import {button, byId, choice, complain, freshId, h, range} from "./dom.js";
 import {Pad} from "./pad.js";
 import {blank, fromFile, isBlank, place} from "./pixels.js";
-import {className, emit, model, on, setImage, shape, state} from "./store.js";
+import {className, model, on, setImage, shape, state} from "./store.js";
 import {list, thousands} from "./words.js";
 
 let pad, number, split, origin, counted = 0, wanted = 0;
@@ -150,15 +150,15 @@ export function begin() {
         if (number && state.source.index !== undefined)
             number.value = state.source.index;
     });
+    /* Before the new model is asked: its images may have another size. */
     on("model", () => {
-        const image = state.image, before = pad.shape;
-        if (before.height !== shape().height || before.width !== shape().width) {
-            pad.setShape(shape());
-            setImage(before.channels === shape().channels ? place(image, before, shape())
-                : blank(shape()), state.source);
-        } else {
-            emit("image", {});
-        }
+        const before = pad.shape, {channels, height, width} = shape();
+        if (before.height === height && before.width === width && before.channels === channels)
+            return;
+        pad.setShape(shape());
+        state.image = before.channels === channels ? place(state.image, before, shape()) : blank(shape());
+        if (before.channels !== channels)
+            state.source = {kind: "drawn"};
     });
 }
 
