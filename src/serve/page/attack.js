@@ -131,16 +131,23 @@ function draw() {
     drawSentence();
 }
 
+/* A model whose own gradient leaves the image as it is. */
+const isStuck = (i) => gradientOf === "own" && found[i].at(-1).image.every((v, p) =>
+    Math.abs(v - found[i][0].image[p]) < 1e-6);
+
+function fate(m, i) {
+    if (!done(i))
+        return `${m.name}: computing …`;
+    if (isStuck(i))
+        return `${m.name} has no gradient here: the loss of this image is exactly 0, so FGSM finds no direction. That is no strength; another image, or the other model’s gradient, may fool it.`;
+    const k = found[i].findIndex((one) => one.prediction.label !== label);
+    return k < 0 ? `${m.name} is not fooled up to ε = ${fixed(EPSILONS.at(-1), 2)}.`
+        : k === 0 ? `${m.name} is wrong without any attack.` : `${m.name} is fooled from ε = ${fixed(EPSILONS[k], 3)} on.`;
+}
+
 function drawSentence() {
-    const parts = pair().map((m, i) => {
-        const k = (found[i] || []).findIndex((one) => one && one.prediction.label !== label);
-        if (!found[i] || found[i].filter(Boolean).length < EPSILONS.length)
-            return `${m.name}: computing …`;
-        return k < 0 ? `${m.name} is not fooled up to ε = ${fixed(EPSILONS.at(-1), 2)}.`
-            : k === 0 ? `${m.name} is wrong without any attack.` : `${m.name} is fooled from ε = ${fixed(EPSILONS[k], 3)} on.`;
-    });
-    const limit = threshold(), i = pair().findIndex((m) => m.decoder);
-    if (limit !== null && i >= 0 && found[i]?.filter(Boolean).length === EPSILONS.length) {
+    const parts = pair().map(fate), limit = threshold(), i = pair().findIndex((m) => m.decoder);
+    if (limit !== null && i >= 0 && done(i)) {
         const k = found[i].findIndex((one) => one.prediction.reconstruction_error > limit);
         parts.push(k < 0 ? "The reconstruction error stays within what is usual: the detector sees nothing."
             : `The detector speaks from ε = ${fixed(EPSILONS[k], 3)} on: the error is then above that of 95 of 100 untouched test images.`);

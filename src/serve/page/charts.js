@@ -84,7 +84,7 @@ const digits = (span) => Math.max(0, Math.ceil(-Math.log10(span / 5)));
  * bands: [{low, high, className}] across. */
 export function curves({at, lines, low, high, cursor, label, xName, yName, width, height = 190,
     format = String, bands = []}) {
-    const left = 34, right = 30, top = 18, bottom = 34;
+    const left = 28 + 6 * digits(high - low), right = 30, top = 18, bottom = 34;
     const x = (v) => left + ((v - at[0]) / (at.at(-1) - at[0] || 1)) * (width - left - right);
     const y = (v) => top + (1 - (v - low) / (high - low || 1)) * (height - top - bottom);
     const names = endNames(lines, y, height - bottom);

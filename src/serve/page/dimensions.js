@@ -26,7 +26,13 @@ const sweep = latest((body, stream) => post("/api/sweep", {...body, stream}), ({
     showStrip(stripBox, body.dimension, body.values, reconstructions));
 
 function decodeNow() {
-    decode({model: state.index, capsules: capsulesNow(), class: about});
+    /* The answer has brought the drawing of unchanged numbers along. */
+    const {label, reconstruction} = state.prediction;
+    if (edited.size === 0 && reconstruction && about === (state.chosen ?? label)) {
+        decode.forget();
+        return paint(drawnPicture, [reconstruction].flat(2), model().input);
+    }
+    return decode({model: state.index, capsules: capsulesNow(), class: about});
 }
 
 function sweepValues(d) {
@@ -44,8 +50,7 @@ function showStrip(box, d, at, images) {
     const nearest = at.reduce((best, v, i) =>
         (Math.abs(v - values[d]) < Math.abs(at[best] - values[d]) ? i : best), 0);
     box.replaceChildren(
-        h("p", {}, h("strong", {}, `Number ${d + 1}`), ` from ${fixed(at[0])} to ${fixed(at.at(-1))}; `,
-            "the others stay as they are. The framed picture is the nearest to this image."),
+        h("p", {}, h("strong", {}, `Number ${d + 1}`), ` from ${fixed(at[0])} to ${fixed(at.at(-1))}, the others unchanged. Framed: the nearest to this image.`),
         h("div", {class: "strip"}, images.map((image, i) => thumbnail(d, at[i], image, i === nearest))));
 }
 

@@ -10,7 +10,7 @@ import {className, model, on, shape, state, trueLabels} from "./store.js";
 import {fixed, greatest, list} from "./words.js";
 
 let panel, modeSwitch, makerBox, canvases, captions, sentence, sliders;
-let mode = "two", parts = [null, null], apart = {x: 4, y: 2}, result = null, made = null, begun = false;
+let mode = "two", parts = [null, null], apart = {x: 6, y: 2}, result = null, made = null, begun = false;
 
 const shifted = (image, dx, dy) => warp(image, shape(), shape(), (x, y) => [x - dx, y - dy]);
 
@@ -119,7 +119,7 @@ function picker(k) {
             await pick(k, Math.max(0, Math.floor(Number(inputs[k].value) || 0)));
             request();
         }});
-        tools.push(h("div", {class: "choice"}, h("label", {for: id}, `${name} test image`), inputs[k]));
+        tools.push(h("div", {class: "choice"}, h("label", {for: id}, `${name} image`), inputs[k]));
     }
     tools.push(button("My drawing", () => {
         parts[k] = {image: state.image, labels: trueLabels().slice(0, 1), index: state.source.index};
@@ -203,7 +203,7 @@ async function update() {
     }
 }
 
-let wish = [3, 0];
+let wish = [3, 2];
 
 function figure(name, label, caption, className_ = "") {
     const canvas = h("canvas", {role: "img", "aria-label": label});

@@ -139,7 +139,7 @@ function drawLegend() {
     const share = 1 / model().classes.length, most = table ? table.most : 0;
     const bar = h("span", {class: "legend-bar"},
         [-1, -0.66, -0.33, 0, 0.33, 0.66, 1].map((t) => heatCell(t, "", "")));
-    legend.replaceChildren("less", bar, `more than an equal share, up to ${percent(share * (1 + most), 1)} in place of ${percent(share, 1)}`,
+    legend.replaceChildren("less", bar, `more than an equal share of ${percent(share, 1)}; at most ${percent(share * (1 + most), 1)}.`,
         h("span", {class: "legend-size"}, isMatrix() ? "Large: more active." : "Large: long capsules."));
 }
 
