@@ -11,6 +11,9 @@ python_long_packages="python3-torch python3-nbclient python3-ipykernel python3-m
 # Several machines; without them it builds and runs on one.
 optional_packages="libopenmpi-dev openmpi-bin"
 
+# The explorer in a browser, for scripts/test --long.
+browser_packages="chromium chromium-driver python3-selenium"
+
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }
 

@@ -201,15 +201,20 @@ class Run:
         page.click("#answer .link")
 
     def motion(self, page):
+        page.click("#input .tools button")
+        page.draw(digits.strokes(1))
+        page.wait("return capsclExplorer.state.prediction.label === 1", seconds=5)
         page.show("#motion .stage")
         self.check("curves of the lengths", page.wait("return document.querySelectorAll('#motion .chart .curve').length === 10"))
         self.check("and of sixteen numbers", page.wait("return document.querySelectorAll('#motion .spark').length === 16"))
         before = page.pixels("#motion .stage canvas")
+        lean = page.js(LEAN, "#motion .stage canvas")
         page.drag([page.at("#motion .stage", 0.5 + 0.43 * math.sin(a), 0.5 - 0.43 * math.cos(a))
                    for a in (0, 0.25, 0.5)])
         turned = page.text("#motion .range output")
-        self.check("the knob turns", turned in ("27°", "30°", "28°", "29°"), turned)
-        self.check("the picture turns with it", page.pixels("#motion .stage canvas") != before)
+        self.check("the knob turns", turned in ("−27°", "−30°"), turned)
+        self.check("the picture turns with it, to the right", page.pixels("#motion .stage canvas") != before and
+                   page.js(LEAN, "#motion .stage canvas") > lean + 3, (lean, page.js(LEAN, "#motion .stage canvas")))
         page.drag([page.at("#motion .stage", 0.78, 0.78), page.at("#motion .stage", 0.72, 0.72)])
         scaled = page.wait("return document.querySelector('#motion .range label').textContent === 'Scale' && "
                            "document.querySelector('#motion .range output').textContent")
@@ -389,6 +394,30 @@ class Run:
         page.close()
 
 
+    def others(self, server, names):
+        """Every kind of routing: what is told of it, and that nothing fails."""
+        for index, name in enumerate(names):
+            page = browser.Page(1280, 900)
+            page.open(f"{server.url}#model={index}")
+            page.show("#dimensions")
+            self.check(f"{name}: without a decoder the numbers are colours",
+                       page.wait("return document.querySelectorAll('.pose.large .heat').length === 6"))
+            page.show("#routing .vote-columns")
+            rows = page.wait("return document.querySelectorAll('#routing tbody tr').length")
+            self.check(f"{name}: couplings are shown", rows == (6 if name == "layers" else 4), rows)
+            page.show("#equations")
+            page.wait("return document.querySelectorAll('#equations .equation').length >= 2")
+            told = page.text("#equations")
+            self.check(f"{name}: its equations", TOLD[name] in told and ("Squash" in told) == (name != "self"), told)
+            self.picture(page, f"other-{name}", whole=True)
+            self.quiet(page, name)
+            page.close()
+
+
+# What the equations say of a routing that they say of no other.
+TOLD = {"attention": "1−e−", "self": "softmax", "maxmin": "between the least and the greatest",
+        "leaky": "Leaky routing", "layers": "Each iteration adds"}
+
 # Buttons and links that a finger would miss (WCAG 2.2, target size).
 SMALL = """
 return [...document.querySelectorAll('button, a, select, input, summary, label.button')].filter((e) => {
@@ -415,6 +444,20 @@ for (const [e, a] of boxes)
             && a.top < b.bottom - 2 && b.top < a.bottom - 2 && e.compareDocumentPosition(f) & 4)
             out.push('over: ' + e.textContent.slice(0, 40) + ' | ' + f.textContent.slice(0, 40));
 return out;
+"""
+
+# How far the ink of the upper half lies to the right of that of the lower half, in pixels. The page
+# is light: ink is dark.
+LEAN = """
+const c = document.querySelector(arguments[0]);
+const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+const sums = [[0, 0], [0, 0]];
+for (let p = 0; p < d.length; p += 4) {
+    const x = (p / 4) % c.width, half = p / 4 < c.width * c.height / 2 ? 0 : 1, ink = 255 - d[p];
+    sums[half][0] += ink * x;
+    sums[half][1] += ink;
+}
+return sums[0][0] / sums[0][1] - sums[1][0] / sums[1][1];
 """
 
 # Has a canvas both an orange and a blue pixel?

@@ -89,7 +89,7 @@ function show(answer, asked) {
     emit("prediction", {live: asked.live});
 }
 
-const ask = latest(({body}, stream) => post("/api/predict", {...body, stream}), show);
+const ask = latest(({body}, order) => post("/api/predict", {...body, ...order}), show);
 
 function request(live) {
     if (!state.image)

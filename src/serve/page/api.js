@@ -44,14 +44,14 @@ function explain(error) {
 /* A function that asks and shows, for something that changes quickly. While one request is under
  * way only the newest of the next ones is kept, so that a stroke never queues. Every request has a
  * number: an answer is shown unless one with a higher number has been, or `forget` was called.
- * ask(argument, stream): the stream goes into the request. */
+ * ask(argument, order): `order` goes into the request. */
 export function latest(ask, show) {
     let sequence = 0, shown = 0, busy = false, waiting = null;
     const stream = `${page}-${++purposes}`;
     async function run(argument, number) {
         busy = true;
         try {
-            const result = await ask(argument, stream);
+            const result = await ask(argument, {stream, sequence: number});
             if (number > shown) {
                 shown = number;
                 complain("");

@@ -99,7 +99,7 @@ function column(m, i) {
     return {m, element, picture, drawn, verdict, bars, error};
 }
 
-function drawColumn({m, picture, drawn, verdict, bars, error}, one) {
+function drawColumn({m, picture, drawn, verdict, bars, error}, one, first) {
     const p = one.prediction, name = (j) => m.classes[j];
     paint(picture, one.image, m.input);
     drawn.closest("figure").hidden = !p.reconstruction;
@@ -111,7 +111,9 @@ function drawColumn({m, picture, drawn, verdict, bars, error}, one) {
         return h("li", {class: j === label ? "bar-row winner" : "bar-row"}, h("span", {class: "bar-name"}, name(j)),
             h("span", {class: "bar"}, bar), h("span", {class: "bar-value"}, fixed(p.lengths[j])));
     }));
-    verdict.textContent = p.label === label ? `Still ${name(label)}.` : `Fooled: it says ${name(p.label)}, not ${name(label)}.`;
+    const wasRight = first && first.prediction.label === label;
+    verdict.textContent = p.label === label ? `Still ${name(label)}.`
+        : `${wasRight ? "Fooled: it" : "It"} says ${name(p.label)}, not ${name(label)}.`;
     verdict.className = p.label === label ? "" : "warn";
     const limit = threshold(), e = p.reconstruction_error;
     error.textContent = e === null || e === undefined
@@ -125,7 +127,7 @@ function nowAt(results) {
 }
 
 function draw() {
-    columns.forEach((c, i) => found[i] && nowAt(found[i]) && drawColumn(c, nowAt(found[i])));
+    columns.forEach((c, i) => found[i] && nowAt(found[i]) && drawColumn(c, nowAt(found[i]), found[i][0]));
     drawScores();
     drawErrors();
     drawSentence();
@@ -150,7 +152,8 @@ function drawSentence() {
     if (limit !== null && i >= 0 && done(i)) {
         const k = found[i].findIndex((one) => one.prediction.reconstruction_error > limit);
         parts.push(k < 0 ? "The reconstruction error stays within what is usual: the detector sees nothing."
-            : `The detector speaks from ε = ${fixed(EPSILONS[k], 3)} on: the error is then above that of 95 of 100 untouched test images.`);
+            : k === 0 ? "The detector speaks without any attack: the decoder draws this image worse than 95 of 100 test images."
+                : `The detector speaks from ε = ${fixed(EPSILONS[k], 3)} on: the error is then above that of 95 of 100 untouched test images.`);
     }
     sentence.textContent = parts.join(" ");
 }

@@ -7,7 +7,7 @@ import {emit, model, on, state, theClass} from "./store.js";
 
 let askedFor = null;
 
-const ask = latest((body, stream) => post("/api/predict", {...body, stream}), (answer, {image}) => {
+const ask = latest((body, order) => post("/api/predict", {...body, ...order}), (answer, {image}) => {
     state.routing = answer;
     emit("routing", {image});
 });

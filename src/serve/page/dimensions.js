@@ -17,12 +17,12 @@ let sliders = [], values = [], ranges = null, about = -1, active = 0, edited = n
 
 const capsulesNow = () => state.prediction.capsules.map((v, j) => (j === about ? values : v));
 
-const decode = latest((body, stream) => post("/api/decode", {...body, stream}), ({reconstruction}) => {
+const decode = latest((body, order) => post("/api/decode", {...body, ...order}), ({reconstruction}) => {
     paint(drawnPicture, reconstruction, model().input);
 });
 
 /* A stroke must not wait for strips: they are asked for at its end. */
-const sweep = latest((body, stream) => post("/api/sweep", {...body, stream}), ({reconstructions}, body) =>
+const sweep = latest((body, order) => post("/api/sweep", {...body, ...order}), ({reconstructions}, body) =>
     showStrip(stripBox, body.dimension, body.values, reconstructions));
 
 function decodeNow() {

@@ -2,7 +2,7 @@
 
 import {childAt, grid, iteration, needCouplings, placeTable, thePlace, typesAt} from "./couplings.js";
 import {h} from "./dom.js";
-import {eq, fraction, norm, num, op, row, sub, sup, square, sum, v} from "./formulas.js";
+import {eq, fraction, norm, num, of, op, row, sub, sup, square, sum, v} from "./formulas.js";
 import {Panel} from "./panel.js";
 import {className, model, on, state, theClass, trueLabels} from "./store.js";
 import {fixed, greatest} from "./words.js";
@@ -14,8 +14,13 @@ const part = (title, ...children) => h("section", {class: "equation"}, h("h3", {
 /* |s| of which a squash by the paper's formula makes |v|. */
 const beforeSquash = (length) => Math.sqrt(length / Math.max(1e-9, 1 - length));
 
+function squashIsExponential() {
+    const layer = (model().layers || []).find(({name}) => name === model().routing.layer);
+    return Boolean(layer?.text?.includes("exponential squash"));
+}
+
 function squashPart(j) {
-    const length = state.prediction.lengths[j], exp = model().routing.squash === "exp";
+    const length = state.prediction.lengths[j], exp = squashIsExponential();
     const before = exp ? -Math.log(Math.max(1e-9, 1 - length)) : beforeSquash(length);
     const name = className(j);
     const general = exp
@@ -41,11 +46,16 @@ function theChild(j) {
     return {i: at(t), name: `the capsule of type ${t + 1} in row ${place.y + 1}, column ${place.x + 1}`};
 }
 
-/* Logits are known up to a constant from their softmax: here the mean over the classes is 0. */
+/* What the couplings of a capsule lack of 1: leaky routing gives it to no class. */
+const lack = (c) => 1 - c.reduce((a, x) => a + x, 0);
+const isLeaky = (c) => lack(c) > 1e-4;
+
+/* Logits are known up to a constant from their softmax: here the mean over the classes is 0. Leaky
+ * routing has one more logit, which is 0. */
 function logits(c) {
     const logs = c.map((x) => Math.log(Math.max(x, 1e-30)));
-    const mean = logs.reduce((a, b) => a + b, 0) / logs.length;
-    return logs.map((x) => x - mean);
+    const zero = isLeaky(c) ? Math.log(lack(c)) : logs.reduce((a, b) => a + b, 0) / logs.length;
+    return logs.map((x) => x - zero);
 }
 
 function couplingRows(i) {
@@ -64,8 +74,9 @@ function couplingRows(i) {
 
 function couplingPart(j) {
     const {i, name} = theChild(j), r = iteration(), c = state.routing.routing.couplings[r][i];
-    const softmax = (top, bottom) => fraction(sup("e", top), row(sum("k"), sup("e", bottom)));
-    const b = logits(c), total = b.reduce((a, x) => a + Math.exp(x), 0);
+    const leaky = isLeaky(c), one = leaky ? [num(1), op("+")] : [];
+    const softmax = (top, bottom) => fraction(sup("e", top), row(...one, sum("k"), sup("e", bottom)));
+    const b = logits(c), total = b.reduce((a, x) => a + Math.exp(x), leaky ? 1 : 0);
     const {kind} = model().routing;
     const where = `Here is ${name} (choose another one in the panel of the votes).`;
     if (kind === "em")
@@ -80,7 +91,8 @@ function couplingPart(j) {
         eq(sub("c", "ij"), op("="), softmax(sub("b", "ij"), sub("b", "ik"))), ...agree,
         h("p", {}, where, ` Its coupling with ${className(j)} in iteration ${r + 1}:`),
         eq(sub("c", row(v("i"), v(className(j)))), op("="), fraction(sup("e", num(fixed(b[j]))), num(fixed(total, 2))), op("="), num(fixed(c[j], 3))),
-        couplingRows(i), h("p", {class: "quiet"}, "A softmax knows its logits b only up to a constant; they are shown with mean 0."));
+        couplingRows(i), h("p", {class: "quiet"}, leaky ? "Leaky routing has one more logit, always 0: what it gets goes to no class."
+            : "A softmax knows its logits b only up to a constant; they are shown with mean 0."));
 }
 
 function plainCouplings(i) {
@@ -131,17 +143,17 @@ function spreadPart() {
 function entropyPart() {
     const {lengths} = state.prediction, {labels, text} = truth(), p = lengths[labels[0]];
     return part("Cross entropy: the surprise about the true class",
-        eq(v("L"), op("="), op("−"), v("ln"), sub("p", "t")),
+        eq(v("L"), op("="), op("−"), of("ln", sub("p", "t"))),
         h("p", {}, text),
-        eq(v("L"), op("="), op("−"), v("ln"), num(fixed(p, 4)), op("="), num(fixed(-Math.log(Math.max(p, 1e-12)), 4))));
+        eq(v("L"), op("="), op("−"), of("ln", num(fixed(p, 4))), op("="), num(fixed(-Math.log(Math.max(p, 1e-12)), 4))));
 }
 
 function draw() {
     if (!state.prediction)
         return;
     const {kind, routing} = model(), j = theClass(), parts = [];
-    const paper = routing && ["dynamic", "max_min", "attention"].includes(routing.kind);
-    if (kind === "vector" && paper && (routing.kind !== "attention" || routing.squash))
+    /* Self-routing squashes nothing. */
+    if (kind === "vector" && routing && routing.kind !== "self")
         parts.push(squashPart(j));
     if (kind !== "cnn" && state.routing?.routing)
         parts.push(couplingPart(j));

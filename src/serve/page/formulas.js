@@ -21,3 +21,5 @@ export const norm = (x) => m("mrow", {}, m("mo", {form: "prefix", stretchy: "fal
 export const square = (x) => m("msup", {}, x, m("mn", {}, "2"));
 export const sum = (index) => m("munder", {}, m("mo", {}, "∑"), v(index));
 export const eq = (...parts) => m("math", {display: "block"}, m("mrow", {}, parts));
+/* A function's name and what it is of. */
+export const of = (name, x) => m("mrow", {}, v(name), m("mspace", {width: "0.2em"}), x);

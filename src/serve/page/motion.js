@@ -11,7 +11,7 @@ import {className, model, on, state, theClass} from "./store.js";
 import {fixed, greatest, list, steps} from "./words.js";
 
 const KINDS = {
-    rotate: {name: "Turn", from: -60, to: 60, n: 41, rest: 0, format: (v) => `${fixed(v, 0)}°`, axis: "turned by (degrees)"},
+    rotate: {name: "Turn", from: -60, to: 60, n: 41, rest: 0, format: (v) => `${fixed(v, 0)}°`, axis: "turned to the left by (degrees)"},
     shift_x: {name: "Shift ↔", from: -8, to: 8, n: 33, rest: 0, format: (v) => `${fixed(v, 1)} px`, axis: "shifted to the right by (pixels)"},
     shift_y: {name: "Shift ↕", from: -8, to: 8, n: 33, rest: 0, format: (v) => `${fixed(v, 1)} px`, axis: "shifted down by (pixels)"},
     scale: {name: "Scale", from: 0.5, to: 1.5, n: 41, rest: 1, format: (v) => `× ${fixed(v, 2)}`, axis: "scaled by"},
@@ -21,7 +21,7 @@ let kind = "rotate", value = 0, answer = null, ranges = null, asked = null;
 
 const valuesOf = (k) => steps(KINDS[k].from, KINDS[k].to, KINDS[k].n);
 
-const ask = latest((body, stream) => post("/api/transform", {...body, stream}), async (found) => {
+const ask = latest((body, order) => post("/api/transform", {...body, ...order}), async (found) => {
     answer = found;
     ranges = await rangesOf(found.class);
     draw();
@@ -65,7 +65,7 @@ function buildSlider() {
 
 /* Handles in a square of 100: a knob on a circle turns, a corner scales, the inside shifts. */
 function drawHandles() {
-    const angle = kind === "rotate" ? value : 0, scale = kind === "scale" ? value : 1;
+    const angle = kind === "rotate" ? -value : 0, scale = kind === "scale" ? value : 1;
     const a = ((angle - 90) * Math.PI) / 180, half = 28 * scale;
     const dx = kind === "shift_x" ? (value / model().input.width) * 100 : 0;
     const dy = kind === "shift_y" ? (value / model().input.height) * 100 : 0;
@@ -153,7 +153,7 @@ function dragTo(drag, [x, y]) {
         next = drag.kind = Math.abs(dx) >= Math.abs(dy) ? "shift_x" : "shift_y";
     }
     if (next === "rotate")
-        v = (((Math.atan2(y, x) * 180) / Math.PI + 90 + 540) % 360) - 180;
+        v = 180 - (((Math.atan2(y, x) * 180) / Math.PI + 90 + 540) % 360);
     else if (next === "scale")
         v = Math.max(x, y) / 28;
     else
