@@ -22,6 +22,8 @@ function buildRows() {
         return {row, bar, value};
     });
     bars.replaceChildren(...rows.map(({row}) => h("li", {}, row)));
+    const longest = Math.max(...model().classes.map((name) => name.length));
+    bars.style.setProperty("--name", `${Math.min(8, longest + 0.5)}ch`);
     bars.classList.toggle("many", rows.length > 12);
     bars.setAttribute("aria-label", model().kind === "cnn" ? "Probability of each class"
         : "Length of each class capsule");
@@ -101,6 +103,7 @@ function request(live) {
 }
 
 function setWords() {
+    byId("input-title").textContent = model().classes.every((name) => /^\d$/.test(name)) ? "Draw a digit" : "Draw";
     const cnn = model().kind === "cnn", matrix = model().kind === "matrix";
     byId("answer-title").textContent = cnn ? "Probabilities" : matrix ? "Activations" : "Capsule lengths";
     byId("answer-title").title = cnn ? "The probability of each class; together they make 1"

@@ -232,6 +232,8 @@ export function begin() {
     drawScores = responsive(scoreBox, scoreChart);
     drawErrors = responsive(errorBox, errorChart);
     build();
+    panel.setAbsent(state.data?.standardised
+        ? "The images of these data have mean 0 and variance 1. Attacks are for images from 0 to 1." : null);
     on("prediction", ({live}) => !isBlank(state.image) && panel.need(live));
     on("model", () => {
         run++;

@@ -10,7 +10,7 @@ import {button, byId, choice, complain, h} from "./dom.js";
 import * as equationsPanel from "./equations.js";
 import * as motionPanel from "./motion.js";
 import * as overlapPanel from "./overlap.js";
-import {fromText, isBlank, isDark, repaintAll, toText} from "./pixels.js";
+import {fromText, isBlank, isDark, repaintAll, setStandardised, toText} from "./pixels.js";
 import * as routingPanel from "./routing.js";
 import {first, begin as beginSource, takeData} from "./source.js";
 import {emit, model, on, setImage, shape, state} from "./store.js";
@@ -157,6 +157,8 @@ async function begin() {
         return;
     }
     Object.assign(state, {models: answer.models || [answer], data: answer.data, device: answer.device, version: answer.version});
+    if (state.data?.standardised)
+        setStandardised();
     registerImage();
     /* The model is needed before the panels; the rest of the address after them. */
     recall();

@@ -3,7 +3,7 @@
 import {register, remember} from "./address.js";
 import {attempt, latest, post} from "./api.js";
 import {button, freshId, h, range, switcher} from "./dom.js";
-import {blank, paint, toSend, warp} from "./pixels.js";
+import {blank, ink, paint, toSend, unit, warp} from "./pixels.js";
 import {Panel} from "./panel.js";
 import {dataImage, randomIndex} from "./source.js";
 import {className, model, on, shape, state, trueLabels} from "./store.js";
@@ -26,7 +26,7 @@ function overlaid() {
     if (mode === "one")
         return {image: state.image, truth: trueLabels(), pair: null};
     const pair = moved();
-    return {image: pair[0].map((v, p) => Math.min(1, v + pair[1][p])), pair,
+    return {image: pair[0].map((v, p) => ink(Math.min(1, unit(v) + unit(pair[1][p])))), pair,
         truth: parts.flatMap((p) => (p ? p.labels : []))};
 }
 

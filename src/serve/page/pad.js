@@ -1,7 +1,7 @@
 /* The square to draw on: mouse, finger, pen, and keys. It knows one image and tells of changes. */
 
 import {h} from "./dom.js";
-import {blank, fit, paint} from "./pixels.js";
+import {blank, fit, ink, paint} from "./pixels.js";
 
 const UNDO = 40;
 
@@ -115,11 +115,11 @@ export class Pad {
             for (let x = x0; x <= x1; x++) {
                 const t = length2 ? Math.min(1, Math.max(0, ((x - ax) * dx + (y - ay) * dy) / length2)) : 0;
                 const far = Math.hypot(x - ax - t * dx, y - ay - t * dy);
-                const ink = Math.min(1, Math.max(0, this.radius + 0.5 - far));
+                const share = Math.min(1, Math.max(0, this.radius + 0.5 - far));
                 for (let c = 0; c < channels; c++) {
                     const p = (c * height + y) * width + x;
-                    this.image[p] = this.erasing ? Math.min(this.image[p], 1 - ink)
-                        : Math.max(this.image[p], ink);
+                    this.image[p] = this.erasing ? Math.min(this.image[p], ink(1 - share))
+                        : Math.max(this.image[p], ink(share));
                 }
             }
         this.at = to;

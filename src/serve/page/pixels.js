@@ -1,4 +1,5 @@
-/* Images: arrays [C*H*W] of values 0 to 1, and the canvases that show them. */
+/* Images: arrays [C*H*W] of values 0 to 1 (of standardised data, about -2 to 2), and the canvases
+ * that show them. */
 
 /* What a canvas shows, so that it can be painted again in other colours. */
 const shown = new WeakMap();
@@ -14,7 +15,16 @@ const papers = {light: [[255, 255, 255], [22, 24, 30]], dark: [[9, 11, 14], [245
 export const PAIR = {light: [[213, 94, 0], [0, 104, 168]], dark: [[255, 150, 30], [70, 170, 255]]};
 
 const mix = (a, b, t) => a + (b - a) * t;
-const unit = (v) => Math.min(1, Math.max(0, v));
+
+/* What counts as paper and as ink. Standardised data have mean 0 and variance 1 in place of 0 to 1. */
+let low = 0, high = 1;
+export function setStandardised() {
+    low = -2;
+    high = 2;
+}
+/* A value as a share of ink, and back. */
+export const unit = (v) => Math.min(1, Math.max(0, (v - low) / (high - low)));
+export const ink = (share) => low + (high - low) * share;
 
 function greyAt(image, p, palette) {
     const [paper, ink] = palette;
@@ -63,12 +73,12 @@ export function repaintAll() {
 }
 
 export const pixelCount = ({channels, height, width}) => channels * height * width;
-export const blank = (shape) => new Float64Array(pixelCount(shape));
-export const isBlank = (image) => !image || image.every((v) => v < 0.02);
+export const blank = (shape) => new Float64Array(pixelCount(shape)).fill(low);
+export const isBlank = (image) => !image || image.every((v) => unit(v) < 0.02);
 /* As few digits as are needed: requests are text. */
 export const toSend = (image) => Array.from(image, (v) => Math.round(v * 1e5) / 1e5);
 
-/* One channel at (x, y) between pixels, zero outside. */
+/* One channel at (x, y) between pixels, paper outside. */
 function sample(image, start, {height, width}, x, y) {
     const x0 = Math.floor(x), y0 = Math.floor(y);
     let sum = 0;
@@ -76,6 +86,8 @@ function sample(image, start, {height, width}, x, y) {
         [x0, y0 + 1, (x0 + 1 - x) * (y - y0)], [x0 + 1, y0 + 1, (x - x0) * (y - y0)]])
         if (i >= 0 && j >= 0 && i < width && j < height)
             sum += w * image[start + j * width + i];
+        else
+            sum += w * low;
     return sum;
 }
 
@@ -104,7 +116,7 @@ export function fit(image, shape) {
     let left = width, right = -1, top = height, bottom = -1, sum = 0, mx = 0, my = 0;
     for (let y = 0; y < height; y++)
         for (let x = 0; x < width; x++) {
-            const v = image[y * width + x];
+            const v = unit(image[y * width + x]);
             if (v <= 0.1)
                 continue;
             left = Math.min(left, x);
@@ -141,7 +153,7 @@ export async function fromFile(file, shape) {
     if (channels === 3) {
         for (let p = 0; p < size; p++)
             for (let k = 0; k < 3; k++)
-                image[k * size + p] = (data[4 * p + k] / 255) * (data[4 * p + 3] / 255);
+                image[k * size + p] = ink((data[4 * p + k] / 255) * (data[4 * p + 3] / 255));
         return image;
     }
     return fromGrey(data, shape);
@@ -161,7 +173,7 @@ function fromGrey(data, shape) {
     }
     const onPaper = n > 0 && border / n > 0.5;
     for (let p = 0; p < size; p++)
-        image[p] = seen(p) * (onPaper ? 1 - grey(p) : grey(p));
+        image[p] = ink(seen(p) * (onPaper ? 1 - grey(p) : grey(p)));
     const one = onPaper ? fit(image, {channels: 1, height, width}) : image;
     for (let c = 0; c < channels; c++)
         for (let p = 0; p < size; p++)
@@ -174,7 +186,7 @@ export function toText(image) {
     let bytes = "";
     for (let p = 0; p < image.length; p += 2)
         bytes += String.fromCharCode(
-            (Math.round(unit(image[p]) * 15) << 4) | Math.round(unit(image[p + 1] || 0) * 15));
+            (Math.round(unit(image[p]) * 15) << 4) | Math.round(unit(image[p + 1] ?? low) * 15));
     return btoa(bytes).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 }
 
@@ -189,6 +201,6 @@ export function fromText(text, shape) {
     if (bytes.length !== Math.ceil(image.length / 2))
         return null;
     for (let p = 0; p < image.length; p++)
-        image[p] = ((bytes.charCodeAt(p >> 1) >> (p % 2 ? 0 : 4)) & 15) / 15;
+        image[p] = ink(((bytes.charCodeAt(p >> 1) >> (p % 2 ? 0 : 4)) & 15) / 15);
     return image;
 }

@@ -12,7 +12,7 @@ import {fixed, greatest, list, percent, signed} from "./words.js";
 
 const ROWS = 12;
 const PLAY_MS = 1100;
-let panel, stepBox, stage, picture, layer, columnBox, summary, detail, legend, playing = 0;
+let panel, stepBox, stage, picture, layer, columnBox, summary, detail, legend, first, playing = 0;
 let all = false, table = null;
 
 const isMatrix = () => model().kind === "matrix";
@@ -129,10 +129,11 @@ function drawSummary() {
         return;
     }
     const {x, y} = strongestPlace(table, r, j), e = table.excess[r][y][x][j];
+    const when = iterations() > 1 ? `Iteration ${r + 1}: the` : "The";
     const equal = table.excess[r].flat(2).every((v) => Math.abs(v) < 1e-3);
     summary.textContent = equal
         ? `Iteration ${r + 1}: nothing is known yet, so every capsule gives each class the same share, ${percent(share, 1)}.`
-        : `Iteration ${r + 1}: the strongest voters for ${className(j)} are in row ${y + 1}, column ${x + 1}. They give it ${percent(share * (1 + e), 1)} of their ${isMatrix() ? "assignment" : "vote"}; an equal share is ${percent(share, 1)}.`;
+        : `${when} strongest voters for ${className(j)} are in row ${y + 1}, column ${x + 1}. They give it ${percent(share * (1 + e), 1)} of their ${isMatrix() ? "assignment" : "vote"}; an equal share is ${percent(share, 1)}.`;
 }
 
 function drawLegend() {
@@ -179,7 +180,8 @@ function drawDetail() {
 function draw() {
     if (!state.routing?.routing || !panel.visible)
         return;
-    stage.hidden = legend.hidden = !grid();
+    stage.hidden = legend.hidden = first.hidden = !grid();
+    stage.parentElement.classList.toggle("alone", !grid());
     if (grid()) {
         table = placeTable();
         drawStage();
@@ -261,7 +263,7 @@ export function begin() {
     summary = h("p", {class: "verdict"});
     detail = h("div", {class: "detail"});
     legend = h("p", {class: "legend quiet"});
-    const first = button("The favourite of each place", () => {
+    first = button("The favourite of each place", () => {
         all = !all;
         first.setAttribute("aria-pressed", String(all));
         draw();
