@@ -5,13 +5,15 @@ import time
 
 import browser
 import digits
+import networks
+import snippets
 
 # While drawing, from the change of the image to the answer on the screen. The target is 20 ms for
 # `small` (docs/explorer.md); a busy machine under test is given much more.
 P95_MS = 400
 
 
-class Run:
+class Run(networks.Networks):
     """Counts checks and prints them."""
 
     def __init__(self, work, screenshots, axe):
@@ -44,12 +46,16 @@ class Run:
         self.picture(page, name, whole=True)
         wide = page.js("return document.documentElement.scrollWidth - innerWidth")
         self.check(f"{name}: nothing wider than the window", wide <= 0, wide)
-        cut = page.js(CUT)
+        cut = page.js(snippets.CUT)
         self.check(f"{name}: no text is cut or covers other text", not cut, cut)
         if self.axe is None:
-            return self.skip(f"{name}: contrast and labels: axe-core is missing (pip install axe-core-python)")
+            return self.skip(
+                f"{name}: contrast and labels: axe-core is missing (pip install axe-core-python)"
+            )
         found = page.axe(self.axe)
-        return self.check(f"{name}: contrast, labels and roles (axe-core)", not found, "\n".join(found))
+        return self.check(
+            f"{name}: contrast, labels and roles (axe-core)", not found, "\n".join(found)
+        )
 
     # ---- a desktop with a mouse
 
@@ -75,16 +81,27 @@ class Run:
         page.close()
 
     def test_set(self, page):
-        self.check("it opens with the first test image",
-                   page.js("return capsclExplorer.state.source.index") == 0)
+        self.check(
+            "it opens with the first test image",
+            page.js("return capsclExplorer.state.source.index") == 0,
+        )
         right = 0
         for n in range(1, 5):
             page.click("#next-image")
             page.wait("return capsclExplorer.state.source.index === arguments[0]", n)
             label = self.images[n]["label"]
-            right += bool(page.wait("return capsclExplorer.state.prediction.label === arguments[0]", label, seconds=3))
-            self.check(f"image {n}: the label of the data is told",
-                       f"Image {n} of the test set, labelled {label}." == page.text(".origin"), page.text(".origin"))
+            right += bool(
+                page.wait(
+                    "return capsclExplorer.state.prediction.label === arguments[0]",
+                    label,
+                    seconds=3,
+                )
+            )
+            self.check(
+                f"image {n}: the label of the data is told",
+                f"Image {n} of the test set, labelled {label}." == page.text(".origin"),
+                page.text(".origin"),
+            )
         self.check("the network takes most images for what they are", right >= 3, right)
 
     def draw(self, page):
@@ -93,16 +110,31 @@ class Run:
             page.wait("return !capsclExplorer.state.image.some((v) => v > 0)")
             asked = len(page.js("return capsclExplorer.times"))
             page.draw(digits.strokes(digit), pause=0.012)
-            found = page.wait("return capsclExplorer.state.prediction.label === arguments[0]", digit, seconds=5)
-            self.check(f"a drawn {digit} is taken for {digit}", found, page.text("#answer .verdict"))
-            self.check("answers come while drawing", len(page.js("return capsclExplorer.times")) > asked + 4)
-        self.check("the answer is told in words", "It takes this for 4" in page.text("#answer .verdict"),
-                   page.text("#answer .verdict"))
-        self.check("and to a screen reader", page.wait("return document.getElementById('live').textContent.includes('4')"),
-                   page.text("#live"))
+            found = page.wait(
+                "return capsclExplorer.state.prediction.label === arguments[0]", digit, seconds=5
+            )
+            self.check(
+                f"a drawn {digit} is taken for {digit}", found, page.text("#answer .verdict")
+            )
+            self.check(
+                "answers come while drawing",
+                len(page.js("return capsclExplorer.times")) > asked + 4,
+            )
+        self.check(
+            "the answer is told in words",
+            "It takes this for 4" in page.text("#answer .verdict"),
+            page.text("#answer .verdict"),
+        )
+        self.check(
+            "and to a screen reader",
+            page.wait("return document.getElementById('live').textContent.includes('4')"),
+            page.text("#live"),
+        )
         times = sorted(page.js("return capsclExplorer.times"))
         p50, p95 = times[len(times) // 2], times[int(0.95 * (len(times) - 1))]
-        print(f"     {len(times)} answers while drawing: half within {p50:.1f} ms, 95 % within {p95:.1f} ms")
+        print(
+            f"     {len(times)} answers while drawing: half within {p50:.1f} ms, 95 % within {p95:.1f} ms"
+        )
         self.check(f"95 % of the answers within {P95_MS} ms", p95 < P95_MS, p95)
         before = page.pixels("canvas.pad")
         page.click("#input .tools button:nth-child(2)")
@@ -113,51 +145,79 @@ class Run:
         page.press("Tab")
         page.js("document.querySelector('canvas.pad').focus()")
         page.press("Delete")
-        self.check("Delete clears", page.wait("return !capsclExplorer.state.image.some((v) => v > 0)"))
+        self.check(
+            "Delete clears", page.wait("return !capsclExplorer.state.image.some((v) => v > 0)")
+        )
         page.press(*["ArrowUp"] * 9, " ", *["ArrowDown"] * 18, " ")
         ink = page.js("return capsclExplorer.state.image.filter((v) => v > 0.3).length")
         self.check("arrow keys and Space draw a line", 30 < ink < 120, ink)
-        self.check("which is taken for a 1", page.wait("return capsclExplorer.state.prediction.label === 1", seconds=5),
-                   page.text("#answer .verdict"))
+        self.check(
+            "which is taken for a 1",
+            page.wait("return capsclExplorer.state.prediction.label === 1", seconds=5),
+            page.text("#answer .verdict"),
+        )
         page.press("z")
-        self.check("z undoes it", page.wait("return !capsclExplorer.state.image.some((v) => v > 0)"))
+        self.check(
+            "z undoes it", page.wait("return !capsclExplorer.state.image.some((v) => v > 0)")
+        )
 
     def file(self, page):
         path = self.work / "scan.png"
         digits.write_png(path, 2)
         page.driver.find_element("id", "file").send_keys(str(path))
-        self.check("a picture file, dark on light, is turned over and recognised",
-                   page.wait("return capsclExplorer.state.source.kind === 'file' && "
-                             "capsclExplorer.state.prediction.label === 2", seconds=5), page.text("#answer .verdict"))
+        self.check(
+            "a picture file, dark on light, is turned over and recognised",
+            page.wait(
+                "return capsclExplorer.state.source.kind === 'file' && "
+                "capsclExplorer.state.prediction.label === 2",
+                seconds=5,
+            ),
+            page.text("#answer .verdict"),
+        )
 
     def numbers(self, page):
         page.show("#dimensions")
         page.wait("return document.querySelectorAll('.sliders input').length === 16")
-        self.check("sixteen sliders, each with the range of the data",
-                   page.js("return document.querySelectorAll('.sliders .band').length") == 16)
+        self.check(
+            "sixteen sliders, each with the range of the data",
+            page.js("return document.querySelectorAll('.sliders .band').length") == 16,
+        )
         page.wait("return document.querySelectorAll('.strip canvas').length === 9")
         drawn = "#dimensions .two-pictures figure:nth-child(2) canvas"
         before = page.pixels(drawn)
         page.js("document.querySelector('.sliders .range:nth-child(3) input').focus()")
         page.press(*["ArrowRight"] * 40)
-        self.check("a slider moved by keys draws another digit",
-                   page.wait("return document.querySelector('.strip-box strong').textContent === 'Number 3'") and
-                   self.changes(page, drawn, before))
+        self.check(
+            "a slider moved by keys draws another digit",
+            page.wait(
+                "return document.querySelector('.strip-box strong').textContent === 'Number 3'"
+            )
+            and self.changes(page, drawn, before),
+        )
         before = page.pixels(drawn)
         left, top, width, height = page.box(".sliders .range:nth-child(6) input")
         page.drag([(left + width / 2, top + height / 2), (left + 0.95 * width, top + height / 2)])
         self.check("a slider moved by the mouse too", self.changes(page, drawn, before))
-        strip = page.wait("return document.querySelectorAll('.strip canvas').length === 9 && "
-                          "document.querySelector('.strip-box strong').textContent")
+        strip = page.wait(
+            "return document.querySelectorAll('.strip canvas').length === 9 && "
+            "document.querySelector('.strip-box strong').textContent"
+        )
         self.check("the strip shows that number", strip == "Number 6", strip)
         page.click(".strip .thumb:nth-child(9)")
         page.click("#numbers-sheet")
-        self.check("all numbers as pictures", page.wait("return document.querySelectorAll('.sheet canvas').length === 144"))
+        self.check(
+            "all numbers as pictures",
+            page.wait("return document.querySelectorAll('.sheet canvas').length === 144"),
+        )
         self.picture(page, "desktop-numbers")
         page.click("#numbers-reset")
-        self.check("back to the image's numbers", page.wait(
-            "const c = capsclExplorer.state.prediction; return [...document.querySelectorAll('.sliders output')]"
-            ".every((o, d) => Math.abs(parseFloat(o.textContent.replace('−', '-')) - c.capsules[c.label][d]) < 0.006)"))
+        self.check(
+            "back to the image's numbers",
+            page.wait(
+                "const c = capsclExplorer.state.prediction; return [...document.querySelectorAll('.sliders output')]"
+                ".every((o, d) => Math.abs(parseFloat(o.textContent.replace('−', '-')) - c.capsules[c.label][d]) < 0.006)"
+            ),
+        )
 
     def changes(self, page, selector, before, seconds=5):
         end = time.monotonic() + seconds
@@ -171,17 +231,32 @@ class Run:
         page.show("#routing")
         page.wait("return document.querySelectorAll('#routing .voter').length === 36")
         page.click("#routing .switcher button:nth-of-type(1)")
-        self.check("iteration 1: equal shares", "same share, 10.0 %" in page.text("#routing .verdict"),
-                   page.text("#routing .verdict"))
+        self.check(
+            "iteration 1: equal shares",
+            "same share, 10.0 %" in page.text("#routing .verdict"),
+            page.text("#routing .verdict"),
+        )
         page.click("#routing .switcher button:nth-of-type(3)")
-        self.check("iteration 3: some give more", "strongest voters for" in page.text("#routing .verdict"),
-                   page.text("#routing .verdict"))
+        self.check(
+            "iteration 3: some give more",
+            "strongest voters for" in page.text("#routing .verdict"),
+            page.text("#routing .verdict"),
+        )
         page.click("#routing .vote-column:nth-child(9)")
-        self.check("a click on a class shows its voters",
-                   page.wait("return document.querySelector('#routing .verdict').textContent.includes('voters for 8')"),
-                   page.text("#routing .verdict"))
-        self.check("which is told as pressed",
-                   page.js("return document.querySelector('#routing .vote-column:nth-child(9)').ariaPressed") == "true")
+        self.check(
+            "a click on a class shows its voters",
+            page.wait(
+                "return document.querySelector('#routing .verdict').textContent.includes('voters for 8')"
+            ),
+            page.text("#routing .verdict"),
+        )
+        self.check(
+            "which is told as pressed",
+            page.js(
+                "return document.querySelector('#routing .vote-column:nth-child(9)').ariaPressed"
+            )
+            == "true",
+        )
         page.show("#routing .stage")
         x, y = page.at("#routing .stage canvas", 0.5, 0.5)
         page.pointer("down", x, y)
@@ -189,13 +264,21 @@ class Run:
         first = page.text("#routing caption")
         page.js("document.querySelector('#routing .stage').focus()")
         page.press("ArrowRight")
-        self.check("a place is chosen by mouse and moved by keys",
-                   first.startswith("Row ") and page.text("#routing caption") != first, first)
-        total = page.js("return [...document.querySelectorAll('#routing tbody tr:first-child td.heat')]"
-                        ".reduce((a, c) => a + parseInt(c.textContent, 10), 0)")
+        self.check(
+            "a place is chosen by mouse and moved by keys",
+            first.startswith("Row ") and page.text("#routing caption") != first,
+            first,
+        )
+        total = page.js(
+            "return [...document.querySelectorAll('#routing tbody tr:first-child td.heat')]"
+            ".reduce((a, c) => a + parseInt(c.textContent, 10), 0)"
+        )
         self.check("the couplings of a capsule make 100 %", 94 <= total <= 106, total)
         page.click("#routing .tools > button")
-        self.check("the favourite of each place", page.js("return document.querySelectorAll('#routing .vote').length") == 36)
+        self.check(
+            "the favourite of each place",
+            page.js("return document.querySelectorAll('#routing .vote').length") == 36,
+        )
         self.picture(page, "desktop-favourites")
         page.click("#routing .tools > button")
         page.click("#answer .link")
@@ -205,24 +288,43 @@ class Run:
         page.draw(digits.strokes(1))
         page.wait("return capsclExplorer.state.prediction.label === 1", seconds=5)
         page.show("#motion .stage")
-        self.check("curves of the lengths", page.wait("return document.querySelectorAll('#motion .chart .curve').length === 10"))
-        self.check("and of sixteen numbers", page.wait("return document.querySelectorAll('#motion .spark').length === 16"))
+        self.check(
+            "curves of the lengths",
+            page.wait("return document.querySelectorAll('#motion .chart .curve').length === 10"),
+        )
+        self.check(
+            "and of sixteen numbers",
+            page.wait("return document.querySelectorAll('#motion .spark').length === 16"),
+        )
         before = page.pixels("#motion .stage canvas")
-        lean = page.js(LEAN, "#motion .stage canvas")
-        page.drag([page.at("#motion .stage", 0.5 + 0.43 * math.sin(a), 0.5 - 0.43 * math.cos(a))
-                   for a in (0, 0.25, 0.5)])
+        lean = page.js(snippets.LEAN, "#motion .stage canvas")
+        page.drag(
+            [
+                page.at("#motion .stage", 0.5 + 0.43 * math.sin(a), 0.5 - 0.43 * math.cos(a))
+                for a in (0, 0.25, 0.5)
+            ]
+        )
         turned = page.text("#motion .range output")
         self.check("the knob turns", turned in ("−27°", "−30°"), turned)
-        self.check("the picture turns with it, to the right", page.pixels("#motion .stage canvas") != before and
-                   page.js(LEAN, "#motion .stage canvas") > lean + 3, (lean, page.js(LEAN, "#motion .stage canvas")))
+        self.check(
+            "the picture turns with it, to the right",
+            page.pixels("#motion .stage canvas") != before
+            and page.js(snippets.LEAN, "#motion .stage canvas") > lean + 3,
+            (lean, page.js(snippets.LEAN, "#motion .stage canvas")),
+        )
         page.drag([page.at("#motion .stage", 0.78, 0.78), page.at("#motion .stage", 0.72, 0.72)])
-        scaled = page.wait("return document.querySelector('#motion .range label').textContent === 'Scale' && "
-                           "document.querySelector('#motion .range output').textContent")
+        scaled = page.wait(
+            "return document.querySelector('#motion .range label').textContent === 'Scale' && "
+            "document.querySelector('#motion .range output').textContent"
+        )
         self.check("the corner scales", scaled and 0.7 <= float(scaled.split()[1]) < 0.9, scaled)
         page.wait("return document.querySelector('#motion .chart').ariaLabel.includes('scaled')")
         page.drag([page.at("#motion .stage", 0.5, 0.5), page.at("#motion .stage", 0.6, 0.5)])
-        self.check("the inside shifts", page.text("#motion .range label").startswith("Shift ↔"),
-                   page.text("#motion .range label"))
+        self.check(
+            "the inside shifts",
+            page.text("#motion .range label").startswith("Shift ↔"),
+            page.text("#motion .range label"),
+        )
         page.js("document.querySelector('#motion .range input').focus()")
         shifted = page.text("#motion .range output")
         page.press("ArrowLeft")
@@ -230,39 +332,73 @@ class Run:
 
     def overlap(self, page):
         page.show("#overlap")
-        sentence = page.wait("const t = document.querySelector('#overlap .verdict').textContent;"
-                             "return t.includes('two longest capsules') && t")
+        sentence = page.wait(
+            "const t = document.querySelector('#overlap .verdict').textContent;"
+            "return t.includes('two longest capsules') && t"
+        )
         self.check("two digits over one another are taken apart", sentence)
-        self.check("in a picture of two colours", page.js(TWO_COLOURS, "#overlap .overlap-pictures figure:nth-child(2) canvas"))
+        self.check(
+            "in a picture of two colours",
+            page.js(snippets.TWO_COLOURS, "#overlap .overlap-pictures figure:nth-child(2) canvas"),
+        )
         page.show("#overlap .overlap-pictures")
         before = page.pixels("#overlap .overlap-pictures canvas")
-        page.drag([page.at("#overlap .overlap-pictures canvas", 0.5, 0.5), page.at("#overlap .overlap-pictures canvas", 0.3, 0.6)])
-        self.check("the second is dragged over the first", page.pixels("#overlap .overlap-pictures canvas") != before)
+        page.drag(
+            [
+                page.at("#overlap .overlap-pictures canvas", 0.5, 0.5),
+                page.at("#overlap .overlap-pictures canvas", 0.3, 0.6),
+            ]
+        )
+        self.check(
+            "the second is dragged over the first",
+            page.pixels("#overlap .overlap-pictures canvas") != before,
+        )
 
     def attack(self, page):
         page.show("#attack .verdict")
-        done = page.wait("const t = document.querySelector('#attack .verdict').textContent;"
-                         "return !t.includes('computing') && t.includes('ε') && t", seconds=60)
+        done = page.wait(
+            "const t = document.querySelector('#attack .verdict').textContent;"
+            "return !t.includes('computing') && t.includes('ε') && t",
+            seconds=60,
+        )
         self.check("both models are attacked", done and "small" in done and "cnn" in done, done)
-        self.check("the detector has a limit",
-                   page.wait("return /detector/.test(document.querySelector('#attack .verdict').textContent)", seconds=60),
-                   page.text("#attack .verdict"))
+        self.check(
+            "the detector has a limit",
+            page.wait(
+                "return /detector/.test(document.querySelector('#attack .verdict').textContent)",
+                seconds=60,
+            ),
+            page.text("#attack .verdict"),
+        )
         before = page.pixels("#attack .attack-column canvas")
         page.js("document.querySelector('#attack .range input').focus()")
         page.press("End")
-        self.check("epsilon changes the picture", page.pixels("#attack .attack-column canvas") != before)
+        self.check(
+            "epsilon changes the picture", page.pixels("#attack .attack-column canvas") != before
+        )
 
     def equations(self, page):
         page.show("#equations")
         page.wait("return document.querySelectorAll('#equations math').length >= 6")
         lengths = page.js("return capsclExplorer.state.prediction.lengths")
         label = page.js("return capsclExplorer.state.prediction.label")
-        loss = sum(max(0, 0.9 - v) ** 2 if j == label else 0.5 * max(0, v - 0.1) ** 2 for j, v in enumerate(lengths))
+        loss = sum(
+            max(0, 0.9 - v) ** 2 if j == label else 0.5 * max(0, v - 0.1) ** 2
+            for j, v in enumerate(lengths)
+        )
         told = page.js("return [...document.querySelectorAll('#equations p')].at(-1).textContent")
-        self.check("the margin loss is that of these lengths", abs(float(told.split()[1][:-1]) - loss) < 2e-5, (told, loss))
+        self.check(
+            "the margin loss is that of these lengths",
+            abs(float(told.split()[1][:-1]) - loss) < 2e-5,
+            (told, loss),
+        )
         squash = page.js("return document.querySelectorAll('#equations math')[1].textContent")
         s = float(squash.split("=")[1].split("1")[0][:4])
-        self.check("the squash of the sum is the length", abs(s * s / (1 + s * s) - max(lengths)) < 0.01, squash)
+        self.check(
+            "the squash of the sum is the length",
+            abs(s * s / (1 + s * s) - max(lengths)) < 0.01,
+            squash,
+        )
 
     def saves(self, page):
         page.click("#routing .saves button:nth-child(1)")
@@ -272,17 +408,30 @@ class Run:
         names = ("capscl-routing.png", "capscl-motion.csv", "capscl-answer.csv")
         while time.monotonic() < end and not all((self.work / n).is_file() for n in names):
             time.sleep(0.1)
-        there = {n: (self.work / n).read_bytes() if (self.work / n).is_file() else b"" for n in names}
+        there = {
+            n: (self.work / n).read_bytes() if (self.work / n).is_file() else b"" for n in names
+        }
         png = there[names[0]]
-        self.check("a panel is saved as PNG", png[:8] == b"\x89PNG\r\n\x1a\n" and len(png) > 20000, len(png))
+        self.check(
+            "a panel is saved as PNG",
+            png[:8] == b"\x89PNG\r\n\x1a\n" and len(png) > 20000,
+            len(png),
+        )
         if self.screenshots and png:
             (self.screenshots / names[0]).write_bytes(png)
         rows = there[names[1]].decode().splitlines()
-        self.check("curves are saved as CSV", len(rows) > 20 and len(rows[0].split(",")) == 2 + 10 + 16, rows[:1])
+        self.check(
+            "curves are saved as CSV",
+            len(rows) > 20 and len(rows[0].split(",")) == 2 + 10 + 16,
+            rows[:1],
+        )
         rows = there[names[2]].decode().splitlines()
         lengths = page.js("return capsclExplorer.state.prediction.lengths")
-        self.check("and the lengths, with all digits",
-                   [float(r.split(",")[1]) for r in rows[1:]] == lengths, rows)
+        self.check(
+            "and the lengths, with all digits",
+            [float(r.split(",")[1]) for r in rows[1:]] == lengths,
+            rows,
+        )
 
     def address(self, page, server):
         page.click("#input .tools button")
@@ -290,14 +439,26 @@ class Run:
         page.click("#answer .bars li:nth-child(4) button")
         time.sleep(0.6)
         address, image = page.driver.current_url, page.js("return [...capsclExplorer.state.image]")
-        self.check("the address holds drawing and class", "image=draw" in address and "class=3" in address, address)
+        self.check(
+            "the address holds drawing and class",
+            "image=draw" in address and "class=3" in address,
+            address,
+        )
         page.open(address)
         again = page.js("return [...capsclExplorer.state.image]")
-        self.check("and brings them back", max(abs(x - y) for x, y in zip(image, again)) < 0.04 and
-                   page.js("return capsclExplorer.state.chosen") == 3)
-        page.open(f"{server.url}#image=test:3&class=99&move=fly:2&dims=a:b&place=x&model=7&iteration=0&pair=1")
-        self.check("what is wrong in an address is left out", page.js("return capsclExplorer.state.source.index") == 3 and
-                   page.js("return capsclExplorer.state.chosen") is None)
+        self.check(
+            "and brings them back",
+            max(abs(x - y) for x, y in zip(image, again)) < 0.04
+            and page.js("return capsclExplorer.state.chosen") == 3,
+        )
+        page.open(
+            f"{server.url}#image=test:3&class=99&move=fly:2&dims=a:b&place=x&model=7&iteration=0&pair=1"
+        )
+        self.check(
+            "what is wrong in an address is left out",
+            page.js("return capsclExplorer.state.source.index") == 3
+            and page.js("return capsclExplorer.state.chosen") is None,
+        )
 
     def theme(self, page):
         page.js("window.scrollTo(0, 0)")
@@ -306,168 +467,10 @@ class Run:
         dark = page.js("return getComputedStyle(document.body).backgroundColor")
         self.check("the page turns dark", dark != light, dark)
         page.driver.refresh()
-        page.wait("return document.documentElement.dataset.ready && capsclExplorer.state.prediction")
-        self.check("and stays so", page.js("return getComputedStyle(document.body).backgroundColor") == dark)
-
-    # ---- a phone with a finger
-
-    def phone(self, server):
-        for name, dark in (("phone-dark", True), ("phone-light", False)):
-            page = browser.Page(390, 844, dark)
-            page.open(server.url)
-            if dark:
-                page.click("#input .tools button")
-                page.draw(digits.strokes(7), pause=0.01)
-                self.check("a 7 drawn with a finger is taken for 7",
-                           page.wait("return capsclExplorer.state.prediction.label === 7", seconds=5),
-                           page.text("#answer .verdict"))
-                self.picture(page, "phone-drawing")
-                both = page.js("const b = (s) => document.querySelector(s).getBoundingClientRect();"
-                               "return b('.bars').bottom - b('canvas.pad').top")
-                self.check("drawing and answer are seen at once", both < 844, both)
-                page.show("#motion .stage")
-                page.wait("return document.querySelectorAll('#motion .spark').length === 16")
-                page.show("#motion .stage")
-                page.drag([page.at("#motion .stage", 0.5, 0.07), page.at("#motion .stage", 0.8, 0.19)])
-                self.check("a finger turns the knob", page.text("#motion .range output") not in ("0°", ""),
-                           page.text("#motion .range output"))
-            small = page.js(SMALL)
-            self.check(f"{name}: what is to be tapped is at least 24 pixels high and wide", not small, small)
-            self.look(page, name)
-            self.quiet(page, name)
-            page.close()
-
-    # ---- other networks
-
-    def second_model(self, server):
-        page = browser.Page(1280, 900)
-        page.open(f"{server.url}#image=test:0&model=1")
-        total = page.js("return capsclExplorer.state.prediction.lengths.reduce((a, b) => a + b, 0)")
-        self.check("a CNN shows probabilities", abs(total - 1) < 1e-4 and page.text("#answer-title") == "Probabilities", total)
-        for panel in ("dimensions", "routing"):
-            self.check(f"{panel}: a sentence says why it is empty",
-                       "CNN" in page.text(f"#{panel} .absent") and page.js(
-                           "return document.querySelector(arguments[0]).hidden", f"#{panel} .panel-body"))
-        self.look(page, "cnn")
-        page.js("const s = document.getElementById('model-choice'); s.value = '0'; s.dispatchEvent(new Event('change'))")
-        self.check("the other model is chosen in the page", page.wait("return capsclExplorer.state.prediction?.capsules") and
-                   page.text("#answer-title") == "Capsule lengths")
-        self.quiet(page, "cnn")
-        page.close()
-
-    def gone(self, server):
-        page = browser.Page(1280, 900)
-        page.open(server.url)
-        self.check("SIGINT ends the program with a page open", server.end() == 0)
-        page.click("#next-image")
-        self.check("the page says that the program is gone",
-                   page.wait("return document.getElementById('trouble').textContent.includes('does not answer')"))
-        page.close()
-
-    def matrix(self, server):
-        page = browser.Page(1280, 900)
-        page.open(server.url)
-        page.show("#dimensions")
-        self.check("matrix capsules show poses of 4 by 4", page.wait(
-            "return document.querySelectorAll('.pose.large .heat').length === 16 && document.querySelectorAll('.pose-row figure').length === 10"))
-        page.show("#routing")
-        self.check("and assignments", page.wait("return document.querySelector('#routing caption')?.textContent.includes('assignment')"),
-                   page.text("#routing caption"))
-        page.show("#equations")
-        self.check("and the spread loss", page.wait("return document.querySelector('#equations').textContent.includes('Spread loss')"))
-        self.look(page, "matrix")
-        self.quiet(page, "matrix")
-        page.close()
-
-    def pairs(self, server):
-        page = browser.Page(1280, 900)
-        page.open(server.url)
-        page.show("#overlap")
-        self.check("a pair of the data is taken apart as it is", page.wait(
-            "return document.querySelector('#overlap .verdict').textContent.includes('two longest capsules')"))
-        page.show("#attack .verdict")
-        self.check("a pair is attacked by both its labels", page.wait(
-            "const t = document.querySelector('#attack .verdict').textContent; return t && !t.includes('computing')", seconds=60),
-            page.text("#trouble"))
-        self.look(page, "pairs")
-        self.quiet(page, "pairs")
-        page.close()
-
-
-    def others(self, server, names):
-        """Every kind of routing: what is told of it, and that nothing fails."""
-        for index, name in enumerate(names):
-            page = browser.Page(1280, 900)
-            page.open(f"{server.url}#model={index}")
-            page.show("#dimensions")
-            self.check(f"{name}: without a decoder the numbers are colours",
-                       page.wait("return document.querySelectorAll('.pose.large .heat').length === 6"))
-            page.show("#routing .vote-columns")
-            rows = page.wait("return document.querySelectorAll('#routing tbody tr').length")
-            self.check(f"{name}: couplings are shown", rows == (6 if name == "layers" else 4), rows)
-            page.show("#equations")
-            page.wait("return document.querySelectorAll('#equations .equation').length >= 2")
-            told = page.text("#equations")
-            self.check(f"{name}: its equations", TOLD[name] in told and ("Squash" in told) == (name != "self"), told)
-            self.picture(page, f"other-{name}", whole=True)
-            self.quiet(page, name)
-            page.close()
-
-
-# What the equations say of a routing that they say of no other.
-TOLD = {"attention": "1−e−", "self": "softmax", "maxmin": "between the least and the greatest",
-        "leaky": "Leaky routing", "layers": "Each iteration adds"}
-
-# Buttons and links that a finger would miss (WCAG 2.2, target size).
-SMALL = """
-return [...document.querySelectorAll('button, a, select, input, summary, label.button')].filter((e) => {
-    const b = e.getBoundingClientRect();
-    return b.width && !e.matches('.unseen, .skip') && (b.height < 24 || b.width < 24);
-}).map((e) => e.outerHTML.slice(0, 80) + ' ' + Math.round(e.getBoundingClientRect().height));
-"""
-
-# Text that is wider than its box, or that lies over another text.
-CUT = """
-const out = [], boxes = [];
-for (const e of document.querySelectorAll('button, h2, h3, p, figcaption, .bar-name, output, th, td')) {
-    const b = e.getBoundingClientRect();
-    if (!b.width || e.closest('.unseen, .scroll, [hidden], details:not([open])') || e.matches('.skip'))
-        continue;
-    if (e.scrollWidth > e.clientWidth + 1 && e.clientWidth && getComputedStyle(e).display !== 'inline')
-        out.push('cut: ' + e.textContent.slice(0, 50));
-    if (e.matches('p, h2, h3, figcaption'))
-        boxes.push([e, b]);
-}
-for (const [e, a] of boxes)
-    for (const [f, b] of boxes)
-        if (e !== f && !e.contains(f) && !f.contains(e) && a.left < b.right - 2 && b.left < a.right - 2
-            && a.top < b.bottom - 2 && b.top < a.bottom - 2 && e.compareDocumentPosition(f) & 4)
-            out.push('over: ' + e.textContent.slice(0, 40) + ' | ' + f.textContent.slice(0, 40));
-return out;
-"""
-
-# How far the ink of the upper half lies to the right of that of the lower half, in pixels. The page
-# is light: ink is dark.
-LEAN = """
-const c = document.querySelector(arguments[0]);
-const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
-const sums = [[0, 0], [0, 0]];
-for (let p = 0; p < d.length; p += 4) {
-    const x = (p / 4) % c.width, half = p / 4 < c.width * c.height / 2 ? 0 : 1, ink = 255 - d[p];
-    sums[half][0] += ink * x;
-    sums[half][1] += ink;
-}
-return sums[0][0] / sums[0][1] - sums[1][0] / sums[1][1];
-"""
-
-# Has a canvas both an orange and a blue pixel?
-TWO_COLOURS = """
-const c = document.querySelector(arguments[0]);
-const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
-let orange = 0, blue = 0;
-for (let p = 0; p < d.length; p += 4) {
-    orange += d[p] > d[p + 2] + 60;
-    blue += d[p + 2] > d[p] + 60;
-}
-return orange > 10 && blue > 10;
-"""
+        page.wait(
+            "return document.documentElement.dataset.ready && capsclExplorer.state.prediction"
+        )
+        self.check(
+            "and stays so",
+            page.js("return getComputedStyle(document.body).backgroundColor") == dark,
+        )

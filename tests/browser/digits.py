@@ -8,7 +8,18 @@ import zlib
 SIDE = 28
 POINTS = {"a": (9, 5), "b": (18, 5), "c": (9, 14), "d": (18, 14), "e": (9, 23), "f": (18, 23)}
 # Each digit as strokes along the points.
-STROKES = ["abfea", "bf", "abdcef", "abdcdfe", "acdbf", "bacdfe", "bacefdc", "abf", "abfeacd", "dcabfe"]
+STROKES = [
+    "abfea",
+    "bf",
+    "abdcef",
+    "abdcdfe",
+    "acdbf",
+    "bacdfe",
+    "bacefdc",
+    "abf",
+    "abfeacd",
+    "dcabfe",
+]
 
 
 def strokes(digit, move=lambda x, y: (x, y)):
@@ -30,7 +41,9 @@ def render(digit, move=lambda x, y: (x, y), radius=1.0):
     for stroke in strokes(digit, move):
         for a, b in zip(stroke, stroke[1:]):
             for y in range(max(0, int(min(a[1], b[1])) - 3), min(SIDE, int(max(a[1], b[1])) + 4)):
-                for x in range(max(0, int(min(a[0], b[0])) - 3), min(SIDE, int(max(a[0], b[0])) + 4)):
+                for x in range(
+                    max(0, int(min(a[0], b[0])) - 3), min(SIDE, int(max(a[0], b[0])) + 4)
+                ):
                     ink = max(0, min(1, radius + 0.5 - distance(x, y, a, b)))
                     out[y * SIDE + x] = max(out[y * SIDE + x], round(255 * ink))
     return bytes(out)
@@ -38,7 +51,12 @@ def render(digit, move=lambda x, y: (x, y), radius=1.0):
 
 def jittered(digit, rng):
     """A digit that is moved, leaned and stretched a little."""
-    dx, dy, lean, zoom = rng.randint(-2, 2), rng.randint(-2, 2), rng.uniform(-0.15, 0.15), rng.uniform(0.8, 1.1)
+    dx, dy, lean, zoom = (
+        rng.randint(-2, 2),
+        rng.randint(-2, 2),
+        rng.uniform(-0.15, 0.15),
+        rng.uniform(0.8, 1.1),
+    )
 
     def move(x, y):
         u, v = (x - 13.5) * zoom, (y - 14) * zoom
@@ -55,18 +73,30 @@ def write_set(folder, train, test, seed=1):
         labels = [i % 10 for i in range(n)]
         rng.shuffle(labels)
         images = b"".join(jittered(d, rng) for d in labels)
-        (folder / f"{name}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, n, SIDE, SIDE) + images)
-        (folder / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, n) + bytes(labels))
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(
+            struct.pack(">4I", 0x803, n, SIDE, SIDE) + images
+        )
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">2I", 0x801, n) + bytes(labels)
+        )
 
 
 def write_png(path, digit, zoom=6):
     """A digit in black on white, as somebody would scan it."""
     image, side = render(digit), SIDE * zoom
-    rows = b"".join(b"\0" + bytes(255 - image[y // zoom * SIDE + x // zoom] for x in range(side))
-                    for y in range(side))
+    rows = b"".join(
+        b"\0" + bytes(255 - image[y // zoom * SIDE + x // zoom] for x in range(side))
+        for y in range(side)
+    )
 
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">2I5B", side, side, 8, 0, 0, 0, 0)) +
-                     chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">2I5B", side, side, 8, 0, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )

@@ -10,8 +10,8 @@ async function answer(response) {
         throw new Error(`the program's answer is no JSON (HTTP ${response.status})`);
     }
     if (!response.ok)
-        throw Object.assign(new Error(body.error || `HTTP ${response.status}`),
-            {status: response.status});
+        throw Object.assign(
+            new Error(body.error || `HTTP ${response.status}`), {status: response.status});
     return body;
 }
 
@@ -37,8 +37,8 @@ function explain(error) {
     if (error.status === 409)
         return;
     complain(error instanceof TypeError
-        ? "The program does not answer. Is capscl serve still running?"
-        : `The program could not do that: ${error.message}.`);
+            ? "The program does not answer. Is capscl serve still running?"
+            : `The program could not do that: ${error.message}.`);
 }
 
 /* A function that asks and shows, for something that changes quickly. While one request is under

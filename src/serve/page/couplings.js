@@ -7,10 +7,11 @@ import {emit, model, on, state, theClass} from "./store.js";
 
 let askedFor = null;
 
-const ask = latest((body, order) => post("/api/predict", {...body, ...order}), (answer, {image}) => {
-    state.routing = answer;
-    emit("routing", {image});
-});
+const ask =
+    latest((body, order) => post("/api/predict", {...body, ...order}), (answer, {image}) => {
+        state.routing = answer;
+        emit("routing", {image});
+    });
 
 /* Asks unless this image has been asked for already. */
 export function needCouplings() {
@@ -58,7 +59,8 @@ export function placeExcess(r, x, y, j) {
 /* Of all iterations, places and classes: {excess: [r][y][x][j], activity: [y][x] (1: the most
  * active), most: the greatest excess or lack}. */
 export function placeTable() {
-    const {couplings, child_lengths: lengths} = state.routing.routing, {types, height, width} = grid();
+    const {couplings, child_lengths: lengths} = state.routing.routing,
+                                     {types, height, width} = grid();
     const classes = couplings[0][0].length;
     const activity = Array.from({length: height}, (_, y) => Array.from({length: width}, (__, x) => {
         let sum = 0;
@@ -68,12 +70,13 @@ export function placeTable() {
     }));
     const top = Math.max(1e-9, ...activity.flat());
     let most = 1e-6;
-    const table = couplings.map((_, r) => activity.map((row, y) => row.map((__, x) =>
-        Array.from({length: classes}, (___, j) => {
-            const e = placeExcess(r, x, y, j);
-            most = Math.max(most, Math.abs(e));
-            return e;
-        }))));
+    const table =
+        couplings.map((_, r) => activity.map(
+                          (row, y) => row.map((__, x) => Array.from({length: classes}, (___, j) => {
+                              const e = placeExcess(r, x, y, j);
+                              most = Math.max(most, Math.abs(e));
+                              return e;
+                          }))));
     return {excess: table, activity: activity.map((row) => row.map((v) => v / top)), most};
 }
 
@@ -81,8 +84,12 @@ export function placeTable() {
 export function seenBy(x, y) {
     const field = model().routing.receptive_field, {height, width} = model().input;
     if (!field)
-        return {cx: ((x + 0.5) * width) / grid().width, cy: ((y + 0.5) * height) / grid().height,
-            size: width / grid().width, stride: width / grid().width};
+        return {
+            cx: ((x + 0.5) * width) / grid().width,
+            cy: ((y + 0.5) * height) / grid().height,
+            size: width / grid().width,
+            stride: width / grid().width
+        };
     const at = (k) => field.offset + k * field.stride + field.size / 2;
     return {cx: at(x), cy: at(y), size: field.size, stride: field.stride};
 }

@@ -12,18 +12,20 @@ import {choose, className, model, on, state, theClass} from "./store.js";
 import {fixed, steps} from "./words.js";
 
 const STRIP = 9;
-let panel, chooser, inputPicture, drawnPicture, note, sliderBox, stripBox, sheetBox, poseBox, figureBox;
+let panel, chooser, inputPicture, drawnPicture, note, sliderBox, stripBox, sheetBox, poseBox,
+    figureBox;
 let sliders = [], values = [], ranges = null, about = -1, active = 0, edited = new Map();
 
 const capsulesNow = () => state.prediction.capsules.map((v, j) => (j === about ? values : v));
 
-const decode = latest((body, order) => post("/api/decode", {...body, ...order}), ({reconstruction}) => {
-    paint(drawnPicture, reconstruction, model().input);
-});
+const decode =
+    latest((body, order) => post("/api/decode", {...body, ...order}), ({reconstruction}) => {
+        paint(drawnPicture, reconstruction, model().input);
+    });
 
 /* A stroke must not wait for strips: they are asked for at its end. */
-const sweep = latest((body, order) => post("/api/sweep", {...body, ...order}), ({reconstructions}, body) =>
-    showStrip(stripBox, body.dimension, body.values, reconstructions));
+const sweep = latest((body, order) => post("/api/sweep", {...body, ...order}),
+    ({reconstructions}, body) => showStrip(stripBox, body.dimension, body.values, reconstructions));
 
 function decodeNow() {
     /* The answer has brought the drawing of unchanged numbers along. */
@@ -36,22 +38,30 @@ function decodeNow() {
 }
 
 function sweepValues(d) {
-    const [low, high] = ranges ? [ranges.low[d], ranges.high[d]] : [values[d] - 0.25, values[d] + 0.25];
+    const [low, high] =
+        ranges ? [ranges.low[d], ranges.high[d]] : [values[d] - 0.25, values[d] + 0.25];
     return steps(low, high, STRIP);
 }
 
 function askStrip() {
     if (model().decoder && panel.visible)
-        sweep({model: state.index, capsules: capsulesNow(), class: about, dimension: active,
-            values: sweepValues(active)});
+        sweep({
+            model: state.index,
+            capsules: capsulesNow(),
+            class: about,
+            dimension: active,
+            values: sweepValues(active)
+        });
 }
 
 function showStrip(box, d, at, images) {
-    const nearest = at.reduce((best, v, i) =>
-        (Math.abs(v - values[d]) < Math.abs(at[best] - values[d]) ? i : best), 0);
-    box.replaceChildren(
-        h("p", {}, h("strong", {}, `Number ${d + 1}`), ` from ${fixed(at[0])} to ${fixed(at.at(-1))}, the others unchanged. Framed: the nearest to this image.`),
-        h("div", {class: "strip"}, images.map((image, i) => thumbnail(d, at[i], image, i === nearest))));
+    const nearest = at.reduce(
+        (best, v, i) => (Math.abs(v - values[d]) < Math.abs(at[best] - values[d]) ? i : best), 0);
+    box.replaceChildren(h("p", {}, h("strong", {}, `Number ${d + 1}`),
+                            ` from ${fixed(at[0])} to ${fixed(at.at(-1))}, the others unchanged. ` +
+                                "Framed: the nearest to this image."),
+        h("div", {class: "strip"},
+            images.map((image, i) => thumbnail(d, at[i], image, i === nearest))));
 }
 
 function thumbnail(d, v, image, nearest) {
@@ -86,7 +96,8 @@ function mark(slider, d) {
     if (ranges) {
         const band = h("div", {class: "band"});
         band.style.left = at(ranges.low[d]);
-        band.style.width = `calc(${(ranges.high[d] - ranges.low[d]) / (high - low)} * (100% - 16px))`;
+        band.style.width =
+            `calc(${(ranges.high[d] - ranges.low[d]) / (high - low)} * (100% - 16px))`;
         track.append(band);
     }
     const tick = h("div", {class: "tick"});
@@ -97,8 +108,15 @@ function mark(slider, d) {
 function buildSliders() {
     sliders = values.map((value, d) => {
         const [low, high] = spanOf(ranges, d, state.prediction.capsules[about][d]);
-        const slider = range({label: String(d + 1), min: low, max: high, step: (high - low) / 200, value,
-            format: fixed, oninput: (v) => set(d, v)});
+        const slider = range({
+            label: String(d + 1),
+            min: low,
+            max: high,
+            step: (high - low) / 200,
+            value,
+            format: fixed,
+            oninput: (v) => set(d, v)
+        });
         slider.input.setAttribute("aria-label", `Number ${d + 1} of ${values.length}`);
         slider.input.addEventListener("focus", () => activate(d));
         mark(slider, d);
@@ -110,7 +128,8 @@ function buildSliders() {
 
 async function sheet() {
     const box = h("div", {class: "sheet"});
-    sheetBox.replaceChildren(h("p", {class: "quiet"}, "Each row is one number, from low to high."), box);
+    sheetBox.replaceChildren(
+        h("p", {class: "quiet"}, "Each row is one number, from low to high."), box);
     for (let d = 0; d < values.length; d++) {
         const at = sweepValues(d);
         const answer = await attempt(post("/api/sweep",
@@ -119,7 +138,8 @@ async function sheet() {
             return;
         box.append(h("span", {class: "sheet-name"}, String(d + 1)),
             ...answer.reconstructions.map((image, i) => {
-                const canvas = h("canvas", {role: "img", "aria-label": `Number ${d + 1} at ${fixed(at[i])}`});
+                const canvas =
+                    h("canvas", {role: "img", "aria-label": `Number ${d + 1} at ${fixed(at[i])}`});
                 paint(canvas, image, model().input);
                 return canvas;
             }));
@@ -138,7 +158,8 @@ function reset() {
 function showNote() {
     const {n} = ranges || {};
     note.textContent = ranges
-        ? `The pale band is where 96 % of ${n} images of class ${className(about)} lie; the mark is this image.`
+        ? `The pale band is where 96 % of ${n} images of class ` +
+            `${className(about)} lie; the mark is this image.`
         : "Without a data set there is no range to show; the mark is this image.";
 }
 
@@ -161,7 +182,8 @@ async function update() {
     });
     active = Math.min(active, values.length - 1);
     chooser.select.value = state.chosen === null ? "" : String(state.chosen);
-    chooser.select.options[0].textContent = `the network’s answer (${className(state.prediction.label)})`;
+    chooser.select.options[0].textContent =
+        `the network’s answer (${className(state.prediction.label)})`;
     if (!model().decoder)
         return showPoses(poseBox, j);
     paint(inputPicture, state.image, model().input);
@@ -177,23 +199,29 @@ let pendingEdits = false;
 function applies() {
     const {kind, decoder, capsules} = model();
     if (kind === "cnn" || !capsules)
-        return "This model is a plain CNN. It has one number for each class and no capsules, so there is nothing to turn here.";
+        return "This model is a plain CNN. It has one number for each class and no " +
+            "capsules, so there is nothing to turn here.";
     panel.section.querySelector("h2").textContent = decoder ? "What a capsule’s numbers say"
-        : kind === "matrix" ? "The pose of each capsule" : "The numbers of each capsule";
-    panel.setIdea(decoder
-        ? `A capsule is more than its length. Its ${capsules.size} numbers say how the thing looks: how thick, how slanted, how wide. Move one and see what the decoder draws.`
-        : kind === "matrix"
-            ? "A matrix capsule holds a pose, a matrix of 4 by 4 numbers, beside its activation. This model has no decoder, so nothing can be drawn from a pose; watch how it changes with the image."
-            : "This model has no decoder, so nothing can be drawn from the numbers; watch how they change with the image.");
+        : kind === "matrix"                                 ? "The pose of each capsule"
+                                                            : "The numbers of each capsule";
+    panel.setIdea(decoder ? `A capsule is more than its length. Its ${capsules.size} numbers say ` +
+                "how the thing looks: how thick, how slanted, how wide. Move one and " +
+                "see what the decoder draws."
+            : kind === "matrix"
+            ? "A matrix capsule holds a pose, a matrix of 4 by 4 numbers, beside " +
+                "its activation. This model has no decoder, so nothing can be drawn " +
+                "from a pose; watch how it changes with the image."
+            : "This model has no decoder, so nothing can be drawn from the numbers; " +
+                "watch how they change with the image.");
     figureBox.hidden = !decoder;
     poseBox.hidden = decoder;
     return null;
 }
 
 function buildChooser() {
-    const made = choice("Capsule of", [["", "the network’s answer"],
-        ...model().classes.map((name, j) => [j, name])], state.chosen ?? "",
-    (v) => choose(v === "" ? null : Number(v)));
+    const made = choice("Capsule of",
+        [["", "the network’s answer"], ...model().classes.map((name, j) => [j, name])],
+        state.chosen ?? "", (v) => choose(v === "" ? null : Number(v)));
     chooser?.element.replaceWith(made.element);
     chooser = made;
 }
@@ -208,8 +236,11 @@ function changeModel() {
 
 function table() {
     const c = state.prediction.capsules;
-    return [["class", "length", ...values.map((_, d) => `number ${d + 1}`)],
-        ...c.map((v, j) => [className(j), state.prediction.lengths[j], ...(j === about ? values : v)])];
+    return [
+        ["class", "length", ...values.map((_, d) => `number ${d + 1}`)],
+        ...c.map(
+            (v, j) => [className(j), state.prediction.lengths[j], ...(j === about ? values : v)])
+    ];
 }
 
 export function begin() {
@@ -229,7 +260,8 @@ export function begin() {
                 h("figure", {}, drawnPicture, h("figcaption", {}, "drawn from the numbers"))),
             h("div", {}, sliderBox, note)),
         stripBox,
-        h("div", {class: "tools"}, button("Back to this image’s numbers", reset, {id: "numbers-reset"}),
+        h("div", {class: "tools"},
+            button("Back to this image’s numbers", reset, {id: "numbers-reset"}),
             button("All numbers as pictures", sheet, {id: "numbers-sheet"})),
         sheetBox);
     panel.body.append(h("div", {class: "tools"}, chooser.element), figureBox, poseBox);
@@ -245,9 +277,11 @@ export function begin() {
             sheetBox.replaceChildren();
     });
     on("model", changeModel);
-    register("dims", () => [...edited].map(([d, v]) => `${d}:${v.toFixed(3)}`).join(","), (text) => {
-        edited = new Map(text.split(",").map((part) => part.split(":").map(Number))
-            .filter(([d, v]) => Number.isInteger(d) && d >= 0 && Number.isFinite(v)));
-        pendingEdits = edited.size > 0;
-    });
+    register(
+        "dims", () => [...edited].map(([d, v]) => `${d}:${v.toFixed(3)}`).join(","), (text) => {
+            edited = new Map(
+                text.split(",").map((part) => part.split(":").map(Number)).filter(([d,
+                    v]) => Number.isInteger(d) && d >= 0 && Number.isFinite(v)));
+            pendingEdits = edited.size > 0;
+        });
 }

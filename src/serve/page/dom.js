@@ -43,7 +43,8 @@ export function button(text, onclick, attributes = {}) {
 export function range({label, min, max, step, value, format = String, oninput}) {
     const id = freshId("range");
     const input = h("input", {type: "range", id, min, max, step, value});
-    const output = h("output", {for: id}, format(Number(value)));
+    const output = h("output", {for: id
+    }, format(Number(value)));
     const show = (v) => {
         input.value = v;
         output.textContent = format(Number(v));
@@ -55,7 +56,12 @@ export function range({label, min, max, step, value, format = String, oninput}) 
     });
     show(value);
     return {
-        element: h("div", {class: "range"}, h("label", {for: id}, label), input, output),
+        element: h("div", {class: "range"},
+            h("label",
+                {for: id
+                },
+                label),
+            input, output),
         input,
         show,
     };
@@ -64,18 +70,27 @@ export function range({label, min, max, step, value, format = String, oninput}) 
 /* A labelled choice among [value, text] pairs: {element, select}. */
 export function choice(label, options, value, onchange, attributes = {}) {
     const id = freshId("choice");
-    const select = h("select", {id, ...attributes},
-        options.map(([v, text]) => h("option", {value: v, selected: String(v) === String(value)}, text)));
+    const select = h("select", {id, ...attributes}, options.map(([v,
+        text]) => h("option", {value: v, selected: String(v) === String(value)}, text)));
     select.addEventListener("change", () => onchange(select.value));
-    return {element: h("div", {class: "choice"}, h("label", {for: id}, label), select), select};
+    return {
+        element: h("div", {class: "choice"},
+            h("label",
+                {for: id
+                },
+                label),
+            select),
+        select
+    };
 }
 
 /* A row of buttons of which one is pressed: {element, press(value)}. */
 export function switcher(label, options, value, onchange) {
     const buttons = new Map();
-    const press = (v) => buttons.forEach((b, key) => b.setAttribute("aria-pressed", String(key === v)));
-    const element = h("div", {class: "switcher", role: "group", "aria-label": label},
-        options.map(([v, text]) => {
+    const press = (v) =>
+        buttons.forEach((b, key) => b.setAttribute("aria-pressed", String(key === v)));
+    const element = h(
+        "div", {class: "switcher", role: "group", "aria-label": label}, options.map(([v, text]) => {
             const b = button(text, () => {
                 press(v);
                 onchange(v);

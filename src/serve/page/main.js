@@ -16,20 +16,35 @@ import {first, begin as beginSource, takeData} from "./source.js";
 import {emit, model, on, setImage, shape, state} from "./store.js";
 import {list, thousands} from "./words.js";
 
-const CONTENTS = {dimensions: "Numbers", routing: "Votes", motion: "Turn & shift", overlap: "Two at once",
-    attack: "Attack", equations: "Equations"};
+const CONTENTS = {
+    dimensions: "Numbers",
+    routing: "Votes",
+    motion: "Turn & shift",
+    overlap: "Two at once",
+    attack: "Attack",
+    equations: "Equations"
+};
 const TEXT_PIXELS = 1400; /* an image with more does not go into an address */
 
 function describeModel() {
     const {name, architecture, kind, parameters, capsules, input} = model();
-    const what = {vector: "a capsule network", matrix: "a network of matrix capsules", cnn: "a plain CNN"}[kind];
-    const known = architecture && !["custom", name].includes(architecture) ? ` (${architecture})` : "";
+    const what = {
+        vector: "a capsule network",
+        matrix: "a network of matrix capsules",
+        cnn: "a plain CNN"
+    }[kind];
+    const known =
+        architecture && !["custom", name].includes(architecture) ? ` (${architecture})` : "";
     const parts = [`${name}${known}, ${what} with ${thousands(parameters)} parameters`];
     if (capsules)
         parts.push(`${capsules.count} class capsules of ${capsules.size} numbers`);
-    parts.push(`images of ${input.width} × ${input.height}${input.channels > 1 ? ` × ${input.channels}` : ""}${state.data ? ` from ${state.data.name}` : ""}`);
+    const channels = input.channels > 1 ? ` × ${input.channels}` : "";
+    const origin = state.data ? ` from ${state.data.name}` : "";
+    parts.push(`images of ${input.width} × ${input.height}${channels}${origin}`);
     byId("model-line").textContent = `${parts.join("; ")}.`;
-    byId("device-line").textContent = `Computed by ${state.device}, capscl ${state.version}. Nothing is sent anywhere else.`;
+    byId("device-line").textContent =
+        `Computed by ${state.device}, capscl ${state.version}. Nothing is ` +
+        "sent anywhere else.";
     document.title = `${name}: capscl explorer`;
     document.documentElement.style.setProperty("--aspect", `${input.width} / ${input.height}`);
 }
@@ -83,7 +98,8 @@ function linkButton() {
     return copy;
 }
 
-/* Panels on the way draw themselves when they are seen first and may move the goal: once more then. */
+/* Panels on the way draw themselves when they are first seen and may move the goal: once more
+ * then. */
 function goTo(section) {
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     const scroll = () => section.scrollIntoView({behavior: still ? "auto" : "smooth"});
@@ -97,18 +113,24 @@ let modelSelect = null;
 function beginTop() {
     const tools = byId("top-tools");
     if (state.models.length > 1) {
-        const made = choice("Model", state.models.map((m) => [m.index, m.name]), state.index, (v) => setModel(Number(v)));
+        const made = choice("Model", state.models.map((m) => [m.index, m.name]), state.index,
+            (v) => setModel(Number(v)));
         modelSelect = made.select;
         modelSelect.id = "model-choice";
         made.element.querySelector("label").htmlFor = "model-choice";
         tools.append(made.element);
     }
     tools.append(linkButton(), themeButton());
-    byId("contents").append(...Object.entries(CONTENTS).map(([id, name]) =>
-        h("li", {}, h("a", {href: `#${id}`, onclick: (event) => {
-            event.preventDefault();
-            goTo(byId(id));
-        }}, name))));
+    byId("contents")
+        .append(...Object.entries(CONTENTS).map(([id, name]) => h("li", {},
+                                                    h("a", {
+                                                        href: `#${id}`,
+                                                        onclick: (event) => {
+                                                            event.preventDefault();
+                                                            goTo(byId(id));
+                                                        }
+                                                    },
+                                                        name))));
     document.querySelectorAll("main h2").forEach((title) => title.setAttribute("tabindex", "-1"));
 }
 
@@ -124,14 +146,18 @@ function registerImage() {
         if (/^\d+$/.test(text) && Number(text) < model().classes.length)
             state.chosen = Number(text);
     });
-    register("image", () => {
-        const {kind, index} = state.source;
-        if (kind === "test" || kind === "train")
-            return `${kind}:${index}`;
-        return state.image && !isBlank(state.image) && state.image.length <= TEXT_PIXELS ? `draw:${toText(state.image)}` : "";
-    }, (text) => {
-        wanted = text;
-    });
+    register("image",
+        () => {
+            const {kind, index} = state.source;
+            if (kind === "test" || kind === "train")
+                return `${kind}:${index}`;
+            return state.image && !isBlank(state.image) && state.image.length <= TEXT_PIXELS
+                ? `draw:${toText(state.image)}`
+                : "";
+        },
+        (text) => {
+            wanted = text;
+        });
 }
 
 async function openImage() {
@@ -156,7 +182,12 @@ async function begin() {
         complain("The program does not answer. Is capscl serve still running?");
         return;
     }
-    Object.assign(state, {models: answer.models || [answer], data: answer.data, device: answer.device, version: answer.version});
+    Object.assign(state, {
+        models: answer.models || [answer],
+        data: answer.data,
+        device: answer.device,
+        version: answer.version
+    });
     if (state.data?.standardised)
         setStandardised();
     registerImage();
@@ -166,7 +197,8 @@ async function begin() {
     beginTop();
     couplings.begin();
     beginSource();
-    for (const panel of [answerPanel, dimensionsPanel, routingPanel, motionPanel, overlapPanel, attackPanel, equationsPanel])
+    for (const panel of [answerPanel, dimensionsPanel, routingPanel, motionPanel, overlapPanel,
+             attackPanel, equationsPanel])
         panel.begin();
     recall();
     if (modelSelect)
@@ -179,6 +211,10 @@ async function begin() {
 }
 
 /* What tests and curious people may read. */
-window.capsclExplorer = {state, times: answerPanel.answerTimes, list};
+window.capsclExplorer = {
+    state,
+    times: answerPanel.answerTimes,
+    list
+};
 
 begin();

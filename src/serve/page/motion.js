@@ -11,12 +11,45 @@ import {className, model, on, state, theClass} from "./store.js";
 import {fixed, greatest, list, steps} from "./words.js";
 
 const KINDS = {
-    rotate: {name: "Turn", from: -60, to: 60, n: 41, rest: 0, format: (v) => `${fixed(v, 0)}°`, axis: "turned to the left by (degrees)"},
-    shift_x: {name: "Shift ↔", from: -8, to: 8, n: 33, rest: 0, format: (v) => `${fixed(v, 1)} px`, axis: "shifted to the right by (pixels)"},
-    shift_y: {name: "Shift ↕", from: -8, to: 8, n: 33, rest: 0, format: (v) => `${fixed(v, 1)} px`, axis: "shifted down by (pixels)"},
-    scale: {name: "Scale", from: 0.5, to: 1.5, n: 41, rest: 1, format: (v) => `× ${fixed(v, 2)}`, axis: "scaled by"},
+    rotate: {
+        name: "Turn",
+        from: -60,
+        to: 60,
+        n: 41,
+        rest: 0,
+        format: (v) => `${fixed(v, 0)}°`,
+        axis: "turned to the left by (degrees)"
+    },
+    shift_x: {
+        name: "Shift ↔",
+        from: -8,
+        to: 8,
+        n: 33,
+        rest: 0,
+        format: (v) => `${fixed(v, 1)} px`,
+        axis: "shifted to the right by (pixels)"
+    },
+    shift_y: {
+        name: "Shift ↕",
+        from: -8,
+        to: 8,
+        n: 33,
+        rest: 0,
+        format: (v) => `${fixed(v, 1)} px`,
+        axis: "shifted down by (pixels)"
+    },
+    scale: {
+        name: "Scale",
+        from: 0.5,
+        to: 1.5,
+        n: 41,
+        rest: 1,
+        format: (v) => `× ${fixed(v, 2)}`,
+        axis: "scaled by"
+    },
 };
-let panel, kindSwitch, slider, sliderBox, stage, picture, layer, lengthBox, sparkBox, sentence, drawLengths;
+let panel, kindSwitch, slider, sliderBox, stage, picture, layer, lengthBox, sparkBox, sentence,
+    drawLengths;
 let kind = "rotate", value = 0, answer = null, ranges = null, asked = null;
 
 const valuesOf = (k) => steps(KINDS[k].from, KINDS[k].to, KINDS[k].n);
@@ -28,8 +61,8 @@ const ask = latest((body, order) => post("/api/transform", {...body, ...order}),
 });
 
 /* The index of the value in the answer; the nearest one. */
-const at = () => answer.values.reduce((best, v, i) =>
-    (Math.abs(v - value) < Math.abs(answer.values[best] - value) ? i : best), 0);
+const at = () => answer.values.reduce(
+    (best, v, i) => (Math.abs(v - value) < Math.abs(answer.values[best] - value) ? i : best), 0);
 
 function request() {
     asked = state.image;
@@ -59,7 +92,15 @@ function setValue(v) {
 
 function buildSlider() {
     const {name, from, to, n, format} = KINDS[kind];
-    slider = range({label: name, min: from, max: to, step: (to - from) / (n - 1), value, format, oninput: setValue});
+    slider = range({
+        label: name,
+        min: from,
+        max: to,
+        step: (to - from) / (n - 1),
+        value,
+        format,
+        oninput: setValue
+    });
     sliderBox.replaceChildren(slider.element);
 }
 
@@ -69,24 +110,38 @@ function drawHandles() {
     const a = ((angle - 90) * Math.PI) / 180, half = 28 * scale;
     const dx = kind === "shift_x" ? (value / model().input.width) * 100 : 0;
     const dy = kind === "shift_y" ? (value / model().input.height) * 100 : 0;
-    layer.replaceChildren(
-        s("circle", {class: "orbit", cx: 50, cy: 50, r: 43}),
-        s("rect", {class: "orbit", x: 50 + dx - half, y: 50 + dy - half, width: 2 * half, height: 2 * half,
-            transform: `rotate(${angle} 50 50)`}),
+    layer.replaceChildren(s("circle", {class: "orbit", cx: 50, cy: 50, r: 43}), s("rect", {
+        class: "orbit",
+        x: 50 + dx - half,
+        y: 50 + dy - half,
+        width: 2 * half,
+        height: 2 * half,
+        transform: `rotate(${angle} 50 50)`
+    }),
         s("path", {class: "orbit", d: `M${44 + dx} ${50 + dy}h12M${50 + dx} ${44 + dy}v12`}),
-        s("circle", {class: "handle", cx: 50 + 43 * Math.cos(a), cy: 50 + 43 * Math.sin(a), r: 4.4}),
-        s("rect", {class: "handle", x: 46.5 + half + dx, y: 46.5 + half + dy, width: 7, height: 7}));
+        s("circle",
+            {class: "handle", cx: 50 + 43 * Math.cos(a), cy: 50 + 43 * Math.sin(a), r: 4.4}),
+        s("rect",
+            {class: "handle", x: 46.5 + half + dx, y: 46.5 + half + dy, width: 7, height: 7}));
 }
 
 function lengthLines() {
     const {lengths, labels} = answer, {kind} = model();
     const title = kind === "cnn" ? "probability of each class"
-        : kind === "matrix" ? "activation of each class capsule" : "length of each class capsule";
+        : kind === "matrix"      ? "activation of each class capsule"
+                                 : "length of each class capsule";
     /* The class itself is drawn last; one that wins somewhere has a name. */
-    const order = [...lengths[0].keys()].sort((a, b) => (a === answer.class) - (b === answer.class));
+    const order =
+        [...lengths[0].keys()].sort((a, b) => (a === answer.class) - (b === answer.class));
     const role = (j) => (j === answer.class ? "chosen" : labels.includes(j) ? "rival" : "");
-    return {title, lines: order.map((j) => ({values: lengths.map((l) => l[j]), name: role(j) ? className(j) : "",
-        className: role(j)}))};
+    return {
+        title,
+        lines: order.map((j) => ({
+            values: lengths.map((l) => l[j]),
+            name: role(j) ? className(j) : "",
+            className: role(j)
+        }))
+    };
 }
 
 function drawSparks() {
@@ -96,10 +151,17 @@ function drawSparks() {
     const moves = movement();
     const all = [...answer.capsules.flat(), ...(ranges ? [...ranges.low, ...ranges.high] : [])];
     const low = Math.min(...all), high = Math.max(...all), leaders = greatest(moves, 3);
-    sparkBox.replaceChildren(...moves.map((moved, d) => h("figure", {class: leaders.includes(d) ? "leader" : ""},
-        spark({values: answer.capsules.map((c) => c[d]), low, high, band: ranges && [ranges.low[d], ranges.high[d]],
-            cursor: at(), width: 92, label: `Number ${d + 1} moves by ${fixed(moved)}`}),
-        h("figcaption", {}, `${d + 1}: ${fixed(answer.capsules[at()][d])}`))));
+    sparkBox.replaceChildren(
+        ...moves.map((moved, d) => h("figure", {class: leaders.includes(d) ? "leader" : ""}, spark({
+            values: answer.capsules.map((c) => c[d]),
+            low,
+            high,
+            band: ranges && [ranges.low[d], ranges.high[d]],
+            cursor: at(),
+            width: 92,
+            label: `Number ${d + 1} moves by ${fixed(moved)}`
+        }),
+                         h("figcaption", {}, `${d + 1}: ${fixed(answer.capsules[at()][d])}`))));
 }
 
 const movement = () => answer.capsules[0].map((_, d) => {
@@ -110,12 +172,15 @@ const movement = () => answer.capsules[0].map((_, d) => {
 function drawSentence() {
     const {from, to, format} = KINDS[kind], j = answer.class, own = answer.lengths.map((l) => l[j]);
     const right = answer.labels.filter((l) => l === j).length;
-    let text = `Between ${format(from)} and ${format(to)} it takes ${right} of ${own.length} images for ${className(j)}. `;
+    let text = `Between ${format(from)} and ${format(to)} it takes ${right} of ` +
+        `${own.length} images for ${className(j)}. `;
     if (model().kind === "cnn")
-        text += "A CNN gives nothing else: how far the image is turned is not in its answer.";
+        text += "A CNN gives nothing else: how far the image is turned is not in its " +
+            "answer.";
     else if (answer.capsules) {
         const moves = movement(), lead = greatest(moves, 3);
-        text += `Meanwhile the numbers of its capsule move, most of all ${list(lead.map((d) => `number ${d + 1} (by ${fixed(moves[d])})`))}.`;
+        text += "Meanwhile the numbers of its capsule move, most of all " +
+            `${list(lead.map((d) => `number ${d + 1} (by ${fixed(moves[d])})`))}.`;
     }
     sentence.textContent = text;
 }
@@ -125,7 +190,8 @@ function draw() {
     if (!answer || answer.kind !== kind)
         return;
     paint(picture, answer.images[at()], model().input);
-    picture.setAttribute("aria-label", `The image, ${KINDS[kind].name}: ${KINDS[kind].format(value)}`);
+    picture.setAttribute(
+        "aria-label", `The image, ${KINDS[kind].name}: ${KINDS[kind].format(value)}`);
     drawLengths();
     drawSparks();
     drawSentence();
@@ -133,7 +199,10 @@ function draw() {
 
 function point(event) {
     const box = picture.getBoundingClientRect();
-    return [((event.clientX - box.left) / box.width) * 100 - 50, ((event.clientY - box.top) / box.height) * 100 - 50];
+    return [
+        ((event.clientX - box.left) / box.width) * 100 - 50,
+        ((event.clientY - box.top) / box.height) * 100 - 50
+    ];
 }
 
 /* Which handle was taken, by where. */
@@ -158,7 +227,7 @@ function dragTo(drag, [x, y]) {
         v = Math.max(x, y) / 28;
     else
         v = next === "shift_x" ? ((x - drag.start[0]) / 100) * model().input.width
-            : ((y - drag.start[1]) / 100) * model().input.height;
+                               : ((y - drag.start[1]) / 100) * model().input.height;
     if (next !== kind)
         setKind(next, KINDS[next].rest);
     setValue(v);
@@ -182,23 +251,37 @@ function listen() {
 
 function setIdea() {
     panel.setIdea(model().kind === "cnn"
-        ? "Drag the knob, the corner or the image. A CNN answers with probabilities alone, so only they can be followed."
-        : "Drag the knob, the corner or the image. The length should stay, for it is the same thing. The numbers should move, for they say where and how it is. That is called equivariance.");
+            ? "Drag the knob, the corner or the image. A CNN answers with " +
+                "probabilities alone, so only they can be followed."
+            : "Drag the knob, the corner or the image. The length should stay, for " +
+                "it is the same thing. The numbers should move, for they say where " +
+                "and how it is. That is called equivariance.");
 }
 
 function csv() {
     const {values, lengths, labels, capsules} = answer;
-    return [[kind, "label", ...model().classes.map((c) => `score of ${c}`), ...(capsules ? capsules[0].map((_, d) => `number ${d + 1}`) : [])],
-        ...values.map((v, i) => [v, className(labels[i]), ...lengths[i], ...(capsules ? capsules[i] : [])])];
+    return [
+        [
+            kind, "label", ...model().classes.map((c) => `score of ${c}`),
+            ...(capsules ? capsules[0].map((_, d) => `number ${d + 1}`) : [])
+        ],
+        ...values.map(
+            (v, i) => [v, className(labels[i]), ...lengths[i], ...(capsules ? capsules[i] : [])])
+    ];
 }
 
 export function begin() {
-    panel = new Panel("motion", {idea: "", csv, update: () => {
-        if (state.image && (asked !== state.image || answer?.class !== theClass()))
-            request();
-        draw();
-    }});
-    kindSwitch = switcher("What to do", Object.entries(KINDS).map(([k, {name}]) => [k, name]), kind, (k) => setKind(k, KINDS[k].rest));
+    panel = new Panel("motion", {
+        idea: "",
+        csv,
+        update: () => {
+            if (state.image && (asked !== state.image || answer?.class !== theClass()))
+                request();
+            draw();
+        }
+    });
+    kindSwitch = switcher("What to do", Object.entries(KINDS).map(([k, {name}]) => [k, name]), kind,
+        (k) => setKind(k, KINDS[k].rest));
     picture = h("canvas", {role: "img", "aria-label": "The image, moved"});
     layer = s("svg", {class: "layer", viewBox: "0 0 100 100", "aria-hidden": "true"});
     stage = h("div", {class: "stage movable"}, picture, layer);
@@ -207,13 +290,26 @@ export function begin() {
     sparkBox = h("div", {class: "sparks"});
     sentence = h("p", {class: "verdict"});
     panel.body.append(h("div", {class: "tools"}, kindSwitch.element),
-        h("div", {class: "motion-figure"}, h("div", {}, stage, sliderBox), h("div", {}, lengthBox, sentence)), sparkBox);
+        h("div", {class: "motion-figure"}, h("div", {}, stage, sliderBox),
+            h("div", {}, lengthBox, sentence)),
+        sparkBox);
     drawLengths = responsive(lengthBox, (width) => {
         if (!answer)
             return h("p", {class: "quiet"}, "…");
         const {title, lines} = lengthLines();
-        return curves({at: answer.values, lines, low: 0, high: 1, cursor: at(), width, height: 210,
-            xName: KINDS[answer.kind].axis, yName: title, label: `${title}, ${KINDS[answer.kind].axis}`, format: (v) => fixed(v, answer.kind === "scale" ? 1 : 0)});
+        return curves({
+            at: answer.values,
+            lines,
+            low: 0,
+            high: 1,
+            cursor: at(),
+            width,
+            height: 210,
+            xName: KINDS[answer.kind].axis,
+            yName: title,
+            label: `${title}, ${KINDS[answer.kind].axis}`,
+            format: (v) => fixed(v, answer.kind === "scale" ? 1 : 0)
+        });
     });
     buildSlider();
     setIdea();
@@ -226,13 +322,17 @@ export function begin() {
         panel.need();
     });
     on("theme", draw);
-    register("move", () => (value === KINDS[kind].rest && kind === "rotate" ? "" : `${kind}:${Number(value.toFixed(3))}`), (text) => {
-        const [k, v] = text.split(":");
-        if (KINDS[k] && Number.isFinite(Number(v))) {
-            kind = k;
-            value = Math.min(KINDS[k].to, Math.max(KINDS[k].from, Number(v)));
-            kindSwitch.press(kind);
-            buildSlider();
-        }
-    });
+    register("move",
+        () => (value === KINDS[kind].rest && kind === "rotate"
+                ? ""
+                : `${kind}:${Number(value.toFixed(3))}`),
+        (text) => {
+            const [k, v] = text.split(":");
+            if (KINDS[k] && Number.isFinite(Number(v))) {
+                kind = k;
+                value = Math.min(KINDS[k].to, Math.max(KINDS[k].from, Number(v)));
+                kindSwitch.press(kind);
+                buildSlider();
+            }
+        });
 }

@@ -10,7 +10,8 @@ import {className, model, on, shape, state, trueLabels} from "./store.js";
 import {fixed, greatest, list} from "./words.js";
 
 let panel, modeSwitch, makerBox, canvases, captions, sentence, sliders;
-let mode = "two", parts = [null, null], apart = {x: 6, y: 2}, result = null, made = null, begun = false;
+let mode = "two", parts = [null, null], apart = {x: 6, y: 2}, result = null, made = null,
+    begun = false;
 
 const shifted = (image, dx, dy) => warp(image, shape(), shape(), (x, y) => [x - dx, y - dy]);
 
@@ -18,16 +19,21 @@ const shifted = (image, dx, dy) => warp(image, shape(), shape(), (x, y) => [x - 
  * right and down. */
 function moved() {
     const [a, b] = parts.map((p) => (p ? p.image : blank(shape())));
-    return [shifted(a, -Math.floor(apart.x / 2), -Math.floor(apart.y / 2)),
-        shifted(b, Math.ceil(apart.x / 2), Math.ceil(apart.y / 2))];
+    return [
+        shifted(a, -Math.floor(apart.x / 2), -Math.floor(apart.y / 2)),
+        shifted(b, Math.ceil(apart.x / 2), Math.ceil(apart.y / 2))
+    ];
 }
 
 function overlaid() {
     if (mode === "one")
         return {image: state.image, truth: trueLabels(), pair: null};
     const pair = moved();
-    return {image: pair[0].map((v, p) => ink(Math.min(1, unit(v) + unit(pair[1][p])))), pair,
-        truth: parts.flatMap((p) => (p ? p.labels : []))};
+    return {
+        image: pair[0].map((v, p) => ink(Math.min(1, unit(v) + unit(pair[1][p])))),
+        pair,
+        truth: parts.flatMap((p) => (p ? p.labels : []))
+    };
 }
 
 async function takeApart(input) {
@@ -36,8 +42,11 @@ async function takeApart(input) {
     /* The colours of the originals: where both are found, in their order. */
     if (input.truth.length === 2 && input.truth[0] === classes[1] && input.truth[1] === classes[0])
         classes = [classes[1], classes[0]];
-    const drawn = !model().decoder ? null : await Promise.all(classes.map((j) =>
-        post("/api/decode", {model: state.index, capsules: prediction.capsules, class: j})));
+    const drawn = !model().decoder
+        ? null
+        : await Promise.all(
+              classes.map((j) => post("/api/decode",
+                              {model: state.index, capsules: prediction.capsules, class: j})));
     return {input, prediction, classes, drawn: drawn && drawn.map((d) => d.reconstruction)};
 }
 
@@ -74,12 +83,16 @@ function draw() {
         paint(canvases.first, drawn[0], s, none);
         paint(canvases.second, none, s, drawn[1]);
     }
-    [captions.first.textContent, captions.second.textContent] = classes.map((j, k) =>
-        `the ${names[k]}, ${fixed(prediction.lengths[j])} long`);
-    const kind = model().kind === "cnn" ? "most probable classes" : model().kind === "matrix" ? "most active capsules" : "longest capsules";
-    let text = `The two ${kind} are ${list(names)}, with ${list(classes.map((j) => fixed(prediction.lengths[j])))}.`;
+    [captions.first.textContent, captions.second.textContent] =
+        classes.map((j, k) => `the ${names[k]}, ${fixed(prediction.lengths[j])} long`);
+    const kind = model().kind === "cnn" ? "most probable classes"
+        : model().kind === "matrix"     ? "most active capsules"
+                                        : "longest capsules";
+    let text = `The two ${kind} are ${list(names)}, with ` +
+        `${list(classes.map((j) => fixed(prediction.lengths[j])))}.`;
     if (input.truth.length === 2)
-        text += classes.every((j) => input.truth.includes(j)) ? " Both are right."
+        text += classes.every((j) => input.truth.includes(j))
+            ? " Both are right."
             : ` The data say ${list(input.truth.map(className))}.`;
     if (!drawn)
         text += " Without a decoder they cannot be drawn apart.";
@@ -115,14 +128,24 @@ function showPicks() {
 function picker(k) {
     const id = freshId("pick"), name = ["First", "Second"][k], tools = [];
     if (state.data) {
-        inputs[k] = h("input", {type: "number", min: 0, id, onchange: async () => {
-            await pick(k, Math.max(0, Math.floor(Number(inputs[k].value) || 0)));
-            request();
-        }});
-        tools.push(h("div", {class: "choice"}, h("label", {for: id}, `${name} image`), inputs[k]));
+        inputs[k] = h("input", {
+            type: "number",
+            min: 0,
+            id,
+            onchange: async () => {
+                await pick(k, Math.max(0, Math.floor(Number(inputs[k].value) || 0)));
+                request();
+            }
+        });
+        tools.push(h("div", {class: "choice"}, h("label", {for: id
+        }, `${name} image`), inputs[k]));
     }
     tools.push(button("My drawing", () => {
-        parts[k] = {image: state.image, labels: trueLabels().slice(0, 1), index: state.source.index};
+        parts[k] = {
+            image: state.image,
+            labels: trueLabels().slice(0, 1),
+            index: state.source.index
+        };
         showPicks();
         request();
     }, {"aria-label": `${name}: my drawing`}));
@@ -131,11 +154,17 @@ function picker(k) {
 
 function buildMaker() {
     sliders = ["x", "y"].map((axis) => range({
-        label: axis === "x" ? "Apart ↔" : "Apart ↕", min: -12, max: 12, step: 1, value: apart[axis],
-        format: (v) => `${fixed(v, 0)} px`, oninput: (v) => {
+        label: axis === "x" ? "Apart ↔" : "Apart ↕",
+        min: -12,
+        max: 12,
+        step: 1,
+        value: apart[axis],
+        format: (v) => `${fixed(v, 0)} px`,
+        oninput: (v) => {
             apart[axis] = v;
             request();
-        }}));
+        }
+    }));
     makerBox.replaceChildren(picker(0), picker(1), ...sliders.map((r) => r.element),
         state.data && h("div", {class: "tools"}, button("Random pair", randomPair)) || "");
     showPicks();
@@ -156,8 +185,10 @@ function listen(canvas) {
             return;
         const zoom = shape().width / canvas.getBoundingClientRect().width;
         const limit = (v) => Math.max(-12, Math.min(12, Math.round(v)));
-        apart = {x: limit(from.apart.x + 2 * (event.clientX - from.x) * zoom),
-            y: limit(from.apart.y + 2 * (event.clientY - from.y) * zoom)};
+        apart = {
+            x: limit(from.apart.x + 2 * (event.clientX - from.x) * zoom),
+            y: limit(from.apart.y + 2 * (event.clientY - from.y) * zoom)
+        };
         sliders[0].show(apart.x);
         sliders[1].show(apart.y);
         request();
@@ -181,10 +212,16 @@ const dataArePairs = () => trueLabels().length > 1;
 
 function setIdea() {
     const {decoder, kind} = model();
-    panel.setIdea(kind === "cnn"
-        ? "Two digits in one image. A CNN was trained to choose one class: the probabilities must share."
-        : decoder ? ["Each capsule speaks for one digit, so two that overlap can be taken apart: the decoder draws each from its own capsule. A model trained on pairs (", h("code", {}, "--data multi:mnist"), ") does this best."]
-            : "Two digits in one image: two capsules should be active. This model has no decoder to draw them apart.");
+    if (kind === "cnn")
+        panel.setIdea("Two digits in one image. A CNN was trained to choose one class: the " +
+            "probabilities must share.");
+    else if (!decoder)
+        panel.setIdea("Two digits in one image: two capsules should be active. This model has no " +
+            "decoder to draw them apart.");
+    else
+        panel.setIdea(["Each capsule speaks for one digit, so two that overlap can be taken " +
+            "apart: the decoder draws each from its own capsule. A model trained on pairs (",
+            h("code", {}, "--data multi:mnist"), ") does this best."]);
 }
 
 async function update() {
@@ -215,7 +252,8 @@ function figure(name, label, caption, className_ = "") {
 
 function csv() {
     const rows = [["class", "score", "part"]];
-    result.prediction.lengths.forEach((v, j) => rows.push([className(j), v, result.classes.indexOf(j) + 1 || ""]));
+    result.prediction.lengths.forEach(
+        (v, j) => rows.push([className(j), v, result.classes.indexOf(j) + 1 || ""]));
     return rows;
 }
 
@@ -223,17 +261,20 @@ export function begin() {
     panel = new Panel("overlap", {idea: "", update, csv});
     canvases = {};
     captions = {};
-    modeSwitch = switcher("Which image", [["two", "Lay two over one another"], ["one", "The image as it is"]], mode, setMode);
+    modeSwitch = switcher("Which image",
+        [["two", "Lay two over one another"], ["one", "The image as it is"]], mode, setMode);
     makerBox = h("div", {class: "maker"});
     sentence = h("p", {class: "verdict"});
     panel.body.append(h("div", {class: "tools"}, modeSwitch.element),
         h("div", {class: "overlap-figure"}, makerBox,
             h("div", {class: "overlap-pictures"},
                 figure("input", "The image that the network sees", "what the network sees"),
-                figure("truth", "The two images, the first orange, the second blue", "what was put together"),
+                figure("truth", "The two images, the first orange, the second blue",
+                    "what was put together"),
                 figure("both", "Both reconstructions, each in its colour", "what it took apart"),
                 figure("first", "What the first capsule draws", "", "pair-0"),
-                figure("second", "What the second capsule draws", "", "pair-1"))), sentence);
+                figure("second", "What the second capsule draws", "", "pair-1"))),
+        sentence);
     listen(canvases.input);
     setIdea();
     on("prediction", ({live}) => (mode === "one" || !begun) && panel.need(live));
@@ -244,12 +285,16 @@ export function begin() {
         begun = false;
         panel.need();
     });
-    register("pair", () => (mode === "two" && parts[0]?.index !== undefined && parts[1]?.index !== undefined && begun
-        ? `${parts[0].index}:${parts[1].index}:${apart.x}:${apart.y}` : ""), (text) => {
-        const [a, b, x, y] = text.split(":").map(Number);
-        if ([a, b, x, y].every(Number.isInteger) && a >= 0 && b >= 0) {
-            wish = [a, b];
-            apart = {x: Math.max(-12, Math.min(12, x)), y: Math.max(-12, Math.min(12, y))};
-        }
-    });
+    register("pair",
+        () => (mode === "two" && parts[0]?.index !== undefined && parts[1]?.index !== undefined &&
+                    begun
+                ? `${parts[0].index}:${parts[1].index}:${apart.x}:${apart.y}`
+                : ""),
+        (text) => {
+            const [a, b, x, y] = text.split(":").map(Number);
+            if ([a, b, x, y].every(Number.isInteger) && a >= 0 && b >= 0) {
+                wish = [a, b];
+                apart = {x: Math.max(-12, Math.min(12, x)), y: Math.max(-12, Math.min(12, y))};
+            }
+        });
 }

@@ -10,7 +10,10 @@ export class Pad {
     constructor(changed) {
         this.changed = changed;
         this.canvas = h("canvas", {
-            class: "pad", tabindex: "0", role: "img", "aria-label": "Drawing",
+            class: "pad",
+            tabindex: "0",
+            role: "img",
+            "aria-label": "Drawing",
             "aria-describedby": "pad-keys",
         });
         this.cursor = h("div", {class: "pad-cursor", hidden: true});
@@ -18,7 +21,7 @@ export class Pad {
         this.radius = 1;
         this.erasing = false;
         this.history = [];
-        this.at = null;      // where the pen is on the paper, while a stroke lasts
+        this.at = null;  // where the pen is on the paper, while a stroke lasts
         this.keys = {x: 0, y: 0, down: false};
         this.listen();
     }
@@ -53,8 +56,10 @@ export class Pad {
 
     point(event) {
         const box = this.canvas.getBoundingClientRect();
-        return [((event.clientX - box.left) / box.width) * this.shape.width - 0.5,
-            ((event.clientY - box.top) / box.height) * this.shape.height - 0.5];
+        return [
+            ((event.clientX - box.left) / box.width) * this.shape.width - 0.5,
+            ((event.clientY - box.top) / box.height) * this.shape.height - 0.5
+        ];
     }
 
     begin(event) {
@@ -113,13 +118,15 @@ export class Pad {
         const y1 = Math.min(height - 1, Math.ceil(Math.max(ay, by) + reach));
         for (let y = y0; y <= y1; y++)
             for (let x = x0; x <= x1; x++) {
-                const t = length2 ? Math.min(1, Math.max(0, ((x - ax) * dx + (y - ay) * dy) / length2)) : 0;
+                const t = length2
+                    ? Math.min(1, Math.max(0, ((x - ax) * dx + (y - ay) * dy) / length2))
+                    : 0;
                 const far = Math.hypot(x - ax - t * dx, y - ay - t * dy);
                 const share = Math.min(1, Math.max(0, this.radius + 0.5 - far));
                 for (let c = 0; c < channels; c++) {
                     const p = (c * height + y) * width + x;
                     this.image[p] = this.erasing ? Math.min(this.image[p], ink(1 - share))
-                        : Math.max(this.image[p], ink(share));
+                                                 : Math.max(this.image[p], ink(share));
                 }
             }
         this.at = to;
@@ -149,7 +156,8 @@ export class Pad {
     key(event) {
         if (event.ctrlKey || event.metaKey || event.altKey)
             return;
-        const arrows = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
+        const arrows =
+            {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
         if (arrows[event.key])
             this.keyMove(arrows[event.key]);
         else if (event.key === " " || event.key === "Enter")

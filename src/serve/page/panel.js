@@ -23,10 +23,12 @@ export class Panel {
         this.saves = h("div", {class: "saves"},
             button("PNG", () => savePng(this.section, `capscl-${id}`),
                 {class: "small", "aria-label": `Save as PNG: ${title}`}),
-            csv && button("CSV", () => saveCsv(csv(), `capscl-${id}`),
-                {class: "small", "aria-label": `Save as CSV: ${title}`}));
+            csv &&
+                button("CSV", () => saveCsv(csv(), `capscl-${id}`),
+                    {class: "small", "aria-label": `Save as CSV: ${title}`}));
         /* The answer is too narrow for a title and buttons side by side. */
-        (id === "answer" ? this.section : this.section.querySelector(".panel-head")).append(this.saves);
+        (id === "answer" ? this.section : this.section.querySelector(".panel-head"))
+            .append(this.saves);
         new IntersectionObserver(([entry]) => {
             this.visible = entry.isIntersecting;
             this.run();

@@ -10,13 +10,20 @@ export const isDark = () => {
 };
 
 /* 0 and 1 of a grey image: paper and ink. */
-const papers = {light: [[255, 255, 255], [22, 24, 30]], dark: [[9, 11, 14], [245, 245, 240]]};
+const papers = {
+    light: [[255, 255, 255], [22, 24, 30]],
+    dark: [[9, 11, 14], [245, 245, 240]]
+};
 /* Two digits: orange and blue, told apart by colour-blind people too. */
-export const PAIR = {light: [[213, 94, 0], [0, 104, 168]], dark: [[255, 150, 30], [70, 170, 255]]};
+export const PAIR = {
+    light: [[213, 94, 0], [0, 104, 168]],
+    dark: [[255, 150, 30], [70, 170, 255]]
+};
 
 const mix = (a, b, t) => a + (b - a) * t;
 
-/* What counts as paper and as ink. Standardised data have mean 0 and variance 1 in place of 0 to 1. */
+/* What counts as paper and as ink. Standardised data have mean 0 and variance 1 in place of 0 to
+ * 1. */
 let low = 0, high = 1;
 export function setStandardised() {
     low = -2;
@@ -36,8 +43,8 @@ function pairAt(a, b, p, theme) {
     const [first, second] = PAIR[theme];
     const x = unit(a[p]), y = unit(b[p]);
     return [0, 1, 2].map((k) => theme === "light"
-        ? (mix(255, first[k], x) * mix(255, second[k], y)) / 255
-        : Math.min(255, papers.dark[0][k] + first[k] * x + second[k] * y));
+            ? (mix(255, first[k], x) * mix(255, second[k], y)) / 255
+            : Math.min(255, papers.dark[0][k] + first[k] * x + second[k] * y));
 }
 
 function repaint(canvas) {
@@ -82,8 +89,9 @@ export const toSend = (image) => Array.from(image, (v) => Math.round(v * 1e5) / 
 function sample(image, start, {height, width}, x, y) {
     const x0 = Math.floor(x), y0 = Math.floor(y);
     let sum = 0;
-    for (const [i, j, w] of [[x0, y0, (x0 + 1 - x) * (y0 + 1 - y)], [x0 + 1, y0, (x - x0) * (y0 + 1 - y)],
-        [x0, y0 + 1, (x0 + 1 - x) * (y - y0)], [x0 + 1, y0 + 1, (x - x0) * (y - y0)]])
+    for (const [i, j, w] of [[x0, y0, (x0 + 1 - x) * (y0 + 1 - y)],
+             [x0 + 1, y0, (x - x0) * (y0 + 1 - y)], [x0, y0 + 1, (x0 + 1 - x) * (y - y0)],
+             [x0 + 1, y0 + 1, (x - x0) * (y - y0)]])
         if (i >= 0 && j >= 0 && i < width && j < height)
             sum += w * image[start + j * width + i];
         else
@@ -133,8 +141,8 @@ export function fit(image, shape) {
     const scale = Math.max(right - left + 1, bottom - top + 1) / want;
     mx /= sum;
     my /= sum;
-    return warp(image, shape, shape, (x, y) =>
-        [(x - (width - 1) / 2) * scale + mx, (y - (height - 1) / 2) * scale + my]);
+    return warp(image, shape, shape,
+        (x, y) => [(x - (width - 1) / 2) * scale + mx, (y - (height - 1) / 2) * scale + my]);
 }
 
 /* A picture file as an image of this shape: the whole of it, in the middle. A grey one that is
@@ -161,7 +169,8 @@ export async function fromFile(file, shape) {
 
 function fromGrey(data, shape) {
     const {channels, height, width} = shape, size = height * width, image = blank(shape);
-    const grey = (p) => (0.299 * data[4 * p] + 0.587 * data[4 * p + 1] + 0.114 * data[4 * p + 2]) / 255;
+    const grey = (p) =>
+        (0.299 * data[4 * p] + 0.587 * data[4 * p + 1] + 0.114 * data[4 * p + 2]) / 255;
     const seen = (p) => data[4 * p + 3] / 255;
     let border = 0, n = 0;
     for (let p = 0; p < size; p++) {
@@ -181,7 +190,8 @@ function fromGrey(data, shape) {
     return image;
 }
 
-/* A grey image in an address: 16 levels, two pixels a byte, base64 with the letters of addresses. */
+/* A grey image in an address: 16 levels, two pixels a byte, base64 with letters that addresses
+ * may have. */
 export function toText(image) {
     let bytes = "";
     for (let p = 0; p < image.length; p += 2)

@@ -1,8 +1,9 @@
 /* The numbers of all class capsules as small grids of colours: poses of 4 by 4, or rows. */
 
-import {h} from "./dom.js";
-import {model, className, state} from "./store.js";
 import {heatCell} from "./charts.js";
+import {h} from "./dom.js";
+import {className, model, state} from "./store.js";
+
 import {fixed, signed} from "./words.js";
 
 function grid(values, columns, most, large) {
@@ -22,7 +23,8 @@ export function showPoses(box, chosen) {
         h("figure", {class: "pose-figure"}, grid(capsules[chosen], columns, most, true),
             h("figcaption", {}, `Class ${className(chosen)}, ${what} ${fixed(lengths[chosen])}. `,
                 "Orange is above zero, blue below.")),
-        h("div", {class: "pose-row"}, capsules.map((values, j) =>
-            h("figure", {class: j === chosen ? "here" : ""}, grid(values, columns, most, false),
-                h("figcaption", {}, `${className(j)}: ${fixed(lengths[j])}`)))));
+        h("div", {class: "pose-row"},
+            capsules.map((values, j) => h("figure", {class: j === chosen ? "here" : ""},
+                             grid(values, columns, most, false),
+                             h("figcaption", {}, `${className(j)}: ${fixed(lengths[j])}`)))));
 }

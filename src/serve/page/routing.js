@@ -3,7 +3,19 @@
 
 import {register, remember} from "./address.js";
 import {diverging, heatCell, inkOn} from "./charts.js";
-import {childAt, excess, grid, iteration, iterations, needCouplings, placeTable, seenBy, strongestPlace, thePlace, typesAt} from "./couplings.js";
+import {
+    childAt,
+    excess,
+    grid,
+    iteration,
+    iterations,
+    needCouplings,
+    placeTable,
+    seenBy,
+    strongestPlace,
+    thePlace,
+    typesAt
+} from "./couplings.js";
 import {button, h, s, say} from "./dom.js";
 import {paint} from "./pixels.js";
 import {Panel} from "./panel.js";
@@ -54,8 +66,8 @@ function drawSteps() {
                 stop();
                 setIteration(r);
             }, {"aria-label": `Iteration ${r + 1}`})), button("Play", play));
-    [...stepBox.children].slice(1, n + 1).forEach((b, r) =>
-        b.setAttribute("aria-pressed", String(r === iteration())));
+    [...stepBox.children].slice(1, n + 1).forEach(
+        (b, r) => b.setAttribute("aria-pressed", String(r === iteration())));
     stepBox.lastChild.textContent = playing ? "Stop" : "Play";
 }
 
@@ -65,10 +77,15 @@ function circle(x, y, r) {
     const values = table.excess[r][y][x];
     if (all) {
         const j = greatest(values, 1)[0], even = values[j] < 0.001;
-        return s("text", {x: cx, y: cy, class: j === theClass() && !even ? "vote chosen" : "vote",
-            "text-anchor": "middle", "dominant-baseline": "central",
-            "font-size": Math.max(0.6, stride * (0.35 + 0.65 * Math.sqrt(active)))},
-        even ? "·" : className(j));
+        return s("text", {
+            x: cx,
+            y: cy,
+            class: j === theClass() && !even ? "vote chosen" : "vote",
+            "text-anchor": "middle",
+            "dominant-baseline": "central",
+            "font-size": Math.max(0.6, stride * (0.35 + 0.65 * Math.sqrt(active)))
+        },
+            even ? "·" : className(j));
     }
     const mark = s("circle", {cx, cy, r: radius, class: "voter"});
     mark.style.fill = diverging(values[theClass()] / table.most);
@@ -102,15 +119,22 @@ function drawColumns() {
         const bar = h("span", {class: "bar"}, h("span", {class: "bar-fill"}));
         bar.firstChild.style.setProperty("--share", String(Math.min(1, lengths[j])));
         const pressed = !all && j === theClass();
-        return button([h("span", {class: "bar-name"}, name), grid() && miniMap(j, r), bar,
-            h("span", {class: "bar-value"}, fixed(lengths[j]))],
-        () => {
-            all = false;
-            choose(j);
-            draw();
-            remember();
-        }, {class: j === state.prediction.label ? "vote-column winner" : "vote-column",
-            "aria-pressed": String(pressed), "aria-label": `Voters of ${name}; length ${fixed(lengths[j])}`});
+        return button(
+            [
+                h("span", {class: "bar-name"}, name), grid() && miniMap(j, r), bar,
+                h("span", {class: "bar-value"}, fixed(lengths[j]))
+            ],
+            () => {
+                all = false;
+                choose(j);
+                draw();
+                remember();
+            },
+            {
+                class: j === state.prediction.label ? "vote-column winner" : "vote-column",
+                "aria-pressed": String(pressed),
+                "aria-label": `Voters of ${name}; length ${fixed(lengths[j])}`
+            });
     });
     const focus = [...columnBox.children].indexOf(document.activeElement);
     columnBox.replaceChildren(...columns);
@@ -121,47 +145,60 @@ function drawColumns() {
 function drawSummary() {
     const j = theClass(), r = iteration(), share = 1 / model().classes.length;
     if (!grid()) {
-        summary.textContent = "These capsules have no place in the image: they read other capsules. The table has the most active ones.";
+        summary.textContent =
+            "These capsules have no place in the image: they read other capsules. " +
+            "The table has the most active ones.";
         return;
     }
     if (all) {
-        summary.textContent = "Each sign is the class to which the capsules of that place give most, the larger the more active they are. A dot gives all the same.";
+        summary.textContent = "Each sign is the class to which the capsules of that place give " +
+            "most, the larger the more active they are. A dot gives all the same.";
         return;
     }
     const {x, y} = strongestPlace(table, r, j), e = table.excess[r][y][x][j];
     const when = iterations() > 1 ? `Iteration ${r + 1}: the` : "The";
     const equal = table.excess[r].flat(2).every((v) => Math.abs(v) < 1e-3);
     summary.textContent = equal
-        ? `Iteration ${r + 1}: nothing is known yet, so every capsule gives each class the same share, ${percent(share, 1)}.`
-        : `${when} strongest voters for ${className(j)} are in row ${y + 1}, column ${x + 1}. They give it ${percent(share * (1 + e), 1)} of their ${isMatrix() ? "assignment" : "vote"}; an equal share is ${percent(share, 1)}.`;
+        ? `Iteration ${r + 1}: nothing is known yet, so every capsule gives ` +
+            `each class the same share, ${percent(share, 1)}.`
+        : `${when} strongest voters for ${className(j)} are in row ${y + 1}, ` +
+            `column ${x + 1}. They give it ${percent(share * (1 + e), 1)} of ` +
+            `their ${isMatrix() ? "assignment" : "vote"}; an equal share is ` +
+            `${percent(share, 1)}.`;
 }
 
 function drawLegend() {
     const share = 1 / model().classes.length, most = table ? table.most : 0;
     const bar = h("span", {class: "legend-bar"},
         [-1, -0.66, -0.33, 0, 0.33, 0.66, 1].map((t) => heatCell(t, "", "")));
-    legend.replaceChildren("less", bar, `more than an equal share of ${percent(share, 1)}; at most ${percent(share * (1 + most), 1)}.`,
-        h("span", {class: "legend-size"}, isMatrix() ? "Large: more active." : "Large: long capsules."));
+    legend.replaceChildren("less", bar,
+        `more than an equal share of ${percent(share, 1)}; at most ` +
+            `${percent(share * (1 + most), 1)}.`,
+        h("span", {class: "legend-size"},
+            isMatrix() ? "Large: more active." : "Large: long capsules."));
 }
 
 function detailTable(children, names, caption) {
     const r = iteration(), {couplings, child_lengths: lengths} = state.routing.routing;
-    const most = Math.max(1e-6, ...children.map((i) =>
-        Math.max(...couplings[r][i].map((_, j) => Math.abs(excess(r, i, j))))));
-    return h("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": caption}, h("table", {class: "heat-table"},
-        h("caption", {}, caption),
-        h("thead", {}, h("tr", {}, h("th", {scope: "col"}, grid() ? "type" : "capsule"),
-            h("th", {scope: "col"}, isMatrix() ? "active" : "length"),
-            model().classes.map((name) => h("th", {scope: "col"}, name)))),
-        h("tbody", {}, children.map((i, row) => h("tr", {}, h("th", {scope: "row"}, names[row]),
-            h("td", {class: "quiet"}, fixed(lengths[i])),
-            couplings[r][i].slice(0, model().classes.length).map((c, j) => {
-                const t = excess(r, i, j) / most;
-                const cell = h("td", {class: "heat"}, fixed(100 * c, 0));
-                cell.style.backgroundColor = diverging(t);
-                cell.style.color = inkOn(t);
-                return cell;
-            }))))));
+    const most = Math.max(1e-6,
+        ...children.map(
+            (i) => Math.max(...couplings[r][i].map((_, j) => Math.abs(excess(r, i, j))))));
+    return h("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": caption},
+        h("table", {class: "heat-table"}, h("caption", {}, caption),
+            h("thead", {},
+                h("tr", {}, h("th", {scope: "col"}, grid() ? "type" : "capsule"),
+                    h("th", {scope: "col"}, isMatrix() ? "active" : "length"),
+                    model().classes.map((name) => h("th", {scope: "col"}, name)))),
+            h("tbody", {},
+                children.map((i, row) => h("tr", {}, h("th", {scope: "row"}, names[row]),
+                                 h("td", {class: "quiet"}, fixed(lengths[i])),
+                                 couplings[r][i].slice(0, model().classes.length).map((c, j) => {
+                                     const t = excess(r, i, j) / most;
+                                     const cell = h("td", {class: "heat"}, fixed(100 * c, 0));
+                                     cell.style.backgroundColor = diverging(t);
+                                     cell.style.color = inkOn(t);
+                                     return cell;
+                                 }))))));
 }
 
 function drawDetail() {
@@ -173,8 +210,10 @@ function drawDetail() {
     }
     const place = thePlace(table), types = typesAt(place).slice(0, ROWS);
     const many = grid().types > ROWS ? `, the ${ROWS} most active of ${grid().types} types` : "";
-    detail.replaceChildren(detailTable(types.map((t) => childAt(t, place.x, place.y)), types.map((t) => t + 1),
-        `Row ${place.y + 1}, column ${place.x + 1}: the ${word()} of each capsule there with each class, in percent${many}`));
+    detail.replaceChildren(
+        detailTable(types.map((t) => childAt(t, place.x, place.y)), types.map((t) => t + 1),
+            `Row ${place.y + 1}, column ${place.x + 1}: the ${word()} of each ` +
+                `capsule there with each class, in percent${many}`));
 }
 
 function draw() {
@@ -200,8 +239,10 @@ function lookAt(x, y) {
     emit("place");
     remember();
     const values = table.excess[iteration()][state.place.y][state.place.x];
-    const best = greatest(values, 2).map((j) => `${className(j)} by ${signed(100 * values[j], 0)} %`);
-    say(`Row ${state.place.y + 1}, column ${state.place.x + 1}: most for ${list(best)}.`);
+    const best =
+        greatest(values, 2).map((j) => `${className(j)} by ${signed(100 * values[j], 0)} %`);
+    say(`Row ${state.place.y + 1}, column ${state.place.x + 1}: most for ` +
+        `${list(best)}.`);
 }
 
 function lookAtPointer(event) {
@@ -219,7 +260,8 @@ function listen() {
             lookAtPointer(event);
     });
     stage.addEventListener("keydown", (event) => {
-        const by = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key];
+        const by = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0,
+                        1]}[event.key];
         if (!by || !table)
             return;
         event.preventDefault();
@@ -231,34 +273,53 @@ function listen() {
 function applies() {
     const {kind, routing} = model();
     if (kind === "cnn" || !routing)
-        return "This model routes nothing: every value of a plain CNN goes to every class with a fixed weight.";
+        return "This model routes nothing: every value of a plain CNN goes to every " +
+            "class with a fixed weight.";
     const single = routing.iterations < 2;
-    panel.setIdea(isMatrix()
-        ? "Each matrix capsule below looks at one part of the image and is assigned to the classes whose poses its votes fit. EM routing sharpens that in every iteration."
-        : `Each small capsule looks at one part of the image and shares its vote among the classes. ${single
-            ? "This model does that in one step." : "In every iteration it gives more to the classes that agree with it."} Choose a class to see its voters, and a place to see what it gives to whom.`);
+    panel.setIdea(isMatrix() ? "Each matrix capsule below looks at one part of the image and is " +
+                "assigned to the classes whose poses its votes fit. EM routing " +
+                "sharpens that in every iteration."
+                             : "Each small capsule looks at one part of the image and shares its " +
+                "vote among the classes. " +
+                `${
+                    single
+                        ? "This model does that in one step."
+                        : "In every iteration it gives more to the classes that agree with it."} ` +
+                "Choose a class to see its voters, and a place to see what it gives " +
+                "to whom.");
     return null;
 }
 
 function csv() {
     const {couplings, child_lengths: lengths} = state.routing.routing, g = grid();
     const rows = [["iteration", "capsule", "type", "row", "column", "length", ...model().classes]];
-    couplings.forEach((list_, r) => list_.forEach((c, i) => rows.push([r + 1, i,
-        g ? Math.floor(i / (g.height * g.width)) + 1 : "", g ? (Math.floor(i / g.width) % g.height) + 1 : "",
-        g ? (i % g.width) + 1 : "", lengths[i], ...c])));
+    couplings.forEach((list_, r) => list_.forEach((c, i) => rows.push([
+        r + 1, i, g ? Math.floor(i / (g.height * g.width)) + 1 : "",
+        g ? (Math.floor(i / g.width) % g.height) + 1 : "", g ? (i % g.width) + 1 : "", lengths[i],
+        ...c
+    ])));
     return rows;
 }
 
 export function begin() {
-    panel = new Panel("routing", {idea: "", update: () => {
-        needCouplings();
-        draw();
-    }, csv});
+    panel = new Panel("routing", {
+        idea: "",
+        update: () => {
+            needCouplings();
+            draw();
+        },
+        csv
+    });
     stepBox = h("div", {class: "switcher", role: "group", "aria-label": "Iteration"});
     picture = h("canvas", {role: "img", "aria-label": "The input"});
     layer = s("svg", {class: "layer", "aria-hidden": "true"});
-    stage = h("div", {class: "stage", tabindex: "0", role: "group",
-        "aria-label": "Places of the capsules in the image; arrow keys choose one"}, picture, layer);
+    stage = h("div", {
+        class: "stage",
+        tabindex: "0",
+        role: "group",
+        "aria-label": "Places of the capsules in the image; arrow keys choose one"
+    },
+        picture, layer);
     columnBox = h("div", {class: "vote-columns", role: "group", "aria-label": "Classes"});
     summary = h("p", {class: "verdict"});
     detail = h("div", {class: "detail"});
@@ -269,7 +330,8 @@ export function begin() {
         draw();
     }, {"aria-pressed": "false"});
     panel.body.append(h("div", {class: "tools"}, stepBox, first),
-        h("div", {class: "routing-figure"}, stage, h("div", {}, columnBox, summary)), legend, detail);
+        h("div", {class: "routing-figure"}, stage, h("div", {}, columnBox, summary)), legend,
+        detail);
     on("routing", draw);
     on("prediction", ({live}) => (live ? panel.needNow() : panel.need()));
     on("class", () => {

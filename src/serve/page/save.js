@@ -43,8 +43,8 @@ class Picture {
 
     element(element) {
         const style = getComputedStyle(element);
-        if (style.display === "none" || style.visibility === "hidden" || style.opacity === "0"
-            || element.matches(".unseen, .saves, [hidden], option"))
+        if (style.display === "none" || style.visibility === "hidden" || style.opacity === "0" ||
+            element.matches(".unseen, .saves, [hidden], option"))
             return;
         if (element instanceof SVGSVGElement)
             return this.svg(element);
@@ -74,8 +74,8 @@ class Picture {
             context.fill();
         }
         for (const [side, line] of [["Bottom", [x, y + height, x + width, y + height]],
-            ["Top", [x, y, x + width, y]], ["Left", [x, y, x, y + height]],
-            ["Right", [x + width, y, x + width, y + height]]]) {
+                 ["Top", [x, y, x + width, y]], ["Left", [x, y, x, y + height]],
+                 ["Right", [x + width, y, x + width, y + height]]]) {
             const wide = parseFloat(style[`border${side}Width`]);
             if (!wide || style[`border${side}Style`] === "none" || radius > 0)
                 continue;
@@ -124,15 +124,16 @@ class Picture {
 
     write(text, x, y, style, baseline = "alphabetic", italic = false) {
         const {context} = this;
-        context.font = `${italic ? "italic" : style.fontStyle} ${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+        context.font = `${italic ? "italic" : style.fontStyle} ${style.fontWeight} ${
+            style.fontSize} ${style.fontFamily}`;
         context.fillStyle = style.color;
         context.textBaseline = baseline;
         context.textAlign = "left";
         context.fillText(text, x, y);
     }
 
-    /* Each line of a text where it stands: words are put together while they share a line. A variable
-     * of a formula is set in italics, which its style does not say. */
+    /* Each line of a text where it stands: words are put together while they share a line. A
+     * variable of a formula is set in italics, which its style does not say. */
     text(node, style, italic) {
         const words = [...node.data.matchAll(/\S+/g)];
         let line = null;
@@ -167,11 +168,13 @@ class Picture {
 
     svg(root) {
         const [x, y] = this.box(root.getBoundingClientRect()), {context} = this;
-        const matrix = root.getScreenCTM(), start = new DOMMatrix(
-            [matrix.a, 0, 0, matrix.d, matrix.e - this.origin.left, matrix.f - this.origin.top]);
+        const matrix = root.getScreenCTM(), start = new DOMMatrix([
+            matrix.a, 0, 0, matrix.d, matrix.e - this.origin.left, matrix.f - this.origin.top
+        ]);
         context.save();
         context.beginPath();
-        context.rect(x - 2, y - 2, root.getBoundingClientRect().width + 4, root.getBoundingClientRect().height + 4);
+        context.rect(x - 2, y - 2, root.getBoundingClientRect().width + 4,
+            root.getBoundingClientRect().height + 4);
         context.clip();
         context.transform(start.a, 0, 0, start.d, start.e, start.f);
         for (const child of root.children)
@@ -181,7 +184,8 @@ class Picture {
 
     mark(element) {
         const style = getComputedStyle(element), {context} = this;
-        if (style.display === "none" || style.visibility === "hidden" || element.localName === "title")
+        if (style.display === "none" || style.visibility === "hidden" ||
+            element.localName === "title")
             return;
         context.save();
         const own = element.transform?.baseVal?.consolidate()?.matrix;
@@ -205,8 +209,9 @@ class Picture {
             context.fill(path);
         }
         if (style.stroke !== "none") {
-            context.setLineDash(style.strokeDasharray === "none" ? []
-                : style.strokeDasharray.split(/[ ,]+/).map(parseFloat));
+            context.setLineDash(style.strokeDasharray === "none"
+                    ? []
+                    : style.strokeDasharray.split(/[ ,]+/).map(parseFloat));
             context.strokeStyle = style.stroke;
             context.lineWidth = parseFloat(style.strokeWidth);
             context.lineJoin = style.strokeLinejoin;
@@ -220,25 +225,26 @@ class Picture {
         context.fillStyle = style.fill;
         context.textAlign = {middle: "center", end: "right"}[style.textAnchor] || "left";
         context.textBaseline = style.dominantBaseline === "central" ? "middle" : "alphabetic";
-        context.fillText(element.textContent, Number(element.getAttribute("x")), Number(element.getAttribute("y")));
+        context.fillText(element.textContent, Number(element.getAttribute("x")),
+            Number(element.getAttribute("y")));
     }
 }
 
 function shapePath(element) {
     const path = new Path2D(), n = (name) => Number(element.getAttribute(name)) || 0;
     switch (element.localName) {
-    case "path":
-        return new Path2D(element.getAttribute("d"));
-    case "rect":
-        path.roundRect(n("x"), n("y"), n("width"), n("height"), n("rx"));
-        break;
-    case "circle":
-        path.arc(n("cx"), n("cy"), n("r"), 0, 2 * Math.PI);
-        break;
-    case "line":
-        path.moveTo(n("x1"), n("y1"));
-        path.lineTo(n("x2"), n("y2"));
-        break;
+        case "path":
+            return new Path2D(element.getAttribute("d"));
+        case "rect":
+            path.roundRect(n("x"), n("y"), n("width"), n("height"), n("rx"));
+            break;
+        case "circle":
+            path.arc(n("cx"), n("cy"), n("r"), 0, 2 * Math.PI);
+            break;
+        case "line":
+            path.moveTo(n("x1"), n("y1"));
+            path.lineTo(n("x2"), n("y2"));
+            break;
     }
     return path;
 }

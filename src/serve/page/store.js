@@ -1,16 +1,16 @@
 /* What the page shows at the moment, and who wants to know when it changes. */
 
 export const state = {
-    models: [],       // as GET /api/model gives them
+    models: [],  // as GET /api/model gives them
     data: null,
-    index: 0,         // of the model that is looked into
-    image: null,      // Float64Array [C*H*W]
-    source: {kind: "drawn"}, // or {kind: "test" | "train", index, labels} or {kind: "file", name}
-    chosen: null,     // a class, or null: the one that the network chooses
-    prediction: null, // of the image, by the model
-    routing: null,    // the same with couplings
-    iteration: null,  // of the routing, from 0; null: the last
-    place: null,      // {x, y} of the grid of primary capsules
+    index: 0,                 // of the model that is looked into
+    image: null,              // Float64Array [C*H*W]
+    source: {kind: "drawn"},  // or {kind: "test" | "train", index, labels} or {kind: "file", name}
+    chosen: null,             // a class, or null: the one that the network chooses
+    prediction: null,         // of the image, by the model
+    routing: null,            // the same with couplings
+    iteration: null,          // of the routing, from 0; null: the last
+    place: null,              // {x, y} of the grid of primary capsules
 };
 
 const listeners = new Map();

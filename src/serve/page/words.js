@@ -6,7 +6,8 @@ export const fixed = (x, digits = 2) => {
     const text = x.toFixed(digits);
     return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "−");
 };
-export const signed = (x, digits = 2) => (Number(x.toFixed(digits)) > 0 ? "+" : "") + fixed(x, digits);
+export const signed = (x, digits = 2) =>
+    (Number(x.toFixed(digits)) > 0 ? "+" : "") + fixed(x, digits);
 export const percent = (x, digits = 0) => `${fixed(100 * x, digits)} %`;
 export const count = (n, one, many) => `${n} ${n === 1 ? one : many}`;
 export const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
