@@ -1,7 +1,5 @@
 """What is checked of the page on a phone, and with other networks than a capsule network alone."""
 
-import time
-
 import browser
 import digits
 import snippets

@@ -101,7 +101,10 @@ function mark(slider, d) {
         track.append(band);
     }
     const tick = h("div", {class: "tick"});
-    tick.style.left = at(state.prediction.capsules[about][d]);
+    slider.place = (v) => {
+        tick.style.left = at(v);
+    };
+    slider.place(state.prediction.capsules[about][d]);
     track.append(tick, slider.input);
 }
 
@@ -163,13 +166,26 @@ function showNote() {
         : "Without a data set there is no range to show; the mark is this image.";
 }
 
-async function update() {
+/* The sliders that are there, where the values of a new image fit on them. */
+function moveSliders() {
+    const now = state.prediction.capsules[about];
+    if (sliders.length !== now.length || sliders.some(({input}, d) =>
+        now[d] < Number(input.min) || now[d] > Number(input.max)))
+        return false;
+    sliders.forEach((slider, d) => {
+        slider.show(values[d]);
+        slider.place(now[d]);
+    });
+    return true;
+}
+
+async function update(live) {
     if (!state.prediction?.capsules)
         return;
     const j = theClass(), known = await rangesOf(j);
     if (!state.prediction.capsules || j !== theClass())
         return;
-    const same = about === j;
+    const same = about === j, sameRanges = same && ranges === known;
     about = j;
     ranges = known;
     if (!same && !pendingEdits)
@@ -187,11 +203,12 @@ async function update() {
     if (!model().decoder)
         return showPoses(poseBox, j);
     paint(inputPicture, state.image, model().input);
-    if (!sliderBox.contains(document.activeElement) || sliders.length !== values.length)
+    if (!sameRanges || !moveSliders())
         buildSliders();
     showNote();
     decodeNow();
-    askStrip();
+    if (!live)
+        askStrip();
 }
 
 let pendingEdits = false;

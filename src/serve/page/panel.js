@@ -4,10 +4,11 @@
 import {button, byId, h} from "./dom.js";
 import {saveCsv, savePng} from "./save.js";
 
-const SETTLE_MS = 120;
+const SETTLE_MS = 120, FOLLOW_MS = 80;
 
 export class Panel {
-    /* update(): asks and draws; called when the panel is visible and something has changed.
+    /* update(live): asks and draws; called when the panel is visible and something has changed.
+     * live: during a stroke, and again at its end.
      * csv(): rows of the table that the panel shows. */
     constructor(id, {idea, update, csv}) {
         this.id = id;
@@ -18,6 +19,7 @@ export class Panel {
         this.dirty = false;
         this.visible = false;
         this.timer = 0;
+        this.last = 0;
         this.setIdea(idea);
         const title = this.section.querySelector("h2").textContent;
         this.saves = h("div", {class: "saves"},
@@ -57,17 +59,23 @@ export class Panel {
             this.timer = setTimeout(() => this.run(), SETTLE_MS);
     }
 
-    /* At once, for panels that follow a stroke. */
+    /* For panels that follow a stroke: at once, but not for every point of it. */
     needNow() {
         this.dirty = true;
-        this.run();
+        clearTimeout(this.timer);
+        const wait = this.last + FOLLOW_MS - performance.now();
+        if (wait <= 0)
+            this.run(true);
+        else
+            this.timer = setTimeout(() => this.run(true), wait);
     }
 
-    run() {
+    run(live = false) {
         if (!this.dirty || !this.visible || this.body.hidden)
             return;
         this.dirty = false;
+        this.last = performance.now();
         clearTimeout(this.timer);
-        this.update();
+        this.update(live);
     }
 }

@@ -33,11 +33,14 @@ export function setStandardised() {
 export const unit = (v) => Math.min(1, Math.max(0, (v - low) / (high - low)));
 export const ink = (share) => low + (high - low) * share;
 
-function greyAt(image, p, palette) {
-    const [paper, ink] = palette;
-    const v = unit(image[p]);
-    return [0, 1, 2].map((k) => mix(paper[k], ink[k], v));
+/* The colours of 256 steps from paper to ink, as the bytes of a canvas. */
+function ramp([paper, end]) {
+    return new Uint32Array(Uint8ClampedArray.from({length: 1024}, (_, n) => {
+        const v = (n >> 2) / 255, k = n & 3;
+        return k === 3 ? 255 : mix(paper[k], end[k], v);
+    }).buffer);
 }
+const ramps = {light: ramp(papers.light), dark: ramp(papers.dark)};
 
 function pairAt(a, b, p, theme) {
     const [first, second] = PAIR[theme];
@@ -54,15 +57,14 @@ function repaint(canvas) {
     if (canvas.width !== width || canvas.height !== height)
         Object.assign(canvas, {width, height});
     const context = canvas.getContext("2d"), data = context.createImageData(width, height);
-    for (let p = 0; p < size; p++) {
-        let colour;
-        if (second)
-            colour = pairAt(image, second, p, theme);
-        else if (channels === 3)
-            colour = [0, 1, 2].map((k) => 255 * unit(image[k * size + p]));
-        else
-            colour = greyAt(image, p, papers[theme]);
-        data.data.set([...colour, 255], 4 * p);
+    if (!second && channels !== 3) {
+        const colours = new Uint32Array(data.data.buffer);
+        for (let p = 0; p < size; p++)
+            colours[p] = ramps[theme][Math.round(255 * unit(image[p]))];
+    } else {
+        for (let p = 0; p < size; p++)
+            data.data.set([...(second ? pairAt(image, second, p, theme)
+                : [0, 1, 2].map((k) => 255 * unit(image[k * size + p]))), 255], 4 * p);
     }
     context.putImageData(data, 0, 0);
 }
