@@ -13,6 +13,9 @@ optional_packages="libopenmpi-dev openmpi-bin"
 # For scripts/make-debs and its test.
 debs_packages="dpkg-dev file gzip lintian mmdebstrap"
 
+# The explorer in a browser, for scripts/test --long.
+browser_packages="chromium chromium-driver python3-selenium"
+
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }
 
