@@ -70,9 +70,19 @@ export class Panel {
             this.timer = setTimeout(() => this.run(true), wait);
     }
 
+    /* During a stroke a panel of which only an edge can be seen waits for its end. */
+    isLookedAt() {
+        const {top, bottom} = this.section.getBoundingClientRect();
+        return top < 0.7 * innerHeight && bottom > 0.3 * innerHeight;
+    }
+
     run(live = false) {
         if (!this.dirty || !this.visible || this.body.hidden)
             return;
+        if (live && !this.isLookedAt()) {
+            this.timer = setTimeout(() => this.run(), SETTLE_MS);
+            return;
+        }
         this.dirty = false;
         this.last = performance.now();
         clearTimeout(this.timer);
