@@ -5,9 +5,10 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build_packages="gcc libc6-dev cmake make pkg-config ocl-icd-opencl-dev opencl-headers libclblast-dev zlib1g-dev libpng-dev libjpeg-dev libjansson-dev libmicrohttpd-dev"
 test_packages="check oclgrind python3 groff-base zsh"
 # The Python package: its tests; its wheel; what of it --long tests too.
-python_packages="python3-numpy python3-pytest dataset-fashion-mnist"
+python_packages="python3-numpy python3-pytest python3-nbclient python3-ipykernel python3-matplotlib
+    dataset-fashion-mnist"
 wheel_packages="python3-setuptools python3-wheel python3-venv patchelf binutils"
-python_long_packages="python3-torch python3-nbclient python3-ipykernel python3-matplotlib"
+python_long_packages="python3-torch"
 # Several machines; without them it builds and runs on one.
 optional_packages="libopenmpi-dev openmpi-bin"
 # For scripts/make-debs and its test.

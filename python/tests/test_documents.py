@@ -43,7 +43,7 @@ def test_the_tour(tmp_path, monkeypatch):
 def test_the_notebook():
     path = os.environ.get("CAPSCL_NOTEBOOK")
     if not path:
-        pytest.skip("the notebook is for --long (CAPSCL_NOTEBOOK names it)")
+        pytest.skip("CAPSCL_NOTEBOOK does not name the notebook")
     reason = "is not installed: the notebook is not run"
     nbclient = pytest.importorskip("nbclient", reason=f"nbclient {reason}")
     pytest.importorskip("ipykernel", reason=f"ipykernel {reason}")
