@@ -400,11 +400,11 @@ static void squash_in(float *v, float *x)
 
 START_TEST(tensors_in_memory_of_the_caller)
 {
-    const size_t bytes = HOST_ROWS * HOST_COLUMNS * sizeof(float), slack = 2 * CAPS_HOST_ALIGNMENT;
-    float *v = aligned_alloc(CAPS_HOST_ALIGNMENT, bytes + slack);
-    float *x = aligned_alloc(CAPS_HOST_ALIGNMENT, bytes + slack);
+    const size_t unit = CAPS_HOST_ALIGNMENT, values = HOST_ROWS * HOST_COLUMNS * sizeof(float);
+    const size_t bytes = (values + unit - 1) / unit * unit + 2 * unit; /* a multiple, as C11 asks */
+    float *v = aligned_alloc(unit, bytes), *x = aligned_alloc(unit, bytes);
     ck_assert(v && x);
-    for (size_t i = 0; i < (bytes + slack) / sizeof *v; i++)
+    for (size_t i = 0; i < bytes / sizeof *v; i++)
         v[i] = x[i] = NAN;
     squash_in(v, x);
     squash_in(v + 1, x + 3); /* not aligned: copied */
