@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 import warnings
 
 import numpy as np
@@ -259,14 +260,15 @@ def test_ctrl_c_ends_a_prediction():
         images = np.zeros((100, 28, 28), np.float32)
         model.predict(images)
         many = np.zeros((150000, 28, 28), np.float32)
-        print("begun", flush=True)
         try:
+            print("begun", flush=True)
             model.predict(many)
             print("ended")
         except KeyboardInterrupt:
             print("interrupted", model.predict(images).labels.shape)
     """)
     assert child.stdout.readline() == "begun\n"
+    time.sleep(0.1)  # it is in the library by then
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=120)
     assert out == "interrupted (100,)\n", err
