@@ -348,28 +348,28 @@ START_TEST(long_names_stay_apart)
 END_TEST
 
 /* predict's sheet has the names of the classes: a line more where they are long, of the same
- * network and pictures, and of paths of equal length: they stand on the sheet too. */
+ * network, pictures and paths: a path's letters have widths of their own, and a caption takes
+ * another line where they fill one. */
 START_TEST(sheets_have_names)
 {
     static const char *const classes[] = {"ant", "bee", "cow", "doe"};
     static const char *const splits[] = {"train", "test"};
+    char *dir = make_folders("named", 2), *run = cli_path(work, "named-run"), from[32], to[32];
+    char *model = cli_path(run, "model.safetensors"), *sheet = cli_path(work, "named.png");
     size_t heights[2];
     for (int numbered = 0; numbered < 2; numbered++) {
-        char *dir = make_folders(numbered ? "numbers" : "letters", 2), from[32], to[32];
         for (size_t c = 0; c < 4 * (size_t)numbered; c++)
             for (size_t s = 0; s < 2; s++) {
                 snprintf(from, sizeof from, "%s/%s", splits[s], classes[c]);
                 snprintf(to, sizeof to, "%s/%zu", splits[s], c);
                 ck_assert_int_eq(rename(cli_path(dir, from), cli_path(dir, to)), 0);
             }
-        char *run = cli_path(work, numbered ? "numbers-run" : "letters-run");
-        char *sheet = cli_path(work, numbered ? "numbers.png" : "letters.png");
-        test_process p = cli_run(
-            "train", "--data", dir, "--arch", spec, "--out", run, "--max-steps", "1", "--quiet");
+        test_process p = cli_run("train", "--data", dir, "--arch", spec, "--out", run,
+            "--max-steps", "1", "--overwrite", "--quiet");
         cli_expect_ok(p);
         test_process_release(&p);
-        p = cli_run("predict", "--data", dir, "--model", cli_path(run, "model.safetensors"),
-            "--index", "0", "1", "2", "--reconstruct", sheet, "--quiet");
+        p = cli_run("predict", "--data", dir, "--model", model, "--index", "0", "1", "2",
+            "--reconstruct", sheet, "--quiet");
         cli_expect_ok(p);
         test_process_release(&p);
         caps_error err = {0};
@@ -377,6 +377,7 @@ START_TEST(sheets_have_names)
         test_ok(caps_image_read(&image, sheet, &err));
         heights[numbered] = image.height;
         caps_image_release(&image);
+        ck_assert_int_eq(remove(sheet), 0);
     }
     ck_assert_uint_eq(heights[0], heights[1] + 20);
 }
