@@ -555,7 +555,7 @@ CAPS_API caps_status caps_totals_add(caps_runtime *rt, const caps_tensor *totals
     const caps_tensor *margin, const caps_tensor *sse, const caps_tensor *best,
     const caps_tensor *labels, caps_error *err);
 
-/* ---- softmax, cross entropy, dropout, scale -------------------------------------------------- */
+/* ---- softmax, sigmoid, cross entropies, dropout, scale --------------------------------------- */
 
 /* p[b,j] = exp(z[b,j]) / sum_k exp(z[b,k]), the maximum subtracted. p, z: [B,J]. */
 CAPS_API caps_status caps_softmax_forward(
@@ -568,6 +568,19 @@ CAPS_API caps_status caps_cross_entropy_forward(caps_runtime *rt, const caps_ten
 /* dz[b,j] = scale (p[b,j] - (j == labels[b])), p = softmax(z). All [B,J]. */
 CAPS_API caps_status caps_cross_entropy_backward(caps_runtime *rt, const caps_tensor *dz,
     const caps_tensor *p, const caps_tensor *labels, float scale, caps_error *err);
+
+/* p = 1 / (1 + exp(-z)). p, z: [B,J]. */
+CAPS_API caps_status caps_sigmoid_forward(
+    caps_runtime *rt, const caps_tensor *p, const caps_tensor *z, caps_error *err);
+
+/* Of several labels an image: loss[b] = sum_j -(t log p + (1 - t) log(1 - p)), p = sigmoid(z[b,j]),
+ * t = 1 where j is a label of b, else 0; from the logits. loss: [B], z: [B,J], labels: int32 [B] or
+ * [B,L]; a label that is no class is no true one, one that comes twice counts once. */
+CAPS_API caps_status caps_binary_cross_entropy_forward(caps_runtime *rt, const caps_tensor *loss,
+    const caps_tensor *z, const caps_tensor *labels, caps_error *err);
+/* dz[b,j] = scale (p[b,j] - t), p = sigmoid(z). Both [B,J]. */
+CAPS_API caps_status caps_binary_cross_entropy_backward(caps_runtime *rt, const caps_tensor *dz,
+    const caps_tensor *z, const caps_tensor *labels, float scale, caps_error *err);
 
 /* Whether element e of a layer is kept follows from (seed, step, layer, e) alone, by the
  * counter-based generator of src/base/rng.h: on every device the same. */

@@ -109,7 +109,7 @@ done:
     return status;
 }
 
-/* ---- cross entropy: t = p, z, labels, loss, dz, (none), best, totals ------------------------ */
+/* ---- cross entropies: t = p, z, labels, loss, dz, (none), best, totals ------------------------ */
 
 static caps_status losses_softmax(void *context, caps_error *err)
 {
@@ -129,6 +129,24 @@ static caps_status losses_entropy_backward(void *context, caps_error *err)
     return caps_cross_entropy_backward(p->b->rt, &p->t[4], &p->t[0], &p->t[2], 0.01f, err);
 }
 
+static caps_status losses_sigmoid(void *context, caps_error *err)
+{
+    const caps_bench_problem *p = context;
+    return caps_sigmoid_forward(p->b->rt, &p->t[0], &p->t[1], err);
+}
+
+static caps_status losses_binary_forward(void *context, caps_error *err)
+{
+    const caps_bench_problem *p = context;
+    return caps_binary_cross_entropy_forward(p->b->rt, &p->t[3], &p->t[1], &p->t[2], err);
+}
+
+static caps_status losses_binary_backward(void *context, caps_error *err)
+{
+    const caps_bench_problem *p = context;
+    return caps_binary_cross_entropy_backward(p->b->rt, &p->t[4], &p->t[1], &p->t[2], 0.01f, err);
+}
+
 static caps_status losses_totals_without_sse(void *context, caps_error *err)
 {
     const caps_bench_problem *p = context;
@@ -137,13 +155,23 @@ static caps_status losses_totals_without_sse(void *context, caps_error *err)
 
 static caps_status losses_of_logits(const caps_bench *b, caps_error *err)
 {
-    static const losses_row rows[] = {
-        {"softmax", losses_softmax, 4, 0, 0, 2},
-        {"cross entropy forward", losses_entropy_forward, 3, 0, 0, 1},
-        {"cross entropy backward", losses_entropy_backward, 2, 0, 0, 2},
-        {"argmax", losses_argmax, 1, 0, 0, 1},
-        {"totals", losses_totals_without_sse, 0, 0, 0, 0},
-    };
+    enum { ROWS = 5 };
+    static const losses_row rows[2][ROWS] = {
+        {
+            {"softmax", losses_softmax, 4, 0, 0, 2},
+            {"cross entropy forward", losses_entropy_forward, 3, 0, 0, 1},
+            {"cross entropy backward", losses_entropy_backward, 2, 0, 0, 2},
+            {"argmax", losses_argmax, 1, 0, 0, 1},
+            {"totals", losses_totals_without_sse, 0, 0, 0, 0},
+        },
+        {
+            {"sigmoid", losses_sigmoid, 4, 0, 0, 2},
+            {"binary cross entropy forward", losses_binary_forward, 4, 0, 0, 1},
+            {"binary cross entropy backward", losses_binary_backward, 2, 0, 0, 2},
+            {"argmax", losses_argmax, 1, 0, 0, 1},
+            {"totals", losses_totals_without_sse, 0, 0, 0, 0},
+        },
+    }; /* one label an image; several */
     caps_bench_problem p = {.b = b};
     const size_t n = b->batch, j = b->network->info->classes, three = 3, scores[] = {n, j};
     caps_status status;
@@ -155,7 +183,7 @@ static caps_status losses_of_logits(const caps_bench *b, caps_error *err)
     CAPS_TRY(caps_bench_add(&p, 1, &n, err));
     CAPS_TRY(caps_bench_add_integers(&p, n, j, err));
     CAPS_TRY(caps_bench_add(&p, 1, &three, err));
-    CAPS_TRY(losses_rows(&p, rows, sizeof rows / sizeof *rows, 0, err));
+    CAPS_TRY(losses_rows(&p, rows[b->network->info->labels > 1], ROWS, 0, err));
 done:
     caps_bench_problem_release(&p);
     return status;

@@ -1,10 +1,10 @@
 /* head.h: what makes scores and losses of a network's values.
  *
  * A network has a classifying head, which reads the last layer's output (capsules: margin loss;
- * matrix capsules: spread loss, or margin loss; logits: cross entropy), and, with a decoder, a
- * reconstruction head. The drivers in src/model know no more than this: forward right after the
- * layer that the head reads, loss once all layers are done, backward before the layers'. Another
- * loss is another heads/<name>.c. */
+ * matrix capsules: spread loss, or margin loss; logits: cross entropy, binary where an image has
+ * several labels), and, with a decoder, a reconstruction head. The drivers in src/model know no
+ * more than this: forward right after the layer that the head reads, loss once all layers are done,
+ * backward before the layers'. Another loss is another heads/<name>.c. */
 #ifndef CAPS_HEAD_H
 #define CAPS_HEAD_H
 
@@ -63,7 +63,7 @@ typedef struct caps_reconstruction {
 } caps_reconstruction;
 
 extern const caps_head_kind caps_head_margin, caps_head_activation, caps_head_cross_entropy,
-    caps_head_reconstruction;
+    caps_head_binary_cross_entropy, caps_head_reconstruction;
 
 /* A zeroed head on the heap. CAPS_ERR_MEMORY. */
 caps_status caps_head_create(

@@ -332,7 +332,7 @@ done:
 }
 
 /* The form of the last layer's output gives the scores: lengths of capsules, or logits through a
- * softmax. */
+ * softmax, or through sigmoids where an image has several labels. */
 static caps_status network_add_class_head(
     caps_network *n, const caps_model_spec *spec, caps_error *err)
 {
@@ -353,17 +353,15 @@ static caps_status network_add_class_head(
         return caps_fail(err, CAPS_ERR_SPEC,
             "%s: the last layer gives %zu %s, need %zu, as many as classes", last->name,
             y->shape[0], capsules ? "capsules" : "outputs", spec->classes);
-    if (!capsules && spec->labels > 1)
-        return caps_fail(err, CAPS_ERR_SPEC,
-            "labels is %zu, need 1 where the last layer has no capsules", spec->labels);
     if (!capsules && spec->has_decoder)
         return caps_fail(
             err, CAPS_ERR_SPEC, "decoder: %s has no capsules, need some to decode", last->name);
     const bool matrix = last->output_count == 2;
     caps_status status = caps_head_create(&n->class_head,
-        matrix     ? &caps_head_activation
-        : capsules ? &caps_head_margin
-                   : &caps_head_cross_entropy,
+        matrix             ? &caps_head_activation
+        : capsules         ? &caps_head_margin
+        : spec->labels > 1 ? &caps_head_binary_cross_entropy
+                           : &caps_head_cross_entropy,
         matrix ? &last->outputs[1] : y, err);
     if (status != CAPS_OK)
         return status;

@@ -285,7 +285,7 @@ static caps_status spec_read(caps_model_spec *spec, const caps_section *top, cap
     static const char *const capsnet_fields[] = {"kind", "input", "source", "classes", "labels",
         "conv1", "primary", "class_caps", "decoder", NULL};
     static const char *const cnn_fields[] = {
-        "kind", "input", "source", "classes", "conv", "hidden", "dropout", NULL};
+        "kind", "input", "source", "classes", "labels", "conv", "hidden", "dropout", NULL};
     static const char *const *const fields[] = {list_fields, capsnet_fields, cnn_fields};
     const json_t *kind = json_object_get(top->object, "kind");
     const char *name = json_string_value(kind);

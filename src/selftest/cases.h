@@ -44,6 +44,7 @@ typedef struct caps_selftest_case {
 
 extern const caps_selftest_case caps_selftest_layers[]; /* gemm to linear; ends with an empty row */
 extern const caps_selftest_case caps_selftest_capsules[];
+extern const caps_selftest_case caps_selftest_scores[];
 extern const caps_selftest_case caps_selftest_blocks[];
 extern const caps_selftest_case caps_selftest_em[];
 

@@ -167,8 +167,8 @@ static caps_status run_case(caps_selftest *t, const caps_selftest_case *c,
     return CAPS_OK;
 }
 
-static const caps_selftest_case *const tables[] = {
-    caps_selftest_layers, caps_selftest_capsules, caps_selftest_blocks, caps_selftest_em};
+static const caps_selftest_case *const tables[] = {caps_selftest_layers, caps_selftest_capsules,
+    caps_selftest_scores, caps_selftest_blocks, caps_selftest_em};
 
 const char *caps_selftest_operation_at(size_t i)
 {

@@ -13,10 +13,11 @@ static const struct {
 } operations[] = {{"gemm", false}, {"bias_act", true}, {"conv", true}, {"linear", true},
     {"group", true}, {"squash", true}, {"votes", true}, {"routing", true}, {"class_caps", true},
     {"lengths", false}, {"margin", true}, {"argmax", false}, {"mask", true}, {"sse", true},
-    {"totals", false}, {"softmax", false}, {"cross_entropy", true}, {"dropout", true},
-    {"scale", false}, {"class_weights", false}, {"adam", false}, {"sgd", false}, {"average", false},
-    {"batch_norm", true}, {"depthwise", true}, {"max_pool", true}, {"attention", true},
-    {"self_routing", true}, {"em", true}, {"spread", true}};
+    {"totals", false}, {"softmax", false}, {"cross_entropy", true}, {"sigmoid", false},
+    {"binary_cross_entropy", true}, {"dropout", true}, {"scale", false}, {"class_weights", false},
+    {"adam", false}, {"sgd", false}, {"average", false}, {"batch_norm", true}, {"depthwise", true},
+    {"max_pool", true}, {"attention", true}, {"self_routing", true}, {"em", true},
+    {"spread", true}};
 
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes authors, keras, leaky_net, pairs and cnn.safetensors: one batch through a small network each, in float64, by PyTorch.
+"""Makes authors, keras, leaky_net, pairs, cnn and cnn_pairs.safetensors: one batch through a small network each, in float64, by PyTorch.
 
 Needs torch, numpy, safetensors. Run in this directory. Before anything is written, the same code has to give the
 losses and gradients of gray_r3.safetensors and gray_r3_lastgrad.safetensors.
@@ -10,6 +10,7 @@ keras:   couplings as constants, the squared error averaged over pixels
 leaky_net: one more logit, always 0, in each softmax of the routing
 pairs:   two labels an image; the decoder runs once for each, its targets are two other images
 cnn:     the baseline: convolutions with zero padding, linear layers, softmax cross entropy (no dropout)
+cnn_pairs: the same with two labels an image: sigmoids, binary cross entropy added up over the classes
 """
 import json
 import struct
@@ -99,6 +100,10 @@ def cnn(p, spec, x, labels, targets, loss):
     for n in range(1, layers + 1):
         y = y @ p[f"fc{n}.weight"].T + p[f"fc{n}.bias"]
         y = torch.relu(y) if n < layers else y
+    if labels.ndim == 2:
+        truth = torch.zeros_like(y).scatter(1, labels, 1.0)
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits(y, truth, reduction="sum") / len(y)
+        return {"out.lengths": torch.sigmoid(y), "loss.margin": entropy, "loss.total": entropy}
     entropy = torch.nn.functional.cross_entropy(y, labels)
     return {"out.lengths": torch.softmax(y, 1), "loss.margin": entropy, "loss.total": entropy}
 
@@ -154,7 +159,7 @@ def make(name, spec, batch, loss=PAPER, seed=1):
     picks = np.stack([rng.permutation(spec["classes"])[:labels] for _ in range(batch)]).astype(np.int64)
     values["labels"] = picks if labels > 1 else picks[:, 0]
     targets = None
-    if labels > 1:
+    if labels > 1 and spec.get("decoder"):
         targets = values["targets"] = rng.random((batch, labels, *spec["input"])).astype(np.float32)
     for parameter, shape in shapes(spec).items():
         fan = int(np.prod(shape[1:])) if parameter.endswith("weight") else 1
@@ -197,3 +202,6 @@ if __name__ == "__main__":
                           {"channels": 7, "kernel": 3, "stride": 2, "padding": 1},
                           {"channels": 3, "kernel": 4, "stride": 1, "padding": 1}],
                  "hidden": [11, 8], "dropout": 0}, 4)
+    make("cnn_pairs", {"kind": "cnn", "input": [1, 7, 9], "classes": 6, "labels": 2,
+                       "conv": [{"channels": 5, "kernel": 3, "stride": 2, "padding": 1}],
+                       "hidden": [8], "dropout": 0}, 3)

@@ -14,6 +14,8 @@ caps_status caps_onnx_scores(caps_onnx_graph *g, const caps_head *head, caps_err
         g->scores = x;
     } else if (head->kind == &caps_head_cross_entropy) {
         g->scores = caps_onnx_softmax(g, x, 1);
+    } else if (head->kind == &caps_head_binary_cross_entropy) {
+        g->scores = caps_onnx_node(g, "Sigmoid", x);
     } else {
         return caps_fail(
             err, CAPS_ERR_SPEC, "a network with %s has no translation to ONNX", head->kind->loss);
