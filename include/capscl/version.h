@@ -8,11 +8,13 @@
 extern "C" {
 #endif
 
-/* Of these headers. The library's file is libcapscl.so.0 as long as this begins with 0: until 1.0 a
- * later version may change functions and structs, so that programs are to be built again. From 1.0
- * on the number behind .so changes whenever a program would have to be built again, and not
- * otherwise. */
+/* Of these headers. */
 #define CAPSCL_VERSION "0.1.0"
+
+/* The number behind .so in the name of the library's file. From version 1.0 on it changes whenever
+ * a program would have to be built again, and not otherwise; until then a minor version may change
+ * functions and structs without it. */
+#define CAPSCL_SOVERSION 1
 
 /* The version of the library that runs. */
 CAPS_API const char *caps_version(void);

@@ -16,7 +16,7 @@ from ._error import Error
 from ._version import __version__
 
 _HERE = Path(__file__).resolve().parent
-_SONAME = "libcapscl.so.0"
+_SONAME = "libcapscl.so.1"
 
 _P = c.c_void_p  # of what the library keeps to itself: runtimes, models, specs
 _PP = c.POINTER(c.c_void_p)
