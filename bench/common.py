@@ -268,6 +268,22 @@ TORCH_INDEX = "https://download.pytorch.org/whl/cpu"  # without the libraries of
 MODES = ("eager", "compile", "bf16")
 
 
+def add_matplotlib(parser):
+    parser.add_argument("--plot-venv", metavar="DIR", default=str(CACHE / "plot"),
+                        help="where matplotlib is, or is installed to, when this Python has none\n(default: %(default)s)")
+
+
+def enter_matplotlib(options, script):
+    """Goes on in the environment's Python where this one has no matplotlib."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        python = ensure_venv(options.plot_venv, ["matplotlib"], ["matplotlib>=3.5"])
+        if pathlib.Path(sys.executable).absolute() == python:
+            stop(f"matplotlib in {options.plot_venv} cannot be loaded: remove that folder")
+        os.execv(python, [str(python), str(pathlib.Path(script).resolve()), *sys.argv[1:]])
+
+
 def add_torch(parser):
     parser.add_argument("--venv", metavar="DIR", default=str(CACHE / "torch"),
                         help="where PyTorch is, or is installed to (default: %(default)s)")

@@ -32,6 +32,7 @@ START_TEST(wrong_arguments_are_refused)
     REFUSED(2, "need a whole number from 1", "plot", "--batches", "1", "-2");
     REFUSED(2, "need seconds, above 0", "plot", "--time", "nan");
     REFUSED(2, "need a name that ends in .png", "plot", "--out", "plot.jpeg");
+    REFUSED(2, "need a name that ends in .png", "plot_robustness", "a.json", "--out", "a.gif");
     REFUSED(2, "no program is there", "plot", "--out", cli_path(work, "a.png"), "--program", work);
     REFUSED(2, "need 17 or more", "plot", "--arch", "small", "--sizes", "16");
     REFUSED(2, "need some of mnist, fashion", "experiments", "--out", work);
@@ -57,6 +58,9 @@ START_TEST(wrong_files_are_refused)
     REFUSED(1, "cannot be written", "compare_torch", "--json", nowhere);
     REFUSED(3, "No such file", "plot", "--from", absent);
     REFUSED(3, "not JSON", "plot", "--from", text);
+    REFUSED(3, "not what eval --transform", "plot_robustness", other);
+    REFUSED(3, "not what eval --transform", "plot_robustness", list);
+    REFUSED(3, "No such file", "plot_robustness", absent);
     REFUSED(3, "no measurements of bench/plot", "plot", "--from", other);
     REFUSED(3, "no measurements of bench/plot", "plot", "--from", list);
     REFUSED(
