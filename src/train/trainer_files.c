@@ -161,9 +161,9 @@ done:
 
 caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err)
 {
-    caps_status status;
-    if (!t->leads)
-        return CAPS_OK;
+    caps_status status = caps_team_collect(t->team, err);
+    if (status != CAPS_OK || !t->leads)
+        return status;
     caps_trace_begin(t->rt, "save");
     CAPS_TRY(take_values(t, model, err));
     CAPS_TRY(caps_metrics_sync(&t->log, err));
