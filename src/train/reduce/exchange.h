@@ -26,7 +26,7 @@ typedef struct caps_piece {
 } caps_piece;
 
 typedef struct caps_exchange {
-    caps_model *model; /* borrowed */
+    caps_model *model;                 /* borrowed */
     caps_tensor gradients, parameters; /* what is trained of them */
     cl_command_queue transfers;
     bool mapped; /* pieces are mapped, not copied */

@@ -23,6 +23,11 @@ bool caps_team_may_shard(const caps_team *t, caps_reduce reduce)
            t->members[0].exchange.mapped;
 }
 
+bool caps_team_is_sharded(const caps_team *t)
+{
+    return t->sharded;
+}
+
 void caps_team_shard(caps_team *t, bool sharded)
 {
     t->sharded = sharded;
