@@ -46,13 +46,21 @@ void caps_op_free(caps_ranks *r, caps_op *op)
     free(op);
 }
 
+void caps_ranks_wake(caps_ranks *r)
+{
+    if (r->bell)
+        caps_bell_ring(r->bell, true);
+    else
+        pthread_cond_signal(&r->work);
+}
+
 void caps_ranks_submit(caps_ranks *r, caps_op *op)
 {
     pthread_mutex_lock(&r->lock);
     op->next = NULL;
     *r->last = op;
     r->last = &op->next;
-    pthread_cond_signal(&r->work);
+    caps_ranks_wake(r);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -79,6 +87,15 @@ static void op_done(caps_ranks *r, caps_op *op)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* A message was begun or is done: its other end may have something to do. */
+static void note_peers(caps_ranks *r, const caps_op *op)
+{
+    if (op->kind != CAPS_OP_SUM)
+        r->peers[op->peer].rings = true;
+    for (int i = 0; op->kind == CAPS_OP_SUM && i < r->place.count; i++)
+        r->peers[i].rings = true;
+}
+
 void caps_ranks_start(caps_ranks *r, caps_op *op)
 {
     const caps_link *l = r->link;
@@ -102,6 +119,7 @@ void caps_ranks_start(caps_ranks *r, caps_op *op)
         op_done(r, op);
         return;
     }
+    note_peers(r, op);
     if (begun)
         r->outstanding++;
     else
@@ -111,6 +129,7 @@ void caps_ranks_start(caps_ranks *r, caps_op *op)
 static void op_end(caps_ranks *r, caps_op *op)
 {
     r->outstanding--;
+    note_peers(r, op);
     if (op->kind == CAPS_OP_RECEIVE)
         r->peers[op->peer].heard = caps_clock_seconds();
     op_done(r, op);
@@ -130,6 +149,8 @@ static caps_op *take_submitted(caps_ranks *r)
  * but where a thread waits the devices mostly do too. A message rarely comes alone. */
 enum { IDLE = 5000000, BESIDE = 1000000, SOON = 400000, LEAST = 20000, MOST = 1000000 };
 #define LIVELY 2e-3 /* seconds after a message */
+/* Where who waits is rung; but a long message may come in parts, of which nobody hears. */
+enum { RUNG_BESIDE = 2000000, RUNG_LEAST = 50000 };
 
 static long pause_of(const caps_ranks *r)
 {
@@ -137,15 +158,30 @@ static long pause_of(const caps_ranks *r)
     if (r->outstanding == 0)
         return IDLE;
     if (r->waiting == 0)
-        return since < LIVELY ? SOON : BESIDE;
-    const double waits = since * 1e9 / 16;
-    return waits < LEAST ? LEAST : waits > MOST ? MOST : (long)waits;
+        return r->rung ? RUNG_BESIDE : since < LIVELY ? SOON : BESIDE;
+    const double waits = since * 1e9 / (r->rung ? 4 : 16), least = r->rung ? RUNG_LEAST : LEAST;
+    return (long)(waits < least ? least : waits > MOST ? MOST : waits);
+}
+
+/* Until it is rung for (since `seen`), or it is time to look. */
+static void courier_listen(caps_ranks *r, uint32_t seen)
+{
+    pthread_mutex_lock(&r->lock);
+    const long pause = pause_of(r);
+    const bool rests = !r->first && !r->quits, waits = r->waiting > 0;
+    pthread_mutex_unlock(&r->lock);
+    if (rests)
+        caps_bell_wait(r->bell, seen, pause, waits);
 }
 
 /* Until something is submitted, or it is time to look. */
-static void courier_rest(caps_ranks *r)
+static void courier_rest(caps_ranks *r, uint32_t seen)
 {
     struct timespec at;
+    if (r->bell) {
+        courier_listen(r, seen);
+        return;
+    }
     pthread_mutex_lock(&r->lock);
     clock_gettime(CLOCK_MONOTONIC, &at);
     at.tv_nsec += pause_of(r);
@@ -156,6 +192,16 @@ static void courier_rest(caps_ranks *r)
     if (!r->first && !r->quits)
         pthread_cond_timedwait(&r->work, &r->lock, &at);
     pthread_mutex_unlock(&r->lock);
+}
+
+static void ring_peers(caps_ranks *r)
+{
+    for (int i = 0; i < r->place.count; i++) {
+        caps_peer *p = &r->peers[i];
+        if (p->rings && p->bell && i != r->place.rank)
+            caps_bell_ring(p->bell, false);
+        p->rings = false;
+    }
 }
 
 static void courier_turn(caps_ranks *r)
@@ -186,6 +232,7 @@ static void courier_turn(caps_ranks *r)
     const double now = caps_clock_seconds();
     caps_ranks_hear(r, now);
     caps_ranks_tell(r, now);
+    ring_peers(r);
 }
 
 static void courier_begin(caps_ranks *r)
@@ -196,9 +243,16 @@ static void courier_begin(caps_ranks *r)
     const bool works = r->link->begin(&r->place);
     if (works)
         r->peers = calloc((size_t)r->place.count, sizeof *r->peers);
-    for (int i = 0; r->peers && i < r->place.count; i++)
+    bool rung = works && caps_bell_works() && r->link->bell;
+    const bool has = rung;
+    for (int i = 0; r->peers && i < r->place.count; i++) {
         r->peers[i].heard = caps_clock_seconds();
+        r->peers[i].bell = has ? r->link->bell(i) : NULL;
+        rung = rung && r->peers[i].bell;
+    }
     pthread_mutex_lock(&r->lock);
+    r->rung = rung && r->peers;
+    r->bell = has && r->peers ? r->peers[r->place.rank].bell : NULL;
     r->began = true;
     r->broken = !works || !r->peers;
     pthread_cond_broadcast(&r->changed);
@@ -237,9 +291,10 @@ static void *courier_run(void *context)
             courier_end(r, works);
             return NULL;
         }
+        const uint32_t seen = r->bell ? caps_bell_read(r->bell) : 0;
         if (r->peers)
             courier_turn(r);
-        courier_rest(r);
+        courier_rest(r, seen);
     }
 }
 
@@ -283,7 +338,7 @@ bool caps_ranks_wait(caps_ranks *r, size_t *pending)
 {
     pthread_mutex_lock(&r->lock);
     r->waiting++;
-    pthread_cond_signal(&r->work);
+    caps_ranks_wake(r);
     while (*pending > 0 && !r->failed)
         pthread_cond_wait(&r->changed, &r->lock);
     r->waiting--;
@@ -386,7 +441,7 @@ done:
     if (r) {
         pthread_mutex_lock(&r->lock);
         r->quits = r->broken = true;
-        pthread_cond_broadcast(&r->work);
+        caps_ranks_wake(r);
         pthread_mutex_unlock(&r->lock);
         pthread_join(r->courier, NULL);
         ranks_drop(r);
@@ -402,7 +457,7 @@ bool caps_ranks_free(caps_ranks *r)
     const bool peace = r->over && !r->broken && !(r->failed && r->lost);
     if (peace)
         r->quits = true;
-    pthread_cond_broadcast(&r->work);
+    caps_ranks_wake(r);
     const double until = caps_clock_seconds() + GOOD_BYE;
     while (peace && !r->gone && caps_ranks_wait_until(r, until))
         continue;
@@ -423,7 +478,7 @@ void caps_ranks_stop(caps_ranks *r, int code)
     nanosleep(&turn, NULL);
     pthread_mutex_lock(&r->lock);
     r->stops = code;
-    pthread_cond_broadcast(&r->work);
+    caps_ranks_wake(r);
     pthread_mutex_unlock(&r->lock);
     nanosleep(&patience, NULL);
 }

@@ -419,7 +419,7 @@ static bool wait_for(caps_ranks *r, const bool *flag)
     const caps_sums *s = r->sums;
     pthread_mutex_lock(&r->lock);
     r->waiting++;
-    pthread_cond_signal(&r->work);
+    caps_ranks_wake(r);
     while (!*flag && !r->failed && !s->aborted)
         pthread_cond_wait(&r->changed, &r->lock);
     r->waiting--;
@@ -472,7 +472,7 @@ bool caps_ranks_sum_end(caps_ranks *r)
     caps_sums *s = r->sums;
     pthread_mutex_lock(&r->lock);
     r->waiting++;
-    pthread_cond_signal(&r->work);
+    caps_ranks_wake(r);
     while (s->busy > 0 && !r->failed && !s->aborted)
         pthread_cond_wait(&r->changed, &r->lock);
     r->waiting--;
