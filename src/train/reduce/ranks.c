@@ -46,14 +46,6 @@ void caps_op_free(caps_ranks *r, caps_op *op)
     free(op);
 }
 
-void caps_ranks_wake(caps_ranks *r)
-{
-    if (r->bell)
-        caps_bell_ring(r->bell, true);
-    else
-        pthread_cond_signal(&r->work);
-}
-
 void caps_ranks_submit(caps_ranks *r, caps_op *op)
 {
     pthread_mutex_lock(&r->lock);
@@ -145,55 +137,6 @@ static caps_op *take_submitted(caps_ranks *r)
     return first;
 }
 
-/* Nanoseconds until it looks again. A device of the processor needs the core that looking takes,
- * but where a thread waits the devices mostly do too. A message rarely comes alone. */
-enum { IDLE = 5000000, BESIDE = 1000000, SOON = 400000, LEAST = 20000, MOST = 1000000 };
-#define LIVELY 2e-3 /* seconds after a message */
-/* Where who waits is rung; but a long message may come in parts, of which nobody hears. */
-enum { RUNG_BESIDE = 2000000, RUNG_LEAST = 50000 };
-
-static long pause_of(const caps_ranks *r)
-{
-    const double since = caps_clock_seconds() - r->progress;
-    if (r->outstanding == 0)
-        return IDLE;
-    if (r->waiting == 0)
-        return r->rung ? RUNG_BESIDE : since < LIVELY ? SOON : BESIDE;
-    const double waits = since * 1e9 / (r->rung ? 4 : 16), least = r->rung ? RUNG_LEAST : LEAST;
-    return (long)(waits < least ? least : waits > MOST ? MOST : waits);
-}
-
-/* Until it is rung for (since `seen`), or it is time to look. */
-static void courier_listen(caps_ranks *r, uint32_t seen)
-{
-    pthread_mutex_lock(&r->lock);
-    const long pause = pause_of(r);
-    const bool rests = !r->first && !r->quits, waits = r->waiting > 0;
-    pthread_mutex_unlock(&r->lock);
-    if (rests)
-        caps_bell_wait(r->bell, seen, pause, waits);
-}
-
-/* Until something is submitted, or it is time to look. */
-static void courier_rest(caps_ranks *r, uint32_t seen)
-{
-    struct timespec at;
-    if (r->bell) {
-        courier_listen(r, seen);
-        return;
-    }
-    pthread_mutex_lock(&r->lock);
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_nsec += pause_of(r);
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    if (!r->first && !r->quits)
-        pthread_cond_timedwait(&r->work, &r->lock, &at);
-    pthread_mutex_unlock(&r->lock);
-}
-
 static void ring_peers(caps_ranks *r)
 {
     for (int i = 0; i < r->place.count; i++) {
@@ -264,7 +207,7 @@ static void courier_end(caps_ranks *r, bool works)
 {
     const double until = caps_clock_seconds() + LAST_WORDS;
     while (works && (r->first || r->outstanding > 0) && caps_clock_seconds() < until) {
-        const struct timespec pause = {0, BESIDE};
+        const struct timespec pause = {0, 1000000};
         courier_turn(r);
         nanosleep(&pause, NULL);
     }
@@ -294,7 +237,7 @@ static void *courier_run(void *context)
         const uint32_t seen = r->bell ? caps_bell_read(r->bell) : 0;
         if (r->peers)
             courier_turn(r);
-        courier_rest(r, seen);
+        caps_ranks_rest(r, seen);
     }
 }
 

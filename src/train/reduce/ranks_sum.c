@@ -6,6 +6,7 @@
 
 #include "bf16.h"
 #include "fail.h"
+#include "slices.h"
 
 typedef struct piece {
     size_t count;
@@ -33,20 +34,6 @@ struct caps_sums {
     size_t calls; /* that the courier has not come to yet, and whether */
     bool aborted; /* nobody waits any more */
 };
-
-/* Of a piece of `count` elements: owner k's. */
-static size_t slice_of(size_t *first, size_t count, int ranks, int k)
-{
-    const size_t each = (count / (size_t)ranks + 15) / 16 * 16;
-    *first = each * (size_t)k < count ? each * (size_t)k : count;
-    return k + 1 == ranks || *first + each > count ? count - *first : each;
-}
-
-/* Bytes of an element on its way. */
-static size_t width(caps_reduce way)
-{
-    return way == CAPS_REDUCE_BF16 ? sizeof(uint16_t) : sizeof(float);
-}
 
 /* ---- the courier's -------------------------------------------------------------------------- */
 
@@ -124,7 +111,7 @@ static void on_whole(caps_ranks *r, caps_op *op)
 static void receive_sum(caps_ranks *r, size_t i, int owner)
 {
     size_t first;
-    const size_t count = slice_of(&first, r->sums->pieces[i].count, r->place.count, owner);
+    const size_t count = caps_slice_get(&first, r->sums->pieces[i].count, r->place.count, owner);
     start(r, CAPS_OP_RECEIVE, first, count, owner, i, on_sum);
 }
 
@@ -151,23 +138,6 @@ static void on_part_sent(caps_ranks *r, caps_op *op)
 
 enum { BLOCK = 2048 }; /* floats that stay in the first cache while they are summed */
 
-/* Of rank k's part of the own slice, `length` from `at` on: to sum, or added to it. */
-static void add_part(const caps_sums *s, const void *part, float *restrict sum, size_t at,
-    size_t length, bool begins)
-{
-    if (s->way == CAPS_REDUCE_BF16 && begins)
-        caps_bf16_read(sum, (const uint16_t *)part + at, length);
-    else if (s->way == CAPS_REDUCE_BF16)
-        caps_bf16_add(sum, (const uint16_t *)part + at, length);
-    else if (begins)
-        memcpy(sum, (const float *)part + at, length * sizeof *sum);
-    else {
-        const float *restrict from = (const float *)part + at;
-        for (size_t i = 0; i < length; i++)
-            sum[i] += from[i];
-    }
-}
-
 /* Parts of the own slice, in the order of the ranks. */
 static void add_parts(const caps_ranks *r, const piece *p, size_t first, size_t count)
 {
@@ -180,7 +150,8 @@ static void add_parts(const caps_ranks *r, const piece *p, size_t first, size_t 
         length = count - at < BLOCK ? count - at : BLOCK;
         for (int k = 0; k < r->place.count; k++)
             if (s->takes_part[k]) {
-                add_part(s, k == r->place.rank ? own : p->others[k], sum, at, length, !any);
+                caps_slice_add(
+                    s->way, k == r->place.rank ? own : p->others[k], sum, at, length, !any);
                 any = true;
             }
         float *to = p->data + first + at;
@@ -196,7 +167,8 @@ static void add_parts(const caps_ranks *r, const piece *p, size_t first, size_t 
 static void send_own(caps_ranks *r, size_t i)
 {
     size_t first;
-    const size_t count = slice_of(&first, r->sums->pieces[i].count, r->place.count, r->place.rank);
+    const size_t count =
+        caps_slice_get(&first, r->sums->pieces[i].count, r->place.count, r->place.rank);
     for (int k = 0; k < r->place.count; k++)
         if (k != r->place.rank)
             start(r, CAPS_OP_SEND, first, count, k, i, on_sum);
@@ -208,7 +180,7 @@ static void try_own(caps_ranks *r, size_t i)
 {
     piece *p = &r->sums->pieces[i];
     size_t first;
-    const size_t count = slice_of(&first, p->count, r->place.count, r->place.rank);
+    const size_t count = caps_slice_get(&first, p->count, r->place.count, r->place.rank);
     if (!p->put || p->parts > 0 || count == 0)
         return;
     add_parts(r, p, first, count);
@@ -232,11 +204,11 @@ static void sums_begin(caps_ranks *r, caps_op *op)
     const int me = r->place.rank;
     for (size_t i = 0; i < s->n && s->way != CAPS_REDUCE_FAST; i++) {
         size_t first;
-        const size_t count = slice_of(&first, s->pieces[i].count, r->place.count, me);
+        const size_t count = caps_slice_get(&first, s->pieces[i].count, r->place.count, me);
         for (int k = 0; k < r->place.count && count > 0; k++)
             if (k != me && s->takes_part[k])
-                start_of(r, CAPS_OP_RECEIVE, s->pieces[i].others[k], count * width(s->way), k, i,
-                    on_part);
+                start_of(r, CAPS_OP_RECEIVE, s->pieces[i].others[k],
+                    count * caps_slice_width(s->way), k, i, on_part);
     }
     free(op);
 }
@@ -260,7 +232,7 @@ static void sums_put(caps_ranks *r, caps_op *op)
         caps_bf16_round(p->halves, p->left, p->data, p->count);
     for (int k = 0; k < r->place.count; k++) {
         size_t first;
-        const size_t count = slice_of(&first, p->count, r->place.count, k);
+        const size_t count = caps_slice_get(&first, p->count, r->place.count, k);
         if (k == r->place.rank || count == 0)
             continue;
         if (takes_part)
@@ -282,9 +254,9 @@ static void sums_show(caps_ranks *r, caps_op *op)
     p->data = op->data;
     free(op);
     for (int k = 0; k < r->place.count; k++)
-        if (k != r->place.rank && slice_of(&first, p->count, r->place.count, k) > 0)
+        if (k != r->place.rank && caps_slice_get(&first, p->count, r->place.count, k) > 0)
             receive_sum(r, i, k);
-    if (slice_of(&first, p->count, r->place.count, r->place.rank) > 0)
+    if (caps_slice_get(&first, p->count, r->place.count, r->place.rank) > 0)
         send_own(r, i);
 }
 
@@ -333,11 +305,11 @@ static void sums_free(caps_ranks *r, caps_sums *s)
 static bool piece_make(const caps_ranks *r, piece *p, size_t count, caps_reduce way)
 {
     size_t first;
-    const size_t own = slice_of(&first, count, r->place.count, r->place.rank);
+    const size_t own = caps_slice_get(&first, count, r->place.count, r->place.rank);
     p->count = count;
     p->others = calloc((size_t)r->place.count, sizeof *p->others);
     for (int k = 0; p->others && way != CAPS_REDUCE_FAST && own > 0 && k < r->place.count; k++)
-        if (k != r->place.rank && !(p->others[k] = malloc(own * width(way))))
+        if (k != r->place.rank && !(p->others[k] = malloc(own * caps_slice_width(way))))
             return false;
     if (way != CAPS_REDUCE_BF16)
         return p->others != NULL;
@@ -393,7 +365,7 @@ void caps_ranks_sum_begin(caps_ranks *r, const bool *takes_part)
         p->slices = 0;
         p->sends = 1;
         for (int k = 0; k < r->place.count; k++) {
-            const bool any = slice_of(&first, p->count, r->place.count, k) > 0;
+            const bool any = caps_slice_get(&first, p->count, r->place.count, k) > 0;
             p->slices += !any ? 0 : k == r->place.rank ? (size_t)r->place.count : 1;
             p->sends += any && (k == r->place.rank || takes_part[r->place.rank]);
         }
@@ -447,7 +419,7 @@ void caps_ranks_sum_shard(caps_ranks *r, bool sharded)
 
 size_t caps_ranks_sum_slice(const caps_ranks *r, size_t i, int rank, size_t *first)
 {
-    return slice_of(first, r->sums->pieces[i].count, r->place.count, rank);
+    return caps_slice_get(first, r->sums->pieces[i].count, r->place.count, rank);
 }
 
 bool caps_ranks_sum_own_is_done(caps_ranks *r, size_t i)
