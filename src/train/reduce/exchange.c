@@ -220,13 +220,13 @@ caps_status caps_exchange_show(caps_exchange *x, size_t i, caps_error *err)
     if (code == CL_SUCCESS)
         code = clFlush(x->transfers);
     event_release(&ready);
-    return code == CL_SUCCESS ? CAPS_OK : exchange_failed(code, "updating by", err);
+    return code == CL_SUCCESS ? CAPS_OK : exchange_failed(code, "applying", err);
 }
 
 caps_status caps_exchange_look(caps_exchange *x, size_t i, caps_error *err)
 {
     const cl_int code = clWaitForEvents(1, &x->pieces[i].shown);
-    return code == CL_SUCCESS ? CAPS_OK : exchange_failed(code, "updating by", err);
+    return code == CL_SUCCESS ? CAPS_OK : exchange_failed(code, "applying", err);
 }
 
 caps_status caps_exchange_hide(caps_exchange *x, caps_error *err)
@@ -237,7 +237,7 @@ caps_status caps_exchange_hide(caps_exchange *x, caps_error *err)
             x->transfers, x->parameters.buffer, p->values, 0, NULL, &p->hidden);
         if (code != CL_SUCCESS) {
             p->hidden = NULL;
-            return exchange_failed(code, "updating by", err);
+            return exchange_failed(code, "applying", err);
         }
     }
     return exchange_end(x, x->pieces[x->count - 1].hidden, err);
