@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { AWAKE, FOR_OWN, FOR_ALL };
+enum { AWAKE, FOR_URGENT, FOR_ALL };
 
 bool caps_bell_works(void)
 {
@@ -19,18 +19,18 @@ uint32_t caps_bell_read(const caps_bell *bell)
     return atomic_load(&bell->rings);
 }
 
-void caps_bell_ring(caps_bell *bell, bool own)
+void caps_bell_ring(caps_bell *bell, bool urgent)
 {
     atomic_fetch_add(&bell->rings, 1);
     const uint32_t sleep = atomic_load(&bell->sleep);
-    if (sleep == FOR_ALL || (own && sleep == FOR_OWN))
+    if (sleep == FOR_ALL || (urgent && sleep == FOR_URGENT))
         syscall(SYS_futex, &bell->rings, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
 void caps_bell_wait(caps_bell *bell, uint32_t seen, long ns, bool all)
 {
     const struct timespec most = {ns / 1000000000, ns % 1000000000};
-    atomic_store(&bell->sleep, all ? FOR_ALL : FOR_OWN);
+    atomic_store(&bell->sleep, all ? FOR_ALL : FOR_URGENT);
     /* Does not sleep where `rings` is no longer what it was. */
     syscall(SYS_futex, &bell->rings, FUTEX_WAIT, seen, &most, NULL, 0);
     atomic_store(&bell->sleep, AWAKE);
@@ -48,10 +48,10 @@ uint32_t caps_bell_read(const caps_bell *bell)
     return atomic_load(&bell->rings);
 }
 
-void caps_bell_ring(caps_bell *bell, bool own)
+void caps_bell_ring(caps_bell *bell, bool urgent)
 {
     (void)bell;
-    (void)own;
+    (void)urgent;
 }
 
 void caps_bell_wait(caps_bell *bell, uint32_t seen, long ns, bool all)

@@ -1,8 +1,8 @@
 /* bell.h: wakes the courier of another process on the same machine, so that a rank which waits need
  * not look for messages again and again.
  *
- * A bell is in memory that both processes have. Whoever has something for its owner rings it: the
- * owner's own threads always wake it, another process only where the owner said that it waits.
+ * A bell is in memory that both processes have. Whoever has something for its owner rings it: what is
+ * urgent wakes it in any case, the rest only where the owner said that it waits.
  *
  *     owner    seen = read | looks for work | wait(seen): not where it was rung since `seen` */
 #ifndef CAPS_BELL_H
@@ -20,9 +20,8 @@ typedef struct caps_bell {
 /* Can this system do it? Else the other functions do nothing. */
 bool caps_bell_works(void);
 uint32_t caps_bell_read(const caps_bell *bell);
-/* By another process, or, `own`, by a thread of the owner's. */
-void caps_bell_ring(caps_bell *bell, bool own);
-/* Waits until it is rung (by other processes only where `all`), at most `ns` nanoseconds. */
+void caps_bell_ring(caps_bell *bell, bool urgent);
+/* Waits until it is rung (but `all`: urgently), at most `ns` nanoseconds. */
 void caps_bell_wait(caps_bell *bell, uint32_t seen, long ns, bool all);
 
 #endif

@@ -2,6 +2,7 @@
 #include "exchange.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "fail.h"
 #include "step.h"
@@ -24,6 +25,21 @@ static caps_status exchange_make_copy(caps_exchange *x, caps_error *err)
                : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu bytes of gradients", bytes);
 }
 
+/* Elements of the first layer that has some, which the backward pass comes to last: where they fit
+ * into a piece they are one, so that all others are away before. */
+static size_t last_piece(const caps_model *model, size_t elements, size_t piece)
+{
+    const caps_parameter *p = caps_model_parameter(model, 0);
+    const size_t name = strcspn(p->name, ".");
+    for (size_t i = 1; i < caps_model_parameter_count(model); i++) {
+        const caps_parameter *q = caps_model_parameter(model, i);
+        if (!caps_model_is_statistic(model, i) &&
+            (strncmp(p->name, q->name, name) != 0 || q->name[name] != '.'))
+            return q->first <= piece ? q->first : piece;
+    }
+    return elements < piece ? elements : piece;
+}
+
 caps_status caps_exchange_init(caps_exchange *x, caps_model *model, size_t piece, caps_error *err)
 {
     caps_runtime *rt = caps_model_get_runtime(model);
@@ -32,11 +48,12 @@ caps_status caps_exchange_init(caps_exchange *x, caps_model *model, size_t piece
     cl_int code = CL_SUCCESS;
     if (piece == 0)
         piece = CAPS_PIECE;
+    const size_t last = last_piece(model, elements, piece);
     *x = (caps_exchange){.model = model,
         .gradients = caps_model_flat_gradients(model),
         .parameters = caps_model_flat_trained(model),
         .mapped = caps_runtime_device(rt)->shares_host_memory,
-        .count = (elements + piece - 1) / piece};
+        .count = 1 + (elements - last + piece - 1) / piece};
     x->pieces = calloc(x->count, sizeof *x->pieces);
     if (!x->pieces)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for the pieces of gradients"));
@@ -44,8 +61,9 @@ caps_status caps_exchange_init(caps_exchange *x, caps_model *model, size_t piece
         CAPS_TRY(exchange_make_copy(x, err));
     for (size_t i = 0; i < x->count; i++) {
         caps_piece *p = &x->pieces[i];
-        p->first = (x->count - 1 - i) * piece;
-        p->count = i == 0 ? elements - p->first : piece;
+        const size_t end = i == 0 ? elements : x->pieces[i - 1].first;
+        p->first = i + 1 == x->count ? 0 : last + (x->count - 2 - i) * piece;
+        p->count = end - p->first;
         p->host = x->host ? x->host + p->first : NULL;
     }
     x->transfers =

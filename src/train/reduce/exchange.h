@@ -2,7 +2,7 @@
  * still at the layers before.
  *
  * The flat gradient is cut into pieces of CAPS_PIECE elements, the last one first, as the backward
- * pass leaves them. Commands go into a queue of their own, which waits for that of the model:
+ * pass leaves them; the first layer, the last to be there, has one of its own. Commands go into a queue of their own, which waits for that of the model:
  *
  *     compute     ... layer n     layer n-1     layer n-2     ...        | optimizer
  *     transfers               piece down    piece down   ...     pieces up

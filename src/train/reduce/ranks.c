@@ -79,13 +79,20 @@ static void op_done(caps_ranks *r, caps_op *op)
     pthread_mutex_unlock(&r->lock);
 }
 
+enum { LONG = 1 << 18 }; /* bytes of a message that is worth a turn of a rank that computes */
+
+static void note_peer(caps_peer *p, bool is_long)
+{
+    p->rings = true;
+    p->urgent = p->urgent || is_long;
+}
+
 /* A message was begun or is done: its other end may have something to do. */
 static void note_peers(caps_ranks *r, const caps_op *op)
 {
-    if (op->kind != CAPS_OP_SUM)
-        r->peers[op->peer].rings = true;
-    for (int i = 0; op->kind == CAPS_OP_SUM && i < r->place.count; i++)
-        r->peers[i].rings = true;
+    const bool sum = op->kind == CAPS_OP_SUM;
+    for (int i = sum ? 0 : op->peer; i < (sum ? r->place.count : op->peer + 1); i++)
+        note_peer(&r->peers[i], !sum && op->bytes >= LONG);
 }
 
 void caps_ranks_start(caps_ranks *r, caps_op *op)
@@ -142,8 +149,8 @@ static void ring_peers(caps_ranks *r)
     for (int i = 0; i < r->place.count; i++) {
         caps_peer *p = &r->peers[i];
         if (p->rings && p->bell && i != r->place.rank)
-            caps_bell_ring(p->bell, false);
-        p->rings = false;
+            caps_bell_ring(p->bell, p->urgent);
+        p->rings = p->urgent = false;
     }
 }
 

@@ -41,11 +41,11 @@ enum {
 
 typedef struct caps_peer {
     char host[CAPS_HOST_BYTES];
-    pid_t pid;       /* of a process on this machine that can be seen; else 0 */
-    double heard;    /* caps_clock_seconds */
-    bool ended;      /* it has said good-bye */
-    caps_bell *bell; /* of a rank on this machine; NULL: it has none */
-    bool rings;      /* something is there for it since the last turn */
+    pid_t pid;          /* of a process on this machine that can be seen; else 0 */
+    double heard;       /* caps_clock_seconds */
+    bool ended;         /* it has said good-bye */
+    caps_bell *bell;    /* of a rank on this machine; NULL: it has none */
+    bool rings, urgent; /* something is there for it since the last turn; of many bytes */
 } caps_peer;
 
 typedef struct caps_sums caps_sums; /* ranks_sum.c */

@@ -175,19 +175,22 @@ caps_status caps_team_collect(caps_team *t, caps_error *err)
     const size_t elements = caps_model_trained_count(t->members[0].model);
     const size_t ranks = (size_t)caps_ranks_count(t->ranks);
     caps_status status = CAPS_OK;
+    const caps_exchange *x = &t->members[0].exchange;
     float *mine = NULL;
-    size_t *firsts = NULL;
+    size_t *firsts = NULL, most = 0; /* of a piece */
     if (!t->stale)
         return CAPS_OK;
+    for (size_t i = 0; i < x->count; i++)
+        most = x->pieces[i].count > most ? x->pieces[i].count : most;
     for (size_t k = 0; k < 2; k++)
         if (!t->moments[k])
             t->moments[k] = malloc(elements * sizeof(float));
-    mine = malloc(2 * t->members[0].exchange.pieces[0].count * sizeof *mine);
+    mine = malloc(2 * most * sizeof *mine);
     firsts = malloc((ranks + 1) * sizeof *firsts);
     if (!t->moments[0] || !t->moments[1] || !mine || !firsts)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for the state"));
     CAPS_TRY(caps_team_do(t, member_get_moments, err));
-    for (size_t i = 0; i < t->members[0].exchange.count; i++)
+    for (size_t i = 0; i < x->count; i++)
         CAPS_TRY(collect_piece(t, i, mine, firsts, err));
     if (caps_ranks_rank(t->ranks) == 0)
         CAPS_TRY(caps_team_do(t, member_set_moments, err));
