@@ -90,9 +90,9 @@ static caps_tensor part(const caps_tensor *flat, size_t first, size_t count)
     return caps_tensor_wrap(flat->buffer, flat->offset + first, CAPS_F32, 1, &count);
 }
 
-/* How many elements from `first` on and before `end` one kernel updates: those with the same factor,
- * which is put into *factor. *p is a parameter not behind `first`, and becomes that of the next
- * element. */
+/* How many elements from `first` on and before `end` one kernel updates: those with the same
+ * factor, which is put into *factor. *p is a parameter not behind `first`, and becomes that of the
+ * next element. */
 static size_t next_part(const caps_model *m, size_t first, size_t end, size_t *p, float *factor)
 {
     const caps_network *n = &m->network;

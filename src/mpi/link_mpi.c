@@ -36,11 +36,10 @@ static void **bells; /* [ranks]; NULL of ranks on other machines */
 /* Where rank k of `comm` is among the ranks of this machine its part of the window is its bell. */
 static bool find_bells(MPI_Comm local, int ranks)
 {
-    MPI_Group all, here;
+    MPI_Group all = MPI_GROUP_NULL, here = MPI_GROUP_NULL;
     bells = calloc((size_t)ranks, sizeof *bells);
-    if (!bells || MPI_Comm_group(comm, &all) != MPI_SUCCESS)
-        return false;
-    bool found = MPI_Comm_group(local, &here) == MPI_SUCCESS;
+    bool found = bells && MPI_Comm_group(comm, &all) == MPI_SUCCESS &&
+                 MPI_Comm_group(local, &here) == MPI_SUCCESS;
     for (int k = 0; found && k < ranks; k++) {
         MPI_Aint bytes;
         int unit, at = MPI_UNDEFINED;
@@ -48,7 +47,10 @@ static bool find_bells(MPI_Comm local, int ranks)
         if (found && at != MPI_UNDEFINED)
             found = MPI_Win_shared_query(window, at, &bytes, &unit, &bells[k]) == MPI_SUCCESS;
     }
-    MPI_Group_free(&all);
+    if (all != MPI_GROUP_NULL)
+        MPI_Group_free(&all);
+    if (here != MPI_GROUP_NULL)
+        MPI_Group_free(&here);
     return found;
 }
 

@@ -268,7 +268,8 @@ static caps_status one_fails(caps_ranks *r, int which, const char *how)
     return status;
 }
 
-/* `sum`, `fast`, `bf16`, `shards`, `messages`, `fails 1`, `killed 1`, `stopped 1`. Exits with the status. */
+/* `sum`, `fast`, `bf16`, `shards`, `messages`, `fails 1`, `killed 1`, `stopped 1`. Exits with the
+ * status. */
 static void rank_run(const char *task)
 {
     const caps_link *link;

@@ -1,8 +1,8 @@
 /* bell.h: wakes the courier of another process on the same machine, so that a rank which waits need
  * not look for messages again and again.
  *
- * A bell is in memory that both processes have. Whoever has something for its owner rings it: what is
- * urgent wakes it in any case, the rest only where the owner said that it waits.
+ * A bell is in memory that both processes have. Whoever has something for its owner rings it: what
+ * is urgent wakes it in any case, the rest only where the owner said that it waits.
  *
  *     owner    seen = read | looks for work | wait(seen): not where it was rung since `seen` */
 #ifndef CAPS_BELL_H

@@ -2,7 +2,8 @@
  * still at the layers before.
  *
  * The flat gradient is cut into pieces of CAPS_PIECE elements, the last one first, as the backward
- * pass leaves them; the first layer, the last to be there, has one of its own. Commands go into a queue of their own, which waits for that of the model:
+ * pass leaves them; the first layer, the last to be there, has one of its own. Commands go into a
+ * queue of their own, which waits for that of the model:
  *
  *     compute     ... layer n     layer n-1     layer n-2     ...        | optimizer
  *     transfers               piece down    piece down   ...     pieces up
@@ -58,8 +59,8 @@ caps_status caps_exchange_join(caps_exchange *x, size_t i, caps_error *err);
 caps_status caps_exchange_show(caps_exchange *x, size_t i, caps_error *err);
 /* Waits until they are there: `values` may be read and written. */
 caps_status caps_exchange_look(caps_exchange *x, size_t i, caps_error *err);
-/* In place of caps_exchange_end: the parameters of all pieces go back, and the model's queue goes on
- * once they are there. Enqueues only. */
+/* In place of caps_exchange_end: the parameters of all pieces go back, and the model's queue goes
+ * on once they are there. Enqueues only. */
 caps_status caps_exchange_hide(caps_exchange *x, caps_error *err);
 /* A step is not ended: waits for what is on its way, and gives back what is here. */
 void caps_exchange_drop(caps_exchange *x);

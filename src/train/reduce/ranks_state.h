@@ -106,8 +106,8 @@ caps_op *caps_op_make(caps_op_kind kind, const void *data, size_t bytes, int pee
 void caps_op_free(caps_ranks *r, caps_op *op); /* a `done` of those that have no other */
 /* For the courier, from any thread. */
 void caps_ranks_submit(caps_ranks *r, caps_op *op);
-/* ranks_rest.c: the courier looks what there is; with the lock. By the courier: rests until then, or
- * until it is rung for since `seen`, or it is time to look. */
+/* ranks_rest.c: the courier looks what there is; with the lock. By the courier: rests until then,
+ * or until it is rung for since `seen`, or it is time to look. */
 void caps_ranks_wake(caps_ranks *r);
 void caps_ranks_rest(caps_ranks *r, uint32_t seen);
 /* By the courier, at once. */

@@ -195,6 +195,10 @@ caps_status caps_team_collect(caps_team *t, caps_error *err)
     if (caps_ranks_rank(t->ranks) == 0)
         CAPS_TRY(caps_team_do(t, member_set_moments, err));
     t->stale = false;
+    for (size_t k = 0; k < 2; k++) { /* after a failure a device may still write there */
+        free(t->moments[k]);
+        t->moments[k] = NULL;
+    }
 done:
     free(mine);
     free(firsts);
