@@ -204,6 +204,12 @@ caps_tensor caps_model_flat_gradients(const caps_model *m)
     return m->gradients;
 }
 
+caps_tensor caps_model_flat_trained(const caps_model *m)
+{
+    return caps_tensor_wrap(
+        m->parameters.buffer, m->parameters.offset, CAPS_F32, 1, &m->network.elements);
+}
+
 static caps_status need_moments(const caps_model *m, caps_error *err)
 {
     return m->first_moments.buffer

@@ -90,25 +90,29 @@ static caps_tensor part(const caps_tensor *flat, size_t first, size_t count)
     return caps_tensor_wrap(flat->buffer, flat->offset + first, CAPS_F32, 1, &count);
 }
 
-/* How many elements from `first` on, which lies in parameter *p, one kernel updates: those with the
- * same factor, which is put into *factor. *p becomes the parameter behind them. */
-static size_t next_part(const caps_model *m, size_t first, size_t *p, float *factor)
+/* How many elements from `first` on and before `end` one kernel updates: those with the same
+ * factor, which is put into *factor. *p is a parameter not behind `first`, and becomes that of the
+ * next element. */
+static size_t next_part(const caps_model *m, size_t first, size_t end, size_t *p, float *factor)
 {
     const caps_network *n = &m->network;
-    size_t end = first;
-    while (n->parameters[*p].statistic)
-        ++*p;
-    *factor = n->parameters[*p].lr_multiplier;
-    for (; *p < n->parameter_count; ++*p) {
-        if (n->parameters[*p].statistic)
+    size_t at = first;
+    for (; *p < n->parameter_count && at < end; ++*p) {
+        const caps_owned_parameter *owned = &n->parameters[*p];
+        const size_t behind = owned->parameter.first + owned->parameter.count;
+        if (owned->statistic || behind <= first)
             continue;
-        if (fabsf(n->parameters[*p].lr_multiplier - *factor) > 0)
+        if (at == first)
+            *factor = owned->lr_multiplier;
+        else if (fabsf(owned->lr_multiplier - *factor) > 0)
             break;
-        end = n->parameters[*p].parameter.first + n->parameters[*p].parameter.count;
-        if (end - first > MOST_AT_ONCE)
+        at = behind;
+        if (at - first > MOST_AT_ONCE)
             return MOST_AT_ONCE;
+        if (at > end)
+            break;
     }
-    return end - first;
+    return (at < end ? at : end) - first;
 }
 
 /* Is the tensor one of weights: "conv1.weight", "primary.pose.weight"? */
@@ -119,35 +123,42 @@ static bool is_weight(const caps_parameter *p)
     return p->ndim > 1 && n > k && strcmp(p->name + n - k, end) == 0;
 }
 
-/* Adds weight_decay w to the gradients. */
-static caps_status decay_weights(caps_model *m, caps_error *err)
+/* Adds weight_decay w to the gradients of elements [first, end). */
+static caps_status decay_weights(caps_model *m, size_t first, size_t end, caps_error *err)
 {
     const float decay = (float)m->options.weight_decay;
     caps_status status = CAPS_OK;
     for (size_t i = 0; decay > 0 && i < m->network.parameter_count && status == CAPS_OK; i++) {
         const caps_parameter *p = &m->network.parameters[i].parameter;
-        if (is_weight(p))
-            status = caps_add_scaled(m->rt, &p->gradient, &p->value, decay, err);
+        const size_t from = p->first > first ? p->first : first;
+        const size_t to = p->first + p->count < end ? p->first + p->count : end;
+        if (!is_weight(p) || from >= to)
+            continue;
+        const caps_tensor g = part(&m->gradients, from, to - from);
+        const caps_tensor w = part(&m->parameters, from, to - from);
+        status = caps_add_scaled(m->rt, &g, &w, decay, err);
     }
     return status;
 }
 
-caps_status caps_model_adam(caps_model *m, float lr, uint64_t t, caps_error *err)
+caps_status caps_model_adam_part(
+    caps_model *m, float lr, uint64_t t, size_t first, size_t count, caps_error *err)
 {
     caps_adam adam = {lr, ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, t};
+    const size_t end = first + count;
     caps_status status = CAPS_OK;
-    float factor;
+    float factor = 1;
     if (!m->first_moments.buffer)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "model: it was made without Adam's moments");
     CAPS_TRY(caps_record_settle(m, err));
     m->version++;
-    CAPS_TRY(decay_weights(m, err));
-    for (size_t first = 0, p = 0, count; first < m->network.elements; first += count) {
-        count = next_part(m, first, &p, &factor);
-        const caps_tensor w = part(&m->parameters, first, count);
-        const caps_tensor g = part(&m->gradients, first, count);
-        const caps_tensor m1 = part(&m->first_moments, first, count);
-        const caps_tensor m2 = part(&m->second_moments, first, count);
+    CAPS_TRY(decay_weights(m, first, end, err));
+    for (size_t at = first, p = 0, n; at < end; at += n) {
+        n = next_part(m, at, end, &p, &factor);
+        const caps_tensor w = part(&m->parameters, at, n);
+        const caps_tensor g = part(&m->gradients, at, n);
+        const caps_tensor m1 = part(&m->first_moments, at, n);
+        const caps_tensor m2 = part(&m->second_moments, at, n);
         adam.learning_rate = lr * factor;
         CAPS_TRY(caps_adam_step(m->rt, &w, &m1, &m2, &m->flag, &g, &adam, err));
     }
@@ -155,21 +166,33 @@ done:
     return status;
 }
 
-caps_status caps_model_sgd(caps_model *m, float lr, caps_error *err)
+caps_status caps_model_sgd_part(
+    caps_model *m, float lr, size_t first, size_t count, caps_error *err)
 {
+    const size_t end = first + count;
     caps_status status = CAPS_OK;
-    float factor;
+    float factor = 1;
     if (!m->options.training)
         return caps_fail(err, CAPS_ERR_ARGUMENT, "model: it was made for inference");
     CAPS_TRY(caps_record_settle(m, err));
     m->version++;
-    CAPS_TRY(decay_weights(m, err));
-    for (size_t first = 0, p = 0, count; first < m->network.elements; first += count) {
-        count = next_part(m, first, &p, &factor);
-        const caps_tensor w = part(&m->parameters, first, count);
-        const caps_tensor g = part(&m->gradients, first, count);
+    CAPS_TRY(decay_weights(m, first, end, err));
+    for (size_t at = first, p = 0, n; at < end; at += n) {
+        n = next_part(m, at, end, &p, &factor);
+        const caps_tensor w = part(&m->parameters, at, n);
+        const caps_tensor g = part(&m->gradients, at, n);
         CAPS_TRY(caps_sgd_step(m->rt, &w, &m->flag, &g, lr * factor, err));
     }
 done:
     return status;
+}
+
+caps_status caps_model_adam(caps_model *m, float lr, uint64_t t, caps_error *err)
+{
+    return caps_model_adam_part(m, lr, t, 0, m->network.elements, err);
+}
+
+caps_status caps_model_sgd(caps_model *m, float lr, caps_error *err)
+{
+    return caps_model_sgd_part(m, lr, 0, m->network.elements, err);
 }

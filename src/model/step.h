@@ -60,8 +60,14 @@ caps_status caps_model_accumulate(caps_model *m, const caps_images *images, bool
 
 /* Does it run its decoder? Not where the network has none, or it was made without. */
 bool caps_model_decodes(const caps_model *m);
-/* The gradients of all parameters, [caps_model_trained_count]: a view. */
+/* The gradients of all parameters, [caps_model_trained_count]: a view; and what is trained. */
 caps_tensor caps_model_flat_gradients(const caps_model *m);
+caps_tensor caps_model_flat_trained(const caps_model *m);
+/* caps_model_adam and caps_model_sgd of elements [first, first + count) of what is trained. */
+caps_status caps_model_adam_part(
+    caps_model *m, float lr, uint64_t t, size_t first, size_t count, caps_error *err);
+caps_status caps_model_sgd_part(
+    caps_model *m, float lr, size_t first, size_t count, caps_error *err);
 
 void caps_step_begin(caps_model *m);
 /* slot: below CAPS_STEPS_AT_ONCE, not in use. The queue is flushed. */

@@ -28,6 +28,54 @@ static bool ok(int code, const char *what)
     return false;
 }
 
+/* ---- memory that the ranks of a machine share ----------------------------------------------- */
+
+static MPI_Win window = MPI_WIN_NULL;
+static void **bells; /* [ranks]; NULL of ranks on other machines */
+
+/* Where rank k of `comm` is among the ranks of this machine its part of the window is its bell. */
+static bool find_bells(MPI_Comm local, int ranks)
+{
+    MPI_Group all = MPI_GROUP_NULL, here = MPI_GROUP_NULL;
+    bells = calloc((size_t)ranks, sizeof *bells);
+    bool found = bells && MPI_Comm_group(comm, &all) == MPI_SUCCESS &&
+                 MPI_Comm_group(local, &here) == MPI_SUCCESS;
+    for (int k = 0; found && k < ranks; k++) {
+        MPI_Aint bytes;
+        int unit, at = MPI_UNDEFINED;
+        found = MPI_Group_translate_ranks(all, 1, &k, here, &at) == MPI_SUCCESS;
+        if (found && at != MPI_UNDEFINED)
+            found = MPI_Win_shared_query(window, at, &bytes, &unit, &bells[k]) == MPI_SUCCESS;
+    }
+    if (all != MPI_GROUP_NULL)
+        MPI_Group_free(&all);
+    if (here != MPI_GROUP_NULL)
+        MPI_Group_free(&here);
+    return found;
+}
+
+/* All ranks of a machine have bells, or none has: they do without. */
+static void make_bells(MPI_Comm local, int ranks)
+{
+    void *own = NULL;
+    int works = MPI_Win_allocate_shared(CAPS_LINK_BELL, 1, MPI_INFO_NULL, local, &own, &window) ==
+                MPI_SUCCESS;
+    if (works)
+        memset(own, 0, CAPS_LINK_BELL);
+    works = works && find_bells(local, ranks);
+    if (MPI_Allreduce(MPI_IN_PLACE, &works, 1, MPI_INT, MPI_MIN, local) == MPI_SUCCESS && works)
+        return;
+    free(bells);
+    bells = NULL;
+}
+
+static void *link_bell(int rank)
+{
+    return bells ? bells[rank] : NULL;
+}
+
+/* ---- the link ------------------------------------------------------------------------------- */
+
 static bool link_begin(caps_place *place)
 {
     MPI_Comm local = MPI_COMM_NULL;
@@ -49,6 +97,7 @@ static bool link_begin(caps_place *place)
         return false;
     MPI_Comm_rank(local, &place->local_rank);
     MPI_Comm_size(local, &place->local_count);
+    make_bells(local, place->count);
     MPI_Comm_free(&local);
     MPI_Get_processor_name(host, &length);
     snprintf(place->host, sizeof place->host, "%.255s", host);
@@ -167,6 +216,10 @@ static bool link_end(void)
     users = finished = NULL;
     indices = NULL;
     count = room = 0;
+    free(bells);
+    bells = NULL;
+    if (window != MPI_WIN_NULL)
+        MPI_Win_free(&window);
     MPI_Comm_free(&comm);
     return ok(MPI_Finalize(), "MPI_Finalize");
 }
@@ -208,6 +261,7 @@ const caps_link *caps_link_mpi(void)
         .start_sum = link_sum,
         .poll = link_poll,
         .take = link_take,
+        .bell = link_bell,
         .end = link_end,
         .stop = link_stop,
         .text = link_text};

@@ -45,6 +45,27 @@ static float average_rate(double decay, uint64_t step)
     return (float)(1 - (young < decay ? young : decay));
 }
 
+caps_status caps_stepper_optimize(
+    const caps_stepper *s, float lr, uint64_t step, size_t first, size_t count, caps_error *err)
+{
+    return s->optimizer == CAPS_OPTIMIZER_ADAM
+               ? caps_model_adam_part(s->model, lr, step, first, count, err)
+               : caps_model_sgd_part(s->model, lr, first, count, err);
+}
+
+static caps_status stepper_update(caps_stepper *s, uint64_t step, float lr, caps_error *err)
+{
+    caps_model *m = s->model;
+    caps_status status;
+    if (s->update)
+        return s->update(s->reduce_user, m, lr, step, err);
+    if (s->reduce)
+        CAPS_TRY(s->reduce(s->reduce_user, m, err));
+    CAPS_TRY(caps_stepper_optimize(s, lr, step, 0, caps_model_trained_count(m), err));
+done:
+    return status;
+}
+
 /* The calls. */
 static caps_status stepper_enqueue_calls(
     caps_stepper *s, uint64_t step, const caps_images *images, double lr, caps_error *err)
@@ -57,10 +78,7 @@ static caps_status stepper_enqueue_calls(
     caps_model_set_step(m, s->seed, step);
     const caps_joint joint = {s->first, s->total, s->ready, s->reduce_user, s->share};
     CAPS_TRY(caps_model_accumulate(m, images, true, s->total > 0 ? &joint : NULL, err));
-    if (s->reduce)
-        CAPS_TRY(s->reduce(s->reduce_user, m, err));
-    CAPS_TRY(s->optimizer == CAPS_OPTIMIZER_ADAM ? caps_model_adam(m, (float)lr, step, err)
-                                                 : caps_model_sgd(m, (float)lr, err));
+    CAPS_TRY(stepper_update(s, step, (float)lr, err));
     if (s->ema > 0)
         CAPS_TRY(caps_model_average_step(m, average_rate(s->ema, step), err));
     CAPS_TRY(caps_step_end(m, stepper_slot(step), err));

@@ -25,6 +25,9 @@
  * batch, or, of a part of a batch, summed over its images and divided by their number in all. A
  * failure ends the step, and is its error. */
 typedef caps_status caps_stepper_reduce(void *user, caps_model *m, caps_error *err);
+/* Called in place of both, where a sharded optimizer updates the parameters. */
+typedef caps_status caps_stepper_update(
+    void *user, caps_model *m, float lr, uint64_t step, caps_error *err);
 /* Called before, as each layer's part of them is enqueued: see caps_joint. */
 typedef caps_status caps_stepper_ready(void *user, size_t first, size_t count, caps_error *err);
 
@@ -47,6 +50,7 @@ typedef struct caps_stepper {
     uint64_t seed;
     caps_stepper_reduce *reduce; /* NULL: none. May be set while no step is in flight */
     caps_stepper_ready *ready;   /* likewise; NULL: none */
+    caps_stepper_update *update; /* likewise; NULL: `reduce` and the whole optimizer */
     void *reduce_user;
     const caps_batch_share *share; /* caps_joint.share; NULL: none */
     /* The images of the next step are those from `first` on of `total` that several models compute
@@ -69,6 +73,9 @@ void caps_stepper_init(
 
 /* The last step that was enqueued (and those before it). */
 uint64_t caps_stepper_enqueued(const caps_stepper *s);
+/* The optimizer's step for elements [first, first + count) of what is trained. */
+caps_status caps_stepper_optimize(
+    const caps_stepper *s, float lr, uint64_t step, size_t first, size_t count, caps_error *err);
 bool caps_stepper_is_full(const caps_stepper *s); /* one must be taken before the next goes in */
 
 /* Images of a step that was enqueued, and is one of the last CAPS_STEPS_AT_ONCE. */

@@ -153,6 +153,7 @@ static caps_status close_epoch(caps_trainer *t, caps_error *err)
     caps_status status = CAPS_OK;
     if (caps_trainer_members(t) > 1)
         CAPS_TRY(caps_trainer_gather_epoch(t, err));
+    CAPS_TRY(caps_team_collect(t->team, err)); /* rank 0 saves */
     status = t->leads ? close_here(t, err) : CAPS_OK;
     const bool called_off = status == CAPS_ERR_INTERRUPTED;
     if (!called_off)
@@ -234,7 +235,7 @@ static caps_status run_steps(caps_trainer *t, caps_error *err)
         const uint64_t step = caps_team_enqueued(t->team);
         if (is_end(t, step) || caps_trainer_is_stopped(t) || caps_trainer_is_out_of_time(t))
             break;
-        if (every > 0 && step % every == 0) {
+        if ((every > 0 && step % every == 0) || t->verdict.saves) {
             CAPS_TRY(caps_trainer_settle(t, err));
             CAPS_TRY(caps_trainer_save(t, false, err));
         }

@@ -51,6 +51,7 @@ typedef struct caps_trainer {
     /* Where the run stands, steps in flight not counted; its values are there while it is saved. */
     caps_state state;
     uint64_t resumed_from_step, saved_step;
+    double saved, saving_seconds; /* when the state was saved last, and how long that took */
     caps_team *team;
     double timeout;    /* seconds in which each of several devices answers */
     caps_ranks *ranks; /* of all processes; NULL: this one alone */
@@ -59,6 +60,7 @@ typedef struct caps_trainer {
     struct {
         bool stopped, late;         /* the run is to stop; its time is over */
         bool called_off;            /* an epoch was not closed */
+        bool saves;                 /* the state is saved after the step */
     } verdict;                      /* rank 0's, as all have heard it */
     size_t *slots;                  /* [members]: where each stands in control.devices */
     caps_train_device *before;      /* [members]: what it did in this process before this team */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "config.h"
 #include "fail.h"
 #include "file.h"
@@ -161,9 +162,10 @@ done:
 
 caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err)
 {
-    caps_status status;
-    if (!t->leads)
-        return CAPS_OK;
+    const double began = caps_clock_seconds();
+    caps_status status = caps_team_collect(t->team, err);
+    if (status != CAPS_OK || !t->leads)
+        return status;
     caps_trace_begin(t->rt, "save");
     CAPS_TRY(take_values(t, model, err));
     CAPS_TRY(caps_metrics_sync(&t->log, err));
@@ -171,6 +173,8 @@ caps_status caps_trainer_save(caps_trainer *t, bool model, caps_error *err)
     CAPS_TRY(caps_state_save(&t->state, t->state_path, t->model, &t->config, t->config_text, err));
     CAPS_TRY(caps_state_give_back(&t->state, t->model, err));
     t->saved_step = t->state.step;
+    t->saved = caps_clock_seconds();
+    t->saving_seconds = t->saved - began;
     caps_trainer_report(t, CAPS_TRAIN_SAVED);
 done:
     caps_state_give_back(&t->state, t->model, NULL);

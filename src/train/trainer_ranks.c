@@ -77,6 +77,17 @@ done:
     return status;
 }
 
+/* Where a rank that is lost takes a part of the state along, rank 0 saves now and then, which takes
+ * at most a fiftieth of the time. */
+#define SAVE_SECONDS 300.0
+#define SAVE_SHARE   50
+
+static bool wants_save(const caps_trainer *t)
+{
+    return caps_team_is_sharded(t->team) && caps_clock_seconds() - fmax(t->saved, t->began) >=
+                                                fmax(SAVE_SECONDS, SAVE_SHARE * t->saving_seconds);
+}
+
 caps_status caps_trainer_share_verdict(caps_trainer *t, bool called_off, caps_error *err)
 {
     bool late;
@@ -85,11 +96,12 @@ caps_status caps_trainer_share_verdict(caps_trainer *t, bool called_off, caps_er
         return CAPS_OK;
     if (t->control->stop && *t->control->stop)
         caps_ranks_request_stop(t->ranks);
-    uint8_t flags[3] = {caps_trainer_wants_end(t, &late), late, called_off};
+    uint8_t flags[4] = {caps_trainer_wants_end(t, &late), late, called_off, wants_save(t)};
     CAPS_TRY(caps_ranks_share_aside(t->ranks, flags, sizeof flags, err));
     t->verdict.stopped = flags[0];
     t->verdict.late = flags[1];
     t->verdict.called_off = flags[2];
+    t->verdict.saves = flags[3];
 done:
     return status;
 }

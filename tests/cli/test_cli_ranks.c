@@ -81,6 +81,38 @@ START_TEST(ranks_give_the_bits_of_one_process)
 }
 END_TEST
 
+/* Each rank updates its part of the parameters: whatever the optimizer does with them, and what is
+ * saved of all parts and goes on, alone too. */
+START_TEST(a_sharded_optimizer_gives_the_bits_of_one_process)
+{
+    static const char *const flags[] = {
+        "--ema 0.9 --weight-decay 0.01 --layer-lr primary=0.5,conv1.bias=0", "--optimizer sgd",
+        "--augment none --split 19:1"};
+    if (!has_parts())
+        return;
+    for (size_t i = 0; i < 3; i++) {
+        char alone[16], two[16], part[16];
+        snprintf(alone, sizeof alone, "alone%zu", i);
+        snprintf(two, sizeof two, "ranks%zu", i);
+        snprintf(part, sizeof part, "part%zu", i);
+        const char *all = cli_line("--device cpu/2 --max-steps 11 %s", flags[i]);
+        json_decref(train(0, alone, all));
+        json_decref(train(2, two, all));
+        json_decref(train(2, part, cli_line("--device cpu/2 --max-steps 6 %s", flags[i])));
+        test_process p = shell(cli_line(TEST_PROGRAM " train --resume --out %s --max-steps 11 "
+                                                     "--device cpu/2 --quiet",
+            cli_path(work, part)));
+        cli_expect_ok(p);
+        test_process_release(&p);
+        ck_assert(cli_same_file(model_of(alone), model_of(two)));
+        ck_assert(cli_same_file(model_of(alone), model_of(part)));
+        if (i == 0)
+            ck_assert(cli_same_file(cli_path(cli_path(work, alone), "model-ema.safetensors"),
+                cli_path(cli_path(work, two), "model-ema.safetensors")));
+    }
+}
+END_TEST
+
 /* An uneven split, of which one rank has no image in the last batch of an epoch; one rank has two
  * devices. */
 START_TEST(any_number_of_ranks_gives_the_loss_of_one)
@@ -339,6 +371,7 @@ Suite *suite(void)
         return s;
     }
     tcase_add_test(tc, ranks_give_the_bits_of_one_process);
+    tcase_add_test(tc, a_sharded_optimizer_gives_the_bits_of_one_process);
     tcase_add_test(tc, any_number_of_ranks_gives_the_loss_of_one);
     tcase_add_test(tc, statistics_of_a_batch_are_those_of_all_ranks);
     tcase_add_test(tc, gradients_as_bfloat16_repeat);

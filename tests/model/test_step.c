@@ -348,6 +348,47 @@ START_TEST(weight_decay_is_that_of_a_step_by_hand)
 }
 END_TEST
 
+/* A step from the same gradients: at once, or in parts whose bounds lie anywhere in a parameter. */
+static float *step_in_parts(caps_runtime *rt, bool adam, const size_t *bounds, size_t parts)
+{
+    caps_error err = {0};
+    caps_model_options options = train8;
+    options.weight_decay = 0.25;
+    options.lr_multipliers = "primary=0.25,decoder.fc1=0.5";
+    caps_model *m = make(rt, &options);
+    batch one = batch_of(1);
+    test_ok(caps_model_gradients(m, &(caps_images){8, one.images, one.labels, NULL}, &err));
+    for (size_t i = 0; i < parts; i++) {
+        const size_t first = bounds[i], count = bounds[i + 1] - first;
+        test_ok(adam ? caps_model_adam_part(m, 0.01f, 1, first, count, &err)
+                     : caps_model_sgd_part(m, 0.01f, first, count, &err));
+    }
+    float *w = parameters_of(m);
+    free(one.images);
+    caps_model_free(m);
+    return w;
+}
+
+START_TEST(a_step_in_parts_is_the_whole_step)
+{
+    caps_model *m = make(families[_i], &train8);
+    const size_t n = caps_model_trained_count(m), flat = caps_model_flat_count(m);
+    const size_t whole[] = {0, n};
+    const size_t parts[] = {0, 1, 1, 18, n / 3, n / 3 + 7, n / 2, n - 3, n};
+    float *before = parameters_of(m);
+    for (int adam = 0; adam < 2; adam++) {
+        float *want = step_in_parts(families[_i], adam, whole, 1);
+        float *have = step_in_parts(families[_i], adam, parts, 8);
+        ck_assert(memcmp(want, have, flat * sizeof *want) == 0);
+        ck_assert(memcmp(want, before, flat * sizeof *want) != 0);
+        free(want);
+        free(have);
+    }
+    free(before);
+    caps_model_free(m);
+}
+END_TEST
+
 /* Two micro-batches: the first has the fault, the second takes its tensors. */
 START_TEST(a_bad_micro_batch_is_named)
 {
@@ -412,6 +453,7 @@ Suite *suite(void)
     families_add(tc, a_bad_step_is_named_while_the_next_runs);
     families_add(tc, iterations_of_em_are_named);
     families_add(tc, weight_decay_is_that_of_a_step_by_hand);
+    families_add(tc, a_step_in_parts_is_the_whole_step);
     families_add(tc, a_bad_micro_batch_is_named);
     families_add(tc, a_sum_that_overflows);
     return s;

@@ -162,6 +162,65 @@ static void sum_steps(caps_ranks *r, bool fast)
     need(!caps_ranks_is_busy(r));
 }
 
+/* A sharded optimizer's: the owner has the sum, makes a value of it, and all have all values. */
+static void shard_steps(caps_ranks *r)
+{
+    const int n = caps_ranks_count(r), me = caps_ranks_rank(r);
+    float *data[PIECES], *values[PIECES];
+    size_t first, own;
+    need(caps_ranks_sum_init(r, counts, PIECES, CAPS_REDUCE_EXACT, &err) == CAPS_OK);
+    caps_ranks_sum_shard(r, true);
+    for (size_t p = 0; p < PIECES; p++) {
+        data[p] = malloc(counts[p] * sizeof(float));
+        values[p] = malloc(counts[p] * sizeof(float));
+    }
+    for (int step = 0; step < 2 * STEPS; step++) {
+        bool takes_part[MOST_RANKS];
+        for (int k = 0; k < n; k++)
+            takes_part[k] = takes(k, n, step);
+        caps_ranks_sum_begin(r, takes_part);
+        for (size_t p = 0; p < PIECES; p++) {
+            for (size_t i = 0; i < counts[p]; i++)
+                data[p][i] = part(me, p, i, step);
+            caps_ranks_sum_put(r, p, data[p]);
+        }
+        for (size_t p = 0; p < PIECES; p++) {
+            need(caps_ranks_sum_wait_own(r, p) && caps_ranks_sum_own_is_done(r, p));
+            own = caps_ranks_sum_slice(r, p, me, &first);
+            for (size_t i = 0; i < counts[p]; i++)
+                values[p][i] = i - first < own ? -data[p][i] : NAN;
+            caps_ranks_sum_show(r, p, values[p]);
+        }
+        for (size_t p = 0; p < PIECES; p++)
+            need(caps_ranks_sum_wait(r, p));
+        need(caps_ranks_sum_end(r));
+        for (size_t p = 0; p < PIECES; p++)
+            for (size_t i = 0; i < counts[p]; i++) {
+                float sum = 0;
+                bool any = false;
+                for (int k = 0; k < n; k++)
+                    if (takes_part[k]) {
+                        sum = any ? sum + part(k, p, i, step) : part(k, p, i, step);
+                        any = true;
+                    }
+                need(values[p][i] == -sum);
+            }
+    }
+    for (size_t p = 0; p < PIECES; p++) {
+        size_t all = 0;
+        for (int k = 0; k < n; k++) {
+            own = caps_ranks_sum_slice(r, p, k, &first);
+            need(own == 0 || first == all);
+            all += own;
+        }
+        need(all == counts[p]);
+        free(data[p]);
+        free(values[p]);
+    }
+    caps_ranks_sum_release(r);
+    need(!caps_ranks_is_busy(r));
+}
+
 static void share_and_gather(caps_ranks *r)
 {
     const int n = caps_ranks_count(r), me = caps_ranks_rank(r);
@@ -209,7 +268,8 @@ static caps_status one_fails(caps_ranks *r, int which, const char *how)
     return status;
 }
 
-/* `sum`, `fast`, `bf16`, `messages`, `fails 1`, `killed 1`, `stopped 1`. Exits with the status. */
+/* `sum`, `fast`, `bf16`, `shards`, `messages`, `fails 1`, `killed 1`, `stopped 1`. Exits with the
+ * status. */
 static void rank_run(const char *task)
 {
     const caps_link *link;
@@ -226,6 +286,8 @@ static void rank_run(const char *task)
         share_and_gather(r);
     else if (strcmp(task, "bf16") == 0)
         half_steps(r);
+    else if (strcmp(task, "shards") == 0)
+        shard_steps(r);
     else
         sum_steps(r, strcmp(task, "fast") == 0);
     status = caps_ranks_end(r, status, &err);
@@ -274,6 +336,12 @@ END_TEST
 START_TEST(sums_as_bfloat16_keep_what_is_left)
 {
     expect_done(_i, "bf16");
+}
+END_TEST
+
+START_TEST(parameters_are_those_of_the_owners)
+{
+    expect_done(_i, "shards");
 }
 END_TEST
 
@@ -339,6 +407,7 @@ Suite *suite(void)
     tcase_add_loop_test(tc, sums_are_those_of_the_order_of_the_ranks, 1, 5);
     tcase_add_loop_test(tc, fast_sums_are_right_within_rounding, 1, 4);
     tcase_add_loop_test(tc, sums_as_bfloat16_keep_what_is_left, 1, 5);
+    tcase_add_loop_test(tc, parameters_are_those_of_the_owners, 2, 5);
     tcase_add_loop_test(tc, messages_reach_all, 1, 5);
     tcase_add_test(tc, a_rank_that_fails_is_named);
     tcase_add_test(tc, a_rank_that_is_lost_is_named);

@@ -2,6 +2,7 @@
 #include "exchange.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "fail.h"
 #include "step.h"
@@ -24,6 +25,21 @@ static caps_status exchange_make_copy(caps_exchange *x, caps_error *err)
                : caps_fail(err, CAPS_ERR_MEMORY, "out of memory for %zu bytes of gradients", bytes);
 }
 
+/* Elements of the first layer that has some, which the backward pass comes to last: where they fit
+ * into a piece they are one, so that all others are away before. */
+static size_t last_piece(const caps_model *model, size_t elements, size_t piece)
+{
+    const caps_parameter *p = caps_model_parameter(model, 0);
+    const size_t name = strcspn(p->name, ".");
+    for (size_t i = 1; i < caps_model_parameter_count(model); i++) {
+        const caps_parameter *q = caps_model_parameter(model, i);
+        if (!caps_model_is_statistic(model, i) &&
+            (strncmp(p->name, q->name, name) != 0 || q->name[name] != '.'))
+            return q->first <= piece ? q->first : piece;
+    }
+    return elements < piece ? elements : piece;
+}
+
 caps_status caps_exchange_init(caps_exchange *x, caps_model *model, size_t piece, caps_error *err)
 {
     caps_runtime *rt = caps_model_get_runtime(model);
@@ -32,10 +48,12 @@ caps_status caps_exchange_init(caps_exchange *x, caps_model *model, size_t piece
     cl_int code = CL_SUCCESS;
     if (piece == 0)
         piece = CAPS_PIECE;
+    const size_t last = last_piece(model, elements, piece);
     *x = (caps_exchange){.model = model,
         .gradients = caps_model_flat_gradients(model),
+        .parameters = caps_model_flat_trained(model),
         .mapped = caps_runtime_device(rt)->shares_host_memory,
-        .count = (elements + piece - 1) / piece};
+        .count = 1 + (elements - last + piece - 1) / piece};
     x->pieces = calloc(x->count, sizeof *x->pieces);
     if (!x->pieces)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for the pieces of gradients"));
@@ -43,8 +61,9 @@ caps_status caps_exchange_init(caps_exchange *x, caps_model *model, size_t piece
         CAPS_TRY(exchange_make_copy(x, err));
     for (size_t i = 0; i < x->count; i++) {
         caps_piece *p = &x->pieces[i];
-        p->first = (x->count - 1 - i) * piece;
-        p->count = i == 0 ? elements - p->first : piece;
+        const size_t end = i == 0 ? elements : x->pieces[i - 1].first;
+        p->first = i + 1 == x->count ? 0 : last + (x->count - 2 - i) * piece;
+        p->count = end - p->first;
         p->host = x->host ? x->host + p->first : NULL;
     }
     x->transfers =
@@ -66,6 +85,17 @@ static void event_release(cl_event *event)
     *event = NULL;
 }
 
+static void piece_forget(const caps_exchange *x, caps_piece *p)
+{
+    event_release(&p->arrived);
+    event_release(&p->given);
+    event_release(&p->shown);
+    event_release(&p->hidden);
+    p->values = NULL;
+    if (x->mapped)
+        p->host = NULL;
+}
+
 void caps_exchange_drop(caps_exchange *x)
 {
     for (size_t i = 0; i < x->taken; i++) {
@@ -75,10 +105,11 @@ void caps_exchange_drop(caps_exchange *x)
             if (x->mapped && p->host)
                 clEnqueueUnmapMemObject(x->transfers, x->gradients.buffer, p->host, 0, NULL, NULL);
         }
-        event_release(&p->arrived);
-        event_release(&p->given);
-        if (x->mapped)
-            p->host = NULL;
+        if (p->shown && !p->hidden) {
+            clWaitForEvents(1, &p->shown);
+            clEnqueueUnmapMemObject(x->transfers, x->parameters.buffer, p->values, 0, NULL, NULL);
+        }
+        piece_forget(x, p);
     }
     x->taken = 0;
     if (x->transfers)
@@ -161,20 +192,71 @@ caps_status caps_exchange_give(caps_exchange *x, size_t i, caps_error *err)
     return exchange_failed(code, "writing", err);
 }
 
-caps_status caps_exchange_end(caps_exchange *x, caps_error *err)
+/* The transfers' queue is in order: the last piece is the last to be back. */
+static caps_status exchange_end(caps_exchange *x, cl_event last, caps_error *err)
 {
     cl_command_queue compute = caps_runtime_queue(caps_model_get_runtime(x->model));
-    /* The queue of the transfers is in order: the last piece is the last to be back. */
-    cl_event last = x->pieces[x->count - 1].given;
     cl_int code = clFlush(x->transfers);
     if (code == CL_SUCCESS)
         code = clEnqueueBarrierWithWaitList(compute, 1, &last, NULL);
-    for (size_t i = 0; i < x->count; i++) {
-        event_release(&x->pieces[i].arrived);
-        event_release(&x->pieces[i].given);
-        if (x->mapped)
-            x->pieces[i].host = NULL;
-    }
+    for (size_t i = 0; i < x->count; i++)
+        piece_forget(x, &x->pieces[i]);
     x->taken = 0;
     return code == CL_SUCCESS ? CAPS_OK : exchange_failed(code, "waiting for", err);
+}
+
+caps_status caps_exchange_end(caps_exchange *x, caps_error *err)
+{
+    return exchange_end(x, x->pieces[x->count - 1].given, err);
+}
+
+/* ---- parameters ----------------------------------------------------------------------------- */
+
+caps_status caps_exchange_join(caps_exchange *x, size_t i, caps_error *err)
+{
+    cl_command_queue compute = caps_runtime_queue(caps_model_get_runtime(x->model));
+    cl_int code = clFlush(x->transfers);
+    if (code == CL_SUCCESS)
+        code = clEnqueueBarrierWithWaitList(compute, 1, &x->pieces[i].given, NULL);
+    return code == CL_SUCCESS ? CAPS_OK : exchange_failed(code, "waiting for", err);
+}
+
+caps_status caps_exchange_show(caps_exchange *x, size_t i, caps_error *err)
+{
+    cl_command_queue compute = caps_runtime_queue(caps_model_get_runtime(x->model));
+    caps_piece *p = &x->pieces[i];
+    const size_t at = (x->parameters.offset + p->first) * sizeof(float);
+    cl_event ready = NULL;
+    cl_int code = clEnqueueMarkerWithWaitList(compute, 0, NULL, &ready);
+    if (code == CL_SUCCESS)
+        code = clFlush(compute);
+    if (code == CL_SUCCESS)
+        p->values = clEnqueueMapBuffer(x->transfers, x->parameters.buffer, CL_FALSE,
+            CL_MAP_READ | CL_MAP_WRITE, at, p->count * sizeof(float), 1, &ready, &p->shown, &code);
+    if (code != CL_SUCCESS)
+        p->shown = NULL;
+    if (code == CL_SUCCESS)
+        code = clFlush(x->transfers);
+    event_release(&ready);
+    return code == CL_SUCCESS ? CAPS_OK : exchange_failed(code, "applying", err);
+}
+
+caps_status caps_exchange_look(caps_exchange *x, size_t i, caps_error *err)
+{
+    const cl_int code = clWaitForEvents(1, &x->pieces[i].shown);
+    return code == CL_SUCCESS ? CAPS_OK : exchange_failed(code, "applying", err);
+}
+
+caps_status caps_exchange_hide(caps_exchange *x, caps_error *err)
+{
+    for (size_t i = 0; i < x->count; i++) {
+        caps_piece *p = &x->pieces[i];
+        const cl_int code = clEnqueueUnmapMemObject(
+            x->transfers, x->parameters.buffer, p->values, 0, NULL, &p->hidden);
+        if (code != CL_SUCCESS) {
+            p->hidden = NULL;
+            return exchange_failed(code, "applying", err);
+        }
+    }
+    return exchange_end(x, x->pieces[x->count - 1].hidden, err);
 }

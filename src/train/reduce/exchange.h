@@ -2,7 +2,8 @@
  * still at the layers before.
  *
  * The flat gradient is cut into pieces of CAPS_PIECE elements, the last one first, as the backward
- * pass leaves them. Commands go into a queue of their own, which waits for that of the model:
+ * pass leaves them; the first layer, the last to be there, has one of its own. Commands go into a
+ * queue of their own, which waits for that of the model:
  *
  *     compute     ... layer n     layer n-1     layer n-2     ...        | optimizer
  *     transfers               piece down    piece down   ...     pieces up
@@ -21,11 +22,13 @@ typedef struct caps_piece {
     size_t first, count; /* of the flat gradient */
     float *host;         /* [count], from `arrived` until it is given back */
     cl_event arrived, given;
+    float *values; /* [count]: its parameters, from `shown` until they are hidden */
+    cl_event shown, hidden;
 } caps_piece;
 
 typedef struct caps_exchange {
-    caps_model *model; /* borrowed */
-    caps_tensor gradients;
+    caps_model *model;                 /* borrowed */
+    caps_tensor gradients, parameters; /* what is trained of them */
     cl_command_queue transfers;
     bool mapped; /* pieces are mapped, not copied */
     caps_pinned pinned;
@@ -49,6 +52,16 @@ caps_status caps_exchange_wait(caps_exchange *x, size_t i, caps_error *err);
 caps_status caps_exchange_give(caps_exchange *x, size_t i, caps_error *err);
 /* The model's queue goes on once all pieces are back. Enqueues only; the next step may begin. */
 caps_status caps_exchange_end(caps_exchange *x, caps_error *err);
+/* With a sharded optimizer, where pieces are mapped: piece i was given, and what is enqueued from
+ * now on waits for it. */
+caps_status caps_exchange_join(caps_exchange *x, size_t i, caps_error *err);
+/* The parameters of piece i go to the host, as what is enqueued by now leaves them. */
+caps_status caps_exchange_show(caps_exchange *x, size_t i, caps_error *err);
+/* Waits until they are there: `values` may be read and written. */
+caps_status caps_exchange_look(caps_exchange *x, size_t i, caps_error *err);
+/* In place of caps_exchange_end: the parameters of all pieces go back, and the model's queue goes
+ * on once they are there. Enqueues only. */
+caps_status caps_exchange_hide(caps_exchange *x, caps_error *err);
 /* A step is not ended: waits for what is on its way, and gives back what is here. */
 void caps_exchange_drop(caps_exchange *x);
 

@@ -13,10 +13,10 @@
 #include <stddef.h>
 
 /* Changes with what is below: a module of another build is not used. */
-#define CAPS_LINK_VERSION 1
+#define CAPS_LINK_VERSION 2
 #define CAPS_LINK_SYMBOL  "caps_link_mpi"
 
-enum { CAPS_HOST_BYTES = 256 };
+enum { CAPS_HOST_BYTES = 256, CAPS_LINK_BELL = 64 };
 
 typedef struct caps_place {
     int rank, count;             /* of all */
@@ -38,6 +38,9 @@ typedef struct caps_link {
     bool (*poll)(void ***users, size_t *n);
     /* A whole message of at most `bytes` that is here, from any rank; *from -1: none is. */
     bool (*take)(void *data, size_t bytes, int tag, int *from);
+    /* CAPS_LINK_BELL bytes, zero at first, of memory that all ranks of a machine have: those of a
+     * rank of this machine, until the end. NULL: of another machine; or none has such memory. */
+    void *(*bell)(int rank);
     bool (*end)(void); /* waits for all ranks */
     /* Ends all ranks as far as it can, this one included. */
     void (*stop)(int code);

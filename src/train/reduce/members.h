@@ -34,8 +34,9 @@ struct caps_member {
     bool busy;        /* whether its device is done with all is not known, and will not be */
     caps_step_result result;
     caps_member_work work;
-    bool differs;  /* it is sent the lead's parameters */
-    uint64_t hash; /* of its parameters */
+    bool differs;    /* it is sent the lead's parameters */
+    bool unfinished; /* parameters of other ranks are on their way: caps_member_finish */
+    uint64_t hash;   /* of its parameters */
 };
 
 struct caps_team {
@@ -60,7 +61,10 @@ struct caps_team {
     /* Of networks that normalise by the batch: [all, statistics] and [all]; NULL: of others. */
     float *pool;
     size_t *images_of;
-    bool strays, stray; /* some rank's parameters differ from rank 0's; this rank's do */
+    bool may_shard, sharded; /* the optimizer: sharded.c */
+    bool stale;              /* moments of other ranks' slices are of an earlier step */
+    float *moments[2];       /* [elements], on their way to rank 0; NULL: not yet */
+    bool strays, stray;      /* some rank's parameters differ from rank 0's; this rank's do */
     size_t totals[CAPS_STEPS_AT_ONCE]; /* images of a step in flight, of all ranks */
 
     /* The job at hand, the same for all. */
@@ -114,6 +118,16 @@ caps_status caps_member_left(caps_error *err);
 /* reduction.c: caps_stepper.ready and caps_stepper.reduce, with the member as their user. */
 caps_status caps_member_ready(void *user, size_t first, size_t count, caps_error *err);
 caps_status caps_member_reduce(void *user, caps_model *model, caps_error *err);
+
+/* sharded.c: whether the optimizer may be sharded, as far as this rank knows; and that it is, or is
+ * not, from the next step on. */
+bool caps_team_may_shard(const caps_team *t, caps_reduce reduce);
+void caps_team_shard(caps_team *t, bool sharded);
+/* caps_stepper.update, with the member as its user; and the rest of it: the parameters that other
+ * ranks updated are here. Nothing may read or train the model before. */
+caps_status caps_member_update(
+    void *user, caps_model *model, float lr, uint64_t step, caps_error *err);
+caps_status caps_member_finish(caps_member *m, caps_error *err);
 
 /* team_statistics.c: room for statistics of batches, where the network has some; the images of a
  * step; and caps_batch_share.gather, with the member as its user. */

@@ -52,7 +52,7 @@ void caps_ranks_submit(caps_ranks *r, caps_op *op)
     op->next = NULL;
     *r->last = op;
     r->last = &op->next;
-    pthread_cond_signal(&r->work);
+    caps_ranks_wake(r);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -79,6 +79,22 @@ static void op_done(caps_ranks *r, caps_op *op)
     pthread_mutex_unlock(&r->lock);
 }
 
+enum { LONG = 1 << 18 }; /* bytes of a message that is worth a turn of a rank that computes */
+
+static void note_peer(caps_peer *p, bool is_long)
+{
+    p->rings = true;
+    p->urgent = p->urgent || is_long;
+}
+
+/* A message was begun or is done: its other end may have something to do. */
+static void note_peers(caps_ranks *r, const caps_op *op)
+{
+    const bool sum = op->kind == CAPS_OP_SUM;
+    for (int i = sum ? 0 : op->peer; i < (sum ? r->place.count : op->peer + 1); i++)
+        note_peer(&r->peers[i], !sum && op->bytes >= LONG);
+}
+
 void caps_ranks_start(caps_ranks *r, caps_op *op)
 {
     const caps_link *l = r->link;
@@ -102,6 +118,7 @@ void caps_ranks_start(caps_ranks *r, caps_op *op)
         op_done(r, op);
         return;
     }
+    note_peers(r, op);
     if (begun)
         r->outstanding++;
     else
@@ -111,6 +128,7 @@ void caps_ranks_start(caps_ranks *r, caps_op *op)
 static void op_end(caps_ranks *r, caps_op *op)
 {
     r->outstanding--;
+    note_peers(r, op);
     if (op->kind == CAPS_OP_RECEIVE)
         r->peers[op->peer].heard = caps_clock_seconds();
     op_done(r, op);
@@ -126,36 +144,14 @@ static caps_op *take_submitted(caps_ranks *r)
     return first;
 }
 
-/* Nanoseconds until it looks again. A device of the processor needs the core that looking takes,
- * but where a thread waits the devices mostly do too. A message rarely comes alone. */
-enum { IDLE = 5000000, BESIDE = 1000000, SOON = 400000, LEAST = 20000, MOST = 1000000 };
-#define LIVELY 2e-3 /* seconds after a message */
-
-static long pause_of(const caps_ranks *r)
+static void ring_peers(caps_ranks *r)
 {
-    const double since = caps_clock_seconds() - r->progress;
-    if (r->outstanding == 0)
-        return IDLE;
-    if (r->waiting == 0)
-        return since < LIVELY ? SOON : BESIDE;
-    const double waits = since * 1e9 / 16;
-    return waits < LEAST ? LEAST : waits > MOST ? MOST : (long)waits;
-}
-
-/* Until something is submitted, or it is time to look. */
-static void courier_rest(caps_ranks *r)
-{
-    struct timespec at;
-    pthread_mutex_lock(&r->lock);
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_nsec += pause_of(r);
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
+    for (int i = 0; i < r->place.count; i++) {
+        caps_peer *p = &r->peers[i];
+        if (p->rings && p->bell && i != r->place.rank)
+            caps_bell_ring(p->bell, p->urgent);
+        p->rings = p->urgent = false;
     }
-    if (!r->first && !r->quits)
-        pthread_cond_timedwait(&r->work, &r->lock, &at);
-    pthread_mutex_unlock(&r->lock);
 }
 
 static void courier_turn(caps_ranks *r)
@@ -186,6 +182,7 @@ static void courier_turn(caps_ranks *r)
     const double now = caps_clock_seconds();
     caps_ranks_hear(r, now);
     caps_ranks_tell(r, now);
+    ring_peers(r);
 }
 
 static void courier_begin(caps_ranks *r)
@@ -196,9 +193,16 @@ static void courier_begin(caps_ranks *r)
     const bool works = r->link->begin(&r->place);
     if (works)
         r->peers = calloc((size_t)r->place.count, sizeof *r->peers);
-    for (int i = 0; r->peers && i < r->place.count; i++)
+    bool rung = works && caps_bell_works() && r->link->bell;
+    const bool has = rung;
+    for (int i = 0; r->peers && i < r->place.count; i++) {
         r->peers[i].heard = caps_clock_seconds();
+        r->peers[i].bell = has ? r->link->bell(i) : NULL;
+        rung = rung && r->peers[i].bell;
+    }
     pthread_mutex_lock(&r->lock);
+    r->rung = rung && r->peers;
+    r->bell = has && r->peers ? r->peers[r->place.rank].bell : NULL;
     r->began = true;
     r->broken = !works || !r->peers;
     pthread_cond_broadcast(&r->changed);
@@ -210,7 +214,7 @@ static void courier_end(caps_ranks *r, bool works)
 {
     const double until = caps_clock_seconds() + LAST_WORDS;
     while (works && (r->first || r->outstanding > 0) && caps_clock_seconds() < until) {
-        const struct timespec pause = {0, BESIDE};
+        const struct timespec pause = {0, 1000000};
         courier_turn(r);
         nanosleep(&pause, NULL);
     }
@@ -237,9 +241,10 @@ static void *courier_run(void *context)
             courier_end(r, works);
             return NULL;
         }
+        const uint32_t seen = r->bell ? caps_bell_read(r->bell) : 0;
         if (r->peers)
             courier_turn(r);
-        courier_rest(r);
+        caps_ranks_rest(r, seen);
     }
 }
 
@@ -283,7 +288,7 @@ bool caps_ranks_wait(caps_ranks *r, size_t *pending)
 {
     pthread_mutex_lock(&r->lock);
     r->waiting++;
-    pthread_cond_signal(&r->work);
+    caps_ranks_wake(r);
     while (*pending > 0 && !r->failed)
         pthread_cond_wait(&r->changed, &r->lock);
     r->waiting--;
@@ -386,7 +391,7 @@ done:
     if (r) {
         pthread_mutex_lock(&r->lock);
         r->quits = r->broken = true;
-        pthread_cond_broadcast(&r->work);
+        caps_ranks_wake(r);
         pthread_mutex_unlock(&r->lock);
         pthread_join(r->courier, NULL);
         ranks_drop(r);
@@ -402,7 +407,7 @@ bool caps_ranks_free(caps_ranks *r)
     const bool peace = r->over && !r->broken && !(r->failed && r->lost);
     if (peace)
         r->quits = true;
-    pthread_cond_broadcast(&r->work);
+    caps_ranks_wake(r);
     const double until = caps_clock_seconds() + GOOD_BYE;
     while (peace && !r->gone && caps_ranks_wait_until(r, until))
         continue;
@@ -423,7 +428,7 @@ void caps_ranks_stop(caps_ranks *r, int code)
     nanosleep(&turn, NULL);
     pthread_mutex_lock(&r->lock);
     r->stops = code;
-    pthread_cond_broadcast(&r->work);
+    caps_ranks_wake(r);
     pthread_mutex_unlock(&r->lock);
     nanosleep(&patience, NULL);
 }

@@ -94,6 +94,19 @@ void caps_ranks_sum_put(caps_ranks *r, size_t i, float *data);
 bool caps_ranks_sum_is_done(caps_ranks *r, size_t i);
 /* Waits until `data` of piece i is the sum over all ranks; false: it never will be. */
 bool caps_ranks_sum_wait(caps_ranks *r, size_t i);
+/* A sharded optimizer, from the next step on (of exact sums): the sum of a slice stays with its
+ * owner, who updates these parameters and sends them in place of the sum.
+ *
+ *     put(i)   parts to the owners    wait_own(i)   the own slice of the gradients is summed
+ *     show(i)  the own slice's new parameters to all    wait(i)   all of the piece's are here */
+void caps_ranks_sum_shard(caps_ranks *r, bool sharded);
+/* The slice of piece i that a rank owns: its first element and their number. */
+size_t caps_ranks_sum_slice(const caps_ranks *r, size_t i, int rank, size_t *first);
+/* The own slice of `data` is the sum, and the rest of it was sent: it may be written again. */
+bool caps_ranks_sum_own_is_done(caps_ranks *r, size_t i);
+bool caps_ranks_sum_wait_own(caps_ranks *r, size_t i); /* false: it never will be */
+/* values[counts[i]]: parameters, of which the own slice is updated; the others are received. */
+void caps_ranks_sum_show(caps_ranks *r, size_t i, float *values);
 /* Waits until all of it may be written again. */
 bool caps_ranks_sum_end(caps_ranks *r);
 /* Nobody waits any more: a device of this rank has failed. */

@@ -14,7 +14,7 @@
 
 #define BEAT     0.5  /* seconds between signs of life */
 #define LOOK     0.05 /* between looks at processes */
-#define HEAR     2e-3 /* between looks for what others say */
+#define HEAR     5e-3 /* between looks for what others say */
 #define PATIENCE 3.0  /* for ranks that are to leave */
 
 /* ---- who is there -------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "bell.h"
 #include "ranks.h"
 
 /* A message, or another task of the courier's. */
@@ -40,9 +41,11 @@ enum {
 
 typedef struct caps_peer {
     char host[CAPS_HOST_BYTES];
-    pid_t pid;    /* of a process on this machine that can be seen; else 0 */
-    double heard; /* caps_clock_seconds */
-    bool ended;   /* it has said good-bye */
+    pid_t pid;          /* of a process on this machine that can be seen; else 0 */
+    double heard;       /* caps_clock_seconds */
+    bool ended;         /* it has said good-bye */
+    caps_bell *bell;    /* of a rank on this machine; NULL: it has none */
+    bool rings, urgent; /* something is there for it since the last turn; of many bytes */
 } caps_peer;
 
 typedef struct caps_sums caps_sums; /* ranks_sum.c */
@@ -56,6 +59,8 @@ struct caps_ranks {
     size_t outstanding; /* the courier's: messages that are on their way */
     size_t borrowed;    /* of these, such with arrays of others; under the lock */
     double progress;    /* when the last one was done */
+    caps_bell *bell;    /* the courier's own; NULL: it rests on `work` */
+    bool rung;          /* all ranks have bells: nobody need be looked for */
     double next_beat, next_look, next_hearing, last_turn; /* the courier's */
 
     pthread_mutex_t lock; /* guards the rest */
@@ -101,6 +106,10 @@ caps_op *caps_op_make(caps_op_kind kind, const void *data, size_t bytes, int pee
 void caps_op_free(caps_ranks *r, caps_op *op); /* a `done` of those that have no other */
 /* For the courier, from any thread. */
 void caps_ranks_submit(caps_ranks *r, caps_op *op);
+/* ranks_rest.c: the courier looks what there is; with the lock. By the courier: rests until then,
+ * or until it is rung for since `seen`, or it is time to look. */
+void caps_ranks_wake(caps_ranks *r);
+void caps_ranks_rest(caps_ranks *r, uint32_t seen);
 /* By the courier, at once. */
 void caps_ranks_start(caps_ranks *r, caps_op *op);
 /* Waits until *pending is 0; false: a rank has failed. */

@@ -6,6 +6,7 @@
 
 #include "bf16.h"
 #include "fail.h"
+#include "slices.h"
 
 typedef struct piece {
     size_t count;
@@ -13,6 +14,8 @@ typedef struct piece {
     bool put;      /* it is here */
     size_t parts;  /* of the own slice: those of other ranks that are missing */
     size_t slices; /* sums that are missing, and those of the own that are not sent yet */
+    size_t sends;  /* sharded: parts of other slices that are not sent yet, and the own sum */
+    bool summed;   /* under the lock: these are done */
     void **others; /* [ranks]: parts of the own slice; NULL of this rank and of an empty slice */
     /* Of sums in bfloat16: what is sent and received, and what rounding has left of this rank's
      * gradients and of the own slice's sums (bf16.h). */
@@ -26,24 +29,11 @@ struct caps_sums {
     piece *pieces;    /* [n] */
     bool *takes_part; /* [ranks] */
     caps_reduce way;
+    bool sharded; /* parameters go back in place of sums */
     size_t busy;  /* messages on their way, under the lock, as are */
     size_t calls; /* that the courier has not come to yet, and whether */
     bool aborted; /* nobody waits any more */
 };
-
-/* Of a piece of `count` elements: owner k's. */
-static size_t slice_of(size_t *first, size_t count, int ranks, int k)
-{
-    const size_t each = (count / (size_t)ranks + 15) / 16 * 16;
-    *first = each * (size_t)k < count ? each * (size_t)k : count;
-    return k + 1 == ranks || *first + each > count ? count - *first : each;
-}
-
-/* Bytes of an element on its way. */
-static size_t width(caps_reduce way)
-{
-    return way == CAPS_REDUCE_BF16 ? sizeof(uint16_t) : sizeof(float);
-}
 
 /* ---- the courier's -------------------------------------------------------------------------- */
 
@@ -121,34 +111,32 @@ static void on_whole(caps_ranks *r, caps_op *op)
 static void receive_sum(caps_ranks *r, size_t i, int owner)
 {
     size_t first;
-    const size_t count = slice_of(&first, r->sums->pieces[i].count, r->place.count, owner);
+    const size_t count = caps_slice_get(&first, r->sums->pieces[i].count, r->place.count, owner);
     start(r, CAPS_OP_RECEIVE, first, count, owner, i, on_sum);
+}
+
+/* Sharded: a part was sent, or the own slice is summed. */
+static void send_done(caps_ranks *r, size_t i)
+{
+    piece *p = &r->sums->pieces[i];
+    if (--p->sends > 0)
+        return;
+    pthread_mutex_lock(&r->lock);
+    p->summed = true;
+    pthread_cond_broadcast(&r->changed);
+    pthread_mutex_unlock(&r->lock);
 }
 
 static void on_part_sent(caps_ranks *r, caps_op *op)
 {
-    receive_sum(r, op->piece, op->peer);
+    if (r->sums->sharded)
+        send_done(r, op->piece);
+    else
+        receive_sum(r, op->piece, op->peer);
     caps_op_free(r, op);
 }
 
 enum { BLOCK = 2048 }; /* floats that stay in the first cache while they are summed */
-
-/* Of rank k's part of the own slice, `length` from `at` on: to sum, or added to it. */
-static void add_part(const caps_sums *s, const void *part, float *restrict sum, size_t at,
-    size_t length, bool begins)
-{
-    if (s->way == CAPS_REDUCE_BF16 && begins)
-        caps_bf16_read(sum, (const uint16_t *)part + at, length);
-    else if (s->way == CAPS_REDUCE_BF16)
-        caps_bf16_add(sum, (const uint16_t *)part + at, length);
-    else if (begins)
-        memcpy(sum, (const float *)part + at, length * sizeof *sum);
-    else {
-        const float *restrict from = (const float *)part + at;
-        for (size_t i = 0; i < length; i++)
-            sum[i] += from[i];
-    }
-}
 
 /* Parts of the own slice, in the order of the ranks. */
 static void add_parts(const caps_ranks *r, const piece *p, size_t first, size_t count)
@@ -162,7 +150,8 @@ static void add_parts(const caps_ranks *r, const piece *p, size_t first, size_t 
         length = count - at < BLOCK ? count - at : BLOCK;
         for (int k = 0; k < r->place.count; k++)
             if (s->takes_part[k]) {
-                add_part(s, k == r->place.rank ? own : p->others[k], sum, at, length, !any);
+                caps_slice_add(
+                    s->way, k == r->place.rank ? own : p->others[k], sum, at, length, !any);
                 any = true;
             }
         float *to = p->data + first + at;
@@ -174,19 +163,31 @@ static void add_parts(const caps_ranks *r, const piece *p, size_t first, size_t 
     }
 }
 
+/* The own slice, to all. */
+static void send_own(caps_ranks *r, size_t i)
+{
+    size_t first;
+    const size_t count =
+        caps_slice_get(&first, r->sums->pieces[i].count, r->place.count, r->place.rank);
+    for (int k = 0; k < r->place.count; k++)
+        if (k != r->place.rank)
+            start(r, CAPS_OP_SEND, first, count, k, i, on_sum);
+    slice_done(r, i);
+}
+
 /* Once all parts of the own slice are here: its sum, to all. */
 static void try_own(caps_ranks *r, size_t i)
 {
     piece *p = &r->sums->pieces[i];
     size_t first;
-    const size_t count = slice_of(&first, p->count, r->place.count, r->place.rank);
+    const size_t count = caps_slice_get(&first, p->count, r->place.count, r->place.rank);
     if (!p->put || p->parts > 0 || count == 0)
         return;
     add_parts(r, p, first, count);
-    for (int k = 0; k < r->place.count; k++)
-        if (k != r->place.rank)
-            start(r, CAPS_OP_SEND, first, count, k, i, on_sum);
-    slice_done(r, i);
+    if (r->sums->sharded)
+        send_done(r, i);
+    else
+        send_own(r, i);
 }
 
 static void on_part(caps_ranks *r, caps_op *op)
@@ -203,11 +204,11 @@ static void sums_begin(caps_ranks *r, caps_op *op)
     const int me = r->place.rank;
     for (size_t i = 0; i < s->n && s->way != CAPS_REDUCE_FAST; i++) {
         size_t first;
-        const size_t count = slice_of(&first, s->pieces[i].count, r->place.count, me);
+        const size_t count = caps_slice_get(&first, s->pieces[i].count, r->place.count, me);
         for (int k = 0; k < r->place.count && count > 0; k++)
             if (k != me && s->takes_part[k])
-                start_of(r, CAPS_OP_RECEIVE, s->pieces[i].others[k], count * width(s->way), k, i,
-                    on_part);
+                start_of(r, CAPS_OP_RECEIVE, s->pieces[i].others[k],
+                    count * caps_slice_width(s->way), k, i, on_part);
     }
     free(op);
 }
@@ -231,15 +232,32 @@ static void sums_put(caps_ranks *r, caps_op *op)
         caps_bf16_round(p->halves, p->left, p->data, p->count);
     for (int k = 0; k < r->place.count; k++) {
         size_t first;
-        const size_t count = slice_of(&first, p->count, r->place.count, k);
+        const size_t count = caps_slice_get(&first, p->count, r->place.count, k);
         if (k == r->place.rank || count == 0)
             continue;
         if (takes_part)
             start(r, CAPS_OP_SEND, first, count, k, i, on_part_sent);
-        else
+        else if (!s->sharded)
             receive_sum(r, i, k);
     }
     try_own(r, i);
+    if (s->sharded)
+        send_done(r, i); /* of what was to be started */
+}
+
+/* Sharded: the own slice has its new parameters, those of the others come. */
+static void sums_show(caps_ranks *r, caps_op *op)
+{
+    const size_t i = op->piece;
+    piece *p = &r->sums->pieces[i];
+    size_t first;
+    p->data = op->data;
+    free(op);
+    for (int k = 0; k < r->place.count; k++)
+        if (k != r->place.rank && caps_slice_get(&first, p->count, r->place.count, k) > 0)
+            receive_sum(r, i, k);
+    if (caps_slice_get(&first, p->count, r->place.count, r->place.rank) > 0)
+        send_own(r, i);
 }
 
 /* ---- of any thread -------------------------------------------------------------------------- */
@@ -287,11 +305,11 @@ static void sums_free(caps_ranks *r, caps_sums *s)
 static bool piece_make(const caps_ranks *r, piece *p, size_t count, caps_reduce way)
 {
     size_t first;
-    const size_t own = slice_of(&first, count, r->place.count, r->place.rank);
+    const size_t own = caps_slice_get(&first, count, r->place.count, r->place.rank);
     p->count = count;
     p->others = calloc((size_t)r->place.count, sizeof *p->others);
     for (int k = 0; p->others && way != CAPS_REDUCE_FAST && own > 0 && k < r->place.count; k++)
-        if (k != r->place.rank && !(p->others[k] = malloc(own * width(way))))
+        if (k != r->place.rank && !(p->others[k] = malloc(own * caps_slice_width(way))))
             return false;
     if (way != CAPS_REDUCE_BF16)
         return p->others != NULL;
@@ -342,12 +360,14 @@ void caps_ranks_sum_begin(caps_ranks *r, const bool *takes_part)
     for (size_t i = 0; i < s->n; i++) {
         piece *p = &s->pieces[i];
         size_t first;
-        p->put = p->done = false;
+        p->put = p->done = p->summed = false;
         p->parts = parts;
         p->slices = 0;
+        p->sends = 1;
         for (int k = 0; k < r->place.count; k++) {
-            const bool any = slice_of(&first, p->count, r->place.count, k) > 0;
+            const bool any = caps_slice_get(&first, p->count, r->place.count, k) > 0;
             p->slices += !any ? 0 : k == r->place.rank ? (size_t)r->place.count : 1;
+            p->sends += any && (k == r->place.rank || takes_part[r->place.rank]);
         }
     }
     call(r, sums_begin, 0, NULL);
@@ -358,34 +378,73 @@ void caps_ranks_sum_put(caps_ranks *r, size_t i, float *data)
     call(r, sums_put, i, data);
 }
 
-bool caps_ranks_sum_is_done(caps_ranks *r, size_t i)
+static bool is_set(caps_ranks *r, const bool *flag)
 {
     pthread_mutex_lock(&r->lock);
-    const bool done = r->sums->pieces[i].done;
+    const bool set = *flag;
     pthread_mutex_unlock(&r->lock);
-    return done;
+    return set;
+}
+
+static bool wait_for(caps_ranks *r, const bool *flag)
+{
+    const caps_sums *s = r->sums;
+    pthread_mutex_lock(&r->lock);
+    r->waiting++;
+    caps_ranks_wake(r);
+    while (!*flag && !r->failed && !s->aborted)
+        pthread_cond_wait(&r->changed, &r->lock);
+    r->waiting--;
+    const bool set = *flag && !s->aborted;
+    pthread_mutex_unlock(&r->lock);
+    return set;
+}
+
+bool caps_ranks_sum_is_done(caps_ranks *r, size_t i)
+{
+    return is_set(r, &r->sums->pieces[i].done);
 }
 
 bool caps_ranks_sum_wait(caps_ranks *r, size_t i)
 {
-    caps_sums *s = r->sums;
-    pthread_mutex_lock(&r->lock);
-    r->waiting++;
-    pthread_cond_signal(&r->work);
-    while (!s->pieces[i].done && !r->failed && !s->aborted)
-        pthread_cond_wait(&r->changed, &r->lock);
-    r->waiting--;
-    const bool done = s->pieces[i].done && !s->aborted;
-    pthread_mutex_unlock(&r->lock);
-    return done;
+    return wait_for(r, &r->sums->pieces[i].done);
 }
+
+/* ---- a sharded optimizer's ------------------------------------------------------------------ */
+
+void caps_ranks_sum_shard(caps_ranks *r, bool sharded)
+{
+    r->sums->sharded = sharded;
+}
+
+size_t caps_ranks_sum_slice(const caps_ranks *r, size_t i, int rank, size_t *first)
+{
+    return caps_slice_get(first, r->sums->pieces[i].count, r->place.count, rank);
+}
+
+bool caps_ranks_sum_own_is_done(caps_ranks *r, size_t i)
+{
+    return is_set(r, &r->sums->pieces[i].summed);
+}
+
+bool caps_ranks_sum_wait_own(caps_ranks *r, size_t i)
+{
+    return wait_for(r, &r->sums->pieces[i].summed);
+}
+
+void caps_ranks_sum_show(caps_ranks *r, size_t i, float *values)
+{
+    call(r, sums_show, i, values);
+}
+
+/* --------------------------------------------------------------------------------------------- */
 
 bool caps_ranks_sum_end(caps_ranks *r)
 {
     caps_sums *s = r->sums;
     pthread_mutex_lock(&r->lock);
     r->waiting++;
-    pthread_cond_signal(&r->work);
+    caps_ranks_wake(r);
     while (s->busy > 0 && !r->failed && !s->aborted)
         pthread_cond_wait(&r->changed, &r->lock);
     r->waiting--;

@@ -79,8 +79,10 @@ caps_status caps_team_begin(caps_team *t, uint64_t seed, uint64_t step, caps_err
             m->stepper.share = t->pool ? &m->share : NULL;
         }
     }
-    t->compared = false;
+    t->compared = t->stale = false;
     t->taken = step - 1;
+    if (t->may_shard)
+        caps_team_shard(t, false);
     return caps_team_spread(t, err);
 }
 

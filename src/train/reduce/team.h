@@ -75,6 +75,13 @@ caps_status caps_team_begin(caps_team *team, uint64_t seed, uint64_t step, caps_
  * from now on; *sent: there are such. No step may be in flight. */
 caps_status caps_team_compare(caps_team *team, bool *sent, caps_error *err);
 
+/* Each rank updates its own part of the parameters: without one of the ranks the step at hand, and
+ * with Adam every step since the last caps_team_collect, cannot be saved. */
+bool caps_team_is_sharded(const caps_team *team);
+/* Before the state is saved, by all ranks: brings the lead's moments of rank 0 up to date where the
+ * optimizer is sharded. No step may be in flight. */
+caps_status caps_team_collect(caps_team *team, caps_error *err);
+
 /* There are such, on some rank. */
 bool caps_team_sends(const caps_team *team);
 

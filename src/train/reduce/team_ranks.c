@@ -25,6 +25,7 @@ caps_status caps_team_join(caps_team *t, const caps_team_options *o, caps_error 
     for (size_t i = 0; i < x->count; i++)
         counts[i] = x->pieces[i].count;
     CAPS_TRY(caps_ranks_sum_init(t->ranks, counts, x->count, o->reduce, err));
+    t->may_shard = caps_team_may_shard(t, o->reduce);
 done:
     free(counts);
     return status;
@@ -37,6 +38,8 @@ void caps_team_part_ways(caps_team *t)
     free(t->takes_part);
     free(t->sums);
     free(t->received);
+    free(t->moments[0]);
+    free(t->moments[1]);
 }
 
 bool caps_team_is_busy(const caps_team *t)
@@ -138,16 +141,22 @@ caps_status caps_team_compare_ranks(caps_team *t, bool *sent, caps_error *err)
     caps_status status = CAPS_OK;
     if (!t->ranks)
         return CAPS_OK;
-    uint64_t mine = t->members[0].hash;
-    uint64_t *all = calloc(ranks, sizeof *all);
+    struct {
+        uint64_t hash, may_shard;
+    } mine = {t->members[0].hash, t->may_shard}, *all = calloc(ranks, sizeof *all);
+    bool shards = true;
     if (!all)
         CAPS_TRY(caps_fail(err, CAPS_ERR_MEMORY, "out of memory for messages"));
     CAPS_TRY(caps_ranks_gather(t->ranks, &mine, all, sizeof mine, err));
     CAPS_TRY(caps_ranks_share(t->ranks, all, ranks * sizeof *all, err));
-    for (size_t k = 1; k < ranks; k++)
-        t->strays = t->strays || all[k] != all[0];
-    t->stray = t->stray || mine != all[0];
+    for (size_t k = 0; k < ranks; k++) {
+        t->strays = t->strays || all[k].hash != all[0].hash;
+        shards = shards && all[k].may_shard;
+    }
+    t->stray = t->stray || mine.hash != all[0].hash;
     *sent = *sent || t->strays;
+    if (shards) /* by devices of one kind alone: others round otherwise */
+        caps_team_shard(t, !t->strays);
     CAPS_TRY(caps_team_send_ranks(t, err));
 done:
     free(all);

@@ -26,6 +26,10 @@ static caps_status member_enqueue(caps_member *m, caps_error *err)
     caps_status status;
     size_t first, count;
     size_t before, ignored; /* `all` begin with the first member's */
+    if (t->sharded) {
+        CAPS_TRY(caps_member_finish(m, err));
+        caps_team_announce(m->team);
+    }
     caps_share_get(&first, &count, t->weights, t->all, t->before + m->index, t->total);
     caps_share_get(&before, &ignored, t->weights, t->all, t->before, t->total);
     const size_t at = first - before;
@@ -44,7 +48,12 @@ done:
 
 static caps_status member_take(caps_member *m, caps_error *err)
 {
-    return caps_stepper_take(&m->stepper, &m->result, err);
+    caps_status status = CAPS_OK;
+    if (m->stepper.in_flight == 1)
+        CAPS_TRY(caps_member_finish(m, err));
+    CAPS_TRY(caps_stepper_take(&m->stepper, &m->result, err));
+done:
+    return status;
 }
 
 static caps_status team_enqueue_alone(
@@ -72,7 +81,9 @@ caps_status caps_team_enqueue(
     t->total = total;
     t->totals[(caps_team_enqueued(t) + 1) % CAPS_STEPS_AT_ONCE] = total;
     t->lr = lr;
-    caps_team_announce(t);
+    t->stale = t->sharded && t->optimizer == CAPS_OPTIMIZER_ADAM;
+    if (!t->sharded) /* else once the step before is finished */
+        caps_team_announce(t);
     caps_team_pool_announce(t);
     CAPS_TRY(caps_team_do(t, member_enqueue, err));
     CAPS_TRY(caps_team_send_ranks(t, err));
