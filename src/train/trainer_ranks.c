@@ -77,15 +77,18 @@ done:
     return status;
 }
 
-/* Where a rank that is lost takes a part of the state along, rank 0 saves now and then, which takes
- * at most a fiftieth of the time. */
-#define SAVE_SECONDS 300.0
+/* Where a rank that is lost takes a part of the state along, rank 0 saves as soon as that is so,
+ * unless there is a state already, and then now and then, which takes at most a fiftieth of the
+ * time. */
+#define SAVE_SECONDS 30.0
 #define SAVE_SHARE   50
 
 static bool wants_save(const caps_trainer *t)
 {
-    return caps_team_is_sharded(t->team) && caps_clock_seconds() - fmax(t->saved, t->began) >=
-                                                fmax(SAVE_SECONDS, SAVE_SHARE * t->saving_seconds);
+    if (!caps_team_is_sharded(t->team))
+        return false;
+    return t->saved_step == 0 || caps_clock_seconds() - fmax(t->saved, t->began) >=
+                                     fmax(SAVE_SECONDS, SAVE_SHARE * t->saving_seconds);
 }
 
 caps_status caps_trainer_share_verdict(caps_trainer *t, bool called_off, caps_error *err)
