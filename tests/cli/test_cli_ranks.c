@@ -281,10 +281,11 @@ static test_process train_and_send(const char *out, int which, const char *sent,
     else
         snprintf(target, sizeof target, "$(ps -o pid= --ppid $m | sed -n %dp)", which + 1);
     snprintf(line, sizeof line,
-        MPIRUN " -n 3 %s train --data %s --arch %s --batch 10 --max-steps 1000000 --save-every 50 "
-               "--eval-every 1000000 --quiet --out %s %s & m=$!; i=0; "
-               "while [ ! -e %s/state.safetensors ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done; "
-               "sleep 0.7; kill -%s %s; wait $m",
+        MPIRUN
+        " -n 3 %s train --data %s --arch %s --batch 10 --max-steps 1000000 --save-every 50 "
+        "--eval-every 1000000 --quiet --out %s %s & m=$!; i=0; "
+        "while [ ! -e %s/state.safetensors ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done; "
+        "sleep 0.7; kill -%s %s; wait $m",
         TEST_PROGRAM, data, spec, cli_path(work, out), flags, cli_path(work, out), sent, target);
     return shell(line);
 }
