@@ -95,12 +95,12 @@ caps_status caps_stepper_enqueue(
     assert(!caps_stepper_is_full(s) && !s->slots[slot].used);
     assert(images->labels && (images->b > 0 || s->total > 0));
     assert(images->b <= caps_model_get_max_batch(s->model));
+    s->slots[slot].images = images->b; /* also of a step that fails here: others may have ended it */
     caps_trace_begin(rt, "enqueue step");
     caps_status status = stepper_enqueue_calls(s, step, images, lr, err);
     caps_trace_end(rt);
     if (status != CAPS_OK)
         return status;
-    s->slots[slot].images = images->b;
     s->slots[slot].lr = lr;
     s->slots[slot].used = true;
     s->in_flight++;
