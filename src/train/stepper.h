@@ -78,7 +78,7 @@ caps_status caps_stepper_optimize(
     const caps_stepper *s, float lr, uint64_t step, size_t first, size_t count, caps_error *err);
 bool caps_stepper_is_full(const caps_stepper *s); /* one must be taken before the next goes in */
 
-/* Images of one of the last CAPS_STEPS_AT_ONCE steps that were enqueued, also of one that failed. */
+/* Images of one of the last CAPS_STEPS_AT_ONCE steps that were enqueued, or failed there. */
 size_t caps_stepper_images(const caps_stepper *s, uint64_t step);
 
 /* Gives the device the next step: a batch of at most the model's max_batch, with labels. Never
