@@ -19,7 +19,7 @@ Suite *suite(void);
 
 /* True under Oclgrind or the sanitizers: take tiny shapes. */
 bool test_small(void);
-/* $CAPSCL_TEST_SAMPLE (set by scripts/test without --long): of cases that are slow, every second one
+/* $CAPSCL_TEST_SAMPLE (set by scripts/test without --long): of cases that are slow, every third one
  * is tested. Is case i among them? Without it all are. */
 bool test_takes(size_t i);
 /* $CAPSCL_TEST_FAMILY (cpu or gpu): operations are tested in this kernel family alone, for drivers
