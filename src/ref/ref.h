@@ -94,8 +94,8 @@ void caps_ref_cross_entropy_backward(
 void caps_ref_sigmoid_forward(double *p, const double *z, size_t n);
 void caps_ref_binary_cross_entropy_forward(
     double *loss, const double *z, const int32_t *labels, size_t b, size_t j, size_t l);
-void caps_ref_binary_cross_entropy_backward(double *dz, const double *z, const int32_t *labels,
-    double scale, size_t b, size_t j, size_t l);
+void caps_ref_binary_cross_entropy_backward(
+    double *dz, const double *z, const int32_t *labels, double scale, size_t b, size_t j, size_t l);
 /* rate, seed, step, layer, first: caps_dropout */
 void caps_ref_dropout(double *y, const double *x, double rate, uint64_t seed, uint64_t step,
     uint32_t layer, uint64_t first, size_t count);

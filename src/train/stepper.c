@@ -95,8 +95,8 @@ caps_status caps_stepper_enqueue(
     assert(!caps_stepper_is_full(s) && !s->slots[slot].used);
     assert(images->labels && (images->b > 0 || s->total > 0));
     assert(images->b <= caps_model_get_max_batch(s->model));
-    s->slots[slot].images =
-        images->b; /* also of a step that fails here: others may have ended it */
+    /* Known of a step that fails here too: other devices may have come to its end. */
+    s->slots[slot].images = images->b;
     caps_trace_begin(rt, "enqueue step");
     caps_status status = stepper_enqueue_calls(s, step, images, lr, err);
     caps_trace_end(rt);

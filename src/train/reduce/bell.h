@@ -14,7 +14,7 @@
 
 typedef struct caps_bell {
     _Atomic uint32_t rings;
-    _Atomic uint32_t sleep; /* of the owner: caps_bell_sleep */
+    _Atomic uint32_t sleep; /* what the owner waits for; bell.c */
 } caps_bell;
 
 /* Can this system do it? Else the other functions do nothing. */
