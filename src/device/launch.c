@@ -285,3 +285,11 @@ caps_status caps_launch(caps_runtime *rt, const char *kernel, const caps_arg *ar
 {
     return caps_launch_template(rt, NULL, kernel, args, nargs, ndim, global, local, err);
 }
+
+caps_status caps_launch_items(caps_runtime *rt, const char *kernel, const caps_arg *args,
+    size_t nargs, size_t count, size_t group, caps_error *err)
+{
+    const size_t local = caps_is_gpu(rt) ? caps_group_size(rt, group) : 1;
+    const size_t global = caps_round_up(count, local);
+    return caps_launch(rt, kernel, args, nargs, 1, &global, &local, err);
+}

@@ -60,6 +60,10 @@ typedef struct caps_arg {
  * enqueues nothing. Fails with the kernel's name. */
 caps_status caps_launch(caps_runtime *rt, const char *kernel, const caps_arg *args, size_t nargs,
     int ndim, const size_t *global, const size_t *local, caps_error *err);
+/* The same of `count` independent items in one dimension, rounded up to whole work-groups: of
+ * `group` items, or as many as fit, in the GPU family; of one in the CPU's. */
+caps_status caps_launch_items(caps_runtime *rt, const char *kernel, const caps_arg *args,
+    size_t nargs, size_t count, size_t group, caps_error *err);
 
 /* A file cl/x.clt with the macros (" -DA=1 -DB=2") that it is built with: a program of its own. */
 typedef struct caps_template {

@@ -9,15 +9,6 @@
 #define LOSSES_GROUP    128  /* GPU family: items in a work-group */
 #define LOSSES_PER_ITEM 4096 /* CPU family: elements of an item of sse_backward */
 
-/* `count` independent items, one each. */
-static caps_status losses_launch(caps_runtime *rt, const char *kernel, const caps_arg *args,
-    size_t nargs, size_t count, caps_error *err)
-{
-    size_t local = caps_is_gpu(rt) ? caps_group_size(rt, LOSSES_GROUP) : 1;
-    size_t global = caps_round_up(count, local);
-    return caps_launch(rt, kernel, args, nargs, 1, &global, &local, err);
-}
-
 /* v: [B, J, D], the size of everything here. */
 static caps_status check_capsules(
     const char *operation, const char *name, const caps_tensor *v, caps_error *err)
@@ -45,7 +36,7 @@ caps_status caps_lengths_forward(
     size_t count = v->shape[0] * v->shape[1];
     const caps_arg args[] = {CAPS_ARG_TENSOR(lengths), CAPS_ARG_TENSOR(v), CAPS_ARG_UINT(count),
         CAPS_ARG_UINT(v->shape[2])};
-    CAPS_TRY(losses_launch(rt, "lengths_forward", CAPS_ARGS(args), count, err));
+    CAPS_TRY(caps_launch_items(rt, "lengths_forward", CAPS_ARGS(args), count, LOSSES_GROUP, err));
 done:
     return status;
 }
@@ -65,7 +56,7 @@ caps_status caps_margin_forward(caps_runtime *rt, const caps_tensor *loss,
         CAPS_ARG_TENSOR(labels), CAPS_ARG_FLOAT(margin->positive), CAPS_ARG_FLOAT(margin->negative),
         CAPS_ARG_FLOAT(margin->down), CAPS_ARG_UINT(count), CAPS_ARG_UINT(lengths->shape[1]),
         CAPS_ARG_UINT(l)};
-    CAPS_TRY(losses_launch(rt, "margin_forward", CAPS_ARGS(args), count, err));
+    CAPS_TRY(caps_launch_items(rt, "margin_forward", CAPS_ARGS(args), count, LOSSES_GROUP, err));
 done:
     return status;
 }
@@ -85,7 +76,7 @@ caps_status caps_margin_backward(caps_runtime *rt, const caps_tensor *dv, const 
         CAPS_ARG_TENSOR(labels), CAPS_ARG_FLOAT(margin->positive), CAPS_ARG_FLOAT(margin->negative),
         CAPS_ARG_FLOAT(margin->down), CAPS_ARG_FLOAT(scale), CAPS_ARG_UINT(count),
         CAPS_ARG_UINT(v->shape[1]), CAPS_ARG_UINT(v->shape[2]), CAPS_ARG_UINT(l)};
-    CAPS_TRY(losses_launch(rt, "margin_backward", CAPS_ARGS(args), count, err));
+    CAPS_TRY(caps_launch_items(rt, "margin_backward", CAPS_ARGS(args), count, LOSSES_GROUP, err));
 done:
     return status;
 }
@@ -104,7 +95,7 @@ caps_status caps_argmax(
     size_t count = lengths->shape[0];
     const caps_arg args[] = {CAPS_ARG_TENSOR(best), CAPS_ARG_TENSOR(lengths), CAPS_ARG_UINT(count),
         CAPS_ARG_UINT(lengths->shape[1]), CAPS_ARG_UINT(l)};
-    CAPS_TRY(losses_launch(rt, "argmax", CAPS_ARGS(args), count, err));
+    CAPS_TRY(caps_launch_items(rt, "argmax", CAPS_ARGS(args), count, LOSSES_GROUP, err));
 done:
     return status;
 }
@@ -123,7 +114,7 @@ caps_status caps_match(caps_runtime *rt, const caps_tensor *matched, const caps_
         "match", "matched", matched, CAPS_I32, best->ndim, (size_t[]){b, l}, err));
     const caps_arg args[] = {CAPS_ARG_TENSOR(matched), CAPS_ARG_TENSOR(best),
         CAPS_ARG_TENSOR(labels), CAPS_ARG_UINT(b), CAPS_ARG_UINT(l)};
-    CAPS_TRY(losses_launch(rt, "match", CAPS_ARGS(args), b, err));
+    CAPS_TRY(caps_launch_items(rt, "match", CAPS_ARGS(args), b, LOSSES_GROUP, err));
 done:
     return status;
 }
@@ -141,7 +132,7 @@ caps_status caps_mask_forward(caps_runtime *rt, const caps_tensor *masked, const
         caps_require_tensor("mask", "masked", masked, CAPS_F32, 2, (size_t[]){b * l, j * d}, err));
     const caps_arg args[] = {CAPS_ARG_TENSOR(masked), CAPS_ARG_TENSOR(v), CAPS_ARG_TENSOR(chosen),
         CAPS_ARG_UINT(count), CAPS_ARG_UINT(j), CAPS_ARG_UINT(d), CAPS_ARG_UINT(l)};
-    CAPS_TRY(losses_launch(rt, "mask_forward", CAPS_ARGS(args), count, err));
+    CAPS_TRY(caps_launch_items(rt, "mask_forward", CAPS_ARGS(args), count, LOSSES_GROUP, err));
 done:
     return status;
 }
@@ -159,7 +150,7 @@ caps_status caps_mask_backward(caps_runtime *rt, const caps_tensor *dv, const ca
         "mask", "dmasked", dmasked, CAPS_F32, 2, (size_t[]){b * l, j * d}, err));
     const caps_arg args[] = {CAPS_ARG_TENSOR(dv), CAPS_ARG_TENSOR(dmasked), CAPS_ARG_TENSOR(chosen),
         CAPS_ARG_UINT(b), CAPS_ARG_UINT(j), CAPS_ARG_UINT(d), CAPS_ARG_UINT(l)};
-    CAPS_TRY(losses_launch(rt, "mask_backward", CAPS_ARGS(args), b, err));
+    CAPS_TRY(caps_launch_items(rt, "mask_backward", CAPS_ARGS(args), b, LOSSES_GROUP, err));
 done:
     return status;
 }
@@ -215,7 +206,7 @@ caps_status caps_sse_backward(caps_runtime *rt, const caps_tensor *dy, const cap
         args[n++] = (caps_arg)CAPS_ARG_UINT(LOSSES_PER_ITEM);
         count = caps_div_up(count, LOSSES_PER_ITEM);
     }
-    CAPS_TRY(losses_launch(rt, "sse_backward", args, n, count, err));
+    CAPS_TRY(caps_launch_items(rt, "sse_backward", args, n, count, LOSSES_GROUP, err));
 done:
     return status;
 }

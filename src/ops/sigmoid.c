@@ -7,14 +7,6 @@
 
 #define SIGMOID_GROUP 64 /* GPU family: items in a work-group */
 
-static caps_status sigmoid_launch(caps_runtime *rt, const char *kernel, const caps_arg *args,
-    size_t nargs, size_t count, caps_error *err)
-{
-    const size_t local = caps_is_gpu(rt) ? caps_group_size(rt, SIGMOID_GROUP) : 1;
-    const size_t global = caps_round_up(count, local);
-    return caps_launch(rt, kernel, args, nargs, 1, &global, &local, err);
-}
-
 /* z: [B, J]; labels: int32 [B], or [B, L]; *l is L. */
 static caps_status sigmoid_check(
     const caps_tensor *z, const caps_tensor *labels, size_t *l, caps_error *err)
@@ -40,7 +32,7 @@ caps_status caps_sigmoid_forward(
     CAPS_TRY(caps_require_tensor("sigmoid", "p", p, CAPS_F32, 2, z->shape, err));
     const size_t count = z->shape[0] * z->shape[1];
     const caps_arg args[] = {CAPS_ARG_TENSOR(p), CAPS_ARG_TENSOR(z), CAPS_ARG_UINT(count)};
-    CAPS_TRY(sigmoid_launch(rt, "sigmoid_forward", CAPS_ARGS(args), count, err));
+    CAPS_TRY(caps_launch_items(rt, "sigmoid_forward", CAPS_ARGS(args), count, SIGMOID_GROUP, err));
 done:
     return status;
 }
@@ -54,7 +46,8 @@ caps_status caps_binary_cross_entropy_forward(caps_runtime *rt, const caps_tenso
     CAPS_TRY(caps_require_tensor("binary_cross_entropy", "loss", loss, CAPS_F32, 1, z->shape, err));
     const caps_arg args[] = {CAPS_ARG_TENSOR(loss), CAPS_ARG_TENSOR(z), CAPS_ARG_TENSOR(labels),
         CAPS_ARG_UINT(z->shape[0]), CAPS_ARG_UINT(z->shape[1]), CAPS_ARG_UINT(l)};
-    CAPS_TRY(sigmoid_launch(rt, "binary_cross_entropy_forward", CAPS_ARGS(args), z->shape[0], err));
+    CAPS_TRY(caps_launch_items(
+        rt, "binary_cross_entropy_forward", CAPS_ARGS(args), z->shape[0], SIGMOID_GROUP, err));
 done:
     return status;
 }
@@ -69,7 +62,8 @@ caps_status caps_binary_cross_entropy_backward(caps_runtime *rt, const caps_tens
     const size_t count = z->shape[0] * z->shape[1];
     const caps_arg args[] = {CAPS_ARG_TENSOR(dz), CAPS_ARG_TENSOR(z), CAPS_ARG_TENSOR(labels),
         CAPS_ARG_FLOAT(scale), CAPS_ARG_UINT(count), CAPS_ARG_UINT(z->shape[1]), CAPS_ARG_UINT(l)};
-    CAPS_TRY(sigmoid_launch(rt, "binary_cross_entropy_backward", CAPS_ARGS(args), count, err));
+    CAPS_TRY(caps_launch_items(
+        rt, "binary_cross_entropy_backward", CAPS_ARGS(args), count, SIGMOID_GROUP, err));
 done:
     return status;
 }

@@ -7,14 +7,6 @@
 
 #define SOFTMAX_GROUP 64 /* GPU family: items in a work-group */
 
-static caps_status softmax_launch(caps_runtime *rt, const char *kernel, const caps_arg *args,
-    size_t nargs, size_t count, caps_error *err)
-{
-    const size_t local = caps_is_gpu(rt) ? caps_group_size(rt, SOFTMAX_GROUP) : 1;
-    const size_t global = caps_round_up(count, local);
-    return caps_launch(rt, kernel, args, nargs, 1, &global, &local, err);
-}
-
 static caps_status softmax_check(
     const char *operation, const char *name, const caps_tensor *t, caps_error *err)
 {
@@ -30,7 +22,8 @@ caps_status caps_softmax_forward(
     CAPS_TRY(caps_require_tensor("softmax", "p", p, CAPS_F32, 2, z->shape, err));
     const caps_arg args[] = {CAPS_ARG_TENSOR(p), CAPS_ARG_TENSOR(z), CAPS_ARG_UINT(z->shape[0]),
         CAPS_ARG_UINT(z->shape[1])};
-    CAPS_TRY(softmax_launch(rt, "softmax_forward", CAPS_ARGS(args), z->shape[0], err));
+    CAPS_TRY(
+        caps_launch_items(rt, "softmax_forward", CAPS_ARGS(args), z->shape[0], SOFTMAX_GROUP, err));
 done:
     return status;
 }
@@ -44,7 +37,8 @@ caps_status caps_cross_entropy_forward(caps_runtime *rt, const caps_tensor *loss
     CAPS_TRY(caps_require_tensor("cross_entropy", "labels", labels, CAPS_I32, 1, z->shape, err));
     const caps_arg args[] = {CAPS_ARG_TENSOR(loss), CAPS_ARG_TENSOR(z), CAPS_ARG_TENSOR(labels),
         CAPS_ARG_UINT(z->shape[0]), CAPS_ARG_UINT(z->shape[1])};
-    CAPS_TRY(softmax_launch(rt, "cross_entropy_forward", CAPS_ARGS(args), z->shape[0], err));
+    CAPS_TRY(caps_launch_items(
+        rt, "cross_entropy_forward", CAPS_ARGS(args), z->shape[0], SOFTMAX_GROUP, err));
 done:
     return status;
 }
@@ -59,7 +53,8 @@ caps_status caps_cross_entropy_backward(caps_runtime *rt, const caps_tensor *dz,
     const size_t count = p->shape[0] * p->shape[1];
     const caps_arg args[] = {CAPS_ARG_TENSOR(dz), CAPS_ARG_TENSOR(p), CAPS_ARG_TENSOR(labels),
         CAPS_ARG_FLOAT(scale), CAPS_ARG_UINT(count), CAPS_ARG_UINT(p->shape[1])};
-    CAPS_TRY(softmax_launch(rt, "cross_entropy_backward", CAPS_ARGS(args), count, err));
+    CAPS_TRY(caps_launch_items(
+        rt, "cross_entropy_backward", CAPS_ARGS(args), count, SOFTMAX_GROUP, err));
 done:
     return status;
 }

@@ -22,14 +22,6 @@ done:
     return status;
 }
 
-static caps_status spread_launch(caps_runtime *rt, const char *kernel, const caps_arg *args,
-    size_t nargs, size_t count, caps_error *err)
-{
-    const size_t local = caps_is_gpu(rt) ? caps_group_size(rt, SPREAD_GROUP) : 1;
-    const size_t global = caps_round_up(count, local);
-    return caps_launch(rt, kernel, args, nargs, 1, &global, &local, err);
-}
-
 caps_status caps_spread_forward(caps_runtime *rt, const caps_tensor *loss, const caps_tensor *a,
     const caps_tensor *labels, float margin, caps_error *err)
 {
@@ -40,7 +32,7 @@ caps_status caps_spread_forward(caps_runtime *rt, const caps_tensor *loss, const
     const size_t count = a->shape[0];
     const caps_arg args[] = {CAPS_ARG_TENSOR(loss), CAPS_ARG_TENSOR(a), CAPS_ARG_TENSOR(labels),
         CAPS_ARG_FLOAT(margin), CAPS_ARG_UINT(count), CAPS_ARG_UINT(a->shape[1]), CAPS_ARG_UINT(l)};
-    CAPS_TRY(spread_launch(rt, "spread_forward", CAPS_ARGS(args), count, err));
+    CAPS_TRY(caps_launch_items(rt, "spread_forward", CAPS_ARGS(args), count, SPREAD_GROUP, err));
 done:
     return status;
 }
@@ -56,7 +48,7 @@ caps_status caps_spread_backward(caps_runtime *rt, const caps_tensor *da, const 
     const caps_arg args[] = {CAPS_ARG_TENSOR(da), CAPS_ARG_TENSOR(a), CAPS_ARG_TENSOR(labels),
         CAPS_ARG_FLOAT(margin), CAPS_ARG_FLOAT(scale), CAPS_ARG_UINT(count),
         CAPS_ARG_UINT(a->shape[1]), CAPS_ARG_UINT(l)};
-    CAPS_TRY(spread_launch(rt, "spread_backward", CAPS_ARGS(args), count, err));
+    CAPS_TRY(caps_launch_items(rt, "spread_backward", CAPS_ARGS(args), count, SPREAD_GROUP, err));
 done:
     return status;
 }
