@@ -4,7 +4,8 @@
  * conv.c checks tensors, chooses how many images go at once, and hands over to one of
  *     conv_columns.c    im2col and a matrix product: any device, any shape
  *     conv_direct.c     sums over the taps, images in lanes: CPU family, few taps or channels
- *     conv_winograd.c   the same at stride 1, rows of the kernel by F(4, 3)
+ *     conv_winograd.c   the same at stride 1, rows of the kernel by F(4, 3), or tiles by
+ *                       F(4x4, 3x3)
  *     conv_implicit.c   a matrix product whose columns are never stored: GPU family, any shape
  *     conv_toom_cook.c  short transforms of tiles: kernels of 2 to 9 taps a phase
  */

@@ -1,4 +1,5 @@
-/* conv_winograd.c: convolution at stride 1, rows by F(4, 3). Sixteen images lie in the lanes of a
+/* conv_winograd.c: convolution at stride 1, rows by F(4, 3), or, where that should take less, tiles
+ * by F(4x4, 3x3) (conv_winograd_tiles.c). Sixteen images lie in the lanes of a
  * vector. Kernels and layouts: cl/conv_winograd_cpu.cl.
  *
  * The workspace holds the chunk's images and the weights by their values at six points, and for
@@ -6,6 +7,7 @@
  * round and dy at the six points, of as many images at once as there is room for. */
 #include "conv.h"
 #include "conv_lanes.h"
+#include "conv_winograd.h"
 #include "require.h"
 #include "fail.h"
 #include "launch.h"
@@ -61,15 +63,26 @@ static const char *winograd_unsupported(
     return NULL;
 }
 
-static double winograd_cost(const caps_runtime *rt, const caps_conv_sizes *z)
+static double rows_cost(const caps_conv_sizes *z)
 {
     const rows r = forward_rows(z);
     const double images = (double)caps_round_up(z->b, CAPS_LANES);
     const double m = (double)caps_round_up(z->m, CAPS_EIGHT);
     const double products = (double)(POINTS * z->c * z->kh * r.groups);
-    (void)rt;
     return images * (1.1 * m * products * (double)(r.oh * r.tiles) +
                         CAPS_CONV_BYTE * 4 * (double)(r.oh * r.tiles * 4) * m);
+}
+
+/* The shape alone decides, so that forward and backward agree. */
+static bool by_tiles(const caps_conv_sizes *z)
+{
+    return caps_winograd_tiles_serve(z, true) && caps_winograd_tiles_cost(z) < rows_cost(z);
+}
+
+static double winograd_cost(const caps_runtime *rt, const caps_conv_sizes *z)
+{
+    (void)rt;
+    return by_tiles(z) ? caps_winograd_tiles_cost(z) : rows_cost(z);
 }
 
 /* ---- the workspace -------------------------------------------------------------------------- */
@@ -96,6 +109,8 @@ static size_t winograd_workspace_of(
     const rows forward = forward_rows(z), back = back_rows(z);
     const size_t w = w_count(&forward), back_w = w_count(&back);
     (void)rt;
+    if (by_tiles(z))
+        return caps_winograd_tiles_workspace(z, n, backward);
     if (!backward)
         return caps_conv_plus(x_count(&forward, n), w);
     const size_t parts =
@@ -165,6 +180,8 @@ static caps_status winograd_forward(caps_runtime *rt, const caps_conv_sizes *z,
                       w = caps_conv_place(workspace, x_count(&r, chunk));
     caps_status status;
     (void)cached;
+    if (by_tiles(z))
+        return caps_winograd_tiles_forward(rt, z, t, workspace, chunk, err);
     CAPS_TRY(from_weights(rt, &r, &w, t->w, false, err));
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
@@ -238,6 +255,8 @@ static caps_status winograd_backward(caps_runtime *rt, const caps_conv_sizes *z,
     const place p = {caps_conv_place(workspace, 0), caps_conv_place(workspace, x_count(&r, chunk))};
     caps_status status = CAPS_OK;
     (void)cached;
+    if (by_tiles(z))
+        return caps_winograd_tiles_backward(rt, z, t, workspace, chunk, err);
     for (size_t first = 0; first < z->b; first += chunk) {
         const size_t n = chunk < z->b - first ? chunk : z->b - first;
         CAPS_TRY(weight_gradient(rt, z, t, &p, first, n, err));

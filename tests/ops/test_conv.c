@@ -238,11 +238,25 @@ static const shape winograd_shapes[] = {
     {{18, 67, 12, 10, 21, 3, 3, 1, 1, 1}, false}, /* many channels */
 };
 
+/* Tiles: begun ones, more of a row than go together, kernels of fewer taps, padding, channels that
+ * fill no eight and no three, several blocks of images, rows of the most tiles. */
+static const shape tiles_shapes[] = {
+    {{2, 17, 5, 6, 19, 3, 3, 1, 0, 1}, true},
+    {{19, 18, 12, 15, 23, 3, 3, 1, 1, 1}, false},
+    {{33, 32, 22, 14, 64, 3, 3, 1, 2, 1}, false},
+    {{3, 31, 9, 130, 25, 3, 3, 1, 0, 2}, false},
+    {{5, 50, 11, 7, 52, 2, 3, 1, 0, 0}, false},
+    {{4, 49, 8, 10, 33, 3, 2, 1, 1, 1}, false},
+};
+
 START_TEST(winograd_agrees_with_the_reference)
 {
     for (size_t i = 0; i < sizeof winograd_shapes / sizeof *winograd_shapes; i++)
         if (winograd_shapes[i].small || !test_small())
             check_shape(families[0], &winograd_shapes[i].p, CAPS_CONV_WINOGRAD, 5e-6, 1e-5, i + 90);
+    for (size_t i = 0; i < sizeof tiles_shapes / sizeof *tiles_shapes; i++)
+        if (tiles_shapes[i].small || !test_small())
+            check_shape(families[0], &tiles_shapes[i].p, CAPS_CONV_WINOGRAD, 1e-5, 2e-5, i + 110);
 }
 END_TEST
 
