@@ -82,6 +82,10 @@ static caps_status draw_all(float **flat, const caps_network *network, caps_init
         const double initial = authors ? owned->authors_initial : owned->initial;
         for (size_t e = 0; stddev <= 0 && e < owned->parameter.count; e++)
             d.w[e] = (float)initial;
+        const size_t rows = owned->identity;
+        for (size_t e = 0; rows > 0 && e < owned->parameter.count; e++)
+            if (e / rows % rows == e % rows)
+                d.w[e] += 1.0f;
     }
     return CAPS_OK;
 }

@@ -10,8 +10,9 @@
 
 enum { MOST_ITERATIONS = 1000 };
 
-/* A product of a pose with such a matrix has elements of the pose's own size. */
-#define WEIGHT_STDDEV 0.5
+/* Matrices begin near the identity, so that children of equal poses vote alike from the start; of
+ * what was tried it makes short trainings work best (docs/results.md). */
+#define WEIGHT_STDDEV 0.01
 
 caps_status caps_matrix_add_outputs(caps_layer *layer, const size_t grid[3], caps_error *err)
 {
@@ -93,6 +94,7 @@ caps_status caps_em_layer_build(caps_em_layer *self, caps_network *n, const size
     caps_status status;
     CAPS_TRY(caps_layer_add_parameter(n, layer, "weight", ndim, weight, WEIGHT_STDDEV, err));
     layer->parameters[0].authors_stddev = WEIGHT_STDDEV;
+    layer->parameters[0].identity = CAPS_POSE_SIDE;
     CAPS_TRY(caps_layer_add_parameter(n, layer, "beta_u", 1, &self->types, 0, err));
     CAPS_TRY(caps_layer_add_parameter(n, layer, "beta_a", 1, &self->types, 0, err));
     CAPS_TRY(caps_matrix_add_outputs(layer, grid, err));

@@ -183,6 +183,29 @@ static void check_slope(caps_model *m, const char *what, const float *flat, floa
     free(kept);
 }
 
+/* The parameters of a layer that has costs are those of matrix capsules. */
+static bool is_of_poses(const caps_model *m, size_t i)
+{
+    const caps_parameter *p = caps_model_parameter(m, i);
+    const char *dot = strrchr(p->name, '.');
+    const caps_parameter *next =
+        i + 1 < caps_model_parameter_count(m) ? caps_model_parameter(m, i + 1) : NULL;
+    return strcmp(dot, ".weight") == 0 && next && strcmp(strrchr(next->name, '.'), ".beta_u") == 0;
+}
+
+/* Matrices of poses begin near the identity, where M W is W M: to be told apart they are drawn anew.
+ */
+static void draw_matrices(const caps_model *m, float *flat)
+{
+    for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
+        const caps_parameter *p = caps_model_parameter(m, i);
+        double *random = test_random(p->count, 43 + i, -1.7, 1.7);
+        for (size_t e = 0; is_of_poses(m, i) && e < p->count; e++)
+            flat[p->first + e] = (float)random[e];
+        free(random);
+    }
+}
+
 /* by_batch: normalisation by the batch's statistics, with no gradient of the images. */
 static void check_list(caps_runtime *rt, size_t l, bool by_batch)
 {
@@ -210,6 +233,7 @@ static void check_list(caps_runtime *rt, size_t l, bool by_batch)
     test_ok(caps_model_get_parameters(m, flat, &err));
     for (size_t i = 0; i < caps_model_flat_count(m); i++)
         flat[i] *= 2;
+    draw_matrices(m, flat);
     test_ok(caps_model_set_parameters(m, flat, &err));
     loss_of(m);
     test_ok(caps_model_backward(m, &err));
@@ -256,6 +280,46 @@ START_TEST(gradients_go_through_the_statistics_of_a_batch)
 END_TEST
 
 /* A list that is written and read back is the same network. */
+START_TEST(matrices_begin_near_the_identity)
+{
+    caps_error err = {0};
+    size_t seen = 0;
+    for (size_t l = 0; l < LISTS; l++) {
+        caps_model *m;
+        OWNED_SPEC(spec) = spec_of(lists[l]);
+        caps_model_options options = train8;
+        options.max_batch = BATCH;
+        test_ok(caps_model_create(&m, families[_i], spec, &options, &err));
+        for (int authors = 0; authors < 2; authors++) {
+            test_ok(caps_model_initialise(
+                m, authors ? CAPS_INITIALISER_AUTHORS : CAPS_INITIALISER_SCALED, 5, &err));
+            float *flat = malloc(caps_model_flat_count(m) * sizeof *flat);
+            test_ok(caps_model_get_parameters(m, flat, &err));
+            for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
+                const caps_parameter *p = caps_model_parameter(m, i);
+                double square = 0;
+                for (size_t e = 0; is_of_poses(m, i) && e < p->count; e++) {
+                    const double off =
+                        (double)flat[p->first + e] - (e / 4 % 4 == e % 4 ? 1.0 : 0.0);
+                    ck_assert_double_lt(fabs(off), 0.06);
+                    square += off * off;
+                }
+                if (is_of_poses(m, i)) {
+                    /* Cut at two standard deviations a normal distribution is narrower. */
+                    const double sigma = sqrt(square / (double)p->count);
+                    const double want = authors ? 0.0088 : 0.01;
+                    ck_assert_double_le(fabs(sigma - want), 5 * want / sqrt(2 * (double)p->count));
+                    seen++;
+                }
+            }
+            free(flat);
+        }
+        caps_model_free(m);
+    }
+    ck_assert_uint_ge(seen, 10);
+}
+END_TEST
+
 START_TEST(lists_go_through_text)
 {
     for (size_t l = 0; l < LISTS; l++) {
@@ -334,6 +398,7 @@ Suite *suite(void)
     TCase *tc = families_case(s, "lists");
     families_add(tc, gradients_are_the_slopes_of_the_loss);
     families_add(tc, gradients_go_through_the_statistics_of_a_batch);
+    families_add(tc, matrices_begin_near_the_identity);
     tcase_add_test(tc, lists_go_through_text);
     tcase_add_test(tc, layers_say_what_they_are);
     return s;
