@@ -136,9 +136,12 @@ typedef struct direct_planes {
 ALWAYS_INLINE void direct_row(float16 *band, const direct_planes *s, __global const float *from,
     __global const float *w, uint taps_y, uint taps_x, uint stride, uint step, uint count)
 {
-    CAPS_LOOP for (uint at = 0; at < count; at += 3, from += 48 * stride, band += 3 * step)
+    uint some;
+    CAPS_LOOP for (uint at = 0; at < count;
+                   at += some, from += some * 16 * stride, band += some * step)
     {
-        switch (min(3u, count - at)) {
+        some = caps_threes(count - at);
+        switch (some) {
         case 3:
             DIRECT_PIXELS(3)
             break;
@@ -304,10 +307,12 @@ CPU_ITEM void conv2d_direct_dw_item(__global float *part, const ulong part_at,
             band[e][n];
         for (uint c = c0; c < c1; c++) {
             for (uint ky = 0; ky < kh; ky++) {
-                CAPS_LOOP for (uint kx = 0; kx < kw; kx += 3)
+                uint some;
+                CAPS_LOOP for (uint kx = 0; kx < kw; kx += some)
                 {
                     const uint tap = ((c - c0) * kh + ky) * kw + kx;
-                    switch (min(3u, kw - kx)) {
+                    some = caps_threes(kw - kx);
+                    switch (some) {
                     case 3:
                         DIRECT_GRADIENTS(3)
                         break;

@@ -61,8 +61,8 @@ CPU_ITEM void winograd_x_item(__global float *to, const ulong to_at, __global co
         if (inside && line - top >= ready) {
             begun = line - top;
             ready = min(begun + some, min(h, end - top));
-            caps_gather_gradient(band, x + x_at + from + begun * w, y + y_at + from + begun * w, act,
-                apart, min(16u, images - block * 16), (ready - begun) * w);
+            caps_gather_gradient(band, x + x_at + from + begun * w, y + y_at + from + begun * w,
+                act, apart, min(16u, images - block * 16), (ready - begun) * w);
         }
         CAPS_LOOP for (uint e = left; e < min(left + w, wide); e++) row[e] =
             inside ? band[(line - top - begun) * w + e - left] : (float16)(0.0f);
@@ -159,8 +159,10 @@ CPU_KERNEL void winograd_w(__global float *to, const ulong to_at, __global const
 ALWAYS_INLINE void winograd_products(float16 *to, const winograd_sizes *s, __global const float *x,
     __global const float *w, uint count)
 {
-    for (uint at = 0; at < count; at += 3, x += 48 * s->groups, to += 3) {
-        switch (min(3u, count - at)) {
+    uint some;
+    for (uint at = 0; at < count; at += some, x += some * 16 * s->groups, to += some) {
+        some = caps_threes(count - at);
+        switch (some) {
         case 3:
             WINOGRAD_PRODUCTS(3)
             break;
@@ -271,8 +273,10 @@ ALWAYS_INLINE void winograd_gradients(float16 *total, __global const float *from
     const winograd_sizes *s, uint lines, uint tiles)
 {
     const uint kernels = s->kh * s->groups;
-    for (uint k = 0, entry = 0; k < kernels; k += 3, entry += 18) {
-        switch (min(3u, kernels - k)) {
+    uint some;
+    for (uint k = 0, entry = 0; k < kernels; k += some, entry += some * 6) {
+        some = caps_threes(kernels - k);
+        switch (some) {
         case 3:
             WINOGRAD_GRADIENTS(3)
             break;

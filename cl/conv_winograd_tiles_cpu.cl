@@ -242,8 +242,9 @@ CPU_ITEM void winograd_tiles_product_item(__global float *y, const ulong y_at,
     float16 held[TILES_HELD], product[TILES_POINTS * 24];
     x += x_at + ((ulong)block * down + ty) * TILES_POINTS * point;
     w += w_at;
-    for (uint t = 0; t < across; t += 3) {
-        const uint count = min(3u, across - t);
+    uint count;
+    for (uint t = 0; t < across; t += count) {
+        count = caps_threes(across - t);
         for (uint m = m0; m < m1; m += 8) {
             for (uint p = 0; p < TILES_POINTS; p++)
                 winograd_tiles_products(product + p * 24, x + p * point + t * 16ul,
@@ -392,9 +393,12 @@ CPU_ITEM void winograd_tiles_dw_item(__global float *sums, const ulong sums_at,
         for (uint m = part * eights / parts; m < (part + 1) * eights / parts; m++) {
             for (uint c0 = 0; c0 < channels; c0 += TILES_SOME) {
                 const uint end = min(channels - c0, (uint)TILES_SOME), some = (end + 15) / 16 * 16;
-                for (uint c = 0; c < end; c += 3)
-                    winograd_tiles_gradients(&held[0][c], x + (c0 + c) * channel, dy + m * panel,
-                        tiles, channel, min(3u, end - c));
+                uint count;
+                for (uint c = 0; c < end; c += count) {
+                    count = caps_threes(end - c);
+                    winograd_tiles_gradients(
+                        &held[0][c], x + (c0 + c) * channel, dy + m * panel, tiles, channel, count);
+                }
                 for (uint n = 0; n < 8 && m * 8 + n < outputs; n++) {
                     __global float *to = sums + ((ulong)p * outputs + m * 8 + n) * row + c0;
                     for (uint c = end; c < some; c++)
