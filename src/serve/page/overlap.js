@@ -231,8 +231,8 @@ async function update() {
             mode = "one";
         buildMaker();
         if (mode === "two" && state.data && !parts[0]) {
-            await pick(0, wish[0]);
-            await pick(1, wish[1]);
+            await pick(0, chosen[0]);
+            await pick(1, chosen[1]);
         }
         setMode(mode);
     } else if (mode === "one" || !made) {
@@ -240,7 +240,7 @@ async function update() {
     }
 }
 
-let wish = [3, 2];
+let chosen = [3, 2];
 
 function figure(name, label, caption, className_ = "") {
     const canvas = h("canvas", {role: "img", "aria-label": label});
@@ -293,7 +293,7 @@ export function begin() {
         (text) => {
             const [a, b, x, y] = text.split(":").map(Number);
             if ([a, b, x, y].every(Number.isInteger) && a >= 0 && b >= 0) {
-                wish = [a, b];
+                chosen = [a, b];
                 apart = {x: Math.max(-12, Math.min(12, x)), y: Math.max(-12, Math.min(12, y))};
             }
         });
