@@ -55,8 +55,13 @@ CPU_KERNEL void depthwise_dx(__global float *dx, const ulong dx_at, __global con
     w += w_at + (ulong)first * k * k;
     CAPS_LOOP for (uint c = first; c < end; c++)
     {
-        CAPS_LOOP for (ulong i = 0; i < (ulong)height * width; i++) dx[i] = 0.0f;
-        CAPS_LOOP for (uint o = 0; o < out_height * out_width; o++)
+        // A kernel of the channel's size covers it once.
+        const uint once = out_height * out_width == 1 && height == k && width == k;
+        CAPS_LOOP for (uint e = 0; once && e < k * k; e += 16) caps_store16(
+            fma((float16)(dy[0]), caps_load16(w + e, k * k - e, 0.0f), (float16)(0.0f)), dx + e,
+            k * k - e);
+        CAPS_LOOP for (ulong i = 0; !once && i < (ulong)height * width; i++) dx[i] = 0.0f;
+        CAPS_LOOP for (uint o = 0; !once && o < out_height * out_width; o++)
         {
             const uint oy = o / out_width, ox = o % out_width;
             __global float *corner = dx + (ulong)oy * stride * width + ox * stride;
@@ -104,12 +109,14 @@ CPU_KERNEL void depthwise_dw(__global float *dw, const ulong dw_at, __global flo
         CAPS_LOOP for (ulong i = 0; i < places; i++) sum += g[i];
         all += sum;
         if (places == 1) { // a kernel of the channel's size: rows of products, no sums
-            CAPS_LOOP for (uint ky = 0; ky < k; ky++) CAPS_LOOP for (uint kx = 0; kx < k; kx += 16)
+            const uint rows = width == k ? 1 : k, wide = width == k ? k * k : k;
+            CAPS_LOOP for (uint ky = 0; ky < rows; ky++)
+                CAPS_LOOP for (uint e = 0; e < wide; e += 16)
             {
-                __global float *to = dw + ky * k + kx;
-                const float16 old = n ? caps_load16(to, k - kx, 0.0f) : (float16)(0.0f);
-                const float16 v = caps_load16(from + (ulong)ky * width + kx, k - kx, 0.0f);
-                caps_store16(fma(v, (float16)(sum), old), to, k - kx);
+                __global float *to = dw + ky * k + e;
+                const float16 old = n ? caps_load16(to, wide - e, 0.0f) : (float16)(0.0f);
+                const float16 v = caps_load16(from + (ulong)ky * width + e, wide - e, 0.0f);
+                caps_store16(fma(v, (float16)(sum), old), to, wide - e);
             }
             continue;
         }
