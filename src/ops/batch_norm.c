@@ -8,6 +8,7 @@
 
 #define GROUP 128 /* items of a work-group, GPU family */
 #define PARTS 16  /* runs of images, whose sums are put together */
+#define RUN   8   /* BATCH_NORM_RUN: channels of an item, CPU family */
 
 typedef struct batch_norm_sizes {
     size_t b, c, s;
@@ -85,7 +86,8 @@ static caps_status launch_parts(caps_runtime *rt, const char *kernel, const caps
     if (caps_is_gpu(rt))
         return caps_launch(
             rt, kernel, args, count, 2, (size_t[]){n->c * group, parts}, (size_t[]){group, 1}, err);
-    return caps_launch(rt, kernel, args, count - 1, 2, (size_t[]){n->c, parts}, NULL, err);
+    return caps_launch(
+        rt, kernel, args, count - 1, 2, (size_t[]){caps_div_up(n->c, RUN), parts}, NULL, err);
 }
 
 /* Every element. */
@@ -96,7 +98,8 @@ static caps_status launch_elements(caps_runtime *rt, const char *kernel, const c
     if (caps_is_gpu(rt))
         return caps_launch(rt, kernel, args, count, 2,
             (size_t[]){caps_round_up(n->c * n->s, group), n->b}, (size_t[]){group, 1}, err);
-    return caps_launch(rt, kernel, args, count, 2, (size_t[]){n->c, n->b}, NULL, err);
+    return caps_launch(
+        rt, kernel, args, count, 2, (size_t[]){caps_div_up(n->c, RUN), n->b}, NULL, err);
 }
 
 /* ---- the operation -------------------------------------------------------------------------- */
