@@ -72,14 +72,9 @@ CPU_ITEM void winograd_x_item(__global float *to, const ulong to_at, __global co
             CAPS_LOOP for (uint g = 0; g < groups; g++, at += 16)
             {
                 const float16 *d = row + 4 * t + 3 * g;
-                const float16 a = d[4] - 4.0f * d[2], b = d[3] - 4.0f * d[1];
-                const float16 e = d[4] - d[2], f = 2.0f * (d[3] - d[1]);
-                vstore16(4.0f * d[0] - 5.0f * d[2] + d[4], 0, at);
-                vstore16(a + b, plane, at);
-                vstore16(a - b, 2 * plane, at);
-                vstore16(e + f, 3 * plane, at);
-                vstore16(e - f, 4 * plane, at);
-                vstore16(4.0f * d[1] - 5.0f * d[3] + d[5], 5 * plane, at);
+                float16 out[6];
+                CAPS_WINOGRAD_INPUT(out, 1, d[0], d[1], d[2], d[3], d[4], d[5])
+                UNROLL for (uint p = 0; p < 6; p++) vstore16(out[p], p * plane, at);
             }
         }
     }
@@ -116,13 +111,7 @@ CPU_KERNEL void winograd_w(__global float *to, const ulong to_at, __global const
                                  ? w[w_at + (kernel_ * kh + ky) * kw + (back ? kw - 1 - kx : kx)]
                                  : 0.0f;
                 }
-                const float ends = tap[0] + tap[2], wide = tap[0] / 24 + tap[2] / 6;
-                to[n] = tap[0] / 4;
-                to[plane + n] = -(ends + tap[1]) / 6;
-                to[2 * plane + n] = -(ends - tap[1]) / 6;
-                to[3 * plane + n] = wide + tap[1] / 12;
-                to[4 * plane + n] = wide - tap[1] / 12;
-                to[5 * plane + n] = tap[2];
+                CAPS_WINOGRAD_KERNEL(float, to + n, plane, tap[0], tap[1], tap[2])
             }
         }
     }
@@ -181,14 +170,12 @@ static __attribute__((noinline)) void winograd_outputs(
 {
     CAPS_LOOP for (uint t = 0; t < count; t++, product++)
     {
-        const float16 p1 = product[8 * WINOGRAD_TILES], p2 = product[16 * WINOGRAD_TILES];
-        const float16 p3 = product[24 * WINOGRAD_TILES], p4 = product[32 * WINOGRAD_TILES];
-        const float16 a = p1 + p2 + add, b = p1 - p2 + add, c = p3 + p4, d = p3 - p4;
-        const float16 y0 = product[0] + a + c, y1 = b + 2.0f * d, y2 = a + 4.0f * c;
-        const float16 y3 = b + 8.0f * d + product[40 * WINOGRAD_TILES];
-        const float16 y0123[4] = {y0, y1, y2, y3};
+        float16 out[4];
+        CAPS_WINOGRAD_OUTPUT(out, 1, +add, product[0], product[8 * WINOGRAD_TILES],
+            product[16 * WINOGRAD_TILES], product[24 * WINOGRAD_TILES],
+            product[32 * WINOGRAD_TILES], product[40 * WINOGRAD_TILES])
         const uint here = min(4u, ow - column);
-        CAPS_LOOP for (uint i = 0; i < here; i++) *to++ = caps_activate16(y0123[i], act);
+        CAPS_LOOP for (uint i = 0; i < here; i++) *to++ = caps_activate16(out[i], act);
         column = column + 4 < ow ? column + 4 : 0;
     }
 }
@@ -303,14 +290,7 @@ static __attribute__((noinline)) void winograd_values(float16 *to, __global cons
             const float16 d0 = from[0], d1 = left > 1 ? from[1] : (float16)(0.0f);
             const float16 d2 = left > 2 ? from[2] : (float16)(0.0f);
             const float16 d3 = left > 3 ? from[3] : (float16)(0.0f);
-            const float16 even = d0 + d2, odd = d1 + d3;
-            const float16 far = d0 + 4.0f * d2, wide = 2.0f * d1 + 8.0f * d3;
-            to[0] = d0;
-            to[WINOGRAD_FEW * 8] = even + odd;
-            to[WINOGRAD_FEW * 16] = even - odd;
-            to[WINOGRAD_FEW * 24] = far + wide;
-            to[WINOGRAD_FEW * 32] = far - wide;
-            to[WINOGRAD_FEW * 40] = d3;
+            CAPS_WINOGRAD_GRADIENT(to, WINOGRAD_FEW * 8, d0, d1, d2, d3)
         }
     }
 }
@@ -394,9 +374,8 @@ CPU_KERNEL void winograd_dw_sum(__global float *dw, const ulong dw_at, __global 
                 dbias[dbias_at + m] = (added ? dbias[dbias_at + m] : 0.0f) + s[0];
             break;
         }
-        const float near = s[1] + s[2], far = s[3] + s[4];
-        const float taps[3] = {s[0] / 4 - near / 6 + far / 24,
-            (s[2] - s[1]) / 6 + (s[3] - s[4]) / 12, far / 6 - near / 6 + s[5]};
+        float taps[3];
+        CAPS_WINOGRAD_TAPS(float, taps, 1, s[0], s[1], s[2], s[3], s[4], s[5])
         const uint row = e / 6 / groups, first = e / 6 % groups * 3;
         CAPS_LOOP for (uint i = 0; i < 3 && first + i < kw; i++)
         {

@@ -26,42 +26,6 @@
 #define TILES_HELD   4096 // outputs of an item, of sixteen images
 #define TILES_SOME   48   // input channels whose sums an item holds: three sixteens
 
-// to[0], to[step], ..: B^T of d, six elements
-#define TILES_X_VALUES(to, step, d0, d1, d2, d3, d4, d5)                                           \
-    {                                                                                              \
-        const float16 a_ = d4 - 4.0f * d2, b_ = d3 - 4.0f * d1;                                    \
-        const float16 e_ = d4 - d2, f_ = 2.0f * (d3 - d1);                                         \
-        (to)[0] = 4.0f * d0 - 5.0f * d2 + d4;                                                      \
-        (to)[(step)] = a_ + b_;                                                                    \
-        (to)[2 * (step)] = a_ - b_;                                                                \
-        (to)[3 * (step)] = e_ + f_;                                                                \
-        (to)[4 * (step)] = e_ - f_;                                                                \
-        (to)[5 * (step)] = 4.0f * d1 - 5.0f * d3 + d5;                                             \
-    }
-
-// A of four outputs' gradients, likewise
-#define TILES_DY_VALUES(to, step, d0, d1, d2, d3)                                                  \
-    {                                                                                              \
-        const float16 even_ = d0 + d2, odd_ = d1 + d3;                                             \
-        const float16 far_ = d0 + 4.0f * d2, wide_ = 2.0f * d1 + 8.0f * d3;                        \
-        (to)[0] = d0;                                                                              \
-        (to)[(step)] = even_ + odd_;                                                               \
-        (to)[2 * (step)] = even_ - odd_;                                                           \
-        (to)[3 * (step)] = far_ + wide_;                                                           \
-        (to)[4 * (step)] = far_ - wide_;                                                           \
-        (to)[5 * (step)] = d3;                                                                     \
-    }
-
-// A^T of six sums: four outputs
-#define TILES_Y_VALUES(to, step, s0, s1, s2, s3, s4, s5)                                           \
-    {                                                                                              \
-        const float16 a_ = s1 + s2, b_ = s1 - s2, c_ = s3 + s4, d_ = s3 - s4;                      \
-        (to)[0] = s0 + a_ + c_;                                                                    \
-        (to)[(step)] = b_ + 2.0f * d_;                                                             \
-        (to)[2 * (step)] = a_ + 4.0f * c_;                                                         \
-        (to)[3 * (step)] = b_ + 8.0f * d_ + s5;                                                    \
-    }
-
 // channel and part of the rows of tiles x block of images. x, or dy act'(y), of h x w with its first
 // element at row `top` and column `left` of the tiles' elements.
 CPU_ITEM void winograd_tiles_x_item(__global float *to, const ulong to_at, __global const float *x,
@@ -100,7 +64,7 @@ CPU_ITEM void winograd_tiles_x_item(__global float *to, const ulong to_at, __glo
             CAPS_LOOP for (uint t = 0; t < across; t++)
             {
                 const float16 *d = row + 4 * t;
-                TILES_X_VALUES(&own[0][t], TILES_ROW, d[0], d[1], d[2], d[3], d[4], d[5])
+                CAPS_WINOGRAD_INPUT(&own[0][t], TILES_ROW, d[0], d[1], d[2], d[3], d[4], d[5])
             }
         }
         __global float *line_of = to + ty * row_of_tiles;
@@ -111,7 +75,7 @@ CPU_ITEM void winograd_tiles_x_item(__global float *to, const ulong to_at, __glo
             {
                 const uint e = px * TILES_ROW + t;
                 float16 out[6];
-                TILES_X_VALUES(out, 1, v[0][e], v[1][e], v[2][e], v[3][e], v[4][e], v[5][e])
+                CAPS_WINOGRAD_INPUT(out, 1, v[0][e], v[1][e], v[2][e], v[3][e], v[4][e], v[5][e])
                 UNROLL for (uint py = 0; py < 6; py++)
                     vstore16(out[py], t, line_of + (py * 6 + px) * point);
             }
@@ -127,18 +91,6 @@ CPU_KERNEL void winograd_tiles_x(__global float *to, const ulong to_at, __global
     winograd_tiles_x_item(to, to_at, x, x_at, y, y_at, act, images, channels, h, w, top, left, down,
         across, flat, parts, get_global_id(0), get_global_id(1));
 }
-
-// G of three taps
-#define TILES_W_VALUES(to, step, t0, t1, t2)                                                       \
-    {                                                                                              \
-        const float8 ends_ = t0 + t2, wide_ = t0 / 24.0f + t2 / 6.0f;                              \
-        (to)[0] = t0 / 4.0f;                                                                       \
-        (to)[(step)] = -(ends_ + t1) / 6.0f;                                                       \
-        (to)[2 * (step)] = -(ends_ - t1) / 6.0f;                                                   \
-        (to)[3 * (step)] = wide_ + t1 / 12.0f;                                                     \
-        (to)[4 * (step)] = wide_ - t1 / 12.0f;                                                     \
-        (to)[5 * (step)] = t2;                                                                     \
-    }
 
 // eight of m and some channels c. The kernel of output channel m and channel c, or, `back`, of input
 // channel m and output channel c, turned round. channels: those of c; all: those of m.
@@ -166,10 +118,11 @@ CPU_KERNEL void winograd_tiles_w(__global float *to, const ulong to_at, __global
             }
             tap[i] = vload8(0, lanes);
         }
-        CAPS_LOOP for (uint x = 0; x < 3; x++) TILES_W_VALUES(half_way + x, 3, tap[x], tap[3 + x],
-            tap[6 + x]) CAPS_LOOP for (uint py = 0; py < 6; py++)
+        CAPS_LOOP for (uint x = 0; x < 3; x++) CAPS_WINOGRAD_KERNEL(float8, half_way + x, 3, tap[x],
+            tap[3 + x], tap[6 + x]) CAPS_LOOP for (uint py = 0; py < 6; py++)
         {
-            TILES_W_VALUES(out, 1, half_way[py * 3], half_way[py * 3 + 1], half_way[py * 3 + 2])
+            CAPS_WINOGRAD_KERNEL(
+                float8, out, 1, half_way[py * 3], half_way[py * 3 + 1], half_way[py * 3 + 2])
             UNROLL for (uint px = 0; px < 6; px++) vstore8(out[px], c, to + (py * 6 + px) * point);
         }
     }
@@ -218,13 +171,13 @@ static __attribute__((noinline)) void winograd_tiles_outputs(
     CAPS_LOOP for (uint px = 0; px < 6; px++)
     {
         const float16 *s = product + px * 24;
-        TILES_Y_VALUES(&half_way[0][px], 6, s[0], s[144], s[288], s[432], s[576], s[720])
+        CAPS_WINOGRAD_OUTPUT(&half_way[0][px], 6, , s[0], s[144], s[288], s[432], s[576], s[720])
     }
     CAPS_LOOP for (uint line = 0; line < lines; line++, to += ow)
     {
         const float16 *s = half_way[line];
-        TILES_Y_VALUES(out, 1, s[0], s[1], s[2], s[3], s[4], s[5])
-        CAPS_LOOP for (uint i = 0; i < count; i++) to[i] = caps_activate16(out[i] + add, act);
+        CAPS_WINOGRAD_OUTPUT(out, 1, +add, s[0], s[1], s[2], s[3], s[4], s[5])
+        CAPS_LOOP for (uint i = 0; i < count; i++) to[i] = caps_activate16(out[i], act);
     }
 }
 
@@ -297,11 +250,11 @@ CPU_ITEM void winograd_tiles_dy_item(__global float *to, const ulong to_at,
                     n < some && i / 4 < lines && 4 * t + i % 4 < ow
                         ? band[n][i / 4 * ow + 4 * t + i % 4]
                         : (float16)(0.0f);
-                CAPS_LOOP for (uint x = 0; x < 4; x++) TILES_DY_VALUES(&half_way[0][x], 4, d[0][x],
-                    d[1][x], d[2][x], d[3][x]) CAPS_LOOP for (uint py = 0; py < 6; py++)
+                CAPS_LOOP for (uint x = 0; x < 4; x++) CAPS_WINOGRAD_GRADIENT(&half_way[0][x], 4,
+                    d[0][x], d[1][x], d[2][x], d[3][x]) CAPS_LOOP for (uint py = 0; py < 6; py++)
                 {
                     const float16 *s = half_way[py];
-                    TILES_DY_VALUES(out, 1, s[0], s[1], s[2], s[3])
+                    CAPS_WINOGRAD_GRADIENT(out, 1, s[0], s[1], s[2], s[3])
                     UNROLL for (uint px = 0; px < 6; px++)
                         vstore16(out[px], 0, tile + (py * 6 + px) * point);
                 }
@@ -433,15 +386,6 @@ CPU_KERNEL void winograd_tiles_dw(__global float *sums, const ulong sums_at,
         first, parts, get_global_id(0));
 }
 
-// G^T of six sums: three taps
-#define TILES_TAPS(to, step, s0, s1, s2, s3, s4, s5)                                               \
-    {                                                                                              \
-        const float16 near_ = s1 + s2, far_ = s3 + s4;                                             \
-        (to)[0] = s0 / 4.0f - near_ / 6.0f + far_ / 24.0f;                                         \
-        (to)[(step)] = (s2 - s1) / 6.0f + (s3 - s4) / 12.0f;                                       \
-        (to)[2 * (step)] = far_ / 6.0f - near_ / 6.0f + s5;                                        \
-    }
-
 // dw and dbias of output channel m
 CPU_KERNEL void winograd_tiles_dw_sum(__global float *dw, const ulong dw_at, __global float *dbias,
     const ulong dbias_at, __global const float *sums, const ulong sums_at, const uint channels,
@@ -459,13 +403,13 @@ CPU_KERNEL void winograd_tiles_dw_sum(__global float *dw, const ulong dw_at, __g
         float16 half_way[3][6], taps[3];
         float lanes[16];
         CAPS_LOOP for (uint px = 0; px < 6; px++)
-            TILES_TAPS(&half_way[0][px], 6, vload16(0, s + px * point),
+            CAPS_WINOGRAD_TAPS(float16, &half_way[0][px], 6, vload16(0, s + px * point),
                 vload16(0, s + (6 + px) * point), vload16(0, s + (12 + px) * point),
                 vload16(0, s + (18 + px) * point), vload16(0, s + (24 + px) * point),
                 vload16(0, s + (30 + px) * point)) for (uint ky = 0; ky < kh; ky++)
         {
             const float16 *h = half_way[ky];
-            TILES_TAPS(taps, 1, h[0], h[1], h[2], h[3], h[4], h[5])
+            CAPS_WINOGRAD_TAPS(float16, taps, 1, h[0], h[1], h[2], h[3], h[4], h[5])
             for (uint kx = 0; kx < kw; kx++) {
                 vstore16(taps[kx], 0, lanes);
                 CAPS_LOOP for (uint l = 0; l < 16 && c + l < channels; l++)
