@@ -76,7 +76,7 @@ static double rows_cost(const caps_conv_sizes *z)
 /* The shape alone decides, so that forward and backward agree. */
 static bool by_tiles(const caps_conv_sizes *z)
 {
-    return caps_winograd_tiles_serve(z, true) && caps_winograd_tiles_cost(z) < rows_cost(z);
+    return caps_winograd_tiles_serve(z) && caps_winograd_tiles_cost(z) < rows_cost(z);
 }
 
 static double winograd_cost(const caps_runtime *rt, const caps_conv_sizes *z)

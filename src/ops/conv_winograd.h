@@ -5,8 +5,8 @@
 
 #include "conv.h"
 
-/* Whether tiles can serve; stride 1 has been seen to. */
-bool caps_winograd_tiles_serve(const caps_conv_sizes *z, bool needs_input_gradient);
+/* Whether tiles can serve, forward and backward; stride 1 has been seen to. */
+bool caps_winograd_tiles_serve(const caps_conv_sizes *z);
 
 /* See caps_conv_implementation. */
 double caps_winograd_tiles_cost(const caps_conv_sizes *z);

@@ -49,12 +49,12 @@ static size_t block_of(const tiles *t, size_t channels)
     return caps_conv_times(t->count, caps_conv_times(channels, POINTS * CAPS_LANES));
 }
 
-bool caps_winograd_tiles_serve(const caps_conv_sizes *z, bool needs_input_gradient)
+bool caps_winograd_tiles_serve(const caps_conv_sizes *z)
 {
     const tiles forward = forward_tiles(z), back = back_tiles(z);
     const size_t most = z->m > z->c ? z->m : z->c;
     return z->kh <= MOST_KERNEL && z->kw <= MOST_KERNEL && forward.across <= ROW &&
-           (!needs_input_gradient || back.across <= ROW) &&
+           back.across <= ROW &&
            block_of(&forward, caps_round_up(most, CAPS_LANES)) <= CAPS_REQUIRE_LIMIT &&
            block_of(&back, most) <= CAPS_REQUIRE_LIMIT &&
            caps_conv_times(z->m, z->c + CAPS_LANES) <= CAPS_REQUIRE_LIMIT / POINTS;
@@ -93,12 +93,17 @@ static size_t pair_of(const tiles *t)
         block_of(t, t->channels), block_of(t, caps_round_up(t->outputs, CAPS_EIGHT)));
 }
 
-/* Of n images, how many blocks of sixteen go together; a block has `each` elements. */
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Of n images, how many blocks of sixteen go together, no fewer for more images; a block has `each`
+ * elements. */
 static size_t together(size_t n, size_t each)
 {
     const size_t blocks = caps_div_up(n, CAPS_LANES), fit = CACHE_BYTES / sizeof(float) / each;
-    const size_t most = fit > 1 ? fit : 1;
-    return caps_div_up(blocks, caps_div_up(blocks, most));
+    return least(blocks, fit > 1 ? fit : 1);
 }
 
 size_t caps_winograd_tiles_workspace(const caps_conv_sizes *z, size_t n, bool backward)
@@ -194,11 +199,6 @@ static caps_status add_up(caps_runtime *rt, const tiles *t, const caps_tensor *s
 static size_t step_of(size_t chunk, size_t each)
 {
     return together(chunk, each) * CAPS_LANES;
-}
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
 }
 
 /* to = act(products + bias) of the images `from`: y of x, or dx of dy act'(y). */

@@ -331,6 +331,28 @@ START_TEST(choices_of_the_gpu_family)
 }
 END_TEST
 
+/* What is recommended for a limit keeps it, also where the batch goes in equal chunks. */
+START_TEST(workspace_keeps_the_limit)
+{
+    const size_t w[] = {48, 48, 3, 3};
+    for (int a = CAPS_CONV_IM2COL; a <= CAPS_CONV_TOOM_COOK; a++) {
+        for (size_t b = 80; b <= 344; b += 24) {
+            const size_t x[] = {b, 48, 14, 14};
+            for (int backward = 0; backward < 2; backward++) {
+                const caps_conv2d conv = {1, 0, CAPS_ACT_RELU, (caps_conv_algorithm)a};
+                const size_t one = caps_conv2d_workspace(NULL, x, w, &conv, backward, 1);
+                for (size_t k = 0; k < 100; k++) {
+                    const size_t limit = one + one / 8 * k;
+                    ck_assert_uint_le(
+                        caps_conv2d_workspace(NULL, x, w, &conv, backward, limit * sizeof(float)),
+                        limit);
+                }
+            }
+        }
+    }
+}
+END_TEST
+
 /* The recommendation: what fits the limit, in equal chunks, never less than an image. */
 START_TEST(workspace_sizes)
 {
@@ -404,6 +426,7 @@ Suite *suite(void)
     tcase_add_test(tc, implicit_agrees_with_the_reference);
     tcase_add_test(tc, choices_of_the_gpu_family);
     tcase_add_test(tc, output_sizes);
+    tcase_add_test(tc, workspace_keeps_the_limit);
     tcase_add_test(tc, workspace_sizes);
     families_add(tc, wrong_sizes_are_refused);
     return s;
