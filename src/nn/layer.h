@@ -167,9 +167,9 @@ typedef struct caps_owned_parameter {
     double authors_stddev; /* the same for CAPS_INITIALISER_AUTHORS, cut at twice that; 0: they are
                               `authors_initial` */
     double initial, authors_initial;
-    size_t
-        identity; /* not 0: the last two dimensions are matrices of so many rows, and first values
-                        those of the identity plus what is said above */
+    /* Not 0: the last two dimensions are square matrices of so many rows, and first values are those
+     * of the identity plus what is said above. */
+    size_t identity;
     float lr_multiplier; /* on the learning rate that an optimizer is given */
     bool statistic;      /* it is not trained and has no gradient: a layer keeps it up to date */
 } caps_owned_parameter;
