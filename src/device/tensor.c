@@ -194,6 +194,20 @@ caps_status caps_tensor_zero(caps_runtime *rt, const caps_tensor *t, caps_error 
                : caps_fail_cl(err, code, "zeroing of %zu bytes", caps_tensor_bytes(t));
 }
 
+/* For Oclgrind, which takes what a buffer is copied to for uninitialised. */
+static cl_int copy_by_host(caps_runtime *rt, const caps_tensor *to, const caps_tensor *from)
+{
+    void *content = malloc(caps_tensor_bytes(from));
+    if (!content)
+        return CL_OUT_OF_HOST_MEMORY;
+    cl_int code = clEnqueueReadBuffer(caps_runtime_queue(rt), from->buffer, CL_TRUE,
+        from->offset * ELEMENT_BYTES, caps_tensor_bytes(from), content, 0, NULL, NULL);
+    if (code == CL_SUCCESS)
+        code = rewrite(rt, to, content);
+    free(content);
+    return code;
+}
+
 caps_status caps_tensor_copy(
     caps_runtime *rt, const caps_tensor *to, const caps_tensor *from, caps_error *err)
 {
@@ -201,9 +215,11 @@ caps_status caps_tensor_copy(
         return caps_fail(err, CAPS_ERR_ARGUMENT, "copy: %zu elements into %zu",
             caps_tensor_count(from), caps_tensor_count(to));
     cl_event event = NULL;
-    cl_int code = clEnqueueCopyBuffer(caps_runtime_queue(rt), from->buffer, to->buffer,
-        from->offset * ELEMENT_BYTES, to->offset * ELEMENT_BYTES, caps_tensor_bytes(to), 0, NULL,
-        caps_trace_request(rt, &event));
+    cl_int code = caps_is_simulated(rt)
+                      ? copy_by_host(rt, to, from)
+                      : clEnqueueCopyBuffer(caps_runtime_queue(rt), from->buffer, to->buffer,
+                            from->offset * ELEMENT_BYTES, to->offset * ELEMENT_BYTES,
+                            caps_tensor_bytes(to), 0, NULL, caps_trace_request(rt, &event));
     caps_trace_take(rt, "copy", caps_tensor_bytes(to), event);
     return code == CL_SUCCESS ? CAPS_OK
                               : caps_fail_cl(err, code, "copy of %zu bytes", caps_tensor_bytes(to));
