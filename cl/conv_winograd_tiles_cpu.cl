@@ -118,8 +118,9 @@ CPU_KERNEL void winograd_tiles_w(__global float *to, const ulong to_at, __global
             }
             tap[i] = vload8(0, lanes);
         }
-        CAPS_LOOP for (uint x = 0; x < 3; x++) CAPS_WINOGRAD_KERNEL(float8, half_way + x, 3, tap[x],
-            tap[3 + x], tap[6 + x]) CAPS_LOOP for (uint py = 0; py < 6; py++)
+        CAPS_LOOP for (uint x = 0; x < 3; x++)
+            CAPS_WINOGRAD_KERNEL(float8, half_way + x, 3, tap[x], tap[3 + x], tap[6 + x]);
+        CAPS_LOOP for (uint py = 0; py < 6; py++)
         {
             CAPS_WINOGRAD_KERNEL(
                 float8, out, 1, half_way[py * 3], half_way[py * 3 + 1], half_way[py * 3 + 2])
@@ -250,8 +251,9 @@ CPU_ITEM void winograd_tiles_dy_item(__global float *to, const ulong to_at,
                     n < some && i / 4 < lines && 4 * t + i % 4 < ow
                         ? band[n][i / 4 * ow + 4 * t + i % 4]
                         : (float16)(0.0f);
-                CAPS_LOOP for (uint x = 0; x < 4; x++) CAPS_WINOGRAD_GRADIENT(&half_way[0][x], 4,
-                    d[0][x], d[1][x], d[2][x], d[3][x]) CAPS_LOOP for (uint py = 0; py < 6; py++)
+                CAPS_LOOP for (uint x = 0; x < 4; x++)
+                    CAPS_WINOGRAD_GRADIENT(&half_way[0][x], 4, d[0][x], d[1][x], d[2][x], d[3][x]);
+                CAPS_LOOP for (uint py = 0; py < 6; py++)
                 {
                     const float16 *s = half_way[py];
                     CAPS_WINOGRAD_GRADIENT(out, 1, s[0], s[1], s[2], s[3])

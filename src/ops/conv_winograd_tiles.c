@@ -169,10 +169,10 @@ static caps_status products(caps_runtime *rt, const tiles *t, const caps_tensor 
     size_t n, caps_error *err)
 {
     const size_t blocks = caps_div_up(n, CAPS_LANES), eights = caps_div_up(t->outputs, CAPS_EIGHT);
-    const size_t held = HELD / (TILE * t->ow), most = held < MOST_OWN ? held : MOST_OWN;
-    const size_t least = caps_div_up(eights * CAPS_EIGHT, most - most % CAPS_EIGHT);
+    const size_t most = least(HELD / (TILE * t->ow), MOST_OWN);
+    const size_t fewest = caps_div_up(eights * CAPS_EIGHT, most - most % CAPS_EIGHT);
     const size_t wanted = caps_conv_parts(rt, t->down * blocks, eights);
-    const size_t own = caps_div_up(eights, wanted > least ? wanted : least) * CAPS_EIGHT;
+    const size_t own = caps_div_up(eights, wanted > fewest ? wanted : fewest) * CAPS_EIGHT;
     const caps_arg args[] = {CAPS_ARG_TENSOR(y), CAPS_ARG_TENSOR(x), CAPS_ARG_TENSOR(w),
         CAPS_ARG_TENSOR(bias), CAPS_ARG_UINT(act), CAPS_ARG_UINT(n), CAPS_ARG_UINT(t->channels),
         CAPS_ARG_UINT(t->outputs), CAPS_ARG_UINT(t->oh), CAPS_ARG_UINT(t->ow), CAPS_ARG_UINT(own)};

@@ -368,24 +368,6 @@ START_TEST(opened_checkpoints)
 }
 END_TEST
 
-/* Matrices of poses begin near the identity, where routing has nothing to part: drawn anew. */
-static void draw_matrices(caps_model *m)
-{
-    caps_error err = {0};
-    float *flat = malloc(caps_model_flat_count(m) * sizeof *flat);
-    test_ok(caps_model_get_parameters(m, flat, &err));
-    for (size_t i = 1; i < caps_model_parameter_count(m); i++) {
-        const caps_parameter *p = caps_model_parameter(m, i - 1);
-        if (strstr(caps_model_parameter(m, i)->name, ".beta_u") == NULL)
-            continue;
-        float *random = floats(p->count, 11, -1, 1);
-        memcpy(flat + p->first, random, p->count * sizeof *random);
-        free(random);
-    }
-    test_ok(caps_model_set_parameters(m, flat, &err));
-    free(flat);
-}
-
 /* Of matrix capsules, and of routing that has one iteration. Images do not fill the vectors of
  * sixteen that the CPU computes with. */
 START_TEST(lengths_of_every_iteration)
@@ -406,7 +388,10 @@ START_TEST(lengths_of_every_iteration)
         snprintf(json, sizeof json, "{\"input\":[1,7,8],\"classes\":4,\"layers\":[%s]}",
             rows[r].routing);
         caps_model *m = make_of(families[_i], json, MOST, false);
-        draw_matrices(m);
+        float *flat = parameters_of(m);
+        draw_matrices(m, flat, 1);
+        test_ok(caps_model_set_parameters(m, flat, &err));
+        free(flat);
         float *images = floats(IMAGES * 56, 5, 0, 1);
         caps_predictions p;
         test_ok(caps_predict(m, images, IMAGES, CAPS_PREDICT_ITERATIONS, NULL, &p, &err));

@@ -183,29 +183,6 @@ static void check_slope(caps_model *m, const char *what, const float *flat, floa
     free(kept);
 }
 
-/* The parameters of a layer that has costs are those of matrix capsules. */
-static bool is_of_poses(const caps_model *m, size_t i)
-{
-    const caps_parameter *p = caps_model_parameter(m, i);
-    const char *dot = strrchr(p->name, '.');
-    const caps_parameter *next =
-        i + 1 < caps_model_parameter_count(m) ? caps_model_parameter(m, i + 1) : NULL;
-    return strcmp(dot, ".weight") == 0 && next && strcmp(strrchr(next->name, '.'), ".beta_u") == 0;
-}
-
-/* Matrices of poses begin near the identity, where M W is W M: to be told apart they are drawn anew.
- */
-static void draw_matrices(const caps_model *m, float *flat)
-{
-    for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
-        const caps_parameter *p = caps_model_parameter(m, i);
-        double *random = test_random(p->count, 43 + i, -1.7, 1.7);
-        for (size_t e = 0; is_of_poses(m, i) && e < p->count; e++)
-            flat[p->first + e] = (float)random[e];
-        free(random);
-    }
-}
-
 /* by_batch: normalisation by the batch's statistics, with no gradient of the images. */
 static void check_list(caps_runtime *rt, size_t l, bool by_batch)
 {
@@ -233,7 +210,7 @@ static void check_list(caps_runtime *rt, size_t l, bool by_batch)
     test_ok(caps_model_get_parameters(m, flat, &err));
     for (size_t i = 0; i < caps_model_flat_count(m); i++)
         flat[i] *= 2;
-    draw_matrices(m, flat);
+    draw_matrices(m, flat, 1.7);
     test_ok(caps_model_set_parameters(m, flat, &err));
     loss_of(m);
     test_ok(caps_model_backward(m, &err));

@@ -111,4 +111,27 @@ static inline float *parameters_of(caps_model *m)
     return flat;
 }
 
+/* The parameters of a layer that has costs are those of matrix capsules. */
+static inline bool is_of_poses(const caps_model *m, size_t i)
+{
+    const caps_parameter *p = caps_model_parameter(m, i);
+    const char *dot = strrchr(p->name, '.');
+    const caps_parameter *next =
+        i + 1 < caps_model_parameter_count(m) ? caps_model_parameter(m, i + 1) : NULL;
+    return strcmp(dot, ".weight") == 0 && next && strcmp(strrchr(next->name, '.'), ".beta_u") == 0;
+}
+
+/* Matrices of poses begin near the identity, where M W is W M and routing has nothing to part: drawn
+ * anew in `flat`, between -most and most. */
+static inline void draw_matrices(const caps_model *m, float *flat, double most)
+{
+    for (size_t i = 0; i < caps_model_parameter_count(m); i++) {
+        const caps_parameter *p = caps_model_parameter(m, i);
+        double *random = test_random(p->count, 43 + i, -most, most);
+        for (size_t e = 0; is_of_poses(m, i) && e < p->count; e++)
+            flat[p->first + e] = (float)random[e];
+        free(random);
+    }
+}
+
 #endif
